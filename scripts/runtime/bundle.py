@@ -8,16 +8,15 @@ code is changed, so that what it takes from the browser comes from workerd.
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import capnp
 
-BUNDLE_NAME = "pyodide_dev.capnp.bin"
+from scripts.runtime import paths
 
+_BUNDLE = paths.PYODIDE / "pyodide_dev.capnp.bin"
 _MODULE_PREFIX = "pyodideRuntime-internal:"
 _SCHEMA = Path(__file__).with_name("bundle.capnp")
 _PRELUDE = """\
@@ -64,30 +63,21 @@ def adapt_glue(source: str) -> str:
     return _PRELUDE + source
 
 
-def build(pyodide: Path, bundle: Path) -> None:
-    """Write the bundle made from the npm package at `pyodide` to the file `bundle`."""
-    glue = adapt_glue((pyodide / "pyodide.asm.mjs").read_text(encoding="utf-8"))
-    message = capnp.load(str(_SCHEMA)).Bundle.new_message()
-    modules = message.init("modules", 3)
-    modules[0].src = glue.encode()
-    modules[1].wasm = (pyodide / "pyodide.asm.wasm").read_bytes()
-    modules[2].data = (pyodide / "python_stdlib.zip").read_bytes()
-    for module, name in zip(modules, ("pyodide.asm", "pyodide.asm.wasm", "python_stdlib.zip"), strict=True):
-        module.name = _MODULE_PREFIX + name
-        module.type = "internal"
+def build(package: Path, bundle: Path) -> None:
+    """Write the bundle made from the npm package in the folder `package` to the file `bundle`."""
+    glue = adapt_glue((package / "pyodide.asm.mjs").read_text(encoding="utf-8"))
+    interpreter = (package / "pyodide.asm.wasm").read_bytes()
+    library = (package / "python_stdlib.zip").read_bytes()
+    message = capnp.load(str(_SCHEMA)).Bundle.new_message(
+        modules=[
+            {"name": f"{_MODULE_PREFIX}pyodide.asm", "type": "internal", "src": glue.encode()},
+            {"name": f"{_MODULE_PREFIX}pyodide.asm.wasm", "type": "internal", "wasm": interpreter},
+            {"name": f"{_MODULE_PREFIX}python_stdlib.zip", "type": "internal", "data": library},
+        ]
+    )
     bundle.parent.mkdir(parents=True, exist_ok=True)
-    partial = bundle.with_suffix(".partial")
-    partial.write_bytes(message.to_bytes())
-    partial.replace(bundle)
-
-
-def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pyodide", type=Path, help="folder of the npm package `pyodide`")
-    parser.add_argument("folder", type=Path, help=f"where {BUNDLE_NAME} goes")
-    options = parser.parse_args(arguments)
-    build(options.pyodide, options.folder / BUNDLE_NAME)
+    bundle.write_bytes(message.to_bytes())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    build(paths.NODE_MODULES / "pyodide", _BUNDLE)

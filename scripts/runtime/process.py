@@ -1,0 +1,111 @@
+"""Start a program, wait until it is ready, and stop it together with everything that it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self, TypeVar
+
+_POLL_SECONDS = 0.02
+_GRACE_SECONDS = 5.0
+_LOG_LINES_SHOWN = 20
+
+_Answer = TypeVar("_Answer")
+
+
+class ProcessError(Exception):
+    """A program ended, or did not get ready in time. The message shows the end of its log."""
+
+
+class Process:
+    """A running program in a process group of its own. Its output goes to the file `log`."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str | Path],
+        *,
+        log: Path,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        inherited: Sequence[int] = (),
+    ) -> None:
+        """Start the program in `folder`, with `environment` added to this process's and no standard input."""
+        self.log = log
+        self._name = Path(arguments[0]).name
+        self._stopped = False
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            self._popen = subprocess.Popen(  # noqa: S603 - the callers' own arguments, no shell
+                arguments,
+                cwd=folder,
+                env={**os.environ, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=inherited,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def id(self) -> int:
+        """The process id, which is the id of the group too."""
+        return self._popen.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, or None while the program runs."""
+        return self._popen.poll()
+
+    def output(self) -> str:
+        """Everything that the program has printed."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def wait_for(self, ask: Callable[[], _Answer | None], *, what: str, seconds: float) -> _Answer:
+        """Ask until the answer is not None. Raises ProcessError if the program ends or the time is over."""
+        deadline = time.monotonic() + seconds
+        while (answer := ask()) is None:
+            if self.exit_code is not None:
+                raise ProcessError(self._report(f"ended with exit code {self.exit_code} before {what}"))
+            if time.monotonic() > deadline:
+                raise ProcessError(self._report(f"was not at {what} after {seconds:g} s"))
+            time.sleep(_POLL_SECONDS)
+        return answer
+
+    def stop(self) -> None:
+        """Ask the whole group to end, and end it after a grace period. Does nothing the second time."""
+        if self._stopped:
+            return
+        self._signal_group(signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while self._group_runs() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        self._signal_group(signal.SIGKILL)
+        self._popen.wait()
+        self._stopped = True
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.id, number)
+
+    def _group_runs(self) -> bool:
+        self._popen.poll()
+        try:
+            os.killpg(self.id, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def _report(self, event: str) -> str:
+        tail = "\n".join(self.output().splitlines()[-_LOG_LINES_SHOWN:])
+        return f"{self._name} {event}. The end of {self.log}:\n{tail}"

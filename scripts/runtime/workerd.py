@@ -1,0 +1,98 @@
+"""workerd without wrangler: many Workers in one process, over a KV whose clock, place and health a test sets.
+
+Each Worker has a socket of its own. The KV is workerd's own, which enforces the limits of the real one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from scripts.runtime import paths
+from scripts.runtime.process import Process
+from scripts.runtime.store import Store
+from scripts.runtime.workerd_config import Namespace, Worker, encode, namespaces_of
+
+_START_SECONDS = 60.0
+
+
+class Workerd:
+    """A running workerd with some Workers and the KV namespaces that they are bound to.
+
+    Args:
+        folder: where its log and its KV data go.
+        workers: what it runs.
+        arguments: further arguments of `workerd serve`.
+    """
+
+    def __init__(self, folder: Path, workers: Sequence[Worker], *, arguments: Sequence[str] = ()) -> None:
+        namespaces = namespaces_of(workers)
+        sockets = {worker.name for worker in workers} | {namespace.socket for namespace in namespaces}
+        with ExitStack() as stack:
+            control = stack.enter_context(_Control())
+            self.process = stack.enter_context(_start(folder, workers, control, arguments))
+            self._ports = self.process.wait_for(
+                lambda: control.ports(sockets), what="listening", seconds=_START_SECONDS
+            )
+            self._stores = {
+                namespace: stack.enter_context(Store(self.url(namespace.socket))) for namespace in namespaces
+            }
+            self._running = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    def url(self, name: str) -> str:
+        """Return the base URL of the Worker of that name."""
+        return f"http://127.0.0.1:{self._ports[name]}"
+
+    def store(self, namespace: Namespace | None = None) -> Store:
+        """Return the contents of a namespace that a Worker is bound to."""
+        return self._stores[namespace or Namespace()]
+
+
+class _Control:
+    """The pipe on which workerd tells, in lines of JSON, at which port each socket listens."""
+
+    def __init__(self) -> None:
+        self._read, self.write = os.pipe()
+        self._received = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._read)
+        os.close(self.write)
+
+    def ports(self, sockets: set[str]) -> dict[str, int] | None:
+        """Return the port of each socket, or None while one of `sockets` is missing."""
+        while select.select([self._read], [], [], 0)[0]:
+            self._received += os.read(self._read, 65536)
+        events = [
+            json.loads(line) for line in self._received.splitlines(keepends=True) if line.endswith(b"\n")
+        ]
+        ports = {event["socket"]: event["port"] for event in events if event["event"] == "listen"}
+        return ports if sockets <= ports.keys() else None
+
+
+def _start(folder: Path, workers: Sequence[Worker], control: _Control, arguments: Sequence[str]) -> Process:
+    for name in ("objects", "blobs"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    config = folder / "config.bin"
+    config.write_bytes(encode(folder, workers))
+    serve = ["serve", "--experimental", "--binary", f"--control-fd={control.write}", str(config)]
+    return Process(
+        [paths.WORKERD, *serve, *arguments],
+        log=folder / "workerd.log",
+        folder=folder,
+        inherited=[control.write],
+    )

@@ -1,0 +1,166 @@
+"""What a workerd process consists of, and its configuration in workerd's own terms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import capnp
+
+from scripts.runtime import paths
+from scripts.runtime.wrangler import BUNDLE_FLAG, read_config
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+Config: TypeAlias = dict[str, Any]
+
+_KV_COMPATIBILITY_DATE = "2026-11-01"
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace of KV. A named location repeats what it read for `cacheTtl` seconds; the unnamed never does."""
+
+    name: str = "cache"
+    location: str = ""
+
+    @property
+    def service(self) -> str:
+        return f"kv@{self.location}"
+
+    @property
+    def socket(self) -> str:
+        return f"kv@{self.location}/{self.name}"
+
+    def designator(self) -> Config:
+        return {"name": self.service, "props": {"json": json.dumps({"namespace": self.name})}}
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """A server at "host:port" in place of a KV namespace: it speaks the binding's protocol, or fails to."""
+
+    address: str
+
+    @property
+    def service(self) -> str:
+        return f"kv@{self.address}"
+
+    def designator(self) -> Config:
+        return {"name": self.service}
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A Worker: its name, its folder and main module, and its `env` beside the `[vars]` of wrangler.toml."""
+
+    name: str
+    source: Path = paths.WORKER
+    _: KW_ONLY
+    main: str = "entry.py"
+    variables: Mapping[str, Json] = field(default_factory=dict)
+    stores: Mapping[str, Namespace | StandIn] = field(default_factory=lambda: {"CACHE": Namespace()})
+
+
+def namespaces_of(workers: Iterable[Worker]) -> list[Namespace]:
+    """Return the namespaces that some Workers are bound to, each once."""
+    bound = (store for worker in workers for store in worker.stores.values())
+    return list(dict.fromkeys(store for store in bound if isinstance(store, Namespace)))
+
+
+def encode(folder: Path, workers: Sequence[Worker]) -> bytes:
+    """Return the binary configuration of a process that runs `workers` and keeps its data in `folder`."""
+    includes = [str(Path(capnp.__file__).parents[1])]
+    schema = capnp.load(str(paths.WORKERD_SCHEMA), imports=includes)
+    message: bytes = schema.Config.new_message(**_config(folder, workers)).to_bytes()
+    return message
+
+
+def _config(folder: Path, workers: Sequence[Worker]) -> Config:
+    namespaces = namespaces_of(workers)
+    stand_ins = {s for worker in workers for s in worker.stores.values() if isinstance(s, StandIn)}
+    return {
+        "services": [
+            *map(_worker_service, workers),
+            *_kv_services(folder, {namespace.location for namespace in namespaces}),
+            *({"name": s.service, "external": {"address": s.address, "http": {}}} for s in stand_ins),
+            {"name": "internet", "network": {"allow": ["public", "private"]}},
+        ],
+        "sockets": [
+            *(_socket(worker.name, {"name": worker.name}) for worker in workers),
+            *(_socket(namespace.socket, namespace.designator()) for namespace in namespaces),
+        ],
+    }
+
+
+def _socket(name: str, service: Config) -> Config:
+    return {"name": name, "address": "127.0.0.1:0", "http": {}, "service": service}
+
+
+def _worker_service(worker: Worker) -> Config:
+    declared = read_config()
+    variables = {**declared["vars"], **worker.variables}
+    return {
+        "name": worker.name,
+        "worker": {
+            "modules": _modules(worker),
+            "compatibilityDate": str(declared["compatibility_date"]),
+            "compatibilityFlags": [*declared["compatibility_flags"], BUNDLE_FLAG],
+            "bindings": [
+                *(_variable(name, value) for name, value in variables.items()),
+                *({"name": name, "kvNamespace": s.designator()} for name, s in worker.stores.items()),
+            ],
+        },
+    }
+
+
+def _modules(worker: Worker) -> list[Config]:
+    """Return the modules that wrangler would upload: every Python file, the main one first."""
+    files = sorted(worker.source.rglob("*.py"), key=lambda file: (file != worker.source / worker.main, file))
+    return [
+        {"name": file.relative_to(worker.source).as_posix(), "pythonModule": file.read_text(encoding="utf-8")}
+        for file in files
+    ]
+
+
+def _variable(name: str, value: Json) -> Config:
+    return (
+        {"name": name, "text": value} if isinstance(value, str) else {"name": name, "json": json.dumps(value)}
+    )
+
+
+def _kv_services(folder: Path, locations: Iterable[str]) -> list[Config]:
+    """Return workerd's own KV, once for each location, over one set of objects and blobs."""
+    first, *others = sorted({"", *locations})
+    return [
+        _kv_service(first, owner=None),
+        *(_kv_service(location, owner=Namespace(location=first).service) for location in others),
+        {"name": "objects", "disk": {"path": str(folder / "objects"), "writable": True}},
+        {"name": "blobs", "disk": {"path": str(folder / "blobs"), "writable": True}},
+    ]
+
+
+def _kv_service(location: str, owner: str | None) -> Config:
+    shard: Config = {"className": "KVNamespace"}
+    storage: Config = {}
+    if owner is None:
+        objects = {"className": "KVNamespace", "uniqueKey": "kv", "enableSql": True}
+        storage = {"durableObjectNamespaces": [objects], "durableObjectStorage": {"localDisk": "objects"}}
+    else:
+        shard["serviceName"] = owner
+    return {
+        "name": Namespace(location=location).service,
+        "worker": {
+            "modules": [{"name": "kv.js", "bundled": "/workerd/kv.js"}],
+            "compatibilityDate": _KV_COMPATIBILITY_DATE,
+            "bindings": [
+                {"name": "SHARD", "durableObjectNamespace": shard},
+                {"name": "BLOBS", "service": {"name": "blobs"}},
+                {"name": "CLUSTERED", "json": json.dumps(bool(location))},
+                {"name": "TEST_CLOCK", "json": "true"},
+            ],
+            **storage,
+        },
+    }
