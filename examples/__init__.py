@@ -1,0 +1,1 @@
+"""Runnable examples: origins to put the edge cache in front of."""
