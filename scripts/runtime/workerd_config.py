@@ -21,7 +21,7 @@ _KV_COMPATIBILITY_DATE = "2026-11-01"
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A namespace of KV. A named location repeats what it read for `cacheTtl` seconds; the unnamed never does."""
+    """A KV namespace. A named location repeats what it read for `cacheTtl` seconds; the unnamed never."""
 
     name: str = "cache"
     location: str = ""
