@@ -27,6 +27,7 @@ class Process:
 
     def __init__(
         self,
+        name: str,
         arguments: Sequence[str | Path],
         *,
         log: Path,
@@ -34,9 +35,12 @@ class Process:
         environment: Mapping[str, str] | None = None,
         inherited: Sequence[int] = (),
     ) -> None:
-        """Start the program in `folder`, with `environment` added to this process's and no standard input."""
+        """Start the program in `folder`, `environment` added to this one, with no standard input.
+
+        The name is what messages call it, and `inherited` are file descriptors that it keeps.
+        """
         self.log = log
-        self._name = Path(arguments[0]).name
+        self._name = name
         self._stopped = False
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
@@ -62,23 +66,22 @@ class Process:
         """The process id, which is the id of the group too."""
         return self._popen.pid
 
-    @property
-    def exit_code(self) -> int | None:
-        """The exit code, or None while the program runs."""
-        return self._popen.poll()
-
     def output(self) -> str:
         """Everything that the program has printed."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
+    def check(self) -> None:
+        """Raise ProcessError if the program has ended."""
+        if (code := self._popen.poll()) is not None:
+            raise ProcessError(self._report(f"ended by itself, with exit code {code}"))
+
     def wait_for(self, ask: Callable[[], _Answer | None], *, what: str, seconds: float) -> _Answer:
-        """Ask until the answer is not None. Raises ProcessError if the program ends or the time is over."""
+        """Ask until the answer is not None. Raises ProcessError where the program or the time ends before."""
         deadline = time.monotonic() + seconds
         while (answer := ask()) is None:
-            if self.exit_code is not None:
-                raise ProcessError(self._report(f"ended with exit code {self.exit_code} before {what}"))
+            self.check()
             if time.monotonic() > deadline:
-                raise ProcessError(self._report(f"was not at {what} after {seconds:g} s"))
+                raise ProcessError(self._report(f"has not come to {what} in {seconds:g} s"))
             time.sleep(_POLL_SECONDS)
         return answer
 

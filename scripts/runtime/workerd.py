@@ -91,6 +91,7 @@ def _start(folder: Path, workers: Sequence[Worker], control: _Control, arguments
     config.write_bytes(encode(folder, workers))
     serve = ["serve", "--experimental", "--binary", f"--control-fd={control.write}", str(config)]
     return Process(
+        "workerd",
         [paths.WORKERD, *serve, *arguments],
         log=folder / "workerd.log",
         folder=folder,

@@ -56,14 +56,12 @@ class Wrangler:
     ) -> None:
         declared = read_config(config)
         self._namespaces = {entry["binding"]: entry["id"] for entry in declared["kv_namespaces"]}
+        arguments = _arguments(folder, port, variables or {}, config, declared)
         with ExitStack() as stack:
             self.process = stack.enter_context(
                 Process(
-                    [
-                        paths.NODE,
-                        paths.WRANGLER,
-                        *_arguments(folder, port, variables or {}, config, declared),
-                    ],
+                    "wrangler",
+                    [paths.NODE, paths.WRANGLER, *arguments],
                     log=folder / "wrangler.log",
                     folder=config.parent,
                     environment=QUIET | _own_files(folder),

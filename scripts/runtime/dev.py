@@ -1,0 +1,188 @@
+"""Start the edge cache on this machine, in front of the demo origin or of any other.
+
+It runs until Ctrl-C or SIGTERM, and then stops everything that it started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from scripts.runtime import paths
+from scripts.runtime.process import Process, ProcessError
+from scripts.runtime.wrangler import Wrangler
+
+_DEFAULT_PORT = 8787
+_CONNECT_SECONDS = 1.0
+_DEMO_SECONDS = 30.0
+_WATCH_SECONDS = 0.2
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_TRY_DEMO = """\
+try:
+  curl -i {url}/products/17     # a miss: the origin answers, and the response is stored
+  curl -i {url}/products/17     # a hit: Cache-Status says so, and Age since when
+  curl -i -X PATCH {url}/products/17 --json '{{"price_cents": 4990}}'
+  curl -i {url}/products/17     # the new price: the answer to the write has purged the old one
+"""
+_TRY_ANY = """\
+try:
+  curl -i {url}/     # Cache-Status says whether the response was stored, and why not
+"""
+
+
+class DevError(Exception):
+    """What the user can put right. The message says how."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until a signal comes, then return 0. Return 1 if something could not start, or ended by itself."""
+    options = _parser().parse_args(arguments)
+    for number in _SIGNALS:
+        signal.signal(number, _interrupt)
+    try:
+        _serve(options)
+    except KeyboardInterrupt:
+        return 0
+    except (DevError, ProcessError) as error:
+        print(f"scripts/dev: {error}", file=sys.stderr)
+        return 1
+
+
+def _interrupt(*_: object) -> None:
+    """Begin to stop, and let nothing interrupt the stopping."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _serve(options: argparse.Namespace) -> NoReturn:
+    port = _free_port(options.port)
+    folder = paths.RUNTIME / "dev" / str(port)
+    if not options.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    with ExitStack() as stack:
+        origin, demo = options.origin, None
+        if origin is None:
+            origin, demo = _start_demo(folder, stack)
+        elif not _answers(origin):
+            print(f"scripts/dev: nothing answers at {origin} yet: start the origin", file=sys.stderr)
+        variables = {"ORIGIN": origin, **dict(options.var)}
+        wrangler = stack.enter_context(Wrangler(folder, port=port, variables=variables))
+        _announce(wrangler, origin, demo)
+        while True:
+            wrangler.process.check()
+            if demo is not None:
+                demo.check()
+            time.sleep(_WATCH_SECONDS)
+
+
+def _start_demo(folder: Path, stack: ExitStack) -> tuple[str, Process]:
+    port = _free_port()
+    command = [sys.executable, "-m", "examples.catalogue", "--port", str(port)]
+    demo = stack.enter_context(
+        Process("the demo origin", command, log=folder / "origin.log", folder=paths.ROOT)
+    )
+    url = f"http://127.0.0.1:{port}"
+    demo.wait_for(lambda: _answers(url) or None, what="accepting connections", seconds=_DEMO_SECONDS)
+    return url, demo
+
+
+def _announce(wrangler: Wrangler, origin: str, demo: Process | None) -> None:
+    logs = [wrangler.process.log, *([demo.log] if demo else [])]
+    print(f"ready: {wrangler.url}")
+    print(f"origin: {origin}")
+    print(f"logs: {' '.join(str(log.relative_to(paths.ROOT)) for log in logs)}")
+    print(f"KV REST API: {wrangler.kv_url()}")
+    print((_TRY_DEMO if demo else _TRY_ANY).format(url=wrangler.url), end="", flush=True)
+
+
+def _free_port(port: int = 0) -> int:
+    """Return a port on which nothing listens: the given one, or any for 0. Raises DevError if it is taken."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise DevError(
+                f"port {port} can't be used ({error.strerror}): stop what listens there, or choose another "
+                "one with --port N"
+            ) from error
+        free: int = listener.getsockname()[1]
+        return free
+
+
+def _answers(url: str) -> bool:
+    parts = urlsplit(url)
+    address = (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+    try:
+        socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/dev", description=__doc__)
+    parser.add_argument(
+        "--origin", type=_origin, metavar="URL", help="the running origin to cache (default: a demo origin)"
+    )
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=_DEFAULT_PORT,
+        metavar="N",
+        help="the port on 127.0.0.1, 0 for any (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--var",
+        type=_variable,
+        default=[],
+        nargs="+",
+        action="extend",
+        metavar="NAME:VALUE",
+        help="a variable of the Worker, over the one in wrangler.toml",
+    )
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="keep what the last run on this port stored (default: start empty)",
+    )
+    return parser
+
+
+def _origin(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or "?" in text or "#" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an origin: write one like http://127.0.0.1:8000")
+    return text.rstrip("/")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: write a number from 0 to 65535")
+    return int(text)
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not name.isidentifier() or not colon:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a variable: write NAME:VALUE")
+    return name, value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
