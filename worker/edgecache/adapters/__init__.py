@@ -1,0 +1,1 @@
+"""The ports met in workerd: the only place, with ``entry.py``, that imports ``js`` and ``pyodide``."""

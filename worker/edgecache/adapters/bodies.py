@@ -1,0 +1,58 @@
+"""Bodies are ArrayBuffers that never enter the Python heap."""
+
+import js
+from pyodide.ffi import JsException
+
+from edgecache.ports import Body
+
+__all__ = ["ArrayBuffers"]
+
+_EMPTY = js.ArrayBuffer.new(0)
+
+
+class ArrayBuffers:
+    """See :class:`edgecache.ports.Bodies`."""
+
+    def size(self, body: Body) -> int:
+        """Return the number of bytes."""
+        size: int = body.byteLength
+        return size
+
+    def part(self, body: Body, start: int, end: int) -> Body:
+        """Return a half-open range."""
+        return body.slice(start, end)
+
+    def text(self, body: Body) -> str:
+        """Decode UTF-8."""
+        try:
+            text: str = js.TextDecoder.new("utf-8", js.JSON.parse('{"fatal": true}')).decode(body)
+        except JsException as error:
+            raise ValueError(str(error)) from error
+        return text
+
+    def prefixed(self, text: str, body: Body) -> Body:
+        """Return ``text`` as UTF-8 with ``body`` after it."""
+        head = js.TextEncoder.new().encode(text)
+        joined = js.Uint8Array.new(head.byteLength + body.byteLength)
+        joined.set(head, 0)
+        joined.set(js.Uint8Array.new(body), head.byteLength)
+        return joined.buffer
+
+    async def gzip(self, body: Body) -> Body:
+        """Compress."""
+        return await _through(body, js.CompressionStream.new("gzip"))
+
+    async def gunzip(self, body: Body) -> Body:
+        """Decompress."""
+        try:
+            return await _through(body, js.DecompressionStream.new("gzip"))
+        except JsException as error:
+            raise ValueError(str(error)) from error
+
+    def empty(self) -> Body:
+        """Return no bytes."""
+        return _EMPTY
+
+
+async def _through(body: Body, transform: object) -> Body:
+    return await js.Response.new(js.Response.new(body).body.pipeThrough(transform)).arrayBuffer()

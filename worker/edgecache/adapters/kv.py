@@ -1,0 +1,66 @@
+"""Workers KV."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import js
+from pyodide.ffi import JsException, to_js
+
+from edgecache.adapters.javascript import first_of, from_json
+from edgecache.ports import Body, StoredValue, StoreError
+from edgecache.settings import Settings
+
+__all__ = ["KvStore"]
+
+_READ = from_json('{"type": "arrayBuffer", "cacheTtl": 60}')
+# As freshly as KV allows: marks have to be seen soon.
+_READ_TEXTS = from_json('{"type": "text", "cacheTtl": 30}')
+_PAUSE_MS = 5000
+"""So long a KV that took too long is left alone, so that not every request waits for it."""
+
+
+class KvStore:
+    """The KV namespace of a binding."""
+
+    def __init__(self, namespace: Any, settings: Settings) -> None:
+        self._namespace = namespace
+        self._timeout_seconds = settings.kv_timeout
+        self._alone_until_ms = 0
+
+    async def read(self, key: str) -> StoredValue | None:
+        """See :class:`edgecache.ports.Store`."""
+        found = await self._done(lambda: self._namespace.getWithMetadata(key, _READ))
+        if found.value is None:
+            return None
+        metadata = found.metadata
+        return StoredValue(metadata.to_py() if hasattr(metadata, "to_py") else metadata, found.value)
+
+    async def read_texts(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """See :class:`edgecache.ports.Store`."""
+        if not keys:
+            return {}
+        found = await self._done(lambda: self._namespace.get(to_js(list(keys)), _READ_TEXTS))
+        texts: dict[str, str | None] = js.Object.fromEntries(found).to_py()
+        return {key: text for key, text in texts.items() if text is not None}
+
+    async def write(self, key: str, value: Body | str, metadata: str | None, ttl_seconds: int) -> None:
+        """See :class:`edgecache.ports.Store`."""
+        shown = f', "metadata": {metadata}' if metadata else ""
+        options = from_json(f'{{"expirationTtl": {ttl_seconds}{shown}}}')
+        try:
+            await self._namespace.put(key, value, options)
+        except JsException as error:
+            raise StoreError(str(error)) from error
+
+    async def _done(self, start: Any) -> Any:
+        now_ms = js.Date.now()
+        if now_ms < self._alone_until_ms:
+            raise StoreError("KV took too long a short while ago")
+        try:
+            found = await first_of(start(), self._timeout_seconds)
+        except JsException as error:
+            raise StoreError(str(error)) from error
+        if found is None:
+            self._alone_until_ms = now_ms + int(self._timeout_seconds * 1000) + _PAUSE_MS
+            raise StoreError(f"KV took longer than {self._timeout_seconds:g} s")
+        return found

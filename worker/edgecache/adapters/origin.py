@@ -1,0 +1,88 @@
+"""The origin, through the runtime's fetch."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import js
+from pyodide.ffi import JsException
+
+from edgecache.adapters.javascript import fields_of, first_of, from_json
+from edgecache.policy.facts import OriginFailure, RequestFacts
+from edgecache.policy.relay import origin_url, outbound_fields
+from edgecache.ports import Body, OriginError
+from edgecache.settings import Settings
+
+__all__ = ["FetchOrigin", "FetchedResponse"]
+
+# Cloudflare's own cache stays out of it; bytes come and go as they are coded.
+_INIT = {"redirect": "manual", "encodeResponseBody": "manual", "cf": {"cacheTtlByStatus": {"200-599": -1}}}
+
+
+class FetchedResponse:
+    """See :class:`edgecache.ports.OriginResponse`."""
+
+    def __init__(self, raw: Any, timeout_seconds: float) -> None:
+        self.raw = raw
+        self.body = raw.body
+        self.status: int = raw.status
+        fields = fields_of(raw.headers)
+        self.set_cookies: tuple[str, ...] = tuple(raw.headers.getSetCookie()) if fields.pop("set-cookie", None) is not None else ()
+        self.fields: Mapping[str, str] = fields
+        self._timeout_seconds = timeout_seconds
+
+    async def read(self) -> Body:
+        """Return the whole body."""
+        try:
+            body = await first_of(self.raw.arrayBuffer(), self._timeout_seconds)
+        except JsException as error:
+            raise OriginError(OriginFailure.TRUNCATED, str(error)) from error
+        if body is None:
+            raise OriginError(OriginFailure.TIMEOUT, f"the body took longer than {self._timeout_seconds:g} s")
+        return body
+
+    def fork(self) -> Callable[[int], Awaitable[Body | None]]:
+        """Split the body between the client and a collector."""
+        self.body, copy = self.raw.body.tee()
+        reader = copy.getReader()
+
+        async def collect(max_bytes: int) -> Body | None:
+            chunks, size = js.Array.new(), 0
+            try:
+                while not (step := await reader.read()).done:
+                    size += step.value.byteLength
+                    if size > max_bytes:
+                        await reader.cancel()
+                        return None
+                    chunks.push(step.value)
+            except JsException:
+                return None
+            return await js.Blob.new(chunks).arrayBuffer()
+
+        return collect
+
+
+class FetchOrigin:
+    """See :class:`edgecache.ports.Origin`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def fetch(
+        self, request: RequestFacts, conditional: Mapping[str, str], body: Any, timeout_seconds: float
+    ) -> FetchedResponse:
+        """Send a request."""
+        fields = outbound_fields(request, self._settings) | conditional
+        init = from_json(json.dumps({"method": request.method, "headers": list(fields.items()), **_INIT}))
+        if body is not None:
+            init.body = body
+        controller = js.AbortController.new()
+        init.signal = controller.signal
+        try:
+            raw = await first_of(js.fetch(origin_url(request.target, self._settings), init), timeout_seconds)
+        except JsException as error:
+            raise OriginError(OriginFailure.UNREACHABLE, str(error)) from error
+        if raw is None:
+            controller.abort()
+            raise OriginError(OriginFailure.TIMEOUT, f"no response within {timeout_seconds:g} s")
+        return FetchedResponse(raw, timeout_seconds)

@@ -1,0 +1,190 @@
+"""Repeating a decision: a fresh response in memory, sent again without asking the policy.
+
+The full path decides; what it decided for a plain GET holds for every like request until a known moment: its freshness
+ends, its purge marks have to be read again, a mark moved, or memory let go of it. "Like" means: the same URL, none of the
+request fields that could change the decision, and the same values of those that select the response. All that is read of
+a request is its method, its URL and its fields as one JSON text, since each step across the border to JavaScript costs.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Protocol
+
+from cachewire.record import Record
+from edgecache.handler import Served
+from edgecache.hooks import Hooks
+from edgecache.marktable import MarkTable
+from edgecache.memory import Entry
+from edgecache.policy.answer import BodyKind, answer_from
+from edgecache.policy.decision import Lookup, Use, mark_names
+from edgecache.policy.facts import Reason
+from edgecache.policy.freshness import current_age_ms, freshness_of
+from edgecache.policy.status import Status, cache_status
+from edgecache.ports import Body
+from edgecache.settings import Settings
+from cachewire.vary import selecting_names
+
+__all__ = ["CHANGES_DECISION", "FastPath", "Rendered", "Rendering"]
+
+_CHANGING = (
+    "cache-control",
+    "pragma",
+    "range",
+    "if-range",
+    "if-none-match",
+    "if-modified-since",
+    "if-match",
+    "if-unmodified-since",
+    "authorization",
+    "upgrade",
+    "content-length",
+    "transfer-encoding",
+)
+CHANGES_DECISION = re.compile(rf'"(?:{"|".join(_CHANGING)})":', re.IGNORECASE)
+"""Finds, in the JSON text of a request's fields, one that the full path has to see."""
+
+_MAX_URLS = 8192
+_MAX_VARIANTS = 32
+
+
+class Rendered(Protocol):
+    """A response that the runtime can send many times."""
+
+    def set(self, name: str, value: str) -> None:
+        """Set a field of the responses to come."""
+
+    def response(self) -> Any:
+        """Make one response."""
+
+
+class Rendering(Protocol):
+    """Prepares responses."""
+
+    def rendered(self, status: int, fields: list[tuple[str, str]], body: Body) -> Rendered:
+        """Prepare a response."""
+
+
+@dataclass(slots=True, eq=False)
+class _Decided:
+    entry: Entry
+    key: str
+    lifetime_ms: int
+    until_ms: int
+    generation: int
+    rendered: Rendered
+    second: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Variants:
+    names: tuple[str, ...]
+    by_values: dict[tuple[str | None, ...], _Decided] = field(default_factory=dict)
+
+
+class FastPath:
+    """The decisions that may be repeated, by URL."""
+
+    def __init__(self, settings: Settings, hooks: Hooks, marks: MarkTable, rendering: Rendering) -> None:
+        self.is_enabled = not (hooks.before_lookup or hooks.before_send)
+        self._settings = settings
+        self._marks = marks
+        self._rendering = rendering
+        self._by_url: dict[str, _Variants] = {}
+
+    def knows(self, url: str) -> bool:
+        """Whether there is a decision for ``url``, so that reading the request's fields is worth it."""
+        return url in self._by_url
+
+    def repeat(self, url: str, fields: str, now_ms: int) -> Any:
+        """Return a response for a GET of ``url`` with ``fields``, a JSON object; ``None`` if the policy has to decide."""
+        variants = self._by_url[url]
+        if CHANGES_DECISION.search(fields):
+            return None
+        values = tuple(_value_of(name, fields) for name in variants.names) if variants.names else ()
+        decided = variants.by_values.get(values)
+        if decided is None:
+            return None
+        if now_ms >= decided.until_ms or decided.generation != self._marks.generation or not decided.entry.is_held:
+            del variants.by_values[values]
+            if not variants.by_values:
+                del self._by_url[url]
+            return None
+        decided.entry.hits += 1
+        second = now_ms // 1000
+        if second != decided.second:
+            self._show_age(decided, now_ms, second)
+        return decided.rendered.response()
+
+    def _show_age(self, decided: _Decided, now_ms: int, second: int) -> None:
+        age_ms = current_age_ms(decided.entry.record, now_ms)
+        decided.rendered.set("age", str(age_ms // 1000))
+        if self._settings.cache_status:
+            status = Status(Reason.FRESH, hit=True, ttl_seconds=(decided.lifetime_ms - age_ms) // 1000)
+            decided.rendered.set("cache-status", cache_status(self._settings.cache_name, status, decided.key))
+        decided.second = second
+
+    def remember(self, url: str, fields: str, served: Served, now_ms: int) -> None:
+        """Take note of what the full path decided for a GET of ``url`` with ``fields``, if it may be repeated."""
+        lookup, entry, use = served.lookup, served.entry, served.use
+        if not self.is_enabled or lookup is None or entry is None or use is None:
+            return
+        if not self._is_repeatable(lookup, entry, use) or CHANGES_DECISION.search(fields):
+            return
+        answer = answer_from(entry.record, entry.fields, lookup.client, now_ms)
+        if answer.body is not BodyKind.AS_STORED:
+            return
+        decided = _Decided(
+            entry,
+            lookup.key,
+            freshness_of(entry.record, entry.fields, lookup.rule, self._settings).lifetime_ms,
+            self._until_ms(lookup, entry, use),
+            self._marks.generation,
+            self._rendering.rendered(answer.status, answer.fields, entry.body),
+        )
+        names = _names(lookup, entry.record, entry.fields)
+        self._place(url, names, tuple(_value_of(name, fields) for name in names), decided)
+
+    def _is_repeatable(self, lookup: Lookup, entry: Entry, use: Use) -> bool:
+        return (
+            use.reason is Reason.FRESH
+            and lookup.client.method == "GET"
+            and entry.is_held
+            and entry.body is not None
+            and not lookup.rule.claims
+        )
+
+    def _until_ms(self, lookup: Lookup, entry: Entry, use: Use) -> int:
+        # Marks are read again, by the full path and in the background, before the interval is over.
+        marks_ms = self._marks.known_at(mark_names(lookup, entry.record), entry.record.birth_ms) + int(self._marks.interval_ms * 0.7)
+        freshness = freshness_of(entry.record, entry.fields, lookup.rule, self._settings)
+        return min(use.until_ms - int(freshness.lifetime_ms * self._settings.refresh_ahead), marks_ms)
+
+    def _place(self, url: str, names: tuple[str, ...], values: tuple[str | None, ...], decided: _Decided) -> None:
+        variants = self._by_url.get(url)
+        if variants is None or variants.names != names or len(variants.by_values) >= _MAX_VARIANTS:
+            if len(self._by_url) >= _MAX_URLS:
+                del self._by_url[next(iter(self._by_url))]
+            variants = self._by_url[url] = _Variants(names)
+        variants.by_values[values] = decided
+
+
+def _names(lookup: Lookup, record: Record, fields: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the request fields whose values select this response."""
+    names = {*selecting_names(fields), *lookup.rule.fields}
+    if lookup.rule.cookies:
+        names.add("cookie")
+    if record.coding or "content-encoding" in fields:
+        names.add("accept-encoding")
+    return tuple(sorted(names))
+
+
+@lru_cache(maxsize=256)
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(rf'[{{,]"{re.escape(name)}":("(?:[^"\\]|\\.)*")', re.IGNORECASE)
+
+
+def _value_of(name: str, fields: str) -> str | None:
+    found = _pattern(name).search(fields)
+    return found[1] if found else None

@@ -1,0 +1,62 @@
+"""Requests to the origin that are under way, so that others can wait for their outcome (collapsed forwarding)."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from edgecache.memory import Entry
+from edgecache.policy.facts import OriginFailure
+from edgecache.ports import Signal, Timing
+
+__all__ = ["Flight", "Flights"]
+
+_UNSHARED_MS = 10_000
+_MAX_REMEMBERED = 4096
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One request to the origin. Once it has landed, ``entry`` is what it stored, or ``failure`` how it failed; neither
+    means that its response is for one client alone."""
+
+    landed: Signal
+    entry: Entry | None = None
+    failure: OriginFailure | None = None
+
+
+@dataclass(slots=True)
+class Flights:
+    """The flights of this isolate by key; and the keys whose responses turned out not to be shared (hit-for-miss),
+    where waiting for one another would only queue the clients up."""
+
+    timing: Timing
+    _flying: dict[str, Flight] = field(default_factory=dict)
+    _unshared: OrderedDict[str, int] = field(default_factory=OrderedDict)
+
+    def current(self, key: str) -> Flight | None:
+        """Return the flight to wait for, if there is one."""
+        return self._flying.get(key)
+
+    def start(self, key: str) -> Flight:
+        """Start a flight that others may wait for."""
+        flight = self._flying[key] = Flight(self.timing.signal())
+        return flight
+
+    def land(self, key: str, flight: Flight, entry: Entry | None = None, failure: OriginFailure | None = None) -> None:
+        """Tell those who wait how it ended."""
+        flight.entry, flight.failure = entry, failure
+        if self._flying.get(key) is flight:
+            del self._flying[key]
+        flight.landed.set()
+
+    def is_unshared(self, key: str) -> bool:
+        """Whether the last response for ``key`` was for one client alone, a short while ago."""
+        until_ms = self._unshared.get(key)
+        return until_ms is not None and self.timing.now_ms() < until_ms
+
+    def remember(self, key: str, *, unshared: bool) -> None:
+        """Remember whether responses for ``key`` may be shared."""
+        self._unshared.pop(key, None)
+        if unshared:
+            self._unshared[key] = self.timing.now_ms() + _UNSHARED_MS
+            if len(self._unshared) > _MAX_REMEMBERED:
+                self._unshared.popitem(last=False)

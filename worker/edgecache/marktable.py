@@ -1,0 +1,70 @@
+"""The purge marks that this isolate knows, and how lately it read them."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cachewire.marks import Lane
+from edgecache.policy.decision import Invalidity
+
+__all__ = ["MarkTable"]
+
+_MAX_NAMES = 20_000
+
+
+@dataclass(slots=True)
+class _Known:
+    soft_ms: int = 0
+    hard_ms: int = 0
+    read_ms: int = 0
+
+
+class MarkTable:
+    """Marks by name. ``generation`` moves whenever one of them does, so that decisions made before can be told apart."""
+
+    def __init__(self, interval_ms: int) -> None:
+        self.interval_ms = interval_ms
+        self.generation = 0
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+
+    def outdated(self, names: Iterable[str], now_ms: int, share: float = 1.0) -> list[str]:
+        """Return the names whose marks were read longer than ``share`` of the interval ago."""
+        oldest = now_ms - int(self.interval_ms * share)
+        known = self._known
+        return [name for name in names if (mark := known.get(name)) is None or mark.read_ms < oldest]
+
+    def learn(self, name: str, soft_ms: int, hard_ms: int, read_ms: int) -> None:
+        """Take in what the store holds for ``name``: 0 for no mark. A mark never moves back."""
+        mark = self._entry(name)
+        mark.read_ms = max(mark.read_ms, read_ms)
+        self._advance(mark, soft_ms, hard_ms)
+
+    def write(self, name: str, lane: Lane, moment_ms: int) -> None:
+        """Take in a mark that this isolate is about to write."""
+        mark = self._entry(name)
+        self._advance(mark, *((moment_ms, 0) if lane is Lane.SOFT else (0, moment_ms)))
+
+    def _entry(self, name: str) -> _Known:
+        mark = self._known.pop(name, None) or _Known()
+        self._known[name] = mark
+        if len(self._known) > _MAX_NAMES:
+            self._known.popitem(last=False)
+        return mark
+
+    def _advance(self, mark: _Known, soft_ms: int, hard_ms: int) -> None:
+        if soft_ms > mark.soft_ms or hard_ms > mark.hard_ms:
+            mark.soft_ms, mark.hard_ms = max(soft_ms, mark.soft_ms), max(hard_ms, mark.hard_ms)
+            self.generation += 1
+
+    def known_at(self, names: Iterable[str], birth_ms: int) -> int:
+        """Return the time up to which all purges of a response are known: it can't be older than the response itself."""
+        read_ms = min((mark.read_ms if (mark := self._known.get(name)) else 0 for name in names), default=0)
+        return max(read_ms, birth_ms)
+
+    def invalidity(self, names: Iterable[str], birth_ms: int) -> Invalidity:
+        """Return since when a response of ``birth_ms`` is stale or gone by the marks that are known."""
+        soft_ms = hard_ms = 0
+        for name in names:
+            if mark := self._known.get(name):
+                soft_ms, hard_ms = max(soft_ms, mark.soft_ms), max(hard_ms, mark.hard_ms)
+        return Invalidity(soft_ms if soft_ms >= birth_ms else 0, hard_ms if hard_ms >= birth_ms else 0)

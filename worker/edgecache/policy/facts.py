@@ -1,0 +1,95 @@
+"""What the policy sees of requests and responses, and why it decides as it does."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cachewire.key import Target
+
+__all__ = ["OriginFailure", "Reason", "RequestFacts", "ResponseFacts"]
+
+Fields = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """A request: ``fields`` by name in lower case, repeated ones combined as RFC 9110 section 5.3 says."""
+
+    method: str
+    target: Target
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFacts:
+    """A response of the origin, and when it was asked for and came."""
+
+    status: int
+    fields: Fields
+    birth_ms: int
+    response_ms: int
+    set_cookies: tuple[str, ...] = ()
+    """Set-Cookie, which can't be combined (RFC 9110 section 5.3)."""
+
+
+class OriginFailure(StrEnum):
+    """How the origin failed to give a response."""
+
+    UNREACHABLE = "origin-unreachable"
+    TIMEOUT = "origin-timeout"
+    TRUNCATED = "origin-truncated"
+
+
+class Reason(StrEnum):
+    """Why the cache did what it did: the detail of Cache-Status, the label of metrics and the word in the log."""
+
+    # a look-up isn't made
+    METHOD = "method"
+    BYPASS_RULE = "bypass-rule"
+    CLASS_NEVER = "class-never"
+    PRECONDITION = "precondition"
+    UPGRADE = "upgrade"
+    HOOK_FAILED = "hook-failed"
+    IDENTITY_MISSING = "identity-missing"
+    BODY = "request-body"
+    CACHE_FAULT = "cache-fault"
+    # a stored response is used
+    FRESH = "fresh"
+    STALE_WHILE_REVALIDATE = "stale-while-revalidate"
+    STALE_IF_ERROR = "stale-if-error"
+    MAX_STALE = "max-stale"
+    VALIDATED = "validated"
+    SLOW_ORIGIN = "slow-origin"
+    THROTTLED = "throttled"
+    BREAKER_OPEN = "breaker-open"
+    # a stored response isn't used
+    ABSENT = "absent"
+    OTHER_VARIANT = "other-variant"
+    STALE = "stale"
+    NO_CACHE = "no-cache"
+    REQUEST_NO_CACHE = "request-no-cache"
+    REQUEST_MAX_AGE = "request-max-age"
+    REQUEST_MIN_FRESH = "request-min-fresh"
+    PURGED_SOFT = "purged-soft"
+    PURGED_HARD = "purged-hard"
+    MARKS_UNKNOWN = "marks-unknown"
+    CREDENTIALS = "credentials"
+    PARTIAL = "partial"
+    HIT_FOR_MISS = "hit-for-miss"
+    ONLY_IF_CACHED = "only-if-cached"
+    # a response is stored, or not
+    STORED = "stored"
+    REQUEST_NO_STORE = "request-no-store"
+    NO_STORE = "no-store"
+    PRIVATE = "private"
+    AUTHORIZATION = "authorization"
+    COOKIE = "cookie"
+    SET_COOKIE = "set-cookie"
+    VARY_ANY = "vary-any"
+    STATUS = "status"
+    NO_FRESHNESS = "no-freshness"
+    TOO_LARGE = "too-large"
+    TOO_MANY_GROUPS = "too-many-groups"
+    NOT_UNDERSTOOD = "not-understood"
+    SERVER_ERROR = "server-error"
+    BAD_FIELD = "bad-field"

@@ -1,0 +1,151 @@
+"""May a response be stored, and as what? (RFC 9111 section 3)"""
+
+from cachewire.errors import InvalidGroup
+from cachewire.fields import CACHE_GROUPS, CACHE_STATUS, HOP_BY_HOP, PRIVATE_GROUP_FIELDS, SURROGATE_KEY
+from cachewire.marks import group_mark
+from cachewire.record import Record
+from cachewire.structured import parse_strings
+from cachewire.directives import Directives, request_directives, response_directives, split_list
+from edgecache.policy.facts import Fields, Reason, RequestFacts, ResponseFacts
+from edgecache.policy.freshness import HEURISTICALLY_CACHEABLE, freshness_of, initial_age_ms
+from cachewire.vary import varies_on_everything
+from edgecache.settings import DataClass, Rule, Settings
+
+__all__ = ["MAX_GROUPS", "groups_of", "hop_by_hop", "may_store", "record_of"]
+
+MAX_GROUPS = 64
+"""More groups than RFC 9875 section 2.1 asks a cache to support; a response that names more isn't stored, since a purge
+of a group that was left out would not reach it."""
+
+_UNDERSTOOD = HEURISTICALLY_CACHEABLE | {302, 303, 307, 400, 401, 403, 409, 451, 500, 502, 503, 504}
+"""Status codes whose caching this cache implements (section 5.2.2.3)."""
+
+_VALIDATORS = ("etag", "last-modified")
+_MAX_FIELD_BYTES = 64 * 1024
+
+
+def may_store(request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings) -> Reason:
+    """Return :attr:`Reason.STORED`, or why the response may not be stored or isn't worth it."""
+    directives = response_directives(response.fields)
+    return (
+        _forbidden_by_status(response, directives)
+        or _forbidden_by_directive(request, response, directives, rule)
+        or _forbidden_by_identity(request, response, directives, rule, settings)
+        or _forbidden_by_fields(response)
+        or _useless(request, response, directives, rule, settings)
+        or Reason.STORED
+    )
+
+
+def _forbidden_by_status(response: ResponseFacts, directives: Directives) -> Reason | None:
+    if response.status < 200 or response.status in {206, 304}:
+        return Reason.STATUS
+    if "must-understand" in directives and response.status not in _UNDERSTOOD:
+        return Reason.NOT_UNDERSTOOD
+    return None
+
+
+def _forbidden_by_directive(request: RequestFacts, response: ResponseFacts, directives: Directives, rule: Rule) -> Reason | None:
+    if "no-store" in request_directives(request.fields):
+        return Reason.REQUEST_NO_STORE
+    # Section 5.2.2.3: must-understand lifts no-store where the status code is understood.
+    if "no-store" in directives and "must-understand" not in directives:
+        return Reason.NO_STORE
+    if directives.unqualified("private") and rule.data_class is not DataClass.PRIVATE:
+        return Reason.PRIVATE
+    if varies_on_everything(response.fields):
+        return Reason.VARY_ANY
+    return None
+
+
+def _forbidden_by_identity(
+    request: RequestFacts, response: ResponseFacts, directives: Directives, rule: Rule, settings: Settings
+) -> Reason | None:
+    is_named = "public" in directives or "s-maxage" in directives or directives.is_targeted
+    is_declared = rule.data_class is DataClass.PRIVATE
+    if "authorization" in request.fields and not (is_named or is_declared or "must-revalidate" in directives):
+        return Reason.AUTHORIZATION  # section 3.5
+    if not settings.is_safe:
+        return None
+    if "cookie" in request.fields and not (is_named or is_declared or rule.lifetime or "cookie" in response.fields.get("vary", "").lower()):
+        return Reason.COOKIE
+    return Reason.SET_COOKIE if response.set_cookies else None
+
+
+def _forbidden_by_fields(response: ResponseFacts) -> Reason | None:
+    if sum(len(name) + len(value) for name, value in response.fields.items()) > _MAX_FIELD_BYTES:
+        return Reason.TOO_LARGE
+    return None
+
+
+def _useless(request: RequestFacts, response: ResponseFacts, directives: Directives, rule: Rule, settings: Settings) -> Reason | None:
+    record = record_of(request, response, rule, settings)
+    if len(record.groups) > MAX_GROUPS:
+        return Reason.TOO_MANY_GROUPS
+    freshness = freshness_of(record, response.fields, rule, settings)
+    is_explicit = freshness.is_explicit or "public" in directives
+    by_status = response.status in HEURISTICALLY_CACHEABLE or response.status in rule.negative_lifetimes or rule.default_lifetime
+    if not (is_explicit or by_status):
+        return Reason.STATUS
+    if response.status >= 500 and settings.is_safe and not rule.negative_lifetimes.get(response.status):
+        return Reason.SERVER_ERROR
+    can_validate = any(name in response.fields for name in _VALIDATORS)
+    is_fresh = freshness.lifetime_ms > record.initial_age_ms and not freshness.must_validate
+    if is_fresh or (can_validate and (is_explicit or not settings.is_safe)):
+        return None
+    if is_explicit and freshness.stale_while_revalidate_ms:
+        return None
+    return Reason.NO_FRESHNESS
+
+
+def record_of(request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings) -> Record:
+    """Return the response as it is stored, but for its body."""
+    directives = response_directives(response.fields)
+    left_out = hop_by_hop(response.fields) | {CACHE_STATUS, "age", *PRIVATE_GROUP_FIELDS}
+    if rule.data_class is not DataClass.PRIVATE:
+        left_out |= directives.field_names("private")  # section 5.2.2.7
+    left_out |= directives.field_names("no-cache")  # section 5.2.2.4
+    fields = [(name, value) for name, value in response.fields.items() if name not in left_out and name != "set-cookie"]
+    if "set-cookie" not in left_out:
+        fields += [("set-cookie", value) for value in response.set_cookies]
+    return Record(
+        status=response.status,
+        birth_ms=response.birth_ms,
+        response_ms=response.response_ms,
+        initial_age_ms=initial_age_ms(response.fields, response.birth_ms, response.response_ms),
+        fields=tuple(fields),
+        groups=groups_of(response.fields, rule),
+    )
+
+
+def hop_by_hop(fields: Fields) -> frozenset[str]:
+    """Return the names of the fields that are meant for one connection only (RFC 9110 section 7.6.1)."""
+    listed = fields.get("connection")
+    return HOP_BY_HOP | {name.lower() for name in split_list(listed)} if listed else HOP_BY_HOP
+
+
+def groups_of(fields: Fields, rule: Rule) -> tuple[str, ...]:
+    """Return the groups of a response, each once: of Cache-Groups, Cache-Tag, Surrogate-Key and the rule."""
+    names: list[str] = list(rule.groups)
+    if value := fields.get(CACHE_GROUPS):
+        names += _strings(value)
+    if value := fields.get("cache-tag"):
+        names += split_list(value)
+    if value := fields.get(SURROGATE_KEY):
+        names += value.split()
+    return tuple(dict.fromkeys(name for name in names if _is_group(name)))
+
+
+def _strings(value: str) -> tuple[str, ...]:
+    try:
+        return parse_strings(value)
+    except ValueError:
+        return ()  # RFC 9651 section 4.2: a field that doesn't parse is ignored
+
+
+def _is_group(name: str) -> bool:
+    try:
+        group_mark(name)
+    except InvalidGroup:
+        return False
+    return True

@@ -1,0 +1,87 @@
+"""Validating a stored response with the origin, and freshening it (RFC 9111 section 4.3)."""
+
+from dataclasses import replace
+
+from cachewire.record import Record
+from edgecache.policy.facts import Fields, RequestFacts, ResponseFacts
+from edgecache.policy.freshness import initial_age_ms, parse_date
+from edgecache.policy.storing import groups_of, hop_by_hop, record_of
+from edgecache.settings import Rule, Settings
+
+__all__ = ["can_freshen", "conditional_fields", "freshened", "head_agrees", "is_not_modified", "weakly_equal"]
+
+_CONDITIONAL = ("if-none-match", "if-modified-since")
+_NOT_UPDATED = frozenset({"content-length", "content-encoding", "content-range", "transfer-encoding"})
+
+
+def conditional_fields(fields: Fields) -> dict[str, str]:
+    """Return the precondition that validates a stored response with ``fields``; empty if it has no validator (section 4.3.1)."""
+    names = {"etag": "if-none-match", "last-modified": "if-modified-since"}
+    return {names[name]: fields[name] for name in names if fields.get(name)}
+
+
+def weakly_equal(one: str, other: str) -> bool:
+    """Compare entity tags weakly (RFC 9110 section 8.8.3.2)."""
+    return one.removeprefix("W/") == other.removeprefix("W/")
+
+
+def can_freshen(stored: Fields, response: ResponseFacts) -> bool:
+    """Whether a 304 speaks of the stored response (section 4.3.4): a validator in it must be the stored one."""
+    etag, modified = response.fields.get("etag"), response.fields.get("last-modified")
+    if etag:
+        is_strong = not etag.startswith("W/")
+        return stored.get("etag") == etag if is_strong else weakly_equal(stored.get("etag", ""), etag)
+    return not modified or "last-modified" not in stored or stored["last-modified"] == modified
+
+
+def freshened(stored: Record, request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings) -> Record:
+    """Return the stored response with the header fields of a 304, or of a HEAD that agrees (section 3.2)."""
+    update = record_of(request, replace(response, status=stored.status), rule, settings)
+    set_cookies = settings.is_safe and {"set-cookie"} or set()
+    new = [(name, value) for name, value in update.fields if name not in _NOT_UPDATED and name not in set_cookies]
+    replaced = {name for name, _ in new}
+    kept = [(name, value) for name, value in stored.fields if name not in replaced]
+    names_groups = {"cache-groups", "cache-tag", "surrogate-key"} & response.fields.keys()
+    return replace(
+        stored,
+        birth_ms=response.birth_ms,
+        response_ms=response.response_ms,
+        initial_age_ms=initial_age_ms(response.fields, response.birth_ms, response.response_ms),
+        fields=(*kept, *new),
+        groups=groups_of(response.fields, rule) if names_groups else stored.groups,
+    )
+
+
+def head_agrees(stored: Record, fields: Fields, response: ResponseFacts) -> bool:
+    """Whether a 200 to a HEAD request says that the stored response is still the current one (section 4.3.5)."""
+    for name in ("etag", "last-modified"):
+        if name in response.fields and response.fields[name] != fields.get(name):
+            return False
+    length = response.fields.get("content-length")
+    return length is None or length == str(stored.body_bytes)
+
+
+def is_not_modified(request: Fields, stored: Fields, now_ms: int) -> bool:
+    """Whether the precondition of a request is answered with 304 from a stored response (section 4.3.2)."""
+    if tags := request.get("if-none-match"):
+        etag = stored.get("etag")
+        return tags.strip() == "*" or (etag is not None and _lists(tags, etag))
+    since = request.get("if-modified-since")
+    asked = parse_date(since, now_ms) if since else None
+    if asked is None:
+        return False
+    # Without Last-Modified, the time at which the response was made stands in (section 4.3.2).
+    modified = parse_date(stored.get("last-modified") or stored.get("date", ""), now_ms)
+    return modified is not None and modified <= asked
+
+
+def _lists(tags: str, etag: str) -> bool:
+    opaque = etag.removeprefix("W/")
+    # Opaque tags may hold commas, so the list is searched and not split.
+    at = tags.find(opaque)
+    while at >= 0:
+        before, after = tags[:at].rstrip(), tags[at + len(opaque) :].lstrip()
+        if (not before or before.endswith((",", "W/"))) and (not after or after.startswith(",")):
+            return True
+        at = tags.find(opaque, at + 1)
+    return False

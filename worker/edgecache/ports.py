@@ -1,0 +1,162 @@
+"""What the handler needs of the outside, as protocols. Bodies are opaque to it: on the edge they are JavaScript objects.
+
+The adapters under ``edgecache.adapters`` meet them in workerd; the fakes under ``tests`` meet them in CPython.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from edgecache.policy.facts import OriginFailure, RequestFacts
+
+__all__ = [
+    "Background",
+    "Bodies",
+    "Body",
+    "Incoming",
+    "Origin",
+    "OriginError",
+    "OriginResponse",
+    "Outgoing",
+    "Signal",
+    "Store",
+    "StoreError",
+    "StoredValue",
+    "Timing",
+]
+
+Body: TypeAlias = Any
+"""The bytes of a body; on the edge an ArrayBuffer."""
+
+
+class StoreError(Exception):
+    """The store failed, or took too long. Costs a hit, never a response."""
+
+
+class OriginError(Exception):
+    """The origin gave no whole response."""
+
+    def __init__(self, failure: OriginFailure, explanation: str) -> None:
+        super().__init__(explanation)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class StoredValue:
+    """A KV value with its metadata, decoded from JSON."""
+
+    metadata: object
+    body: Body
+
+
+class Store(Protocol):
+    """Workers KV. Every method raises :class:`StoreError`."""
+
+    async def read(self, key: str) -> StoredValue | None:
+        """Return value and metadata, or ``None``."""
+
+    async def read_texts(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """Return the values that are there, by key, read as freshly as KV allows."""
+
+    async def write(self, key: str, value: Body | str, metadata: str | None, ttl_seconds: int) -> None:
+        """Write value and metadata (JSON), to be dropped by KV after ``ttl_seconds``."""
+
+
+class Bodies(Protocol):
+    """What is done with bytes without looking at them."""
+
+    def size(self, body: Body) -> int:
+        """Return the number of bytes."""
+
+    def part(self, body: Body, start: int, end: int) -> Body:
+        """Return a half-open range."""
+
+    def text(self, body: Body) -> str:
+        """Decode UTF-8; raises :class:`ValueError`."""
+
+    def prefixed(self, text: str, body: Body) -> Body:
+        """Return ``text`` as UTF-8 with ``body`` after it."""
+
+    async def gzip(self, body: Body) -> Body:
+        """Compress."""
+
+    async def gunzip(self, body: Body) -> Body:
+        """Decompress; raises :class:`ValueError`."""
+
+    def empty(self) -> Body:
+        """Return no bytes."""
+
+
+class OriginResponse(Protocol):
+    """A response whose body hasn't been read."""
+
+    status: int
+    fields: Mapping[str, str]
+    set_cookies: tuple[str, ...]
+
+    async def read(self) -> Body:
+        """Return the whole body; raises :class:`OriginError` if it is cut short."""
+
+    def fork(self) -> Callable[[int], Awaitable[Body | None]]:
+        """Split the body: the response goes on to the client, and the returned function collects the same bytes, or
+        gives ``None`` if they are more than it is told or cut short."""
+
+
+class Origin(Protocol):
+    """The service behind the cache."""
+
+    async def fetch(self, request: RequestFacts, conditional: Mapping[str, str], body: Any, timeout_seconds: float) -> OriginResponse:
+        """Send ``request`` with ``conditional`` fields added, not following redirects; raises :class:`OriginError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A request as it came. ``body`` is its stream, ``None`` without one."""
+
+    method: str
+    url: str
+    fields: Mapping[str, str]
+    body: Any = None
+
+
+class Outgoing(Protocol):
+    """Makes the responses that the runtime sends."""
+
+    def stored(self, status: int, fields: Sequence[tuple[str, str]], body: Body | None, *, is_head: bool) -> Any:
+        """Make a response from stored parts."""
+
+    def relayed(self, response: OriginResponse, fields: Mapping[str, str | None]) -> Any:
+        """Hand on the origin's response with ``fields`` set, or removed where ``None``."""
+
+    def plain(self, status: int, fields: Sequence[tuple[str, str]], text: str) -> Any:
+        """Make a plain-text response."""
+
+
+class Signal(Protocol):
+    """An event that requests can wait for although another request sets it."""
+
+    async def wait(self, timeout_seconds: float) -> bool:
+        """Wait until it is set; return whether it was."""
+
+    def set(self) -> None:
+        """Let all that wait go on."""
+
+
+class Timing(Protocol):
+    """The clock, and what waits by it."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+
+    def signal(self) -> Signal:
+        """Make a signal."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class Background(Protocol):
+    """Work that may outlive the response, and does not end with a client that goes away."""
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start ``work`` and keep it alive."""

@@ -1,0 +1,111 @@
+"""What can be set, as frozen values with the defaults of the safe profile. ``edgecache.config`` reads them from the environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from cachewire.rules import KeyRule
+
+__all__ = ["DataClass", "Profile", "Rule", "Settings"]
+
+_DAY = 86_400
+
+
+class Profile(StrEnum):
+    """How careful the cache is beyond the RFCs."""
+
+    SAFE = "safe"
+    RFC9111 = "rfc9111"
+
+
+class DataClass(StrEnum):
+    """Who may see a response."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+    """Stored for a declared identity only: the rule must put one into the key."""
+    NEVER = "never"
+    """Never stored at the edge."""
+
+
+@dataclass(frozen=True)
+class Rule(KeyRule):
+    """One ``[[vars.RULES]]`` table. Lifetimes and windows are seconds; ``None`` leaves the choice to the response.
+
+    ``lifetime`` replaces what the response says; ``default_lifetime`` applies where it says nothing. Neither makes a
+    response storable that is ``private`` or ``no-store``.
+    """
+
+    lifetime: int | None = None
+    default_lifetime: int | None = None
+    stale_while_revalidate: int | None = None
+    stale_if_error: int | None = None
+    negative_lifetimes: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Status code to lifetime, for 404 and 410 and their like; where the response gives none."""
+    groups: tuple[str, ...] = ()
+    bypass: bool = False
+    data_class: DataClass = DataClass.PUBLIC
+    ignore_cookies: bool = False
+    """The response doesn't depend on cookies: they neither prevent storing nor reach the origin."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of the Worker. Durations are seconds and sizes bytes unless the name says otherwise."""
+
+    origin: str = ""
+    """Where requests go: scheme and authority, perhaps a path prefix. Empty: to the zone's own origin."""
+    profile: Profile = Profile.SAFE
+    cache_name: str = "EdgeCache"
+    """How the cache calls itself in Cache-Status and Via."""
+    cache_status: bool = True
+    rules: tuple[Rule, ...] = ()
+
+    stale_while_revalidate: int = 0
+    stale_if_error: int = _DAY
+    """How long a stale response may stand in for a failing origin, where the response doesn't say."""
+    heuristic_fraction: float = 0.0
+    """The share of a response's age at the origin (Last-Modified to Date) that it stays fresh for; RFC 9111 section 4.2.2."""
+    lifetime_jitter: float = 0.05
+    """The largest share by which a lifetime is shortened at random, so that what was stored together doesn't expire together."""
+    refresh_ahead: float = 0.0
+    """The last share of a lifetime in which a hit on a hot response refreshes it in the background; 0 switches it off."""
+    retention: int = 7 * _DAY
+    """How long KV keeps a response at least once it is stale, for the time when the origin is down."""
+    honour_request_directives: bool = True
+    """Whether Cache-Control and Pragma of a request count (RFC 9111 section 5.2.1 makes them advisory)."""
+
+    mark_interval: float = 5.0
+    """For how long the purge marks that were read last may be relied on."""
+    memory_bytes: int = 32 * 1024 * 1024
+    memory_item_bytes: int = 1024 * 1024
+    """Bodies above this size skip memory and lie in KV under a key of their own."""
+    max_body_bytes: int = 25 * 1024 * 1024
+    """Larger responses stream through unstored; KV's own limit is 25 MiB."""
+    compress_min_bytes: int = 4096
+    """Text of at least this size is stored compressed; 0 switches it off."""
+
+    origin_timeout: float = 25.0
+    """The longest wait for the origin's response fields."""
+    soft_timeout: float = 3.0
+    """With a usable stale response at hand, the wait after which it is sent; the late result is kept."""
+    kv_timeout: float = 1.0
+    collapse_timeout: float = 10.0
+    """The longest that a request waits for another's answer before it asks the origin itself."""
+    refresh_throttle: float = 10.0
+    """After a failed refresh, the time in which the stale response is served without another try."""
+    breaker_failures: int = 5
+    """So many failures of the origin in a row open the breaker; 0 switches it off."""
+    breaker_pause: float = 10.0
+    """For how long an open breaker leaves the origin alone while there is something to serve."""
+
+    unkeyed_fields: frozenset[str] = frozenset()
+    """Request fields that don't reach the origin on a cacheable request unless a rule puts them into the key."""
+    token_secret: str = field(default="", repr=False)
+    """The HS256 secret that tokens are verified with before a claim goes into a key."""
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether product caution beyond the RFCs applies."""
+        return self.profile is Profile.SAFE

@@ -1,0 +1,299 @@
+"""The tiers of storage: memory before KV, and how a record, its variants and its marks are laid out in both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from cachewire.bounds import MARK_SECONDS, MAX_RECORD_SECONDS
+from cachewire.directives import response_directives
+from cachewire.errors import UnreadableRecord
+from cachewire.key import body_key, digest, variant_key
+from cachewire.marks import Lane, Mark, mark_key, parse_mark, prefix_index_mark, prefix_marks
+from cachewire.record import Index, Record, head_of, metadata_for, parse_head, read_metadata
+from cachewire.vary import selecting_names, selecting_values
+from edgecache.marktable import MarkTable
+from edgecache.memory import Entry, Memory
+from edgecache.policy.decision import Invalidity, Lookup, mark_names
+from edgecache.policy.freshness import freshness_of
+from edgecache.ports import Bodies, Body, Store, StoredValue, StoreError, Timing
+from edgecache.settings import Settings
+
+__all__ = ["Found", "Storage"]
+
+_MAX_BULK_KEYS = 100
+_MIN_TTL_SECONDS = 60
+_MAX_WRITTEN_INDEXES = 4096
+_WRITE_TRIES = 3
+_WRITE_PAUSE_SECONDS = 1.1
+"""KV takes one write a second for a key."""
+
+_TEXT_TYPES = ("text/", "application/json", "application/javascript", "application/xml", "application/x-ndjson", "image/svg+xml")
+_TEXT_SUFFIXES = ("+json", "+xml")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look-up met: an entry that the request selects, or the knowledge that there are only other variants."""
+
+    entry: Entry | None = None
+    other_variant: bool = False
+
+
+class Storage:
+    """Finds and keeps stored responses. A store that fails counts as empty."""
+
+    def __init__(self, store: Store, bodies: Bodies, timing: Timing, settings: Settings) -> None:
+        self.memory = Memory(settings.memory_bytes)
+        self.marks = MarkTable(int(settings.mark_interval * 1000))
+        self._store = store
+        self._bodies = bodies
+        self._timing = timing
+        self._settings = settings
+        self._written_indexes: dict[str, Index] = {}
+
+    # Looking
+
+    def find_in_memory(self, lookup: Lookup) -> Found:
+        """Look in memory alone."""
+        base = _variant(lookup, ())
+        item = self.memory.get(base)
+        if not isinstance(item, Index):
+            return Found(item)
+        found = [entry for names in item.sets if isinstance(entry := self.memory.get(_variant(lookup, names)), Entry)]
+        return Found(max(found, key=_latest, default=None))
+
+    async def find_in_store(self, lookup: Lookup) -> Found:
+        """Look in KV, and hold in memory what was found."""
+        item = await self._read(_variant(lookup, ()))
+        if isinstance(item, Entry) or item is None:
+            return Found(item)
+        keys = [_variant(lookup, names) for names in item.sets]
+        found = [entry for key in keys if isinstance(entry := await self._read(key), Entry)]
+        return Found(max(found, key=_latest, default=None), other_variant=True)
+
+    async def _read(self, key: str) -> Entry | Index | None:
+        try:
+            value = await self._store.read(key)
+            item = self._decoded(key, value) if value else None
+        except (StoreError, UnreadableRecord):
+            return None
+        if isinstance(item, Index) or (item and self._fits_memory(item)):
+            self.memory.put(key, item)
+        return item
+
+    def _decoded(self, key: str, value: StoredValue) -> Entry | Index:
+        content = read_metadata(value.metadata)
+        if isinstance(content, Index):
+            return content
+        if isinstance(content, str):
+            record, body = parse_head(content), value.body
+        else:
+            record, body = self._split(value.body, content)
+        if record.body_key:
+            return Entry(key, record, None, record.body_bytes)
+        size = self._bodies.size(body)
+        if not record.coding and size != record.body_bytes:
+            raise UnreadableRecord(f"{size} bytes where the record says {record.body_bytes}")
+        return Entry(key, record, body, size)
+
+    def _split(self, value: Body, head_bytes: int) -> tuple[Record, Body]:
+        try:
+            head = self._bodies.text(self._bodies.part(value, 0, head_bytes))
+        except ValueError as error:
+            raise UnreadableRecord(f"the head isn't text: {error}") from error
+        return parse_head(head), self._bodies.part(value, head_bytes, self._bodies.size(value))
+
+    def _fits_memory(self, entry: Entry) -> bool:
+        return entry.body is not None and entry.size_bytes <= self._settings.memory_item_bytes
+
+    async def body_of(self, entry: Entry) -> Body | None:
+        """Return the body as it is stored, from KV where it lies apart; ``None`` if it is gone or cut short."""
+        if entry.body is not None or not entry.record.body_key:
+            return entry.body
+        try:
+            value = await self._store.read(entry.record.body_key)
+        except StoreError:
+            return None
+        if value is None or (not entry.record.coding and self._bodies.size(value.body) != entry.record.body_bytes):
+            return None
+        return value.body
+
+    async def decoded_body_of(self, entry: Entry) -> Body | None:
+        """Return the body without the cache's own coding; ``None`` if it is gone or broken."""
+        if entry.decoded is not None or not entry.record.coding:
+            return entry.decoded if entry.record.coding else await self.body_of(entry)
+        body = await self.body_of(entry)
+        try:
+            decoded = None if body is None else await self._bodies.gunzip(body)
+        except ValueError:
+            return None
+        if decoded is None or self._bodies.size(decoded) != entry.record.body_bytes:
+            return None
+        if entry.record.body_bytes <= self._settings.memory_item_bytes // 4:
+            entry.decoded = decoded
+        return decoded
+
+    def is_selected(self, lookup: Lookup, entry: Entry) -> bool:
+        """Whether ``lookup`` selects this very response, by its declared identity and its selecting header fields."""
+        return entry.key == _variant(lookup, _selecting(entry.record))
+
+    # Keeping
+
+    def hold(self, lookup: Lookup, record: Record, body: Body) -> Entry:
+        """Hold a new response in memory, if it fits, and return its entry."""
+        names = _selecting(record)
+        entry = Entry(_variant(lookup, names), record, body, self._bodies.size(body))
+        if self._fits_memory(entry):
+            if names:
+                self.memory.put(_variant(lookup, ()), self._index_with(lookup, names))
+            self.memory.put(entry.key, entry)
+        return entry
+
+    def _index_with(self, lookup: Lookup, names: tuple[str, ...]) -> Index:
+        known = self.memory.get(_variant(lookup, ()))
+        return known.including(names) if isinstance(known, Index) else Index((names,))
+
+    async def keep(self, lookup: Lookup, entry: Entry) -> None:
+        """Write an entry to KV, compressed where that pays; raises :class:`StoreError`."""
+        entry = await self._compressed(entry)
+        ttl_seconds = self._ttl_seconds(lookup, entry)
+        names = _selecting(entry.record)
+        if names:
+            await self._keep_index(_variant(lookup, ()), self._index_with(lookup, names))
+        await self._write_record(entry, ttl_seconds)
+
+    async def _keep_index(self, key: str, index: Index) -> None:
+        if self._written_indexes.get(key) == index:
+            return
+        await self._write(key, self._bodies.empty(), index.metadata(), MAX_RECORD_SECONDS)
+        if len(self._written_indexes) >= _MAX_WRITTEN_INDEXES:
+            self._written_indexes.clear()
+        self._written_indexes[key] = index
+
+    async def _compressed(self, entry: Entry) -> Entry:
+        if not self._is_worth_compressing(entry):
+            return entry
+        body = await self._bodies.gzip(entry.body)
+        size = self._bodies.size(body)
+        if size * 10 > entry.size_bytes * 9:
+            return entry
+        compressed = Entry(entry.key, replace(entry.record, coding="gzip"), body, size)
+        if entry.is_held:
+            self.memory.put(entry.key, compressed)
+        return compressed
+
+    def _is_worth_compressing(self, entry: Entry) -> bool:
+        least = self._settings.compress_min_bytes
+        if not least or entry.body is None or entry.size_bytes < least or entry.record.coding or entry.record.status != 200:
+            return False
+        # RFC 9111 section 5.2.2.6
+        if "content-encoding" in entry.fields or "no-transform" in response_directives(entry.fields):
+            return False
+        media_type = entry.fields.get("content-type", "").partition(";")[0].strip().lower()
+        return media_type.startswith(_TEXT_TYPES) or media_type.endswith(_TEXT_SUFFIXES)
+
+    def _ttl_seconds(self, lookup: Lookup, entry: Entry) -> int:
+        freshness = freshness_of(entry.record, entry.fields, lookup.rule, self._settings)
+        windows_ms = max(freshness.stale_while_revalidate_ms, freshness.stale_if_error_ms)
+        seconds = (freshness.lifetime_ms + windows_ms) // 1000 + self._settings.retention
+        return max(_MIN_TTL_SECONDS, min(seconds, MAX_RECORD_SECONDS))
+
+    async def _write_record(self, entry: Entry, ttl_seconds: int) -> None:
+        record, body = entry.record, entry.body
+        if body is None:
+            body = self._bodies.empty()
+        elif entry.size_bytes > self._settings.memory_item_bytes:
+            # A name that no other response has: a record must never meet the body of a later one.
+            record = replace(record, body_key=body_key(digest("body", entry.key, record.birth_ms)))
+            await self._write(record.body_key, body, None, min(ttl_seconds + _MIN_TTL_SECONDS, MAX_RECORD_SECONDS))
+            body = self._bodies.empty()
+        head = head_of(record)
+        metadata, is_in_front = metadata_for(head)
+        await self._write(entry.key, self._bodies.prefixed(head, body) if is_in_front else body, metadata, ttl_seconds)
+
+    async def _write(self, key: str, value: Body | str, metadata: str | None, ttl_seconds: int) -> None:
+        for attempt in range(1, _WRITE_TRIES + 1):
+            try:
+                return await self._store.write(key, value, metadata, ttl_seconds)
+            except StoreError:
+                if attempt == _WRITE_TRIES:
+                    raise
+            await self._timing.sleep(_WRITE_PAUSE_SECONDS * attempt)
+
+    # Marks
+
+    def known_invalidity(self, lookup: Lookup, record: Record, now_ms: int) -> Invalidity | None:
+        """Return what the purge marks say of a stored response; ``None`` if they have to be read first."""
+        names = mark_names(lookup, record)
+        if self.marks.known_at(names, record.birth_ms) < now_ms - self.marks.interval_ms:
+            return None
+        names = self._with_prefixes(lookup, record, names)
+        if self.marks.known_at(names, record.birth_ms) < now_ms - self.marks.interval_ms:
+            return None
+        return self.marks.invalidity(names, record.birth_ms)
+
+    def _with_prefixes(self, lookup: Lookup, record: Record, names: Sequence[str]) -> Sequence[str]:
+        index = prefix_index_mark(lookup.request.target.host)
+        touched = self.marks.invalidity((index,), record.birth_ms)
+        others = [name for name in names if name != index]
+        return [*others, *prefix_marks(lookup.request.target)] if touched.soft_ms or touched.hard_ms else others
+
+    async def invalidity(self, lookup: Lookup, record: Record) -> Invalidity:
+        """Return what the purge marks say of a stored response, reading those that are not known."""
+        names: Sequence[str] = mark_names(lookup, record)
+        if not await self.read_marks(names):
+            return Invalidity(is_unknown=True)
+        further = self._with_prefixes(lookup, record, names)
+        if not await self.read_marks(further):
+            return Invalidity(is_unknown=True)
+        return self.marks.invalidity(further, record.birth_ms)
+
+    async def read_marks(self, names: Sequence[str], share: float = 1.0) -> bool:
+        """Read the marks that were read longer than ``share`` of the interval ago; return whether all are known now."""
+        now_ms = self._timing.now_ms()
+        names = self.marks.outdated(names, now_ms, share)
+        keys = [mark_key(name, lane) for name in names for lane in Lane]
+        texts: dict[str, str] = {}
+        try:
+            for at in range(0, len(keys), _MAX_BULK_KEYS):
+                texts.update(await self._store.read_texts(keys[at : at + _MAX_BULK_KEYS]))
+        except StoreError:
+            return False
+        for name in names:
+            moments = [_moment(texts.get(mark_key(name, lane)), now_ms) for lane in (Lane.SOFT, Lane.HARD)]
+            self.marks.learn(name, *moments, read_ms=now_ms)
+        return True
+
+    def mark_here(self, names: Sequence[str], moment_ms: int) -> None:
+        """Let an invalidation take effect in this isolate, at once."""
+        for name in names:
+            self.marks.write(name, Lane.HARD, moment_ms)
+
+    async def mark_everywhere(self, names: Sequence[str], moment_ms: int, purge_id: str) -> None:
+        """Write the marks of an invalidation to KV; raises :class:`StoreError`."""
+        for name in names:
+            await self._write(mark_key(name, Lane.HARD), str(Mark(moment_ms, purge_id)), None, MARK_SECONDS)
+
+
+def _variant(lookup: Lookup, names: tuple[str, ...]) -> str:
+    return variant_key(lookup.key, [*lookup.parts, *selecting_values(names, lookup.request.fields)])
+
+
+def _latest(entry: Entry) -> int:
+    # RFC 9111 section 4.1: of several that match, the most recent.
+    return entry.record.response_ms
+
+
+def _selecting(record: Record) -> tuple[str, ...]:
+    fields = dict(record.fields)
+    names = selecting_names(fields)
+    # A coded response is only for clients that accept the coding, even where the origin forgot to say so.
+    return tuple(sorted({*names, "accept-encoding"})) if "content-encoding" in fields else names
+
+
+def _moment(text: str | None, now_ms: int) -> int:
+    if not text:
+        return 0
+    try:
+        return parse_mark(text).moment_ms
+    except ValueError:
+        return now_ms  # it can't be told what was purged, so that everything older counts as purged

@@ -1,0 +1,67 @@
+"""The Worker: wires the environment to settings, adapters and handler."""
+
+import json
+import time
+from typing import Any
+
+import hooks
+import js
+
+from edgecache.adapters.bodies import ArrayBuffers
+from edgecache.adapters.javascript import stringified_fields
+from edgecache.adapters.kv import KvStore
+from edgecache.adapters.origin import FetchOrigin
+from edgecache.adapters.outgoing import JsResponses
+from edgecache.adapters.timing import JsTiming, WaitUntil
+from edgecache.config import ConfigError, load
+from edgecache.fastpath import FastPath
+from edgecache.handler import Handler, Ports
+from edgecache.hooks import load_hooks
+from edgecache.ports import Incoming
+from edgecache.storage import Storage
+
+
+def report(where: str, error: Exception) -> None:
+    """Log a fault that costs a hit, and no response."""
+    js.console.error(f"edge cache: {where}: {type(error).__name__}: {error}")
+
+
+class Worker:
+    """What an isolate sets up once."""
+
+    def __init__(self, environment: Any) -> None:
+        settings = load(json.loads(js.JSON.stringify(environment)))
+        loaded = load_hooks(hooks, report)
+        bodies, timing, outgoing = ArrayBuffers(), JsTiming(), JsResponses()
+        storage = Storage(KvStore(environment.CACHE, settings), bodies, timing, settings)
+        ports = Ports(FetchOrigin(settings), bodies, outgoing, timing, report)
+        self.handler = Handler(settings, loaded, storage, ports)
+        self.fast_path = FastPath(settings, loaded, storage.marks, outgoing)
+
+    async def answer(self, request: Any, url: str, context: Any) -> Any:
+        """Answer by the full path."""
+        fields = stringified_fields(request.headers)
+        incoming = Incoming(request.method, url, json.loads(fields), request.body)
+        served = await self.handler.handle(incoming, WaitUntil(context, report))
+        self.fast_path.remember(url, fields, served, int(time.time() * 1000))
+        return served.response
+
+
+_worker: Worker | None = None
+
+
+def on_fetch(request: Any, env: Any, ctx: Any) -> Any:
+    """Answer a request: out of memory without a coroutine, where a decision may be repeated."""
+    global _worker  # noqa: PLW0603 - an isolate's state, and there is one isolate
+    if _worker is None:
+        try:
+            _worker = Worker(env)
+        except ConfigError as error:
+            js.console.error(f"edge cache: {error}")
+            return js.Response.new(f"The edge cache is not configured.\n{error}\n", js.JSON.parse('{"status": 500}'))
+    fast_path, url = _worker.fast_path, request.url
+    if fast_path.knows(url) and request.method == "GET":
+        repeated = fast_path.repeat(url, stringified_fields(request.headers), int(time.time() * 1000))
+        if repeated is not None:
+            return repeated
+    return _worker.answer(request, url, ctx)
