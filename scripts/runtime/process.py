@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 _POLL_SECONDS = 0.02
-_GRACE_SECONDS = 5.0
 _LOG_LINES_SHOWN = 20
 
 _Answer = TypeVar("_Answer")
@@ -34,13 +33,16 @@ class Process:
         folder: Path,
         environment: Mapping[str, str] | None = None,
         inherited: Sequence[int] = (),
+        grace_seconds: float = 5.0,
     ) -> None:
         """Start the program in `folder`, `environment` added to this one, with no standard input.
 
-        The name is what messages call it, and `inherited` are file descriptors that it keeps.
+        The name is what messages call it, `inherited` are file descriptors that it
+        keeps, and `grace_seconds` is the time that it has to end when it is asked to.
         """
         self.log = log
         self._name = name
+        self._grace_seconds = grace_seconds
         self._stopped = False
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
@@ -90,7 +92,7 @@ class Process:
         if self._stopped:
             return
         self._signal_group(signal.SIGTERM)
-        deadline = time.monotonic() + _GRACE_SECONDS
+        deadline = time.monotonic() + self._grace_seconds
         while self._group_runs() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
         self._signal_group(signal.SIGKILL)

@@ -51,10 +51,6 @@ class Store:
         response = self._client.get("/", params={"prefix": prefix}).raise_for_status()
         return [key["name"] for key in response.json()["keys"]]
 
-    def advance_clock(self, seconds: float) -> None:
-        """Move the clock by which this location expires keys and forgets what it read."""
-        self._client.post("/clock", params={"advance": round(seconds * 1000)}).raise_for_status()
-
 
 def _path(key: str) -> str:
     return "/" + quote(key, safe="")

@@ -13,10 +13,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+import httpx
+
 from scripts.runtime import paths
 from scripts.runtime.process import Process
 from scripts.runtime.store import Store
-from scripts.runtime.workerd_config import Namespace, Worker, encode, namespaces_of
+from scripts.runtime.workerd_config import Namespace, Worker, clocks_of, encode, namespaces_of
 
 _START_SECONDS = 60.0
 
@@ -31,13 +33,13 @@ class Workerd:
     """
 
     def __init__(self, folder: Path, workers: Sequence[Worker], *, arguments: Sequence[str] = ()) -> None:
-        namespaces = namespaces_of(workers)
-        sockets = {worker.name for worker in workers} | {namespace.socket for namespace in namespaces}
+        namespaces, self._clocks = namespaces_of(workers), clocks_of(workers)
+        sockets = [worker.name for worker in workers] + [n.socket for n in (*namespaces, *self._clocks)]
         with ExitStack() as stack:
             control = stack.enter_context(_Control())
             self.process = stack.enter_context(_start(folder, workers, control, arguments))
             self._ports = self.process.wait_for(
-                lambda: control.ports(sockets), what="listening", seconds=_START_SECONDS
+                lambda: control.ports(set(sockets)), what="listening", seconds=_START_SECONDS
             )
             self._stores = {
                 namespace: stack.enter_context(Store(self.url(namespace.socket))) for namespace in namespaces
@@ -57,6 +59,12 @@ class Workerd:
     def store(self, namespace: Namespace | None = None) -> Store:
         """Return the contents of a namespace that a Worker is bound to."""
         return self._stores[namespace or Namespace()]
+
+    def advance_kv_clock(self, seconds: float) -> None:
+        """Move the time by which KV expires keys, and by which each location forgets what it read."""
+        for clock in self._clocks:
+            moved = httpx.post(f"{self.url(clock.socket)}/clock", params={"advance": round(seconds * 1000)})
+            moved.raise_for_status()
 
 
 class _Control:

@@ -32,7 +32,7 @@ class Namespace:
 
     @property
     def socket(self) -> str:
-        return f"kv@{self.location}/{self.name}"
+        return f"{self.service}/{self.name}"
 
     def designator(self) -> Config:
         return {"name": self.service, "props": {"json": json.dumps({"namespace": self.name})}}
@@ -70,6 +70,12 @@ def namespaces_of(workers: Iterable[Worker]) -> list[Namespace]:
     return list(dict.fromkeys(store for store in bound if isinstance(store, Namespace)))
 
 
+def clocks_of(workers: Iterable[Worker]) -> list[Namespace]:
+    """Return a namespace in each location, the unnamed one too: through it the clock there is moved."""
+    locations = {"", *(namespace.location for namespace in namespaces_of(workers))}
+    return [Namespace("clock", location) for location in sorted(locations)]
+
+
 def encode(folder: Path, workers: Sequence[Worker]) -> bytes:
     """Return the binary configuration of a process that runs `workers` and keeps its data in `folder`."""
     includes = [str(Path(capnp.__file__).parents[1])]
@@ -79,18 +85,21 @@ def encode(folder: Path, workers: Sequence[Worker]) -> bytes:
 
 
 def _config(folder: Path, workers: Sequence[Worker]) -> Config:
-    namespaces = namespaces_of(workers)
+    clocks = clocks_of(workers)
     stand_ins = {s for worker in workers for s in worker.stores.values() if isinstance(s, StandIn)}
     return {
         "services": [
             *map(_worker_service, workers),
-            *_kv_services(folder, {namespace.location for namespace in namespaces}),
+            *_kv_services(folder, [clock.location for clock in clocks]),
             *({"name": s.service, "external": {"address": s.address, "http": {}}} for s in stand_ins),
             {"name": "internet", "network": {"allow": ["public", "private"]}},
         ],
         "sockets": [
             *(_socket(worker.name, {"name": worker.name}) for worker in workers),
-            *(_socket(namespace.socket, namespace.designator()) for namespace in namespaces),
+            *(
+                _socket(namespace.socket, namespace.designator())
+                for namespace in [*namespaces_of(workers), *clocks]
+            ),
         ],
     }
 
@@ -132,24 +141,18 @@ def _variable(name: str, value: Json) -> Config:
 
 
 def _kv_services(folder: Path, locations: Iterable[str]) -> list[Config]:
-    """Return workerd's own KV, once for each location, over one set of objects and blobs."""
-    first, *others = sorted({"", *locations})
+    """Return workerd's own KV, once for each location. The unnamed one holds the data."""
     return [
-        _kv_service(first, owner=None),
-        *(_kv_service(location, owner=Namespace(location=first).service) for location in others),
+        *(_kv_service(location) for location in locations),
         {"name": "objects", "disk": {"path": str(folder / "objects"), "writable": True}},
         {"name": "blobs", "disk": {"path": str(folder / "blobs"), "writable": True}},
     ]
 
 
-def _kv_service(location: str, owner: str | None) -> Config:
-    shard: Config = {"className": "KVNamespace"}
-    storage: Config = {}
-    if owner is None:
-        objects = {"className": "KVNamespace", "uniqueKey": "kv", "enableSql": True}
-        storage = {"durableObjectNamespaces": [objects], "durableObjectStorage": {"localDisk": "objects"}}
-    else:
-        shard["serviceName"] = owner
+def _kv_service(location: str) -> Config:
+    objects = {"className": "KVNamespace", "uniqueKey": "kv", "enableSql": True}
+    storage = {"durableObjectNamespaces": [objects], "durableObjectStorage": {"localDisk": "objects"}}
+    shard = {"className": "KVNamespace", "serviceName": Namespace(location="").service}
     return {
         "name": Namespace(location=location).service,
         "worker": {
@@ -161,6 +164,6 @@ def _kv_service(location: str, owner: str | None) -> Config:
                 {"name": "CLUSTERED", "json": json.dumps(bool(location))},
                 {"name": "TEST_CLOCK", "json": "true"},
             ],
-            **storage,
+            **({} if location else storage),
         },
     }
