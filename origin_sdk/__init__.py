@@ -1,1 +1,100 @@
-"""The origin's side of the edge cache: publish to it, purge from it, and share its wire format."""
+"""The origin's side of the edge cache: purge it, publish to it, look into it.
+
+::
+
+    from origin_sdk import PurgeClient
+
+    with PurgeClient() as edge:
+        receipt = edge.purge(groups=["product-17"])
+
+The clients need httpx (``pip install origin-sdk[client]``); :mod:`origin_sdk.responses` and its middleware need nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from origin_sdk.errors import (
+    AuthenticationFailed,
+    CloudflareError,
+    CloudflareUnavailable,
+    ConnectionFailed,
+    DeadlineExceeded,
+    InvalidRequest,
+    InvalidSettings,
+    NamespaceNotFound,
+    NotCacheable,
+    OriginSdkError,
+    PartialPurgeError,
+    RateLimited,
+    RequestRejected,
+)
+
+if TYPE_CHECKING:
+    from origin_sdk.async_client import AsyncPurgeClient
+    from origin_sdk.auditing import AuditEvent, AuditFile
+    from origin_sdk.base import Options
+    from origin_sdk.client import PurgeClient
+    from origin_sdk.exchange import Retries
+    from origin_sdk.null import AsyncNullPurgeClient, NullPurgeClient
+    from origin_sdk.project import Project, read_project
+    from origin_sdk.purging import Receipt
+    from origin_sdk.settings import Settings
+    from origin_sdk.targets import Purge
+
+__all__ = [
+    "AsyncNullPurgeClient",
+    "AsyncPurgeClient",
+    "AuditEvent",
+    "AuditFile",
+    "AuthenticationFailed",
+    "CloudflareError",
+    "CloudflareUnavailable",
+    "ConnectionFailed",
+    "DeadlineExceeded",
+    "InvalidRequest",
+    "InvalidSettings",
+    "NamespaceNotFound",
+    "NotCacheable",
+    "NullPurgeClient",
+    "Options",
+    "OriginSdkError",
+    "PartialPurgeError",
+    "Project",
+    "Purge",
+    "PurgeClient",
+    "RateLimited",
+    "Receipt",
+    "RequestRejected",
+    "Retries",
+    "Settings",
+    "read_project",
+]
+
+# Imported when first asked for: whoever marks responses shouldn't need httpx, nor wait for it.
+_HOMES = {
+    "AsyncNullPurgeClient": "null",
+    "AsyncPurgeClient": "async_client",
+    "AuditEvent": "auditing",
+    "AuditFile": "auditing",
+    "NullPurgeClient": "null",
+    "Options": "base",
+    "Project": "project",
+    "Purge": "targets",
+    "PurgeClient": "client",
+    "Receipt": "purging",
+    "Retries": "exchange",
+    "Settings": "settings",
+    "read_project": "project",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - see above
+
+    try:
+        return getattr(import_module(f"origin_sdk.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name == "httpx":
+            raise ImportError(f"origin_sdk.{name} needs httpx: pip install 'origin-sdk[client]'") from error
+        raise

@@ -1,0 +1,141 @@
+"""Who purged what: a file on this machine for the whole history, and the marks in KV for the latest word on each target."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol
+
+from cachewire.marks import MARK_PREFIX
+from origin_sdk.errors import InvalidSettings, OriginSdkError
+from origin_sdk.purging import Operation
+from origin_sdk.steps import Flow
+
+__all__ = ["AuditEvent", "AuditFile", "Auditor", "MarkEntry", "read_marks_page"]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """Something done to the cache: ``purge``, ``publish``; and how it ended: ``done``, ``partial`` or an error's name."""
+
+    at: datetime
+    action: str
+    actor: str
+    outcome: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {
+            "at": self.at.isoformat(),
+            "action": self.action,
+            "actor": self.actor,
+            "outcome": self.outcome,
+            **self.details,
+        }
+
+
+class Auditor(Protocol):
+    """Is told of everything that a client does to the cache, failures too. Called once it is known how it ended."""
+
+    def __call__(self, event: AuditEvent, /) -> None:
+        """Take the event; must not raise."""
+        ...
+
+
+class AuditFile:
+    """Appends each event as a line of JSON; lines of several processes don't mix. Never holds bodies or secrets."""
+
+    def __init__(self, path: Path) -> None:
+        """Write to ``path``, which is made with its folder when the first event comes."""
+        self.path = path
+        self._lock = Lock()
+
+    def __call__(self, event: AuditEvent, /) -> None:
+        """Append an event in one write."""
+        line = (json.dumps(event.as_json(), ensure_ascii=False) + "\n").encode()
+        with self._lock:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                os.write(descriptor, line)
+            finally:
+                os.close(descriptor)
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Yield the events, the oldest first; raises :class:`InvalidSettings` for a line that isn't one."""
+        if not self.path.exists():
+            return
+        with self.path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    event = json.loads(line)
+                except ValueError as error:
+                    raise InvalidSettings(
+                        f"{self.path}, line {number}, isn't an audit event: {error}"
+                    ) from error
+                if isinstance(event, dict):
+                    yield event
+
+
+def outcome_of(error: BaseException | None) -> str:
+    """Return how an audit names the end of something."""
+    if error is None:
+        return "done"
+    return type(error).__name__ if isinstance(error, OriginSdkError) else "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class MarkEntry:
+    """A mark in KV: the latest purge of ``target``. ``by`` is empty where the Worker itself wrote it, by a response's field."""
+
+    target: str
+    kind: str
+    moment: datetime | None
+    purge_id: str = ""
+    by: str = ""
+    why: str = ""
+    expires_at: datetime | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        for name in ("moment", "expires_at"):
+            values[name] = values[name].isoformat() if values[name] else None
+        return values
+
+
+_LANES = {"s": "soft", "h": "hard"}
+
+
+def read_marks_page(operation: Operation, cursor: str) -> Flow[tuple[list[MarkEntry], str]]:
+    """Return one page of the marks and the cursor of the next, or ``""``."""
+    listed, cursor = yield from operation.namespace.page(operation.exchange, MARK_PREFIX, cursor)
+    bare = [key.name for key in listed if not isinstance(key.metadata, dict)]
+    values = (yield from operation.namespace.read_texts(operation.exchange, bare)) if bare else {}
+    return [
+        _entry(key.name, key.metadata, values.get(key.name, ""), key.expiration) for key in listed
+    ], cursor
+
+
+def _entry(name: str, metadata: object, value: str, expiration: int | None) -> MarkEntry:
+    lane, _, target = name.removeprefix(MARK_PREFIX).partition("/")
+    known = metadata if isinstance(metadata, dict) else _from_value(value)
+    at = known.get("at")
+    return MarkEntry(
+        target=target,
+        kind=_LANES.get(lane, lane),
+        moment=datetime.fromtimestamp(at / 1000, UTC) if isinstance(at, int) else None,
+        purge_id=str(known.get("id", "")),
+        by=str(known.get("by", "")),
+        why=str(known.get("why", "")),
+        expires_at=None if expiration is None else datetime.fromtimestamp(expiration, UTC),
+    )
+
+
+def _from_value(value: str) -> dict[str, Any]:
+    moment, _, purge_id = value.partition(" ")
+    return {"at": int(moment), "id": purge_id} if moment.isdigit() else {}

@@ -1,0 +1,236 @@
+"""What the clients have in common: everything but input and output."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias, TypedDict, TypeVar
+
+from origin_sdk.auditing import AuditEvent, Auditor, outcome_of
+from origin_sdk.budget import RateBudget
+from origin_sdk.clock import Clock, SystemClock
+from origin_sdk.errors import InvalidRequest, PartialPurgeError
+from origin_sdk.exchange import Exchange, Retries
+from origin_sdk.kv import Namespace
+from origin_sdk.project import DEFAULT_PROJECT, Project
+from origin_sdk.publishing import Publication, Published, publish
+from origin_sdk.purging import Operation, Receipt, purge
+from origin_sdk.settings import Settings
+from origin_sdk.skew import Skew
+from origin_sdk.steps import Flow
+from origin_sdk.stored import Coverage, Listing
+from origin_sdk.targets import Purge, Texts
+
+__all__ = ["Base", "Batch", "Body", "Options", "PublishArguments", "Rendered", "Targets"]
+
+_log = logging.getLogger("origin_sdk")
+_Result = TypeVar("_Result")
+
+Rendered: TypeAlias = bytes | str | Mapping[str, Any] | Sequence[Any]
+"""A body: bytes, text, or what JSON is made of."""
+Body: TypeAlias = Rendered | Callable[[], Rendered]
+
+_EVERYTHING = Purge(everything=True)
+
+EDGE_FIELDS: Mapping[str, str] = {"user-agent": "origin-sdk"}
+"""What warming sends: never the API's token."""
+WARM_SECONDS = 60.0
+CHECK_SECONDS = 60.0
+
+
+class Targets(TypedDict, total=False):
+    """The arguments of ``purge``: see :class:`origin_sdk.targets.Purge`."""
+
+    urls: Texts
+    groups: Texts
+    prefixes: Texts
+    hosts: Texts
+    everything: bool
+    hard: bool
+    delete: bool
+    reason: str
+
+
+class PublishArguments(TypedDict, total=False):
+    """The optional arguments of ``publish``.
+
+    ``born`` is when rendering began, by ``client.now()``. A ``body`` that is a function needs none: it is called after the
+    moment was taken. ``after`` is the receipt of a purge made before the rendering: the response counts as newer.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    groups: Texts
+    request_headers: Mapping[str, str]
+    identity: Mapping[str, str]
+    born: datetime
+    after: Receipt
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a client works, beside where the API is. ``timeout`` is in seconds, for a call as a whole; ``None`` for no limit."""
+
+    timeout: float | None = None
+    retries: Retries = field(default_factory=Retries)
+    audit: Auditor | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    budget: RateBudget | None = None
+    """``None`` for that of the process, which all clients with the same token share."""
+
+
+class Base:
+    """Builds operations and tells the auditor how they ended."""
+
+    def __init__(self, settings: Settings, project: Project, options: Options) -> None:
+        self.settings = settings
+        self.project = project
+        self.options = options
+        self._skew = Skew()
+        shared = RateBudget.shared(settings.token) if settings.is_cloudflare else RateBudget.unlimited()
+        self._budget = options.budget or shared
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(namespace_id={self.settings.namespace_id!r}, base_url={self.settings.base_url!r})"
+
+    def now(self) -> datetime:
+        """Return Cloudflare's time, as far as it is known: take it before rendering what is to be published."""
+        return datetime.fromtimestamp(self.options.clock.now() + self._skew.seconds, UTC)
+
+    def _api_fields(self) -> dict[str, str]:
+        authorization = {"authorization": f"Bearer {self.settings.token}"} if self.settings.token else {}
+        return {**EDGE_FIELDS, **authorization}
+
+    def _operation(self, timeout: float | None) -> Operation:
+        exchange = Exchange(
+            clock=self.options.clock,
+            budget=self._budget,
+            skew=self._skew,
+            retries=self.options.retries,
+            seconds=self.options.timeout if timeout is None else timeout,
+        )
+        return Operation(exchange, Namespace(self.settings.namespace_url), self.settings, self.project.rules)
+
+    def _listing(self, targets: Purge | None) -> Listing:
+        operation = self._operation(None)
+        return Listing(
+            operation.exchange, operation.namespace, Coverage(targets or _EVERYTHING, self.project.rules)
+        )
+
+    def _purging(self, targets: Purge, timeout: float | None) -> Flow[Receipt]:
+        return self._audited("purge", targets.as_json(), purge(self._operation(timeout), targets))
+
+    def _publishing(self, publication: Publication, timeout: float | None) -> Flow[Published]:
+        details = {"url": publication.url, "groups": list(publication.groups), "bytes": len(publication.body)}
+        return self._audited("publish", details, publish(self._operation(timeout), publication, self.project))
+
+    def _publication(self, url: str, body: Body, arguments: PublishArguments) -> Publication:
+        born = self._birth(arguments, may_be_now=callable(body))
+        rendered = body() if callable(body) else body
+        encoded, media_type = _encoded(rendered)
+        headers = dict(arguments.get("headers", {}))
+        if media_type and "content-type" not in {name.lower() for name in headers}:
+            headers["content-type"] = media_type
+        groups = arguments.get("groups", ())
+        return Publication(
+            url=url,
+            body=encoded,
+            birth_ms=round(born.timestamp() * 1000),
+            status=arguments.get("status", 200),
+            fields=tuple(headers.items()),
+            groups=(groups,) if isinstance(groups, str) else tuple(groups),
+            request_headers=arguments.get("request_headers", {}),
+            identity=arguments.get("identity", {}),
+        )
+
+    def _birth(self, arguments: PublishArguments, *, may_be_now: bool) -> datetime:
+        if not (may_be_now or "born" in arguments):
+            raise InvalidRequest(
+                "publish can't know when this body was rendered, and a purge since then must win: pass a function that "
+                "renders it, or born=client.now() taken before rendering"
+            )
+        born = arguments.get("born", self.now())
+        if born.tzinfo is None:
+            raise InvalidRequest(f"born = {born}: has no time zone; take it from client.now()")
+        if "after" in arguments:
+            born = max(born, arguments["after"].moment + timedelta(milliseconds=1))
+        return born
+
+    def _audited(self, action: str, details: dict[str, Any], flow: Flow[_Result]) -> Flow[_Result]:
+        try:
+            result = yield from flow
+        except BaseException as error:
+            receipt = error.receipt if isinstance(error, PartialPurgeError) else None
+            self._tell(action, details, receipt, outcome_of(error))
+            raise
+        self._tell(action, details, result, "done")
+        return result
+
+    def _tell(self, action: str, details: dict[str, Any], result: object, outcome: str) -> None:
+        summary = dict(details)
+        match result:
+            case Receipt():
+                summary |= {
+                    "id": result.id,
+                    "marks": len(result.marks),
+                    "requests": result.requests,
+                    "deleted": result.deleted,
+                }
+            case Published():
+                summary |= {"key": result.key, "requests": result.requests}
+        _log.info("%s %s: %s", action, summary.get("id", summary.get("url", "")), outcome)
+        if not self.options.audit:
+            return
+        now = datetime.fromtimestamp(self.options.clock.now(), UTC)
+        try:
+            self.options.audit(AuditEvent(now, action, self.settings.actor, outcome, summary))
+        except Exception:
+            # What is purged is purged: an audit that can't be written must not make it look undone.
+            _log.exception("the audit of %s isn't written", action)
+
+
+def _encoded(rendered: Rendered) -> tuple[bytes, str]:
+    if isinstance(rendered, bytes):
+        return rendered, ""
+    if isinstance(rendered, str):
+        return rendered.encode(), "text/plain; charset=utf-8"
+    return json.dumps(rendered, ensure_ascii=False, separators=(",", ":")).encode(), "application/json"
+
+
+def resolved(
+    settings: Settings | None, project: Project | None, arguments: Mapping[str, Any]
+) -> tuple[Settings, Project]:
+    """Return settings and project from what a client was given, else from the environment."""
+    project = project or DEFAULT_PROJECT
+    if settings is None:
+        given = dict(arguments)
+        if project.namespace_id:
+            with suppress(KeyError):
+                given = {"namespace_id": project.namespace_id} | given
+        settings = Settings.from_environment(**given)
+    if settings.mark_interval < project.mark_interval:
+        settings = replace(settings, mark_interval=project.mark_interval)
+    return settings, project
+
+
+class Batch:
+    """Collects purges, merges what is the same, and is sent as one soft and one hard purge at most."""
+
+    def __init__(self) -> None:
+        self.purges: list[Purge] = []
+        self.receipts: list[Receipt] = []
+        """Filled when the batch was sent."""
+
+    def purge(self, **targets: Any) -> None:
+        """Add targets; raises :class:`InvalidRequest` at once for those that can't be."""
+        self.add(Purge.of(**targets))
+
+    def add(self, purge: Purge) -> None:
+        """Add a purge."""
+        for position, known in enumerate(self.purges):
+            if (known.hard, known.delete) == (purge.hard, purge.delete):
+                self.purges[position] = known.merged_with(purge)
+                return
+        self.purges.append(purge)

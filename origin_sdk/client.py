@@ -1,0 +1,153 @@
+"""The synchronous client."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from typing import Any, Self, Unpack
+
+import httpx
+
+from origin_sdk.auditing import MarkEntry, read_marks_page
+from origin_sdk.base import (
+    CHECK_SECONDS,
+    EDGE_FIELDS,
+    WARM_SECONDS,
+    Base,
+    Batch,
+    Body,
+    Options,
+    PublishArguments,
+    Targets,
+    resolved,
+)
+from origin_sdk.doctoring import Finding, examine
+from origin_sdk.drivers import Driver, OnProgress
+from origin_sdk.inspecting import Inspection, inspect
+from origin_sdk.project import Project
+from origin_sdk.publishing import Published
+from origin_sdk.purging import BlastRadius, Receipt, blast_radius
+from origin_sdk.settings import Settings
+from origin_sdk.steps import Progress
+from origin_sdk.stored import StoredResponse
+from origin_sdk.targets import Purge
+from origin_sdk.warming import Warmed, warmed
+
+__all__ = ["PurgeClient"]
+
+
+class PurgeClient(Base):
+    """Purges, publishes and inspects what an edge cache stores in one KV namespace.
+
+    Settings come from ``settings``, or from keywords such as ``namespace_id``, else from the environment; ``project`` is
+    what :func:`origin_sdk.project.read_project` returns, needed where rules edit queries. Safe to share by threads.
+
+    Every call raises :class:`origin_sdk.errors.OriginSdkError`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        project: Project | None = None,
+        options: Options | None = None,
+        transport: httpx.BaseTransport | None = None,
+        edge_transport: httpx.BaseTransport | None = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(*resolved(settings, project, arguments), options or Options())
+        self._api = httpx.Client(transport=transport, headers=self._api_fields())
+        self._edge = httpx.Client(transport=edge_transport, headers=EDGE_FIELDS, timeout=WARM_SECONDS)
+        self._driver = Driver(self._api, self.options.clock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.close()
+        self._edge.close()
+
+    def purge(
+        self,
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **targets: Unpack[Targets],
+    ) -> Receipt:
+        """Purge any mix of URLs, groups, path prefixes, hosts or everything, and return the proof.
+
+        Raises :class:`origin_sdk.errors.PartialPurgeError` if only some of it is done.
+        """
+        return self.send(Purge.of(**targets), timeout=timeout, on_progress=on_progress)
+
+    def send(
+        self, purge: Purge, *, timeout: float | None = None, on_progress: OnProgress | None = None
+    ) -> Receipt:
+        """Send a purge that was made before, such as the ``remaining`` of an error or one kept in an outbox."""
+        return self._driver.run(self._purging(purge, timeout), on_progress)
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """Collect purges in a ``with`` block and send them merged at its end; if it raises, none is sent."""
+        batch = Batch()
+        yield batch
+        batch.receipts += [self.send(purge) for purge in batch.purges]
+
+    def preview(self, *, on_progress: OnProgress | None = None, **targets: Unpack[Targets]) -> BlastRadius:
+        """Count what a purge would hit, and purge nothing."""
+        return self._driver.run(blast_radius(self._operation(None), Purge.of(**targets)), on_progress)
+
+    def publish(
+        self, url: str, body: Body, *, timeout: float | None = None, **arguments: Unpack[PublishArguments]
+    ) -> Published:
+        """Store a response at the edge before anyone asks; raises :class:`NotCacheable` for what can't be shared."""
+        publication = self._publication(url, body, arguments)
+        return self._driver.run(self._publishing(publication, timeout))
+
+    def inspect(self, url: str) -> Inspection:
+        """Return what is stored for a URL, the marks over it, and what the next request meets."""
+        return self._driver.run(inspect(self._operation(None), url, self.project))
+
+    def list(self, **targets: Unpack[Targets]) -> Iterator[StoredResponse]:
+        """Yield the stored responses that a purge of ``targets`` would hit, or all; a page is in memory at a time."""
+        listing = self._listing(Purge.of(**targets) if targets else None)
+        while not listing.is_done:
+            yield from self._driver.run(listing.next_page())
+
+    def marks(self) -> Iterator[MarkEntry]:
+        """Yield the purge marks that are in force, with who wrote them and why as far as they say."""
+        cursor, is_first = "", True
+        while is_first or cursor:
+            entries, cursor = self._driver.run(read_marks_page(self._operation(None), cursor))
+            is_first = False
+            yield from entries
+
+    def check(self, *, may_write: bool = True) -> tuple[Finding, ...]:
+        """Examine token, namespace, wire version, clock and settings."""
+        return tuple(
+            self._driver.run(examine(self._operation(CHECK_SECONDS), self.project, may_write=may_write))
+        )
+
+    def warm(
+        self, urls: Iterable[str], *, concurrency: int = 8, on_progress: OnProgress | None = None
+    ) -> tuple[Warmed, ...]:
+        """Ask the Worker for each URL, so that KV has it; return how each came out, in the order given."""
+        wanted = tuple(dict.fromkeys(urls))
+        with ThreadPoolExecutor(max_workers=concurrency) as pool:
+            tasks = [pool.submit(self._warm, url) for url in wanted]
+            for done, _ in enumerate(as_completed(tasks), 1):
+                if on_progress:
+                    on_progress(Progress(done, len(wanted)))
+        return tuple(task.result() for task in tasks)
+
+    def _warm(self, url: str) -> Warmed:
+        try:
+            with self._edge.stream("GET", url) as response:
+                for _ in response.iter_raw():
+                    pass  # a body cut short would not be stored
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return Warmed(url, error=f"{type(error).__name__}: {error}")
+        return warmed(url, response.status_code, response.headers)

@@ -1,0 +1,119 @@
+"""Do the steps of a flow with httpx: once for threads, once for asyncio. No rule stands here."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import httpx
+
+from origin_sdk.clock import Clock
+from origin_sdk.steps import Answer, Call, Failure, Flow, Pause, Progress, Reply, Step
+
+__all__ = ["AsyncDriver", "Driver", "OnProgress"]
+
+OnProgress = Callable[[Progress], None]
+"""Is told how far long work is."""
+
+_Result = TypeVar("_Result")
+_CONNECT_SECONDS = 5.0
+
+
+def _timeout(call: Call) -> httpx.Timeout:
+    return httpx.Timeout(call.seconds, connect=_CONNECT_SECONDS)
+
+
+def _request(client: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
+    fields = {"content-type": "application/json"} if call.body is not None else None
+    return client.build_request(
+        call.method,
+        call.url,
+        params=call.query or None,
+        content=call.body,
+        headers=fields,
+        timeout=_timeout(call),
+    )
+
+
+def _reply(response: httpx.Response, sent_at: float, received_at: float) -> Reply:
+    return Reply(response.status_code, response.headers, response.content, sent_at, received_at)
+
+
+def _failure(error: httpx.HTTPError) -> Failure:
+    return Failure(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+class Driver:
+    """Drives flows in the calling thread."""
+
+    def __init__(self, client: httpx.Client, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+
+    def run(self, flow: Flow[_Result], on_progress: OnProgress | None = None) -> _Result:
+        """Run a flow to its end and return its result."""
+        try:
+            answer: Answer = None
+            while True:
+                answer = self._do(flow.send(answer), on_progress)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+        finally:
+            flow.close()
+
+    def _do(self, step: Step, on_progress: OnProgress | None) -> Answer:
+        match step:
+            case Call():
+                return self._call(step)
+            case Pause(seconds):
+                self._clock.sleep(seconds)
+            case Progress():
+                if on_progress:
+                    on_progress(step)
+        return None
+
+    def _call(self, call: Call) -> Reply | Failure:
+        sent_at = self._clock.now()
+        try:
+            response = self._client.send(_request(self._client, call))
+        except httpx.HTTPError as error:
+            return _failure(error)
+        return _reply(response, sent_at, self._clock.now())
+
+
+class AsyncDriver:
+    """Drives flows in the running event loop."""
+
+    def __init__(self, client: httpx.AsyncClient, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+
+    async def run(self, flow: Flow[_Result], on_progress: OnProgress | None = None) -> _Result:
+        """Run a flow to its end and return its result."""
+        try:
+            answer: Answer = None
+            while True:
+                answer = await self._do(flow.send(answer), on_progress)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+        finally:
+            flow.close()
+
+    async def _do(self, step: Step, on_progress: OnProgress | None) -> Answer:
+        match step:
+            case Call():
+                return await self._call(step)
+            case Pause(seconds):
+                await self._clock.sleep_async(seconds)
+            case Progress():
+                if on_progress:
+                    on_progress(step)
+        return None
+
+    async def _call(self, call: Call) -> Reply | Failure:
+        sent_at = self._clock.now()
+        try:
+            response = await self._client.send(_request(self._client, call))
+        except httpx.HTTPError as error:
+            return _failure(error)
+        return _reply(response, sent_at, self._clock.now())

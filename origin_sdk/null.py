@@ -1,0 +1,186 @@
+"""Clients that purge nothing: for development without an edge cache. The verbs, the checks and the receipts are the same."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from typing import Self, Unpack
+
+from origin_sdk.auditing import MarkEntry
+from origin_sdk.base import Base, Batch, Body, Options, PublishArguments, Targets
+from origin_sdk.doctoring import Finding
+from origin_sdk.inspecting import Inspection
+from origin_sdk.project import DEFAULT_PROJECT
+from origin_sdk.publishing import Published
+from origin_sdk.purging import BlastRadius, Receipt
+from origin_sdk.settings import Settings
+from origin_sdk.stored import StoredResponse
+from origin_sdk.targets import Purge
+from origin_sdk.warming import Warmed
+
+__all__ = ["AsyncNullPurgeClient", "NullPurgeClient"]
+
+_SETTINGS = Settings(namespace_id="none", base_url="http://localhost")
+_NO_RESPONSES: tuple[StoredResponse, ...] = ()
+_NO_MARKS: tuple[MarkEntry, ...] = ()
+
+
+class _Null(Base):
+    """Keeps what it was asked for in ``purges``."""
+
+    def __init__(self, *_: object, options: Options | None = None, **__: object) -> None:
+        super().__init__(_SETTINGS, DEFAULT_PROJECT, options or Options())
+        self.purges: list[Purge] = []
+
+    def _receipt(self, purge: Purge) -> Receipt:
+        self.purges.append(purge)
+        moment = datetime.fromtimestamp(self.options.clock.now(), UTC)
+        return Receipt("none", purge, tuple(purge.marks()), 0, moment, moment)
+
+    def _published(self, url: str, body: Body, arguments: PublishArguments) -> Published:
+        publication = self._publication(url, body, arguments)
+        return Published(url, "", publication.groups, 0, 0, 0, 0, self.now())
+
+    @staticmethod
+    def _preview(targets: Targets) -> BlastRadius:
+        purge = Purge.of(**targets)
+        return BlastRadius(purge, len(purge.marks()), 0, 0, 0, 0, ())
+
+
+class NullPurgeClient(_Null):
+    """Stands in for :class:`origin_sdk.PurgeClient`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def purge(
+        self, *, timeout: float | None = None, on_progress: object = None, **targets: Unpack[Targets]
+    ) -> Receipt:
+        """Check the targets and keep them."""
+        return self.send(Purge.of(**targets), timeout=timeout, on_progress=on_progress)
+
+    def send(self, purge: Purge, *, timeout: float | None = None, on_progress: object = None) -> Receipt:
+        """Keep the purge."""
+        del timeout, on_progress
+        return self._receipt(purge)
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """Collect purges and keep them merged."""
+        batch = Batch()
+        yield batch
+        batch.receipts += map(self._receipt, batch.purges)
+
+    def preview(self, *, on_progress: object = None, **targets: Unpack[Targets]) -> BlastRadius:
+        """Nothing is stored, so nothing would be hit."""
+        del on_progress
+        return self._preview(targets)
+
+    def publish(
+        self, url: str, body: Body, *, timeout: float | None = None, **arguments: Unpack[PublishArguments]
+    ) -> Published:
+        """Render and forget."""
+        del timeout
+        return self._published(url, body, arguments)
+
+    def inspect(self, url: str) -> Inspection:
+        """Nothing is stored."""
+        return Inspection(url, (), (), 0)
+
+    def list(self, **targets: Unpack[Targets]) -> Iterator[StoredResponse]:
+        """Nothing is stored."""
+        del targets
+        return iter(())
+
+    def marks(self) -> Iterator[MarkEntry]:
+        """There are none."""
+        return iter(())
+
+    def check(self, *, may_write: bool = True) -> tuple[Finding, ...]:
+        """There is nothing to examine."""
+        del may_write
+        return ()
+
+    def warm(
+        self, urls: Iterable[str], *, concurrency: int = 8, on_progress: object = None
+    ) -> tuple[Warmed, ...]:
+        """Ask nobody."""
+        del concurrency, on_progress
+        return tuple(Warmed(url) for url in urls)
+
+
+class AsyncNullPurgeClient(_Null):
+    """Stands in for :class:`origin_sdk.AsyncPurgeClient`."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+    async def purge(
+        self, *, timeout: float | None = None, on_progress: object = None, **targets: Unpack[Targets]
+    ) -> Receipt:
+        """Check the targets and keep them."""
+        return await self.send(Purge.of(**targets), timeout=timeout, on_progress=on_progress)
+
+    async def send(
+        self, purge: Purge, *, timeout: float | None = None, on_progress: object = None
+    ) -> Receipt:
+        """Keep the purge."""
+        del timeout, on_progress
+        return self._receipt(purge)
+
+    @asynccontextmanager
+    async def batch(self) -> AsyncIterator[Batch]:
+        """Collect purges and keep them merged."""
+        batch = Batch()
+        yield batch
+        batch.receipts += map(self._receipt, batch.purges)
+
+    async def preview(self, *, on_progress: object = None, **targets: Unpack[Targets]) -> BlastRadius:
+        """Nothing is stored, so nothing would be hit."""
+        del on_progress
+        return self._preview(targets)
+
+    async def publish(
+        self, url: str, body: Body, *, timeout: float | None = None, **arguments: Unpack[PublishArguments]
+    ) -> Published:
+        """Render and forget."""
+        del timeout
+        return self._published(url, body, arguments)
+
+    async def inspect(self, url: str) -> Inspection:
+        """Nothing is stored."""
+        return Inspection(url, (), (), 0)
+
+    async def list(self, **targets: Unpack[Targets]) -> AsyncIterator[StoredResponse]:
+        """Nothing is stored."""
+        del targets
+        for nothing in _NO_RESPONSES:
+            yield nothing
+
+    async def marks(self) -> AsyncIterator[MarkEntry]:
+        """There are none."""
+        for nothing in _NO_MARKS:
+            yield nothing
+
+    async def check(self, *, may_write: bool = True) -> tuple[Finding, ...]:
+        """There is nothing to examine."""
+        del may_write
+        return ()
+
+    async def warm(
+        self, urls: Iterable[str], *, concurrency: int = 8, on_progress: object = None
+    ) -> tuple[Warmed, ...]:
+        """Ask nobody."""
+        del concurrency, on_progress
+        return tuple(Warmed(url) for url in urls)

@@ -1,0 +1,170 @@
+"""What ``wrangler.toml`` says that the origin's side needs: namespace, mark interval, retention and rules."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from cachewire.bounds import DEFAULT_MARK_INTERVAL_SECONDS
+from cachewire.errors import InvalidRule
+from cachewire.rules import KeyRule, parse_key_rule
+from origin_sdk.errors import InvalidSettings
+
+__all__ = ["DEFAULT_PROJECT", "EdgeRule", "Project", "read_project"]
+
+_DAY = 86_400
+_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*")
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+
+
+@dataclass(frozen=True)
+class EdgeRule(KeyRule):
+    """A rule with what publishing and explaining need beside the key; seconds, ``None`` where the response decides."""
+
+    lifetime: int | None = None
+    default_lifetime: int | None = None
+    stale_while_revalidate: int | None = None
+    stale_if_error: int | None = None
+    groups: tuple[str, ...] = ()
+    bypass: bool = False
+    data_class: str = "public"
+
+    @property
+    def never_stores(self) -> bool:
+        """Whether nothing that the rule matches lies in KV."""
+        return self.bypass or self.data_class == "never"
+
+
+@dataclass(frozen=True)
+class Project:
+    """The settings of a Worker, as far as its origin has to know them. Durations are seconds."""
+
+    namespace_id: str = ""
+    mark_interval: float = DEFAULT_MARK_INTERVAL_SECONDS
+    retention: int = 7 * _DAY
+    stale_while_revalidate: int = 0
+    stale_if_error: int = _DAY
+    memory_item_bytes: int = 1024 * 1024
+    max_body_bytes: int = 25 * 1024 * 1024
+    compress_min_bytes: int = 4096
+    rules: tuple[EdgeRule, ...] = ()
+
+    def differences(self, namespace_id: str, mark_interval: float) -> Iterator[str]:
+        """Say where this machine's settings contradict the Worker's."""
+        if self.namespace_id and namespace_id != self.namespace_id:
+            yield (
+                f"EDGE_CACHE_NAMESPACE_ID = {namespace_id!r}, but wrangler.toml binds {self.namespace_id!r}: purges go to "
+                "a namespace that the Worker doesn't read"
+            )
+        if mark_interval < self.mark_interval:
+            yield (
+                f"mark_interval = {mark_interval:g}, but MARK_INTERVAL of the Worker is {self.mark_interval:g}: receipts "
+                "promise too much"
+            )
+
+
+DEFAULT_PROJECT = Project()
+
+
+def read_project(path: Path) -> Project:
+    """Read a ``wrangler.toml``; raises :class:`InvalidSettings` that names the file, the setting and the remedy."""
+    try:
+        declared = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidSettings(f"{path} can't be read: {error}; give --config FILE") from error
+    variables = declared.get("vars", {})
+    namespaces = [entry for entry in declared.get("kv_namespaces", ()) if entry.get("binding") == "CACHE"]
+    values = {
+        name: reader(variables[name.upper()], name)
+        for name, reader in _READERS.items()
+        if name.upper() in variables
+    }
+    try:
+        rules = _rules(variables.get("RULES", ()))
+    except InvalidRule as error:
+        raise InvalidSettings(f"{path}: {error}") from error
+    return Project(namespace_id=namespaces[0].get("id", "") if namespaces else "", rules=rules, **values)
+
+
+def _rules(tables: Sequence[Mapping[str, Any]]) -> tuple[EdgeRule, ...]:
+    return tuple(_RuleReader(table, f"RULES[{number}]").read() for number, table in enumerate(tables))
+
+
+@dataclass(frozen=True, slots=True)
+class _RuleReader:
+    """Reads one ``[[vars.RULES]]`` table; ``where`` names it in errors."""
+
+    table: Mapping[str, Any]
+    where: str
+
+    def read(self) -> EdgeRule:
+        """Return the rule; raises :class:`InvalidRule`."""
+        key = parse_key_rule(self.table, self.where)
+        known = {field.name: getattr(key, field.name) for field in fields(KeyRule)}
+        groups = self.table.get("groups", ())
+        return EdgeRule(
+            **known,
+            lifetime=self._seconds("lifetime"),
+            default_lifetime=self._seconds("default_lifetime"),
+            stale_while_revalidate=self._seconds("stale_while_revalidate"),
+            stale_if_error=self._seconds("stale_if_error"),
+            groups=(groups,) if isinstance(groups, str) else tuple(groups),
+            bypass=bool(self.table.get("bypass", False)),
+            data_class=str(self.table.get("data_class", "public")),
+        )
+
+    def _seconds(self, setting: str) -> int | None:
+        if setting not in self.table:
+            return None
+        try:
+            return int(seconds(self.table[setting], setting))
+        except InvalidSettings as error:
+            raise InvalidRule(f"{self.where}.{error}") from error
+
+
+def seconds(value: object, setting: str) -> float:
+    """Read a duration as ``wrangler.toml`` has it: a number, or a text such as ``"5m"``."""
+    found = _QUANTITY.fullmatch(str(value))
+    if not found or found[2] not in _SECONDS:
+        raise InvalidSettings(
+            f"{setting} = {value!r}: give seconds, or a text such as 500ms, 30s, 5m, 2h or 7d"
+        )
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def _whole_seconds(value: object, setting: str) -> int:
+    return int(seconds(value, setting))
+
+
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "kB": 1000,
+    "KB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kKMG]?i?B?)\s*")
+
+
+def _bytes(value: object, setting: str) -> int:
+    found = _SIZE.fullmatch(str(value))
+    if not found or found[2] not in _UNITS:
+        raise InvalidSettings(f"{setting} = {value!r}: give bytes, or a text such as 512KiB or 25MiB")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+_READERS: Mapping[str, Any] = {
+    "mark_interval": seconds,
+    "retention": _whole_seconds,
+    "stale_while_revalidate": _whole_seconds,
+    "stale_if_error": _whole_seconds,
+    "memory_item_bytes": _bytes,
+    "max_body_bytes": _bytes,
+    "compress_min_bytes": _bytes,
+}

@@ -1,0 +1,113 @@
+"""Where the API is, and who asks: from arguments, else from the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
+from urllib.parse import quote, urlsplit
+
+from cachewire.bounds import DEFAULT_MARK_INTERVAL_SECONDS, MARK_SECONDS, MAX_RECORD_SECONDS
+from origin_sdk.errors import InvalidSettings
+
+__all__ = ["DEFAULT_BASE_URL", "Settings"]
+
+DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to reach one KV namespace.
+
+    ``base_url`` is what comes before ``/storage/kv/namespaces/…``. Cloudflare's own, the default, gets
+    ``/accounts/{account_id}`` appended; any other is taken as it is, such as that of ``wrangler dev``,
+    ``http://127.0.0.1:8787/cdn-cgi/local/explorer/api``, which needs no account and no token.
+
+    ``mark_interval`` must be the Worker's ``MARK_INTERVAL``, in seconds: receipts tell by it when a purge is seen.
+    """
+
+    token: str = field(default="", repr=False)
+    account_id: str = ""
+    namespace_id: str = ""
+    base_url: str = DEFAULT_BASE_URL
+    actor: str = ""
+    """Who purges, as the audit is to show it."""
+    mark_interval: float = DEFAULT_MARK_INTERVAL_SECONDS
+    mark_seconds: int = MARK_SECONDS
+    """How long KV keeps a mark."""
+
+    def __post_init__(self) -> None:
+        """Raise :class:`InvalidSettings` for what can't work."""
+        if not self.namespace_id:
+            raise InvalidSettings(
+                "no KV namespace: set EDGE_CACHE_NAMESPACE_ID to the id in wrangler.toml, or pass namespace_id"
+            )
+        if self.is_cloudflare and not (self.account_id and self.token):
+            raise InvalidSettings(
+                "Cloudflare's API needs CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN (permission: Workers KV Storage "
+                "Write); for `wrangler dev` set CLOUDFLARE_API_BASE_URL instead"
+            )
+        if not self.token.isprintable() or not self.token.isascii() or " " in self.token:
+            raise InvalidSettings(
+                "the API token has a space, a line break or a letter that no token has; copy it again"
+            )
+        self._check_base_url()
+        if self.mark_seconds <= MAX_RECORD_SECONDS:
+            raise InvalidSettings(
+                f"mark_seconds = {self.mark_seconds}: a mark must outlive every stored response, which KV keeps for up to "
+                f"{MAX_RECORD_SECONDS} s; leave it at {MARK_SECONDS}"
+            )
+
+    def _check_base_url(self) -> None:
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
+            raise InvalidSettings(
+                f"CLOUDFLARE_API_BASE_URL = {parts.scheme}://{parts.hostname or ''}…: give http(s)://host/prefix, without "
+                "query and user"
+            )
+        if self.token and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            raise InvalidSettings(
+                f"CLOUDFLARE_API_BASE_URL = {self.base_url!r}: the token would travel unencrypted; use https"
+            )
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None, **arguments: object) -> Self:
+        """Read what ``arguments`` leave out (or give as ``None``) from the environment."""
+        environment = os.environ if environment is None else environment
+        found: dict[str, object] = {
+            name: value
+            for name, variable in _VARIABLES.items()
+            if (value := environment.get(variable, "").strip())
+        }
+        given = {name: value for name, value in arguments.items() if value is not None}
+        return cls(**{**found, **given})  # type: ignore[arg-type]  # the dataclass names what it doesn't know
+
+    @property
+    def is_cloudflare(self) -> bool:
+        """Whether the API is Cloudflare's own, so that it needs an account and has limits."""
+        return self.base_url.rstrip("/") == DEFAULT_BASE_URL
+
+    @property
+    def account_url(self) -> str:
+        """The URL before ``/storage``."""
+        base = self.base_url.rstrip("/")
+        return f"{base}/accounts/{quote(self.account_id, safe='')}" if self.is_cloudflare else base
+
+    @property
+    def namespace_url(self) -> str:
+        """The URL before ``/values``, ``/keys`` and ``/bulk``."""
+        return f"{self.account_url}/storage/kv/namespaces/{quote(self.namespace_id, safe='')}"
+
+    def with_mark_interval(self, seconds: float) -> "Settings":
+        """Return the same settings for a Worker with another ``MARK_INTERVAL``."""
+        return replace(self, mark_interval=seconds)
+
+
+_VARIABLES = {
+    "token": "CLOUDFLARE_API_TOKEN",
+    "account_id": "CLOUDFLARE_ACCOUNT_ID",
+    "namespace_id": "EDGE_CACHE_NAMESPACE_ID",
+    "base_url": "CLOUDFLARE_API_BASE_URL",
+    "actor": "EDGE_CACHE_ACTOR",
+}

@@ -1,0 +1,50 @@
+"""How far this machine's clock is from Cloudflare's, as far as replies tell."""
+
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from threading import Lock
+
+from origin_sdk.steps import Reply
+
+__all__ = ["Skew"]
+
+
+@dataclass
+class Skew:
+    """The seconds by which Cloudflare's clock is ahead, as an interval that each reply's ``Date`` narrows.
+
+    ``Date`` tells whole seconds, so one reply bounds the difference to a second and the time that it took. Replies that
+    contradict what was believed, because a clock was set, start the interval anew.
+    """
+
+    _low: float = field(default=float("-inf"), init=False)
+    _high: float = field(default=float("inf"), init=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    @property
+    def seconds(self) -> float:
+        """The smallest difference that all replies agree with: 0 while nothing shows one."""
+        return min(max(0.0, self._low), self._high)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any reply carried a date."""
+        return self._low != float("-inf")
+
+    def learn(self, reply: Reply) -> None:
+        """Narrow the interval by a reply's ``Date``, if it has one."""
+        date = _seconds(reply.fields.get("date", ""))
+        if date is None:
+            return
+        low, high = date - reply.received_at, date + 1 - reply.sent_at
+        with self._lock:
+            low_of_both, high_of_both = max(low, self._low), min(high, self._high)
+            agrees = low_of_both <= high_of_both
+            self._low, self._high = (low_of_both, high_of_both) if agrees else (low, high)
+
+
+def _seconds(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
