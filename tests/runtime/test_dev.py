@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -55,11 +56,8 @@ class Dev:
     def left_behind(self) -> list[str]:
         """Return the running programs that belong to it, by its port."""
         port = self.url.rpartition(":")[2]
-        programs = subprocess.run(
-            ["ps", "-ww", "-A", "-o", "args="], capture_output=True, text=True, check=True
-        )
         mine = re.compile(rf"(127\.0\.0\.1:|\.runtime/dev/){port}\b")
-        return [line for line in programs.stdout.splitlines() if mine.search(line)]
+        return [line for _, line in _programs() if mine.search(line)]
 
 
 @contextmanager
@@ -118,7 +116,8 @@ def test_the_demo_origin_answers_and_its_end_is_an_error(tmp_path: Path) -> None
         assert httpx.get(f"{dev.url}/products/17").status_code == 200
         demo_port = dev.said("origin").rpartition(":")[2]
 
-        subprocess.run(["pkill", "-KILL", "-f", f"examples.catalogue --port {demo_port}"], check=True)
+        [demo] = [id_ for id_, line in _programs() if line.endswith(f"examples.catalogue --port {demo_port}")]
+        os.kill(demo, signal.SIGKILL)
 
         assert dev.process.wait(_STOP_SECONDS) == 1
         assert "the demo origin ended by itself, with exit code -9" in dev.output()
@@ -157,6 +156,13 @@ def test_a_port_that_is_taken_is_an_error(origin: ScriptedOrigin) -> None:
     assert done.returncode == 1
     assert f"port {origin.port} can't be used" in done.stderr
     assert "choose another one with --port N" in done.stderr
+
+
+def _programs() -> list[tuple[int, str]]:
+    """Return the id and the command line of every program that runs."""
+    command = ["ps", "-ww", "-A", "-o", "pid=,args="]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [(int(id_), line) for id_, line in (entry.split(maxsplit=1) for entry in listed.splitlines())]
 
 
 def _stored(kv_url: str) -> list[str]:
