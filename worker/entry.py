@@ -4,9 +4,9 @@ import json
 import time
 from typing import Any
 
-import hooks
 import js
 
+import hooks
 from edgecache.adapters.bodies import ArrayBuffers
 from edgecache.adapters.javascript import stringified_fields
 from edgecache.adapters.kv import KvStore
@@ -15,9 +15,9 @@ from edgecache.adapters.outgoing import JsResponses
 from edgecache.adapters.timing import JsTiming, WaitUntil
 from edgecache.config import ConfigError, load
 from edgecache.fastpath import FastPath
-from edgecache.handler import Handler, Ports
+from edgecache.handler import Handler
 from edgecache.hooks import load_hooks
-from edgecache.ports import Incoming
+from edgecache.ports import Incoming, Ports
 from edgecache.storage import Storage
 
 
@@ -58,7 +58,9 @@ def on_fetch(request: Any, env: Any, ctx: Any) -> Any:
             _worker = Worker(env)
         except ConfigError as error:
             js.console.error(f"edge cache: {error}")
-            return js.Response.new(f"The edge cache is not configured.\n{error}\n", js.JSON.parse('{"status": 500}'))
+            return js.Response.new(
+                f"The edge cache is not configured.\n{error}\n", js.JSON.parse('{"status": 500}')
+            )
     fast_path, url = _worker.fast_path, request.url
     if fast_path.knows(url) and request.method == "GET":
         repeated = fast_path.repeat(url, stringified_fields(request.headers), int(time.time() * 1000))

@@ -1,1 +1,4 @@
-"""The edge cache: decisions without I/O (``policy``), a handler that carries them out, adapters to the runtime."""
+"""The edge cache.
+
+Decisions without I/O (``policy``), a handler that carries them out, adapters to the runtime.
+"""

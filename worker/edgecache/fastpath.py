@@ -1,9 +1,10 @@
 """Repeating a decision: a fresh response in memory, sent again without asking the policy.
 
-The full path decides; what it decided for a plain GET holds for every like request until a known moment: its freshness
-ends, its purge marks have to be read again, a mark moved, or memory let go of it. "Like" means: the same URL, none of the
-request fields that could change the decision, and the same values of those that select the response. All that is read of
-a request is its method, its URL and its fields as one JSON text, since each step across the border to JavaScript costs.
+The full path decides; what it decided for a plain GET holds for every like request until a known moment: its
+freshness ends, its purge marks have to be read again, a mark moved, or memory let go of it. "Like" means: the
+same URL, none of the request fields that could change the decision, and the same values of those that select
+the response. All that is read of a request is its method, its URL and its fields as one JSON text, since each
+step across the border to JavaScript costs.
 """
 
 import re
@@ -13,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from cachewire.record import Record
+from cachewire.vary import selecting_names
 from edgecache.handler import Served
 from edgecache.hooks import Hooks
 from edgecache.marktable import MarkTable
@@ -24,7 +26,6 @@ from edgecache.policy.freshness import current_age_ms, freshness_of
 from edgecache.policy.status import Status, cache_status
 from edgecache.ports import Body
 from edgecache.settings import Settings
-from cachewire.vary import selecting_names
 
 __all__ = ["CHANGES_DECISION", "FastPath", "Rendered", "Rendering"]
 
@@ -98,7 +99,10 @@ class FastPath:
         return url in self._by_url
 
     def repeat(self, url: str, fields: str, now_ms: int) -> Any:
-        """Return a response for a GET of ``url`` with ``fields``, a JSON object; ``None`` if the policy has to decide."""
+        """Return a response for a GET of ``url`` with ``fields``, a JSON object.
+
+        ``None`` if the policy has to decide.
+        """
         variants = self._by_url[url]
         if CHANGES_DECISION.search(fields):
             return None
@@ -106,7 +110,11 @@ class FastPath:
         decided = variants.by_values.get(values)
         if decided is None:
             return None
-        if now_ms >= decided.until_ms or decided.generation != self._marks.generation or not decided.entry.is_held:
+        if (
+            now_ms >= decided.until_ms
+            or decided.generation != self._marks.generation
+            or not decided.entry.is_held
+        ):
             del variants.by_values[values]
             if not variants.by_values:
                 del self._by_url[url]
@@ -126,7 +134,7 @@ class FastPath:
         decided.second = second
 
     def remember(self, url: str, fields: str, served: Served, now_ms: int) -> None:
-        """Take note of what the full path decided for a GET of ``url`` with ``fields``, if it may be repeated."""
+        """Take note of what the full path decided for a GET of ``url``, if it may be repeated."""
         lookup, entry, use = served.lookup, served.entry, served.use
         if not self.is_enabled or lookup is None or entry is None or use is None:
             return
@@ -157,11 +165,15 @@ class FastPath:
 
     def _until_ms(self, lookup: Lookup, entry: Entry, use: Use) -> int:
         # Marks are read again, by the full path and in the background, before the interval is over.
-        marks_ms = self._marks.known_at(mark_names(lookup, entry.record), entry.record.birth_ms) + int(self._marks.interval_ms * 0.7)
+        marks_ms = self._marks.known_at(mark_names(lookup, entry.record), entry.record.birth_ms) + int(
+            self._marks.interval_ms * 0.7
+        )
         freshness = freshness_of(entry.record, entry.fields, lookup.rule, self._settings)
         return min(use.until_ms - int(freshness.lifetime_ms * self._settings.refresh_ahead), marks_ms)
 
-    def _place(self, url: str, names: tuple[str, ...], values: tuple[str | None, ...], decided: _Decided) -> None:
+    def _place(
+        self, url: str, names: tuple[str, ...], values: tuple[str | None, ...], decided: _Decided
+    ) -> None:
         variants = self._by_url.get(url)
         if variants is None or variants.names != names or len(variants.by_values) >= _MAX_VARIANTS:
             if len(self._by_url) >= _MAX_URLS:

@@ -1,4 +1,4 @@
-"""Requests to the origin that are under way, so that others can wait for their outcome (collapsed forwarding)."""
+"""Requests to the origin that are under way, for others to wait for (collapsed forwarding)."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -15,8 +15,11 @@ _MAX_REMEMBERED = 4096
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """One request to the origin. Once it has landed, ``entry`` is what it stored, or ``failure`` how it failed; neither
-    means that its response is for one client alone."""
+    """One request to the origin.
+
+    Once it has landed, ``entry`` is what it stored, or ``failure`` how it failed; neither means that its
+    response is for one client alone.
+    """
 
     landed: Signal
     entry: Entry | None = None
@@ -25,8 +28,11 @@ class Flight:
 
 @dataclass(slots=True)
 class Flights:
-    """The flights of this isolate by key; and the keys whose responses turned out not to be shared (hit-for-miss),
-    where waiting for one another would only queue the clients up."""
+    """The flights of this isolate by key.
+
+    And the keys whose responses turned out not to be shared (hit-for-miss), where waiting for one another
+    would only queue the clients up.
+    """
 
     timing: Timing
     _flying: dict[str, Flight] = field(default_factory=dict)
@@ -41,7 +47,9 @@ class Flights:
         flight = self._flying[key] = Flight(self.timing.signal())
         return flight
 
-    def land(self, key: str, flight: Flight, entry: Entry | None = None, failure: OriginFailure | None = None) -> None:
+    def land(
+        self, key: str, flight: Flight, entry: Entry | None = None, failure: OriginFailure | None = None
+    ) -> None:
         """Tell those who wait how it ended."""
         flight.entry, flight.failure = entry, failure
         if self._flying.get(key) is flight:

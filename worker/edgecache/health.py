@@ -12,8 +12,8 @@ _MAX_REMEMBERED = 4096
 class Health:
     """Failed refreshes by key (throttle), and failures in a row (breaker).
 
-    It only ever holds back requests that can be answered from what is stored: a request that needs the origin always
-    goes there, and so finds out when it is back.
+    It only ever holds back requests that can be answered from what is stored: a request that needs the
+    origin always goes there, and so finds out when it is back.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -20,7 +20,10 @@ class _Known:
 
 
 class MarkTable:
-    """Marks by name. ``generation`` moves whenever one of them does, so that decisions made before can be told apart."""
+    """Marks by name.
+
+    ``generation`` moves whenever one of them does, so that decisions made before can be told apart.
+    """
 
     def __init__(self, interval_ms: int) -> None:
         self.interval_ms = interval_ms
@@ -57,7 +60,10 @@ class MarkTable:
             self.generation += 1
 
     def known_at(self, names: Iterable[str], birth_ms: int) -> int:
-        """Return the time up to which all purges of a response are known: it can't be older than the response itself."""
+        """Return the time up to which all purges of a response are known.
+
+        It can't be older than the response itself.
+        """
         read_ms = min((mark.read_ms if (mark := self._known.get(name)) else 0 for name in names), default=0)
         return max(read_ms, birth_ms)
 

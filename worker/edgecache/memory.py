@@ -16,7 +16,10 @@ _ENTRY_OVERHEAD_BYTES = 2048
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A stored response at hand. ``body`` is ``None`` while it lies only in KV, under the record's ``body_key``."""
+    """A stored response at hand.
+
+    ``body`` is ``None`` while it lies only in KV, under the record's ``body_key``.
+    """
 
     key: str
     record: Record

@@ -1,6 +1,9 @@
-"""What the handler needs of the outside, as protocols. Bodies are opaque to it: on the edge they are JavaScript objects.
+"""What the handler needs of the outside, as protocols.
 
-The adapters under ``edgecache.adapters`` meet them in workerd; the fakes under ``tests`` meet them in CPython.
+Bodies are opaque to it: on the edge they are JavaScript objects.
+
+The adapters under ``edgecache.adapters`` meet them in workerd; the fakes under ``tests`` meet them in
+CPython.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -18,6 +21,8 @@ __all__ = [
     "OriginError",
     "OriginResponse",
     "Outgoing",
+    "Ports",
+    "Report",
     "Signal",
     "Store",
     "StoreError",
@@ -88,8 +93,10 @@ class Bodies(Protocol):
 
 
 class OriginResponse(Protocol):
-    """A response whose body hasn't been read."""
+    """A response whose body hasn't been read. ``raw`` is the runtime's own, ``body`` its stream for the client."""
 
+    raw: Any
+    body: Any
     status: int
     fields: Mapping[str, str]
     set_cookies: tuple[str, ...]
@@ -98,15 +105,23 @@ class OriginResponse(Protocol):
         """Return the whole body; raises :class:`OriginError` if it is cut short."""
 
     def fork(self) -> Callable[[int], Awaitable[Body | None]]:
-        """Split the body: the response goes on to the client, and the returned function collects the same bytes, or
-        gives ``None`` if they are more than it is told or cut short."""
+        """Split the body.
+
+        The response goes on to the client, and the returned function collects the same bytes, or
+        gives ``None`` if they are more than it is told or cut short.
+        """
 
 
 class Origin(Protocol):
     """The service behind the cache."""
 
-    async def fetch(self, request: RequestFacts, conditional: Mapping[str, str], body: Any, timeout_seconds: float) -> OriginResponse:
-        """Send ``request`` with ``conditional`` fields added, not following redirects; raises :class:`OriginError`."""
+    async def fetch(
+        self, request: RequestFacts, conditional: Mapping[str, str], body: Any, timeout_seconds: float
+    ) -> OriginResponse:
+        """Send ``request`` with ``conditional`` fields added, not following redirects.
+
+        Raises :class:`OriginError`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +137,9 @@ class Incoming:
 class Outgoing(Protocol):
     """Makes the responses that the runtime sends."""
 
-    def stored(self, status: int, fields: Sequence[tuple[str, str]], body: Body | None, *, is_head: bool) -> Any:
+    def stored(
+        self, status: int, fields: Sequence[tuple[str, str]], body: Body | None, *, is_head: bool
+    ) -> Any:
         """Make a response from stored parts."""
 
     def relayed(self, response: OriginResponse, fields: Mapping[str, str | None]) -> Any:
@@ -160,3 +177,18 @@ class Background(Protocol):
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Start ``work`` and keep it alive."""
+
+
+Report: TypeAlias = Callable[[str, Exception], None]
+"""Takes where a fault was, and what was raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside world of an isolate."""
+
+    origin: Origin
+    bodies: Bodies
+    outgoing: Outgoing
+    timing: Timing
+    report: Report

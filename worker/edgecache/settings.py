@@ -1,4 +1,7 @@
-"""What can be set, as frozen values with the defaults of the safe profile. ``edgecache.config`` reads them from the environment."""
+"""What can be set, as frozen values with the defaults of the safe profile.
+
+``edgecache.config`` reads them from the environment.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,10 +34,12 @@ class DataClass(StrEnum):
 
 @dataclass(frozen=True)
 class Rule(KeyRule):
-    """One ``[[vars.RULES]]`` table. Lifetimes and windows are seconds; ``None`` leaves the choice to the response.
+    """One ``[[vars.RULES]]`` table.
 
-    ``lifetime`` replaces what the response says; ``default_lifetime`` applies where it says nothing. Neither makes a
-    response storable that is ``private`` or ``no-store``.
+    Lifetimes and windows are seconds; ``None`` leaves the choice to the response.
+
+    ``lifetime`` replaces what the response says; ``default_lifetime`` applies where it says nothing.
+    Neither makes a response storable that is ``private`` or ``no-store``.
     """
 
     lifetime: int | None = None
@@ -66,11 +71,17 @@ class Settings:
     stale_if_error: int = _DAY
     """How long a stale response may stand in for a failing origin, where the response doesn't say."""
     heuristic_fraction: float = 0.0
-    """The share of a response's age at the origin (Last-Modified to Date) that it stays fresh for; RFC 9111 section 4.2.2."""
+    """The share of a response's age at the origin (Last-Modified to Date) that it stays fresh for.
+
+    RFC 9111 section 4.2.2.
+    """
     lifetime_jitter: float = 0.05
-    """The largest share by which a lifetime is shortened at random, so that what was stored together doesn't expire together."""
+    """The largest share of a lifetime that is cut off at random: what came together expires apart."""
     refresh_ahead: float = 0.0
-    """The last share of a lifetime in which a hit on a hot response refreshes it in the background; 0 switches it off."""
+    """The last share of a lifetime in which a hit on a hot response refreshes it in the background.
+
+    0 switches it off.
+    """
     retention: int = 7 * _DAY
     """How long KV keeps a response at least once it is stale, for the time when the origin is down."""
     honour_request_directives: bool = True
@@ -101,7 +112,8 @@ class Settings:
     """For how long an open breaker leaves the origin alone while there is something to serve."""
 
     unkeyed_fields: frozenset[str] = frozenset()
-    """Request fields that don't reach the origin on a cacheable request unless a rule puts them into the key."""
+    """Request fields that don't reach the origin on a cacheable request unless a rule puts them into the key.
+    """
     token_secret: str = field(default="", repr=False)
     """The HS256 secret that tokens are verified with before a claim goes into a key."""
 

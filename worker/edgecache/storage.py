@@ -1,4 +1,4 @@
-"""The tiers of storage: memory before KV, and how a record, its variants and its marks are laid out in both."""
+"""The tiers of storage: memory before KV, and how records, variants and marks are laid out in both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,13 +26,23 @@ _WRITE_TRIES = 3
 _WRITE_PAUSE_SECONDS = 1.1
 """KV takes one write a second for a key."""
 
-_TEXT_TYPES = ("text/", "application/json", "application/javascript", "application/xml", "application/x-ndjson", "image/svg+xml")
+_TEXT_TYPES = (
+    "text/",
+    "application/json",
+    "application/javascript",
+    "application/xml",
+    "application/x-ndjson",
+    "image/svg+xml",
+)
 _TEXT_SUFFIXES = ("+json", "+xml")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a look-up met: an entry that the request selects, or the knowledge that there are only other variants."""
+    """What a look-up met.
+
+    An entry that the request selects, or the knowledge that there are only other variants.
+    """
 
     entry: Entry | None = None
     other_variant: bool = False
@@ -58,7 +68,11 @@ class Storage:
         item = self.memory.get(base)
         if not isinstance(item, Index):
             return Found(item)
-        found = [entry for names in item.sets if isinstance(entry := self.memory.get(_variant(lookup, names)), Entry)]
+        found = [
+            entry
+            for names in item.sets
+            if isinstance(entry := self.memory.get(_variant(lookup, names)), Entry)
+        ]
         return Found(max(found, key=_latest, default=None))
 
     async def find_in_store(self, lookup: Lookup) -> Found:
@@ -106,14 +120,16 @@ class Storage:
         return entry.body is not None and entry.size_bytes <= self._settings.memory_item_bytes
 
     async def body_of(self, entry: Entry) -> Body | None:
-        """Return the body as it is stored, from KV where it lies apart; ``None`` if it is gone or cut short."""
+        """Return the body as it is stored, from KV if it lies apart; ``None`` if it is gone or cut short."""
         if entry.body is not None or not entry.record.body_key:
             return entry.body
         try:
             value = await self._store.read(entry.record.body_key)
         except StoreError:
             return None
-        if value is None or (not entry.record.coding and self._bodies.size(value.body) != entry.record.body_bytes):
+        if value is None or (
+            not entry.record.coding and self._bodies.size(value.body) != entry.record.body_bytes
+        ):
             return None
         return value.body
 
@@ -133,7 +149,7 @@ class Storage:
         return decoded
 
     def is_selected(self, lookup: Lookup, entry: Entry) -> bool:
-        """Whether ``lookup`` selects this very response, by its declared identity and its selecting header fields."""
+        """Whether ``lookup`` selects this very response."""
         return entry.key == _variant(lookup, _selecting(entry.record))
 
     # Keeping
@@ -183,7 +199,13 @@ class Storage:
 
     def _is_worth_compressing(self, entry: Entry) -> bool:
         least = self._settings.compress_min_bytes
-        if not least or entry.body is None or entry.size_bytes < least or entry.record.coding or entry.record.status != 200:
+        if (
+            not least
+            or entry.body is None
+            or entry.size_bytes < least
+            or entry.record.coding
+            or entry.record.status != 200
+        ):
             return False
         # RFC 9111 section 5.2.2.6
         if "content-encoding" in entry.fields or "no-transform" in response_directives(entry.fields):
@@ -204,26 +226,32 @@ class Storage:
         elif entry.size_bytes > self._settings.memory_item_bytes:
             # A name that no other response has: a record must never meet the body of a later one.
             record = replace(record, body_key=body_key(digest("body", entry.key, record.birth_ms)))
-            await self._write(record.body_key, body, None, min(ttl_seconds + _MIN_TTL_SECONDS, MAX_RECORD_SECONDS))
+            await self._write(
+                record.body_key, body, None, min(ttl_seconds + _MIN_TTL_SECONDS, MAX_RECORD_SECONDS)
+            )
             body = self._bodies.empty()
         head = head_of(record)
         metadata, is_in_front = metadata_for(head)
-        await self._write(entry.key, self._bodies.prefixed(head, body) if is_in_front else body, metadata, ttl_seconds)
+        await self._write(
+            entry.key, self._bodies.prefixed(head, body) if is_in_front else body, metadata, ttl_seconds
+        )
 
     async def _write(self, key: str, value: Body | str, metadata: str | None, ttl_seconds: int) -> None:
         for attempt in range(1, _WRITE_TRIES + 1):
             try:
-                return await self._store.write(key, value, metadata, ttl_seconds)
+                await self._store.write(key, value, metadata, ttl_seconds)
             except StoreError:
                 if attempt == _WRITE_TRIES:
                     raise
+            else:
+                return
             await self._timing.sleep(_WRITE_PAUSE_SECONDS * attempt)
 
     # Marks
 
     def known_invalidity(self, lookup: Lookup, record: Record, now_ms: int) -> Invalidity | None:
         """Return what the purge marks say of a stored response; ``None`` if they have to be read first."""
-        names = mark_names(lookup, record)
+        names: Sequence[str] = mark_names(lookup, record)
         if self.marks.known_at(names, record.birth_ms) < now_ms - self.marks.interval_ms:
             return None
         names = self._with_prefixes(lookup, record, names)
@@ -235,7 +263,9 @@ class Storage:
         index = prefix_index_mark(lookup.request.target.host)
         touched = self.marks.invalidity((index,), record.birth_ms)
         others = [name for name in names if name != index]
-        return [*others, *prefix_marks(lookup.request.target)] if touched.soft_ms or touched.hard_ms else others
+        return (
+            [*others, *prefix_marks(lookup.request.target)] if touched.soft_ms or touched.hard_ms else others
+        )
 
     async def invalidity(self, lookup: Lookup, record: Record) -> Invalidity:
         """Return what the purge marks say of a stored response, reading those that are not known."""
@@ -248,7 +278,10 @@ class Storage:
         return self.marks.invalidity(further, record.birth_ms)
 
     async def read_marks(self, names: Sequence[str], share: float = 1.0) -> bool:
-        """Read the marks that were read longer than ``share`` of the interval ago; return whether all are known now."""
+        """Read the marks that were read longer than ``share`` of the interval ago.
+
+        Return whether all are known now.
+        """
         now_ms = self._timing.now_ms()
         names = self.marks.outdated(names, now_ms, share)
         keys = [mark_key(name, lane) for name in names for lane in Lane]
@@ -260,7 +293,7 @@ class Storage:
             return False
         for name in names:
             moments = [_moment(texts.get(mark_key(name, lane)), now_ms) for lane in (Lane.SOFT, Lane.HARD)]
-            self.marks.learn(name, *moments, read_ms=now_ms)
+            self.marks.learn(name, moments[0], moments[1], now_ms)
         return True
 
     def mark_here(self, names: Sequence[str], moment_ms: int) -> None:

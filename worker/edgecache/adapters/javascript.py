@@ -1,4 +1,4 @@
-"""The JavaScript that all adapters use: each crossing of the border costs, so what can be looked up once is."""
+"""The JavaScript that all adapters use. Each crossing of the border costs: what can be looked up once is."""
 
 import json
 from typing import Any
@@ -9,7 +9,10 @@ from pyodide.ffi import to_js
 __all__ = ["fields_of", "first_of", "from_json", "stringified_fields"]
 
 from_json = js.JSON.parse
-"""Make a JavaScript value from JSON: one crossing, where converting a Python value makes one for each of its parts."""
+"""Make a JavaScript value from JSON.
+
+One crossing, where converting a Python value makes one for each of its parts.
+"""
 
 _stringify = js.JSON.stringify
 _from_entries = js.Object.fromEntries
@@ -30,5 +33,8 @@ def fields_of(headers: Any) -> dict[str, str]:
 
 
 async def first_of(promise: Any, seconds: float) -> Any:
-    """Wait for ``promise``; return ``None``, which is JavaScript's undefined, if it takes longer than ``seconds``."""
+    """Wait for ``promise``.
+
+    Return ``None``, which is JavaScript's undefined, if it takes longer than ``seconds``.
+    """
     return await _race(to_js([promise, _wait(int(seconds * 1000))]))

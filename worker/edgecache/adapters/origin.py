@@ -27,7 +27,9 @@ class FetchedResponse:
         self.body = raw.body
         self.status: int = raw.status
         fields = fields_of(raw.headers)
-        self.set_cookies: tuple[str, ...] = tuple(raw.headers.getSetCookie()) if fields.pop("set-cookie", None) is not None else ()
+        self.set_cookies: tuple[str, ...] = (
+            tuple(raw.headers.getSetCookie()) if fields.pop("set-cookie", None) is not None else ()
+        )
         self.fields: Mapping[str, str] = fields
         self._timeout_seconds = timeout_seconds
 
@@ -72,7 +74,7 @@ class FetchOrigin:
         self, request: RequestFacts, conditional: Mapping[str, str], body: Any, timeout_seconds: float
     ) -> FetchedResponse:
         """Send a request."""
-        fields = outbound_fields(request, self._settings) | conditional
+        fields = {**outbound_fields(request, self._settings), **conditional}
         init = from_json(json.dumps({"method": request.method, "headers": list(fields.items()), **_INIT}))
         if body is not None:
             init.body = body

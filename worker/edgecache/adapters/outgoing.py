@@ -7,8 +7,7 @@ from typing import Any
 import js
 
 from edgecache.adapters.javascript import from_json
-from edgecache.adapters.origin import FetchedResponse
-from edgecache.ports import Body
+from edgecache.ports import Body, OriginResponse
 
 __all__ = ["JsResponses", "PreparedResponse"]
 
@@ -40,11 +39,13 @@ class JsResponses:
         """Prepare a response."""
         return PreparedResponse(body, _init(status, fields))
 
-    def stored(self, status: int, fields: Sequence[tuple[str, str]], body: Body | None, *, is_head: bool) -> Any:
+    def stored(
+        self, status: int, fields: Sequence[tuple[str, str]], body: Body | None, *, is_head: bool
+    ) -> Any:
         """Make a response from stored parts."""
         return _new_response(None if is_head else body, _init(status, fields))
 
-    def relayed(self, response: FetchedResponse, fields: Mapping[str, str | None]) -> Any:
+    def relayed(self, response: OriginResponse, fields: Mapping[str, str | None]) -> Any:
         """Hand on the origin's response."""
         if response.status == 101 or not 200 <= response.status <= 599:
             return response.raw  # the runtime makes no such response anew
@@ -54,7 +55,11 @@ class JsResponses:
                 headers.delete(name)
             else:
                 headers.set(name, value)
-        init = from_json(json.dumps({"status": response.status, "statusText": response.raw.statusText, "encodeBody": "manual"}))
+        init = from_json(
+            json.dumps(
+                {"status": response.status, "statusText": response.raw.statusText, "encodeBody": "manual"}
+            )
+        )
         init.headers = headers
         return _new_response(None if response.status in _WITHOUT_BODY else response.body, init)
 

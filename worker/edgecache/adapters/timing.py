@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 import js
 
@@ -13,7 +13,10 @@ __all__ = ["JsSignal", "JsTiming", "WaitUntil"]
 
 
 class JsSignal:
-    """See :class:`edgecache.ports.Signal`. A JavaScript promise: a Python future may not be shared between requests."""
+    """See :class:`edgecache.ports.Signal`.
+
+    A JavaScript promise: a Python future may not be shared between requests.
+    """
 
     def __init__(self) -> None:
         resolvers = js.Promise.withResolvers()
@@ -51,7 +54,7 @@ class JsTiming:
 class WaitUntil:
     """See :class:`edgecache.ports.Background`."""
 
-    _running: "set[asyncio.Task[None]]" = set()
+    _running: ClassVar[set["asyncio.Task[None]"]] = set()
 
     def __init__(self, context: Any, report: Callable[[str, Exception], None]) -> None:
         self._context = context

@@ -1,11 +1,14 @@
-"""From a stored response to the answer for one request: preconditions, ranges, HEAD, the cache's own coding, Age."""
+"""From a stored response to the answer for one request.
+
+Preconditions, ranges, HEAD, the cache's own coding, Age.
+"""
 
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from cachewire.record import Record
 from cachewire.directives import split_list
+from cachewire.record import Record
 from edgecache.policy.facts import Fields, RequestFacts
 from edgecache.policy.freshness import current_age_ms, parse_date
 from edgecache.policy.validation import is_not_modified
@@ -14,7 +17,9 @@ __all__ = ["BodyKind", "StoredAnswer", "accepts_gzip", "answer_from"]
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
 _QUALITY = re.compile(r";[ \t]*q=([01](?:\.\d{0,3})?)[ \t]*$", re.IGNORECASE)
-_NOT_IN_304 = frozenset({"content-length", "content-type", "content-encoding", "content-range", "content-language"})
+_NOT_IN_304 = frozenset(
+    {"content-length", "content-type", "content-encoding", "content-range", "content-language"}
+)
 
 
 class BodyKind(Enum):
@@ -29,7 +34,10 @@ class BodyKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """An answer from a stored response; ``part`` is a half-open range of the decoded body, ``None`` for the whole."""
+    """An answer from a stored response.
+
+    ``part`` is a half-open range of the decoded body, ``None`` for the whole.
+    """
 
     status: int
     fields: list[tuple[str, str]]
@@ -38,7 +46,10 @@ class StoredAnswer:
 
 
 def answer_from(record: Record, fields: Fields, request: RequestFacts, now_ms: int) -> StoredAnswer:
-    """Answer ``request`` from a stored response that may be used; ``fields`` are the record's, combined by name."""
+    """Answer ``request`` from a stored response that may be used.
+
+    ``fields`` are the record's, combined by name.
+    """
     shown = [(name, value) for name, value in record.fields if name != "content-length"]
     shown.append(("age", str(current_age_ms(record, now_ms) // 1000)))
     if 200 <= record.status < 300 and is_not_modified(request.fields, fields, now_ms):
@@ -61,7 +72,9 @@ def _whole(record: Record, shown: list[tuple[str, str]], request: RequestFacts) 
         return StoredAnswer(record.status, shown, BodyKind.NONE)
     if record.status in {204, 205}:
         return StoredAnswer(record.status, shown, BodyKind.NONE)
-    return StoredAnswer(record.status, shown, BodyKind.AS_STORED if is_coded or not record.coding else BodyKind.DECODED)
+    return StoredAnswer(
+        record.status, shown, BodyKind.AS_STORED if is_coded or not record.coding else BodyKind.DECODED
+    )
 
 
 def _varying(shown: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -69,7 +82,10 @@ def _varying(shown: list[tuple[str, str]]) -> list[tuple[str, str]]:
     vary = ", ".join(value for name, value in shown if name == "vary")
     if "accept-encoding" in vary.lower():
         return shown
-    return [*((name, value) for name, value in shown if name != "vary"), ("vary", f"{vary}, Accept-Encoding".lstrip(", "))]
+    return [
+        *((name, value) for name, value in shown if name != "vary"),
+        ("vary", f"{vary}, Accept-Encoding".lstrip(", ")),
+    ]
 
 
 def _weak(etag: str) -> str:
@@ -78,7 +94,10 @@ def _weak(etag: str) -> str:
 
 
 def _part(record: Record, fields: Fields, request: Fields) -> tuple[int, int] | None:
-    """Return the one range that is asked for, with start == end where it can't be satisfied; ``None`` for the whole body."""
+    """Return the one range that is asked for, with start == end where it can't be satisfied.
+
+    ``None`` for the whole body.
+    """
     found = _RANGE.fullmatch(request.get("range", "").strip())
     if not found or not any(found.groups()) or not _if_range_holds(request.get("if-range"), fields):
         return None  # several ranges, other units and broken ones may be ignored (RFC 9110 section 14.2)
@@ -100,7 +119,9 @@ def _if_range_holds(condition: str | None, fields: Fields) -> bool:
     if condition.startswith('"'):
         return condition == fields.get("etag")
     modified, date = parse_date(fields.get("last-modified", ""), 0), parse_date(fields.get("date", ""), 0)
-    return modified is not None and date is not None and date > modified and parse_date(condition, 0) == modified
+    return (
+        modified is not None and date is not None and date > modified and parse_date(condition, 0) == modified
+    )
 
 
 def _partial(record: Record, shown: list[tuple[str, str]], part: tuple[int, int]) -> StoredAnswer:

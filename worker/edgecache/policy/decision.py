@@ -13,12 +13,12 @@ Every decision is a frozen value, and each carries its :class:`.facts.Reason`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from cachewire.directives import Directives, parse_cache_control, request_directives, response_directives
 from cachewire.key import Target, record_key
 from cachewire.marks import EVERYTHING, group_mark, host_mark, prefix_index_mark, url_mark
 from cachewire.record import Record
 from cachewire.rules import first_match, key_target
 from edgecache.claims import verified_claims
-from cachewire.directives import Directives, parse_cache_control, request_directives, response_directives
 from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import Freshness, current_age_ms, freshness_of, request_stale_if_error_ms
 from edgecache.policy.invalidation import SAFE_METHODS, invalidated
@@ -61,8 +61,11 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Look for a stored response under ``key``. ``request`` is as the origin will see it: nothing in it that can change
-    the response is outside the key. ``parts`` are the declared identity."""
+    """Look for a stored response under ``key``.
+
+    ``request`` is as the origin will see it: nothing in it that can change the response is outside the
+    key. ``parts`` are the declared identity.
+    """
 
     request: RequestFacts
     client: RequestFacts
@@ -74,7 +77,10 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Invalidity:
-    """What the purge marks say of a stored response: since when it is stale or gone, in milliseconds; 0 if it isn't."""
+    """What the purge marks say of a stored response: since when it is stale or gone, in milliseconds.
+
+    0 if it isn't.
+    """
 
     soft_ms: int = 0
     hard_ms: int = 0
@@ -86,7 +92,10 @@ VALID = Invalidity()
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Answer from the stored response; ``refresh`` asks for a new one in the background. It holds until ``until_ms``."""
+    """Answer from the stored response; ``refresh`` asks for a new one in the background.
+
+    It holds until ``until_ms``.
+    """
 
     record: Record
     reason: Reason
@@ -97,8 +106,11 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask the origin. ``stored`` may be validated with ``conditional``, and may stand in for a failure as far as
-    ``fallback`` says."""
+    """Ask the origin.
+
+    ``stored`` may be validated with ``conditional``, and may stand in for a failure as far as
+    ``fallback`` says.
+    """
 
     forwarded: Forwarded
     reason: Reason
@@ -138,8 +150,11 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to send, and what to do after: store the response as ``store``, keep the stored body under ``freshen``, write
-    ``marks``; ``again`` asks the origin once more without the precondition, since its 304 spoke of another response."""
+    """What to send, and what to do after.
+
+    Store the response as ``store``, keep the stored body under ``freshen``, write ``marks``; ``again``
+    asks the origin once more without the precondition, since its 304 spoke of another response.
+    """
 
     answer: Relay | Reuse | Fail
     status: Status
@@ -186,19 +201,29 @@ def _passes(request: RequestFacts, rule: Rule) -> Reason | None:
     return None
 
 
-def _identity(request: RequestFacts, rule: Rule, settings: Settings, now_ms: int) -> tuple[tuple[str, str | None], ...] | None:
+def _identity(
+    request: RequestFacts, rule: Rule, settings: Settings, now_ms: int
+) -> tuple[tuple[str, str | None], ...] | None:
     if not rule.declares_identity:
         return ()
-    parts: list[tuple[str, str | None]] = [(f"field:{name}", request.fields.get(name)) for name in rule.fields]
+    parts: list[tuple[str, str | None]] = [
+        (f"field:{name}", request.fields.get(name)) for name in rule.fields
+    ]
     if rule.cookies:
         cookies = _cookies(request.fields.get("cookie", ""))
         parts += [(f"cookie:{name}", cookies.get(name)) for name in rule.cookies]
     if rule.claims:
         scheme, _, token = request.fields.get("authorization", "").partition(" ")
-        claims = verified_claims(token.strip(), settings.token_secret, now_ms // 1000) if scheme.lower() == "bearer" else None
+        claims = (
+            verified_claims(token.strip(), settings.token_secret, now_ms // 1000)
+            if scheme.lower() == "bearer"
+            else None
+        )
         if claims is None:
             return None
-        parts += [(f"claim:{name}", None if name not in claims else str(claims[name])) for name in rule.claims]
+        parts += [
+            (f"claim:{name}", None if name not in claims else str(claims[name])) for name in rule.claims
+        ]
     if rule.data_class is DataClass.PRIVATE and any(value is None for _, value in parts):
         return None
     return tuple(parts)
@@ -213,7 +238,10 @@ _CONDITIONAL = frozenset({"if-none-match", "if-modified-since", "if-range", "ran
 
 
 def _sent_fields(fields: Fields, rule: Rule, settings: Settings) -> Fields:
-    """Return the fields that the origin sees: no preconditions of the client's, and nothing known to change responses unkeyed."""
+    """Return the fields that the origin sees.
+
+    No preconditions of the client's, and nothing known to change responses unkeyed.
+    """
     left_out = (settings.unkeyed_fields - set(rule.fields)) | _CONDITIONAL
     if rule.ignore_cookies:
         left_out |= {"cookie"}
@@ -227,7 +255,9 @@ def _codings(value: str) -> str:
     # A few values instead of one for each kind of client: fewer variants where the origin varies by it.
     members = [member.split(";") for member in value.lower().replace(" ", "").split(",")]
     accepted = {member[0] for member in members if not (len(member) > 1 and member[1].strip("0.") == "q=")}
-    return ", ".join(coding for coding in ("br", "gzip") if coding in accepted or "*" in accepted) or "identity"
+    return (
+        ", ".join(coding for coding in ("br", "gzip") if coding in accepted or "*" in accepted) or "identity"
+    )
 
 
 def _mark_names(target: Target) -> tuple[str, ...]:
@@ -236,17 +266,32 @@ def _mark_names(target: Target) -> tuple[str, ...]:
 
 def mark_names(lookup: Lookup, record: Record) -> tuple[str, ...]:
     """Return the names of all marks that a stored response falls under, but for those of prefixes."""
-    return (*lookup.mark_names, *(group_mark(group) for group in record.groups)) if record.groups else lookup.mark_names
+    return (
+        (*lookup.mark_names, *(group_mark(group) for group in record.groups))
+        if record.groups
+        else lookup.mark_names
+    )
 
 
 # May it reuse?
 
 
 def on_stored(
-    lookup: Lookup, record: Record | None, fields: Fields, invalidity: Invalidity, now_ms: int, settings: Settings, *, other_variant: bool = False
+    lookup: Lookup,
+    record: Record | None,
+    fields: Fields,
+    invalidity: Invalidity,
+    now_ms: int,
+    settings: Settings,
+    *,
+    other_variant: bool = False,
 ) -> Use | Ask | Refuse:
     """Decide whether the stored response answers the request (RFC 9111 section 4)."""
-    wishes = request_directives(lookup.client.fields) if settings.honour_request_directives else parse_cache_control("")
+    wishes = (
+        request_directives(lookup.client.fields)
+        if settings.honour_request_directives
+        else parse_cache_control("")
+    )
     decision = _use_or_ask(lookup, record, fields, invalidity, now_ms, settings, wishes, other_variant)
     if isinstance(decision, Ask) and "only-if-cached" in wishes:
         return Refuse()
@@ -264,7 +309,11 @@ def _use_or_ask(
     other_variant: bool,
 ) -> Use | Ask:
     if record is None:
-        return Ask(Forwarded.VARY_MISS, Reason.OTHER_VARIANT) if other_variant else Ask(Forwarded.URI_MISS, Reason.ABSENT)
+        return (
+            Ask(Forwarded.VARY_MISS, Reason.OTHER_VARIANT)
+            if other_variant
+            else Ask(Forwarded.URI_MISS, Reason.ABSENT)
+        )
     if invalidity.hard_ms:
         return Ask(Forwarded.URI_MISS, Reason.PURGED_HARD)
     if _is_credential_risk(lookup, fields, settings):
@@ -272,14 +321,22 @@ def _use_or_ask(
     freshness = freshness_of(record, fields, lookup.rule, settings)
     age_ms = current_age_ms(record, now_ms)
     # A soft purge makes a response stale at its moment.
-    staleness_ms = max(age_ms - freshness.lifetime_ms, now_ms - invalidity.soft_ms if invalidity.soft_ms else -(2**53))
+    staleness_ms = max(
+        age_ms - freshness.lifetime_ms, now_ms - invalidity.soft_ms if invalidity.soft_ms else -(2**53)
+    )
     usable = _usable(freshness, age_ms, staleness_ms, invalidity, wishes)
     if isinstance(usable, tuple):
         forwarded, reason = usable
         return _ask(record, fields, freshness, staleness_ms, lookup.client, forwarded, reason, settings)
     refresh = usable is Reason.STALE_WHILE_REVALIDATE
     edge_ms = freshness.stale_while_revalidate_ms if refresh else 0
-    return Use(record, usable, refresh, -(staleness_ms // 1000) - (staleness_ms % 1000 > 0), now_ms - staleness_ms + edge_ms)
+    return Use(
+        record,
+        usable,
+        refresh,
+        -(staleness_ms // 1000) - (staleness_ms % 1000 > 0),
+        now_ms - staleness_ms + edge_ms,
+    )
 
 
 def _usable(
@@ -343,10 +400,19 @@ def _ask(
 
 def _is_credential_risk(lookup: Lookup, fields: Fields, settings: Settings) -> bool:
     """Whether a request with credentials meets a response that doesn't say by name that it is for everyone."""
-    if not settings.is_safe or "authorization" not in lookup.client.fields or lookup.rule.data_class is DataClass.PRIVATE:
+    if (
+        not settings.is_safe
+        or "authorization" not in lookup.client.fields
+        or lookup.rule.data_class is DataClass.PRIVATE
+    ):
         return False
     directives = response_directives(fields)
-    named = "public" in directives or "s-maxage" in directives or "must-revalidate" in directives or directives.is_targeted
+    named = (
+        "public" in directives
+        or "s-maxage" in directives
+        or "must-revalidate" in directives
+        or directives.is_targeted
+    )
     return not named
 
 
@@ -354,7 +420,11 @@ def _is_credential_risk(lookup: Lookup, fields: Fields, settings: Settings) -> b
 
 
 def on_origin(
-    lookup: Lookup, ask: Ask, outcome: ResponseFacts | OriginFailure, stored_fields: Fields, settings: Settings
+    lookup: Lookup,
+    ask: Ask,
+    outcome: ResponseFacts | OriginFailure,
+    stored_fields: Fields,
+    settings: Settings,
 ) -> Plan:
     """Decide what the client gets and what is stored, by the outcome of asking the origin (RFC 9111 section 3 and 4.3)."""
     if isinstance(outcome, OriginFailure):
@@ -373,7 +443,9 @@ def on_origin(
         # What is stored of a resource that is gone isn't to be served any more, stale or not.
         marks = (url_mark(lookup.request.target),) if ask.stored and outcome.status in {404, 410} else ()
         return Plan(Relay(), replace(sent, detail=reason), marks=marks, may_share=False)
-    return Plan(Relay(), replace(sent, stored=True), store=record_of(lookup.request, outcome, lookup.rule, settings))
+    return Plan(
+        Relay(), replace(sent, stored=True), store=record_of(lookup.request, outcome, lookup.rule, settings)
+    )
 
 
 def _on_failure(ask: Ask, failure: OriginFailure) -> Plan:
@@ -396,7 +468,9 @@ def _on_not_modified(
     return Plan(Reuse(record), status, freshen=record if is_stored else None, may_share=is_stored)
 
 
-def _on_head(lookup: Lookup, ask: Ask, response: ResponseFacts, stored_fields: Fields, settings: Settings, sent: Status) -> Plan:
+def _on_head(
+    lookup: Lookup, ask: Ask, response: ResponseFacts, stored_fields: Fields, settings: Settings, sent: Status
+) -> Plan:
     # Section 4.3.5
     if response.status != 200 or ask.stored is None:
         return Plan(Relay(), sent, may_share=False)

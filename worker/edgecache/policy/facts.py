@@ -41,7 +41,10 @@ class OriginFailure(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why the cache did what it did: the detail of Cache-Status, the label of metrics and the word in the log."""
+    """Why the cache did what it did.
+
+    The detail of Cache-Status, the label of metrics and the word in the log.
+    """
 
     # a look-up isn't made
     METHOD = "method"

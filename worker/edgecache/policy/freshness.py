@@ -5,16 +5,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from cachewire.record import Record
 from cachewire.directives import Directives, parse_cache_control, response_directives
+from cachewire.record import Record
 from edgecache.settings import Rule, Settings
 
-__all__ = ["HEURISTICALLY_CACHEABLE", "Freshness", "current_age_ms", "freshness_of", "initial_age_ms", "parse_date"]
+__all__ = [
+    "HEURISTICALLY_CACHEABLE",
+    "Freshness",
+    "current_age_ms",
+    "freshness_of",
+    "initial_age_ms",
+    "parse_date",
+]
 
 HEURISTICALLY_CACHEABLE = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
 """RFC 9110 section 15.1."""
 
-_MONTHS = {name: number for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
+_MONTHS = {
+    name: number
+    for number, name in enumerate(
+        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1
+    )
+}
 _CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
 # RFC 9110 section 5.6.7, case-insensitively and in GMT only as RFC 9111 section 4.2 asks.
 _DATES = tuple(
@@ -92,7 +104,8 @@ def current_age_ms(record: Record, now_ms: int) -> int:
 
 def freshness_of(record: Record, fields: Mapping[str, str], rule: Rule, settings: Settings) -> Freshness:
     """Return how long a response stays usable, by its fields, the rule and the settings in this order of precedence for
-    each: a rule's ``lifetime``, what the response says, the rule's default, a heuristic."""
+    each: a rule's ``lifetime``, what the response says, the rule's default, a heuristic.
+    """
     directives = response_directives(fields)
     lifetime = _explicit_lifetime(directives, fields, record.response_ms)
     is_explicit = lifetime is not None
@@ -103,7 +116,9 @@ def freshness_of(record: Record, fields: Mapping[str, str], rule: Rule, settings
         if lifetime is None:
             lifetime = _heuristic_lifetime(record, directives, fields, settings)
     forbids_stale = _forbids_stale(directives)
-    while_revalidate = _window(directives, "stale-while-revalidate", rule.stale_while_revalidate, settings.stale_while_revalidate)
+    while_revalidate = _window(
+        directives, "stale-while-revalidate", rule.stale_while_revalidate, settings.stale_while_revalidate
+    )
     if_error = _window(directives, "stale-if-error", rule.stale_if_error, settings.stale_if_error)
     return Freshness(
         lifetime_ms=round(lifetime * 1000 * (1 - settings.lifetime_jitter * _share(record))),
@@ -136,9 +151,13 @@ def _lifetime_by_rule(status: int, rule: Rule) -> int | None:
     return rule.default_lifetime if status < 400 else None
 
 
-def _heuristic_lifetime(record: Record, directives: Directives, fields: Mapping[str, str], settings: Settings) -> int:
+def _heuristic_lifetime(
+    record: Record, directives: Directives, fields: Mapping[str, str], settings: Settings
+) -> int:
     # Section 4.2.2
-    if not settings.heuristic_fraction or not (record.status in HEURISTICALLY_CACHEABLE or "public" in directives):
+    if not settings.heuristic_fraction or not (
+        record.status in HEURISTICALLY_CACHEABLE or "public" in directives
+    ):
         return 0
     modified = parse_date(fields.get("last-modified", ""), record.response_ms)
     if modified is None:
@@ -150,10 +169,16 @@ def _heuristic_lifetime(record: Record, directives: Directives, fields: Mapping[
 
 def _forbids_stale(directives: Directives) -> bool:
     # Section 4.2.4
-    if "must-revalidate" in directives or "proxy-revalidate" in directives or directives.unqualified("no-cache"):
+    if (
+        "must-revalidate" in directives
+        or "proxy-revalidate" in directives
+        or directives.unqualified("no-cache")
+    ):
         return True
     # s-maxage implies proxy-revalidate (section 5.2.2.10), unless the same field grants a window by name.
-    return "s-maxage" in directives and not ("stale-while-revalidate" in directives or "stale-if-error" in directives)
+    return "s-maxage" in directives and not (
+        "stale-while-revalidate" in directives or "stale-if-error" in directives
+    )
 
 
 def _window(directives: Directives, name: str, by_rule: int | None, by_default: int) -> int:

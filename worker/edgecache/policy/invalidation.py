@@ -18,7 +18,10 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
 def invalidated(request: RequestFacts, response: ResponseFacts) -> tuple[str, ...]:
-    """Return the names of the marks that a response to ``request`` writes; none for a safe method or an error."""
+    """Return the names of the marks that a response to ``request`` writes.
+
+    None for a safe method or an error.
+    """
     if request.method in SAFE_METHODS or not 200 <= response.status < 400:
         return ()
     targets = [request.target]
@@ -33,7 +36,10 @@ def invalidated(request: RequestFacts, response: ResponseFacts) -> tuple[str, ..
 
 
 def resolve(base: Target, reference: str) -> Target | None:
-    """Resolve a URI reference against ``base`` (RFC 3986 section 5.2); ``None`` if it is no http or https URL."""
+    """Resolve a URI reference against ``base`` (RFC 3986 section 5.2).
+
+    ``None`` if it is no http or https URL.
+    """
     try:
         return parse_target(_absolute(base, reference.strip()))
     except InvalidTarget:

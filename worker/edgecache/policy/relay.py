@@ -1,4 +1,7 @@
-"""Messages on their way through: what the origin gets to see of a request, and the client of a response (RFC 9110 section 7.6)."""
+"""Messages on their way through.
+
+What the origin gets to see of a request, and the client of a response (RFC 9110 section 7.6).
+"""
 
 from cachewire.fields import PRIVATE_GROUP_FIELDS
 from cachewire.key import Target
@@ -8,7 +11,9 @@ from edgecache.settings import Settings
 
 __all__ = ["http_date", "localised", "origin_url", "outbound_fields", "relayed_fields"]
 
-_NOT_FORWARDED = frozenset({"host", "content-length", "cf-connecting-ip", "cf-worker", "cf-ew-via", "cdn-loop"})
+_NOT_FORWARDED = frozenset(
+    {"host", "content-length", "cf-connecting-ip", "cf-worker", "cf-ew-via", "cdn-loop"}
+)
 _DAYS = ("Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _REFERENCES = ("location", "content-location")
@@ -38,29 +43,37 @@ def outbound_fields(request: RequestFacts, settings: Settings) -> dict[str, str]
 
 def localised(fields: Fields, target: Target, settings: Settings) -> Fields:
     """Return a response's fields with references to the origin's own address turned into such to ``target``'s, as a
-    reverse proxy does: a client that followed them would otherwise pass by the cache."""
+    reverse proxy does: a client that followed them would otherwise pass by the cache.
+    """
     if not settings.origin:
         return fields
     changed = {
         name: f"{target.scheme}://{target.host}{value[len(settings.origin) :]}"
         for name in _REFERENCES
-        if (value := fields.get(name, "")).startswith(settings.origin) and value[len(settings.origin) :][:1] in {"", "/", "?"}
+        if (value := fields.get(name, "")).startswith(settings.origin)
+        and value[len(settings.origin) :][:1] in {"", "/", "?"}
     }
     return {**fields, **changed} if changed else fields
 
 
 def relayed_fields(before: Fields, fields: Fields, cache_status: str, now_ms: int) -> dict[str, str | None]:
-    """Return what changes in the fields of a response that is handed on: a value to set, or ``None`` to remove.
+    """Return what changes in the fields of a response that is handed on.
+
+    A value to set, or ``None`` to remove.
 
     ``before`` are the fields as they came and ``fields`` as they were changed since.
     """
-    changes: dict[str, str | None] = {name: value for name, value in fields.items() if before.get(name) != value}
+    changes: dict[str, str | None] = {
+        name: value for name, value in fields.items() if before.get(name) != value
+    }
     changes |= {name: None for name in before if name not in fields}
     changes |= {name: None for name in (*PRIVATE_GROUP_FIELDS, *hop_by_hop(before)) if name in before}
     if "date" not in fields:
         changes["date"] = http_date(now_ms)  # RFC 9110 section 6.6.1
     if cache_status:
-        changes["cache-status"] = f"{fields['cache-status']}, {cache_status}" if "cache-status" in fields else cache_status
+        changes["cache-status"] = (
+            f"{fields['cache-status']}, {cache_status}" if "cache-status" in fields else cache_status
+        )
     return changes
 
 
@@ -74,6 +87,8 @@ def http_date(now_ms: int) -> str:
     day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
     month = (5 * day_of_year + 2) // 153
     day = day_of_year - (153 * month + 2) // 5 + 1
-    month, year = (month + 3, year_of_era + era * 400) if month < 10 else (month - 9, year_of_era + era * 400 + 1)
+    month, year = (
+        (month + 3, year_of_era + era * 400) if month < 10 else (month - 9, year_of_era + era * 400 + 1)
+    )
     hour, minute, second = rest // 3600, rest % 3600 // 60, rest % 60
     return f"{_DAYS[days % 7]}, {day:02} {_MONTHS[month - 1]} {year} {hour:02}:{minute:02}:{second:02} GMT"

@@ -1,21 +1,23 @@
 """May a response be stored, and as what? (RFC 9111 section 3)"""
 
+from cachewire.directives import Directives, request_directives, response_directives, split_list
 from cachewire.errors import InvalidGroup
 from cachewire.fields import CACHE_GROUPS, CACHE_STATUS, HOP_BY_HOP, PRIVATE_GROUP_FIELDS, SURROGATE_KEY
 from cachewire.marks import group_mark
 from cachewire.record import Record
 from cachewire.structured import parse_strings
-from cachewire.directives import Directives, request_directives, response_directives, split_list
+from cachewire.vary import varies_on_everything
 from edgecache.policy.facts import Fields, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import HEURISTICALLY_CACHEABLE, freshness_of, initial_age_ms
-from cachewire.vary import varies_on_everything
 from edgecache.settings import DataClass, Rule, Settings
 
 __all__ = ["MAX_GROUPS", "groups_of", "hop_by_hop", "may_store", "record_of"]
 
 MAX_GROUPS = 64
-"""More groups than RFC 9875 section 2.1 asks a cache to support; a response that names more isn't stored, since a purge
-of a group that was left out would not reach it."""
+"""More groups than RFC 9875 section 2.1 asks a cache to support.
+
+A response that names more isn't stored, since a purge of a group that was left out would not reach it.
+"""
 
 _UNDERSTOOD = HEURISTICALLY_CACHEABLE | {302, 303, 307, 400, 401, 403, 409, 451, 500, 502, 503, 504}
 """Status codes whose caching this cache implements (section 5.2.2.3)."""
@@ -45,7 +47,9 @@ def _forbidden_by_status(response: ResponseFacts, directives: Directives) -> Rea
     return None
 
 
-def _forbidden_by_directive(request: RequestFacts, response: ResponseFacts, directives: Directives, rule: Rule) -> Reason | None:
+def _forbidden_by_directive(
+    request: RequestFacts, response: ResponseFacts, directives: Directives, rule: Rule
+) -> Reason | None:
     if "no-store" in request_directives(request.fields):
         return Reason.REQUEST_NO_STORE
     # Section 5.2.2.3: must-understand lifts no-store where the status code is understood.
@@ -67,7 +71,9 @@ def _forbidden_by_identity(
         return Reason.AUTHORIZATION  # section 3.5
     if not settings.is_safe:
         return None
-    if "cookie" in request.fields and not (is_named or is_declared or rule.lifetime or "cookie" in response.fields.get("vary", "").lower()):
+    if "cookie" in request.fields and not (
+        is_named or is_declared or rule.lifetime or "cookie" in response.fields.get("vary", "").lower()
+    ):
         return Reason.COOKIE
     return Reason.SET_COOKIE if response.set_cookies else None
 
@@ -78,13 +84,19 @@ def _forbidden_by_fields(response: ResponseFacts) -> Reason | None:
     return None
 
 
-def _useless(request: RequestFacts, response: ResponseFacts, directives: Directives, rule: Rule, settings: Settings) -> Reason | None:
+def _useless(
+    request: RequestFacts, response: ResponseFacts, directives: Directives, rule: Rule, settings: Settings
+) -> Reason | None:
     record = record_of(request, response, rule, settings)
     if len(record.groups) > MAX_GROUPS:
         return Reason.TOO_MANY_GROUPS
     freshness = freshness_of(record, response.fields, rule, settings)
     is_explicit = freshness.is_explicit or "public" in directives
-    by_status = response.status in HEURISTICALLY_CACHEABLE or response.status in rule.negative_lifetimes or rule.default_lifetime
+    by_status = (
+        response.status in HEURISTICALLY_CACHEABLE
+        or response.status in rule.negative_lifetimes
+        or rule.default_lifetime
+    )
     if not (is_explicit or by_status):
         return Reason.STATUS
     if response.status >= 500 and settings.is_safe and not rule.negative_lifetimes.get(response.status):
@@ -105,7 +117,11 @@ def record_of(request: RequestFacts, response: ResponseFacts, rule: Rule, settin
     if rule.data_class is not DataClass.PRIVATE:
         left_out |= directives.field_names("private")  # section 5.2.2.7
     left_out |= directives.field_names("no-cache")  # section 5.2.2.4
-    fields = [(name, value) for name, value in response.fields.items() if name not in left_out and name != "set-cookie"]
+    fields = [
+        (name, value)
+        for name, value in response.fields.items()
+        if name not in left_out and name != "set-cookie"
+    ]
     if "set-cookie" not in left_out:
         fields += [("set-cookie", value) for value in response.set_cookies]
     return Record(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from cachewire.record import Record
 from edgecache.policy.facts import Fields, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import initial_age_ms, parse_date
-from edgecache.policy.storing import groups_of, hop_by_hop, record_of
+from edgecache.policy.storing import groups_of, record_of
 from edgecache.settings import Rule, Settings
 
 __all__ = ["can_freshen", "conditional_fields", "freshened", "head_agrees", "is_not_modified", "weakly_equal"]
@@ -15,7 +15,10 @@ _NOT_UPDATED = frozenset({"content-length", "content-encoding", "content-range",
 
 
 def conditional_fields(fields: Fields) -> dict[str, str]:
-    """Return the precondition that validates a stored response with ``fields``; empty if it has no validator (section 4.3.1)."""
+    """Return the precondition that validates a stored response with ``fields``.
+
+    Empty if it has no validator (section 4.3.1).
+    """
     names = {"etag": "if-none-match", "last-modified": "if-modified-since"}
     return {names[name]: fields[name] for name in names if fields.get(name)}
 
@@ -34,11 +37,15 @@ def can_freshen(stored: Fields, response: ResponseFacts) -> bool:
     return not modified or "last-modified" not in stored or stored["last-modified"] == modified
 
 
-def freshened(stored: Record, request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings) -> Record:
+def freshened(
+    stored: Record, request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings
+) -> Record:
     """Return the stored response with the header fields of a 304, or of a HEAD that agrees (section 3.2)."""
     update = record_of(request, replace(response, status=stored.status), rule, settings)
-    set_cookies = settings.is_safe and {"set-cookie"} or set()
-    new = [(name, value) for name, value in update.fields if name not in _NOT_UPDATED and name not in set_cookies]
+    set_cookies = (settings.is_safe and {"set-cookie"}) or set()
+    new = [
+        (name, value) for name, value in update.fields if name not in _NOT_UPDATED and name not in set_cookies
+    ]
     replaced = {name for name, _ in new}
     kept = [(name, value) for name, value in stored.fields if name not in replaced]
     names_groups = {"cache-groups", "cache-tag", "surrogate-key"} & response.fields.keys()

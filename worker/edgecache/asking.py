@@ -1,0 +1,165 @@
+"""Asking the origin, and what follows from its answer: bodies, storage, marks."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from cachewire.key import variant_key
+from cachewire.record import Record
+from edgecache.health import Health
+from edgecache.hooks import HookRequest, HookResponse, Hooks
+from edgecache.memory import Entry
+from edgecache.policy.decision import Ask, Fail, Lookup, Plan, Relay, on_origin
+from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
+from edgecache.policy.freshness import freshness_of
+from edgecache.policy.relay import http_date, localised
+from edgecache.policy.status import Status
+from edgecache.ports import Body, OriginError, OriginResponse, Ports, StoreError
+from edgecache.settings import Settings
+from edgecache.storage import Storage
+
+__all__ = ["Asker", "Outcome", "flight_key"]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of asking the origin.
+
+    ``entry`` is what was stored of it, ``collect`` the rest of a body that is stored only when it is complete.
+    """
+
+    plan: Plan
+    response: OriginResponse | None = None
+    facts: ResponseFacts | None = None
+    entry: Entry | None = None
+    collect: Callable[[int], Awaitable[Body | None]] | None = None
+
+    @property
+    def failure(self) -> OriginFailure | None:
+        """How the origin failed, if that is what the client gets to know."""
+        return self.plan.answer.failure if isinstance(self.plan.answer, Fail) else None
+
+
+def flight_key(lookup: Lookup) -> str:
+    """Return the key under which requests for the same response are known to each other."""
+    return variant_key(lookup.key, lookup.parts)
+
+
+class Asker:
+    """Asks the origin and stores its answers."""
+
+    def __init__(self, settings: Settings, hooks: Hooks, storage: Storage, ports: Ports) -> None:
+        self.health = Health(settings)
+        self._settings = settings
+        self._hooks = hooks
+        self._storage = storage
+        self._origin = ports.origin
+        self._bodies = ports.bodies
+        self._timing = ports.timing
+        self._report = ports.report
+
+    async def ask(self, lookup: Lookup, ask: Ask, entry: Entry | None) -> Outcome:
+        """Ask the origin; a body that is to be stored is read before, where it is small enough to be checked."""
+        stored_fields = entry.fields if entry else {}
+        outcome = await self._asked(lookup, ask, stored_fields)
+        if outcome.plan.again:
+            ask = replace(ask, conditional={})
+            outcome = await self._asked(lookup, ask, stored_fields)
+        if outcome.plan.store and outcome.response:
+            try:
+                outcome = await self._with_body(lookup, outcome, outcome.plan.store, outcome.response)
+            except OriginError as error:
+                outcome = self._failed(lookup, ask, stored_fields, error)
+        if outcome.plan.freshen and entry:
+            outcome.entry = self._freshened(entry, outcome.plan.freshen)
+        self._note_health(lookup, outcome)
+        return outcome
+
+    async def _asked(self, lookup: Lookup, ask: Ask, stored_fields: Fields) -> Outcome:
+        birth_ms = self._timing.now_ms()
+        timeout_seconds = self._settings.origin_timeout
+        try:
+            response = await self._origin.fetch(lookup.request, ask.conditional, None, timeout_seconds)
+        except OriginError as error:
+            return self._failed(lookup, ask, stored_fields, error)
+        facts = self.facts_of(lookup.request, response, birth_ms)
+        hooked = self._after_origin(lookup.request, facts)
+        if hooked is None:
+            status = Status(Reason.HOOK_FAILED, forwarded=ask.forwarded, forwarded_status=facts.status)
+            return Outcome(Plan(Relay(), status, may_share=False), response, facts)
+        return Outcome(on_origin(lookup, ask, hooked, stored_fields, self._settings), response, hooked)
+
+    def _failed(self, lookup: Lookup, ask: Ask, stored_fields: Fields, error: OriginError) -> Outcome:
+        self._report("origin", error)
+        return Outcome(on_origin(lookup, ask, error.failure, stored_fields, self._settings))
+
+    def facts_of(self, request: RequestFacts, response: OriginResponse, birth_ms: int) -> ResponseFacts:
+        """Return what the policy sees of a response to a request that was sent at ``birth_ms``."""
+        fields = localised(response.fields, request.target, self._settings)
+        now_ms = self._timing.now_ms()
+        if "date" not in fields:
+            fields = {**fields, "date": http_date(now_ms)}  # RFC 9110 section 6.6.1
+        return ResponseFacts(response.status, fields, birth_ms, now_ms, response.set_cookies)
+
+    def _after_origin(self, request: RequestFacts, facts: ResponseFacts) -> ResponseFacts | None:
+        if not self._hooks.after_origin:
+            return facts
+        hook_request = HookRequest(request.method, str(request.target), request.fields)
+        result = self._hooks.after_origin(hook_request, HookResponse(facts.status, facts.fields))
+        return replace(facts, fields=result.fields) if result else None
+
+    async def _with_body(
+        self, lookup: Lookup, outcome: Outcome, record: Record, response: OriginResponse
+    ) -> Outcome:
+        length = response.fields.get("content-length", "")
+        length_bytes = int(length) if length.isascii() and length.isdigit() else None
+        if length_bytes is not None and length_bytes > self._settings.max_body_bytes:
+            status = replace(outcome.plan.status, detail=Reason.TOO_LARGE, stored=False)
+            return replace(outcome, plan=replace(outcome.plan, status=status, store=None, may_share=False))
+        if length_bytes is None or length_bytes > self._settings.memory_item_bytes:
+            return replace(outcome, collect=response.fork())
+        body = await response.read()
+        record = replace(record, body_bytes=self._bodies.size(body))
+        return replace(outcome, entry=self._storage.hold(lookup, record, body))
+
+    def _freshened(self, entry: Entry, record: Record) -> Entry:
+        fresh = Entry(entry.key, record, entry.body, entry.size_bytes, decoded=entry.decoded, hits=entry.hits)
+        if entry.body is not None:
+            self._storage.memory.put(entry.key, fresh)
+        return fresh
+
+    def _note_health(self, lookup: Lookup, outcome: Outcome) -> None:
+        if outcome.facts is None or outcome.facts.status >= 500:
+            self.health.failed(flight_key(lookup), self._timing.now_ms())
+        else:
+            self.health.succeeded(flight_key(lookup))
+
+    async def collected(self, lookup: Lookup, outcome: Outcome) -> Entry | None:
+        """Return the entry that others may use, once its body is there."""
+        if outcome.collect is None or outcome.plan.store is None:
+            return outcome.entry if outcome.plan.may_share else None
+        body = await outcome.collect(self._settings.max_body_bytes)
+        if body is None:
+            return None
+        record = replace(outcome.plan.store, body_bytes=self._bodies.size(body))
+        return self._storage.hold(lookup, record, body)
+
+    def mark_here(self, outcome: Outcome) -> None:
+        """Let what the outcome invalidates take effect in this isolate."""
+        if outcome.plan.marks and outcome.facts:
+            self._storage.mark_here(outcome.plan.marks, outcome.facts.birth_ms - 1)
+
+    async def keep(self, lookup: Lookup, outcome: Outcome, entry: Entry | None) -> None:
+        """Write to KV what the outcome stores and invalidates."""
+        plan = outcome.plan
+        try:
+            if plan.marks and outcome.facts:
+                moment_ms = outcome.facts.birth_ms - 1
+                await self._storage.mark_everywhere(plan.marks, moment_ms, "origin-response")
+            if entry and (plan.store or (plan.freshen and self._is_extended(lookup, entry))):
+                await self._storage.keep(lookup, entry)
+        except (StoreError, ValueError) as error:
+            self._report("store", error)
+
+    def _is_extended(self, lookup: Lookup, entry: Entry) -> bool:
+        freshness = freshness_of(entry.record, entry.fields, lookup.rule, self._settings)
+        return freshness.lifetime_ms > 0 and not freshness.must_validate

@@ -1,0 +1,262 @@
+"""From the Worker's variables to :class:`~edgecache.settings.Settings`.
+
+Each setting is a variable of the same name in upper case: in ``[vars]`` of ``wrangler.toml``, after
+``--var NAME:VALUE``, or as a secret. All of it is checked at start, and one :class:`ConfigError` names every
+problem.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any
+
+from cachewire.errors import InvalidTarget
+from cachewire.key import parse_target
+from edgecache.rule_tables import nearest, read_rules
+from edgecache.settings import Profile, Settings
+from edgecache.values import Kind, count, duration, field_names, share, shown_value, size, switch, token
+
+__all__ = ["ConfigError", "SettingRow", "documentation", "load"]
+
+_MIB = 1 << 20
+_YEAR = 365 * 86_400
+
+SAFE_UNKEYED_FIELDS = frozenset(
+    {
+        # Request fields with which frameworks and servers let a client choose host, scheme, path, method or
+        # device of the answer: the ways to poison a cache in Kettle, "Practical Web Cache Poisoning" (2018)
+        # and "Web Cache Entanglement" (2020), and in the list of Param Miner, the tool that came of them;
+        # Forwarded is RFC 7239's. X-Forwarded-For and X-Forwarded-Proto stay: Cloudflare writes them
+        # itself, and origins log and redirect by them.
+        # The host
+        "forwarded",
+        "x-forwarded-host",
+        "x-forwarded-server",
+        "x-host",
+        "x-http-host-override",
+        "x-original-host",
+        "proxy-host",
+        # Scheme and port
+        "front-end-https",
+        "x-forwarded-port",
+        "x-forwarded-protocol",
+        "x-forwarded-scheme",
+        "x-forwarded-ssl",
+        "x-scheme",
+        "x-url-scheme",
+        # The path
+        "request-uri",
+        "x-forwarded-path",
+        "x-forwarded-prefix",
+        "x-forwarded-uri",
+        "x-http-destinationurl",
+        "x-http-path-override",
+        "x-original-uri",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-script-name",
+        # The method
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        # The device
+        "x-wap-profile",
+    }
+)
+
+_DEFAULTS: Mapping[Profile, Mapping[str, object]] = {
+    Profile.SAFE: {"unkeyed_fields": SAFE_UNKEYED_FIELDS},
+    # No lifetime, window or caution that the RFCs don't know; heuristic freshness with the fraction that
+    # RFC 9111 section 4.2.2 calls typical.
+    Profile.RFC9111: {
+        "stale_while_revalidate": 0,
+        "stale_if_error": 0,
+        "heuristic_fraction": 0.1,
+        "lifetime_jitter": 0.0,
+        "refresh_ahead": 0.0,
+        "unkeyed_fields": frozenset(),
+    },
+}
+"""Where a profile's defaults differ from those of :class:`Settings`."""
+
+
+class ConfigError(ValueError):
+    """The Worker can't run as it is configured. ``problems`` name each setting, its value and the remedy."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        """Take all ``problems`` of one start."""
+        super().__init__(
+            "\n".join(("The configuration has problems:", *(f"- {problem}" for problem in problems)))
+        )
+        self.problems = problems
+
+
+def load(environment: Mapping[str, object]) -> Settings:
+    """Read the settings from the Worker's variables; what isn't one of ours is left alone.
+
+    Values are text, numbers, booleans, lists and tables, as wrangler passes them.
+    Raises :class:`ConfigError`.
+    """
+    problems = list(_misspelt(environment))
+    given = {name: environment[name.upper()] for name in _KINDS if name.upper() in environment}
+    values = {name: value for name in given if (value := _read(name, given[name], problems)) is not None}
+    if "RULES" in environment:
+        values["rules"] = read_rules(environment["RULES"], problems)
+    profile = Profile(values.get("profile", Profile.SAFE))
+    settings = Settings(**{**_DEFAULTS[profile], **values})
+    problems += _contradictions(settings)
+    if not given.get("token_secret"):
+        problems += _unverifiable(settings)
+    if problems:
+        raise ConfigError(tuple(problems))
+    return settings
+
+
+def _read(name: str, value: object, problems: list[str]) -> Any:
+    """Read one value, or note what is wrong with it and return ``None``."""
+    try:
+        return _KINDS[name].read(value)
+    except ValueError as error:
+        shown = "(not shown)" if name in _SECRET else shown_value(value)
+        problems.append(f"{name.upper()} = {shown}: {error}")
+        return None
+
+
+def _misspelt(environment: Mapping[str, object]) -> Iterator[str]:
+    """Name the plain variables that look like a slip of one of ours; bindings are the user's."""
+    for variable, value in environment.items():
+        if variable in _VARIABLES or not isinstance(value, str | int | float | list | tuple | dict):
+            continue
+        written = variable.upper().replace("-", "_")
+        near = written if written in _VARIABLES else nearest(written, _VARIABLES)
+        if near:
+            yield f"{variable}: isn't a setting; did you mean {near}? If it is yours, rename it"
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """Say which settings don't fit each other."""
+    if 0 < settings.memory_bytes < settings.memory_item_bytes:
+        yield (
+            f"MEMORY_ITEM_BYTES = {settings.memory_item_bytes}: is more than "
+            f"MEMORY_BYTES = {settings.memory_bytes}; lower it, or raise MEMORY_BYTES"
+        )
+
+
+def _unverifiable(settings: Settings) -> Iterator[str]:
+    for number, rule in enumerate(settings.rules):
+        if rule.claims:
+            yield (
+                f"RULES[{number}].key_claims = {list(rule.claims)}: no token can be verified without "
+                "TOKEN_SECRET; set it with: npx wrangler secret put TOKEN_SECRET"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """A line of the documentation: a variable, what fits, and its defaults as one would write them."""
+
+    variable: str
+    expects: str
+    safe: str
+    rfc9111: str
+
+
+def documentation() -> tuple[SettingRow, ...]:
+    """List every setting, in the order of :class:`Settings`."""
+    safe, rfc9111 = (_defaults(profile) for profile in (Profile.SAFE, Profile.RFC9111))
+    return tuple(
+        SettingRow(
+            field.name.upper(),
+            kind.expects,
+            kind.write(getattr(safe, field.name)),
+            kind.write(getattr(rfc9111, field.name)),
+        )
+        for field in fields(Settings)
+        for kind in [_KINDS.get(field.name, _RULES)]
+    )
+
+
+def _defaults(profile: Profile) -> Settings:
+    values: dict[str, Any] = {"profile": profile, **_DEFAULTS[profile]}
+    return Settings(**values)
+
+
+def _origin() -> Kind:
+    expects = "scheme and host, perhaps a port and a path, such as https://api.example.com"
+
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            raise ValueError(f"give {expects}")  # noqa: TRY004 - one type of error for all kinds
+        if not value.strip():
+            return ""
+        if "?" in value or "#" in value:
+            raise ValueError("an origin has no query and no fragment; end it before the ? or #")
+        try:
+            return str(parse_target(value)).rstrip("/")
+        except InvalidTarget as error:
+            raise ValueError(f"isn't the URL of an origin; give {expects}") from error
+
+    return Kind(expects, read)
+
+
+def _profile() -> Kind:
+    expects = f"one of {', '.join(Profile)}"
+
+    def read(value: object) -> object:
+        try:
+            return Profile(str(value).strip().lower())
+        except ValueError as error:
+            raise ValueError(f"give {expects}") from error
+
+    return Kind(expects, read)
+
+
+def _secret() -> Kind:
+    expects = "a secret of at least 32 bytes"
+
+    def read(value: object) -> object:
+        # RFC 7518 section 3.2: a key of at least the size of the hash.
+        if not isinstance(value, str) or 0 < len(value.encode()) < 32:
+            raise ValueError(f"give {expects}; openssl rand -base64 32 makes one")
+        return value
+
+    return Kind(expects, read)
+
+
+_WINDOW = duration(whole=True, most=_YEAR)
+_WAIT = duration(most=300, least=0.01)
+
+_KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "origin": _origin(),
+        "profile": _profile(),
+        "cache_name": token(),
+        "cache_status": switch(),
+        "stale_while_revalidate": _WINDOW,
+        "stale_if_error": _WINDOW,
+        "heuristic_fraction": share(),
+        "lifetime_jitter": share(),
+        "refresh_ahead": share(),
+        "retention": _WINDOW,
+        "honour_request_directives": switch(),
+        "mark_interval": duration(most=3600),
+        # An isolate has 128 MB, the Python heap included.
+        "memory_bytes": size(most=96 * _MIB),
+        "memory_item_bytes": size(most=25 * _MIB),
+        # Cloudflare's limit for a value in KV.
+        "max_body_bytes": size(most=25 * _MIB),
+        "compress_min_bytes": size(most=25 * _MIB),
+        "origin_timeout": _WAIT,
+        "soft_timeout": duration(most=300),
+        "kv_timeout": _WAIT,
+        "collapse_timeout": duration(most=300),
+        "refresh_throttle": duration(most=3600),
+        "breaker_failures": count(),
+        "breaker_pause": duration(most=3600),
+        "unkeyed_fields": field_names(),
+        "token_secret": _secret(),
+    }
+)
+_RULES = Kind("a list of tables: [[vars.RULES]] in wrangler.toml, or JSON", lambda value: value, lambda _: "")
+_SECRET = frozenset({"token_secret"})
+_VARIABLES = frozenset(name.upper() for name in _KINDS) | {"RULES"}

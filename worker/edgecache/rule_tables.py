@@ -1,0 +1,213 @@
+"""The tables of ``[[vars.RULES]]``, read and checked: each alone, and against those before it.
+
+Problems are collected in a list, so that one start shows all of them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any
+
+from cachewire.errors import InvalidRule
+from cachewire.key import Target
+from cachewire.marks import group_mark
+from cachewire.rules import KEY_RULE_SETTINGS, KeyRule, parse_key_rule
+from edgecache.settings import DataClass, Rule
+from edgecache.values import duration, shown_value, switch
+
+__all__ = ["RULE_SETTINGS", "nearest", "read_rules"]
+
+_YEAR = 365 * 86_400
+
+
+def read_rules(tables: object, problems: list[str]) -> tuple[Rule, ...]:
+    """Read the rules, given as a list of tables or as JSON text; what is wrong goes to ``problems``."""
+    if isinstance(tables, str):
+        tables = _from_json(tables, problems)
+    if not isinstance(tables, list | tuple):
+        problems.append(
+            f"RULES = {shown_value(tables)}: give a list of tables: [[vars.RULES]] in wrangler.toml"
+        )
+        return ()
+    known_problems = len(problems)
+    rules = tuple(_read_rule(table, f"RULES[{number}]", problems) for number, table in enumerate(tables))
+    if len(problems) == known_problems:  # a rule that was misread would seem to match what it doesn't
+        problems += [*_repeated_names(rules), *_unreachable(rules)]
+    return rules
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that ``name`` seems to be a slip of, or ``""``."""
+    # A name that is much longer or shorter is someone else's, as API_TOKEN_SECRET is beside TOKEN_SECRET.
+    close = [other for other in known if abs(len(other) - len(name)) <= 2]
+    if not close:
+        return ""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a doubtful name pays for it
+
+    return next(iter(get_close_matches(name, close, n=1, cutoff=0.75)), "")
+
+
+def _from_json(text: str, problems: list[str]) -> object:
+    import json  # noqa: PLC0415 - only rules from --var pay for it
+
+    try:
+        return json.loads(text) if text.strip() else ()
+    except (ValueError, RecursionError) as error:
+        problems.append(
+            f"RULES = {shown_value(text)}: isn't JSON ({error}); give a list of tables: [{{...}}, {{...}}]"
+        )
+        return ()
+
+
+def _read_rule(table: object, where: str, problems: list[str]) -> Rule:
+    if not isinstance(table, Mapping):
+        problems.append(
+            f"{where} = {shown_value(table)}: isn't a table; write [[vars.RULES]] and a setting on each line"
+        )
+        return Rule(name=where)
+    known_problems = len(problems)
+    problems += _unknown_settings(table, where)
+    values: dict[str, Any] = _key_values(table, where, problems)
+    for setting in sorted(_READERS.keys() & table.keys()):
+        try:
+            values[setting] = _READERS[setting](table[setting])
+        except ValueError as error:
+            problems.append(f"{where}.{setting} = {shown_value(table[setting])}: {error}")
+    rule = Rule(**values)
+    if len(problems) == known_problems:
+        problems += (f"{where}.{problem}" for problem in _contradictions(rule, table.keys()))
+    return rule
+
+
+def _unknown_settings(table: Mapping[Any, object], where: str) -> Iterator[str]:
+    for setting in table:
+        if setting not in RULE_SETTINGS:
+            near = nearest(str(setting), RULE_SETTINGS)
+            remedy = f"did you mean {near}?" if near else f"a rule has: {', '.join(sorted(RULE_SETTINGS))}"
+            yield f"{where}.{setting} = {shown_value(table[setting])}: isn't a setting of a rule; {remedy}"
+
+
+def _key_values(table: Mapping[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
+    """Read the settings that cachewire knows, one by one, so that each reports its own problem."""
+    good: dict[str, Any] = {}
+    for setting in sorted(KEY_RULE_SETTINGS & table.keys()):
+        try:
+            parse_key_rule({setting: table[setting]}, where)
+        except InvalidRule as error:
+            problems.append(str(error))
+        else:
+            good[setting] = table[setting]
+    rule = parse_key_rule(good, where)
+    return {field.name: getattr(rule, field.name) for field in fields(KeyRule)}
+
+
+def _read_groups(value: object) -> tuple[str, ...]:
+    groups = [value] if isinstance(value, str) else value
+    if not isinstance(groups, list | tuple) or not all(isinstance(group, str) for group in groups):
+        raise ValueError('give a list of groups, such as ["products"]')
+    for group in groups:
+        group_mark(group)
+    return tuple(groups)
+
+
+def _read_negative_lifetimes(value: object) -> Mapping[int, int]:
+    if not isinstance(value, Mapping):
+        raise ValueError('give a table of status codes and durations, such as { 404 = "1m", 410 = "1h" }')  # noqa: TRY004
+    lifetimes: dict[int, int] = {}
+    for code, lifetime in value.items():
+        if not (str(code).isdecimal() and 400 <= int(str(code)) <= 599):
+            raise ValueError(f"{code!r} isn't the status code of an error; give one from 400 to 599")
+        lifetimes[int(str(code))] = _read_lifetime(lifetime)
+    return MappingProxyType(lifetimes)
+
+
+def _read_data_class(value: object) -> DataClass:
+    try:
+        return DataClass(str(value))
+    except ValueError as error:
+        raise ValueError(f"give one of {', '.join(DataClass)}") from error
+
+
+_read_lifetime: Callable[[object], Any] = duration(whole=True, most=_YEAR).read
+_read_switch: Callable[[object], Any] = switch().read
+
+_READERS: Mapping[str, Callable[[object], Any]] = {
+    "lifetime": _read_lifetime,
+    "default_lifetime": _read_lifetime,
+    "stale_while_revalidate": _read_lifetime,
+    "stale_if_error": _read_lifetime,
+    "negative_lifetimes": _read_negative_lifetimes,
+    "groups": _read_groups,
+    "bypass": _read_switch,
+    "data_class": _read_data_class,
+    "ignore_cookies": _read_switch,
+}
+
+RULE_SETTINGS = KEY_RULE_SETTINGS | _READERS.keys()
+"""The settings that a rule's table can have."""
+
+_MATCHING = frozenset({"name", "host", "path", "methods"})
+
+
+def _contradictions(rule: Rule, given: Iterable[str]) -> Iterator[str]:
+    """Say which settings of one rule can't both be meant."""
+    unused = sorted(set(given) - _MATCHING - {"bypass", "data_class"})
+    if rule.bypass and unused:
+        yield f"bypass = true: what passes by has no use for {', '.join(unused)}; remove one of them"
+    elif rule.data_class is DataClass.NEVER and unused:
+        yield f'data_class = "never": what isn\'t kept has no use for {", ".join(unused)}; remove one of them'
+    if rule.data_class is DataClass.PRIVATE and not rule.declares_identity:
+        yield (
+            'data_class = "private": the key holds nothing of whom the response is for; '
+            "declare it with key_cookies, key_fields or key_claims"
+        )
+    if rule.lifetime is not None and rule.default_lifetime is not None:
+        yield (
+            f"default_lifetime = {rule.default_lifetime}: is never used, since lifetime replaces what the "
+            "response says; remove one of them"
+        )
+    if rule.ignore_cookies and rule.cookies:
+        yield "ignore_cookies = true: key_cookies says that cookies change the response; remove one of them"
+
+
+def _repeated_names(rules: Sequence[Rule]) -> Iterator[str]:
+    first_with: dict[str, int] = {}
+    for number, rule in enumerate(rules):
+        first = first_with.setdefault(rule.name, number)
+        if first != number:
+            yield f"RULES[{number}].name = {rule.name!r}: RULES[{first}] has that name; give each its own"
+
+
+def _unreachable(rules: Sequence[Rule]) -> Iterator[str]:
+    for number, rule in enumerate(rules):
+        first = next((earlier for earlier in range(number) if _covers(rules[earlier], rule)), None)
+        if first is not None:
+            yield (
+                f"RULES[{number}].name = {rule.name!r}: never applies, since RULES[{first}] matches the same "
+                "requests and the first match counts; put the narrower rule first"
+            )
+
+
+def _covers(earlier: KeyRule, later: KeyRule) -> bool:
+    """Whether ``earlier`` surely matches every request that ``later`` does."""
+    return (
+        (not earlier.methods or (bool(later.methods) and later.methods <= earlier.methods))
+        and _patterns_cover(earlier.hosts, later.hosts, anything="*")
+        and _patterns_cover(earlier.paths, later.paths)
+    )
+
+
+def _patterns_cover(earlier: Sequence[str], later: Sequence[str], *, anything: str = "/**") -> bool:
+    return not earlier or all(
+        any(_pattern_covers(pattern, narrower) for pattern in earlier) for narrower in later or (anything,)
+    )
+
+
+def _pattern_covers(pattern: str, narrower: str) -> bool:
+    """Whether ``pattern`` surely matches all that ``narrower`` does."""
+    # What only a wildcard can match stands for the wildcards of the narrower pattern.
+    rule = KeyRule(paths=(pattern,))
+    return all(
+        rule.matches("", Target("", "", narrower.replace("**", anything).replace("*", "\0")))
+        for anything in ("\0", "\0/\0/\0/\0")
+    )

@@ -1,0 +1,136 @@
+"""From decisions to responses: what the client gets, with Cache-Status, after the last hook."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from cachewire.record import Record
+from edgecache.hooks import HookRequest, HookResponse, Hooks, changed_fields
+from edgecache.memory import Entry
+from edgecache.policy.answer import BodyKind, answer_from
+from edgecache.policy.decision import Lookup, combined
+from edgecache.policy.facts import OriginFailure, RequestFacts, ResponseFacts
+from edgecache.policy.freshness import current_age_ms, freshness_of
+from edgecache.policy.relay import relayed_fields
+from edgecache.policy.status import Status, cache_status
+from edgecache.policy.validation import is_not_modified
+from edgecache.ports import Body, OriginResponse, Ports
+from edgecache.settings import Settings
+from edgecache.storage import Storage
+
+__all__ = ["BodyGoneError", "Sender"]
+
+_NOTHING_STORED = "and there is no stored response that may stand in for it."
+_EXPLANATIONS = {
+    OriginFailure.UNREACHABLE: f"The origin can't be reached, {_NOTHING_STORED}",
+    OriginFailure.TIMEOUT: f"The origin didn't answer in time, {_NOTHING_STORED}",
+    OriginFailure.TRUNCATED: f"The origin's response broke off, {_NOTHING_STORED}",
+}
+
+
+class BodyGoneError(Exception):
+    """KV holds a record, but no longer its body."""
+
+
+class Sender:
+    """Makes responses."""
+
+    def __init__(self, settings: Settings, hooks: Hooks, storage: Storage, ports: Ports) -> None:
+        self._settings = settings
+        self._hooks = hooks
+        self._storage = storage
+        self._outgoing = ports.outgoing
+        self._bodies = ports.bodies
+        self._timing = ports.timing
+
+    async def stored(
+        self,
+        lookup: Lookup,
+        entry: Entry,
+        status: Status,
+        record: Record | None = None,
+        *,
+        is_new: bool = False,
+    ) -> Any:
+        """Answer from a stored response, under the header fields of ``record`` if given.
+
+        ``is_new`` says that it has only just come from the origin. Raises :class:`BodyGoneError`.
+        """
+        record = record or entry.record
+        answer = answer_from(record, combined(record.fields), lookup.client, self._timing.now_ms())
+        body = await self._body(entry, answer.body, answer.part)
+        fields = [field for field in answer.fields if not (is_new and field == ("age", "0"))]
+        if self._hooks.before_send:
+            fields = self._before_send(lookup.client, answer.status, fields)
+        if shown := self._cache_status(self._with_ttl(lookup, record, status), lookup.key):
+            fields.append(("cache-status", shown))
+        return self._outgoing.stored(answer.status, fields, body, is_head=lookup.client.method == "HEAD")
+
+    async def _body(self, entry: Entry, kind: BodyKind, part: tuple[int, int] | None) -> Body | None:
+        if kind is BodyKind.NONE:
+            return None
+        is_as_stored = kind is BodyKind.AS_STORED
+        body = await (self._storage.body_of(entry) if is_as_stored else self._storage.decoded_body_of(entry))
+        if body is None:
+            self._storage.memory.drop(entry.key)
+            raise BodyGoneError(entry.key)
+        return self._bodies.part(body, *part) if part else body
+
+    def _before_send(
+        self, request: RequestFacts, status: int, fields: list[tuple[str, str]]
+    ) -> list[tuple[str, str]]:
+        before = combined(fields)
+        changes = changed_fields(before, self._hooked(request, status, before))
+        kept = [(name, value) for name, value in fields if name not in changes]
+        return [*kept, *((name, value) for name, value in changes.items() if value is not None)]
+
+    def _hooked(self, request: RequestFacts, status: int, fields: Mapping[str, str]) -> Mapping[str, str]:
+        if not self._hooks.before_send:
+            return fields
+        hook_request = HookRequest(request.method, str(request.target), request.fields)
+        return self._hooks.before_send(hook_request, HookResponse(status, fields)).fields
+
+    def relayed(
+        self,
+        response: OriginResponse,
+        facts: ResponseFacts,
+        request: RequestFacts,
+        status: Status,
+        key: str = "",
+    ) -> Any:
+        """Hand on the origin's response, or answer the request's precondition from its fields."""
+        is_page = request.method == "GET" and facts.status == 200 and key
+        if is_page and is_not_modified(request.fields, facts.fields, facts.response_ms):
+            return self._not_modified(facts, status, key)
+        fields = self._hooked(request, facts.status, facts.fields)
+        shown = self._cache_status(status, key)
+        return self._outgoing.relayed(
+            response, relayed_fields(response.fields, fields, shown, facts.response_ms)
+        )
+
+    def _not_modified(self, facts: ResponseFacts, status: Status, key: str) -> Any:
+        fields = [(name, value) for name, value in facts.fields.items() if not name.startswith("content-")]
+        if shown := self._cache_status(status, key):
+            fields.append(("cache-status", shown))
+        return self._outgoing.stored(304, fields, None, is_head=False)
+
+    def failed(self, failure: OriginFailure, status: Status) -> Any:
+        """Answer 502 or 504 for an origin that failed."""
+        return self.plain(504 if failure is OriginFailure.TIMEOUT else 502, _EXPLANATIONS[failure], status)
+
+    def plain(self, code: int, text: str, status: Status) -> Any:
+        """Answer with an explanation of the cache's own."""
+        fields = [("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")]
+        if shown := self._cache_status(status, ""):
+            fields.append(("cache-status", shown))
+        return self._outgoing.plain(code, fields, text + "\n")
+
+    def _with_ttl(self, lookup: Lookup, record: Record, status: Status) -> Status:
+        if status.ttl_seconds is not None:
+            return status
+        freshness = freshness_of(record, combined(record.fields), lookup.rule, self._settings)
+        age_ms = current_age_ms(record, self._timing.now_ms())
+        return replace(status, ttl_seconds=(freshness.lifetime_ms - age_ms) // 1000)
+
+    def _cache_status(self, status: Status, key: str) -> str:
+        return cache_status(self._settings.cache_name, status, key) if self._settings.cache_status else ""

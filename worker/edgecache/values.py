@@ -1,0 +1,205 @@
+"""Values as people write them in ``wrangler.toml`` and after ``--var``: durations, sizes, switches, names.
+
+A *kind* reads what was given and writes it back for the documentation. A value that doesn't fit raises
+:class:`ValueError`, whose message is the remedy.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf, isfinite
+
+__all__ = [
+    "Kind",
+    "count",
+    "duration",
+    "field_names",
+    "read_names",
+    "share",
+    "shown_value",
+    "size",
+    "switch",
+    "token",
+]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_BYTES = {
+    "": 1,
+    "B": 1,
+    "kB": 1000,
+    "KB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+}
+_SWITCHES = {
+    "true": True,
+    "on": True,
+    "yes": True,
+    "1": True,
+    "false": False,
+    "off": False,
+    "no": False,
+    "0": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one sort of value is read and written; ``expects`` says in words what fits."""
+
+    expects: str
+    read: Callable[[object], object]
+    write: Callable[[object], str] = str
+
+
+def duration(*, whole: bool = False, least: float = 0, most: float = inf) -> Kind:
+    """Seconds as a number, or a text such as ``"30s"``; an ``int`` if ``whole``, else a ``float``."""
+    expects = "seconds, or a text such as 500ms, 30s, 5m, 2h or 7d" + _limits(least, most, _write_duration)
+
+    def read(value: object) -> object:
+        seconds = _quantity(value, _SECONDS, expects)
+        if not least <= seconds <= most:
+            raise ValueError(f"give {expects}")
+        if whole and seconds != int(seconds):
+            raise ValueError("give whole seconds")
+        return int(seconds) if whole else seconds
+
+    return Kind(expects, read, _write_duration)
+
+
+def size(*, most: int) -> Kind:
+    """Bytes as a number, or a text such as ``"25MiB"``."""
+    expects = "bytes, or a text such as 512KiB or 25MiB" + _limits(0, most, _write_size)
+
+    def read(value: object) -> object:
+        found = _quantity(value, _BYTES, expects)
+        if not 0 <= found <= most or found != int(found):
+            raise ValueError(f"give {expects}")
+        return int(found)
+
+    return Kind(expects, read, _write_size)
+
+
+def share(*, below: float = 1) -> Kind:
+    """A number from 0 up to, but not including, ``below``."""
+    expects = f"a number from 0 up to, but not including, {below:g}, such as 0.1"
+
+    def read(value: object) -> object:
+        found = _quantity(value, {"": 1}, expects)
+        if not 0 <= found < below:
+            raise ValueError(f"give {expects}")
+        return found
+
+    return Kind(expects, read, lambda value: f"{value:g}")
+
+
+def count() -> Kind:
+    """A whole number from 0."""
+    expects = "a whole number from 0"
+
+    def read(value: object) -> object:
+        found = _quantity(value, {"": 1}, expects)
+        if found < 0 or found != int(found):
+            raise ValueError(f"give {expects}")
+        return int(found)
+
+    return Kind(expects, read)
+
+
+def switch() -> Kind:
+    """A boolean, or one of the texts true, false, on, off, yes, no, 1, 0."""
+    expects = "true or false"
+
+    def read(value: object) -> object:
+        found = value if isinstance(value, bool) else _SWITCHES.get(str(value).strip().lower())
+        if found is None:
+            raise ValueError(f"write {expects}")
+        return found
+
+    return Kind(expects, read, lambda value: str(value).lower())
+
+
+def token() -> Kind:
+    """A word that can stand in Via and in Cache-Status without quotes."""
+    expects = "a word of letters, digits, - and _ that begins with a letter"
+
+    def read(value: object) -> object:
+        if not (isinstance(value, str) and _TOKEN.fullmatch(value) and value[0].isalpha()):
+            raise ValueError(f"give {expects}")
+        return value
+
+    return Kind(expects, read)
+
+
+def field_names() -> Kind:
+    """Header field names: a list, or a text with commas between them; a frozen set in lower case."""
+    return Kind(
+        "a list of header field names, or a text with commas between them",
+        lambda value: frozenset(name.lower() for name in read_names(value)),
+        lambda value: ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value),
+    )
+
+
+def read_names(value: object) -> tuple[str, ...]:
+    """Read names that HTTP allows, from a list or a text with commas between them."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError('give a list of names, such as ["X-Device", "X-Region"]')
+    stripped = tuple(name.strip() for name in names if name.strip())
+    for name in stripped:
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"{name!r} isn't a name that HTTP allows; use letters, digits and -")
+    return stripped
+
+
+def shown_value(value: object) -> str:
+    """Return ``value`` for a message, cut to a length that leaves the message readable."""
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+
+
+def _quantity(value: object, units: dict[str, float] | dict[str, int], expects: str) -> float:
+    """Read a finite number with one of ``units`` behind it."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number, unit = float(value), ""
+    else:
+        number, unit = _split_unit(value.strip() if isinstance(value, str) else "", expects)
+    if unit not in units or not isfinite(number):
+        raise ValueError(f"give {expects}")
+    return round(number * units[unit], 6)
+
+
+def _split_unit(written: str, expects: str) -> tuple[float, str]:
+    digits = written.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+    try:
+        return float(digits), written[len(digits) :]
+    except ValueError as error:
+        raise ValueError(f"give {expects}") from error
+
+
+def _limits(least: float, most: float, write: Callable[[object], str]) -> str:
+    lower = f", at least {write(least)}" if least else ""
+    return lower + (f", at most {write(most)}" if most != inf else "")
+
+
+def _write_duration(value: object) -> str:
+    return _written(value, {"d": 86_400, "h": 3600, "m": 60, "s": 1}) or f"{value:g}s"
+
+
+def _write_size(value: object) -> str:
+    return _written(value, {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}) or str(value)
+
+
+def _written(value: object, units: dict[str, int]) -> str:
+    """Write ``value`` in the largest of ``units`` that divides it, if any does."""
+    whole = (
+        f"{value // by:g}{unit}"
+        for unit, by in units.items()
+        if isinstance(value, int | float) and value and value % by == 0
+    )
+    return next(whole, "")
