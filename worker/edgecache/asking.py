@@ -24,7 +24,7 @@ __all__ = ["Asker", "Outcome", "flight_key"]
 class Outcome:
     """What came of asking the origin.
 
-    ``entry`` is what was stored of it, ``collect`` the rest of a body that is stored only when it is complete.
+    ``entry`` is what was stored of it, ``collect`` the rest of a body that is stored once it is complete.
     """
 
     plan: Plan
@@ -58,7 +58,7 @@ class Asker:
         self._report = ports.report
 
     async def ask(self, lookup: Lookup, ask: Ask, entry: Entry | None) -> Outcome:
-        """Ask the origin; a body that is to be stored is read before, where it is small enough to be checked."""
+        """Ask the origin; read the body of what is to be stored, where it is small enough to be checked."""
         stored_fields = entry.fields if entry else {}
         outcome = await self._asked(lookup, ask, stored_fields)
         if outcome.plan.again:

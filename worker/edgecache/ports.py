@@ -93,7 +93,7 @@ class Bodies(Protocol):
 
 
 class OriginResponse(Protocol):
-    """A response whose body hasn't been read. ``raw`` is the runtime's own, ``body`` its stream for the client."""
+    """A response, its body unread: ``raw`` is the runtime's own, ``body`` its stream for the client."""
 
     raw: Any
     body: Any
