@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Self, Unpack
 
+from cachewire.marks import Mark
 from origin_sdk.auditing import MarkEntry
 from origin_sdk.base import Base, Batch, Body, Options, PublishArguments, Targets
 from origin_sdk.doctoring import Finding
@@ -30,6 +31,11 @@ class _Null(Base):
     def __init__(self, *_: object, options: Options | None = None, **__: object) -> None:
         super().__init__(_SETTINGS, DEFAULT_PROJECT, options or Options())
         self.purges: list[Purge] = []
+
+    def marks_in_force(self) -> dict[str, Mark]:
+        """Return the marks that would be there, for :func:`origin_sdk.testing.assert_purged`."""
+        moment = round(self.options.clock.now() * 1000)
+        return {key: Mark(moment, "none") for purge in self.purges for key in purge.marks()}
 
     def _receipt(self, purge: Purge) -> Receipt:
         self.purges.append(purge)

@@ -1,0 +1,7 @@
+"""The command line."""
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run it."""

@@ -1,0 +1,108 @@
+"""Assertions about what was purged, and about what may be cached."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from cachewire.marks import EVERYTHING, Lane, Mark, group_mark, host_mark, mark_key, prefix_marks, url_mark
+from origin_sdk.cacheability import obstacles
+from origin_sdk.freshness import combined
+from origin_sdk.targets import parse_host, parse_url
+
+__all__ = ["HasMarks", "assert_cacheable", "assert_not_cacheable", "assert_not_purged", "assert_purged"]
+
+
+class HasMarks(Protocol):
+    """Where purges went: :class:`origin_sdk.testing.FakeKV`, or one of the null clients."""
+
+    def marks_in_force(self) -> Mapping[str, Mark]:
+        """Return the marks by key."""
+        ...
+
+
+def assert_purged(
+    edge: HasMarks,
+    *,
+    url: str = "",
+    group: str = "",
+    prefix: str = "",
+    host: str = "",
+    everything: bool = False,
+    hard: bool | None = None,
+) -> None:
+    """Assert that stored responses of the target are purged, whether by a purge of it or of something that holds it.
+
+    ``hard`` asks for that kind alone.
+    """
+    covering = _covering(url, group, prefix, host, everything=everything)
+    if not _in_force(edge, covering, hard):
+        raise AssertionError(f"not purged: {covering[-1]}; in force are: {_listed(edge)}")
+
+
+def assert_not_purged(
+    edge: HasMarks,
+    *,
+    url: str = "",
+    group: str = "",
+    prefix: str = "",
+    host: str = "",
+    everything: bool = False,
+    hard: bool | None = None,
+) -> None:
+    """Assert that nothing has purged the target."""
+    found = _in_force(edge, _covering(url, group, prefix, host, everything=everything), hard)
+    if found:
+        raise AssertionError(f"purged, by {', '.join(found)}")
+
+
+def _covering(url: str, group: str, prefix: str, host: str, *, everything: bool) -> list[str]:
+    """Name the marks that cover the target, the narrowest last."""
+    names = [EVERYTHING]
+    if url or prefix:
+        target = parse_url(url or prefix)
+        names += [host_mark(target.host), *prefix_marks(target), *([url_mark(target)] if url else [])]
+    elif host:
+        names.append(host_mark(parse_host(host)))
+    elif group:
+        names.append(group_mark(group))
+    elif not everything:
+        raise TypeError("say what: url, group, prefix, host or everything=True")
+    return names
+
+
+def _in_force(edge: HasMarks, names: Iterable[str], hard: bool | None) -> list[str]:  # noqa: FBT001 - as the caller's
+    lanes = [lane for lane in Lane if hard is None or (lane is Lane.HARD) == hard]
+    marks = edge.marks_in_force()
+    return [key for name in names for lane in lanes if (key := mark_key(name, lane)) in marks]
+
+
+def _listed(edge: HasMarks) -> str:
+    return ", ".join(sorted(edge.marks_in_force())) or "no marks"
+
+
+class _Response(Protocol):
+    """A response of httpx, Starlette, Django, Flask or requests."""
+
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def headers(self) -> Any: ...
+
+
+def assert_cacheable(response: _Response) -> None:
+    """Assert that the edge may keep the response and give it to everyone."""
+    if reasons := _reasons(response):
+        raise AssertionError(f"not cacheable: {'; '.join(reasons)}")
+
+
+def assert_not_cacheable(response: _Response) -> None:
+    """Assert that the edge will not keep the response."""
+    if not _reasons(response):
+        raise AssertionError(f"cacheable: {dict(response.headers.items())}")
+
+
+def _reasons(response: _Response) -> list[str]:
+    fields = combined(tuple(response.headers.items()))
+    # Django keeps cookies apart from the fields until the response is sent.
+    return list(
+        obstacles(response.status_code, fields, sets_cookies=bool(getattr(response, "cookies", None)))
+    )
