@@ -1,0 +1,19 @@
+"""The wire contract between the edge Worker and the origin SDK.
+
+Everything that both sides must agree on to the letter: how a request target becomes a KV key
+(:mod:`cachewire.key`), what a purge mark is called and holds (:mod:`cachewire.marks`), how a stored
+response is laid out (:mod:`cachewire.record`), which rule applies to a request and what it puts into the key
+(:mod:`cachewire.rules`) and the structured fields both sides read (:mod:`cachewire.structured`).
+
+Pure functions and frozen values; the standard library only.
+
+Versions: every KV key begins with its kind and version (``r1/``, ``b1/``, ``m1/``). A change that an older
+reader could misread takes the next number, so that a Worker and an SDK of different age never see each
+other's keys.
+"""
+
+from cachewire.errors import WireError
+
+__all__ = ["WIRE_VERSION", "WireError"]
+
+WIRE_VERSION = 1

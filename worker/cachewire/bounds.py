@@ -1,0 +1,28 @@
+"""Numbers on which a purge's promise rests, and that both sides must therefore agree on."""
+
+__all__ = [
+    "DEFAULT_MARK_INTERVAL_SECONDS",
+    "KV_PROPAGATION_SECONDS",
+    "MARK_SECONDS",
+    "MAX_RECORD_SECONDS",
+    "purge_bound_seconds",
+]
+
+_DAY = 86_400
+
+KV_PROPAGATION_SECONDS = 60
+"""Cloudflare's documented time for a write to KV to be seen in every location."""
+
+DEFAULT_MARK_INTERVAL_SECONDS = 5.0
+"""For how long the Worker relies on the marks that it read last, unless ``MARK_INTERVAL`` says otherwise."""
+
+MAX_RECORD_SECONDS = 390 * _DAY
+"""KV keeps no stored response for longer: a year of freshness, the usual maximum, and some weeks of retention."""
+
+MARK_SECONDS = 400 * _DAY
+"""KV keeps a mark for so long: longer than any response that it can invalidate, or that would become valid again."""
+
+
+def purge_bound_seconds(mark_interval_seconds: float = DEFAULT_MARK_INTERVAL_SECONDS) -> float:
+    """Return the time after which every location honours a mark: that of KV, and that for which old marks are relied on."""
+    return KV_PROPAGATION_SECONDS + mark_interval_seconds

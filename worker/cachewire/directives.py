@@ -1,0 +1,135 @@
+"""Cache directives: Cache-Control (RFC 9111 section 5.2) and targeted fields (RFC 9213)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cachewire.fields import CDN_CACHE_CONTROL
+from cachewire.structured import BareItem, parse_dictionary
+
+__all__ = ["Directives", "parse_cache_control", "request_directives", "response_directives", "split_list"]
+
+MAX_DELTA_SECONDS = 2**31
+"""What an overflowing number of seconds becomes (RFC 9111 section 1.2.2)."""
+
+_DIRECTIVE = re.compile(
+    r"""(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)
+        (?: =(?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<token>[!#$%&'*+.^_`|~0-9A-Za-z-]+) ) )?
+        [ \t]*(?=,|$)""",
+    re.VERBOSE | re.DOTALL,
+)
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_MEMBER = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"|")*')
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_INVALID = "\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Directives:
+    """Directives by name in lower case, with their arguments; of a repeated one the first counts (RFC 9111 section 4.2.1)."""
+
+    arguments: Mapping[str, str | None]
+    is_targeted: bool = False
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.arguments
+
+    def __bool__(self) -> bool:
+        return bool(self.arguments)
+
+    def unqualified(self, name: str) -> bool:
+        """Whether ``name`` is there without a list of field names, so that it covers the whole response."""
+        return name in self.arguments and not self.field_names(name)
+
+    def field_names(self, name: str) -> frozenset[str]:
+        """Return the field names that qualify ``no-cache`` or ``private``, in lower case."""
+        argument = self.arguments.get(name) or ""
+        if argument.startswith(_INVALID):
+            return frozenset()
+        return frozenset(member.lower() for member in split_list(argument))
+
+    def lifetime(self, name: str) -> int | None:
+        """Return the seconds of a freshness directive: 0, which is stale, if they can't be read; ``None`` if it isn't there."""
+        if name not in self.arguments:
+            return None
+        # RFC 9111 section 4.2.1: invalid freshness information is to be taken as stale.
+        return _delta_seconds(self.arguments[name]) or 0
+
+    def window(self, name: str) -> int | None:
+        """Return the seconds of a directive that extends reuse; ``None`` if it isn't there or can't be read."""
+        return _delta_seconds(self.arguments.get(name))
+
+
+_NONE = Directives({})
+
+
+def _delta_seconds(argument: str | None) -> int | None:
+    if argument is None or not (argument.isascii() and argument.isdigit()):
+        return None
+    return min(int(argument), MAX_DELTA_SECONDS) if len(argument) < 20 else MAX_DELTA_SECONDS
+
+
+def split_list(value: str) -> list[str]:
+    """Return the members of a comma-separated list, whitespace stripped and empty ones dropped; quoted commas don't separate."""
+    return [member for found in _MEMBER.finditer(value) if (member := found.group().strip(" \t"))]
+
+
+@lru_cache(maxsize=512)
+def parse_cache_control(value: str) -> Directives:
+    """Read a Cache-Control value leniently: a member that isn't a directive is kept by its name, with an invalid argument."""
+    arguments: dict[str, str | None] = {}
+    for member in split_list(value):
+        name, argument = _directive(member)
+        if name not in arguments:
+            arguments[name] = argument
+        elif argument is None and name in {"no-cache", "private"}:
+            arguments[name] = None  # section 4.2.1: of conflicting directives the most restrictive
+    return Directives(arguments)
+
+
+def _directive(member: str) -> tuple[str, str | None]:
+    found = _DIRECTIVE.fullmatch(member)
+    if not found:
+        name = _NAME.match(member)
+        return (name.group().lower() if name else member.lower()), _INVALID
+    quoted = found["quoted"]
+    return found["name"].lower(), found["token"] if quoted is None else _ESCAPED.sub(r"\1", quoted)
+
+
+@lru_cache(maxsize=512)
+def _parse_targeted(value: str) -> Directives | None:
+    """Read a targeted field; ``None`` if it is empty or not a Dictionary, which means that it isn't there (RFC 9213 section 2.1)."""
+    try:
+        members = parse_dictionary(value)
+    except ValueError:
+        return None
+    if not members:
+        return None
+    arguments = {name: _argument(item) for name, item in members.items() if item is not False}
+    return Directives(arguments, is_targeted=True)
+
+
+def _argument(item: BareItem) -> str | None:
+    if item is True:
+        return None
+    return str(item) if isinstance(item, int | str) else _INVALID
+
+
+def response_directives(fields: Mapping[str, str]) -> Directives:
+    """Return the directives that govern a response: the targeted field's alone, where there is a valid one (RFC 9213)."""
+    if targeted := fields.get(CDN_CACHE_CONTROL):
+        directives = _parse_targeted(targeted)
+        if directives is not None:
+            return directives
+    value = fields.get("cache-control")
+    return parse_cache_control(value) if value else _NONE
+
+
+def request_directives(fields: Mapping[str, str]) -> Directives:
+    """Return the directives of a request; Pragma counts where there is no Cache-Control, as it did for HTTP/1.0."""
+    value = fields.get("cache-control")
+    if value is not None:
+        return parse_cache_control(value)
+    # RFC 9111 section 5.4: only no-cache had a meaning, and only in requests.
+    return parse_cache_control("no-cache") if "no-cache" in fields.get("pragma", "").lower() else _NONE

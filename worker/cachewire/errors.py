@@ -1,0 +1,32 @@
+"""Errors of the wire contract.
+
+::
+
+    WireError (ValueError)
+    ├── InvalidTarget      a URL that no cached request can have
+    ├── InvalidGroup       a group name that no response can carry
+    ├── InvalidRule        a rule that can't be read; says which setting and what to do
+    └── UnreadableRecord   KV holds something that this version didn't write
+"""
+
+__all__ = ["InvalidGroup", "InvalidRule", "InvalidTarget", "UnreadableRecord", "WireError"]
+
+
+class WireError(ValueError):
+    """What was given doesn't fit the wire contract."""
+
+
+class InvalidTarget(WireError):
+    """A URL that no cached request can have."""
+
+
+class InvalidGroup(WireError):
+    """A group name that no response can carry."""
+
+
+class InvalidRule(WireError):
+    """A rule that can't be read."""
+
+
+class UnreadableRecord(WireError):
+    """A KV value or its metadata that this version didn't write; to be treated as absent."""
