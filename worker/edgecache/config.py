@@ -125,7 +125,8 @@ def _read(name: str, value: object, problems: list[str]) -> Any:
 def _misspelt(environment: Mapping[str, object]) -> Iterator[str]:
     """Name the plain variables that look like a slip of one of ours; bindings are the user's."""
     for variable, value in environment.items():
-        if variable in _VARIABLES or not isinstance(value, str | int | float | list | tuple | dict):
+        # A table is a binding as JSON shows it: no setting is one.
+        if variable in _VARIABLES or not isinstance(value, str | int | float | list | tuple):
             continue
         written = variable.upper().replace("-", "_")
         near = written if written in _VARIABLES else nearest(written, _VARIABLES)

@@ -1,0 +1,76 @@
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgecache.config import SettingRow, documentation, load
+from edgecache.rule_tables import RULE_SETTINGS
+from edgecache.settings import Settings
+
+_DOCUMENT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+_LONG_TEXT = "0123456789abcdef0123456789abcdef"
+
+
+def _table(header: str) -> Iterator[list[str]]:
+    rows = _DOCUMENT.partition(header)[2].partition("\n\n")[0].splitlines()
+    return ([cell.strip() for cell in row.strip("|").split("|")] for row in rows if row.startswith("| `"))
+
+
+def _unquoted(cell: str) -> str:
+    return "" if cell == "empty" else cell.strip("`")
+
+
+_SETTINGS = {row[0].strip("`"): row for row in _table("| Setting | Default |")}
+_RULE_SETTINGS = {row[0].strip("`"): row for row in _table("| Setting | Meaning |")}
+_EXAMPLES = re.findall(r"^### (.*?)$.*?^```toml\n(.*?)^```", _DOCUMENT, re.DOTALL | re.MULTILINE)
+
+
+def test_every_setting_stands_in_the_table_in_the_order_of_the_code() -> None:
+    assert list(_SETTINGS) == [name.upper() for name in Settings.__dataclass_fields__]
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.variable) for row in documentation()])
+def test_the_defaults_are_those_of_the_code(row: SettingRow) -> None:
+    _, safe, rfc9111, *_ = _SETTINGS[row.variable]
+    if row.variable == "UNKEYED_FIELDS":
+        listed = _DOCUMENT.partition("## Fields that don't reach the origin")[2]
+        safe = ", ".join(
+            sorted(re.findall(r"`([a-z-]+)`", "".join(re.findall(r"^(?:- |  ).*$", listed, re.MULTILINE))))
+        )
+    assert _unquoted(safe) == row.safe
+    assert (_unquoted(safe) if rfc9111 == "-" else _unquoted(rfc9111)) == row.rfc9111
+
+
+@pytest.mark.parametrize("name", list(_SETTINGS))
+def test_the_example_of_a_setting_loads_and_differs_from_the_default(name: str) -> None:
+    (example,) = tomllib.loads(_SETTINGS[name][-1].strip("`")).items()
+    assert example[0] == name
+    assert load({name: example[1]}) != load({})
+
+
+def test_every_setting_of_a_rule_stands_in_the_table() -> None:
+    assert set(_RULE_SETTINGS) == RULE_SETTINGS
+
+
+@pytest.mark.parametrize("name", list(_RULE_SETTINGS))
+def test_the_example_of_a_rules_setting_loads(name: str) -> None:
+    table = tomllib.loads(_RULE_SETTINGS[name][-1].strip("`"))
+    assert list(table) == [name]
+    assert load({"RULES": [table], "TOKEN_SECRET": _LONG_TEXT}).rules
+
+
+@pytest.mark.parametrize("example", [pytest.param(example, id=title) for title, example in _EXAMPLES])
+def test_the_examples_load(example: str) -> None:
+    assert load(tomllib.loads(example)["vars"]).rules
+
+
+def test_the_examples_fit_together() -> None:
+    tables = [table for _, example in _EXAMPLES for table in tomllib.loads(example)["vars"]["RULES"]]
+    assert len(load({"RULES": tables, "TOKEN_SECRET": _LONG_TEXT}).rules) == len(tables)
+
+
+def test_the_example_for_the_command_line_loads() -> None:
+    (rules,) = re.findall(r"--var 'RULES:(.*?)'", _DOCUMENT)
+    assert load({"RULES": rules}).rules
