@@ -46,7 +46,7 @@ class HookRequest:
     fields: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fields", _checked(self.fields))
+        object.__setattr__(self, "fields", _read_only(self.fields))
 
     def with_url(self, url: str) -> "HookRequest":
         """Return the request for another URL."""
@@ -69,7 +69,7 @@ class HookResponse:
     fields: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fields", _checked(self.fields))
+        object.__setattr__(self, "fields", _read_only(self.fields))
 
     def with_field(self, name: str, value: str) -> "HookResponse":
         """Return the response with a field set."""
@@ -89,9 +89,7 @@ class HookAnswer:
     fields: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 200 <= self.status <= 599:
-            raise HookError(f"{self.status!r} isn't a final status code; give one from 200 to 599")
-        object.__setattr__(self, "fields", _checked(self.fields))
+        object.__setattr__(self, "fields", _read_only(self.fields))
 
 
 BeforeLookup: TypeAlias = Callable[[HookRequest], HookRequest | HookAnswer | None]
@@ -151,7 +149,9 @@ def _before_lookup(
         result = hook(request)
         if result is None or result is request:
             return request
-        return result if isinstance(result, HookAnswer) else _accepted_request(request, result)
+        return (
+            _accepted_answer(result) if isinstance(result, HookAnswer) else _accepted_request(request, result)
+        )
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
         report("before_lookup", error)
         return None
@@ -177,12 +177,20 @@ def _before_send(
         return response
 
 
+def _accepted_answer(answer: HookAnswer) -> HookAnswer:
+    if not 200 <= answer.status <= 599:
+        raise HookError(f"it answered with status {answer.status!r}; give one from 200 to 599")
+    _require_valid(answer.fields)
+    return answer
+
+
 def _accepted_request(given: HookRequest, result: object) -> HookRequest:
     if not isinstance(result, HookRequest):
         raise HookError(f"it returned {result!r}; return a HookRequest, a HookAnswer, or None for no change")
     if result.method != given.method:
         raise HookError(f"it changed the method to {result.method!r}; the method stays as it came")
     parse_target(result.url)
+    _require_valid(changed_fields(given.fields, result.fields))
     return result
 
 
@@ -193,17 +201,20 @@ def _accepted_response(given: HookResponse, result: object) -> HookResponse:
         raise HookError(f"it returned {result!r}; return a HookResponse, or None for no change")
     if result.status != given.status:
         raise HookError(f"it changed the status to {result.status!r}; the status stays as it came")
+    _require_valid(changed_fields(given.fields, result.fields))
     return result
 
 
-def _checked(fields: Mapping[str, str]) -> Mapping[str, str]:
-    lowered = {name.lower(): value for name, value in fields.items()}
-    for name, value in lowered.items():
+def _require_valid(fields: Mapping[str, str | None]) -> None:
+    for name, value in fields.items():
         if not _NAME.fullmatch(name):
             raise HookError(f"{name!r} isn't the name of a field; use letters, digits and -")
-        if not _VALUE.fullmatch(value):
+        if not _VALUE.fullmatch(value or ""):
             raise HookError(f"{name} can't be {value!r}; a field's value is one line of Latin-1 text")
-    return MappingProxyType(lowered)
+
+
+def _read_only(fields: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType({name.lower(): value for name, value in fields.items()})
 
 
 def _without(fields: Mapping[str, str], name: str) -> dict[str, str]:
