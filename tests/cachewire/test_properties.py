@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from cachewire.directives import parse_cache_control, split_list
 from cachewire.errors import InvalidGroup, InvalidTarget, UnreadableRecord
 from cachewire.key import MAX_KEY_BYTES, Target, body_key, parse_target, record_key, variant_key
 from cachewire.marks import (
@@ -35,6 +36,7 @@ from cachewire.record import (
 )
 from cachewire.rules import KeyRule, key_target
 from cachewire.structured import parse_dictionary, parse_strings, serialise_strings
+from cachewire.vary import selecting_values
 
 # Characters that matter to the syntax of a URL come up more often than they would by chance.
 _MATTERS = st.sampled_from(
@@ -310,6 +312,32 @@ def test_a_hostile_structured_field_costs_little(value: str) -> None:
     for parse in (parse_dictionary, parse_strings):
         with pytest.raises(ValueError):  # noqa: PT011 - the message isn't the point
             parse(value)
+    assert time.process_time() - before < 1
+
+
+_LISTS = st.text('",\\ \ta=', max_size=16)
+_MEMBER = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"|")*', re.DOTALL)
+
+
+@given(_LISTS)
+def test_a_list_is_split_at_commas_that_are_not_quoted(value: str) -> None:
+    assert split_list(value) == [member for found in _MEMBER.findall(value) if (member := found.strip(" \t"))]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param('"' + '\\"' * 16_000, id="many escaped quotes and none that closes"),
+        pytest.param('"a",' * 8000 + '"', id="many quoted members and one that isn't closed"),
+        pytest.param("a" + " " * 32_000 + "b", id="many spaces inside a member"),
+        pytest.param("a;" * 16_000, id="many parameters"),
+        pytest.param("a=" + '"' * 32_000, id="many quotes"),
+    ],
+)
+def test_a_hostile_list_costs_little(value: str) -> None:
+    before = time.process_time()
+    parse_cache_control(value)
+    selecting_values(("accept",), {"accept": value})
     assert time.process_time() - before < 1
 
 

@@ -17,12 +17,12 @@ DEFAULT_MARK_INTERVAL_SECONDS = 5.0
 """For how long the Worker relies on the marks that it read last, unless ``MARK_INTERVAL`` says otherwise."""
 
 MAX_RECORD_SECONDS = 390 * _DAY
-"""KV keeps no stored response for longer: a year of freshness, the usual maximum, and some weeks of retention."""
+"""KV keeps no stored response for longer: a year of freshness, and some weeks of retention."""
 
 MARK_SECONDS = 400 * _DAY
-"""KV keeps a mark for so long: longer than any response that it can invalidate, or that would become valid again."""
+"""KV keeps a mark for longer than any response, which would be valid again without it."""
 
 
 def purge_bound_seconds(mark_interval_seconds: float = DEFAULT_MARK_INTERVAL_SECONDS) -> float:
-    """Return the time after which every location honours a mark: that of KV, and that for which old marks are relied on."""
+    """Return the time after which every location honours a mark: KV's own, and that of marks read before."""
     return KV_PROPAGATION_SECONDS + mark_interval_seconds

@@ -1,7 +1,7 @@
 """Cache directives: Cache-Control (RFC 9111 section 5.2) and targeted fields (RFC 9213)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,14 +20,17 @@ _DIRECTIVE = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_MEMBER = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"|")*')
+_QUOTED_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*+("?)|,', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _INVALID = "\x00"
 
 
 @dataclass(frozen=True, slots=True)
 class Directives:
-    """Directives by name in lower case, with their arguments; of a repeated one the first counts (RFC 9111 section 4.2.1)."""
+    """Directives by name in lower case, with their arguments.
+
+    Of a repeated one the first counts (RFC 9111 section 4.2.1).
+    """
 
     arguments: Mapping[str, str | None]
     is_targeted: bool = False
@@ -50,14 +53,14 @@ class Directives:
         return frozenset(member.lower() for member in split_list(argument))
 
     def lifetime(self, name: str) -> int | None:
-        """Return the seconds of a freshness directive: 0, which is stale, if they can't be read; ``None`` if it isn't there."""
+        """Return the seconds of a freshness directive, 0 for unreadable ones, ``None`` if it isn't there."""
         if name not in self.arguments:
             return None
         # RFC 9111 section 4.2.1: invalid freshness information is to be taken as stale.
         return _delta_seconds(self.arguments[name]) or 0
 
     def window(self, name: str) -> int | None:
-        """Return the seconds of a directive that extends reuse; ``None`` if it isn't there or can't be read."""
+        """Return the seconds of a directive that extends reuse, ``None`` for absent or unreadable ones."""
         return _delta_seconds(self.arguments.get(name))
 
 
@@ -71,13 +74,29 @@ def _delta_seconds(argument: str | None) -> int | None:
 
 
 def split_list(value: str) -> list[str]:
-    """Return the members of a comma-separated list, whitespace stripped and empty ones dropped; quoted commas don't separate."""
-    return [member for found in _MEMBER.finditer(value) if (member := found.group().strip(" \t"))]
+    """Return the members of a comma-separated list, stripped; quoted commas don't separate."""
+    members = _members(value) if '"' in value else value.split(",")
+    return [stripped for member in members if (stripped := member.strip(" \t"))]
+
+
+def _members(value: str) -> Iterator[str]:
+    begin = 0
+    for found in _QUOTED_OR_COMMA.finditer(value):
+        if found[0] == ",":
+            yield value[begin : found.start()]
+            begin = found.end()
+        elif not found[1]:
+            # Never closed, and so an ordinary character; nor can a later one be, since all are escaped.
+            first, *others = value[found.start() :].split(",")
+            yield value[begin : found.start()] + first
+            yield from others
+            return
+    yield value[begin:]
 
 
 @lru_cache(maxsize=512)
 def parse_cache_control(value: str) -> Directives:
-    """Read a Cache-Control value leniently: a member that isn't a directive is kept by its name, with an invalid argument."""
+    """Read a Cache-Control value leniently: what isn't a directive is kept by name, its argument invalid."""
     arguments: dict[str, str | None] = {}
     for member in split_list(value):
         name, argument = _directive(member)
@@ -99,7 +118,7 @@ def _directive(member: str) -> tuple[str, str | None]:
 
 @lru_cache(maxsize=512)
 def _parse_targeted(value: str) -> Directives | None:
-    """Read a targeted field; ``None`` if it is empty or not a Dictionary, which means that it isn't there (RFC 9213 section 2.1)."""
+    """Read a targeted field; ``None`` if it is empty or no Dictionary (RFC 9213 section 2.1)."""
     try:
         members = parse_dictionary(value)
     except ValueError:
@@ -117,7 +136,7 @@ def _argument(item: BareItem) -> str | None:
 
 
 def response_directives(fields: Mapping[str, str]) -> Directives:
-    """Return the directives that govern a response: the targeted field's alone, where there is a valid one (RFC 9213)."""
+    """Return the directives that govern a response: those of a valid targeted field alone (RFC 9213)."""
     if targeted := fields.get(CDN_CACHE_CONTROL):
         directives = _parse_targeted(targeted)
         if directives is not None:
@@ -127,7 +146,7 @@ def response_directives(fields: Mapping[str, str]) -> Directives:
 
 
 def request_directives(fields: Mapping[str, str]) -> Directives:
-    """Return the directives of a request; Pragma counts where there is no Cache-Control, as it did for HTTP/1.0."""
+    """Return the directives of a request; Pragma counts where there is no Cache-Control."""
     value = fields.get("cache-control")
     if value is not None:
         return parse_cache_control(value)

@@ -10,8 +10,7 @@ __all__ = ["selecting_names", "selecting_values", "varies_on_everything"]
 
 _UNORDERED = frozenset({"accept", "accept-charset", "accept-encoding"})
 _CASELESS = _UNORDERED | {"accept-language"}
-_SPACES = re.compile(r"[ \t]*([;=])[ \t]*")
-_CODINGS = ("br", "gzip")
+_SPACES = re.compile(r"(?<![ \t])[ \t]*([;=])[ \t]*")
 
 
 def varies_on_everything(fields: Mapping[str, str]) -> bool:
@@ -30,7 +29,7 @@ def selecting_names(fields: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def selecting_values(names: tuple[str, ...], request: Mapping[str, str]) -> list[tuple[str, str | None]]:
-    """Return name and value of each selecting header field of a request, normalised; ``None`` where it is absent."""
+    """Return name and normalised value of a request's selecting header fields, ``None`` for absent ones."""
     return [(name, _normalised(name, request[name]) if name in request else None) for name in names]
 
 
