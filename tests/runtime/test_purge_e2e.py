@@ -1,0 +1,302 @@
+"""Purges with no mock on the way: client or command -> the REST API of `wrangler dev` -> the Worker -> an HTTP client.
+
+Locally KV propagates at once, so that what is left of the bound is the Worker's mark interval.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import pytest
+
+from origin_sdk import PurgeClient, Receipt, Settings
+from scripts.runtime.wrangler import Wrangler
+from tests.runtime.client import Response, ask
+from tests.runtime.origin import ScriptedOrigin
+from tests.runtime.replies import Reply, reply
+
+MARK_INTERVAL = 1.0
+SLACK = 2.0
+"""What the machine that runs the tests may take on top of a bound."""
+
+_POLL_SECONDS = 0.05
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrangler]:
+    variables = {"ORIGIN": running_origin.url, "MARK_INTERVAL": str(MARK_INTERVAL), "BREAKER_FAILURES": "0"}
+    with Wrangler(tmp_path_factory.mktemp("purge"), variables=variables) as wrangler:
+        yield wrangler
+
+
+@pytest.fixture(scope="module")
+def client(edge: Wrangler) -> Iterator[PurgeClient]:
+    base, _, namespace = edge.kv_url().partition("/storage/kv/namespaces/")
+    settings = Settings(base_url=base, namespace_id=namespace, mark_interval=MARK_INTERVAL)
+    with PurgeClient(settings) as client:
+        yield client
+
+
+@dataclass(frozen=True)
+class Page:
+    """A URL of its own for each test, with what the origin says under it."""
+
+    edge: Wrangler
+    origin: ScriptedOrigin
+    path: str
+
+    @property
+    def url(self) -> str:
+        return self.edge.url + self.path
+
+    @property
+    def host(self) -> str:
+        return self.edge.url.removeprefix("http://")
+
+    def says(self, text: str, *fields: tuple[str, str], **options: str) -> None:
+        lifetime = options.get("cache_control", "max-age=600, stale-if-error=600")
+        self.origin.on(self.path.partition("?")[0], page(text, ("Cache-Control", lifetime), *fields))
+
+    def get(self, *fields: tuple[str, str]) -> Response:
+        return ask(self.edge.url, self.path, fields=fields)
+
+    def becomes_cached(self, *fields: tuple[str, str]) -> None:
+        """Ask until the answer is a hit: the write to KV comes after the first response."""
+        wait_until(lambda: is_hit(self.get(*fields)), seconds=5, what="a hit")
+
+
+def page(text: str, *fields: tuple[str, str]) -> Reply:
+    return reply(200, [("Content-Type", "text/plain"), *fields], text.encode())
+
+
+def is_hit(response: Response) -> bool:
+    return "; hit" in (response.value("cache-status") or "")
+
+
+def wait_until(holds: Callable[[], bool], *, seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"no {what} after {seconds:g} s"
+        time.sleep(_POLL_SECONDS)
+
+
+@pytest.fixture
+def cached(edge: Wrangler, origin: ScriptedOrigin) -> Page:
+    """A page whose old version is cached, and whose origin says something new."""
+    made = Page(edge, origin, f"/shop/{next(_numbers)}/page")
+    made.says("old", ("Cache-Groups", f'"group-of-{made.path}"'))
+    made.becomes_cached()
+    made.says("new", ("Cache-Groups", f'"group-of-{made.path}"'))
+    return made
+
+
+Purging = Callable[[PurgeClient, Page, bool], Receipt]
+KINDS: dict[str, Purging] = {
+    "a URL": lambda client, page, hard: client.purge(urls=page.url, hard=hard),
+    "a URL under https": lambda client, page, hard: client.purge(
+        urls=f"https://{page.host}{page.path}", hard=hard
+    ),
+    "a group": lambda client, page, hard: client.purge(groups=f"group-of-{page.path}", hard=hard),
+    "a path prefix": lambda client, page, hard: client.purge(
+        prefixes=page.url.removesuffix("/page"), hard=hard
+    ),
+    "a host": lambda client, page, hard: client.purge(hosts=page.host, hard=hard),
+    "everything": lambda client, page, hard: client.purge(everything=True, hard=hard),
+}
+
+
+@pytest.mark.parametrize("hard", [False, True], ids=["soft", "hard"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_old_response_is_gone_within_the_bound(
+    client: PurgeClient, cached: Page, kind: str, hard: bool
+) -> None:  # noqa: FBT001
+    assert cached.get().body == b"old"
+    KINDS[kind](client, cached, hard)
+    wait_until(lambda: cached.get().body == b"new", seconds=MARK_INTERVAL + SLACK, what="new response")
+    wait_until(lambda: is_hit(cached.get()), seconds=5, what="hit on the new response")
+    assert cached.get().body == b"new"
+
+
+@pytest.mark.parametrize("kind", ["a URL", "a group", "a path prefix"])
+def test_what_a_purge_does_not_name_stays_cached(client: PurgeClient, cached: Page, kind: str) -> None:
+    other = Page(cached.edge, cached.origin, f"{cached.path.removesuffix('/page')}x/page")
+    other.says("other", ("Cache-Groups", '"another"'))
+    other.becomes_cached()
+    KINDS[kind](client, cached, True)
+    wait_until(lambda: cached.get().body == b"new", seconds=MARK_INTERVAL + SLACK, what="new response")
+    assert is_hit(other.get())
+    assert len(other.origin.requests(other.path)) == 1
+
+
+def test_a_url_is_purged_with_all_its_variants(
+    client: PurgeClient, edge: Wrangler, origin: ScriptedOrigin
+) -> None:
+    page = Page(edge, origin, f"/shop/{next(_numbers)}/page")
+    languages = [("Accept-Language", "de"), ("Accept-Language", "fr")]
+    page.says("old", ("Vary", "Accept-Language"))
+    for language in languages:
+        page.becomes_cached(language)
+    page.says("new", ("Vary", "Accept-Language"))
+    client.purge(urls=page.url)
+    for language in languages:
+        wait_until(
+            lambda language=language: page.get(language).body == b"new",  # type: ignore[misc]  # a lambda's default
+            seconds=MARK_INTERVAL + SLACK,
+            what=f"new variant for {language}",
+        )
+
+
+def test_a_soft_purge_leaves_a_response_for_an_origin_that_is_down(client: PurgeClient, cached: Page) -> None:
+    client.purge(urls=cached.url)
+    cached.origin.on(cached.path, reply(503))
+    wait_until(
+        lambda: "stale-if-error" in (cached.get().value("cache-status") or ""),
+        seconds=MARK_INTERVAL + SLACK,
+        what="stale answer",
+    )
+    assert cached.get().body == b"old"
+
+
+def test_a_hard_purge_leaves_nothing_even_if_the_origin_is_down(client: PurgeClient, cached: Page) -> None:
+    client.purge(urls=cached.url, hard=True)
+    cached.origin.on(cached.path, reply(503))
+    wait_until(lambda: cached.get().status == 503, seconds=MARK_INTERVAL + SLACK, what="error of the origin")
+
+
+def test_a_soft_purge_keeps_no_client_waiting_while_revalidating(
+    client: PurgeClient, edge: Wrangler, origin: ScriptedOrigin
+) -> None:
+    page = Page(edge, origin, f"/shop/{next(_numbers)}/page")
+    lifetime = "max-age=600, stale-while-revalidate=600"
+    page.says("old", cache_control=lifetime)
+    page.becomes_cached()
+    page.says("new", cache_control=lifetime)
+    client.purge(urls=page.url)
+    answers: list[tuple[bytes, bool]] = []
+
+    def is_new() -> bool:
+        response = page.get()
+        answers.append((response.body, is_hit(response)))
+        return response.body == b"new"
+
+    wait_until(is_new, seconds=MARK_INTERVAL + SLACK, what="new response")
+    assert all(hit for _, hit in answers), "a client waited for the origin"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_deleting_leaves_nothing_of_it_in_kv(client: PurgeClient, cached: Page, kind: str) -> None:
+    targets = {
+        "a URL": {"urls": cached.url},
+        "a URL under https": {"urls": f"https://{cached.host}{cached.path}"},
+        "a group": {"groups": f"group-of-{cached.path}"},
+        "a path prefix": {"prefixes": cached.url.removesuffix("/page")},
+        "a host": {"hosts": cached.host},
+        "everything": {"everything": True},
+    }
+    wait_until(lambda: bool(list(client.list(urls=cached.url))), seconds=5, what="record in KV")
+    receipt = client.purge(**targets[kind], hard=True, delete=True)  # type: ignore[arg-type, misc]  # a table of arguments
+    assert receipt.deleted >= 1
+    assert list(client.list(urls=cached.url)) == []
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """What is published, and how the Worker has to serve it."""
+
+    body: object
+    headers: dict[str, str]
+    expected: bytes
+
+
+LARGE = json.dumps([f"{number:08}" for number in range(200_000)]).encode()
+PUBLISHED = {
+    "JSON": Publishing({"a": 1}, {}, b'{"a":1}'),
+    "an empty body": Publishing(b"", {}, b""),
+    "text that is stored compressed": Publishing("text " * 4000, {}, b"text " * 4000),
+    "bytes above the in-line limit": Publishing(LARGE, {"content-type": "application/octet-stream"}, LARGE),
+    "text above the in-line limit": Publishing(LARGE.decode(), {}, LARGE),
+    "a head too long for metadata": Publishing(b"body", {"x-long": "é" * 900}, b"body"),
+}
+
+
+@pytest.mark.parametrize("case", PUBLISHED)
+def test_the_worker_serves_what_was_published_and_asks_no_origin(
+    client: PurgeClient, edge: Wrangler, origin: ScriptedOrigin, case: str
+) -> None:
+    page, publishing = Page(edge, origin, f"/published/{next(_numbers)}"), PUBLISHED[case]
+    headers = {"cache-control": "max-age=600", "etag": '"v1"', **publishing.headers}
+    client.publish(page.url, lambda: publishing.body, headers=headers)  # type: ignore[arg-type, return-value]  # any body
+    for coding in ("identity", "gzip"):
+        response = page.get(("Accept-Encoding", coding))
+        is_coded = response.value("content-encoding") == "gzip"
+        assert (response.status, is_hit(response)) == (200, True)
+        assert (gzip.decompress(response.body) if is_coded else response.body) == publishing.expected
+        assert not is_coded or coding == "gzip"
+    assert origin.requests(page.path) == []
+
+
+def test_each_published_variant_reaches_the_requests_that_select_it(
+    client: PurgeClient, edge: Wrangler, origin: ScriptedOrigin
+) -> None:
+    page = Page(edge, origin, f"/published/{next(_numbers)}")
+    page.says("from the origin")
+    headers = {"cache-control": "max-age=600", "vary": "Accept-Language"}
+    for language in ("de", "fr"):
+        client.publish(
+            page.url,
+            lambda language=language: language,
+            headers=headers,
+            request_headers={"Accept-Language": language},
+        )  # type: ignore[misc]  # a lambda's default
+    assert page.get(("Accept-Language", "de")).body == b"de"
+    assert page.get(("Accept-Language", "fr")).body == b"fr"
+    assert page.get(("Accept-Language", "it")).body == b"from the origin"
+
+
+def test_a_purge_that_came_while_rendering_wins_over_what_is_published(
+    client: PurgeClient, edge: Wrangler, origin: ScriptedOrigin
+) -> None:
+    page = Page(edge, origin, f"/published/{next(_numbers)}")
+    page.says("new")
+
+    def render() -> str:
+        client.purge(groups=f"group-of-{page.path}", hard=True)
+        return "old"
+
+    client.publish(page.url, render, headers={"cache-control": "max-age=600"}, groups=f"group-of-{page.path}")
+    wait_until(lambda: page.get().body == b"new", seconds=MARK_INTERVAL + SLACK, what="new response")
+
+
+def test_what_is_published_after_a_purge_is_not_purged_by_it(
+    client: PurgeClient, edge: Wrangler, origin: ScriptedOrigin
+) -> None:
+    page = Page(edge, origin, f"/published/{next(_numbers)}")
+    receipt = client.purge(urls=page.url, hard=True)
+    client.publish(page.url, lambda: "new", headers={"cache-control": "max-age=600"}, after=receipt)
+    assert is_hit(page.get())
+
+
+def test_what_was_warmed_is_a_hit(client: PurgeClient, edge: Wrangler, origin: ScriptedOrigin) -> None:
+    pages = [Page(edge, origin, f"/warmed/{next(_numbers)}") for _ in range(5)]
+    for page in pages:
+        page.says("warm")
+    results = client.warm(page.url for page in pages)
+    assert [(result.status, result.cached) for result in results] == [(200, True)] * len(pages)
+    assert all(is_hit(page.get()) for page in pages)
+
+
+def test_inspecting_tells_what_the_worker_does_next(client: PurgeClient, cached: Page) -> None:
+    wait_until(lambda: bool(client.inspect(cached.url).stored), seconds=5, what="record in KV")
+    [stored] = client.inspect(cached.url).stored
+    assert (stored.status, stored.body_bytes, stored.groups) == (200, 3, (f"group-of-{cached.path}",))
+    assert stored.outcome.value == "hit: fresh"
+    client.purge(urls=cached.url, hard=True)
+    [stored] = client.inspect(cached.url).stored
+    assert stored.outcome.value == "miss: purged"
+    wait_until(lambda: cached.get().body == b"new", seconds=MARK_INTERVAL + SLACK, what="new response")
