@@ -33,7 +33,7 @@ class Worker:
         settings = load(json.loads(js.JSON.stringify(environment)))
         loaded = load_hooks(hooks, report)
         bodies, timing, outgoing = ArrayBuffers(), JsTiming(), JsResponses()
-        storage = Storage(KvStore(environment.CACHE, settings), bodies, timing, settings)
+        storage = Storage(KvStore(environment.CACHE, settings), bodies, timing, settings, report)
         ports = Ports(FetchOrigin(settings), bodies, outgoing, timing, report)
         self.handler = Handler(settings, loaded, storage, ports)
         self.fast_path = FastPath(settings, loaded, storage.marks, outgoing)

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from cachewire.key import variant_key
 from cachewire.record import Record
 from edgecache.health import Health
 from edgecache.hooks import HookRequest, HookResponse, Hooks
@@ -17,7 +16,26 @@ from edgecache.ports import Body, OriginError, OriginResponse, Ports, StoreError
 from edgecache.settings import Settings
 from edgecache.storage import Storage
 
-__all__ = ["Asker", "Outcome", "flight_key"]
+__all__ = ["Asker", "Outcome", "Question"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the origin is asked.
+
+    ``entry`` is the stored response that is validated or may stand in, and ``key`` the key of the response
+    that is expected: under it requests for the same response are known to each other.
+    """
+
+    lookup: Lookup
+    ask: Ask
+    entry: Entry | None
+    key: str
+
+    @property
+    def stored_fields(self) -> Fields:
+        """The header fields of the stored response."""
+        return self.entry.fields if self.entry else {}
 
 
 @dataclass(slots=True)
@@ -38,10 +56,10 @@ class Outcome:
         """How the origin failed, if that is what the client gets to know."""
         return self.plan.answer.failure if isinstance(self.plan.answer, Fail) else None
 
-
-def flight_key(lookup: Lookup) -> str:
-    """Return the key under which requests for the same response are known to each other."""
-    return variant_key(lookup.key, lookup.parts)
+    @property
+    def is_sound(self) -> bool:
+        """Whether the origin answered, and with no server error."""
+        return self.facts is not None and self.facts.status < 500
 
 
 class Asker:
@@ -57,40 +75,49 @@ class Asker:
         self._timing = ports.timing
         self._report = ports.report
 
-    async def ask(self, lookup: Lookup, ask: Ask, entry: Entry | None) -> Outcome:
+    async def ask(self, question: Question) -> Outcome:
         """Ask the origin; read the body of what is to be stored, where it is small enough to be checked."""
-        stored_fields = entry.fields if entry else {}
-        outcome = await self._asked(lookup, ask, stored_fields)
+        outcome = await self._asked(question)
         if outcome.plan.again:
-            ask = replace(ask, conditional={})
-            outcome = await self._asked(lookup, ask, stored_fields)
+            question = replace(question, ask=replace(question.ask, conditional={}))
+            outcome = await self._asked(question)
         if outcome.plan.store and outcome.response:
             try:
-                outcome = await self._with_body(lookup, outcome, outcome.plan.store, outcome.response)
+                outcome = await self._with_body(
+                    question.lookup, outcome, outcome.plan.store, outcome.response
+                )
             except OriginError as error:
-                outcome = self._failed(lookup, ask, stored_fields, error)
-        if outcome.plan.freshen and entry:
-            outcome.entry = self._freshened(entry, outcome.plan.freshen)
-        self._note_health(lookup, outcome)
+                outcome = self._failed(question, error)
+        if outcome.plan.freshen and question.entry:
+            outcome.entry = self._freshened(question.entry, outcome.plan.freshen)
+        self._note_health(question.key, outcome)
         return outcome
 
-    async def _asked(self, lookup: Lookup, ask: Ask, stored_fields: Fields) -> Outcome:
+    async def _asked(self, question: Question) -> Outcome:
+        lookup, ask = question.lookup, question.ask
         birth_ms = self._timing.now_ms()
         timeout_seconds = self._settings.origin_timeout
         try:
             response = await self._origin.fetch(lookup.request, ask.conditional, None, timeout_seconds)
         except OriginError as error:
-            return self._failed(lookup, ask, stored_fields, error)
+            return self._failed(question, error)
         facts = self.facts_of(lookup.request, response, birth_ms)
         hooked = self._after_origin(lookup.request, facts)
         if hooked is None:
             status = Status(Reason.HOOK_FAILED, forwarded=ask.forwarded, forwarded_status=facts.status)
             return Outcome(Plan(Relay(), status, may_share=False), response, facts)
-        return Outcome(on_origin(lookup, ask, hooked, stored_fields, self._settings), response, hooked)
+        plan = on_origin(lookup, ask, hooked, question.stored_fields, self._settings)
+        return Outcome(plan, response, hooked)
 
-    def _failed(self, lookup: Lookup, ask: Ask, stored_fields: Fields, error: OriginError) -> Outcome:
+    def _failed(self, question: Question, error: OriginError) -> Outcome:
         self._report("origin", error)
-        return Outcome(on_origin(lookup, ask, error.failure, stored_fields, self._settings))
+        return self.shared_failure(question, error.failure)
+
+    def shared_failure(self, question: Question, failure: OriginFailure) -> Outcome:
+        """Return what comes of the origin having failed."""
+        return Outcome(
+            on_origin(question.lookup, question.ask, failure, question.stored_fields, self._settings)
+        )
 
     def facts_of(self, request: RequestFacts, response: OriginResponse, birth_ms: int) -> ResponseFacts:
         """Return what the policy sees of a response to a request that was sent at ``birth_ms``."""
@@ -127,21 +154,29 @@ class Asker:
             self._storage.memory.put(entry.key, fresh)
         return fresh
 
-    def _note_health(self, lookup: Lookup, outcome: Outcome) -> None:
-        if outcome.facts is None or outcome.facts.status >= 500:
-            self.health.failed(flight_key(lookup), self._timing.now_ms())
+    def _note_health(self, key: str, outcome: Outcome) -> None:
+        if outcome.is_sound:
+            self.health.succeeded(key)
         else:
-            self.health.succeeded(flight_key(lookup))
+            self.health.failed(key, self._timing.now_ms())
 
-    async def collected(self, lookup: Lookup, outcome: Outcome) -> Entry | None:
-        """Return the entry that others may use, once its body is there."""
+    async def collected(self, question: Question, outcome: Outcome) -> Entry | None:
+        """Return the entry that others may use, once its body is there.
+
+        Raises :class:`OriginError` if it breaks off, while the client is already being sent what there is.
+        """
         if outcome.collect is None or outcome.plan.store is None:
             return outcome.entry if outcome.plan.may_share else None
-        body = await outcome.collect(self._settings.max_body_bytes)
+        try:
+            body = await outcome.collect(self._settings.max_body_bytes)
+        except OriginError as error:
+            self._report("origin", error)
+            self.health.failed(question.key, self._timing.now_ms())
+            raise
         if body is None:
             return None
         record = replace(outcome.plan.store, body_bytes=self._bodies.size(body))
-        return self._storage.hold(lookup, record, body)
+        return self._storage.hold(question.lookup, record, body)
 
     def mark_here(self, outcome: Outcome) -> None:
         """Let what the outcome invalidates take effect in this isolate."""

@@ -10,6 +10,8 @@ from edgecache.ports import Signal, Timing
 __all__ = ["Flight", "Flights"]
 
 _UNSHARED_MS = 10_000
+_LONGEST_MS = 60_000
+"""A flight that hasn't landed after so long was lost together with its request."""
 _MAX_REMEMBERED = 4096
 
 
@@ -22,6 +24,7 @@ class Flight:
     """
 
     landed: Signal
+    started_ms: int
     entry: Entry | None = None
     failure: OriginFailure | None = None
 
@@ -40,11 +43,14 @@ class Flights:
 
     def current(self, key: str) -> Flight | None:
         """Return the flight to wait for, if there is one."""
-        return self._flying.get(key)
+        flight = self._flying.get(key)
+        if flight and self.timing.now_ms() - flight.started_ms > _LONGEST_MS:
+            return None
+        return flight
 
     def start(self, key: str) -> Flight:
         """Start a flight that others may wait for."""
-        flight = self._flying[key] = Flight(self.timing.signal())
+        flight = self._flying[key] = Flight(self.timing.signal(), self.timing.now_ms())
         return flight
 
     def land(

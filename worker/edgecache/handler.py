@@ -6,7 +6,7 @@ from typing import Any, assert_never
 
 from cachewire.errors import InvalidTarget
 from cachewire.key import parse_target
-from edgecache.asking import Asker, Outcome, flight_key
+from edgecache.asking import Asker, Outcome, Question
 from edgecache.flights import Flight, Flights
 from edgecache.hooks import HookAnswer, HookRequest, Hooks
 from edgecache.memory import Entry
@@ -23,7 +23,6 @@ from edgecache.policy.decision import (
     Use,
     mark_names,
     on_forwarded,
-    on_origin,
     on_request,
     on_stored,
 )
@@ -129,13 +128,15 @@ class Handler:
     async def _look_up(self, lookup: Lookup, background: Background) -> Served:
         found = await self._find(lookup)
         decision = await self._decide(lookup, found)
-        if isinstance(decision, Use) and found.entry:
-            try:
+        try:
+            if isinstance(decision, Use) and found.entry:
                 return await self._use(lookup, found.entry, decision, background)
-            except BodyGoneError:
-                found, decision = Found(), Ask(Forwarded.URI_MISS, Reason.ABSENT)
-        if isinstance(decision, Ask):
-            return Served(await self._ask_or_wait(lookup, decision, found.entry, background))
+            if isinstance(decision, Ask):
+                return Served(await self._ask_or_wait(lookup, decision, found.entry, background))
+        except BodyGoneError as error:
+            self._report("store", error)
+            absent = Ask(Forwarded.URI_MISS, Reason.ABSENT)
+            return Served(await self._ask_or_wait(lookup, absent, None, background))
         text = (
             "Nothing that may be used is stored, and the request allows no more than that (only-if-cached)."
         )
@@ -181,21 +182,20 @@ class Handler:
         return use.ttl_seconds * 1000 < freshness.lifetime_ms * share
 
     def _read_marks_ahead(self, lookup: Lookup, entry: Entry, background: Background) -> None:
-        names, marks = mark_names(lookup, entry.record), self.storage.marks
-        if (
-            marks.known_at(names, entry.record.birth_ms)
-            < self._timing.now_ms() - marks.interval_ms * MARKS_AHEAD
-        ):
-            background.run(self._read_marks(names))
+        names, marks, now_ms = mark_names(lookup, entry.record), self.storage.marks, self._timing.now_ms()
+        if marks.known_at(names, entry.record.birth_ms) < now_ms - marks.interval_ms * MARKS_AHEAD:
+            outdated = marks.claim(marks.outdated(names, now_ms, MARKS_AHEAD / 2), now_ms)
+            if outdated:
+                background.run(self._read_marks(outdated))
 
-    async def _read_marks(self, names: tuple[str, ...]) -> None:
+    async def _read_marks(self, names: list[str]) -> None:
         await self.storage.read_marks(names, MARKS_AHEAD / 2)
 
     # Asking the origin
 
     def _refresh(self, lookup: Lookup, entry: Entry, background: Background) -> None:
-        key = flight_key(lookup)
-        if self.flights.current(key) or self._rests(key):
+        key = entry.key
+        if self.flights.current(key) or self.flights.is_unshared(key) or self._rests(key):
             return
         lookup = replace(lookup, request=replace(lookup.request, method="GET"))
         ask = Ask(
@@ -206,7 +206,7 @@ class Handler:
             fallback=True,
             when_disconnected=True,
         )
-        background.run(self._lead(lookup, ask, entry, self.flights.start(key), None))
+        background.run(self._lead(Question(lookup, ask, entry, key), self.flights.start(key), None))
 
     def _rests(self, key: str) -> Reason | None:
         """Return why the origin isn't to be asked for what can be answered otherwise."""
@@ -218,87 +218,98 @@ class Handler:
     async def _ask_or_wait(
         self, lookup: Lookup, ask: Ask, entry: Entry | None, background: Background
     ) -> Any:
-        key = flight_key(lookup)
+        key = entry.key if entry else self.storage.expected_key(lookup)
         if entry and ask.fallback and (reason := self._rests(key)):
             return await self._sender.stored(lookup, entry, Status(reason, hit=True))
         if lookup.request.method != "GET" or self.flights.is_unshared(key):
-            return await self._ask_alone(_as_asked(lookup, ask), ask, entry, background)
-        flight = self.flights.current(key)
-        if flight:
-            return await self._wait(lookup, ask, entry, flight, background)
-        return await self._fly(lookup, ask, entry, background)
+            return await self._ask_alone(Question(_as_asked(lookup, ask), ask, entry, key), background)
+        question, flight = Question(lookup, ask, entry, key), self.flights.current(key)
+        return await (self._wait(question, flight, background) if flight else self._fly(question, background))
 
-    async def _ask_alone(self, lookup: Lookup, ask: Ask, entry: Entry | None, background: Background) -> Any:
+    async def _ask_alone(self, question: Question, background: Background) -> Any:
         """Ask the origin for this request only."""
-        outcome = await self._asker.ask(lookup, ask, entry)
+        outcome = await self._asker.ask(question)
         self._asker.mark_here(outcome)
-        background.run(self._finish(lookup, outcome))
-        return await self._send(lookup, outcome, entry)
+        background.run(self._finish(question, outcome))
+        return await self._send(question, outcome)
 
-    async def _finish(self, lookup: Lookup, outcome: Outcome) -> None:
-        entry = await self._asker.collected(lookup, outcome)
-        if entry:
-            self.flights.remember(flight_key(lookup), unshared=False)
-        await self._asker.keep(lookup, outcome, entry)
+    async def _finish(self, question: Question, outcome: Outcome) -> None:
+        try:
+            entry = await self._asker.collected(question, outcome)
+        except OriginError:
+            return
+        if outcome.is_sound and question.lookup.request.method == "GET":
+            self.flights.remember(question.key, unshared=entry is None)
+        await self._asker.keep(question.lookup, outcome, entry)
 
-    async def _fly(self, lookup: Lookup, ask: Ask, entry: Entry | None, background: Background) -> Any:
+    async def _fly(self, question: Question, background: Background) -> Any:
         """Ask the origin for this request and all that come to wait for it."""
         answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        flight = self.flights.start(flight_key(lookup))
-        background.run(self._lead(lookup, ask, entry, flight, answered))
-        if entry and ask.fallback and self.settings.soft_timeout:
+        background.run(self._lead(question, self.flights.start(question.key), answered))
+        entry = self._stand_in(question)
+        if entry:
             await asyncio.wait({answered}, timeout=self.settings.soft_timeout)
             if not answered.done():
-                return await self._sender.stored(lookup, entry, Status(Reason.SLOW_ORIGIN, hit=True))
-        return await self._send(lookup, await answered, entry)
+                return await self._sender.stored(question.lookup, entry, Status(Reason.SLOW_ORIGIN, hit=True))
+        return await self._send(question, await answered)
+
+    def _stand_in(self, question: Question) -> Entry | None:
+        """Return what may be sent if the origin is slow."""
+        return question.entry if question.ask.fallback and self.settings.soft_timeout else None
 
     async def _lead(
-        self,
-        lookup: Lookup,
-        ask: Ask,
-        entry: Entry | None,
-        flight: Flight,
-        answered: "asyncio.Future[Outcome] | None",
+        self, question: Question, flight: Flight, answered: "asyncio.Future[Outcome] | None"
     ) -> None:
         """Ask the origin for all that wait. It goes on if the client that began it goes away."""
-        key = flight_key(lookup)
         stored: Entry | None = None
-        failure: OriginFailure | None = OriginFailure.UNREACHABLE
+        failure: OriginFailure | None = None
         try:
-            outcome = await self._asker.ask(lookup, ask, entry)
+            outcome = await self._asker.ask(question)
+            failure = outcome.failure
             if answered:
                 answered.set_result(outcome)
-            stored = await self._asker.collected(lookup, outcome)
-            failure = outcome.failure
+            stored = await self._asker.collected(question, outcome)
+        except OriginError as error:
+            failure = error.failure
+            return
         except Exception as error:
             if answered and not answered.done():
                 answered.set_exception(error)
-                return
             raise
         finally:
-            self.flights.land(key, flight, stored, failure)
-        self.flights.remember(key, unshared=stored is None and failure is None)
+            self.flights.land(question.key, flight, stored, failure)
+        if outcome.is_sound:
+            self.flights.remember(question.key, unshared=stored is None)
         self._asker.mark_here(outcome)
-        await self._asker.keep(lookup, outcome, stored)
+        await self._asker.keep(question.lookup, outcome, stored)
 
-    async def _wait(
-        self, lookup: Lookup, ask: Ask, entry: Entry | None, flight: Flight, background: Background
-    ) -> Any:
-        """Wait for another request's outcome; ask the origin after all if it is no answer to this one."""
-        stands_in = entry if ask.fallback and self.settings.soft_timeout else None
-        landed = await flight.landed.wait(
-            self.settings.soft_timeout if stands_in else self.settings.collapse_timeout
-        )
-        if not landed and stands_in:
-            return await self._sender.stored(lookup, stands_in, Status(Reason.SLOW_ORIGIN, hit=True))
-        if landed and flight.failure:
-            plan = on_origin(lookup, ask, flight.failure, entry.fields if entry else {}, self.settings)
+    async def _wait(self, question: Question, flight: Flight, background: Background) -> Any:
+        """Wait for another request's outcome."""
+        entry = self._stand_in(question)
+        if await flight.landed.wait(self.settings.soft_timeout if entry else self.settings.collapse_timeout):
+            return await self._share(question, flight, background)
+        if entry:
+            return await self._sender.stored(question.lookup, entry, Status(Reason.SLOW_ORIGIN, hit=True))
+        # It may be lost together with its request: the first to lose patience flies anew, for those to come.
+        if self.flights.current(question.key) is flight:
+            return await self._fly(question, background)
+        return await self._ask_alone(question, background)
+
+    async def _share(self, question: Question, flight: Flight, background: Background) -> Any:
+        """Answer as a flight that landed was answered; ask the origin after all if that is no answer here."""
+        lookup, ask, entry = question.lookup, question.ask, question.entry
+        if flight.failure:
+            plan = self._asker.shared_failure(question, flight.failure).plan
             shared = Outcome(replace(plan, status=replace(plan.status, collapsed=True)))
-            return await self._send(lookup, shared, entry)
-        if landed and flight.entry and await self._answers(lookup, flight.entry):
+            return await self._send(question, shared)
+        if flight.entry and await self._answers(lookup, flight.entry):
             status = Status(ask.reason, forwarded=ask.forwarded, collapsed=True)
             return await self._sender.stored(lookup, flight.entry, status)
-        return await self._ask_alone(lookup, ask, entry, background)
+        # What came shows what responses vary by; or that the origin isn't well, and what is stored will do.
+        is_news = flight.entry and not entry and self.storage.expected_key(lookup) != question.key
+        if is_news or (entry and self._rests(question.key)):
+            return await self._ask_or_wait(lookup, ask, entry, background)
+        return await self._ask_alone(question, background)
 
     async def _answers(self, lookup: Lookup, entry: Entry) -> bool:
         """Whether a response that has only just come for another request answers this one."""
@@ -307,15 +318,12 @@ class Handler:
         decision = await self._decide(lookup, Found(entry))
         return isinstance(decision, Use) or (isinstance(decision, Ask) and decision.reason is Reason.STALE)
 
-    async def _send(self, lookup: Lookup, outcome: Outcome, entry: Entry | None) -> Any:
-        plan = outcome.plan
-        source = outcome.entry or entry
+    async def _send(self, question: Question, outcome: Outcome) -> Any:
+        plan, lookup = outcome.plan, question.lookup
+        source = outcome.entry or question.entry
         match plan.answer:
             case Reuse(record) if source:
-                try:
-                    return await self._sender.stored(lookup, source, plan.status, record)
-                except BodyGoneError:
-                    return self._sender.failed(OriginFailure.UNREACHABLE, plan.status)
+                return await self._sender.stored(lookup, source, plan.status, record)
             case Fail(failure):
                 return self._sender.failed(failure, plan.status)
             case Relay() if outcome.entry and plan.store:

@@ -10,6 +10,7 @@ from edgecache.policy.decision import Invalidity
 __all__ = ["MarkTable"]
 
 _MAX_NAMES = 20_000
+_CLAIM_MS = 1000
 
 
 @dataclass(slots=True)
@@ -17,6 +18,7 @@ class _Known:
     soft_ms: int = 0
     hard_ms: int = 0
     read_ms: int = 0
+    claimed_ms: int = 0
 
 
 class MarkTable:
@@ -35,6 +37,17 @@ class MarkTable:
         oldest = now_ms - int(self.interval_ms * share)
         known = self._known
         return [name for name in names if (mark := known.get(name)) is None or mark.read_ms < oldest]
+
+    def claim(self, names: Iterable[str], now_ms: int) -> list[str]:
+        """Return the names that nobody has set out to read of late, and claim them: one reader is enough."""
+        free = [
+            name
+            for name in names
+            if (mark := self._known.get(name)) is None or mark.claimed_ms < now_ms - _CLAIM_MS
+        ]
+        for name in free:
+            self._entry(name).claimed_ms = now_ms
+        return free
 
     def learn(self, name: str, soft_ms: int, hard_ms: int, read_ms: int) -> None:
         """Take in what the store holds for ``name``: 0 for no mark. A mark never moves back."""

@@ -108,7 +108,7 @@ class OriginResponse(Protocol):
         """Split the body.
 
         The response goes on to the client, and the returned function collects the same bytes, or
-        gives ``None`` if they are more than it is told or cut short.
+        gives ``None`` if they are more than it is told. It raises :class:`OriginError` if they are cut short.
         """
 
 

@@ -1,5 +1,6 @@
 """The tiers of storage: memory before KV, and how records, variants and marks are laid out in both."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -8,23 +9,23 @@ from cachewire.directives import response_directives
 from cachewire.errors import UnreadableRecord
 from cachewire.key import body_key, digest, variant_key
 from cachewire.marks import Lane, Mark, mark_key, parse_mark, prefix_index_mark, prefix_marks
-from cachewire.record import Index, Record, head_of, metadata_for, parse_head, read_metadata
+from cachewire.record import MAX_INDEX_SETS, Index, Record, head_of, metadata_for, parse_head, read_metadata
 from cachewire.vary import selecting_names, selecting_values
 from edgecache.marktable import MarkTable
 from edgecache.memory import Entry, Memory
 from edgecache.policy.decision import Invalidity, Lookup, mark_names
 from edgecache.policy.freshness import freshness_of
-from edgecache.ports import Bodies, Body, Store, StoredValue, StoreError, Timing
+from edgecache.ports import Bodies, Body, Report, Store, StoredValue, StoreError, Timing
 from edgecache.settings import Settings
+from edgecache.writes import Writes
 
 __all__ = ["Found", "Storage"]
 
 _MAX_BULK_KEYS = 100
 _MIN_TTL_SECONDS = 60
 _MAX_WRITTEN_INDEXES = 4096
-_WRITE_TRIES = 3
-_WRITE_PAUSE_SECONDS = 1.1
-"""KV takes one write a second for a key."""
+_QUIET_MS = 1000
+"""A fault of KV is reported once in this time: it mostly concerns every request."""
 
 _TEXT_TYPES = (
     "text/",
@@ -49,50 +50,67 @@ class Found:
 
 
 class Storage:
-    """Finds and keeps stored responses. A store that fails counts as empty."""
+    """Finds and keeps stored responses. A store that fails counts as empty, and is reported."""
 
-    def __init__(self, store: Store, bodies: Bodies, timing: Timing, settings: Settings) -> None:
+    def __init__(
+        self, store: Store, bodies: Bodies, timing: Timing, settings: Settings, report: Report
+    ) -> None:
         self.memory = Memory(settings.memory_bytes)
         self.marks = MarkTable(int(settings.mark_interval * 1000))
         self._store = store
         self._bodies = bodies
         self._timing = timing
         self._settings = settings
+        self._report = report
+        self._quiet_until_ms = 0
+        self._writes = Writes(store, timing)
         self._written_indexes: dict[str, Index] = {}
+        self._unwritten: dict[str, Entry] = {}
 
     # Looking
 
     def find_in_memory(self, lookup: Lookup) -> Found:
         """Look in memory alone."""
-        base = _variant(lookup, ())
-        item = self.memory.get(base)
+        item = self._at_hand(_variant(lookup, ()))
         if not isinstance(item, Index):
             return Found(item)
         found = [
-            entry
-            for names in item.sets
-            if isinstance(entry := self.memory.get(_variant(lookup, names)), Entry)
+            entry for names in item.sets if isinstance(entry := self._at_hand(_variant(lookup, names)), Entry)
         ]
         return Found(max(found, key=_latest, default=None))
+
+    def _at_hand(self, key: str) -> Entry | Index | None:
+        return self.memory.get(key) or self._unwritten.get(key)
 
     async def find_in_store(self, lookup: Lookup) -> Found:
         """Look in KV, and hold in memory what was found."""
         item = await self._read(_variant(lookup, ()))
         if isinstance(item, Entry) or item is None:
             return Found(item)
-        keys = [_variant(lookup, names) for names in item.sets]
-        found = [entry for key in keys if isinstance(entry := await self._read(key), Entry)]
+        variants = (self._read(_variant(lookup, names)) for names in item.sets[:MAX_INDEX_SETS])
+        found = [entry for entry in await asyncio.gather(*variants) if isinstance(entry, Entry)]
         return Found(max(found, key=_latest, default=None), other_variant=True)
 
     async def _read(self, key: str) -> Entry | Index | None:
         try:
             value = await self._store.read(key)
             item = self._decoded(key, value) if value else None
-        except (StoreError, UnreadableRecord):
+        except (StoreError, UnreadableRecord) as error:
+            self._note(error)
             return None
+        # While KV was being read, a newer response may have come from the origin.
+        newer = self._at_hand(key)
+        if isinstance(newer, Entry) and isinstance(item, Entry) and _latest(newer) >= _latest(item):
+            return newer
         if isinstance(item, Index) or (item and self._fits_memory(item)):
             self.memory.put(key, item)
         return item
+
+    def _note(self, error: Exception) -> None:
+        now_ms = self._timing.now_ms()
+        if now_ms >= self._quiet_until_ms:
+            self._quiet_until_ms = now_ms + _QUIET_MS
+            self._report("store", error)
 
     def _decoded(self, key: str, value: StoredValue) -> Entry | Index:
         content = read_metadata(value.metadata)
@@ -125,7 +143,8 @@ class Storage:
             return entry.body
         try:
             value = await self._store.read(entry.record.body_key)
-        except StoreError:
+        except StoreError as error:
+            self._note(error)
             return None
         if value is None or (
             not entry.record.coding and self._bodies.size(value.body) != entry.record.body_bytes
@@ -152,15 +171,21 @@ class Storage:
         """Whether ``lookup`` selects this very response."""
         return entry.key == _variant(lookup, _selecting(entry.record))
 
+    def expected_key(self, lookup: Lookup) -> str:
+        """Return the key of the response that ``lookup`` most likely gets, by what earlier ones varied by."""
+        base = _variant(lookup, ())
+        index = self.memory.get(base)
+        return _variant(lookup, index.sets[0]) if isinstance(index, Index) and index.sets else base
+
     # Keeping
 
     def hold(self, lookup: Lookup, record: Record, body: Body) -> Entry:
         """Hold a new response in memory, if it fits, and return its entry."""
         names = _selecting(record)
         entry = Entry(_variant(lookup, names), record, body, self._bodies.size(body))
+        if names:
+            self.memory.put(_variant(lookup, ()), self._index_with(lookup, names))
         if self._fits_memory(entry):
-            if names:
-                self.memory.put(_variant(lookup, ()), self._index_with(lookup, names))
             self.memory.put(entry.key, entry)
         return entry
 
@@ -169,7 +194,21 @@ class Storage:
         return known.including(names) if isinstance(known, Index) else Index((names,))
 
     async def keep(self, lookup: Lookup, entry: Entry) -> None:
-        """Write an entry to KV, compressed where that pays; raises :class:`StoreError`."""
+        """Write an entry to KV, compressed where that pays; raises :class:`StoreError`.
+
+        Until it is there, one that memory doesn't hold is still found.
+        """
+        if entry.is_held or entry.body is None:
+            await self._keep(lookup, entry)
+            return
+        self._unwritten[entry.key] = entry
+        try:
+            await self._keep(lookup, entry)
+        finally:
+            if self._unwritten.get(entry.key) is entry:
+                del self._unwritten[entry.key]
+
+    async def _keep(self, lookup: Lookup, entry: Entry) -> None:
         entry = await self._compressed(entry)
         ttl_seconds = self._ttl_seconds(lookup, entry)
         names = _selecting(entry.record)
@@ -180,7 +219,7 @@ class Storage:
     async def _keep_index(self, key: str, index: Index) -> None:
         if self._written_indexes.get(key) == index:
             return
-        await self._write(key, self._bodies.empty(), index.metadata(), MAX_RECORD_SECONDS)
+        await self._writes.write(key, self._bodies.empty(), index.metadata(), MAX_RECORD_SECONDS)
         if len(self._written_indexes) >= _MAX_WRITTEN_INDEXES:
             self._written_indexes.clear()
         self._written_indexes[key] = index
@@ -226,26 +265,15 @@ class Storage:
         elif entry.size_bytes > self._settings.memory_item_bytes:
             # A name that no other response has: a record must never meet the body of a later one.
             record = replace(record, body_key=body_key(digest("body", entry.key, record.birth_ms)))
-            await self._write(
+            await self._writes.write(
                 record.body_key, body, None, min(ttl_seconds + _MIN_TTL_SECONDS, MAX_RECORD_SECONDS)
             )
             body = self._bodies.empty()
         head = head_of(record)
         metadata, is_in_front = metadata_for(head)
-        await self._write(
+        await self._writes.write(
             entry.key, self._bodies.prefixed(head, body) if is_in_front else body, metadata, ttl_seconds
         )
-
-    async def _write(self, key: str, value: Body | str, metadata: str | None, ttl_seconds: int) -> None:
-        for attempt in range(1, _WRITE_TRIES + 1):
-            try:
-                await self._store.write(key, value, metadata, ttl_seconds)
-            except StoreError:
-                if attempt == _WRITE_TRIES:
-                    raise
-            else:
-                return
-            await self._timing.sleep(_WRITE_PAUSE_SECONDS * attempt)
 
     # Marks
 
@@ -289,7 +317,8 @@ class Storage:
         try:
             for at in range(0, len(keys), _MAX_BULK_KEYS):
                 texts.update(await self._store.read_texts(keys[at : at + _MAX_BULK_KEYS]))
-        except StoreError:
+        except StoreError as error:
+            self._note(error)
             return False
         for name in names:
             moments = [_moment(texts.get(mark_key(name, lane)), now_ms) for lane in (Lane.SOFT, Lane.HARD)]
@@ -303,8 +332,9 @@ class Storage:
 
     async def mark_everywhere(self, names: Sequence[str], moment_ms: int, purge_id: str) -> None:
         """Write the marks of an invalidation to KV; raises :class:`StoreError`."""
-        for name in names:
-            await self._write(mark_key(name, Lane.HARD), str(Mark(moment_ms, purge_id)), None, MARK_SECONDS)
+        value = str(Mark(moment_ms, purge_id))
+        keys = [mark_key(name, Lane.HARD) for name in names]
+        await asyncio.gather(*(self._writes.write(key, value, None, MARK_SECONDS) for key in keys))
 
 
 def _variant(lookup: Lookup, names: tuple[str, ...]) -> str:

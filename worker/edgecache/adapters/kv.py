@@ -15,6 +15,8 @@ __all__ = ["KvStore"]
 _READ = from_json('{"type": "arrayBuffer", "cacheTtl": 60}')
 # As freshly as KV allows: marks have to be seen soon.
 _READ_TEXTS = from_json('{"type": "text", "cacheTtl": 30}')
+_WRITE_TIMEOUT_SECONDS = 8.0
+"""Three tries end before the runtime ends what goes on after a response, which is after 30 s."""
 _PAUSE_MS = 5000
 """So long a KV that took too long is left alone, so that not every request waits for it."""
 
@@ -40,17 +42,25 @@ class KvStore:
         if not keys:
             return {}
         found = await self._done(lambda: self._namespace.get(to_js(list(keys)), _READ_TEXTS))
-        texts: dict[str, str | None] = js.Object.fromEntries(found).to_py()
-        return {key: text for key, text in texts.items() if text is not None}
+        try:
+            texts: dict[str, object] = js.Object.fromEntries(found).to_py()
+        except JsException as error:
+            raise StoreError(f"KV answered a bulk get with {found}: {error}") from error
+        return {key: text for key, text in texts.items() if isinstance(text, str)}
 
     async def write(self, key: str, value: Body | str, metadata: str | None, ttl_seconds: int) -> None:
         """See :class:`edgecache.ports.Store`."""
         shown = f', "metadata": {metadata}' if metadata else ""
         options = from_json(f'{{"expirationTtl": {ttl_seconds}{shown}}}')
         try:
-            await self._namespace.put(key, value, options)
+            # In an array, since what a write resolves to can't be told from having waited too long.
+            written = await first_of(
+                js.Promise.all(to_js([self._namespace.put(key, value, options)])), _WRITE_TIMEOUT_SECONDS
+            )
         except JsException as error:
             raise StoreError(str(error)) from error
+        if written is None:
+            raise StoreError(f"KV took longer than {_WRITE_TIMEOUT_SECONDS:g} s to write")
 
     async def _done(self, start: Any) -> Any:
         now_ms = js.Date.now()

@@ -51,14 +51,17 @@ class FetchedResponse:
         async def collect(max_bytes: int) -> Body | None:
             chunks, size = js.Array.new(), 0
             try:
-                while not (step := await reader.read()).done:
+                while (step := await first_of(reader.read(), self._timeout_seconds)) and not step.done:
                     size += step.value.byteLength
                     if size > max_bytes:
-                        await reader.cancel()
+                        reader.cancel()
                         return None
                     chunks.push(step.value)
-            except JsException:
-                return None
+            except JsException as error:
+                raise OriginError(OriginFailure.TRUNCATED, str(error)) from error
+            if step is None:
+                reader.cancel()
+                raise OriginError(OriginFailure.TIMEOUT, "the rest of the body was too long in coming")
             return await js.Blob.new(chunks).arrayBuffer()
 
         return collect
