@@ -3,12 +3,12 @@
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeAlias, TypedDict, TypeVar
 
-from origin_sdk.auditing import AuditEvent, Auditor, outcome_of
+from origin_sdk.auditing import AuditEvent, AuditFile, Auditor, outcome_of
 from origin_sdk.budget import RateBudget
 from origin_sdk.clock import Clock, SystemClock
 from origin_sdk.errors import InvalidRequest, PartialPurgeError
@@ -76,6 +76,7 @@ class Options:
     timeout: float | None = None
     retries: Retries = field(default_factory=Retries)
     audit: Auditor | None = None
+    """Takes what is done; ``None`` for the file that the settings name, if any."""
     clock: Clock = field(default_factory=SystemClock)
     budget: RateBudget | None = None
     """``None`` for that of the process, which all clients with the same token share."""
@@ -89,6 +90,7 @@ class Base:
         self.project = project
         self.options = options
         self._skew = Skew()
+        self._audit = options.audit or (AuditFile(Path(settings.audit_file)) if settings.audit_file else None)
         shared = RateBudget.shared(settings.token) if settings.is_cloudflare else RateBudget.unlimited()
         self._budget = options.budget or shared
 
@@ -181,12 +183,12 @@ class Base:
             case Published():
                 summary |= {"key": result.key, "requests": result.requests}
         _log.info("%s %s: %s", action, summary.get("id", summary.get("url", "")), outcome)
-        if not self.options.audit:
+        if not self._audit:
             return
         now = datetime.fromtimestamp(self.options.clock.now(), UTC)
         try:
-            self.options.audit(AuditEvent(now, action, self.settings.actor, outcome, summary))
-        except Exception:
+            self._audit(AuditEvent(now, action, self.settings.actor, outcome, summary))
+        except Exception:  # noqa: BLE001 - an auditor is anyone's code
             # What is purged is purged: an audit that can't be written must not make it look undone.
             _log.exception("the audit of %s isn't written", action)
 
@@ -205,11 +207,7 @@ def resolved(
     """Return settings and project from what a client was given, else from the environment."""
     project = project or DEFAULT_PROJECT
     if settings is None:
-        given = dict(arguments)
-        if project.namespace_id:
-            with suppress(KeyError):
-                given = {"namespace_id": project.namespace_id} | given
-        settings = Settings.from_environment(**given)
+        settings = Settings.from_environment(default_namespace_id=project.namespace_id, **arguments)
     if settings.mark_interval < project.mark_interval:
         settings = replace(settings, mark_interval=project.mark_interval)
     return settings, project

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import quote, urlsplit
 
@@ -33,6 +33,8 @@ class Settings:
     base_url: str = DEFAULT_BASE_URL
     actor: str = ""
     """Who purges, as the audit is to show it."""
+    audit_file: str = ""
+    """Where what is done is recorded, a line of JSON each; empty for nowhere."""
     mark_interval: float = DEFAULT_MARK_INTERVAL_SECONDS
     mark_seconds: int = MARK_SECONDS
     """How long KV keeps a mark."""
@@ -72,8 +74,17 @@ class Settings:
             )
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None, **arguments: object) -> Self:
-        """Read what ``arguments`` leave out (or give as ``None``) from the environment."""
+    def from_environment(
+        cls,
+        environment: Mapping[str, str] | None = None,
+        *,
+        default_namespace_id: str = "",
+        **arguments: object,
+    ) -> Self:
+        """Read what ``arguments`` leave out (or give as ``None``) from the environment.
+
+        ``default_namespace_id`` applies where neither names a namespace. Raises :class:`InvalidSettings`.
+        """
         environment = os.environ if environment is None else environment
         found: dict[str, object] = {
             name: value
@@ -81,7 +92,13 @@ class Settings:
             if (value := environment.get(variable, "").strip())
         }
         given = {name: value for name, value in arguments.items() if value is not None}
-        return cls(**{**found, **given})  # type: ignore[arg-type]  # the dataclass names what it doesn't know
+        default = {"namespace_id": default_namespace_id}
+        try:
+            return cls(**{**default, **found, **given})  # type: ignore[arg-type]  # of the right type if known
+        except TypeError as error:
+            raise InvalidSettings(
+                f"{error}; a setting is one of {', '.join(cls.__dataclass_fields__)}"
+            ) from error
 
     @property
     def is_cloudflare(self) -> bool:
@@ -99,10 +116,6 @@ class Settings:
         """The URL before ``/values``, ``/keys`` and ``/bulk``."""
         return f"{self.account_url}/storage/kv/namespaces/{quote(self.namespace_id, safe='')}"
 
-    def with_mark_interval(self, seconds: float) -> "Settings":
-        """Return the same settings for a Worker with another ``MARK_INTERVAL``."""
-        return replace(self, mark_interval=seconds)
-
 
 _VARIABLES = {
     "token": "CLOUDFLARE_API_TOKEN",
@@ -110,4 +123,5 @@ _VARIABLES = {
     "namespace_id": "EDGE_CACHE_NAMESPACE_ID",
     "base_url": "CLOUDFLARE_API_BASE_URL",
     "actor": "EDGE_CACHE_ACTOR",
+    "audit_file": "EDGE_CACHE_AUDIT_FILE",
 }
