@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from scripts.runtime import paths
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, Namespace, StandIn, Worker
+from scripts.runtime.wrangler import Wrangler
 from tests.runtime.kv import BreakableKV
 from tests.runtime.origin import ScriptedOrigin
 
 _RELAY = Path(__file__).parent / "workers" / "relay"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stop_all_when_terminated() -> Iterator[None]:
+    """Let SIGTERM, by which CI and `timeout` end a run, tear down what was started, as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +73,34 @@ def relays(
     ]
     with Workerd(tmp_path_factory.mktemp("relays"), workers) as workerd:
         yield workerd
+
+
+@pytest.fixture(scope="session")
+def worker_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wrangler.toml with a copy of the Worker: one that is edited meanwhile would be reloaded, and so emptied."""
+    tree = tmp_path_factory.mktemp("tree")
+    shutil.copytree(paths.ROOT / "worker", tree / "worker", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(paths.WRANGLER_CONFIG, tree)
+    return tree
+
+
+@pytest.fixture(scope="session")
+def strict_url(
+    running_origin: ScriptedOrigin, worker_tree: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The cache under `wrangler dev`, as the RFCs have it."""
+    variables = {"ORIGIN": running_origin.url, "PROFILE": "rfc9111"}
+    folder = tmp_path_factory.mktemp("strict")
+    with Wrangler(folder, variables=variables, config=worker_tree / "wrangler.toml") as wrangler:
+        yield wrangler.url
+
+
+@pytest.fixture(scope="session")
+def safe_url(
+    running_origin: ScriptedOrigin, worker_tree: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The cache under `wrangler dev`, as it comes."""
+    folder = tmp_path_factory.mktemp("safe")
+    variables = {"ORIGIN": running_origin.url}
+    with Wrangler(folder, variables=variables, config=worker_tree / "wrangler.toml") as wrangler:
+        yield wrangler.url
