@@ -28,6 +28,7 @@ from edgecache.policy.decision import (
 )
 from edgecache.policy.facts import OriginFailure, Reason, RequestFacts
 from edgecache.policy.freshness import freshness_of
+from edgecache.policy.relay import end_to_end
 from edgecache.policy.status import Forwarded, Status
 from edgecache.policy.validation import conditional_fields
 from edgecache.ports import Background, Incoming, OriginError, Ports, StoreError
@@ -339,7 +340,7 @@ class Handler:
 
 def _facts(incoming: Incoming) -> RequestFacts | None:
     try:
-        return RequestFacts(incoming.method, parse_target(incoming.url), incoming.fields)
+        return RequestFacts(incoming.method, parse_target(incoming.url), end_to_end(incoming.fields))
     except InvalidTarget:
         return None
 

@@ -12,6 +12,7 @@ from edgecache.settings import Settings
 
 __all__ = ["KvStore"]
 
+_NULL = from_json("null")
 _READ = from_json('{"type": "arrayBuffer", "cacheTtl": 60}')
 # As freshly as KV allows: marks have to be seen soon.
 _READ_TEXTS = from_json('{"type": "text", "cacheTtl": 30}')
@@ -32,7 +33,7 @@ class KvStore:
     async def read(self, key: str) -> StoredValue | None:
         """See :class:`edgecache.ports.Store`."""
         found = await self._done(lambda: self._namespace.getWithMetadata(key, _READ))
-        if found.value is None:
+        if found.value is _NULL:
             return None
         metadata = found.metadata
         return StoredValue(metadata.to_py() if hasattr(metadata, "to_py") else metadata, found.value)

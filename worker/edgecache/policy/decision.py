@@ -19,6 +19,7 @@ from cachewire.marks import EVERYTHING, group_mark, host_mark, prefix_index_mark
 from cachewire.record import Record
 from cachewire.rules import first_match, key_target
 from edgecache.claims import verified_claims
+from edgecache.policy.disguise import forbids, forbids_disguised
 from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import Freshness, current_age_ms, freshness_of, request_stale_if_error_ms
 from edgecache.policy.invalidation import SAFE_METHODS, invalidated
@@ -173,6 +174,8 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
     """Decide whether to look for a stored response, and under which key (RFC 9111 section 4)."""
     found = first_match(settings.rules, request.method, request.target)
     rule = found if isinstance(found, Rule) else DEFAULT_RULE
+    if settings.is_safe and not forbids(rule):
+        rule = forbids_disguised(request.method, request.target, settings) or rule
     if request.method not in {"GET", "HEAD"}:
         forwarded = Forwarded.BYPASS if request.method in SAFE_METHODS else Forwarded.METHOD
         return Forward(request, rule, Reason.METHOD, forwarded)

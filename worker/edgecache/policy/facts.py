@@ -92,6 +92,7 @@ class Reason(StrEnum):
     STATUS = "status"
     NO_FRESHNESS = "no-freshness"
     TOO_LARGE = "too-large"
+    STREAM = "stream"
     TOO_MANY_GROUPS = "too-many-groups"
     NOT_UNDERSTOOD = "not-understood"
     SERVER_ERROR = "server-error"

@@ -3,13 +3,14 @@
 What the origin gets to see of a request, and the client of a response (RFC 9110 section 7.6).
 """
 
+from cachewire.directives import split_list
 from cachewire.fields import PRIVATE_GROUP_FIELDS
 from cachewire.key import Target
 from edgecache.policy.facts import Fields, RequestFacts
 from edgecache.policy.storing import hop_by_hop
 from edgecache.settings import Settings
 
-__all__ = ["http_date", "localised", "origin_url", "outbound_fields", "relayed_fields"]
+__all__ = ["end_to_end", "http_date", "localised", "origin_url", "outbound_fields", "relayed_fields"]
 
 _NOT_FORWARDED = frozenset(
     {"host", "content-length", "cf-connecting-ip", "cf-worker", "cf-ew-via", "cdn-loop"}
@@ -24,6 +25,18 @@ def origin_url(target: Target, settings: Settings) -> str:
     if not settings.origin:
         return str(target)
     return settings.origin + (target.path if target.query is None else f"{target.path}?{target.query}")
+
+
+def end_to_end(fields: Fields) -> Fields:
+    """Return a request's fields without those that Connection lists (RFC 9110 section 7.6.1).
+
+    The origin doesn't get them, so that neither a key nor a decision may depend on them.
+    """
+    listed = fields.get("connection")
+    if not listed:
+        return fields
+    left_out = {name.lower() for name in split_list(listed)} - {"upgrade"}
+    return {name: value for name, value in fields.items() if name not in left_out}
 
 
 def outbound_fields(request: RequestFacts, settings: Settings) -> dict[str, str]:

@@ -24,6 +24,8 @@ _UNDERSTOOD = HEURISTICALLY_CACHEABLE | {302, 303, 307, 400, 401, 403, 409, 451,
 
 _VALIDATORS = ("etag", "last-modified")
 _MAX_FIELD_BYTES = 64 * 1024
+_ENDLESS = "text/event-stream"
+"""Server-sent events: each client's own, and without an end that could be waited for."""
 
 
 def may_store(request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings) -> Reason:
@@ -72,7 +74,7 @@ def _forbidden_by_identity(
     if not settings.is_safe:
         return None
     if "cookie" in request.fields and not (
-        is_named or is_declared or rule.lifetime or "cookie" in response.fields.get("vary", "").lower()
+        is_named or is_declared or "cookie" in response.fields.get("vary", "").lower()
     ):
         return Reason.COOKIE
     return Reason.SET_COOKIE if response.set_cookies else None
@@ -81,6 +83,8 @@ def _forbidden_by_identity(
 def _forbidden_by_fields(response: ResponseFacts) -> Reason | None:
     if sum(len(name) + len(value) for name, value in response.fields.items()) > _MAX_FIELD_BYTES:
         return Reason.TOO_LARGE
+    if response.fields.get("content-type", "").lower().startswith(_ENDLESS):
+        return Reason.STREAM
     return None
 
 
