@@ -22,14 +22,14 @@ def _signed(head: str, payload: str, key: str = _KEY) -> str:
     return f"{body}.{_encoded(hmac.new(key.encode(), body.encode(), hashlib.sha256).digest())}"
 
 
-def _token(claims: object, header: object = None) -> str:
+def token_of(claims: object, header: object = None) -> str:
     return _signed(json.dumps(header or {"alg": "HS256", "typ": "JWT"}), json.dumps(claims))
 
 
 def test_the_example_of_rfc_7515_appendix_a_1_verifies() -> None:
     # The key has bytes that aren't UTF-8, so that it can't be given as text: the same claims under our key.
     claims = {"iss": "joe", "exp": 1_300_819_380, "http://example.com/is_root": True}
-    assert verified_claims(_token(claims), _KEY, 1_300_819_379) == claims
+    assert verified_claims(token_of(claims), _KEY, 1_300_819_379) == claims
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ def test_the_example_of_rfc_7515_appendix_a_1_verifies() -> None:
     ],
 )
 def test_accepts(claims: dict[str, object]) -> None:
-    assert verified_claims(_token(claims), _KEY, _NOW) == claims
+    assert verified_claims(token_of(claims), _KEY, _NOW) == claims
 
 
-_GOOD = _token({"sub": "17"})
+_GOOD = token_of({"sub": "17"})
 _HEAD, _PAYLOAD, _SIGNATURE = _GOOD.split(".")
 _NONE_HEAD = _encoded(b'{"alg":"none"}')
 
@@ -70,16 +70,16 @@ _NONE_HEAD = _encoded(b'{"alg":"none"}')
         pytest.param(
             _signed('{"alg":"HS256"}', '{"sub":"17"}', "another key"), id="another key doesn't sign for us"
         ),
-        pytest.param(_token({"sub": "17"}, {"alg": "none"}), id="alg none isn't HS256, though signed"),
-        pytest.param(_token({"sub": "17"}, {"alg": "hs256"}), id="an algorithm's name is case-sensitive"),
-        pytest.param(_token({"sub": "17"}, {"alg": "RS256"}), id="RS256 isn't HS256, though signed"),
-        pytest.param(_token({"sub": "17"}, {"alg": ["HS256"]}), id="an algorithm is text"),
-        pytest.param(_token({"sub": "17"}, {"typ": "JWT"}), id="an algorithm is needed"),
+        pytest.param(token_of({"sub": "17"}, {"alg": "none"}), id="alg none isn't HS256, though signed"),
+        pytest.param(token_of({"sub": "17"}, {"alg": "hs256"}), id="an algorithm's name is case-sensitive"),
+        pytest.param(token_of({"sub": "17"}, {"alg": "RS256"}), id="RS256 isn't HS256, though signed"),
+        pytest.param(token_of({"sub": "17"}, {"alg": ["HS256"]}), id="an algorithm is text"),
+        pytest.param(token_of({"sub": "17"}, {"typ": "JWT"}), id="an algorithm is needed"),
         pytest.param(
-            _token({"sub": "17"}, {"alg": "HS256", "crit": ["b64"]}), id="critical extensions are unknown"
+            token_of({"sub": "17"}, {"alg": "HS256", "crit": ["b64"]}), id="critical extensions are unknown"
         ),
-        pytest.param(_token(["sub", "17"]), id="claims are an object"),
-        pytest.param(_token("17"), id="claims aren't text"),
+        pytest.param(token_of(["sub", "17"]), id="claims are an object"),
+        pytest.param(token_of("17"), id="claims aren't text"),
         pytest.param(_signed('["HS256"]', "{}"), id="a header is an object"),
         pytest.param(_signed('{"alg":"HS256"}', '{"sub":"17"'), id="claims are whole JSON"),
         pytest.param(_signed('{"alg":"HS256"}', '{"sub":"17","sub":"18"}'), id="a claim stands once"),
@@ -88,11 +88,11 @@ _NONE_HEAD = _encoded(b'{"alg":"none"}')
         pytest.param(
             _signed('{"alg":"HS256"}', '{"a":' + "1" * 9_999 + "}"), id="endless numbers aren't read"
         ),
-        pytest.param(_token({"exp": _NOW}), id="a token is invalid from its end on"),
-        pytest.param(_token({"nbf": _NOW + 1}), id="a token is invalid before its beginning"),
-        pytest.param(_token({"exp": str(_NOW + 9)}), id="an end that isn't a number ends at once"),
-        pytest.param(_token({"exp": True}), id="a boolean isn't a time"),
-        pytest.param(_token({"nbf": None}), id="null isn't a time"),
+        pytest.param(token_of({"exp": _NOW}), id="a token is invalid from its end on"),
+        pytest.param(token_of({"nbf": _NOW + 1}), id="a token is invalid before its beginning"),
+        pytest.param(token_of({"exp": str(_NOW + 9)}), id="an end that isn't a number ends at once"),
+        pytest.param(token_of({"exp": True}), id="a boolean isn't a time"),
+        pytest.param(token_of({"nbf": None}), id="null isn't a time"),
     ],
 )
 def test_refuses(token: str) -> None:
