@@ -7,7 +7,8 @@
     with PurgeClient() as edge:
         receipt = edge.purge(groups=["product-17"])
 
-The clients need httpx (``pip install origin-sdk[client]``); :mod:`origin_sdk.responses` and its middleware need nothing.
+The clients need httpx (``pip install origin-sdk[client]``); :mod:`origin_sdk.responses` and its middleware
+need nothing.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -80,7 +80,10 @@ class AsyncPurgeClient(Base):
     async def send(
         self, purge: Purge, *, timeout: float | None = None, on_progress: OnProgress | None = None
     ) -> Receipt:
-        """Send a purge that was made before, such as the ``remaining`` of an error or one kept in an outbox."""
+        """Send a purge that was made before.
+
+        It may be the ``remaining`` of an error, or one kept in an outbox.
+        """
         return await self._driver.run(self._purging(purge, timeout), on_progress)
 
     @asynccontextmanager
@@ -100,7 +103,10 @@ class AsyncPurgeClient(Base):
     async def publish(
         self, url: str, body: Body, *, timeout: float | None = None, **arguments: Unpack[PublishArguments]
     ) -> Published:
-        """Store a response at the edge before anyone asks; raises :class:`NotCacheable` for what can't be shared."""
+        """Store a response at the edge before anyone asks.
+
+        Raises :class:`NotCacheable` for what can't be shared.
+        """
         publication = self._publication(url, body, arguments)
         return await self._driver.run(self._publishing(publication, timeout))
 
@@ -109,7 +115,10 @@ class AsyncPurgeClient(Base):
         return await self._driver.run(inspect(self._operation(None), url, self.project))
 
     async def list(self, **targets: Unpack[Targets]) -> AsyncIterator[StoredResponse]:
-        """Yield the stored responses that a purge of ``targets`` would hit, or all; a page is in memory at a time."""
+        """Yield the stored responses that a purge of ``targets`` would hit, or all.
+
+        A page is in memory at a time.
+        """
         listing = self._listing(Purge.of(**targets) if targets else None)
         while not listing.is_done:
             for stored in await self._driver.run(listing.next_page()):

@@ -1,4 +1,7 @@
-"""Who purged what: a file on this machine for the whole history, and the marks in KV for the latest word on each target."""
+"""Who purged what.
+
+A file on this machine has the whole history, the marks in KV the latest word on each target.
+"""
 
 import json
 import os
@@ -19,7 +22,7 @@ __all__ = ["AuditEvent", "AuditFile", "Auditor", "MarkEntry", "read_marks_page"]
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """Something done to the cache: ``purge``, ``publish``; and how it ended: ``done``, ``partial`` or an error's name."""
+    """Something done to the cache, ``purge`` or ``publish``, and its end: ``done`` or an error's name."""
 
     at: datetime
     action: str
@@ -39,7 +42,10 @@ class AuditEvent:
 
 
 class Auditor(Protocol):
-    """Is told of everything that a client does to the cache, failures too. Called once it is known how it ended."""
+    """Is told of everything that a client does to the cache, failures too.
+
+    Called once it is known how it ended.
+    """
 
     def __call__(self, event: AuditEvent, /) -> None:
         """Take the event; must not raise."""
@@ -47,7 +53,10 @@ class Auditor(Protocol):
 
 
 class AuditFile:
-    """Appends each event as a line of JSON; lines of several processes don't mix. Never holds bodies or secrets."""
+    """Appends each event as a line of JSON; lines of several processes don't mix.
+
+    Never holds bodies or secrets.
+    """
 
     def __init__(self, path: Path) -> None:
         """Write to ``path``, which is made with its folder when the first event comes."""
@@ -90,7 +99,10 @@ def outcome_of(error: BaseException | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MarkEntry:
-    """A mark in KV: the latest purge of ``target``. ``by`` is empty where the Worker itself wrote it, by a response's field."""
+    """A mark in KV: the latest purge of ``target``.
+
+    ``by`` is empty where the Worker itself wrote it, by a response's field.
+    """
 
     target: str
     kind: str

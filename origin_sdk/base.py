@@ -56,8 +56,9 @@ class Targets(TypedDict, total=False):
 class PublishArguments(TypedDict, total=False):
     """The optional arguments of ``publish``.
 
-    ``born`` is when rendering began, by ``client.now()``. A ``body`` that is a function needs none: it is called after the
-    moment was taken. ``after`` is the receipt of a purge made before the rendering: the response counts as newer.
+    ``born`` is when rendering began, by ``client.now()``. A ``body`` that is a function needs none: it is
+    called after the moment was taken. ``after`` is the receipt of a purge made before the rendering: the
+    response counts as newer.
     """
 
     status: int
@@ -71,7 +72,10 @@ class PublishArguments(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Options:
-    """How a client works, beside where the API is. ``timeout`` is in seconds, for a call as a whole; ``None`` for no limit."""
+    """How a client works, beside where the API is.
+
+    ``timeout`` is in seconds, for a call as a whole; ``None`` for no limit.
+    """
 
     timeout: float | None = None
     retries: Retries = field(default_factory=Retries)
@@ -95,10 +99,16 @@ class Base:
         self._budget = options.budget or shared
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(namespace_id={self.settings.namespace_id!r}, base_url={self.settings.base_url!r})"
+        return (
+            f"{type(self).__name__}(namespace_id={self.settings.namespace_id!r}, "
+            f"base_url={self.settings.base_url!r})"
+        )
 
     def now(self) -> datetime:
-        """Return Cloudflare's time, as far as it is known: take it before rendering what is to be published."""
+        """Return Cloudflare's time, as far as it is known.
+
+        Take it before rendering what is to be published.
+        """
         return datetime.fromtimestamp(self.options.clock.now() + self._skew.seconds, UTC)
 
     def _api_fields(self) -> dict[str, str]:
@@ -150,7 +160,8 @@ class Base:
     def _birth(self, arguments: PublishArguments, *, may_be_now: bool) -> datetime:
         if not (may_be_now or "born" in arguments):
             raise InvalidRequest(
-                "publish can't know when this body was rendered, and a purge since then must win: pass a function that "
+                "publish can't know when this body was rendered, and a purge since then must win: pass "
+                "a function that "
                 "renders it, or born=client.now() taken before rendering"
             )
         born = arguments.get("born", self.now())

@@ -1,6 +1,7 @@
 """Cloudflare's limit on API requests, kept before Cloudflare enforces it.
 
-Past 1,200 requests in five minutes every API call of the account's user is blocked for five minutes, the dashboard's too.
+Past 1,200 requests in five minutes every API call of the account's user is blocked for five minutes, the
+dashboard's too.
 """
 
 import hashlib
@@ -28,7 +29,10 @@ class RateBudget:
     requests: int = 1200
     seconds: float = 300.0
     burst: int = 100
-    """So many may go at once; the rest is spread evenly. No window of ``seconds`` sees more than ``requests``."""
+    """So many may go at once; the rest is spread evenly.
+
+    No window of ``seconds`` sees more than ``requests``.
+    """
     _tokens: float = field(init=False)
     _filled_at: float | None = field(default=None, init=False)
     _blocked_until: float = field(default=0.0, init=False)

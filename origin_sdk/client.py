@@ -38,8 +38,9 @@ __all__ = ["PurgeClient"]
 class PurgeClient(Base):
     """Purges, publishes and inspects what an edge cache stores in one KV namespace.
 
-    Settings come from ``settings``, or from keywords such as ``namespace_id``, else from the environment; ``project`` is
-    what :func:`origin_sdk.project.read_project` returns, needed where rules edit queries. Safe to share by threads.
+    Settings come from ``settings``, or from keywords such as ``namespace_id``, else from the environment;
+    ``project`` is what :func:`origin_sdk.project.read_project` returns, needed where rules edit queries. Safe
+    to share by threads.
 
     Every call raises :class:`origin_sdk.errors.OriginSdkError`.
     """
@@ -86,7 +87,10 @@ class PurgeClient(Base):
     def send(
         self, purge: Purge, *, timeout: float | None = None, on_progress: OnProgress | None = None
     ) -> Receipt:
-        """Send a purge that was made before, such as the ``remaining`` of an error or one kept in an outbox."""
+        """Send a purge that was made before.
+
+        It may be the ``remaining`` of an error, or one kept in an outbox.
+        """
         return self._driver.run(self._purging(purge, timeout), on_progress)
 
     @contextmanager
@@ -103,7 +107,10 @@ class PurgeClient(Base):
     def publish(
         self, url: str, body: Body, *, timeout: float | None = None, **arguments: Unpack[PublishArguments]
     ) -> Published:
-        """Store a response at the edge before anyone asks; raises :class:`NotCacheable` for what can't be shared."""
+        """Store a response at the edge before anyone asks.
+
+        Raises :class:`NotCacheable` for what can't be shared.
+        """
         publication = self._publication(url, body, arguments)
         return self._driver.run(self._publishing(publication, timeout))
 
@@ -112,7 +119,10 @@ class PurgeClient(Base):
         return self._driver.run(inspect(self._operation(None), url, self.project))
 
     def list(self, **targets: Unpack[Targets]) -> Iterator[StoredResponse]:
-        """Yield the stored responses that a purge of ``targets`` would hit, or all; a page is in memory at a time."""
+        """Yield the stored responses that a purge of ``targets`` would hit, or all.
+
+        A page is in memory at a time.
+        """
         listing = self._listing(Purge.of(**targets) if targets else None)
         while not listing.is_done:
             yield from self._driver.run(listing.next_page())

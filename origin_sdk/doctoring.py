@@ -1,4 +1,7 @@
-"""Is everything as it must be? Token, namespace, wire version, clock, and settings that make no sense together."""
+"""Is everything as it must be?
+
+Token, namespace, wire version, clock, and settings that make no sense together.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,7 +71,8 @@ def _settings(operation: Operation, project: Project) -> Iterator[Finding]:
         yield Finding(
             "settings",
             Verdict.WARNING,
-            f"STALE_IF_ERROR = {project.stale_if_error} s is longer than RETENTION = {project.retention} s: raise RETENTION, "
+            f"STALE_IF_ERROR = {project.stale_if_error} s is longer than RETENTION = "
+            f"{project.retention} s: raise RETENTION, "
             "so that KV doesn't drop what is to stand in for the origin",
         )
     if not differences:
@@ -124,7 +128,8 @@ def _wire_version(operation: Operation) -> Flow[list[Finding]]:
                 Finding(
                     "wire version",
                     Verdict.BAD,
-                    f"keys begin with {', '.join(foreign)}, this SDK writes {known}: another version of the Worker stores "
+                    f"keys begin with {', '.join(foreign)}, this SDK writes {known}: another version "
+                    "of the Worker stores "
                     "there; install the SDK of the Worker's version",
                 )
             )
@@ -154,7 +159,8 @@ def _clock(operation: Operation) -> Finding:
         return Finding(
             "clock",
             Verdict.WARNING,
-            f"this machine's clock is {abs(skew.seconds):.0f} s {'behind' if skew.seconds > 0 else 'ahead'}: purges correct "
+            f"this machine's clock is {abs(skew.seconds):.0f} s "
+            f"{'behind' if skew.seconds > 0 else 'ahead'}: purges correct "
             "for it, but set it (NTP)",
         )
     return Finding("clock", Verdict.GOOD, f"within {abs(skew.seconds) + 1:.0f} s of Cloudflare's")

@@ -5,7 +5,7 @@
     OriginSdkError
     ├── InvalidRequest (ValueError)   the caller: a URL, group or option that can't be
     │   ├── InvalidSettings           the environment: a setting is missing, or two make no sense together
-    │   └── NotCacheable              the response: it must not be shared, so it can't be published or marked cacheable
+    │   └── NotCacheable              the response: it must not be shared, and was to be
     ├── CloudflareError               Cloudflare's API said no
     │   ├── AuthenticationFailed      the token: unknown, expired, or without the permission that is named
     │   ├── NamespaceNotFound         the namespace or account id
@@ -59,7 +59,7 @@ class NotCacheable(InvalidRequest):
 
 
 class CloudflareError(OriginSdkError):
-    """Cloudflare's API refused. ``status`` is the HTTP status, ``code`` the first code of the API's own, or 0."""
+    """Cloudflare's API refused. ``status`` is the HTTP status, ``code`` the API's own first code or 0."""
 
     def __init__(self, message: str, *, status: int = 0, code: int = 0) -> None:
         super().__init__(message)
@@ -98,8 +98,8 @@ class DeadlineExceeded(OriginSdkError):
 class PartialPurgeError(OriginSdkError):
     """Some marks are written and some aren't.
 
-    ``receipt`` tells what is purged. ``remaining`` holds the targets that aren't: pass it to ``client.send`` to try
-    again. The cause, if there is one, is ``__cause__``.
+    ``receipt`` tells what is purged. ``remaining`` holds the targets that aren't: pass it to ``client.send``
+    to try again. The cause, if there is one, is ``__cause__``.
     """
 
     def __init__(self, message: str, receipt: Receipt, remaining: Purge) -> None:

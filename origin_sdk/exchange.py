@@ -31,7 +31,8 @@ _KEY_NOT_FOUND = 10009
 class Retries:
     """How often, and after how long, a request is made again.
 
-    The delay doubles from ``first_seconds`` up to ``longest_seconds``, each time shortened at random by up to a half.
+    The delay doubles from ``first_seconds`` up to ``longest_seconds``, each time shortened at random by up to
+    a half.
     """
 
     attempts: int = 5
@@ -63,7 +64,9 @@ class Exchange:
         self._started_at = self.clock.monotonic()
 
     def send(self, call: Call | Callable[[], Call]) -> Flow[Reply]:
-        """Make a request, again while that can help; return a reply that isn't a failure of the way or the API's own.
+        """Make a request, again while that can help.
+
+        Return a reply that isn't a failure of the way or the API's own.
 
         A callable is asked for the request before each try, so that it can tell the moment.
         """
@@ -81,10 +84,14 @@ class Exchange:
             yield from self.pause(self._delay(answer, attempt, problem), problem)
 
     def pause(self, seconds: float, problem: OriginSdkError | None = None) -> Flow[None]:
-        """Wait, or raise if the deadline would pass: ``problem`` if there is one, else :class:`DeadlineExceeded`."""
+        """Wait, or raise if the deadline would pass.
+
+        ``problem`` if there is one, else :class:`DeadlineExceeded`.
+        """
         if self._passes_deadline(seconds):
             cause = problem or DeadlineExceeded(
-                f"{self.seconds:g} s are over, and the next request may go in {seconds:.1f} s; give a longer timeout"
+                f"{self.seconds:g} s are over, and the next request may go in {seconds:.1f} s; give a "
+                "longer timeout"
             )
             raise cause
         yield Pause(seconds)
@@ -119,7 +126,10 @@ class Exchange:
 
 
 def _problem(answer: Reply | Failure | None) -> OriginSdkError | None:
-    """Return the error that ``answer`` is if trying again doesn't help; ``None`` if trying again has no sense."""
+    """Return the error that ``answer`` is if trying again doesn't help.
+
+    ``None`` if trying again has no sense.
+    """
     if answer is None or isinstance(answer, Failure):
         reason = answer.reason if answer else "no answer"
         return ConnectionFailed(
@@ -127,7 +137,8 @@ def _problem(answer: Reply | Failure | None) -> OriginSdkError | None:
         )
     if answer.status == 429:
         return RateLimited(
-            "Cloudflare counts more than 1,200 API requests in five minutes for this token's user; wait, or purge groups "
+            "Cloudflare counts more than 1,200 API requests in five minutes for this token's user; "
+            "wait, or purge groups "
             "and prefixes instead of single URLs",
             status=429,
         )
@@ -139,7 +150,10 @@ def _problem(answer: Reply | Failure | None) -> OriginSdkError | None:
 
 
 def envelope(reply: Reply) -> dict[str, Any]:
-    """Return the API's answer as decoded JSON; raises the :class:`CloudflareError` that it is, if it is one."""
+    """Return the API's answer as decoded JSON.
+
+    Raises the :class:`CloudflareError` that it is, if it is one.
+    """
     try:
         decoded = json.loads(reply.body)
     except ValueError:
@@ -163,14 +177,16 @@ def refusal(status: int, decoded: Mapping[str, Any]) -> CloudflareError:
     said = "; ".join(str(error.get("message", ""))[:200] for error in errors) or "no reason"
     if status in {401, 403}:
         return AuthenticationFailed(
-            f"Cloudflare refused the token ({status}: {said}): it needs the permission Workers KV Storage Write on this "
+            f"Cloudflare refused the token ({status}: {said}): it needs the permission Workers KV "
+            "Storage Write on this "
             "account; `origin-sdk doctor` checks it",
             status=status,
             code=code,
         )
     if code == _NAMESPACE_NOT_FOUND or (status == 404 and code != _KEY_NOT_FOUND):
         return NamespaceNotFound(
-            f"Cloudflare knows no such KV namespace in this account ({said}): compare EDGE_CACHE_NAMESPACE_ID and "
+            f"Cloudflare knows no such KV namespace in this account ({said}): compare "
+            "EDGE_CACHE_NAMESPACE_ID and "
             "CLOUDFLARE_ACCOUNT_ID with wrangler.toml",
             status=status,
             code=code,

@@ -23,7 +23,10 @@ class RuleVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The key of a URL. ``merged`` tells which other requests share it, ``split_by`` what gives requests keys apart."""
+    """The key of a URL.
+
+    ``merged`` tells which other requests share it, ``split_by`` what gives requests keys apart.
+    """
 
     url: str
     normalised: str
@@ -98,13 +101,15 @@ def _merged(url: str, target: Target, keyed: Target, rule: EdgeRule | None) -> l
     dropped = set((target.query or "").split("&")) - set((keyed.query or "").split("&")) - {""}
     if dropped:
         merged.append(
-            f"query parameters that the rule drops, here {', '.join(sorted(dropped))}; the origin doesn't see them"
+            f"query parameters that the rule drops, here {', '.join(sorted(dropped))}; the origin "
+            "doesn't see them"
         )
     if rule and rule.query_sort:
         merged.append("the order of query parameters")
     if not (rule and rule.declares_identity):
         merged.append(
-            "all clients: no cookie, request field or token claim is in the key, unless the response says Vary"
+            "all clients: no cookie, request field or token claim is in the key, unless the response "
+            "says Vary"
         )
     return merged
 

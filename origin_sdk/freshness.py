@@ -32,8 +32,8 @@ class Windows:
 def combined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return fields by name in lower case, repeated ones combined (RFC 9110 section 5.3)."""
     by_name: dict[str, str] = {}
-    for name, value in fields:
-        name = name.lower()
+    for written, value in fields:
+        name = written.lower()
         by_name[name] = f"{by_name[name]}, {value}" if name in by_name else value
     return by_name
 

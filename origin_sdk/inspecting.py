@@ -21,7 +21,7 @@ from cachewire.marks import (
 )
 from cachewire.record import Record
 from origin_sdk.errors import InvalidRequest
-from origin_sdk.freshness import windows_of_record
+from origin_sdk.freshness import Windows, windows_of_record
 from origin_sdk.project import EdgeRule, Project
 from origin_sdk.purging import Operation
 from origin_sdk.steps import Flow
@@ -182,19 +182,20 @@ def _inspected(
         if (mark := marks.get((name, lane)))
     )
     age_ms = record.initial_age_ms + max(0, now_ms - record.response_ms)
-    fresh_for, outcome = _outcome(record, over, age_ms, now_ms, _rule(project, target), project)
+    windows = windows_of_record(record, _rule(project, target), project)
+    staleness_ms = _staleness_ms(over, age_ms - windows.lifetime * 1000, now_ms)
     return Inspected(
         key=stored.key,
         url=stored.url,
         is_variant=stored.is_variant,
-        outcome=outcome,
+        outcome=_outcome(over, windows, staleness_ms),
         status=record.status,
         body_bytes=record.body_bytes,
         groups=record.groups,
         fields=record.fields,
         born=datetime.fromtimestamp(record.birth_ms / 1000, UTC),
         age=age_ms // 1000,
-        fresh_for=fresh_for,
+        fresh_for=-(staleness_ms // 1000),
         expires_at=stored.expires_at,
         marks=over,
     )
@@ -204,27 +205,19 @@ def _rule(project: Project, target: Target) -> EdgeRule | None:
     return next((rule for rule in project.rules if rule.matches("GET", target)), None)
 
 
-def _outcome(
-    record: Record,
-    marks: Sequence[AppliedMark],
-    age_ms: int,
-    now_ms: int,
-    rule: EdgeRule | None,
-    project: Project,
-) -> tuple[int, Outcome]:
-    """Return for how many seconds the response is still fresh, and what the next request meets."""
-    windows = windows_of_record(record, rule, project)
+def _staleness_ms(marks: Sequence[AppliedMark], staleness_ms: int, now_ms: int) -> int:
+    """Return for how long the response has been stale, a soft purge counted; negative while it is fresh."""
     soft = [mark.moment.timestamp() for mark in marks if mark.applies and mark.lane is Lane.SOFT]
-    staleness_ms = age_ms - windows.lifetime * 1000
-    if soft:
-        staleness_ms = max(staleness_ms, now_ms - round(max(soft) * 1000), 0)
-    fresh_for = -(staleness_ms // 1000)
+    return max(staleness_ms, now_ms - round(max(soft) * 1000), 0) if soft else staleness_ms
+
+
+def _outcome(marks: Sequence[AppliedMark], windows: Windows, staleness_ms: int) -> Outcome:
     if any(mark.applies and mark.lane is Lane.HARD for mark in marks):
-        return fresh_for, Outcome.PURGED
-    if staleness_ms < 0 and not windows.must_validate:
-        return fresh_for, Outcome.FRESH
+        return Outcome.PURGED
     if windows.must_validate:
-        return fresh_for, Outcome.VALIDATED
+        return Outcome.VALIDATED
+    if staleness_ms < 0:
+        return Outcome.FRESH
     if staleness_ms < windows.stale_while_revalidate * 1000:
-        return fresh_for, Outcome.STALE_WHILE_REVALIDATE
-    return fresh_for, Outcome.VALIDATED if staleness_ms < windows.stale_if_error * 1000 else Outcome.EXPIRED
+        return Outcome.STALE_WHILE_REVALIDATE
+    return Outcome.VALIDATED if staleness_ms < windows.stale_if_error * 1000 else Outcome.EXPIRED

@@ -1,6 +1,7 @@
 """Workers KV over REST, as flows: bulk write, bulk delete, list, read.
 
-Requests are as few as Cloudflare's limits allow. Single writes are never used: one request carries 10,000 pairs.
+Requests are as few as Cloudflare's limits allow. Single writes are never used: one request carries 10,000
+pairs.
 """
 
 import base64
@@ -38,7 +39,10 @@ _KEY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A key and what it is to hold. ``seconds`` is its time to live, at least 60; ``None`` keeps it for ever."""
+    """A key and what it is to hold.
+
+    ``seconds`` is its time to live, at least 60; ``None`` keeps it for ever.
+    """
 
     key: str
     value: str | bytes
@@ -69,7 +73,10 @@ class ListedKey:
 
 
 class Unwritten(OriginSdkError):
-    """Some keys of a bulk request aren't done, after all retries. ``keys`` are those; the cause may be ``__cause__``."""
+    """Some keys of a bulk request aren't done, after all retries.
+
+    ``keys`` are those; the cause may be ``__cause__``.
+    """
 
     def __init__(self, keys: Sequence[str]) -> None:
         super().__init__(f"{len(keys)} keys aren't done, the first of them {keys[0]!r}")
@@ -97,7 +104,10 @@ class Namespace:
         yield from self._until_done(exchange, keys, call)
 
     def delete(self, exchange: Exchange, keys: Sequence[str]) -> Flow[None]:
-        """Delete one batch of at most 10,000 keys; a key that isn't there counts as deleted. Raises :class:`Unwritten`."""
+        """Delete one batch of at most 10,000 keys; a key that isn't there counts as deleted.
+
+        Raises :class:`Unwritten`.
+        """
 
         def call(keys: Sequence[str]) -> Call:
             return self._call("POST", "/bulk/delete", json.dumps(keys).encode(), len(keys))

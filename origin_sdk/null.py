@@ -1,4 +1,7 @@
-"""Clients that purge nothing: for development without an edge cache. The verbs, the checks and the receipts are the same."""
+"""Clients that purge nothing: for development without an edge cache.
+
+The verbs, the checks and the receipts are the same.
+"""
 
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager

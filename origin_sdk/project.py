@@ -21,7 +21,10 @@ _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.
 
 @dataclass(frozen=True)
 class EdgeRule(KeyRule):
-    """A rule with what publishing and explaining need beside the key; seconds, ``None`` where the response decides."""
+    """A rule with what publishing and explaining need beside the key.
+
+    Seconds, ``None`` where the response decides.
+    """
 
     lifetime: int | None = None
     default_lifetime: int | None = None
@@ -55,12 +58,14 @@ class Project:
         """Say where this machine's settings contradict the Worker's."""
         if self.namespace_id and namespace_id != self.namespace_id:
             yield (
-                f"EDGE_CACHE_NAMESPACE_ID = {namespace_id!r}, but wrangler.toml binds {self.namespace_id!r}: purges go to "
+                f"EDGE_CACHE_NAMESPACE_ID = {namespace_id!r}, but wrangler.toml binds "
+                f"{self.namespace_id!r}: purges go to "
                 "a namespace that the Worker doesn't read"
             )
         if mark_interval < self.mark_interval:
             yield (
-                f"mark_interval = {mark_interval:g}, but MARK_INTERVAL of the Worker is {self.mark_interval:g}: receipts "
+                f"mark_interval = {mark_interval:g}, but MARK_INTERVAL of the Worker is "
+                f"{self.mark_interval:g}: receipts "
                 "promise too much"
             )
 
@@ -69,7 +74,10 @@ DEFAULT_PROJECT = Project()
 
 
 def read_project(path: Path) -> Project:
-    """Read a ``wrangler.toml``; raises :class:`InvalidSettings` that names the file, the setting and the remedy."""
+    """Read a ``wrangler.toml``; raises :class:`InvalidSettings` that names the file.
+
+    The setting and the remedy.
+    """
     try:
         declared = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

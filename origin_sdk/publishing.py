@@ -55,9 +55,9 @@ _TEXT_SUFFIXES = ("+json", "+xml")
 class Publication:
     """A response to store, and which requests it answers.
 
-    ``birth_ms`` is the moment before rendering began: a purge after it wins. ``identity`` gives the values of what the
-    rule declares as part of the key, under ``field:name``, ``cookie:name`` or ``claim:name``; fields are looked up in
-    ``request_headers`` too, as are those that the response's Vary names.
+    ``birth_ms`` is the moment before rendering began: a purge after it wins. ``identity`` gives the values of
+    what the rule declares as part of the key, under ``field:name``, ``cookie:name`` or ``claim:name``; fields
+    are looked up in ``request_headers`` too, as are those that the response's Vary names.
     """
 
     url: str
@@ -186,7 +186,10 @@ class _Draft:
         if self.publication.status in {206, 304} or not 200 <= self.publication.status < 500:
             yield f"status {self.publication.status} isn't stored; publish a final response below 500"
         if len(self.publication.body) > self.project.max_body_bytes:
-            yield f"its body has {len(self.publication.body)} bytes; MAX_BODY_BYTES allows {self.project.max_body_bytes}"
+            yield (
+                f"its body has {len(self.publication.body)} bytes; MAX_BODY_BYTES allows "
+                f"{self.project.max_body_bytes}"
+            )
         if len(self.groups) > MAX_GROUPS:
             yield f"it has {len(self.groups)} groups; a response may have {MAX_GROUPS}"
         if "accept-encoding" in self.vary or "content-encoding" in self.by_name:
@@ -202,7 +205,10 @@ class _Draft:
             yield "it says no-store"
         is_private = self.rule is not None and self.rule.data_class == "private"
         if directives.unqualified("private") and not is_private:
-            yield 'it says private: only a rule with data_class = "private" lets it lie at the edge, for a declared identity'
+            yield (
+                'it says private: only a rule with data_class = "private" lets it lie at the '
+                "edge, for a declared identity"
+            )
         if varies_on_everything(self.by_name):
             yield "it says Vary: *, so that no request would ever get it"
         missing = [

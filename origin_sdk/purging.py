@@ -23,8 +23,11 @@ __all__ = ["BlastRadius", "Operation", "Receipt", "blast_radius", "delete_covere
 _log = logging.getLogger("origin_sdk")
 
 CLOUDFLARE_MARGIN_SECONDS = 2.0
-"""How far a mark's moment lies ahead of the clock: a second that ``Date`` doesn't show, and one by which Cloudflare's
-machines may differ. A response fetched in this time after a purge is fetched once more."""
+"""How far a mark's moment lies ahead of the clock.
+
+A second that ``Date`` doesn't show, and one by which Cloudflare's machines may differ. A response fetched in
+this time after a purge is fetched once more.
+"""
 
 _SKEW_TOLERANCE_SECONDS = 1.0
 _MARK_BYTES = 1200
@@ -64,9 +67,10 @@ class Operation:
 class Receipt:
     """Proof of a purge.
 
-    ``marks`` are the KV keys written. Stored responses that the origin was asked for at or before ``moment`` are purged.
-    From ``visible_by`` on, every location honours it: KV's propagation and the Worker's mark interval after the last
-    write. ``requests`` counts API requests, tries included, and ``deleted`` the keys removed from KV.
+    ``marks`` are the KV keys written. Stored responses that the origin was asked for at or before ``moment``
+    are purged. From ``visible_by`` on, every location honours it: KV's propagation and the Worker's mark
+    interval after the last write. ``requests`` counts API requests, tries included, and ``deleted`` the keys
+    removed from KV.
     """
 
     id: str
@@ -107,7 +111,10 @@ class _Marking:
     _skew: float = 0.0
 
     def pairs(self, keys: Sequence[str]) -> list[Pair]:
-        """Return what to write now: a try that comes later carries a later moment, so that it takes nothing back."""
+        """Return what to write now.
+
+        A try that comes later carries a later moment, so that it takes nothing back.
+        """
         operation = self.operation
         self._skew = operation.exchange.skew.seconds
         moment_ms = round((operation.cloudflare_now() + operation.margin_seconds) * 1000)
@@ -148,7 +155,8 @@ class _Marking:
 def purge(operation: Operation, purge: Purge) -> Flow[Receipt]:
     """Write the marks of ``purge`` and, for ``delete``, remove what they cover.
 
-    Raises :class:`PartialPurgeError` if some marks are written and others not, and what the API answered if none is.
+    Raises :class:`PartialPurgeError` if some marks are written and others not, and what the API answered if
+    none is.
     """
     marking = _Marking(operation, purge, purge_id(operation.clock.now(), operation.clock.token()))
     marks = list(purge.marks(operation.rules))
@@ -175,7 +183,8 @@ def _deleting(operation: Operation, marking: _Marking, receipt: Receipt) -> Flow
         deleted = yield from delete_covered(operation, marking.purge)
     except OriginSdkError as error:
         raise PartialPurgeError(
-            f"purge {marking.id}: all marks are written, so that nothing purged is served, but not everything is "
+            f"purge {marking.id}: all marks are written, so that nothing purged is served, but not "
+            "everything is "
             f"deleted ({error}); send `remaining` again",
             receipt,
             marking.purge,
@@ -206,7 +215,8 @@ def _incomplete(
         return reason
     error = PartialPurgeError(
         f"purge {marking.id}: {len(missing)} of {len(marks)} marks aren't written"
-        f"{f' ({reason})' if reason else ': Cloudflare reports them as unsuccessful'}; send `remaining` again",
+        f"{f' ({reason})' if reason else ': Cloudflare reports them as unsuccessful'}; send "
+        "`remaining` again",
         _receipt(operation, marking),
         marking.purge.only(missing, operation.rules),
     )
@@ -215,7 +225,10 @@ def _incomplete(
 
 
 def delete_covered(operation: Operation, purge: Purge) -> Flow[int]:
-    """Delete every stored response that ``purge`` covers; return how many keys that were. Bounded in memory."""
+    """Delete every stored response that ``purge`` covers; return how many keys that were.
+
+    Bounded in memory.
+    """
     doomed: list[str] = []
     deleted = 0
     listing = Listing(operation.exchange, operation.namespace, Coverage(purge, operation.rules))
@@ -256,7 +269,9 @@ def _delete_batch(operation: Operation, doomed: list[str]) -> Flow[int]:
 
 @dataclass(frozen=True, slots=True)
 class BlastRadius:
-    """What a purge would hit: ``responses`` stored ones with ``body_bytes`` in all, some of them as ``examples``.
+    """What a purge would hit.
+
+    So many stored ``responses`` of ``body_bytes`` in all, some of them as ``examples``.
 
     Counted over a list of KV, which may be a minute old.
     """

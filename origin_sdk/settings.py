@@ -24,7 +24,8 @@ class Settings:
     ``/accounts/{account_id}`` appended; any other is taken as it is, such as that of ``wrangler dev``,
     ``http://127.0.0.1:8787/cdn-cgi/local/explorer/api``, which needs no account and no token.
 
-    ``mark_interval`` must be the Worker's ``MARK_INTERVAL``, in seconds: receipts tell by it when a purge is seen.
+    ``mark_interval`` must be the Worker's ``MARK_INTERVAL``, in seconds: receipts tell by it when a purge is
+    seen.
     """
 
     token: str = field(default="", repr=False)
@@ -43,11 +44,13 @@ class Settings:
         """Raise :class:`InvalidSettings` for what can't work."""
         if not self.namespace_id:
             raise InvalidSettings(
-                "no KV namespace: set EDGE_CACHE_NAMESPACE_ID to the id in wrangler.toml, or pass namespace_id"
+                "no KV namespace: set EDGE_CACHE_NAMESPACE_ID to the id in wrangler.toml, or pass "
+                "namespace_id"
             )
         if self.is_cloudflare and not (self.account_id and self.token):
             raise InvalidSettings(
-                "Cloudflare's API needs CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN (permission: Workers KV Storage "
+                "Cloudflare's API needs CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN (permission: "
+                "Workers KV Storage "
                 "Write); for `wrangler dev` set CLOUDFLARE_API_BASE_URL instead"
             )
         if not self.token.isprintable() or not self.token.isascii() or " " in self.token:
@@ -57,7 +60,8 @@ class Settings:
         self._check_base_url()
         if self.mark_seconds <= MAX_RECORD_SECONDS:
             raise InvalidSettings(
-                f"mark_seconds = {self.mark_seconds}: a mark must outlive every stored response, which KV keeps for up to "
+                f"mark_seconds = {self.mark_seconds}: a mark must outlive every stored response, which "
+                "KV keeps for up to "
                 f"{MAX_RECORD_SECONDS} s; leave it at {MARK_SECONDS}"
             )
 
@@ -65,7 +69,8 @@ class Settings:
         parts = urlsplit(self.base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
             raise InvalidSettings(
-                f"CLOUDFLARE_API_BASE_URL = {parts.scheme}://{parts.hostname or ''}…: give http(s)://host/prefix, without "
+                f"CLOUDFLARE_API_BASE_URL = {parts.scheme}://{parts.hostname or ''}…: give "
+                "http(s)://host/prefix, without "
                 "query and user"
             )
         if self.token and parts.scheme == "http" and parts.hostname not in _LOOPBACK:

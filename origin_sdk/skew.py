@@ -13,8 +13,8 @@ __all__ = ["Skew"]
 class Skew:
     """The seconds by which Cloudflare's clock is ahead, as an interval that each reply's ``Date`` narrows.
 
-    ``Date`` tells whole seconds, so one reply bounds the difference to a second and the time that it took. Replies that
-    contradict what was believed, because a clock was set, start the interval anew.
+    ``Date`` tells whole seconds, so one reply bounds the difference to a second and the time that it took.
+    Replies that contradict what was believed, because a clock was set, start the interval anew.
     """
 
     _low: float = field(default=float("-inf"), init=False)

@@ -1,7 +1,8 @@
 """What the flows ask of the world.
 
-A flow is a generator that holds all the rules of talking to the API and does no input or output: it yields a step, and
-is sent what came of it. :mod:`origin_sdk.drivers` does the steps, once for threads and once for asyncio.
+A flow is a generator that holds all the rules of talking to the API and does no input or output: it yields a
+step, and is sent what came of it. :mod:`origin_sdk.drivers` does the steps, once for threads and once for
+asyncio.
 """
 
 from collections.abc import Generator, Mapping
@@ -39,7 +40,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP response. ``sent_at`` and ``received_at`` are this machine's seconds since the epoch; names in lower case."""
+    """An HTTP response. ``sent_at`` and ``received_at`` are this machine's seconds since the epoch.
+
+    Names in lower case.
+    """
 
     status: int
     fields: Mapping[str, str]

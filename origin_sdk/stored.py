@@ -33,7 +33,10 @@ _CUT_AT = MAX_KEY_BYTES - 80
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """A key of KV, taken apart. ``record`` and ``index`` are ``None`` for a body, and for what can't be read."""
+    """A key of KV, taken apart.
+
+    ``record`` and ``index`` are ``None`` for a body, and for what can't be read.
+    """
 
     key: str
     scheme: str
@@ -139,14 +142,17 @@ def is_below(path: str, prefix: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A part of the namespace to list: keys that begin with ``prefix``, up to ``stop`` if that isn't empty."""
+    """A part of the namespace to list.
+
+    Keys that begin with ``prefix``, up to ``stop`` if that isn't empty.
+    """
 
     prefix: str
     stop: str = ""
 
 
 def scans_for(purge: Purge, rules: Sequence[KeyRule]) -> Iterator[Scan]:
-    """Yield the least parts of the namespace in which everything that ``purge`` covers lies, none of them twice.
+    """Yield the least parts of the namespace in which everything lies that ``purge`` covers.
 
     Keys don't show groups, so that groups take a look at every stored response.
     """
@@ -203,7 +209,10 @@ class Listing:
         return not self._scans
 
     def next_page(self, limit: int = PAGE_KEYS) -> Flow[list[StoredResponse]]:
-        """Return what is covered on the next page, perhaps nothing. Heads that lists don't show cost a request each."""
+        """Return what is covered on the next page, perhaps nothing.
+
+        Heads that lists don't show cost a request each.
+        """
         scan = self._scans[0]
         listed, self._cursor = yield from self.namespace.page(self.exchange, scan.prefix, self._cursor, limit)
         inside = [key for key in listed if not scan.stop or key.name < scan.stop]

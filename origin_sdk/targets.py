@@ -30,11 +30,11 @@ Texts: TypeAlias = str | Iterable[str]
 class Purge:
     """Targets and how to purge them. Made by :meth:`of`, which checks them.
 
-    ``urls`` cover all variants, under http and https. ``prefixes`` are URLs too, and cover what is at or below their path
-    on segment borders. ``hosts`` are authorities, ``groups`` are namespace-wide.
+    ``urls`` cover all variants, under http and https. ``prefixes`` are URLs too, and cover what is at or
+    below their path on segment borders. ``hosts`` are authorities, ``groups`` are namespace-wide.
 
-    Soft, the default, makes what is stored stale; ``hard`` makes it as if not stored; ``delete`` (only with ``hard``)
-    removes it from KV as well.
+    Soft, the default, makes what is stored stale; ``hard`` makes it as if not stored; ``delete`` (only with
+    ``hard``) removes it from KV as well.
     """
 
     urls: tuple[str, ...] = ()
@@ -91,8 +91,8 @@ class Purge:
     def marks(self, rules: Sequence[KeyRule] = ()) -> dict[str, None]:
         """Return the keys of the marks to write, in order and each once.
 
-        With ``everything`` there is one: it covers the rest. The index mark of a host's prefixes comes after the
-        prefixes, so that whoever sees it can find them.
+        With ``everything`` there is one: it covers the rest. The index mark of a host's prefixes comes after
+        the prefixes, so that whoever sees it can find them.
         """
         return dict.fromkeys(mark_key(name, self.lane) for name in self._names(rules))
 
@@ -126,7 +126,10 @@ class Purge:
         )
 
     def merged_with(self, other: "Purge") -> "Purge":
-        """Return both in one; raises :class:`InvalidRequest` if one is soft and one hard, or only one deletes."""
+        """Return both in one.
+
+        Raises :class:`InvalidRequest` if one is soft and one hard, or only one deletes.
+        """
         if (self.hard, self.delete) != (other.hard, other.delete):
             raise InvalidRequest("a soft and a hard purge can't be merged: send them one after the other")
         return replace(
@@ -222,6 +225,9 @@ def _rule_for(rules: tuple[KeyRule, ...], target: Target) -> KeyRule | None:
 
 
 def keyed_target(rules: Sequence[KeyRule], target: Target) -> Target:
-    """Return the target as the Worker's key and URL mark have it: with the query edits of the rule that applies."""
+    """Return the target as the Worker's key and URL mark have it.
+
+    With the query edits of the rule that applies.
+    """
     rule = _rule_for(tuple(rules), target) if rules else None
     return key_target(rule, target) if rule else target

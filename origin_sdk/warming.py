@@ -41,12 +41,17 @@ def warmed(url: str, status: int, fields: Mapping[str, str]) -> Warmed:
 
 
 def urls_of_list(text: str) -> Iterator[str]:
-    """Yield the URLs of a text with one in each line; empty lines and those that begin with ``#`` don't count."""
+    """Yield the URLs of a text with one in each line.
+
+    Empty lines and those that begin with ``#`` don't count.
+    """
     return (line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
 
 
 def urls_of_sitemap(content: bytes) -> tuple[list[str], list[str]]:
-    """Return the URLs of a sitemap (sitemaps.org), perhaps compressed, and those of further sitemaps that it names.
+    """Return the URLs of a sitemap (sitemaps.org), and those of further sitemaps that it names.
+
+    It may be compressed.
 
     Raises :class:`InvalidRequest` if it isn't one. Entities aren't expanded.
     """
@@ -95,10 +100,10 @@ class _SitemapReader:
 
 
 def urls_of_openapi(content: bytes, base: str = "") -> tuple[list[str], list[str]]:
-    """Return the URLs of an OpenAPI document's GET operations, and the paths left out for want of example values.
+    """Return the URLs of an OpenAPI document's GET operations, and the paths left out for want of examples.
 
-    Path and required query parameters take their ``example``, ``default`` or first ``enum`` value. ``base`` replaces the
-    document's own server. Raises :class:`InvalidRequest`.
+    Path and required query parameters take their ``example``, ``default`` or first ``enum`` value. ``base``
+    replaces the document's own server. Raises :class:`InvalidRequest`.
     """
     try:
         document = json.loads(content)

@@ -55,7 +55,8 @@ ConfigFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="The Worker's wrangler.toml: rules, namespace, intervals. Default: the one in this folder, if any.",
+        help="The Worker's wrangler.toml: rules, namespace, intervals. Default: the one in this "
+        "folder, if any.",
         rich_help_panel=_LOCATION,
     ),
 ]
@@ -71,7 +72,8 @@ BaseUrl: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--base-url",
-        help="The API before /storage, such as that of wrangler dev: http://127.0.0.1:8787/cdn-cgi/local/explorer/api. "
+        help="The API before /storage, such as that of wrangler dev: "
+        "http://127.0.0.1:8787/cdn-cgi/local/explorer/api. "
         "Default: CLOUDFLARE_API_BASE_URL, then Cloudflare's own.",
         rich_help_panel=_LOCATION,
     ),

@@ -25,9 +25,9 @@ def inspect(
     config: ConfigFile = None,
     namespace_id: NamespaceId = None,
     base_url: BaseUrl = None,
-    as_json: AsJson = False,  # noqa: FBT002 - typer reads options from parameters
+    as_json: AsJson = False,
 ) -> None:
-    """Show what is stored for a URL, how old it is, its groups, the marks over it, and what the next request meets.
+    """Show what is stored for a URL, how old, which groups and marks it has, and what comes next.
 
     Exits with 1 if nothing is stored.
     """
@@ -75,11 +75,11 @@ def explain(
     url: Url,
     method: Annotated[str, typer.Option("--method", help="The request's method.")] = "GET",
     config: ConfigFile = None,
-    as_json: AsJson = False,  # noqa: FBT002 - typer reads options from parameters
+    as_json: AsJson = False,
 ) -> None:
     """Show a URL's key, what is merged or split into it, which rule applied and why. Asks nobody.
 
-        origin-sdk explain 'https://api.example.com/products?utm_source=x&page=2' --config wrangler.toml
+    origin-sdk explain 'https://api.example.com/products?utm_source=x&page=2' --config wrangler.toml
     """
     context = Context(config, None, None, as_json)
     explanation = explained(url, context.project, method)
@@ -108,10 +108,10 @@ def doctor(
     base_url: BaseUrl = None,
     write: Annotated[
         bool, typer.Option(help="Try the write permission with a key that lives a minute.")
-    ] = True,  # noqa: FBT002
-    as_json: AsJson = False,  # noqa: FBT002 - typer reads options from parameters
+    ] = True,
+    as_json: AsJson = False,
 ) -> None:
-    """Examine token and scopes, namespace, the Worker's wire version, clock, and settings that make no sense together.
+    """Examine token, namespace, the Worker's wire version, clock, and settings that contradict each other.
 
     Exits with 1 if there is a problem.
     """
@@ -142,12 +142,12 @@ def audit(
     config: ConfigFile = None,
     namespace_id: NamespaceId = None,
     base_url: BaseUrl = None,
-    as_json: AsJson = False,  # noqa: FBT002 - typer reads options from parameters
+    as_json: AsJson = False,
 ) -> None:
     """Show who purged what and why: the marks in KV, written by anyone, and this machine's audit file.
 
-    A mark is the latest purge of its target; earlier ones are in the files of those who purged. Marks without a name
-    come from the Worker, by a field of a response, or from an SDK without EDGE_CACHE_ACTOR.
+    A mark is the latest purge of its target; earlier ones are in the files of those who purged. Marks without
+    a name come from the Worker, by a field of a response, or from an SDK without EDGE_CACHE_ACTOR.
     """
     context = Context(config, namespace_id, base_url, as_json)
     since = datetime.now(UTC) - timedelta(hours=hours)  # noqa: TID251 - a command is where the clock is read
@@ -174,5 +174,5 @@ def _draw_audit(console: Console, marks: list[MarkEntry], events: list[dict[str,
     console.print(drawn if marks else "No marks.")
     for event in events:
         what = event.get("id") or event.get("url", "")
-        line = f"{event.get('at')} {event.get('action')} {what} by {event.get('actor') or '-'}: {event.get('outcome')}"
-        console.print(line, markup=False)
+        done = f"{event.get('at')} {event.get('action')} {what}"
+        console.print(f"{done} by {event.get('actor') or '-'}: {event.get('outcome')}", markup=False)

@@ -52,7 +52,8 @@ Hard = Annotated[
     bool,
     typer.Option(
         "--hard",
-        help="As if it weren't stored. Without: stale, so that it may still be shown while it is refreshed or while the origin is down.",
+        help="As if it weren't stored. Without: stale, so that it may still be shown while it is "
+        "refreshed or while the origin is down.",
         rich_help_panel=_HOW,
     ),
 ]
@@ -88,22 +89,22 @@ def purge(
     groups: Groups = None,
     prefixes: Prefixes = None,
     hosts: Hosts = None,
-    everything: Everything = False,  # noqa: FBT002 - typer reads options from parameters
-    hard: Hard = False,  # noqa: FBT002
-    delete: Delete = False,  # noqa: FBT002
-    dry_run: DryRun = False,  # noqa: FBT002
+    everything: Everything = False,
+    hard: Hard = False,
+    delete: Delete = False,
+    dry_run: DryRun = False,
     reason: Reason = "",
-    yes: Yes = False,  # noqa: FBT002
+    yes: Yes = False,
     timeout: Timeout = None,
     config: ConfigFile = None,
     namespace_id: NamespaceId = None,
     base_url: BaseUrl = None,
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
 ) -> None:
     """Purge URLs, groups, path prefixes, hosts or everything: any mix, in one request.
 
-    A purge writes marks: it costs the same for ten stored responses as for ten million, and a refresh that is under way
-    can't bring old data back.
+    A purge writes marks: it costs the same for ten stored responses as for ten million, and a refresh that is
+    under way can't bring old data back.
 
         origin-sdk purge --group product-17 --group products
         origin-sdk purge --prefix https://api.example.com/products --dry-run

@@ -55,11 +55,12 @@ def publish(
     config: ConfigFile = None,
     namespace_id: NamespaceId = None,
     base_url: BaseUrl = None,
-    as_json: AsJson = False,  # noqa: FBT002 - typer reads options from parameters
+    as_json: AsJson = False,
 ) -> None:
     """Store a response at the edge before anyone asks: update instead of purge.
 
-        origin-sdk publish https://api.example.com/menu menu.json -H 'Cache-Control: max-age=600' -H 'Content-Type: application/json'
+    origin-sdk publish https://api.example.com/menu menu.json -H 'Cache-Control: max-age=600' -H
+    'Content-Type: application/json'
     """
     context = Context(config, namespace_id, base_url, as_json)
     with context.client() as client:
@@ -127,12 +128,12 @@ def warm(
     config: ConfigFile = None,
     namespace_id: NamespaceId = None,
     base_url: BaseUrl = None,
-    as_json: AsJson = False,  # noqa: FBT002 - typer reads options from parameters
+    as_json: AsJson = False,
 ) -> None:
     """Ask the Worker for URLs, so that KV has them before clients come.
 
-        origin-sdk warm --sitemap https://www.example.com/sitemap.xml
-        origin-sdk warm --openapi openapi.json --base https://api.example.com
+    origin-sdk warm --sitemap https://www.example.com/sitemap.xml
+    origin-sdk warm --openapi openapi.json --base https://api.example.com
     """
     context = Context(config, namespace_id, base_url, as_json)
     wanted = [*(urls or ()), *(urls_of_list(read_text(file)) if file else ())]

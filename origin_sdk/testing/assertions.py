@@ -29,7 +29,9 @@ def assert_purged(
     everything: bool = False,
     hard: bool | None = None,
 ) -> None:
-    """Assert that stored responses of the target are purged, whether by a purge of it or of something that holds it.
+    """Assert that stored responses of the target are purged.
+
+    By a purge of it, or of something that holds it.
 
     ``hard`` asks for that kind alone.
     """

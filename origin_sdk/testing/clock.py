@@ -6,7 +6,10 @@ _START = 1_795_000_000.0
 
 
 class ManualClock:
-    """Implements :class:`origin_sdk.clock.Clock`. Waiting moves it and takes no time; ``slept`` lists the waits."""
+    """Implements :class:`origin_sdk.clock.Clock`.
+
+    Waiting moves it and takes no time; ``slept`` lists the waits.
+    """
 
     def __init__(self, now: float = _START) -> None:
         self._now = now

@@ -1,7 +1,7 @@
 """Cloudflare's KV REST API in process: its limits, its refusals, and its bad days on demand.
 
-It passes the same contract tests as the API that ``wrangler dev`` serves, and shows what that one can't: propagation
-between locations, the rate limit with its block, partial failures, latency, authentication.
+It passes the same contract tests as the API that ``wrangler dev`` serves, and shows what that one can't:
+propagation between locations, the rate limit with its block, partial failures, latency, authentication.
 """
 
 import base64
@@ -118,14 +118,20 @@ class FakeKV:
         self._failures.extend([status] * times)
 
     def leave_unsuccessful(self, *keys: str, times: int = 1) -> None:
-        """Report keys as unsuccessful in the next ``times`` bulk requests that name them, and don't write them."""
+        """Leave keys unwritten.
+
+        The next ``times`` bulk requests that name them report them as unsuccessful.
+        """
         for key in keys:
             self._unwritable[key] += times
 
     # For tests: what is stored
 
     def read(self, key: str, location: str = _HERE) -> bytes | None:
-        """Return what a key holds, as seen at a location: ``""`` is where the API writes, any other is far away."""
+        """Return what a key holds, as seen at a location.
+
+        ``""`` is where the API writes, any other is far away.
+        """
         version = self._seen(key, location)
         return version.value if version else None
 
