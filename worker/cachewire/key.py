@@ -187,6 +187,7 @@ def fit(key: str, limit: int) -> str:
     return encoded[:room].decode("utf-8", "ignore") + _CUT + digest("long", key)
 
 
+@lru_cache(maxsize=1024)
 def record_key(target: Target) -> str:
     """Return the KV key of a target's stored response, or of the index of its variants."""
     return fit(f"{RECORD_PREFIX}{target.scheme}/{target.location}", MAX_KEY_BYTES - _VARIANT_BYTES)

@@ -18,6 +18,7 @@ prefix also writes ``prefixes/{host}``, and only responses that are not younger 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from cachewire.errors import InvalidGroup, InvalidTarget
 from cachewire.key import MAX_KEY_BYTES, Target, fit
@@ -89,6 +90,7 @@ def url_mark(target: Target) -> str:
     return f"url/{target.location}"
 
 
+@lru_cache(maxsize=4096)
 def group_mark(group: str) -> str:
     """Name the mark of a group; raises :class:`InvalidGroup` for a name that no response can carry."""
     if not 0 < len(group) <= MAX_GROUP_CHARACTERS or not group.isprintable() or group != group.strip():

@@ -124,16 +124,26 @@ def parse_head(head: str) -> Record:
     facts = first.split(" ")
     if len(facts) != _FACTS or facts[0] != _VERSION:
         raise UnreadableRecord(f"not a record of version {_VERSION}: {first[:80]!r}")
+    fields: list[tuple[str, str]] = []
+    groups: list[str] = []
+    is_whole = True
     try:
         status, birth_ms, response_ms, initial_age, body_bytes = map(_natural, facts[1:6])
-        groups = tuple(line[1:] for line in lines if line.startswith(">"))
-        fields = tuple(_field(line) for line in lines if not line.startswith(">"))
+        for line in lines:
+            name, colon, value = line.partition(":")
+            if line[:1] == ">":
+                groups.append(line[1:])
+            else:
+                fields.append((name, value))
+                is_whole = is_whole and bool(colon and name)
     except ValueError as error:
         raise UnreadableRecord(f"a broken record: {error}") from error
-    if not 200 <= status <= 599 or facts[6] not in {_NO_VALUE, "gzip"}:
+    if not is_whole or not 200 <= status <= 599 or facts[6] not in {_NO_VALUE, "gzip"}:
         raise UnreadableRecord(f"a broken record: {first[:80]!r}")
     coding, body_key = ("" if fact == _NO_VALUE else fact for fact in facts[6:])
-    return Record(status, birth_ms, response_ms, initial_age, fields, groups, body_bytes, coding, body_key)
+    return Record(
+        status, birth_ms, response_ms, initial_age, tuple(fields), tuple(groups), body_bytes, coding, body_key
+    )
 
 
 def metadata_for(head: str) -> tuple[str, bool]:
@@ -169,13 +179,6 @@ def _natural(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{text[:40]!r} isn't a number")
     return int(text)
-
-
-def _field(line: str) -> tuple[str, str]:
-    name, colon, value = line.partition(":")
-    if not colon or not name:
-        raise ValueError(f"{line[:80]!r} isn't a field")
-    return name, value
 
 
 def _json(value: object) -> str:

@@ -161,6 +161,7 @@ class FastPath:
             and entry.is_held
             and entry.body is not None
             and not lookup.rule.claims
+            and entry.hits > 1
         )
 
     def _until_ms(self, lookup: Lookup, entry: Entry, use: Use) -> int:

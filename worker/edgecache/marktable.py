@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cachewire.marks import Lane
-from edgecache.policy.decision import Invalidity
+from edgecache.policy.decision import VALID, Invalidity
 
 __all__ = ["MarkTable"]
 
 _MAX_NAMES = 20_000
+_FAR_FUTURE_MS = 2**62
 _CLAIM_MS = 1000
 
 
@@ -77,13 +78,21 @@ class MarkTable:
 
         It can't be older than the response itself.
         """
-        read_ms = min((mark.read_ms if (mark := self._known.get(name)) else 0 for name in names), default=0)
-        return max(read_ms, birth_ms)
+        known, oldest_ms = self._known, _FAR_FUTURE_MS
+        for name in names:
+            mark = known.get(name)
+            if mark is None:
+                return birth_ms
+            oldest_ms = min(oldest_ms, mark.read_ms)
+        return max(oldest_ms, birth_ms)
 
     def invalidity(self, names: Iterable[str], birth_ms: int) -> Invalidity:
         """Return since when a response of ``birth_ms`` is stale or gone by the marks that are known."""
         soft_ms = hard_ms = 0
         for name in names:
-            if mark := self._known.get(name):
+            mark = self._known.get(name)
+            if mark and (mark.soft_ms >= birth_ms or mark.hard_ms >= birth_ms):
                 soft_ms, hard_ms = max(soft_ms, mark.soft_ms), max(hard_ms, mark.hard_ms)
+        if not (soft_ms or hard_ms):
+            return VALID
         return Invalidity(soft_ms if soft_ms >= birth_ms else 0, hard_ms if hard_ms >= birth_ms else 0)

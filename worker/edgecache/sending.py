@@ -57,9 +57,12 @@ class Sender:
         ``is_new`` says that it has only just come from the origin. Raises :class:`BodyGoneError`.
         """
         record = record or entry.record
-        answer = answer_from(record, combined(record.fields), lookup.client, self._timing.now_ms())
+        by_name = entry.fields if record is entry.record else combined(record.fields)
+        answer = answer_from(record, by_name, lookup.client, self._timing.now_ms())
         body = await self._body(entry, answer.body, answer.part)
-        fields = [field for field in answer.fields if not (is_new and field == ("age", "0"))]
+        fields = answer.fields
+        if is_new:
+            fields = [field for field in fields if field != ("age", "0")]
         if self._hooks.before_send:
             fields = self._before_send(lookup.client, answer.status, fields)
         if shown := self._cache_status(self._with_ttl(lookup, record, status), lookup.key):
@@ -69,6 +72,8 @@ class Sender:
     async def _body(self, entry: Entry, kind: BodyKind, part: tuple[int, int] | None) -> Body | None:
         if kind is BodyKind.NONE:
             return None
+        if kind is BodyKind.AS_STORED and entry.body is not None:
+            return entry.body
         is_as_stored = kind is BodyKind.AS_STORED
         body = await (self._storage.body_of(entry) if is_as_stored else self._storage.decoded_body_of(entry))
         if body is None:

@@ -13,7 +13,7 @@ from cachewire.record import MAX_INDEX_SETS, Index, Record, head_of, metadata_fo
 from cachewire.vary import selecting_names, selecting_values
 from edgecache.marktable import MarkTable
 from edgecache.memory import Entry, Memory
-from edgecache.policy.decision import Invalidity, Lookup, mark_names
+from edgecache.policy.decision import VALID, Invalidity, Lookup, mark_names
 from edgecache.policy.freshness import freshness_of
 from edgecache.ports import Bodies, Body, Report, Store, StoredValue, StoreError, Timing
 from edgecache.settings import Settings
@@ -279,21 +279,23 @@ class Storage:
 
     def known_invalidity(self, lookup: Lookup, record: Record, now_ms: int) -> Invalidity | None:
         """Return what the purge marks say of a stored response; ``None`` if they have to be read first."""
-        names: Sequence[str] = mark_names(lookup, record)
-        if self.marks.known_at(names, record.birth_ms) < now_ms - self.marks.interval_ms:
+        names, oldest_ms = mark_names(lookup, record), now_ms - self.marks.interval_ms
+        if self.marks.known_at(names, record.birth_ms) < oldest_ms:
             return None
-        names = self._with_prefixes(lookup, record, names)
-        if self.marks.known_at(names, record.birth_ms) < now_ms - self.marks.interval_ms:
+        invalidity = self.marks.invalidity(names, record.birth_ms)
+        if invalidity is VALID:
+            return invalidity
+        further = self._with_prefixes(lookup, record, names)
+        if self.marks.known_at(further, record.birth_ms) < oldest_ms:
             return None
-        return self.marks.invalidity(names, record.birth_ms)
+        return self.marks.invalidity(further, record.birth_ms)
 
     def _with_prefixes(self, lookup: Lookup, record: Record, names: Sequence[str]) -> Sequence[str]:
+        """Return the names that decide: in place of the index of prefixes, where it was touched, those."""
         index = prefix_index_mark(lookup.request.target.host)
-        touched = self.marks.invalidity((index,), record.birth_ms)
+        is_touched = self.marks.invalidity((index,), record.birth_ms) is not VALID
         others = [name for name in names if name != index]
-        return (
-            [*others, *prefix_marks(lookup.request.target)] if touched.soft_ms or touched.hard_ms else others
-        )
+        return [*others, *prefix_marks(lookup.request.target)] if is_touched else others
 
     async def invalidity(self, lookup: Lookup, record: Record) -> Invalidity:
         """Return what the purge marks say of a stored response, reading those that are not known."""
@@ -338,6 +340,8 @@ class Storage:
 
 
 def _variant(lookup: Lookup, names: tuple[str, ...]) -> str:
+    if not (names or lookup.parts):
+        return lookup.key
     return variant_key(lookup.key, [*lookup.parts, *selecting_values(names, lookup.request.fields)])
 
 

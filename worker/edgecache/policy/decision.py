@@ -12,6 +12,7 @@ Every decision is a frozen value, and each carries its :class:`.facts.Reason`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from cachewire.directives import Directives, parse_cache_control, request_directives, response_directives
 from cachewire.key import Target, record_key
@@ -29,6 +30,7 @@ from edgecache.policy.validation import can_freshen, conditional_fields, freshen
 from edgecache.settings import DataClass, Rule, Settings
 
 __all__ = [
+    "VALID",
     "Ask",
     "Fail",
     "Forward",
@@ -263,6 +265,7 @@ def _codings(value: str) -> str:
     )
 
 
+@lru_cache(maxsize=1024)
 def _mark_names(target: Target) -> tuple[str, ...]:
     return EVERYTHING, host_mark(target.host), prefix_index_mark(target.host), url_mark(target)
 
