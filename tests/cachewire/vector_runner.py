@@ -1,8 +1,8 @@
 """Runs golden vectors without a test framework, so that the same ones run in CPython and in workerd.
 
-A vector is ``{"id", "says", "section", "check", "given", "expected"}``. ``check`` names a function of ``CHECKS``
-and ``given`` its arguments; an ``expected`` of ``{"error": NAME}`` is the class that must be raised. Inside
-``given`` and ``expected``, ``{"repeat": TEXT, "times": N}`` and ``{"join": [...]}`` write long texts.
+A vector is ``{"id", "says", "section", "check", "given", "expected"}``. ``check`` names a function of
+``CHECKS`` and ``given`` its arguments; an ``expected`` of ``{"error": NAME}`` is the class that must be
+raised. Inside both, ``{"repeat": TEXT, "times": N}`` and ``{"join": [...]}`` write long texts.
 """
 
 import json
