@@ -97,10 +97,12 @@ class Storage:
             item = self._decoded(key, value) if value else None
         except (StoreError, UnreadableRecord) as error:
             self._note(error)
-            return None
+            item = None
         # While KV was being read, a newer response may have come from the origin.
         newer = self._at_hand(key)
-        if isinstance(newer, Entry) and isinstance(item, Entry) and _latest(newer) >= _latest(item):
+        if newer and not (
+            isinstance(newer, Entry) and isinstance(item, Entry) and _latest(newer) < _latest(item)
+        ):
             return newer
         if isinstance(item, Index) or (item and self._fits_memory(item)):
             self.memory.put(key, item)
