@@ -1,0 +1,128 @@
+from collections.abc import Mapping
+
+import pytest
+
+from cachewire.bounds import purge_bound_seconds
+from cachewire.directives import parse_cache_control, request_directives, response_directives
+from cachewire.vary import varies_on_everything
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param({}, {}, id="no field, no directives"),
+        pytest.param({"cache-control": "max-age=60"}, {"max-age": "60"}, id="Cache-Control governs"),
+        pytest.param(
+            {"cache-control": "max-age=60, private", "cdn-cache-control": "max-age=5"},
+            {"max-age": "5"},
+            id="a targeted field governs alone",
+        ),
+        pytest.param(
+            {"cache-control": "max-age=60", "cdn-cache-control": "Max-Age=5"},
+            {"max-age": "60"},
+            id="a targeted field that isn't a Dictionary is ignored",
+        ),
+        pytest.param(
+            {"cache-control": "max-age=60", "cdn-cache-control": ""},
+            {"max-age": "60"},
+            id="an empty targeted field is ignored",
+        ),
+        pytest.param(
+            {"cache-control": "max-age=60", "cdn-cache-control": " "},
+            {"max-age": "60"},
+            id="a targeted field of spaces is ignored",
+        ),
+        pytest.param(
+            {"cdn-cache-control": "no-store=?0, max-age=5"},
+            {"max-age": "5"},
+            id="a directive that is false isn't there",
+        ),
+        pytest.param(
+            {"cdn-cache-control": 'no-cache, private="a, b"'},
+            {"no-cache": None, "private": "a, b"},
+            id="a directive may have fields",
+        ),
+        pytest.param({"cdn-cache-control": "max-age=1.5"}, {"max-age": "\x00"}, id="a Decimal is no delta"),
+        pytest.param({"pragma": "no-cache"}, {}, id="Pragma means nothing in a response"),
+    ],
+)
+def test_response_directives(fields: Mapping[str, str], expected: Mapping[str, str | None]) -> None:
+    assert response_directives(fields).arguments == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param({}, {}, id="no field, no directives"),
+        pytest.param({"cache-control": "max-age=0"}, {"max-age": "0"}, id="Cache-Control counts"),
+        pytest.param({"pragma": "No-Cache"}, {"no-cache": None}, id="Pragma counts for itself"),
+        pytest.param({"pragma": "x"}, {}, id="another Pragma means nothing"),
+        pytest.param(
+            {"pragma": "no-cache", "cache-control": "max-age=9"},
+            {"max-age": "9"},
+            id="Pragma doesn't count beside Cache-Control",
+        ),
+        pytest.param({"cdn-cache-control": "no-store"}, {}, id="a targeted field is for responses"),
+    ],
+)
+def test_request_directives(fields: Mapping[str, str], expected: Mapping[str, str | None]) -> None:
+    assert request_directives(fields).arguments == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "lifetime", "window"),
+    [
+        pytest.param("a=60", 60, 60, id="seconds"),
+        pytest.param("b=60", None, None, id="another directive"),
+        pytest.param("a", 0, None, id="a missing argument is stale, and no window"),
+        pytest.param("a=-1", 0, None, id="a negative one too"),
+        pytest.param("a=1.5", 0, None, id="a fraction too"),
+        pytest.param("a=soon", 0, None, id="a word too"),
+        pytest.param("a=\u0661", 0, None, id="digits of another script too"),
+        pytest.param("a =60", 0, None, id="a space before the equals sign too"),
+        pytest.param("a=007", 7, 7, id="zeros before it"),
+        pytest.param("a=2147483649", 2**31, 2**31, id="an overflow is 2^31 (RFC 9111 section 1.2.2)"),
+        pytest.param("a=" + "9" * 99, 2**31, 2**31, id="however large"),
+    ],
+)
+def test_seconds(value: str, lifetime: int | None, window: int | None) -> None:
+    directives = parse_cache_control(value)
+    assert directives.lifetime("a") == lifetime
+    assert directives.window("a") == window
+
+
+@pytest.mark.parametrize(
+    ("value", "names", "is_unqualified"),
+    [
+        pytest.param("private", frozenset(), True, id="without fields"),
+        pytest.param('private="X-A, x-b"', frozenset({"x-a", "x-b"}), False, id="with fields"),
+        pytest.param("private=x-a", frozenset({"x-a"}), False, id="with one as a token"),
+        pytest.param('private=""', frozenset(), True, id="with an empty list"),
+        pytest.param('private="x-a', frozenset(), True, id="with an argument that can't be read"),
+        pytest.param("public", frozenset(), False, id="not at all"),
+    ],
+)
+def test_qualified_directives(value: str, names: frozenset[str], is_unqualified: bool) -> None:
+    directives = parse_cache_control(value)
+    assert directives.field_names("private") == names
+    assert directives.unqualified("private") is is_unqualified
+    assert ("private" in directives) == value.startswith("private")
+    assert directives
+
+
+@pytest.mark.parametrize(
+    ("vary", "expected"),
+    [
+        pytest.param("*", True, id="a star"),
+        pytest.param("accept, *", True, id="a star among names"),
+        pytest.param("accept", False, id="a name"),
+        pytest.param("", False, id="nothing"),
+    ],
+)
+def test_varies_on_everything(vary: str, expected: bool) -> None:
+    assert varies_on_everything({"vary": vary}) is expected
+
+
+def test_the_bound_of_a_purge_is_kvs_own_time_and_that_of_known_marks() -> None:
+    assert purge_bound_seconds() == 65
+    assert purge_bound_seconds(2) == 62
