@@ -23,7 +23,7 @@ Anything else raises :class:`UnreadableRecord` and counts as absent.
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cachewire.errors import UnreadableRecord
 
@@ -70,10 +70,6 @@ class Record:
     body_bytes: int = 0
     coding: str = ""
     body_key: str = ""
-
-    def replace_fields(self, fields: tuple[tuple[str, str], ...]) -> "Record":
-        """Return the same record with other header fields."""
-        return replace(self, fields=fields)
 
 
 @dataclass(frozen=True, slots=True)
