@@ -8,6 +8,7 @@ from typing import Any
 import js
 
 import hooks
+from cachewire.key import parse_target
 from edgecache.adapters.bodies import ArrayBuffers
 from edgecache.adapters.javascript import stringified_fields
 from edgecache.adapters.kv import KvStore
@@ -53,6 +54,14 @@ class Worker:
         return served.response
 
 
+def refuse(error: ConfigError, url: str) -> Any:
+    """Answer 500 for settings that can't be used; the details stay in the log, but on one's own machine."""
+    js.console.error(f"edge cache: {error}")
+    is_local = parse_target(url).host.partition(":")[0] in {"127.0.0.1", "localhost"}
+    text = f"{error}\n" if is_local else "The edge cache is not configured; its log says what is wrong.\n"
+    return js.Response.new(text, js.JSON.parse('{"status": 500}'))
+
+
 _worker: Worker | None = None
 
 
@@ -63,10 +72,7 @@ def on_fetch(request: Any, env: Any, ctx: Any) -> Any:
         try:
             _worker = Worker(env)
         except ConfigError as error:
-            js.console.error(f"edge cache: {error}")
-            return js.Response.new(
-                f"The edge cache is not configured.\n{error}\n", js.JSON.parse('{"status": 500}')
-            )
+            return refuse(error, request.url)
     fast_path, url = _worker.fast_path, request.url
     if fast_path.knows(url) and request.method == "GET":
         repeated = fast_path.repeat(url, stringified_fields(request.headers), int(time.time() * 1000))

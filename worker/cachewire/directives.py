@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from cachewire.fields import CDN_CACHE_CONTROL
+from cachewire.memo import remember_short
 from cachewire.structured import BareItem, parse_dictionary
 
 __all__ = ["Directives", "parse_cache_control", "request_directives", "response_directives", "split_list"]
@@ -94,7 +94,7 @@ def _members(value: str) -> Iterator[str]:
     yield value[begin:]
 
 
-@lru_cache(maxsize=512)
+@remember_short(512)
 def parse_cache_control(value: str) -> Directives:
     """Read a Cache-Control value leniently: what isn't a directive is kept by name, its argument invalid."""
     arguments: dict[str, str | None] = {}
@@ -116,7 +116,7 @@ def _directive(member: str) -> tuple[str, str | None]:
     return found["name"].lower(), found["token"] if quoted is None else _ESCAPED.sub(r"\1", quoted)
 
 
-@lru_cache(maxsize=512)
+@remember_short(512)
 def _parse_targeted(value: str) -> Directives | None:
     """Read a targeted field; ``None`` if it is empty or no Dictionary (RFC 9213 section 2.1)."""
     try:
@@ -132,7 +132,10 @@ def _parse_targeted(value: str) -> Directives | None:
 def _argument(item: BareItem) -> str | None:
     if item is True:
         return None
-    return str(item) if isinstance(item, int | str) else _INVALID
+    if isinstance(item, str):
+        # RFC 9213 section 2.1: a String that looks like a number isn't one.
+        return item if not item.isdigit() else _INVALID
+    return str(item) if isinstance(item, int) else _INVALID
 
 
 def response_directives(fields: Mapping[str, str]) -> Directives:

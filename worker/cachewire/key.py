@@ -19,9 +19,9 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from cachewire.errors import InvalidTarget
+from cachewire.memo import remember_short
 
 __all__ = [
     "MAX_KEY_BYTES",
@@ -89,7 +89,7 @@ class Target:
         return f"{self.scheme}://{self.location}"
 
 
-@lru_cache(maxsize=1024)
+@remember_short(1024)
 def parse_target(url: str) -> Target:
     """Read an absolute http or https URL.
 
@@ -187,7 +187,6 @@ def fit(key: str, limit: int) -> str:
     return encoded[:room].decode("utf-8", "ignore") + _CUT + digest("long", key)
 
 
-@lru_cache(maxsize=1024)
 def record_key(target: Target) -> str:
     """Return the KV key of a target's stored response, or of the index of its variants."""
     return fit(f"{RECORD_PREFIX}{target.scheme}/{target.location}", MAX_KEY_BYTES - _VARIANT_BYTES)

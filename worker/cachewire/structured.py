@@ -8,7 +8,8 @@ raises :class:`ValueError`, and the caller ignores the whole field, as both RFCs
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+
+from cachewire.memo import remember_short
 
 __all__ = ["BareItem", "parse_dictionary", "parse_strings", "serialise_string", "serialise_strings"]
 
@@ -55,7 +56,7 @@ def parse_strings(value: str) -> tuple[str, ...]:
     return tuple(members)
 
 
-@lru_cache(maxsize=1024)
+@remember_short(1024)
 def serialise_string(value: str) -> str:
     """Write a String; raises :class:`ValueError` for what isn't printable ASCII."""
     if not all(" " <= character <= "~" for character in value):

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 
 from cachewire.directives import split_list
+from cachewire.memo import remember_short
 
 __all__ = ["selecting_names", "selecting_values", "varies_on_everything"]
 
@@ -18,7 +18,7 @@ def varies_on_everything(fields: Mapping[str, str]) -> bool:
     return "*" in split_list(fields.get("vary", ""))
 
 
-@lru_cache(maxsize=256)
+@remember_short(256)
 def _names(vary: str) -> tuple[str, ...]:
     return tuple(sorted({name.lower() for name in split_list(vary)} - {"*"}))
 
@@ -33,7 +33,7 @@ def selecting_values(names: tuple[str, ...], request: Mapping[str, str]) -> list
     return [(name, _normalised(name, request[name]) if name in request else None) for name in names]
 
 
-@lru_cache(maxsize=1024)
+@remember_short(1024)
 def _normalised(name: str, value: str) -> str:
     members = split_list(value)
     if name in _CASELESS:

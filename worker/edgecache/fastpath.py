@@ -48,6 +48,8 @@ CHANGES_DECISION = re.compile(rf'"(?:{"|".join(_CHANGING)})":', re.IGNORECASE)
 
 _MAX_URLS = 8192
 _MAX_VARIANTS = 32
+_MAX_CHARACTERS = 512
+"""Of a URL and the values that select a variant: clients choose them, and must not fill the memory."""
 
 
 class Rendered(Protocol):
@@ -140,6 +142,10 @@ class FastPath:
             return
         if not self._is_repeatable(lookup, entry, use) or CHANGES_DECISION.search(fields):
             return
+        names = _names(lookup, entry.record, entry.fields)
+        values = tuple(_value_of(name, fields) for name in names)
+        if len(url) + sum(map(len, filter(None, values))) > _MAX_CHARACTERS:
+            return
         answer = answer_from(entry.record, entry.fields, lookup.client, now_ms)
         if answer.body is not BodyKind.AS_STORED:
             return
@@ -151,8 +157,7 @@ class FastPath:
             self._marks.generation,
             self._rendering.rendered(answer.status, answer.fields, entry.body),
         )
-        names = _names(lookup, entry.record, entry.fields)
-        self._place(url, names, tuple(_value_of(name, fields) for name in names), decided)
+        self._place(url, names, values, decided)
 
     def _is_repeatable(self, lookup: Lookup, entry: Entry, use: Use) -> bool:
         return (

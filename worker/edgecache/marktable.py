@@ -9,7 +9,8 @@ from edgecache.policy.decision import VALID, Invalidity
 
 __all__ = ["MarkTable"]
 
-_MAX_NAMES = 20_000
+_MAX_CHARACTERS = 2_000_000
+"""Of all names together: clients choose URLs, and so names."""
 _FAR_FUTURE_MS = 2**62
 _CLAIM_MS = 1000
 
@@ -32,6 +33,7 @@ class MarkTable:
         self.interval_ms = interval_ms
         self.generation = 0
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._characters = 0
 
     def outdated(self, names: Iterable[str], now_ms: int, share: float = 1.0) -> list[str]:
         """Return the names whose marks were read longer than ``share`` of the interval ago."""
@@ -62,10 +64,13 @@ class MarkTable:
         self._advance(mark, *((moment_ms, 0) if lane is Lane.SOFT else (0, moment_ms)))
 
     def _entry(self, name: str) -> _Known:
-        mark = self._known.pop(name, None) or _Known()
+        mark = self._known.pop(name, None)
+        if mark is None:
+            mark = _Known()
+            self._characters += len(name)
         self._known[name] = mark
-        if len(self._known) > _MAX_NAMES:
-            self._known.popitem(last=False)
+        while self._characters > _MAX_CHARACTERS and len(self._known) > 1:
+            self._characters -= len(self._known.popitem(last=False)[0])
         return mark
 
     def _advance(self, mark: _Known, soft_ms: int, hard_ms: int) -> None:

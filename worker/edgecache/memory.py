@@ -29,16 +29,18 @@ class Entry:
     decoded: Body | None = None
     """The body without the cache's own coding, once somebody needed it."""
     hits: int = 0
+    fields_bytes: int = 0
     is_held: bool = False
     """Whether memory holds it: false again once it was evicted or replaced."""
 
     def __post_init__(self) -> None:
         self.fields = combined(self.record.fields)
+        self.fields_bytes = sum(map(len, self.fields.values()))
 
     @property
     def cost_bytes(self) -> int:
         """What the entry takes of the memory's budget."""
-        return _ENTRY_OVERHEAD_BYTES + (self.size_bytes if self.body is not None else 0)
+        return _ENTRY_OVERHEAD_BYTES + self.fields_bytes + (self.size_bytes if self.body is not None else 0)
 
 
 class Memory:

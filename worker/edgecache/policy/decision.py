@@ -12,7 +12,6 @@ Every decision is a frozen value, and each carries its :class:`.facts.Reason`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 from cachewire.directives import Directives, parse_cache_control, request_directives, response_directives
 from cachewire.key import Target, record_key
@@ -25,7 +24,7 @@ from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, 
 from edgecache.policy.freshness import Freshness, current_age_ms, freshness_of, request_stale_if_error_ms
 from edgecache.policy.invalidation import SAFE_METHODS, invalidated
 from edgecache.policy.status import Forwarded, Status
-from edgecache.policy.storing import may_store, record_of
+from edgecache.policy.storing import is_for_everyone, may_store, record_of
 from edgecache.policy.validation import can_freshen, conditional_fields, freshened, head_agrees
 from edgecache.settings import DataClass, Rule, Settings
 
@@ -235,8 +234,12 @@ def _identity(
 
 
 def _cookies(value: str) -> dict[str, str]:
-    pairs = (pair.strip().partition("=") for pair in value.split(";"))
-    return {name: content for name, _, content in pairs if name}
+    """Return cookies by name; of repeated ones all values, since it can't be known which the origin takes."""
+    cookies: dict[str, str] = {}
+    for pair in value.split(";"):
+        name, _, content = pair.strip().partition("=")
+        cookies[name] = f"{cookies[name]};{content}" if name in cookies else content
+    return cookies
 
 
 _CONDITIONAL = frozenset({"if-none-match", "if-modified-since", "if-range", "range"})
@@ -265,7 +268,6 @@ def _codings(value: str) -> str:
     )
 
 
-@lru_cache(maxsize=1024)
 def _mark_names(target: Target) -> tuple[str, ...]:
     return EVERYTHING, host_mark(target.host), prefix_index_mark(target.host), url_mark(target)
 
@@ -371,7 +373,7 @@ def _refused_by_client(age_ms: int, staleness_ms: int, wishes: Directives) -> Re
     if "no-cache" in wishes:
         return Reason.REQUEST_NO_CACHE
     max_age, min_fresh = wishes.window("max-age"), wishes.window("min-fresh")
-    if max_age is not None and age_ms > max_age * 1000 - (max_age == 0) and "max-stale" not in wishes:
+    if max_age is not None and age_ms > max_age * 1000 - (max_age == 0):
         return Reason.REQUEST_MAX_AGE
     if min_fresh is not None and -staleness_ms < min_fresh * 1000:
         return Reason.REQUEST_MIN_FRESH
@@ -412,14 +414,7 @@ def _is_credential_risk(lookup: Lookup, fields: Fields, settings: Settings) -> b
         or lookup.rule.data_class is DataClass.PRIVATE
     ):
         return False
-    directives = response_directives(fields)
-    named = (
-        "public" in directives
-        or "s-maxage" in directives
-        or "must-revalidate" in directives
-        or directives.is_targeted
-    )
-    return not named
+    return not is_for_everyone(response_directives(fields))
 
 
 # May it store?
@@ -438,7 +433,8 @@ def on_origin(
     sent = Status(ask.reason, forwarded=ask.forwarded, forwarded_status=outcome.status)
     if outcome.status == 304 and ask.stored and ask.conditional:
         return _on_not_modified(lookup, ask, outcome, stored_fields, settings, sent)
-    if outcome.status in _ERRORS and ask.stored and ask.fallback:
+    # Section 4.3.3: a server error may count as no answer at all.
+    if outcome.status in _ERRORS and ask.stored and ask.when_disconnected:
         return Plan(Reuse(ask.stored), replace(sent, detail=Reason.STALE_IF_ERROR))
     if lookup.request.method == "HEAD":
         return _on_head(lookup, ask, outcome, stored_fields, settings, sent)
