@@ -16,6 +16,9 @@ __all__ = ["LONGEST_BLOCK_SECONDS", "RateBudget", "retry_after_seconds"]
 LONGEST_BLOCK_SECONDS = 300.0
 """Cloudflare's block; a longer ``Retry-After`` is not waited for."""
 
+_LEAST_WAIT_SECONDS = 0.001
+"""A wait that rounding made too short to move a clock would be asked for again and again."""
+
 _RATELIMIT = re.compile(r'^\s*"[^"]*"\s*;\s*r=(\d{1,9})\s*;\s*t=(\d{1,9})')
 
 
@@ -68,7 +71,7 @@ class RateBudget:
             if self._tokens >= 1:
                 self._tokens -= 1
                 return 0.0
-            return (1 - self._tokens) / self._rate
+            return max(_LEAST_WAIT_SECONDS, (1 - self._tokens) / self._rate)
 
     def learn(self, fields: Mapping[str, str], now: float) -> None:
         """Take over what a reply's ``Ratelimit`` field says is left, if that is less than believed."""

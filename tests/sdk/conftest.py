@@ -1,17 +1,16 @@
 """What the SDK's tests share: the API of a running `wrangler dev`, and clients of the fake one."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import cast
 
 import pytest
 
-from origin_sdk import Options, PurgeClient, Settings
+from origin_sdk import AsyncPurgeClient, Options, PurgeClient, Settings
 from origin_sdk.budget import RateBudget
-from origin_sdk.exchange import Exchange
-from origin_sdk.skew import Skew
 from origin_sdk.testing import FakeKV, ManualClock
 from scripts.runtime.wrangler import Wrangler
-
-NewExchange = Callable[[], Exchange]
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +47,28 @@ def new_client(fake_kv: FakeKV, kv_clock: ManualClock) -> Callable[..., PurgeCli
     return make
 
 
-@pytest.fixture
-def new_exchange(kv_clock: ManualClock) -> NewExchange:
-    return lambda: Exchange(kv_clock, RateBudget.unlimited(), Skew())
+class Blocking:
+    """The asynchronous client with the face of the synchronous one, so that one test speaks for both."""
+
+    def __init__(self, client: AsyncPurgeClient) -> None:
+        self.client = client
+
+    def __getattr__(self, name: str) -> object:
+        attribute = getattr(self.client, name)
+        if inspect.isasyncgenfunction(attribute):
+            return lambda *given, **named: asyncio.run(_collected(attribute(*given, **named)))
+        if inspect.iscoroutinefunction(attribute):
+            return lambda *given, **named: asyncio.run(attribute(*given, **named))
+        return attribute
+
+
+async def _collected(items: AsyncIterator[object]) -> list[object]:
+    return [item async for item in items]
+
+
+@pytest.fixture(params=["sync", "async"])
+def client(
+    request: pytest.FixtureRequest, purge_client: PurgeClient, async_purge_client: AsyncPurgeClient
+) -> PurgeClient:
+    """Each of the two clients, over the fake API."""
+    return purge_client if request.param == "sync" else cast("PurgeClient", Blocking(async_purge_client))

@@ -38,7 +38,9 @@ class Api:
 
     def write(self, *pairs: Pair) -> None:
         by_key = {pair.key: pair for pair in pairs}
-        self.run(self.namespace.write(self.exchange, list(by_key), lambda keys: [by_key[key] for key in keys]))
+        self.run(
+            self.namespace.write(self.exchange, list(by_key), lambda keys: [by_key[key] for key in keys])
+        )
 
     def read(self, key: str) -> bytes | None:
         return self.run(self.namespace.read(self.exchange, key))
