@@ -74,6 +74,9 @@ _DEFAULTS: Mapping[Profile, Mapping[str, object]] = {
         "heuristic_fraction": 0.1,
         "lifetime_jitter": 0.0,
         "refresh_ahead": 0.0,
+        "soft_timeout": 0.0,
+        "refresh_throttle": 0.0,
+        "breaker_failures": 0,
         "unkeyed_fields": frozenset(),
     },
 }

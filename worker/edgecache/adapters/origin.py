@@ -45,7 +45,7 @@ class FetchedResponse:
 
     def fork(self) -> Callable[[int], Awaitable[Body | None]]:
         """Split the body between the client and a collector."""
-        self.body, copy = self.raw.body.tee()
+        self.body, copy = (self.raw.body or js.Response.new("").body).tee()
         reader = copy.getReader()
 
         async def collect(max_bytes: int) -> Body | None:

@@ -39,6 +39,7 @@ _DATES = tuple(
 )
 _AGE = re.compile(r"[0-9]+")
 _MAX_HEURISTIC_SECONDS = 86_400
+_YEAR_MS = 31_556_952_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +56,35 @@ class Freshness:
     is_explicit: bool
 
 
-@lru_cache(maxsize=512)
 def parse_date(value: str, now_ms: int) -> int | None:
     """Read an HTTP-date as seconds since the epoch; ``None`` if it is none. ``now_ms`` dates two-digit years."""
+    return _parsed(value, 1970 + now_ms // _YEAR_MS) if value else None
+
+
+@lru_cache(maxsize=512)
+def _parsed(value: str, this_year: int) -> int | None:
     for pattern in _DATES:
         if found := pattern.match(value.strip()):
-            return _seconds_since_epoch(found, now_ms)
+            return _seconds_since_epoch(found, this_year)
     return None
 
 
-def _seconds_since_epoch(found: re.Match[str], now_ms: int) -> int | None:
+def _seconds_since_epoch(found: re.Match[str], this_year: int) -> int | None:
     year, month, day = int(found["year"]), _MONTHS.get(found["month"].lower(), 0), int(found["day"])
     hour, minute, second = int(found["hour"]), int(found["minute"]), int(found["second"])
     if len(found["year"]) == 2:
         # RFC 9110 section 5.6.7: more than 50 years ahead means the past.
-        this_year = 1970 + now_ms // 31_556_952_000
         year += this_year // 100 * 100
         year -= 100 if year > this_year + 50 else 0
-    if not (month and 1 <= day <= 31 and hour < 24 and minute < 60 and second <= 60):
+    if not (month and 1 <= day <= _days_of(month, year) and hour < 24 and minute < 60 and second <= 60):
         return None
     return _days_since_epoch(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second
+
+
+def _days_of(month: int, year: int) -> int:
+    if month == 2:
+        return 29 if year % 4 == 0 and (year % 100 or year % 400 == 0) else 28
+    return 30 if month in {4, 6, 9, 11} else 31
 
 
 def _days_since_epoch(year: int, month: int, day: int) -> int:
@@ -85,7 +95,7 @@ def _days_since_epoch(year: int, month: int, day: int) -> int:
 
 def initial_age_ms(fields: Mapping[str, str], birth_ms: int, response_ms: int) -> int:
     """Return corrected_initial_age of a response that was asked for at ``birth_ms`` and came at ``response_ms`` (section 4.2.3)."""
-    date = parse_date(fields.get("date", ""), 0)
+    date = parse_date(fields.get("date", ""), response_ms)
     # A date is of whole seconds, so the clock is compared with it in whole seconds.
     apparent_age_ms = max(0, response_ms // 1000 - date) * 1000 if date is not None else 0
     return max(apparent_age_ms, _age_value(fields) * 1000 + response_ms - birth_ms)

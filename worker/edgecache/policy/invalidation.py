@@ -18,21 +18,24 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
 def invalidated(request: RequestFacts, response: ResponseFacts) -> tuple[str, ...]:
-    """Return the names of the marks that a response to ``request`` writes.
-
-    None for a safe method or an error.
-    """
-    if request.method in SAFE_METHODS or not 200 <= response.status < 400:
+    """Return the names of the marks that a response to ``request`` writes; none for a safe method."""
+    if request.method in SAFE_METHODS:
         return ()
+    # RFC 9875 section 3: what the origin names is invalid, whatever became of the request.
+    names = _groups(response.fields.get(CACHE_GROUP_INVALIDATION, ""))
+    if 200 <= response.status < 400:
+        names += [url_mark(target) for target in _targets(request, response)]
+    return tuple(dict.fromkeys(names))
+
+
+def _targets(request: RequestFacts, response: ResponseFacts) -> list[Target]:
     targets = [request.target]
     for name in ("location", "content-location"):
         if reference := response.fields.get(name):
             target = resolve(request.target, reference)
             if target and target.origin == request.target.origin:
                 targets.append(target)
-    names = [url_mark(target) for target in targets]
-    names += _groups(response.fields.get(CACHE_GROUP_INVALIDATION, ""))
-    return tuple(dict.fromkeys(names))
+    return targets
 
 
 def resolve(base: Target, reference: str) -> Target | None:

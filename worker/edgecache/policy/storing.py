@@ -11,7 +11,7 @@ from edgecache.policy.facts import Fields, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import HEURISTICALLY_CACHEABLE, freshness_of, initial_age_ms
 from edgecache.settings import DataClass, Rule, Settings
 
-__all__ = ["MAX_GROUPS", "groups_of", "hop_by_hop", "may_store", "record_of"]
+__all__ = ["MAX_GROUPS", "groups_of", "hop_by_hop", "is_for_everyone", "may_store", "record_of"]
 
 MAX_GROUPS = 64
 """More groups than RFC 9875 section 2.1 asks a cache to support.
@@ -24,6 +24,7 @@ _UNDERSTOOD = HEURISTICALLY_CACHEABLE | {302, 303, 307, 400, 401, 403, 409, 451,
 
 _VALIDATORS = ("etag", "last-modified")
 _MAX_FIELD_BYTES = 64 * 1024
+_LOST = "\ufffd"
 _ENDLESS = "text/event-stream"
 """Server-sent events: each client's own, and without an end that could be waited for."""
 
@@ -42,7 +43,7 @@ def may_store(request: RequestFacts, response: ResponseFacts, rule: Rule, settin
 
 
 def _forbidden_by_status(response: ResponseFacts, directives: Directives) -> Reason | None:
-    if response.status < 200 or response.status in {206, 304}:
+    if not 200 <= response.status <= 599 or response.status in {206, 304}:
         return Reason.STATUS
     if "must-understand" in directives and response.status not in _UNDERSTOOD:
         return Reason.NOT_UNDERSTOOD
@@ -67,12 +68,12 @@ def _forbidden_by_directive(
 def _forbidden_by_identity(
     request: RequestFacts, response: ResponseFacts, directives: Directives, rule: Rule, settings: Settings
 ) -> Reason | None:
-    is_named = "public" in directives or "s-maxage" in directives or directives.is_targeted
     is_declared = rule.data_class is DataClass.PRIVATE
-    if "authorization" in request.fields and not (is_named or is_declared or "must-revalidate" in directives):
-        return Reason.AUTHORIZATION  # section 3.5
+    if "authorization" in request.fields and not (is_declared or is_for_everyone(directives)):
+        return Reason.AUTHORIZATION
     if not settings.is_safe:
         return None
+    is_named = "public" in directives or "s-maxage" in directives or directives.is_targeted
     if "cookie" in request.fields and not (
         is_named or is_declared or "cookie" in response.fields.get("vary", "").lower()
     ):
@@ -80,12 +81,18 @@ def _forbidden_by_identity(
     return Reason.SET_COOKIE if response.set_cookies else None
 
 
+def is_for_everyone(directives: Directives) -> bool:
+    """Whether a response to a request with credentials may be shared (section 3.5)."""
+    return any(name in directives for name in ("public", "s-maxage", "must-revalidate"))
+
+
 def _forbidden_by_fields(response: ResponseFacts) -> Reason | None:
     if sum(len(name) + len(value) for name, value in response.fields.items()) > _MAX_FIELD_BYTES:
         return Reason.TOO_LARGE
     if response.fields.get("content-type", "").lower().startswith(_ENDLESS):
         return Reason.STREAM
-    return None
+    # The runtime has no other way to show a field that isn't UTF-8, and what was lost can't be sent again.
+    return Reason.BAD_FIELD if any(_LOST in value for value in response.fields.values()) else None
 
 
 def _useless(
