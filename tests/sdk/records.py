@@ -7,7 +7,7 @@ from cachewire.record import Index, Record, head_of, metadata_for
 from origin_sdk.testing import FakeKV
 
 
-def store(  # noqa: PLR0913 - what a test wants to tell apart
+def store(
     fake: FakeKV,
     url: str,
     *,

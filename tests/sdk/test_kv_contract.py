@@ -1,4 +1,4 @@
-"""One suite over the fake API and the one that `wrangler dev` serves: whatever holds for both, the SDK may rely on."""
+"""One suite over the fake API and that of `wrangler dev`: what holds for both, the SDK may rely on."""
 
 from collections.abc import Iterator
 from typing import TypeVar
