@@ -161,7 +161,7 @@ class AsyncPurgeClient(Base):
     async def _warm(self, url: str) -> Warmed:
         try:
             async with self._edge.stream("GET", url) as response:
-                async for _ in response.aiter_raw():
+                async for _ in response.aiter_bytes():
                     pass  # a body cut short would not be stored
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Warmed(url, error=f"{type(error).__name__}: {error}")

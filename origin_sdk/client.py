@@ -156,7 +156,7 @@ class PurgeClient(Base):
     def _warm(self, url: str) -> Warmed:
         try:
             with self._edge.stream("GET", url) as response:
-                for _ in response.iter_raw():
+                for _ in response.iter_bytes():
                     pass  # a body cut short would not be stored
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Warmed(url, error=f"{type(error).__name__}: {error}")

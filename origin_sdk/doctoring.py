@@ -50,13 +50,18 @@ class Finding:
 def examine(operation: Operation, project: Project, *, may_write: bool = True) -> Flow[list[Finding]]:
     """Examine everything that can be seen from here; writes one key that lives a minute, if it may."""
     findings: list[Finding] = list(_settings(operation, project))
-    for check in (_token, _read_permission, *([_write_permission] if may_write else ())):
+    checks = {
+        "token": _token,
+        "namespace": _namespace,
+        **({"write permission": _writing} if may_write else {}),
+    }
+    for name, check in checks.items():
         try:
             finding = yield from check(operation)
         except OriginSdkError as error:
-            finding = Finding(check.__name__.strip("_").replace("_", " "), Verdict.BAD, str(error))
+            finding = Finding(name, Verdict.BAD, str(error))
         findings.append(finding)
-        if finding.verdict is Verdict.BAD and check is not _token:
+        if finding.verdict is Verdict.BAD and name != "token":
             return [*findings, _clock(operation)]
     findings += yield from _wire_version(operation)
     return [*findings, _clock(operation)]
@@ -99,12 +104,12 @@ def _token(operation: Operation) -> Flow[Finding]:
     )
 
 
-def _read_permission(operation: Operation) -> Flow[Finding]:
+def _namespace(operation: Operation) -> Flow[Finding]:
     yield from operation.namespace.page(operation.exchange, "", "", 10)
     return Finding("namespace", Verdict.GOOD, "it is there, and the token may list it")
 
 
-def _write_permission(operation: Operation) -> Flow[Finding]:
+def _writing(operation: Operation) -> Flow[Finding]:
     pair = Pair(_PROBE_KEY, "", _PROBE_SECONDS)
     try:
         yield from operation.namespace.write(operation.exchange, [pair.key], lambda _: [pair])

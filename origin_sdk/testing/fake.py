@@ -151,13 +151,13 @@ class FakeKV:
             versions.append(_Version(now, value, metadata, None if seconds is None else now + seconds))
             self._sorted = None
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def stored_keys(self, prefix: str = "") -> list[str]:
         """Return the keys that are there, sorted."""
         return [key for key in self._in_order() if key.startswith(prefix) and self.read(key) is not None]
 
     def marks_in_force(self) -> dict[str, Mark]:
         """Return the purge marks, for :func:`origin_sdk.testing.assert_purged`."""
-        return {key: parse_mark((self.read(key) or b"").decode()) for key in self.keys(MARK_PREFIX)}
+        return {key: parse_mark((self.read(key) or b"").decode()) for key in self.stored_keys(MARK_PREFIX)}
 
     # For tests: over a port
 

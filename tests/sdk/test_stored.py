@@ -46,7 +46,7 @@ def key(url: str, *parts: tuple[str, str]) -> str:
         pytest.param({"everything": True}, "https://b.example/", True, id="everything"),
     ],
 )
-def test_what_a_purge_covers(targets: dict[str, object], url: str, covered: bool) -> None:  # noqa: FBT001 - a table
+def test_what_a_purge_covers(targets: dict[str, object], url: str, covered: bool) -> None:
     coverage = Coverage(Purge.of(**targets))  # type: ignore[arg-type]  # a table of arguments
     for variant in ((), (("accept-language", "de"),)):
         assert coverage.by_place(read_listed(ListedKey(key(url, *variant)))) == covered

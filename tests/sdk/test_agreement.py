@@ -1,0 +1,201 @@
+"""The SDK has its own small reading of freshness, storing and rules: it must be the Worker's."""
+
+import gzip
+from typing import Any
+
+import pytest
+
+from cachewire.bounds import DEFAULT_MARK_INTERVAL_SECONDS
+from cachewire.key import parse_target
+from cachewire.record import Record
+from edgecache.config import load
+from edgecache.policy.facts import Reason, RequestFacts, ResponseFacts
+from edgecache.policy.freshness import freshness_of
+from edgecache.policy.storing import MAX_GROUPS, may_store
+from edgecache.rule_tables import RULE_SETTINGS
+from edgecache.settings import Rule, Settings
+from origin_sdk import publishing
+from origin_sdk.cacheability import obstacles
+from origin_sdk.freshness import windows_of
+from origin_sdk.project import DEFAULT_PROJECT, EdgeRule, Project, read_project
+
+NOW = 1_795_000_000
+DATE = "Tue, 18 Nov 2026 00:00:00 GMT"
+FIELDS = [
+    {},
+    {"cache-control": "max-age=60"},
+    {"cache-control": "max-age=60, s-maxage=10"},
+    {"cache-control": "s-maxage=10, stale-if-error=5"},
+    {"cache-control": "max-age=60, stale-while-revalidate=5, stale-if-error=7"},
+    {"cache-control": "max-age=60, must-revalidate"},
+    {"cache-control": "max-age=60, proxy-revalidate"},
+    {"cache-control": "no-cache, max-age=60"},
+    {"cache-control": 'no-cache="set-cookie", max-age=60'},
+    {"cache-control": "max-age=nonsense"},
+    {"cache-control": "max-age=60, max-age=90"},
+    {"cache-control": "max-age=60", "cdn-cache-control": "max-age=5"},
+    {"cache-control": "max-age=60", "cdn-cache-control": "not, a=(valid"},
+    {"cdn-cache-control": "stale-while-revalidate=9"},
+    {"expires": "Tue, 18 Nov 2026 00:01:00 GMT", "date": DATE},
+    {"expires": "0", "date": DATE},
+    {"expires": "Tue, 18 Nov 2026 00:01:00 GMT", "cache-control": "max-age=5", "date": DATE},
+]
+RULES: list[dict[str, Any]] = [
+    {},
+    {"lifetime": 9},
+    {"default_lifetime": 8},
+    {"stale_while_revalidate": 3, "stale_if_error": 4},
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("fields", FIELDS, ids=str)
+def test_windows_are_those_of_the_worker(fields: dict[str, str], rule: dict[str, Any]) -> None:
+    record = Record(200, NOW * 1000, NOW * 1000, 0, tuple(fields.items()))
+    theirs = freshness_of(record, fields, Rule(**rule), Settings(lifetime_jitter=0))
+    ours = windows_of(fields, NOW, EdgeRule(**rule), DEFAULT_PROJECT)
+    assert (ours.lifetime, ours.stale_while_revalidate, ours.stale_if_error, ours.must_validate) == (
+        theirs.lifetime_ms / 1000,
+        theirs.stale_while_revalidate_ms / 1000,
+        theirs.stale_if_error_ms / 1000,
+        theirs.must_validate,
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "cookies"),
+    [
+        (200, {"cache-control": "max-age=60"}, ()),
+        (404, {"cache-control": "max-age=60"}, ()),
+        (200, {"cache-control": "max-age=60"}, ("a=b",)),
+        (200, {"cache-control": "no-store"}, ()),
+        (200, {"cache-control": "private, max-age=60"}, ()),
+        (200, {"cache-control": "max-age=60", "vary": "*"}, ()),
+        (206, {"cache-control": "max-age=60"}, ()),
+        (503, {"cache-control": "max-age=60"}, ()),
+        (200, {}, ()),
+        (200, {"cdn-cache-control": "max-age=60", "cache-control": "no-store"}, ()),
+    ],
+)
+def test_what_is_cacheable_is_what_the_worker_stores(
+    status: int, fields: dict[str, str], cookies: tuple[str, ...]
+) -> None:
+    request = RequestFacts("GET", parse_target("https://a.example/"), {})
+    response = ResponseFacts(status, fields, NOW * 1000, NOW * 1000, cookies)
+    stores = may_store(request, response, Rule(), Settings()) is Reason.STORED
+    assert (not list(obstacles(status, fields, sets_cookies=bool(cookies)))) == stores
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "retention",
+        "stale_while_revalidate",
+        "stale_if_error",
+        "memory_item_bytes",
+        "max_body_bytes",
+        "compress_min_bytes",
+        "mark_interval",
+    ],
+)
+def test_defaults_are_those_of_the_worker(name: str) -> None:
+    assert getattr(DEFAULT_PROJECT, name) == getattr(Settings(), name)
+
+
+def test_numbers_are_those_of_the_worker() -> None:
+    assert publishing.MAX_GROUPS == MAX_GROUPS
+    assert Settings().mark_interval == DEFAULT_MARK_INTERVAL_SECONDS
+
+
+WRANGLER_TOML = """
+[[kv_namespaces]]
+binding = "OTHER"
+id = "not-this-one"
+
+[[kv_namespaces]]
+binding = "CACHE"
+id = "the-namespace"
+
+[vars]
+MARK_INTERVAL = "500ms"
+RETENTION = "2d"
+STALE_IF_ERROR = 90
+MEMORY_ITEM_BYTES = "512KiB"
+
+[[vars.RULES]]
+name = "search"
+path = "/search/**"
+query_drop = ["utm_*"]
+query_sort = true
+lifetime = "5m"
+groups = ["search"]
+
+[[vars.RULES]]
+name = "mine"
+path = ["/me/**", "/mine"]
+key_cookies = "sid"
+data_class = "private"
+stale_if_error = 0
+
+[[vars.RULES]]
+name = "never"
+host = "*.internal.example"
+bypass = true
+"""
+
+
+def test_a_wrangler_toml_is_read_as_the_worker_reads_it(tmp_path: Any) -> None:
+    import tomllib  # noqa: PLC0415
+
+    path = tmp_path / "wrangler.toml"
+    path.write_text(WRANGLER_TOML)
+    ours: Project = read_project(path)
+    theirs = load(tomllib.loads(WRANGLER_TOML)["vars"])
+    assert ours.namespace_id == "the-namespace"
+    for name in ("mark_interval", "retention", "stale_if_error", "memory_item_bytes"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    shared = {
+        "name",
+        "lifetime",
+        "default_lifetime",
+        "stale_while_revalidate",
+        "stale_if_error",
+        "groups",
+        "bypass",
+    }
+    shared |= {
+        "hosts",
+        "paths",
+        "methods",
+        "query_keep",
+        "query_drop",
+        "query_sort",
+        "fields",
+        "cookies",
+        "claims",
+    }
+    for mine, rule in zip(ours.rules, theirs.rules, strict=True):
+        assert {name: getattr(mine, name) for name in shared} == {
+            name: getattr(rule, name) for name in shared
+        }
+        assert mine.data_class == rule.data_class.value
+
+
+def test_every_setting_of_a_rule_is_known_here_or_left_out_on_purpose() -> None:
+    known = {"name", "host", "path", "methods", "query_keep", "query_drop", "query_sort"}
+    known |= {"key_fields", "key_cookies", "key_claims"}
+    known |= {
+        "lifetime",
+        "default_lifetime",
+        "stale_while_revalidate",
+        "stale_if_error",
+        "groups",
+        "bypass",
+        "data_class",
+    }
+    left_out = {"negative_lifetimes", "ignore_cookies"}  # neither moves a key nor what is published
+    assert known | left_out == RULE_SETTINGS
+
+
+def test_compressed_bodies_are_gzip() -> None:
+    assert gzip.decompress(gzip.compress(b"x", mtime=0)) == b"x"
