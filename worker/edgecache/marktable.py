@@ -42,7 +42,7 @@ class MarkTable:
         return [name for name in names if (mark := known.get(name)) is None or mark.read_ms < oldest]
 
     def claim(self, names: Iterable[str], now_ms: int) -> list[str]:
-        """Return the names that nobody has set out to read of late, and claim them: one reader is enough."""
+        """Return the names that nobody is about to read, and claim them: one reader is enough."""
         free = [
             name
             for name in names
@@ -56,6 +56,7 @@ class MarkTable:
         """Take in what the store holds for ``name``: 0 for no mark. A mark never moves back."""
         mark = self._entry(name)
         mark.read_ms = max(mark.read_ms, read_ms)
+        mark.claimed_ms = 0
         self._advance(mark, soft_ms, hard_ms)
 
     def write(self, name: str, lane: Lane, moment_ms: int) -> None:

@@ -15,7 +15,7 @@ from edgecache.marktable import MarkTable
 from edgecache.memory import Entry, Memory
 from edgecache.policy.decision import VALID, Invalidity, Lookup, mark_names
 from edgecache.policy.freshness import freshness_of
-from edgecache.ports import Bodies, Body, Report, Store, StoredValue, StoreError, Timing
+from edgecache.ports import Bodies, Body, Report, Signal, Store, StoredValue, StoreError, Timing
 from edgecache.settings import Settings
 from edgecache.writes import Writes
 
@@ -49,6 +49,25 @@ class Found:
     other_variant: bool = False
 
 
+class _Reading:
+    """A bulk get of marks that is under way."""
+
+    def __init__(self, began_ms: int) -> None:
+        self.began_ms = began_ms
+        self._ended: Signal | None = None
+
+    async def wait(self, timing: Timing, seconds: float) -> None:
+        """Wait until it has ended."""
+        if self._ended is None:
+            self._ended = timing.signal()
+        await self._ended.wait(seconds)
+
+    def end(self) -> None:
+        """Let all that wait go on."""
+        if self._ended:
+            self._ended.set()
+
+
 class Storage:
     """Finds and keeps stored responses. A store that fails counts as empty, and is reported."""
 
@@ -66,6 +85,7 @@ class Storage:
         self._writes = Writes(store, timing)
         self._written_indexes: dict[str, Index] = {}
         self._unwritten: dict[str, Entry] = {}
+        self._readings: dict[str, _Reading] = {}
 
     # Looking
 
@@ -314,8 +334,33 @@ class Storage:
 
         Return whether all are known now.
         """
+        names = self.marks.outdated(names, self._timing.now_ms(), share)
+        others = {reading for name in names if (reading := self._reading_of(name))}
+        for reading in others:
+            await reading.wait(self._timing, self._settings.kv_timeout)
+        if others:
+            names = self.marks.outdated(names, self._timing.now_ms(), share)
+        return not names or await self._read_now(names)
+
+    def _reading_of(self, name: str) -> "_Reading | None":
+        reading = self._readings.get(name)
+        if reading and self._timing.now_ms() - reading.began_ms > self._settings.kv_timeout * 1000:
+            return None  # lost together with its request
+        return reading
+
+    async def _read_now(self, names: Sequence[str]) -> bool:
         now_ms = self._timing.now_ms()
-        names = self.marks.outdated(names, now_ms, share)
+        reading = _Reading(now_ms)
+        self._readings.update(dict.fromkeys(names, reading))
+        try:
+            return await self._read_at(names, now_ms)
+        finally:
+            for name in names:
+                if self._readings.get(name) is reading:
+                    del self._readings[name]
+            reading.end()
+
+    async def _read_at(self, names: Sequence[str], now_ms: int) -> bool:
         keys = [mark_key(name, lane) for name in names for lane in Lane]
         texts: dict[str, str] = {}
         try:

@@ -47,6 +47,8 @@ class KvStore:
             texts: dict[str, object] = js.Object.fromEntries(found).to_py()
         except JsException as error:
             raise StoreError(f"KV answered a bulk get with {found}: {error}") from error
+        if not texts.keys() >= set(keys):
+            raise StoreError("KV didn't answer for each key of a bulk get")
         return {key: text for key, text in texts.items() if isinstance(text, str)}
 
     async def write(self, key: str, value: Body | str, metadata: str | None, ttl_seconds: int) -> None:
