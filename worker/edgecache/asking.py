@@ -10,6 +10,7 @@ from edgecache.memory import Entry
 from edgecache.policy.decision import Ask, Fail, Lookup, Plan, Relay, on_origin
 from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import freshness_of
+from edgecache.policy.ranges import Join, is_complete
 from edgecache.policy.relay import http_date, localised
 from edgecache.policy.status import Status
 from edgecache.ports import Body, OriginError, OriginResponse, Ports, StoreError
@@ -83,9 +84,7 @@ class Asker:
             outcome = await self._asked(question)
         if outcome.plan.store and outcome.response:
             try:
-                outcome = await self._with_body(
-                    question.lookup, outcome, outcome.plan.store, outcome.response
-                )
+                outcome = await self._with_body(question, outcome, outcome.plan.store, outcome.response)
             except OriginError as error:
                 outcome = self._failed(question, error)
         if outcome.plan.freshen and question.entry:
@@ -135,8 +134,13 @@ class Asker:
         return replace(facts, fields=result.fields) if result else None
 
     async def _with_body(
-        self, lookup: Lookup, outcome: Outcome, record: Record, response: OriginResponse
+        self, question: Question, outcome: Outcome, record: Record, response: OriginResponse
     ) -> Outcome:
+        join, stored = outcome.plan.join, question.entry
+        if join and stored:
+            body = self._joined(join, stored, await response.read())
+            record = replace(record, body_bytes=self._bodies.size(body))
+            return replace(outcome, entry=self._storage.hold(question.lookup, record, body))
         length = response.fields.get("content-length", "")
         length_bytes = int(length) if length.isascii() and length.isdigit() else None
         if length_bytes is not None and length_bytes > self._settings.max_body_bytes:
@@ -146,7 +150,14 @@ class Asker:
             return replace(outcome, collect=response.fork())
         body = await response.read()
         record = replace(record, body_bytes=self._bodies.size(body))
-        return replace(outcome, entry=self._storage.hold(lookup, record, body))
+        return replace(outcome, entry=self._storage.hold(question.lookup, record, body))
+
+    def _joined(self, join: Join, stored: Entry, body: Body) -> Body:
+        if self._bodies.size(body) != join.received.size_bytes:
+            raise OriginError(OriginFailure.TRUNCATED, f"not the bytes that were announced: {join.received}")
+        head = self._bodies.part(stored.body, 0, join.head)
+        tail = self._bodies.part(stored.body, join.tail, stored.size_bytes)
+        return self._bodies.joined((head, body, tail))
 
     def _freshened(self, entry: Entry, record: Record) -> Entry:
         fresh = Entry(entry.key, record, entry.body, entry.size_bytes, decoded=entry.decoded, hits=entry.hits)
@@ -176,6 +187,8 @@ class Asker:
         if body is None:
             return None
         record = replace(outcome.plan.store, body_bytes=self._bodies.size(body))
+        if not is_complete(record):
+            return None
         return self._storage.hold(question.lookup, record, body)
 
     def mark_here(self, outcome: Outcome) -> None:

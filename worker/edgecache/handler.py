@@ -129,15 +129,20 @@ class Handler:
     async def _look_up(self, lookup: Lookup, background: Background) -> Served:
         found = await self._find(lookup)
         decision = await self._decide(lookup, found)
-        try:
-            if isinstance(decision, Use) and found.entry:
+        absent = Ask(Forwarded.URI_MISS, Reason.ABSENT)
+        if isinstance(decision, Use) and found.entry:
+            try:
                 return await self._use(lookup, found.entry, decision, background)
-            if isinstance(decision, Ask):
+            except Exception as error:  # noqa: BLE001 - KV may hold what can't be sent: it counts as absent
+                self._report("store", error)
+                self.storage.memory.drop(found.entry.key)
+                return Served(await self._ask_or_wait(lookup, absent, None, background))
+        if isinstance(decision, Ask):
+            try:
                 return Served(await self._ask_or_wait(lookup, decision, found.entry, background))
-        except BodyGoneError as error:
-            self._report("store", error)
-            absent = Ask(Forwarded.URI_MISS, Reason.ABSENT)
-            return Served(await self._ask_or_wait(lookup, absent, None, background))
+            except BodyGoneError as error:
+                self._report("store", error)
+                return Served(await self._ask_or_wait(lookup, absent, None, background))
         text = (
             "Nothing that may be used is stored, and the request allows no more than that (only-if-cached)."
         )
@@ -222,9 +227,11 @@ class Handler:
         key = entry.key if entry else self.storage.expected_key(lookup)
         if entry and ask.fallback and (reason := self._rests(key)):
             return await self._sender.stored(lookup, entry, Status(reason, hit=True))
-        if lookup.request.method != "GET" or self.flights.is_unshared(key):
+        flight = self.flights.current(key)
+        is_apart = lookup.request.method != "GET" or self.flights.is_unshared(key)
+        if is_apart or (ask.is_for_part and not flight):
             return await self._ask_alone(Question(_as_asked(lookup, ask), ask, entry, key), background)
-        question, flight = Question(lookup, ask, entry, key), self.flights.current(key)
+        question = Question(lookup, ask, entry, key)
         return await (self._wait(question, flight, background) if flight else self._fly(question, background))
 
     async def _ask_alone(self, question: Question, background: Background) -> Any:
@@ -239,7 +246,7 @@ class Handler:
             entry = await self._asker.collected(question, outcome)
         except OriginError:
             return
-        if outcome.is_sound and question.lookup.request.method == "GET":
+        if outcome.is_sound and question.lookup.request.method == "GET" and not question.ask.is_for_part:
             self.flights.remember(question.key, unshared=entry is None)
         await self._asker.keep(question.lookup, outcome, entry)
 

@@ -82,6 +82,9 @@ class Bodies(Protocol):
     def prefixed(self, text: str, body: Body) -> Body:
         """Return ``text`` as UTF-8 with ``body`` after it."""
 
+    def joined(self, bodies: Sequence[Body]) -> Body:
+        """Return one after the other."""
+
     async def gzip(self, body: Body) -> Body:
         """Compress."""
 

@@ -1,5 +1,7 @@
 """Bodies are ArrayBuffers that never enter the Python heap."""
 
+from collections.abc import Sequence
+
 import js
 from pyodide.ffi import JsException
 
@@ -32,10 +34,14 @@ class ArrayBuffers:
 
     def prefixed(self, text: str, body: Body) -> Body:
         """Return ``text`` as UTF-8 with ``body`` after it."""
-        head = js.TextEncoder.new().encode(text)
-        joined = js.Uint8Array.new(head.byteLength + body.byteLength)
-        joined.set(head, 0)
-        joined.set(js.Uint8Array.new(body), head.byteLength)
+        return self.joined((js.TextEncoder.new().encode(text), body))
+
+    def joined(self, bodies: Sequence[Body]) -> Body:
+        """Return one after the other."""
+        joined, at = js.Uint8Array.new(sum(body.byteLength for body in bodies)), 0
+        for body in bodies:
+            joined.set(js.Uint8Array.new(body), at)
+            at += body.byteLength
         return joined.buffer
 
     async def gzip(self, body: Body) -> Body:

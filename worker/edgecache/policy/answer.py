@@ -10,12 +10,12 @@ from enum import Enum, auto
 from cachewire.directives import split_list
 from cachewire.record import Record
 from edgecache.policy.facts import Fields, RequestFacts
-from edgecache.policy.freshness import current_age_ms, parse_date
+from edgecache.policy.freshness import current_age_ms
+from edgecache.policy.ranges import Part, content_part, requested
 from edgecache.policy.validation import is_not_modified
 
-__all__ = ["BodyKind", "StoredAnswer", "accepts_gzip", "answer_from"]
+__all__ = ["BodyKind", "StoredAnswer", "accepts_gzip", "answer_from", "answers_range"]
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
 _QUALITY = re.compile(r";[ \t]*q=([01](?:\.\d{0,3})?)[ \t]*$", re.IGNORECASE)
 _NOT_IN_304 = frozenset(
     {"content-length", "content-type", "content-encoding", "content-range", "content-language"}
@@ -54,8 +54,8 @@ def answer_from(record: Record, fields: Fields, request: RequestFacts, now_ms: i
     shown.append(("age", str(current_age_ms(record, now_ms) // 1000)))
     if 200 <= record.status < 300 and is_not_modified(request.fields, fields, now_ms):
         return StoredAnswer(304, [field for field in shown if field[0] not in _NOT_IN_304], BodyKind.NONE)
-    if record.status == 200 and request.method == "GET" and (part := _part(record, fields, request.fields)):
-        return _partial(record, shown, part)
+    if record.status in {200, 206} and (partial := _partial(record, fields, shown, request, now_ms)):
+        return partial
     return _whole(record, shown, request)
 
 
@@ -93,45 +93,31 @@ def _weak(etag: str) -> str:
     return etag if etag.startswith("W/") else f"W/{etag}"
 
 
-def _part(record: Record, fields: Fields, request: Fields) -> tuple[int, int] | None:
-    """Return the one range that is asked for, with start == end where it can't be satisfied.
-
-    ``None`` for the whole body.
-    """
-    found = _RANGE.fullmatch(request.get("range", "").strip())
-    if not found or not any(found.groups()) or not _if_range_holds(request.get("if-range"), fields):
-        return None  # several ranges, other units and broken ones may be ignored (RFC 9110 section 14.2)
-    first, last = found.groups()
-    length = record.body_bytes
-    if not first:
-        return (max(0, length - int(last)), length) if int(last) else (0, 0)
-    start = int(first)
-    if last and int(last) < start:
+def _partial(
+    record: Record, fields: Fields, shown: list[tuple[str, str]], request: RequestFacts, now_ms: int
+) -> StoredAnswer | None:
+    """Answer with a part; ``None`` if the whole is to be sent."""
+    held = content_part(fields) if record.status == 206 else Part(0, record.body_bytes, record.body_bytes)
+    if held is None or request.method != "GET":
         return None
-    end = min(int(last) + 1, length) if last else length
-    return (start, end) if start < length else (0, 0)
-
-
-def _if_range_holds(condition: str | None, fields: Fields) -> bool:
-    # RFC 9110 section 13.1.5: a strong entity tag, or a date that is exactly that of a strong Last-Modified.
-    if condition is None:
-        return True
-    if condition.startswith('"'):
-        return condition == fields.get("etag")
-    modified, date = parse_date(fields.get("last-modified", ""), 0), parse_date(fields.get("date", ""), 0)
-    return (
-        modified is not None and date is not None and date > modified and parse_date(condition, 0) == modified
-    )
-
-
-def _partial(record: Record, shown: list[tuple[str, str]], part: tuple[int, int]) -> StoredAnswer:
-    start, end = part
-    if start == end:
+    asked = requested(request.fields, fields, held.length, now_ms)
+    if asked is None:
+        return None
+    shown = [field for field in shown if field[0] != "content-range"]
+    if asked[0] == asked[1]:
         # RFC 9110 section 15.5.17
-        fields = [field for field in shown if field[0] not in _NOT_IN_304]
-        return StoredAnswer(416, [*fields, ("content-range", f"bytes */{record.body_bytes}")], BodyKind.NONE)
-    fields = [*shown, ("content-range", f"bytes {start}-{end - 1}/{record.body_bytes}")]
-    return StoredAnswer(206, fields, BodyKind.DECODED, part)
+        shown = [field for field in shown if field[0] not in _NOT_IN_304]
+        return StoredAnswer(416, [*shown, ("content-range", f"bytes */{held.length}")], BodyKind.NONE)
+    part = Part(*asked, held.length)
+    if part.start < held.start or part.end > held.end:
+        return None
+    place = (part.start - held.start, part.end - held.start)
+    return StoredAnswer(206, [*shown, ("content-range", str(part))], BodyKind.DECODED, place)
+
+
+def answers_range(record: Record, fields: Fields, request: RequestFacts, now_ms: int) -> bool:
+    """Whether a stored part holds all that a request asks for (RFC 9111 section 3.3)."""
+    return _partial(record, fields, [], request, now_ms) is not None
 
 
 def accepts_gzip(request: Fields) -> bool:

@@ -21,8 +21,10 @@ from cachewire.rules import first_match, key_target
 from edgecache.claims import verified_claims
 from edgecache.policy.disguise import forbids, forbids_disguised
 from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
+from edgecache.policy.answer import answers_range
 from edgecache.policy.freshness import Freshness, current_age_ms, freshness_of, request_stale_if_error_ms
 from edgecache.policy.invalidation import SAFE_METHODS, invalidated
+from edgecache.policy.ranges import Join, Part, completing_fields, join_of, range_fields
 from edgecache.policy.status import Forwarded, Status
 from edgecache.policy.storing import is_for_everyone, may_store, record_of
 from edgecache.policy.validation import can_freshen, conditional_fields, freshened, head_agrees
@@ -123,6 +125,11 @@ class Ask:
     when_disconnected: bool = False
     """Whether it may be used now, should there be no answer from the origin at all."""
 
+    @property
+    def is_for_part(self) -> bool:
+        """Whether the origin is asked for a part only."""
+        return "range" in self.conditional
+
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
@@ -164,6 +171,8 @@ class Plan:
     freshen: Record | None = None
     marks: tuple[str, ...] = ()
     again: bool = False
+    join: Join | None = None
+    """How the body that comes is joined with the stored one."""
     may_share: bool = True
     """Whether requests that waited for this outcome may have it too."""
 
@@ -301,9 +310,27 @@ def on_stored(
         else parse_cache_control("")
     )
     decision = _use_or_ask(lookup, record, fields, invalidity, now_ms, settings, wishes, other_variant)
+    if record is not None and record.status == 206:
+        decision = _by_part(decision, lookup.client, record, fields, now_ms)
     if isinstance(decision, Ask) and "only-if-cached" in wishes:
         return Refuse()
+    if isinstance(decision, Ask) and decision.stored is None and lookup.client.method == "GET":
+        return replace(decision, conditional=range_fields(lookup.client.fields))
     return decision
+
+
+def _by_part(
+    decision: Use | Ask, client: RequestFacts, record: Record, fields: Fields, now_ms: int
+) -> Use | Ask:
+    """Turn what would be decided on a whole response into what it means for a part of one."""
+    if isinstance(decision, Ask):
+        return Ask(decision.forwarded, decision.reason)
+    if answers_range(record, fields, client, now_ms):
+        return decision
+    asked = range_fields(client.fields) or completing_fields(fields)
+    if client.method != "GET" or not asked or record.body_key:
+        return Ask(Forwarded.PARTIAL, Reason.PARTIAL)
+    return Ask(Forwarded.PARTIAL, Reason.PARTIAL, record, asked)
 
 
 def _use_or_ask(
@@ -431,6 +458,8 @@ def on_origin(
     if isinstance(outcome, OriginFailure):
         return _on_failure(ask, outcome)
     sent = Status(ask.reason, forwarded=ask.forwarded, forwarded_status=outcome.status)
+    if ask.reason is Reason.PARTIAL and ask.stored and outcome.status in {206, 304, 416}:
+        return _on_more(lookup, ask, outcome, stored_fields, settings, sent)
     if outcome.status == 304 and ask.stored and ask.conditional:
         return _on_not_modified(lookup, ask, outcome, stored_fields, settings, sent)
     # Section 4.3.3: a server error may count as no answer at all.
@@ -439,6 +468,9 @@ def on_origin(
     if lookup.request.method == "HEAD":
         return _on_head(lookup, ask, outcome, stored_fields, settings, sent)
     reason = may_store(lookup.request, outcome, lookup.rule, settings)
+    has_range = ask.is_for_part or "range" in lookup.request.fields
+    if outcome.status == (416 if has_range else 206):
+        reason = Reason.PARTIAL  # it answers this request's range, or none
     if outcome.status >= 500 and ask.stored:
         reason = Reason.SERVER_ERROR  # it never replaces a good stored response
     if reason is not Reason.STORED:
@@ -468,6 +500,31 @@ def _on_not_modified(
     is_stored = reason is Reason.STORED
     status = replace(sent, detail=Reason.VALIDATED if is_stored else reason, stored=is_stored)
     return Plan(Reuse(record), status, freshen=record if is_stored else None, may_share=is_stored)
+
+
+def _on_more(
+    lookup: Lookup, ask: Ask, response: ResponseFacts, stored_fields: Fields, settings: Settings, sent: Status
+) -> Plan:
+    """Decide on a further part of what is stored in part (section 3.4)."""
+    assert ask.stored is not None
+    join = join_of(stored_fields, response.fields) if response.status == 206 else None
+    reason = may_store(lookup.request, response, lookup.rule, settings)
+    record = record_of(lookup.request, response, lookup.rule, settings)
+    if join and reason is Reason.STORED:
+        record = freshened(ask.stored, lookup.request, response, lookup.rule, settings)
+        record = _with_part(record, join.part)
+    if record.status != 200 and "range" not in lookup.client.fields:
+        return Plan(Relay(), sent, again=True)  # the client asked for the whole
+    if reason is not Reason.STORED:
+        return Plan(Relay(), replace(sent, detail=reason), may_share=False)
+    return Plan(Relay(), replace(sent, stored=True), store=record, join=join)
+
+
+def _with_part(record: Record, part: Part) -> Record:
+    fields = tuple(field for field in record.fields if field[0] != "content-range")
+    if part.is_whole:
+        return replace(record, status=200, fields=fields)
+    return replace(record, fields=(*fields, ("content-range", str(part))))
 
 
 def _on_head(

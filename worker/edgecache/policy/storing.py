@@ -9,6 +9,7 @@ from cachewire.structured import parse_strings
 from cachewire.vary import varies_on_everything
 from edgecache.policy.facts import Fields, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import HEURISTICALLY_CACHEABLE, freshness_of, initial_age_ms
+from edgecache.policy.ranges import content_part
 from edgecache.settings import DataClass, Rule, Settings
 
 __all__ = ["MAX_GROUPS", "groups_of", "hop_by_hop", "is_for_everyone", "may_store", "record_of"]
@@ -43,11 +44,18 @@ def may_store(request: RequestFacts, response: ResponseFacts, rule: Rule, settin
 
 
 def _forbidden_by_status(response: ResponseFacts, directives: Directives) -> Reason | None:
-    if not 200 <= response.status <= 599 or response.status in {206, 304}:
+    if not 200 <= response.status <= 599 or response.status == 304:
         return Reason.STATUS
+    if response.status == 206 and not _is_part(response.fields):
+        return Reason.PARTIAL
     if "must-understand" in directives and response.status not in _UNDERSTOOD:
         return Reason.NOT_UNDERSTOOD
     return None
+
+
+def _is_part(fields: Fields) -> bool:
+    part, length = content_part(fields), fields.get("content-length")
+    return part is not None and length in {None, str(part.size_bytes)}
 
 
 def _forbidden_by_directive(
@@ -112,7 +120,7 @@ def _useless(
         return Reason.STATUS
     if response.status >= 500 and settings.is_safe and not rule.negative_lifetimes.get(response.status):
         return Reason.SERVER_ERROR
-    can_validate = any(name in response.fields for name in _VALIDATORS)
+    can_validate = response.status != 206 and any(name in response.fields for name in _VALIDATORS)
     is_fresh = freshness.lifetime_ms > record.initial_age_ms and not freshness.must_validate
     if is_fresh or (can_validate and (is_explicit or not settings.is_safe)):
         return None
