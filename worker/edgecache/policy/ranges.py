@@ -1,0 +1,147 @@
+"""Parts of a representation (RFC 9110 section 14): which one is asked for, which one came, how two are joined."""
+
+import re
+from dataclasses import dataclass
+
+from cachewire.record import Record
+from edgecache.policy.facts import Fields
+from edgecache.policy.freshness import parse_date
+
+__all__ = [
+    "Join",
+    "Part",
+    "completing_fields",
+    "content_part",
+    "is_complete",
+    "join_of",
+    "range_fields",
+    "requested",
+]
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE | re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:(\d+)|\*)", re.IGNORECASE | re.ASCII)
+_MAX_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes ``start`` up to, not including, ``end``; ``length`` is that of the whole, ``None`` if unknown."""
+
+    start: int
+    end: int
+    length: int | None
+
+    def __str__(self) -> str:
+        """Write it as Content-Range."""
+        return f"bytes {self.start}-{self.end - 1}/{'*' if self.length is None else self.length}"
+
+    @property
+    def size_bytes(self) -> int:
+        """The number of bytes in it."""
+        return self.end - self.start
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole representation after all."""
+        return self.start == 0 and self.end == self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """How a stored part and one that came make a larger ``part``.
+
+    Its bytes are the first ``head`` ones of the stored part, the new part's, and the stored part's from ``tail``.
+    """
+
+    part: Part
+    received: Part
+    head: int
+    tail: int
+
+
+def _number(digits: str) -> int:
+    return int(digits) if len(digits) <= _MAX_DIGITS else 10**_MAX_DIGITS
+
+
+def content_part(fields: Fields) -> Part | None:
+    """Read Content-Range; ``None`` if it isn't that of one satisfied range of bytes (RFC 9110 section 14.4)."""
+    found = _CONTENT_RANGE.fullmatch(fields.get("content-range", "").strip())
+    if not found:
+        return None
+    start, end = _number(found[1]), _number(found[2]) + 1
+    length = None if found[3] is None else _number(found[3])
+    is_valid = start < end and (length is None or end <= length)
+    return Part(start, end, length) if is_valid else None
+
+
+def is_complete(record: Record) -> bool:
+    """Whether a stored part has as many bytes as its Content-Range says."""
+    part = content_part(dict(record.fields))
+    return record.status != 206 or (part is not None and part.size_bytes == record.body_bytes)
+
+
+def requested(request: Fields, stored: Fields, length: int | None, now_ms: int) -> tuple[int, int] | None:
+    """Return the one range that a request asks for, half-open, with start == end where it can't be satisfied.
+
+    ``None`` stands for the whole body: several ranges, other units and broken ones may be ignored
+    (RFC 9110 section 14.2). So does a range that can't be told where ``length`` is unknown.
+    """
+    found = _RANGE.fullmatch(request.get("range", "").strip())
+    if not found or not any(found.groups()):
+        return None
+    if not _if_range_holds(request.get("if-range"), stored, now_ms):
+        return None
+    first, last = found.groups()
+    if length is None:
+        return (_number(first), _number(last) + 1) if first and last and int(first) <= int(last) else None
+    if not first:
+        return (max(0, length - _number(last)), length) if _number(last) else (0, 0)
+    start = _number(first)
+    if last and _number(last) < start:
+        return None
+    end = min(_number(last) + 1, length) if last else length
+    return (start, end) if start < length else (0, 0)
+
+
+def _if_range_holds(condition: str | None, fields: Fields, now_ms: int) -> bool:
+    # RFC 9110 section 13.1.5: a strong entity tag, or a date that is exactly that of a strong Last-Modified.
+    if condition is None:
+        return True
+    if condition.startswith('"'):
+        return condition == fields.get("etag")
+    modified, date = (parse_date(fields.get(name, ""), now_ms) for name in ("last-modified", "date"))
+    if modified is None or date is None or date <= modified:
+        return False
+    return parse_date(condition, now_ms) == modified
+
+
+def range_fields(request: Fields) -> dict[str, str]:
+    """Return what a request for a range asks the origin for, where nothing stored answers it."""
+    names = ("range", "if-range") if "range" in request else ()
+    return {name: request[name] for name in names if name in request}
+
+
+def completing_fields(stored: Fields) -> dict[str, str]:
+    """Return what asks for the rest of a stored part; empty if that takes more than one range or can't be safe."""
+    part, etag = content_part(stored), stored.get("etag", "")
+    # RFC 9111 section 3.4: only under the same strong validator.
+    if part is None or part.length is None or part.is_whole or not etag.startswith('"'):
+        return {}
+    if part.start == 0:
+        return {"range": f"bytes={part.end}-{part.length - 1}", "if-range": etag}
+    if part.end == part.length:
+        return {"range": f"bytes=0-{part.start - 1}", "if-range": etag}
+    return {}
+
+
+def join_of(stored: Fields, received: Fields) -> Join | None:
+    """Return how two parts are joined; ``None`` if they may not be, or don't touch (RFC 9111 section 3.4)."""
+    old, new = content_part(stored), content_part(received)
+    etag = received.get("etag", "")
+    if old is None or new is None or not etag.startswith('"') or etag != stored.get("etag"):
+        return None
+    if old.length is None or old.length != new.length or new.start > old.end or old.start > new.end:
+        return None
+    union = Part(min(old.start, new.start), max(old.end, new.end), new.length)
+    head, tail = max(0, new.start - old.start), min(old.size_bytes, new.end - old.start)
+    return Join(union, new, head, tail)
