@@ -1,4 +1,4 @@
-"""A KV that is down, slow or full of nonsense costs hits alone; memory keeps its bound; hot keys are cheap."""
+"""A KV that is down, slow or full of nonsense costs hits alone; memory has a bound; hot keys are cheap."""
 
 from __future__ import annotations
 
