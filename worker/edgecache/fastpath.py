@@ -77,7 +77,7 @@ class _Decided:
     until_ms: int
     generation: int
     rendered: Rendered
-    second: int = 0
+    shown_until_ms: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -122,18 +122,19 @@ class FastPath:
                 del self._by_url[url]
             return None
         decided.entry.hits += 1
-        second = now_ms // 1000
-        if second != decided.second:
-            self._show_age(decided, now_ms, second)
+        if now_ms >= decided.shown_until_ms:
+            self._show_age(decided, now_ms)
         return decided.rendered.response()
 
-    def _show_age(self, decided: _Decided, now_ms: int, second: int) -> None:
+    def _show_age(self, decided: _Decided, now_ms: int) -> None:
         age_ms = current_age_ms(decided.entry.record, now_ms)
+        left_ms = decided.lifetime_ms - age_ms
         decided.rendered.set("age", str(age_ms // 1000))
         if self._settings.cache_status:
-            status = Status(Reason.FRESH, hit=True, ttl_seconds=(decided.lifetime_ms - age_ms) // 1000)
+            status = Status(Reason.FRESH, hit=True, ttl_seconds=left_ms // 1000)
             decided.rendered.set("cache-status", cache_status(self._settings.cache_name, status, decided.key))
-        decided.second = second
+        # Age and ttl are of whole seconds, but don't tick together.
+        decided.shown_until_ms = now_ms + min(1000 - age_ms % 1000, left_ms % 1000 + 1)
 
     def remember(self, url: str, fields: str, served: Served, now_ms: int) -> None:
         """Take note of what the full path decided for a GET of ``url``, if it may be repeated."""
@@ -154,7 +155,7 @@ class FastPath:
             lookup.key,
             freshness_of(entry.record, entry.fields, lookup.rule, self._settings).lifetime_ms,
             self._until_ms(lookup, entry, use),
-            self._marks.generation,
+            served.generation,
             self._rendering.rendered(answer.status, answer.fields, entry.body),
         )
         self._place(url, names, values, decided)

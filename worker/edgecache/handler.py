@@ -30,6 +30,7 @@ from edgecache.policy.facts import OriginFailure, Reason, RequestFacts
 from edgecache.policy.freshness import freshness_of
 from edgecache.policy.relay import end_to_end
 from edgecache.policy.status import Forwarded, Status
+from edgecache.policy.storing import unstored_fields
 from edgecache.policy.validation import conditional_fields
 from edgecache.ports import Background, Incoming, OriginError, Ports, StoreError
 from edgecache.sending import BodyGoneError, Sender
@@ -54,6 +55,8 @@ class Served:
     lookup: Lookup | None = None
     entry: Entry | None = None
     use: Use | None = None
+    generation: int = 0
+    """That of the purge marks by which it was decided."""
 
 
 class Handler:
@@ -172,12 +175,13 @@ class Handler:
 
     async def _use(self, lookup: Lookup, entry: Entry, use: Use, background: Background) -> Served:
         entry.hits += 1
+        generation = self.storage.marks.generation
         status = Status(use.reason, hit=True, ttl_seconds=use.ttl_seconds)
         response = await self._sender.stored(lookup, entry, status)
         if use.refresh or self._is_due(lookup, entry, use):
             self._refresh(lookup, entry, background)
         self._read_marks_ahead(lookup, entry, background)
-        return Served(response, lookup, entry, use)
+        return Served(response, lookup, entry, use, generation)
 
     def _is_due(self, lookup: Lookup, entry: Entry, use: Use) -> bool:
         """Whether a hot response is so near its expiry that it is refreshed ahead."""
@@ -334,8 +338,9 @@ class Handler:
                 return await self._sender.stored(lookup, source, plan.status, record)
             case Fail(failure):
                 return self._sender.failed(failure, plan.status)
-            case Relay() if outcome.entry and plan.store:
-                return await self._sender.stored(lookup, outcome.entry, plan.status, is_new=True)
+            case Relay() if outcome.entry and plan.store and outcome.facts:
+                unstored = unstored_fields(outcome.facts, lookup.rule)
+                return await self._sender.stored(lookup, outcome.entry, plan.status, unstored=unstored)
             case Relay() if outcome.response and outcome.facts:
                 return self._sender.relayed(
                     outcome.response, outcome.facts, lookup.client, plan.status, lookup.key

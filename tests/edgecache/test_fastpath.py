@@ -1,0 +1,207 @@
+"""What the fast path repeats is what the full path would answer, whatever happened in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cachewire.key import parse_target
+from cachewire.marks import (
+    EVERYTHING,
+    Lane,
+    Mark,
+    group_mark,
+    mark_key,
+    prefix_index_mark,
+    prefix_mark,
+    url_mark,
+)
+from edgecache.policy.facts import RequestFacts
+from edgecache.policy.relay import http_date
+from edgecache.ports import StoredValue
+from edgecache.settings import Rule, Settings
+from tests.edgecache.fakes import START_MS, FakeEdge, FakeResponse, Sent
+
+HOST = "http://api.example"
+PATHS = ("/plain", "/plain?b=2&a=1", "/vary", "/big", "/short", "/keyed", "/cookie", "/deep/er/one")
+RULES = (
+    Rule(name="keyed", paths=("/keyed",), fields=("x-tenant",)),
+    Rule(name="cookie", paths=("/cookie",), cookies=("lang",)),
+)
+MARKS = (
+    EVERYTHING,
+    group_mark("all"),
+    url_mark(parse_target(f"{HOST}/plain")),
+    prefix_mark(parse_target(f"{HOST}/deep")),
+)
+
+
+@dataclass(frozen=True)
+class Get:
+    path: str
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Wait:
+    ms: int
+
+
+@dataclass(frozen=True)
+class Purge:
+    name: str
+    lane: Lane
+
+
+def _optional(name: str, *values: str) -> st.SearchStrategy[dict[str, str]]:
+    return st.sampled_from([{}, {}, *({name: value} for value in values)])
+
+
+SELECTING = ("accept-language", "accept-encoding", "x-tenant", "cookie", "user-agent")
+REQUEST_FIELDS = st.tuples(
+    _optional("accept-language", "de", "en", 'de, "x":1', "DE"),
+    _optional("accept-encoding", "gzip", "br, gzip", "identity"),
+    _optional("x-tenant", "a", "b"),
+    _optional("cookie", "lang=de", "lang=en; x=1", "x=2"),
+    _optional("cache-control", "no-cache", "max-age=1", "only-if-cached"),
+    _optional("if-none-match", '"v"', '"other"'),
+    _optional("range", "bytes=0-3"),
+    _optional("authorization", "Bearer t"),
+    _optional("pragma", "no-cache"),
+).map(lambda parts: {"user-agent": '"range":"x"', **{k: v for part in parts for k, v in part.items()}})
+
+
+@st.composite
+def _steps(draw: st.DrawFn) -> list[Get | Wait | Purge]:
+    """Draw requests for one URL: the same thrice, so that it is repeated, then some that differ a little."""
+    path = draw(st.sampled_from(PATHS))
+    usual = draw(REQUEST_FIELDS.map(lambda fields: {k: v for k, v in fields.items() if k in SELECTING}))
+    steps: list[Get | Wait | Purge] = []
+    for _ in range(draw(st.integers(1, 6))):
+        steps += [Get(path, usual)] * 3
+        steps += draw(
+            st.lists(
+                st.one_of(
+                    st.builds(Get, st.just(path), REQUEST_FIELDS.map(lambda fields: {**usual, **fields})),
+                    st.builds(Get, st.just(path), REQUEST_FIELDS),
+                    st.builds(Wait, st.sampled_from([1, 400, 999, 1000, 2500, 4000, 30_000])),
+                    st.builds(Purge, st.sampled_from(MARKS), st.sampled_from(list(Lane))),
+                ),
+                max_size=4,
+            )
+        )
+    return steps
+
+
+STEPS = _steps()
+
+
+def _answer(edge_ms: int, request: RequestFacts) -> FakeResponse:
+    path = request.target.path
+    body = (
+        (b'{"big": "' + b"x" * 6000 + b'"}')
+        if path == "/big"
+        else f"{path} {sorted(request.fields.items())}".encode()
+    )
+    fields = {
+        "content-type": "application/json",
+        "cache-control": f"public, max-age={2 if path == '/short' else 20}, stale-while-revalidate=5",
+        "content-length": str(len(body)),
+        "date": http_date(edge_ms),
+        "etag": '"v"',
+        "cache-groups": '"all"',
+    }
+    if path == "/vary":
+        fields["vary"] = "Accept-Language"
+    return FakeResponse(200, fields, body)
+
+
+async def _run(steps: list[Get | Wait | Purge], configured: Settings) -> int:
+    edge = FakeEdge(configured, lambda request: _answer(edge.timing.ms, request))
+    repeated = 0
+    for step in steps:
+        if isinstance(step, Wait):
+            edge.timing.ms += step.ms
+        elif isinstance(step, Purge):
+            _purge(edge, step)
+        else:
+            repeated += await _get(edge, step)
+    assert edge.faults == []
+    return repeated
+
+
+def _purge(edge: FakeEdge, step: Purge) -> None:
+    mark = StoredValue(None, str(Mark(edge.timing.ms, "p")))
+    edge.store.values[mark_key(step.name, step.lane)] = mark
+    if step.name.startswith("prefix/"):
+        edge.store.values[mark_key(prefix_index_mark("api.example"), step.lane)] = mark
+
+
+async def _get(edge: FakeEdge, step: Get) -> int:
+    url = HOST + step.path
+    by_fast_path = edge.repeated(url, step.fields)
+    if by_fast_path is None:
+        edge.remember(url, step.fields, await edge.full("GET", url, step.fields))
+        return 0
+    by_full_path: Sent = (await edge.full("GET", url, step.fields)).response
+    assert by_fast_path == by_full_path
+    return 1
+
+
+@given(STEPS)
+@settings(max_examples=150, deadline=None)
+def test_what_is_repeated_is_what_would_be_decided(steps: list[Get | Wait | Purge]) -> None:
+    asyncio.run(_run(steps, Settings(origin="http://origin", rules=RULES)))
+
+
+@given(STEPS)
+@settings(max_examples=50, deadline=None)
+def test_it_holds_with_refreshes_ahead_of_expiry(steps: list[Get | Wait | Purge]) -> None:
+    asyncio.run(_run(steps, Settings(origin="http://origin", rules=RULES, refresh_ahead=0.5)))
+
+
+PLAIN = Get("/plain", {"user-agent": "plain"})
+THIRD_IS_REPEATED: list[Get | Wait | Purge] = [PLAIN, PLAIN, PLAIN, PLAIN]
+
+
+@pytest.mark.parametrize(
+    ("steps", "repeated"),
+    [
+        pytest.param(THIRD_IS_REPEATED, 1, id="a hit is repeated once it was decided twice"),
+        pytest.param([*THIRD_IS_REPEATED, Wait(21_000), PLAIN], 1, id="not after the freshness lifetime"),
+        pytest.param([*THIRD_IS_REPEATED, Wait(4_900), PLAIN], 1, id="not once marks are to be read again"),
+        pytest.param([*THIRD_IS_REPEATED, Get("/plain", {"range": "bytes=0-1"})], 1, id="not for a range"),
+        pytest.param([*THIRD_IS_REPEATED, Get("/plain", {"x": "y"})], 2, id="whatever doesn't select"),
+    ],
+)
+def test_when_a_decision_is_repeated(steps: list[Get | Wait | Purge], repeated: int) -> None:
+    configured = replace(Settings(origin="http://origin"), lifetime_jitter=0.0)
+    assert asyncio.run(_run(steps, configured)) == repeated
+
+
+def test_an_invalidation_in_the_isolate_ends_what_is_repeated() -> None:
+    async def run() -> None:
+        edge = FakeEdge(Settings(origin="http://origin"), lambda request: _answer(START_MS, request))
+        for _ in range(3):
+            await _get(edge, PLAIN)
+        assert edge.repeated(f"{HOST}/plain", PLAIN.fields)
+        await edge.full("POST", f"{HOST}/plain", {})
+        assert edge.repeated(f"{HOST}/plain", PLAIN.fields) is None
+
+    asyncio.run(run())
+
+
+def test_long_texts_of_clients_are_not_kept() -> None:
+    async def run() -> None:
+        edge = FakeEdge(Settings(origin="http://origin"), lambda request: _answer(START_MS, request))
+        long = Get("/plain?" + "x" * 2000, {})
+        for _ in range(4):
+            await _get(edge, long)
+        assert not edge.fast_path.knows(HOST + long.path)
+
+    asyncio.run(run())
