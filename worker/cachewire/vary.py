@@ -10,6 +10,7 @@ __all__ = ["selecting_names", "selecting_values", "varies_on_everything"]
 
 _UNORDERED = frozenset({"accept", "accept-charset", "accept-encoding"})
 _CASELESS = _UNORDERED | {"accept-language"}
+_WEIGHT = re.compile(r";q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)$")
 _SPACES = re.compile(r"(?<![ \t])[ \t]*([;=])[ \t]*")
 
 
@@ -37,7 +38,13 @@ def selecting_values(names: tuple[str, ...], request: Mapping[str, str]) -> list
 def _normalised(name: str, value: str) -> str:
     members = split_list(value)
     if name in _CASELESS:
-        members = [_SPACES.sub(r"\1", member.lower()) for member in members]
-    if name in _UNORDERED:
-        members.sort()
+        weighted = [_weighted(_SPACES.sub(r"\1", member.lower())) for member in members]
+        # What has a lower weight comes later anyway (RFC 9110 section 12.4.2), so its place says nothing.
+        weighted.sort(key=lambda member: (-member[0], member[1] if name in _UNORDERED else ""))
+        members = [text if weight == 1 else f"{text};q={weight:g}" for weight, text in weighted]
     return ",".join(members)
+
+
+def _weighted(member: str) -> tuple[float, str]:
+    found = _WEIGHT.search(member)
+    return (float(found[1]), member[: found.start()]) if found else (1.0, member)

@@ -88,7 +88,7 @@ class Asker:
             except OriginError as error:
                 outcome = self._failed(question, error)
         if outcome.plan.freshen and question.entry:
-            outcome.entry = self._freshened(question.entry, outcome.plan.freshen)
+            outcome.entry = self._freshened(question.lookup, question.entry, outcome.plan.freshen)
         self._note_health(question.key, outcome)
         return outcome
 
@@ -159,10 +159,13 @@ class Asker:
         tail = self._bodies.part(stored.body, join.tail, stored.size_bytes)
         return self._bodies.joined((head, body, tail))
 
-    def _freshened(self, entry: Entry, record: Record) -> Entry:
+    def _freshened(self, lookup: Lookup, entry: Entry, record: Record) -> Entry:
         fresh = Entry(entry.key, record, entry.body, entry.size_bytes, decoded=entry.decoded, hits=entry.hits)
-        if entry.body is not None:
-            self._storage.memory.put(entry.key, fresh)
+        if entry.body is None:
+            return fresh
+        if not self._storage.is_selected(lookup, fresh):
+            return self._storage.hold(lookup, record, entry.body)  # what it varies by has changed
+        self._storage.memory.put(entry.key, fresh)
         return fresh
 
     def _note_health(self, key: str, outcome: Outcome) -> None:

@@ -1,6 +1,6 @@
 """From decisions to responses: what the client gets, with Cache-Status, after the last hook."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -50,19 +50,20 @@ class Sender:
         status: Status,
         record: Record | None = None,
         *,
-        is_new: bool = False,
+        unstored: Sequence[tuple[str, str]] | None = None,
     ) -> Any:
         """Answer from a stored response, under the header fields of ``record`` if given.
 
-        ``is_new`` says that it has only just come from the origin. Raises :class:`BodyGoneError`.
+        If it has only just come from the origin, ``unstored`` are the fields that came with it for this client
+        alone. Raises :class:`BodyGoneError`.
         """
         record = record or entry.record
         by_name = entry.fields if record is entry.record else combined(record.fields)
         answer = answer_from(record, by_name, lookup.client, self._timing.now_ms())
         body = await self._body(entry, answer.body, answer.part)
         fields = answer.fields
-        if is_new:
-            fields = [field for field in fields if field != ("age", "0")]
+        if unstored is not None:
+            fields = [*(field for field in fields if field != ("age", "0")), *unstored]
         if self._hooks.before_send:
             fields = self._before_send(lookup.client, answer.status, fields)
         if shown := self._cache_status(self._with_ttl(lookup, record, status), lookup.key):

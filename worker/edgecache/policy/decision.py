@@ -19,12 +19,12 @@ from cachewire.marks import EVERYTHING, group_mark, host_mark, prefix_index_mark
 from cachewire.record import Record
 from cachewire.rules import first_match, key_target
 from edgecache.claims import verified_claims
+from edgecache.policy.answer import answers_range
 from edgecache.policy.disguise import forbids, forbids_disguised
 from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
-from edgecache.policy.answer import answers_range
 from edgecache.policy.freshness import Freshness, current_age_ms, freshness_of, request_stale_if_error_ms
 from edgecache.policy.invalidation import SAFE_METHODS, invalidated
-from edgecache.policy.ranges import Join, Part, completing_fields, join_of, range_fields
+from edgecache.policy.ranges import Join, Part, completing_fields, content_part, join_of, range_fields
 from edgecache.policy.status import Forwarded, Status
 from edgecache.policy.storing import is_for_everyone, may_store, record_of
 from edgecache.policy.validation import can_freshen, conditional_fields, freshened, head_agrees
@@ -425,7 +425,7 @@ def _ask(
     settings: Settings,
 ) -> Ask:
     window_ms = max(freshness.stale_if_error_ms, request_stale_if_error_ms(client.fields))
-    may_be_stale = not freshness.forbids_stale and not freshness.must_validate
+    may_be_stale = not freshness.forbids_stale and not freshness.must_validate and record.status < 500
     is_fresh = staleness_ms < 0 and not freshness.must_validate
     fallback = is_fresh or (may_be_stale and staleness_ms < window_ms)
     # Section 4.2.4: a cache that is disconnected may use what is stale, unless a directive forbids it.
@@ -471,15 +471,17 @@ def on_origin(
     has_range = ask.is_for_part or "range" in lookup.request.fields
     if outcome.status == (416 if has_range else 206):
         reason = Reason.PARTIAL  # it answers this request's range, or none
-    if outcome.status >= 500 and ask.stored:
+    if outcome.status >= 500 and ask.stored and ask.stored.status < 500:
         reason = Reason.SERVER_ERROR  # it never replaces a good stored response
     if reason is not Reason.STORED:
         # What is stored of a resource that is gone isn't to be served any more, stale or not.
         marks = (url_mark(lookup.request.target),) if ask.stored and outcome.status in {404, 410} else ()
         return Plan(Relay(), replace(sent, detail=reason), marks=marks, may_share=False)
-    return Plan(
-        Relay(), replace(sent, stored=True), store=record_of(lookup.request, outcome, lookup.rule, settings)
-    )
+    record = record_of(lookup.request, outcome, lookup.rule, settings)
+    part = content_part(outcome.fields) if outcome.status == 206 else None
+    if part and part.is_whole and "content-length" in outcome.fields:
+        record = _with_part(record, part)
+    return Plan(Relay(), replace(sent, stored=True), store=record)
 
 
 def _on_failure(ask: Ask, failure: OriginFailure) -> Plan:

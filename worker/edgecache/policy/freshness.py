@@ -40,6 +40,8 @@ _DATES = tuple(
 _AGE = re.compile(r"[0-9]+")
 _MAX_HEURISTIC_SECONDS = 86_400
 _YEAR_MS = 31_556_952_000
+_LONGEST_DATES = 128
+"""Characters of the longest value that is looked at: a date, and room for another after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ class Freshness:
 
 def parse_date(value: str, now_ms: int) -> int | None:
     """Read an HTTP-date as seconds since the epoch; ``None`` if it is none. ``now_ms`` dates two-digit years."""
-    return _parsed(value, 1970 + now_ms // _YEAR_MS) if value else None
+    is_plausible = 0 < len(value) <= _LONGEST_DATES
+    return _parsed(value, 1970 + now_ms // _YEAR_MS) if is_plausible else None
 
 
 @lru_cache(maxsize=512)

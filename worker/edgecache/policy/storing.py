@@ -8,11 +8,19 @@ from cachewire.record import Record
 from cachewire.structured import parse_strings
 from cachewire.vary import varies_on_everything
 from edgecache.policy.facts import Fields, Reason, RequestFacts, ResponseFacts
-from edgecache.policy.freshness import HEURISTICALLY_CACHEABLE, freshness_of, initial_age_ms
+from edgecache.policy.freshness import HEURISTICALLY_CACHEABLE, Freshness, freshness_of, initial_age_ms
 from edgecache.policy.ranges import content_part
 from edgecache.settings import DataClass, Rule, Settings
 
-__all__ = ["MAX_GROUPS", "groups_of", "hop_by_hop", "is_for_everyone", "may_store", "record_of"]
+__all__ = [
+    "MAX_GROUPS",
+    "groups_of",
+    "hop_by_hop",
+    "is_for_everyone",
+    "may_store",
+    "record_of",
+    "unstored_fields",
+]
 
 MAX_GROUPS = 64
 """More groups than RFC 9875 section 2.1 asks a cache to support.
@@ -124,18 +132,38 @@ def _useless(
     is_fresh = freshness.lifetime_ms > record.initial_age_ms and not freshness.must_validate
     if is_fresh or (can_validate and (is_explicit or not settings.is_safe)):
         return None
-    if is_explicit and freshness.stale_while_revalidate_ms:
+    if response.status != 206 and is_explicit and _may_serve_stale(freshness, directives, settings):
         return None
     return Reason.NO_FRESHNESS
+
+
+def _may_serve_stale(freshness: Freshness, directives: Directives, settings: Settings) -> bool:
+    """Whether what is stale from the start is of use: to refresh, or for the time when the origin is down."""
+    has_window = freshness.stale_while_revalidate_ms or directives.window("stale-if-error")
+    return not freshness.forbids_stale and bool(has_window or not settings.is_safe)
+
+
+def unstored_fields(response: ResponseFacts, rule: Rule) -> list[tuple[str, str]]:
+    """Return the fields that reach the client of a new response alone, since they may not be stored."""
+    names = _kept_back(response_directives(response.fields), rule)
+    fields = [
+        (name, value) for name, value in response.fields.items() if name in names or name == CACHE_STATUS
+    ]
+    return fields + [("set-cookie", value) for value in response.set_cookies if "set-cookie" in names]
+
+
+def _kept_back(directives: Directives, rule: Rule) -> frozenset[str]:
+    names = directives.field_names("no-cache")  # section 5.2.2.4
+    return (
+        names if rule.data_class is DataClass.PRIVATE else names | directives.field_names("private")
+    )  # 5.2.2.7
 
 
 def record_of(request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings) -> Record:
     """Return the response as it is stored, but for its body."""
     directives = response_directives(response.fields)
     left_out = hop_by_hop(response.fields) | {CACHE_STATUS, "age", *PRIVATE_GROUP_FIELDS}
-    if rule.data_class is not DataClass.PRIVATE:
-        left_out |= directives.field_names("private")  # section 5.2.2.7
-    left_out |= directives.field_names("no-cache")  # section 5.2.2.4
+    left_out |= _kept_back(directives, rule)
     fields = [
         (name, value)
         for name, value in response.fields.items()
