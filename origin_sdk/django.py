@@ -28,7 +28,7 @@ GetResponse: TypeAlias = Callable[[Any], Any]
 
 
 def _is_strict() -> bool:
-    from django.conf import settings  # type: ignore[import-untyped]  # noqa: PLC0415 - read when first asked
+    from django.conf import settings  # noqa: PLC0415 - read when first asked
 
     return bool(getattr(settings, "ORIGIN_SDK_STRICT", settings.DEBUG))
 

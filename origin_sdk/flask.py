@@ -7,7 +7,8 @@
 
 from contextlib import ExitStack
 
-from flask import Flask, Response, current_app, g, request, session
+from flask import Flask, Response, current_app, g, request
+from flask.globals import request_ctx
 
 from origin_sdk.freshness import combined
 from origin_sdk.responses import (
@@ -81,5 +82,12 @@ def _exchanged(response: Response) -> Exchanged:
         status=response.status_code,
         response=combined(tuple(response.headers.items())),
         body=response.get_data() if is_whole else None,
-        uses_session=bool(getattr(session, "accessed", False)),
+        uses_session=_uses_session(),
     )
+
+
+def _uses_session() -> bool:
+    # Looking at `flask.session` counts as using it; under these names the context keeps it, by Flask's version.
+    context = vars(request_ctx._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001 - documented
+    opened = context.get("_session", context.get("session"))
+    return bool(getattr(opened, "accessed", False))

@@ -1,0 +1,261 @@
+"""The command line over the fake API on a port; tests/runtime/test_purge_e2e.py has the real Worker."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from origin_sdk.cli import main
+from origin_sdk.clock import SystemClock
+from origin_sdk.testing import FakeKV
+from tests.sdk.records import store
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of a command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Ran]
+SECRET = "t0k3n-that-nobody-may-see"  # noqa: S105 - of no account
+
+
+@pytest.fixture
+def kv() -> FakeKV:
+    return FakeKV(SystemClock(), token=SECRET)
+
+
+@pytest.fixture
+def run(
+    kv: FakeKV, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Iterator[Run]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("EDGE_CACHE_NAMESPACE_ID", kv.namespace_id)
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", SECRET)
+    for name in ("CLOUDFLARE_ACCOUNT_ID", "EDGE_CACHE_ACTOR", "EDGE_CACHE_AUDIT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str) -> Ran:
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        captured = capsys.readouterr()
+        assert SECRET not in captured.out + captured.err
+        return Ran(int(left.value.code or 0), captured.out, captured.err)
+
+    with kv.serve() as base_url:
+        monkeypatch.setenv("CLOUDFLARE_API_BASE_URL", base_url)
+        yield run
+
+
+def test_a_mix_is_purged_in_one_request(run: Run, kv: FakeKV, tmp_path: Path) -> None:
+    (tmp_path / "urls").write_text("https://a.example/1\n# no\nhttps://a.example/2\n")
+    ran = run(
+        "purge", "--group", "a", "--group", "b", "--url-file", "urls", "--prefix", "a.example/p", "--hard"
+    )
+    assert (ran.code, len(kv.requests)) == (0, 1)
+    assert "Purged, hard: 2 urls, 2 groups, prefix https://a.example/p" in ran.out
+    assert len(kv.marks_in_force()) == 6
+
+
+def test_a_receipt_as_json(run: Run, kv: FakeKV) -> None:
+    receipt = run("purge", "--url", "https://a.example/1", "--reason", "sale", "--json").json
+    assert receipt["marks"] == ["m1/s/url/a.example/1"] == kv.stored_keys()
+    assert receipt["purge"] == {"urls": ["https://a.example/1"], "reason": "sale"}
+    assert {"id", "moment", "visible_by", "requests"} < receipt.keys()
+
+
+def test_a_dry_run_tells_the_blast_radius_and_purges_nothing(run: Run, kv: FakeKV) -> None:
+    store(kv, "https://a.example/1", groups=("g",), body_bytes=1500)
+    ran = run("purge", "--group", "g", "--dry-run")
+    assert "hit 1 stored responses of 1.5 kB in all" in ran.out
+    assert "https://a.example/1" in ran.out
+    assert run("purge", "--everything", "--dry-run", "--json").json["responses"] == 1
+    assert kv.marks_in_force() == {}
+
+
+def test_deleting_tells_how_much(run: Run, kv: FakeKV) -> None:
+    store(kv, "https://a.example/1")
+    assert run("purge", "--host", "a.example", "--hard", "--delete", "--yes", "--json").json["deleted"] == 1
+    assert kv.stored_keys("r1/") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        pytest.param(["purge"], 2, "nothing to purge", id="nothing to do"),
+        pytest.param(["purge", "--group", " a"], 2, "isn't a group name", id="a group that can't be"),
+        pytest.param(["purge", "--groups", "a"], 2, "No such option", id="a misspelt option"),
+        pytest.param(["purge", "--group", "a", "--delete"], 2, "hard", id="options that contradict"),
+        pytest.param(["purge", "--url-file", "none"], 2, "none can't be read", id="no such file"),
+        pytest.param(
+            ["purge", "--group", "a", "--namespace", "x"], 3, "no such KV namespace", id="no such namespace"
+        ),
+        pytest.param(
+            ["purge", "--group", "a", "--base-url", "http://127.0.0.1:1", "--timeout", "0.2"],
+            4,
+            "can't be reached",
+            id="nobody listens",
+        ),
+        pytest.param(["inspect", "ftp://a"], 2, "isn't an absolute http or https URL", id="no URL"),
+        pytest.param(
+            ["explain", "a.example", "--config", "none.toml"], 2, "none.toml", id="no such configuration"
+        ),
+        pytest.param(["warm"], 2, "nothing to warm", id="nothing to warm"),
+        pytest.param(
+            ["publish", "a.example", "none.json"], 2, "none.json can't be read", id="nothing to publish"
+        ),
+    ],
+)
+def test_what_goes_wrong_is_a_line_and_an_exit_code(
+    run: Run, arguments: list[str], code: int, said: str
+) -> None:
+    ran = run(*arguments)
+    assert ran.code == code
+    assert said in ran.err
+    assert "Traceback" not in ran.err + ran.out
+
+
+def test_an_error_as_json(run: Run) -> None:
+    ran = run("purge", "--group", " a", "--json")
+    assert (ran.code, ran.json["error"]["type"], ran.err) == (2, "InvalidRequest", "")
+
+
+def test_a_purge_in_part_tells_what_is_left(run: Run, kv: FakeKV, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SystemClock, "sleep", lambda *_: None)
+    kv.leave_unsuccessful("m1/s/group/b", times=99)
+    ran = run("purge", "--group", "a", "--group", "b", "--json")
+    assert ran.code == 1
+    assert ran.json["remaining"] == {"groups": ["b"]}
+
+
+def test_a_file_is_published_with_its_age(run: Run, kv: FakeKV, tmp_path: Path) -> None:
+    (tmp_path / "menu.json").write_text("{}")
+    ran = run(
+        "publish",
+        "https://a.example/menu",
+        "menu.json",
+        "-H",
+        "Cache-Control: max-age=600",
+        "--group",
+        "menu",
+        "--json",
+    )
+    assert (ran.code, ran.json["key"], ran.json["groups"]) == (0, "r1/https/a.example/menu", ["menu"])
+    assert kv.read("r1/https/a.example/menu") == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("header", "said"), [("nonsense", "Name: value"), ("Cache-Control: no-store", "can't be published")]
+)
+def test_what_cannot_be_published_is_said(run: Run, tmp_path: Path, header: str, said: str) -> None:
+    (tmp_path / "x").write_text("")
+    ran = run("publish", "https://a.example/x", "x", "-H", header)
+    assert ran.code == 2
+    assert said in ran.err
+
+
+def test_inspecting_shows_what_is_stored(run: Run, kv: FakeKV) -> None:
+    store(kv, "https://a.example/1", groups=("g",), age_seconds=10)
+    run("purge", "--group", "g", "--reason", "sale")
+    ran = run("inspect", "https://a.example/1")
+    assert ran.code == 0
+    for text in ("r1/https/a.example/1", "groups     g", "group/g", "purges it (soft)"):
+        assert text in ran.out
+    assert run("inspect", "https://a.example/1", "--json").json["stored"][0]["groups"] == ["g"]
+
+
+def test_inspecting_nothing_is_told_by_the_exit_code(run: Run) -> None:
+    ran = run("inspect", "https://a.example/1")
+    assert (ran.code, "Nothing is stored" in ran.out) == (1, True)
+
+
+RULES = """
+[[vars.RULES]]
+name = "search"
+path = "/search/**"
+query_drop = ["utm_*"]
+key_cookies = ["currency"]
+
+[[vars.RULES]]
+name = "rest"
+methods = ["GET"]
+"""
+
+
+def test_explaining_names_rule_key_and_what_is_merged(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "wrangler.toml").write_text(RULES)
+    url = "https://A.example/search/x?utm_source=y&q=1"
+    explanation = run("explain", url, "--json").json
+    assert explanation["key"] == "r1/https/a.example/search/x?q=1"
+    assert explanation["rules"] == [
+        {"name": "search", "applies": True, "why": "matches"},
+        {"name": "rest", "applies": False, "why": "an earlier rule applies"},
+    ]
+    assert "cookie currency" in explanation["split_by"]
+    assert any("utm_source=y" in merged for merged in explanation["merged"])
+    assert "url/a.example/search/x?q=1" in explanation["marks"]
+    assert "rule    search" in run("explain", url).out
+
+
+def test_a_purge_follows_the_rules_of_the_folder(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "wrangler.toml").write_text(RULES)
+    receipt = run("purge", "--url", "https://a.example/search/x?utm_a=1&q=2", "--json").json
+    assert receipt["marks"] == ["m1/s/url/a.example/search/x?q=2"]
+
+
+def test_the_doctor_finds_what_is_wrong(run: Run, kv: FakeKV, tmp_path: Path) -> None:
+    store(kv, "https://a.example/1")
+    ran = run("doctor")
+    assert (ran.code, "problem" in ran.out) == (0, False)
+    (tmp_path / "wrangler.toml").write_text('[[kv_namespaces]]\nbinding = "CACHE"\nid = "another"\n')
+    ran = run("doctor", "--no-write", "--json")
+    assert ran.code == 1
+    assert {"settings", "namespace", "wire version", "clock"} <= {finding["check"] for finding in ran.json}
+
+
+def test_the_audit_shows_marks_of_all_and_the_file_of_this_machine(
+    run: Run, kv: FakeKV, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EDGE_CACHE_AUDIT_FILE", str(tmp_path / "audit.jsonl"))
+    run("purge", "--group", "a", "--reason", "sale")
+    kv.put("m1/h/group/b", f"{round(SystemClock().now() * 1000)} edge")
+    values = run("audit", "--json").json
+    assert [(mark["target"], mark["why"], bool(mark["by"])) for mark in values["marks"]] == [
+        ("group/a", "sale", True),
+        ("group/b", "", False),
+    ]
+    assert [(event["action"], event["outcome"]) for event in values["events"]] == [("purge", "done")]
+    table = run("audit").out
+    assert "group/a" in table
+    assert "sale" in table
+
+
+def test_an_audit_without_anything(run: Run) -> None:
+    assert run("audit").out.strip() == "No marks."
+
+
+def test_warming_reads_lists_and_tells_what_did_not_come_out(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "api.json").write_text(json.dumps({"paths": {"/p/{id}": {"get": {}}, "/x": {"get": {}}}}))
+    ran = run("warm", "--openapi", "api.json", "--base", "http://127.0.0.1:1", "--json")
+    assert ran.code == 1
+    assert (ran.json["asked"], ran.json["cached"], ran.json["left_out"]) == (1, 0, ["/p/{id}"])
+
+
+@pytest.mark.parametrize("command", ["purge", "publish", "warm", "inspect", "explain", "doctor", "audit"])
+def test_help_teaches(run: Run, command: str) -> None:
+    ran = run(command, "--help")
+    assert ran.code == 0
+    assert "--json" in ran.out
+    assert "Exit codes" in ran.out

@@ -1,0 +1,308 @@
+"""One application in FastAPI, Django of both kinds and Flask: the same fields from each."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import django
+import fastapi
+import flask
+import httpx
+import pytest
+from django.conf import settings as django_settings
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpResponse, StreamingHttpResponse
+from django.urls import path
+from fastapi.responses import StreamingResponse
+
+import origin_sdk.asgi
+import origin_sdk.django
+import origin_sdk.flask
+from origin_sdk.errors import NotCacheable
+from origin_sdk.responses import add_groups, belongs_to_user, cache_for, invalidate
+from origin_sdk.testing import assert_cacheable, assert_not_cacheable
+
+# Django leaves the request's body open if a view raises.
+pytestmark = pytest.mark.filterwarnings("ignore:.*SpooledTemporaryFile")
+
+BODY = b'{"id":7}'
+
+
+def say_shared() -> None:
+    cache_for(300, browser=30, stale_while_revalidate=60)
+    add_groups("products", "product-7")
+
+
+def say_private() -> None:
+    cache_for(300)
+    belongs_to_user("shows the basket")
+
+
+def fastapi_app(*, strict: bool) -> httpx.BaseTransport | httpx.AsyncBaseTransport:
+    app = fastapi.FastAPI()
+    app.add_middleware(origin_sdk.asgi.CacheFields, strict=strict)
+
+    @app.get("/shared")
+    def shared() -> fastapi.Response:
+        say_shared()
+        return fastapi.Response(BODY, media_type="application/json")
+
+    @app.get("/streamed")
+    async def streamed() -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            yield BODY[:2]
+            yield BODY[2:]
+
+        say_shared()
+        return StreamingResponse(parts(), media_type="application/json")
+
+    @app.get("/cookie")
+    def cookie() -> fastapi.Response:
+        say_shared()
+        response = fastapi.Response(BODY)
+        response.set_cookie("a", "b")
+        return response
+
+    @app.get("/private")
+    def private() -> fastapi.Response:
+        say_private()
+        return fastapi.Response(BODY)
+
+    @app.put("/shared")
+    def write() -> fastapi.Response:
+        invalidate("product-7")
+        return fastapi.Response(status_code=204)
+
+    return httpx.ASGITransport(app)
+
+
+def django_shared(request: Any) -> HttpResponse:
+    if request.method == "PUT":
+        invalidate("product-7")
+        return HttpResponse(status=204)
+    say_shared()
+    return HttpResponse(BODY, content_type="application/json")
+
+
+def django_streamed(_: Any) -> StreamingHttpResponse:
+    say_shared()
+    return StreamingHttpResponse(iter([BODY[:2], BODY[2:]]), content_type="application/json")
+
+
+async def django_streamed_asynchronously(_: Any) -> StreamingHttpResponse:
+    async def parts() -> AsyncIterator[bytes]:
+        yield BODY[:2]
+        yield BODY[2:]
+
+    say_shared()
+    return StreamingHttpResponse(parts(), content_type="application/json")
+
+
+def django_cookie(_: Any) -> HttpResponse:
+    say_shared()
+    response = HttpResponse(BODY)
+    response.set_cookie("a", "b")
+    return response
+
+
+def django_private(_: Any) -> HttpResponse:
+    say_private()
+    return HttpResponse(BODY)
+
+
+class DjangoUrls:
+    """A URL configuration, as a module would be."""
+
+    urlpatterns = (
+        path("shared", django_shared),
+        path("streamed", django_streamed),
+        path("streamed-async", django_streamed_asynchronously),
+        path("cookie", django_cookie),
+        path("private", django_private),
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _django() -> None:
+    django_settings.configure(
+        SECRET_KEY="of no account",  # noqa: S106
+        ROOT_URLCONF=DjangoUrls,
+        MIDDLEWARE=["origin_sdk.django.CacheFields"],
+        ALLOWED_HOSTS=["*"],
+        DEBUG_PROPAGATE_EXCEPTIONS=True,
+    )
+    django.setup()
+
+
+def django_wsgi(*, strict: bool) -> httpx.BaseTransport:
+    django_settings.ORIGIN_SDK_STRICT = strict
+    return httpx.WSGITransport(WSGIHandler())
+
+
+def django_asgi(*, strict: bool) -> httpx.AsyncBaseTransport:
+    django_settings.ORIGIN_SDK_STRICT = strict
+    return httpx.ASGITransport(ASGIHandler())
+
+
+def flask_app(*, strict: bool) -> httpx.BaseTransport:
+    app = flask.Flask("shop")
+    app.config.update(ORIGIN_SDK_STRICT=strict, PROPAGATE_EXCEPTIONS=True, SECRET_KEY="of no account")  # noqa: S106
+    origin_sdk.flask.CacheFields(app)
+
+    @app.route("/shared", methods=["GET", "PUT"])
+    def shared() -> flask.Response:
+        if flask.request.method == "PUT":
+            invalidate("product-7")
+            return flask.Response(status=204)
+        say_shared()
+        return flask.Response(BODY, mimetype="application/json")
+
+    @app.get("/streamed")
+    def streamed() -> flask.Response:
+        def parts() -> Iterator[bytes]:
+            yield BODY[:2]
+            yield BODY[2:]
+
+        say_shared()
+        return flask.Response(parts(), mimetype="application/json")
+
+    @app.get("/cookie")
+    def cookie() -> flask.Response:
+        say_shared()
+        response = flask.Response(BODY)
+        response.set_cookie("a", "b")
+        return response
+
+    @app.get("/private")
+    def private() -> flask.Response:
+        say_private()
+        return flask.Response(BODY)
+
+    return httpx.WSGITransport(app)
+
+
+@dataclass(frozen=True)
+class App:
+    """An application, asked from outside."""
+
+    make: Callable[..., Any]
+
+    def ask(
+        self, path: str, *, method: str = "GET", strict: bool = True, fields: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        transport = self.make(strict=strict)
+        if isinstance(transport, httpx.BaseTransport):
+            with httpx.Client(transport=transport, base_url="http://shop.example") as client:
+                return client.request(method, path, headers=fields)
+        return asyncio.run(self._ask(transport, method, path, fields))
+
+    @staticmethod
+    async def _ask(
+        transport: httpx.AsyncBaseTransport, method: str, path: str, fields: Mapping[str, str] | None
+    ) -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop.example") as client:
+            return await client.request(method, path, headers=fields)
+
+
+APPS = {
+    "FastAPI": fastapi_app,
+    "Django": django_wsgi,
+    "Django, asynchronous": django_asgi,
+    "Flask": flask_app,
+}
+
+
+@pytest.fixture(params=APPS)
+def app(request: pytest.FixtureRequest) -> App:
+    return App(APPS[request.param])
+
+
+def test_a_shared_response_carries_all_fields(app: App) -> None:
+    response = app.ask("/shared")
+    assert response.content == BODY
+    assert response.headers["cache-control"] == "public, max-age=30"
+    assert response.headers["cdn-cache-control"] == "max-age=300, stale-while-revalidate=60"
+    assert response.headers["cache-groups"] == '"products", "product-7"'
+    assert response.headers["etag"].startswith('"')
+    assert_cacheable(response)
+
+
+def test_a_client_that_has_it_gets_a_304(app: App) -> None:
+    etag = app.ask("/shared").headers["etag"]
+    response = app.ask("/shared", fields={"if-none-match": f'"x", {etag}'})
+    assert (response.status_code, response.content) == (304, b"")
+    assert response.headers["etag"] == etag
+    assert response.headers["cache-groups"] == '"products", "product-7"'
+    assert "content-type" not in response.headers
+
+
+def test_a_streamed_response_is_not_held_up(request: pytest.FixtureRequest, app: App) -> None:
+    is_async_django = "asynchronous" in request.node.name
+    response = app.ask("/streamed-async" if is_async_django else "/streamed")
+    assert response.content == BODY
+    assert "etag" not in response.headers
+    assert response.headers["cdn-cache-control"] == "max-age=300, stale-while-revalidate=60"
+
+
+@pytest.mark.parametrize(("path", "named"), [("/cookie", "Set-Cookie"), ("/private", "basket")])
+def test_what_must_not_be_shared_fails_in_development(app: App, path: str, named: str) -> None:
+    with pytest.raises(NotCacheable, match=named):
+        app.ask(path)
+
+
+@pytest.mark.parametrize("path", ["/cookie", "/private"])
+def test_and_is_private_in_production(app: App, path: str) -> None:
+    response = app.ask(path, strict=False)
+    assert response.headers["cache-control"] == "private, no-store"
+    assert "cache-groups" not in response.headers
+    assert_not_cacheable(response)
+
+
+def test_a_write_names_what_it_changed(app: App) -> None:
+    response = app.ask("/shared", method="PUT")
+    assert (response.status_code, response.headers["cache-group-invalidation"]) == (204, '"product-7"')
+    assert "cache-control" not in response.headers
+
+
+@pytest.mark.parametrize("module", [origin_sdk.asgi, origin_sdk.django, origin_sdk.flask])
+def test_the_verbs_are_the_same_in_each(module: Any) -> None:
+    assert module.__all__ == ["CacheFields", "add_groups", "belongs_to_user", "cache_for", "invalidate"]
+    assert module.cache_for is cache_for
+
+
+def test_responses_that_are_built_at_once_do_not_mix() -> None:
+    app = fastapi.FastAPI()
+    app.add_middleware(origin_sdk.asgi.CacheFields, strict=True)
+    both = asyncio.Barrier(2)
+
+    @app.get("/{name}")
+    async def read(name: str) -> str:
+        add_groups(f"{name}-1")
+        await both.wait()
+        add_groups(f"{name}-2")
+        return name
+
+    async def ask() -> list[str]:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://shop.example"
+        ) as client:
+            responses = await asyncio.gather(client.get("/a"), client.get("/b"))
+            return [response.headers["cache-groups"] for response in responses]
+
+    assert asyncio.run(ask()) == ['"a-1", "a-2"', '"b-1", "b-2"']
+
+
+def test_a_session_that_was_used_is_noticed_by_flask() -> None:
+    app = flask.Flask("shop")
+    app.config.update(ORIGIN_SDK_STRICT=True, PROPAGATE_EXCEPTIONS=True, SECRET_KEY="of no account")  # noqa: S106
+    origin_sdk.flask.CacheFields(app)
+
+    @app.get("/")
+    def read() -> str:
+        cache_for(60)
+        return str(flask.session.get("user"))
+
+    with pytest.raises(NotCacheable, match="session"):
+        app.test_client().get("/")
