@@ -87,7 +87,7 @@ def _exchanged(response: Response) -> Exchanged:
 
 
 def _uses_session() -> bool:
-    # Looking at `flask.session` counts as using it; under these names the context keeps it, by Flask's version.
+    # Looking at `flask.session` counts as using it; the context keeps it under one of these names.
     context = vars(request_ctx._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001 - documented
     opened = context.get("_session", context.get("session"))
     return bool(getattr(opened, "accessed", False))

@@ -105,6 +105,5 @@ def assert_not_cacheable(response: _Response) -> None:
 def _reasons(response: _Response) -> list[str]:
     fields = combined(tuple(response.headers.items()))
     # Django keeps cookies apart from the fields until the response is sent.
-    return list(
-        obstacles(response.status_code, fields, sets_cookies=bool(getattr(response, "cookies", None)))
-    )
+    cookies = vars(response).get("cookies")
+    return list(obstacles(response.status_code, fields, sets_cookies=bool(cookies)))
