@@ -77,9 +77,8 @@ REQUEST_FIELDS = st.tuples(
 
 
 @st.composite
-def _steps(draw: st.DrawFn) -> list[Get | Wait | Purge]:
+def _steps(draw: st.DrawFn, path: str) -> list[Get | Wait | Purge]:
     """Draw requests for one URL: the same thrice, so that it is repeated, then some that differ a little."""
-    path = draw(st.sampled_from(PATHS))
     usual = draw(REQUEST_FIELDS.map(lambda fields: {k: v for k, v in fields.items() if k in SELECTING}))
     steps: list[Get | Wait | Purge] = []
     for _ in range(draw(st.integers(1, 6))):
@@ -96,9 +95,6 @@ def _steps(draw: st.DrawFn) -> list[Get | Wait | Purge]:
             )
         )
     return steps
-
-
-STEPS = _steps()
 
 
 def _answer(edge_ms: int, request: RequestFacts) -> FakeResponse:
@@ -153,16 +149,15 @@ async def _get(edge: FakeEdge, step: Get) -> int:
     return 1
 
 
-@given(STEPS)
-@settings(max_examples=150, deadline=None)
-def test_what_is_repeated_is_what_would_be_decided(steps: list[Get | Wait | Purge]) -> None:
-    asyncio.run(_run(steps, Settings(origin="http://origin", rules=RULES)))
-
-
-@given(STEPS)
-@settings(max_examples=50, deadline=None)
-def test_it_holds_with_refreshes_ahead_of_expiry(steps: list[Get | Wait | Purge]) -> None:
-    asyncio.run(_run(steps, Settings(origin="http://origin", rules=RULES, refresh_ahead=0.5)))
+@pytest.mark.parametrize("refresh_ahead", [0.0, 0.5])
+@pytest.mark.parametrize("path", PATHS)
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_what_is_repeated_is_what_would_be_decided(
+    path: str, refresh_ahead: float, data: st.DataObject
+) -> None:
+    configured = Settings(origin="http://origin", rules=RULES, refresh_ahead=refresh_ahead)
+    asyncio.run(_run(data.draw(_steps(path)), configured))
 
 
 PLAIN = Get("/plain", {"user-agent": "plain"})
