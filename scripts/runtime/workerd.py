@@ -30,14 +30,22 @@ class Workerd:
         folder: where its log and its KV data go.
         workers: what it runs.
         arguments: further arguments of `workerd serve`.
+        snapshots: the folder of the interpreter's snapshot, in place of the one that scripts/install made.
     """
 
-    def __init__(self, folder: Path, workers: Sequence[Worker], *, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        workers: Sequence[Worker],
+        *,
+        arguments: Sequence[str] = (),
+        snapshots: Path | None = None,
+    ) -> None:
         namespaces, self._clocks = namespaces_of(workers), clocks_of(workers)
         sockets = [worker.name for worker in workers] + [n.socket for n in (*namespaces, *self._clocks)]
         with ExitStack() as stack:
             control = stack.enter_context(_Control())
-            self.process = stack.enter_context(_start(folder, workers, control, arguments))
+            self.process = stack.enter_context(_start(folder, workers, control, arguments, snapshots))
             self._ports = self.process.wait_for(
                 lambda: control.ports(set(sockets)), what="listening", seconds=_START_SECONDS
             )
@@ -92,7 +100,13 @@ class _Control:
         return ports if sockets <= ports.keys() else None
 
 
-def _start(folder: Path, workers: Sequence[Worker], control: _Control, arguments: Sequence[str]) -> Process:
+def _start(
+    folder: Path,
+    workers: Sequence[Worker],
+    control: _Control,
+    arguments: Sequence[str],
+    snapshots: Path | None,
+) -> Process:
     for name in ("objects", "blobs"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     config = folder / "config.bin"
@@ -103,5 +117,6 @@ def _start(folder: Path, workers: Sequence[Worker], control: _Control, arguments
         [paths.WORKERD, *serve, *arguments],
         log=folder / "workerd.log",
         folder=folder,
+        environment={"WORKERD_SNAPSHOTS": str(snapshots)} if snapshots else {},
         inherited=[control.write],
     )

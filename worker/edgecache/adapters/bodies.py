@@ -9,11 +9,12 @@ from edgecache.ports import Body
 
 __all__ = ["ArrayBuffers"]
 
-_EMPTY = js.ArrayBuffer.new(0)
-
 
 class ArrayBuffers:
     """See :class:`edgecache.ports.Bodies`."""
+
+    def __init__(self) -> None:
+        self._empty = js.ArrayBuffer.new(0)
 
     def size(self, body: Body) -> int:
         """Return the number of bytes."""
@@ -57,7 +58,7 @@ class ArrayBuffers:
 
     def empty(self) -> Body:
         """Return no bytes."""
-        return _EMPTY
+        return self._empty
 
 
 async def _through(body: Body, transform: object) -> Body:

@@ -1,4 +1,8 @@
-"""The JavaScript that all adapters use. Each crossing of the border costs: what can be looked up once is."""
+"""The JavaScript that all adapters use. Each crossing of the border costs: what can be looked up once is.
+
+At the top level of a module only what is found by name from the global object may be held: Cloudflare saves
+the memory of a Worker after its imports, and refuses one that holds any other JavaScript object.
+"""
 
 import json
 from typing import Any

@@ -12,10 +12,6 @@ from edgecache.settings import Settings
 
 __all__ = ["KvStore"]
 
-_NULL = from_json("null")
-_READ = from_json('{"type": "arrayBuffer", "cacheTtl": 60}')
-# As freshly as KV allows: marks have to be seen soon.
-_READ_TEXTS = from_json('{"type": "text", "cacheTtl": 30}')
 _WRITE_TIMEOUT_SECONDS = 8.0
 """Three tries end before the runtime ends what goes on after a response, which is after 30 s."""
 _PAUSE_MS = 5000
@@ -29,11 +25,15 @@ class KvStore:
         self._namespace = namespace
         self._timeout_seconds = settings.kv_timeout
         self._alone_until_ms = 0
+        self._null = from_json("null")
+        self._read = from_json('{"type": "arrayBuffer", "cacheTtl": 60}')
+        # As freshly as KV allows: marks have to be seen soon.
+        self._read_texts = from_json('{"type": "text", "cacheTtl": 30}')
 
     async def read(self, key: str) -> StoredValue | None:
         """See :class:`edgecache.ports.Store`."""
-        found = await self._done(lambda: self._namespace.getWithMetadata(key, _READ))
-        if found.value is _NULL:
+        found = await self._done(lambda: self._namespace.getWithMetadata(key, self._read))
+        if found.value is self._null:
             return None
         metadata = found.metadata
         return StoredValue(metadata.to_py() if hasattr(metadata, "to_py") else metadata, found.value)
@@ -42,7 +42,7 @@ class KvStore:
         """See :class:`edgecache.ports.Store`."""
         if not keys:
             return {}
-        found = await self._done(lambda: self._namespace.get(to_js(list(keys)), _READ_TEXTS))
+        found = await self._done(lambda: self._namespace.get(to_js(list(keys)), self._read_texts))
         try:
             texts: dict[str, object] = js.Object.fromEntries(found).to_py()
         except JsException as error:
