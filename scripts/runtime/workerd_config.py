@@ -54,7 +54,10 @@ class StandIn:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A Worker: its name, its folder and main module, and its `env` beside the `[vars]` of wrangler.toml."""
+    """A Worker: its name, its folder and main module, and its `env` beside the `[vars]` of wrangler.toml.
+
+    One whose main module ends in `.js` is a JavaScript Worker of that module alone.
+    """
 
     name: str
     source: Path = paths.WORKER
@@ -62,6 +65,10 @@ class Worker:
     main: str = "entry.py"
     variables: Mapping[str, Json] = field(default_factory=dict)
     stores: Mapping[str, Namespace | StandIn] = field(default_factory=lambda: {"CACHE": Namespace()})
+
+    @property
+    def is_javascript(self) -> bool:
+        return self.main.endswith(".js")
 
 
 def namespaces_of(workers: Iterable[Worker]) -> list[Namespace]:
@@ -111,12 +118,13 @@ def _socket(name: str, service: Config) -> Config:
 def _worker_service(worker: Worker) -> Config:
     declared = read_config()
     variables = {**declared["vars"], **worker.variables}
+    flags = [] if worker.is_javascript else [*declared["compatibility_flags"], BUNDLE_FLAG]
     return {
         "name": worker.name,
         "worker": {
             "modules": _modules(worker),
             "compatibilityDate": str(declared["compatibility_date"]),
-            "compatibilityFlags": [*declared["compatibility_flags"], BUNDLE_FLAG],
+            "compatibilityFlags": flags,
             "bindings": [
                 *(_variable(name, value) for name, value in variables.items()),
                 *({"name": name, "kvNamespace": s.designator()} for name, s in worker.stores.items()),
@@ -127,6 +135,8 @@ def _worker_service(worker: Worker) -> Config:
 
 def _modules(worker: Worker) -> list[Config]:
     """Return the modules that wrangler would upload: every Python file, the main one first."""
+    if worker.is_javascript:
+        return [{"name": worker.main, "esModule": (worker.source / worker.main).read_text(encoding="utf-8")}]
     files = sorted(worker.source.rglob("*.py"), key=lambda file: (file != worker.source / worker.main, file))
     return [
         {"name": file.relative_to(worker.source).as_posix(), "pythonModule": file.read_text(encoding="utf-8")}
