@@ -176,9 +176,12 @@ def parameters(rows: Sequence[Row]) -> list[object]:
 class Results:
     """What came of the rows of a file."""
 
-    def __init__(self, url: str, origin: ScriptedOrigin, rows: Sequence[Row]) -> None:
+    def __init__(
+        self, url: str, origin: ScriptedOrigin, rows: Sequence[Row], pause_seconds: float = 0.0
+    ) -> None:
+        """Play the rows, with a pause before each step, for what happens in the background."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            outcomes = pool.map(lambda row: _played(row, url, origin), rows)
+            outcomes = pool.map(lambda row: _played(row, url, origin, pause_seconds), rows)
             self._failures = {row.id: failure for row, failure in zip(rows, outcomes, strict=True)}
 
     def check(self, row: Row) -> None:
@@ -187,13 +190,14 @@ class Results:
             pytest.fail(failure, pytrace=False)
 
 
-def _played(row: Row, url: str, origin: ScriptedOrigin) -> str | None:
+def _played(row: Row, url: str, origin: ScriptedOrigin, pause_seconds: float) -> str | None:
     path = f"/row/{next(_numbers)}"
     replies = row.origin if isinstance(row.origin, Mapping) else {"": row.origin}
     for target, makes in replies.items():
         origin.decide((path + target).partition("?")[0], _script(makes, path))
     story: list[str] = [row.id]
     for number, step in enumerate(row.steps, 1):
+        time.sleep(pause_seconds)
         try:
             _play(step, number, path, url, origin, story)
         except (AssertionError, OSError) as error:

@@ -25,10 +25,12 @@ from tests.runtime.http_rows import (
     hang_up,
     in_chunks,
     parameters,
+    raw,
     reset,
     says,
 )
 from tests.runtime.origin import ScriptedOrigin
+from tests.runtime.replies import Pause, head
 
 HOUR = "max-age=3600"
 SHORT = "max-age=1"
@@ -645,19 +647,19 @@ VALIDATION = [
     Row(
         "a 304 lengthens freshness",
         "4.3.4",
-        stale_then(unchanged("max-age=2", ETAG), cc(HOUR)),
+        stale_then(unchanged("max-age=3", ETAG), cc(HOUR)),
         [
             get(FETCHED),
             get(VALIDATED, pause=OVER, **KEPT),
-            get(REUSED, pause=1.0, **KEPT),
-            get(VALIDATED, pause=1.6, status=200, body=b"reply 3"),
+            get(REUSED, pause=0.5, **KEPT),
+            get(VALIDATED, pause=3.0, status=200, body=b"reply 3"),
         ],
     ),
     Row(
         "a 304 without freshness of its own keeps what there was",
         "4.3.4",
-        stale_then(says(ETAG, ("Date", at(0)), status=304)),
-        [get(FETCHED), get(VALIDATED, pause=OVER, **KEPT), get(REUSED, **KEPT)],
+        [cc("max-age=2", ETAG), says(ETAG, ("Date", at(0)), status=304)],
+        [get(FETCHED), get(VALIDATED, pause=3.1, **KEPT), get(REUSED, **KEPT)],
     ),
     Row(
         "a 304 sets the age back",
@@ -841,6 +843,13 @@ VALIDATION = [
     ),
 ]
 
+
+def heads(value: str, etag: str, length: str, *others: tuple[str, str]) -> Make:
+    """A reply to HEAD: the length of a body that isn't there."""
+    lines = [("Cache-Control", value), ("Content-Length", length), *others]
+    return raw(head(200, [*lines, ("ETag", etag)] if etag else lines))
+
+
 HEADS = [
     Row(
         "HEAD is answered from a stored GET",
@@ -886,8 +895,28 @@ HEADS = [
     Row(
         "HEAD that agrees freshens what is stored",
         "4.3.5",
-        stale_then(cc(HOUR, ETAG, ("X-A", "new"), body=b"")),
-        [get(FETCHED), do("HEAD", ASKED, pause=OVER)],
+        stale_then(heads(HOUR, '"a"', "7", ("X-A", "new"))),
+        [get(FETCHED), do("HEAD", ASKED, pause=OVER, status=200), get(REUSED, shows={"X-A": "new"}, **KEPT)],
+    ),
+    Row(
+        "HEAD that agrees freshens what is fresh too",
+        "4.3.5",
+        [cc(HOUR, ETAG, ("X-A", "old")), heads(HOUR, '"a"', "7", ("X-A", "new"))],
+        [
+            get(FETCHED),
+            do("HEAD", ASKED, ("Cache-Control", "no-cache")),
+            get(REUSED, shows={"X-A": "new"}, **KEPT),
+        ],
+    ),
+    Row(
+        "HEAD without validators that has the same length agrees",
+        "4.3.5",
+        [cc(HOUR, ("X-A", "old")), heads(HOUR, "", "7", ("X-A", "new"))],
+        [
+            get(FETCHED),
+            do("HEAD", ASKED, ("Cache-Control", "no-cache")),
+            get(REUSED, shows={"X-A": "new"}, **KEPT),
+        ],
     ),
     Row(
         "HEAD with another tag makes the stored response stale",
@@ -1424,6 +1453,47 @@ STALE = [
         "5861 4",
         [cc(SIE), says(status=404)],
         [get(FETCHED), get(ASKED, pause=OVER, status=404)],
+    ),
+    Row(
+        "stale-while-revalidate goes on while the refresh is under way",
+        "5861 3",
+        [cc(SWR), raw(Pause(1.0), head(200, [("Cache-Control", HOUR), ("Content-Length", "3")]), b"new")],
+        [
+            get(FETCHED),
+            get(REFRESHED, pause=OVER, body=b"reply 1"),
+            get(REUSED, body=b"reply 1"),
+            get(REUSED, pause=1.2, body=b"new"),
+        ],
+    ),
+    Row(
+        "a request's max-age takes nothing stale, not even while it is refreshed",
+        "5.2.1.1",
+        [cc(SWR)],
+        [get(FETCHED), get(ASKED, ("Cache-Control", "max-age=600"), pause=OVER, body=b"reply 2")],
+    ),
+    Row(
+        "HEAD is answered from what is stale, and refreshed by a GET",
+        "5861 3",
+        [cc(SWR), cc(HOUR)],
+        [get(FETCHED), do("HEAD", REFRESHED, pause=OVER, status=200), get(REUSED, body=b"reply 2")],
+    ),
+    Row(
+        "a targeted stale-while-revalidate counts",
+        "9213 2.2",
+        [says(("CDN-Cache-Control", SWR), ("Date", at(0))), cc(HOUR)],
+        [get(FETCHED), get(REFRESHED, pause=OVER, body=b"reply 1"), get(REUSED, body=b"reply 2")],
+    ),
+    Row(
+        "a targeted must-revalidate counts",
+        "9213 2.2",
+        [says(("CDN-Cache-Control", "max-age=1, must-revalidate"), ("Date", at(0))), says(status=503)],
+        [get(FETCHED), get(ASKED, pause=OVER, status=503)],
+    ),
+    Row(
+        "an error isn't hidden by a stale error",
+        "5861 4",
+        [cc("max-age=1, stale-if-error=600", status=500), says(status=503)],
+        [get(FETCHED, status=500), get(ASKED, pause=OVER, status=503)],
     ),
     Row(
         "a later answer takes over again",
