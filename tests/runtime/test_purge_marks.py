@@ -59,9 +59,10 @@ def _now_ms() -> int:
 
 
 def purge(edge: Workerd, *names: str, lane: Lane = Lane.HARD, store: Namespace | None = None) -> None:
-    """Write marks as the SDK does."""
+    """Write marks as the SDK does, and return when their moment has come."""
     for name in names:
         edge.store(store).put(mark_key(name, lane), str(Mark(_now_ms() + MARGIN_MS, "test")).encode())
+    time.sleep(MARGIN_MS / 1000)
 
 
 def _target(path: str) -> str:
