@@ -26,6 +26,7 @@ WORKER_ROOMS: Mapping[str, tuple[str, ...]] = {
 BANNED_ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "origin_sdk/": ("edgecache", "entry", "hooks", "workers", "scripts", "tests", *_RUNTIME),
     "examples/": ("edgecache", "entry", "hooks", "workers", "scripts", "tests", *_RUNTIME),
+    "scripts/benches/workers/": (),
     "scripts/": ("edgecache", "entry", "hooks", "workers", "tests", *_RUNTIME),
 }
 # The adapters are known to the wiring alone.

@@ -1,0 +1,325 @@
+"""`scripts/bench edge`: the Worker with its default settings against the least that does its job, in workerd.
+
+Everything that is compared runs in one workerd process, over one KV, and takes turns in each round:
+
+- memory hit: one URL, in the isolate's memory;
+- KV hit: 10,000 URLs in a circle, more than memory holds, so that each is read from KV, with its purge marks;
+- KV hit without marks: one URL, memory switched off, so that each request reads one key of KV as (b) does;
+- stale hit: one URL, stale within stale-while-revalidate, whose origin fails, so that the refresh rests;
+- miss: URLs that nobody has asked for before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+
+from cachewire.record import Record, head_of
+from scripts.benches import nginx
+from scripts.benches.cost import cost_rows, measure_usage
+from scripts.benches.load import HOST, Load, Target
+from scripts.benches.rows import AtLeast, AtMost, Row, row
+from scripts.benches.start_up import Start, import_milliseconds, save_memory
+from scripts.runtime.process import ProcessError
+from scripts.runtime.workerd import Workerd
+from scripts.runtime.workerd_config import Json, Worker
+
+__all__ = ["add_arguments", "measure"]
+
+_WORKERS = Path(__file__).parent / "workers"
+_BODY = "x" * 2048
+
+_MEMORY_HIT, _KV_HIT, _KV_ALONE = "memory hit", "KV hit", "KV hit without marks"
+_STALE_HIT, _MISS = "stale hit", "miss"
+_LEAST, _LEAST_KV, _JAVASCRIPT = (
+    "(a) least Python Worker",
+    "(b) least Python over KV",
+    "(c) JavaScript over KV",
+)
+_NGINX_HIT, _NGINX_MISS = "(d) nginx hit", "(d) nginx miss"
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    name: str
+    against: str
+    least: float | None = None
+    """How many times the baseline's requests a second there are to be."""
+
+
+_COMPARISONS = (
+    _Comparison(_MEMORY_HIT, _JAVASCRIPT, 1.2),
+    _Comparison(_MEMORY_HIT, _LEAST),
+    _Comparison(_MEMORY_HIT, _NGINX_HIT),
+    _Comparison(_KV_HIT, _LEAST_KV, 0.85),
+    _Comparison(_KV_ALONE, _LEAST_KV, 0.85),
+    _Comparison(_KV_ALONE, _JAVASCRIPT),
+    _Comparison(_STALE_HIT, _JAVASCRIPT),
+    _Comparison(_MISS, _NGINX_MISS),
+)
+_MOST_START_UP = 1.2
+_AS_DEPLOYED, _FROM_NOTHING = "start as deployed", "start from nothing"
+_START_PARTS = (_AS_DEPLOYED, _FROM_NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """How much is measured."""
+
+    rounds: int
+    seconds: int
+    starts: int
+    urls: int
+    hot_requests: int
+    hot_seconds: float
+    cold_urls: int
+
+
+_FULL = _Extent(
+    rounds=9, seconds=1, starts=7, urls=10_000, hot_requests=2000, hot_seconds=12.0, cold_urls=100
+)
+_QUICK = _Extent(rounds=1, seconds=1, starts=1, urls=500, hot_requests=100, hot_seconds=0.5, cold_urls=10)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say which parts can be chosen."""
+    parser.add_argument(
+        "--only", choices=("load", "start", "cost"), action="append", help="measure this part (default: all)"
+    )
+
+
+def measure(options: argparse.Namespace) -> list[Row]:
+    """Measure all parts, or those of ``--only``."""
+    extent = _QUICK if options.quick else _FULL
+    parts = options.only or ("load", "start", "cost")
+    rows: list[Row] = []
+    with TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        if "load" in parts and _can_load():
+            rows += _load_rows(folder, extent)
+        if "start" in parts:
+            rows += _start_rows(folder, extent)
+        if "cost" in parts:
+            usages = measure_usage(
+                folder, _WORKERS, extent.hot_requests, extent.hot_seconds, extent.cold_urls
+            )
+            rows += cost_rows(usages)
+    return rows
+
+
+def _can_load() -> bool:
+    if shutil.which("wrk"):
+        return True
+    _say("wrk is missing (apt-get install wrk): no rows for hits and misses")
+    return False
+
+
+def _say(text: str) -> None:
+    print(f"scripts/bench: {text}", file=sys.stderr)
+
+
+# Load
+
+
+def _load_rows(folder: Path, extent: _Extent) -> list[Row]:
+    loads: dict[str, list[Load]] = {}
+    with _targets(folder, extent) as targets:
+        for target in targets:
+            Load.on(target, extent.seconds, folder)  # warm up
+        for _ in range(extent.rounds):
+            for target in targets:
+                loads.setdefault(target.name, []).append(Load.on(target, extent.seconds, folder))
+        _check(targets)
+    rates = {name: [load.requests_per_second for load in own] for name, own in loads.items()}
+    cpu = {name: [load.cpu_microseconds for load in own] for name, own in loads.items()}
+    return [
+        *_compared("load", "requests/s", rates, {c: AtLeast(c.least) for c in _COMPARISONS if c.least}),
+        *_compared("CPU", "µs/request", cpu, {c: AtMost(1 / c.least) for c in _COMPARISONS if c.least}),
+    ]
+
+
+def _compared(
+    part: str,
+    unit: str,
+    values: Mapping[str, Sequence[float]],
+    aims: Mapping[_Comparison, AtLeast | AtMost],
+) -> list[Row]:
+    known = [each for each in _COMPARISONS if each.against in values]
+    rows = [
+        row(
+            part,
+            each.name,
+            unit,
+            values[each.name],
+            against=each.against,
+            baseline=values[each.against],
+            aim=aims.get(each),
+        )
+        for each in known
+    ]
+    return rows + [
+        row(part, name, unit, own) for name, own in values.items() if name not in _compared_names(known)
+    ]
+
+
+def _compared_names(comparisons: Sequence[_Comparison]) -> set[str]:
+    return {each.name for each in comparisons}
+
+
+@contextmanager
+def _targets(folder: Path, extent: _Extent) -> Iterator[list[Target]]:
+    with ExitStack() as stack:
+        behind = stack.enter_context(
+            Workerd(folder / "origin", [Worker("origin", _WORKERS, main="origin.js")])
+        )
+        origin = behind.url("origin")
+        workerd = stack.enter_context(Workerd(folder / "edge", _workers(origin)))
+        _fill(workerd, extent.urls)
+        targets = _worker_targets(workerd, extent)
+        if nginx.PROGRAM:
+            server = nginx.Nginx(folder / "nginx", origin)
+            stack.callback(server.process.stop)
+            targets += [
+                Target(_NGINX_HIT, server.url, "/p/0", server.process),
+                Target(_NGINX_MISS, server.url, "/miss", server.process, 0),
+            ]
+        else:
+            _say("nginx is missing (apt-get install nginx): no rows for it")
+        yield targets
+
+
+def _workers(origin: str) -> list[Worker]:
+    variables: dict[str, Json] = {"ORIGIN": origin}
+    return [
+        Worker("edge", variables=variables),
+        Worker("without-memory", variables={**variables, "MEMORY_BYTES": 0}),
+        Worker("least", _WORKERS / "least"),
+        Worker("least-kv", _WORKERS / "least_kv"),
+        Worker("javascript", _WORKERS, main="kv.js"),
+    ]
+
+
+def _worker_targets(workerd: Workerd, extent: _Extent) -> list[Target]:
+    process, urls = workerd.process, extent.urls
+    edge, without_memory = workerd.url("edge"), workerd.url("without-memory")
+    return [
+        Target(_MEMORY_HIT, edge, "/hot/0", process),
+        Target(_JAVASCRIPT, workerd.url("javascript"), "/p/0", process),
+        Target(_LEAST, workerd.url("least"), "/p/0", process),
+        Target(_KV_HIT, edge, "/p", process, urls),
+        Target(_LEAST_KV, workerd.url("least-kv"), "/p", process, urls),
+        Target(_KV_ALONE, without_memory, "/hot/0", process),
+        Target(_STALE_HIT, edge, "/stale", process),
+        Target(_MISS, edge, "/miss", process, 0),
+    ]
+
+
+def _check(targets: Sequence[Target]) -> None:
+    """Make sure that what was measured is what the rows call it."""
+    for target in targets:
+        expected = {_MISS: "fwd=uri-miss", _STALE_HIT: "detail=stale-while-revalidate"}.get(
+            target.name, "hit"
+        )
+        response = httpx.get(target.url, headers={"Host": HOST}, trust_env=False).raise_for_status()
+        shown = response.headers.get("cache-status")
+        if shown is not None and expected not in shown:
+            raise ProcessError(f"{target.name}: the response came with {shown!r}")
+
+
+def _fill(workerd: Workerd, urls: int) -> None:
+    """Put into KV what the Workers find there: this cache's records, and plain values."""
+    fresh, stale = {"h": head_of(_record(0))}, {"h": head_of(_record(600))}
+    host = f"r1/http/{HOST}"
+    for prefix, count, metadata in (
+        (f"{host}/p/", urls, fresh),
+        (f"{host}/hot/", 1, fresh),
+        ("plain/", urls, None),
+    ):
+        for begin in range(0, count, 500):
+            asked = {
+                "prefix": prefix,
+                "from": begin,
+                "to": min(begin + 500, count),
+                "value": _BODY,
+                "metadata": metadata,
+            }
+            url = f"{workerd.url('javascript')}/fill"
+            httpx.post(url, json=asked, timeout=60, trust_env=False).raise_for_status()
+    workerd.store().put(f"{host}/stale", _BODY.encode(), metadata=stale)
+
+
+def _record(age_seconds: int) -> Record:
+    """Return the record of a response as the origin gives it, stored some time ago."""
+    now_ms = time.time_ns() // 1_000_000 - age_seconds * 1000
+    window = ", stale-while-revalidate=86400" if age_seconds else ""
+    lifetime = 60 if age_seconds else 86_400
+    fields = (
+        ("content-type", "application/json"),
+        ("etag", '"v1"'),
+        ("cache-control", f"public, max-age={lifetime}{window}"),
+        ("cache-groups", '"products"'),
+        ("date", "Mon, 23 Nov 2026 02:45:23 GMT"),
+        ("x-request-id", "5d41402abc4b2a76"),
+    )
+    return Record(200, now_ms, now_ms, 0, fields, ("products",), len(_BODY))
+
+
+# Start-up
+
+
+def _start_rows(folder: Path, extent: _Extent) -> list[Row]:
+    folder /= "start"
+    with Workerd(folder / "origin", [Worker("origin", _WORKERS, main="origin.js")]) as behind:
+        own = Worker("edge", variables={"ORIGIN": behind.url("origin")})
+        workers = (own, Worker("least", _WORKERS / "least"))
+        saved = {worker.name: save_memory(worker, folder / f"saved-{worker.name}") for worker in workers}
+        cases = [
+            (part, worker, snapshots)
+            for part in _START_PARTS
+            for worker in workers
+            for snapshots in [saved[worker.name] if part == _AS_DEPLOYED else None]
+        ]
+        starts: dict[tuple[str, str], list[Start]] = {}
+        # The first turn fills KV, so that the first response of a start is a KV hit.
+        for _ in range(1 + extent.starts):
+            for part, worker, snapshots in cases:
+                start = Start.of(worker, folder / worker.name, "/p/0", snapshots)
+                starts.setdefault((part, worker.name), []).append(start)
+    imports = [import_milliseconds(folder / f"imports-{turn}") for turn in range(extent.starts)]
+    return [
+        *(each for part in _START_PARTS for each in _start_part(part, starts)),
+        row(_FROM_NOTHING, "the Worker's imports alone", "ms", imports),
+    ]
+
+
+def _start_part(part: str, starts: Mapping[tuple[str, str], Sequence[Start]]) -> Iterator[Row]:
+    own, least = starts[part, "edge"][1:], starts[part, "least"][1:]
+    for unit, of in (("ms", _milliseconds), ("ms of CPU", _cpu_milliseconds)):
+        baseline, aim = [of(start) for start in least], AtMost(_MOST_START_UP)
+        yield row(
+            part,
+            "to the first KV hit",
+            unit,
+            [of(s) for s in own],
+            against=_LEAST,
+            baseline=baseline,
+            aim=aim,
+        )
+        yield row(part, _LEAST, unit, baseline)
+
+
+def _milliseconds(start: Start) -> float:
+    return start.milliseconds
+
+
+def _cpu_milliseconds(start: Start) -> float:
+    return start.cpu_milliseconds

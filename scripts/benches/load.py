@@ -1,0 +1,107 @@
+"""Load by `wrk`: how many requests a server answers, and how much CPU time its process takes for each."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.runtime.process import Process, ProcessError
+
+__all__ = ["HOST", "Load", "Target", "cpu_seconds"]
+
+HOST = "bench.test"
+_CONNECTIONS = 8
+_MARGIN = 100
+"""So many paths are left out between two runs: wrk asks for more than it waits for."""
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_DONE = re.compile(r"(\d+) requests in ([\d.]+)(ms|s|m)\b")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_FAILED = re.compile(r"Non-2xx or 3xx responses: \d+|Socket errors: .+")
+# wrk's own counter starts anew with each run, so that the bench says where to go on.
+_SCRIPT = """\
+local at, count
+function init(arguments)
+  at, count = tonumber(arguments[1]), tonumber(arguments[2])
+end
+function request()
+  local path = wrk.path .. "/" .. at
+  at = at + 1
+  if count > 0 and at >= count then at = 0 end
+  return wrk.format(nil, path)
+end
+"""
+
+
+@dataclass(slots=True)
+class Target:
+    """What is put under load: a path of a server, or the paths below it, 0 to ``paths`` in a circle.
+
+    With ``paths`` = 0 no path comes twice; with ``None`` the path itself is all there is.
+    """
+
+    name: str
+    base: str
+    path: str
+    process: Process
+    paths: int | None = None
+    at: int = 0
+
+    @property
+    def url(self) -> str:
+        """The path that comes next."""
+        return f"{self.base}{self.path}" if self.paths is None else f"{self.base}{self.path}/{self.at}"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What came of one run."""
+
+    requests_per_second: float
+    cpu_microseconds: float
+    """CPU time of the server's process for each request."""
+
+    @classmethod
+    def on(cls, target: Target, seconds: int, folder: Path) -> Load:
+        """Put ``target`` under load. Raises ProcessError where anything but 2xx and 3xx comes back."""
+        before = cpu_seconds(target.process)
+        output = _wrk(target, seconds, folder)
+        used = cpu_seconds(target.process) - before
+        done = _DONE.search(output)
+        failed = _FAILED.search(output)
+        if not done or failed or done[1] == "0":
+            raise ProcessError(f"{target.name}: {failed[0] if failed else 'no answers'}\n{output}")
+        requests = int(done[1])
+        if target.paths is not None:
+            target.at = (target.at + requests + _MARGIN) % (target.paths or 1 << 62)
+        return cls(requests / (float(done[2]) * _UNITS[done[3]]), used / requests * 1e6)
+
+
+def _wrk(target: Target, seconds: int, folder: Path) -> str:
+    command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{seconds}s", "-H", f"Host: {HOST}"]
+    if target.paths is None:
+        command.append(target.base + target.path)
+    else:
+        script = folder / "paths.lua"
+        script.write_text(_SCRIPT, encoding="utf-8")
+        command += ["-s", str(script), target.base + target.path, "--", str(target.at), str(target.paths)]
+    # The bench's own arguments, no shell; wrk is Debian's.
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
+
+
+def cpu_seconds(process: Process) -> float:
+    """Return the CPU time that a process has taken so far, with that of its children that have ended."""
+    ids = [process.id, *_children(process.id)]
+    return sum(_ticks(each) for each in ids) / _TICKS_PER_SECOND
+
+
+def _children(process_id: int) -> list[int]:
+    text = Path(f"/proc/{process_id}/task/{process_id}/children").read_text(encoding="utf-8")
+    return [int(child) for child in text.split()]
+
+
+def _ticks(process_id: int) -> int:
+    fields = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])

@@ -1,0 +1,86 @@
+"""nginx with `proxy_cache`, as it is installed here: what operators know."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from scripts.runtime.process import Process
+
+__all__ = ["PROGRAM", "Nginx"]
+
+PROGRAM = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+_START_SECONDS = 10.0
+_CONFIG = """\
+daemon off;
+worker_processes 1;
+{user}
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 256; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/client;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  keepalive_requests 10000000;
+  proxy_cache_path {folder}/cache levels=1:2 keys_zone=bench:32m;
+  upstream origin {{ server {origin}; keepalive 16; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://origin;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host $host;
+      proxy_cache bench;
+      proxy_cache_lock on;
+      add_header X-Cache $upstream_cache_status;
+    }}
+  }}
+}}
+"""
+
+
+class Nginx:
+    """A running nginx with one worker process in front of ``origin``."""
+
+    def __init__(self, folder: Path, origin: str) -> None:
+        folder.mkdir(parents=True)
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        config = folder / "nginx.conf"
+        # Root's nginx would give its rights away, and then could not write into the folder.
+        user = "user root;" if Path("/proc/self").stat().st_uid == 0 else ""
+        config.write_text(
+            _CONFIG.format(folder=folder, origin=urlsplit(origin).netloc, port=port, user=user),
+            encoding="utf-8",
+        )
+        command: list[str | Path] = [PROGRAM or "nginx", "-c", config, "-e", folder / "error.log"]
+        self.process = Process("nginx", command, log=folder / "nginx.log", folder=folder)
+        try:
+            self.process.wait_for(
+                lambda: _accepts(port) or None, what="accepting connections", seconds=_START_SECONDS
+            )
+        except BaseException:
+            self.process.stop()
+            raise
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
