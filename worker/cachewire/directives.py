@@ -8,7 +8,14 @@ from cachewire.fields import CDN_CACHE_CONTROL
 from cachewire.memo import remember_short
 from cachewire.structured import BareItem, parse_dictionary
 
-__all__ = ["Directives", "parse_cache_control", "request_directives", "response_directives", "split_list"]
+__all__ = [
+    "Directives",
+    "delta_seconds",
+    "parse_cache_control",
+    "request_directives",
+    "response_directives",
+    "split_list",
+]
 
 MAX_DELTA_SECONDS = 2**31
 """What an overflowing number of seconds becomes (RFC 9111 section 1.2.2)."""
@@ -57,20 +64,22 @@ class Directives:
         if name not in self.arguments:
             return None
         # RFC 9111 section 4.2.1: invalid freshness information is to be taken as stale.
-        return _delta_seconds(self.arguments[name]) or 0
+        return delta_seconds(self.arguments[name]) or 0
 
     def window(self, name: str) -> int | None:
         """Return the seconds of a directive that extends reuse, ``None`` for absent or unreadable ones."""
-        return _delta_seconds(self.arguments.get(name))
+        return delta_seconds(self.arguments.get(name))
 
 
 _NONE = Directives({})
 
 
-def _delta_seconds(argument: str | None) -> int | None:
+def delta_seconds(argument: str | None) -> int | None:
+    """Read a number of seconds; ``None`` if it is none. What overflows is long (RFC 9111 section 1.2.2)."""
     if argument is None or not (argument.isascii() and argument.isdigit()):
         return None
-    return min(int(argument), MAX_DELTA_SECONDS) if len(argument) < 20 else MAX_DELTA_SECONDS
+    digits = argument.lstrip("0")
+    return min(int(digits or 0), MAX_DELTA_SECONDS) if len(digits) < 20 else MAX_DELTA_SECONDS
 
 
 def split_list(value: str) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from cachewire.directives import Directives, parse_cache_control, response_directives
+from cachewire.directives import Directives, delta_seconds, parse_cache_control, response_directives
 from cachewire.record import Record
 from edgecache.settings import Rule, Settings
 
@@ -37,7 +37,6 @@ _DATES = tuple(
         rf"[a-z]{{3}} (?P<month>[a-z]{{3}}) (?P<day>[ \d]\d) {_CLOCK} (?P<year>\d{{4}})",
     )
 )
-_AGE = re.compile(r"[0-9]+")
 _MAX_HEURISTIC_SECONDS = 86_400
 _YEAR_MS = 31_556_952_000
 _LONGEST_DATES = 128
@@ -106,8 +105,7 @@ def initial_age_ms(fields: Mapping[str, str], birth_ms: int, response_ms: int) -
 
 def _age_value(fields: Mapping[str, str]) -> int:
     # Section 5.1: the first member counts, and an invalid one is ignored.
-    first = fields.get("age", "").partition(",")[0].strip()
-    return min(int(first[:20]), 2**31) if _AGE.fullmatch(first) else 0
+    return delta_seconds(fields.get("age", "").partition(",")[0].strip()) or 0
 
 
 def current_age_ms(record: Record, now_ms: int) -> int:

@@ -60,7 +60,8 @@ class Join:
 
 
 def _number(digits: str) -> int:
-    return int(digits) if len(digits) <= _MAX_DIGITS else 10**_MAX_DIGITS
+    digits = digits.lstrip("0")
+    return int(digits or 0) if len(digits) <= _MAX_DIGITS else 10**_MAX_DIGITS
 
 
 def content_part(fields: Fields) -> Part | None:
@@ -93,7 +94,11 @@ def requested(request: Fields, stored: Fields, length: int | None, now_ms: int) 
         return None
     first, last = found.groups()
     if length is None:
-        return (_number(first), _number(last) + 1) if first and last and int(first) <= int(last) else None
+        return (
+            (_number(first), _number(last) + 1)
+            if first and last and _number(first) <= _number(last)
+            else None
+        )
     if not first:
         return (max(0, length - _number(last)), length) if _number(last) else (0, 0)
     start = _number(first)

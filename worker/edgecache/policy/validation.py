@@ -1,7 +1,9 @@
 """Validating a stored response with the origin, and freshening it (RFC 9111 section 4.3)."""
 
+import re
 from dataclasses import replace
 
+from cachewire.directives import split_list
 from cachewire.record import Record
 from edgecache.policy.facts import Fields, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import initial_age_ms, parse_date
@@ -10,7 +12,7 @@ from edgecache.settings import Rule, Settings
 
 __all__ = ["can_freshen", "conditional_fields", "freshened", "head_agrees", "is_not_modified", "weakly_equal"]
 
-_CONDITIONAL = ("if-none-match", "if-modified-since")
+_OPAQUE_TAG = re.compile(r'"[^"]*"')
 _NOT_UPDATED = frozenset({"content-length", "content-encoding", "content-range", "transfer-encoding"})
 
 
@@ -84,11 +86,8 @@ def is_not_modified(request: Fields, stored: Fields, now_ms: int) -> bool:
 
 def _lists(tags: str, etag: str) -> bool:
     opaque = etag.removeprefix("W/")
-    # Opaque tags may hold commas, so the list is searched and not split.
-    at = tags.find(opaque)
-    while at >= 0:
-        before, after = tags[:at].rstrip(), tags[at + len(opaque) :].lstrip()
-        if (not before or before.endswith((",", "W/"))) and (not after or after.startswith(",")):
-            return True
-        at = tags.find(opaque, at + 1)
-    return False
+    if opaque.startswith('"'):
+        return opaque in _OPAQUE_TAG.findall(tags)
+    return opaque in {
+        member.removeprefix("W/") for member in split_list(tags)
+    }  # not a tag, but compared as one
