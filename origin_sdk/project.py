@@ -74,9 +74,9 @@ DEFAULT_PROJECT = Project()
 
 
 def read_project(path: Path) -> Project:
-    """Read a ``wrangler.toml``; raises :class:`InvalidSettings` that names the file.
+    """Read a ``wrangler.toml``.
 
-    The setting and the remedy.
+    Raises :class:`InvalidSettings`, which names the file, the setting and the remedy.
     """
     try:
         declared = tomllib.loads(path.read_text(encoding="utf-8"))
