@@ -1,0 +1,62 @@
+"""Purges that are never lost: recorded with the change, delivered after its commit, at least once.
+
+::
+
+    with Session(engine) as session:
+        product.price = 17
+        record(session, Purge.of(groups="product-17"))     # origin_sdk.outbox.sqlalchemy, or .django
+        session.commit()
+
+    with Drainer(SqlAlchemyOutbox(engine), PurgeClient()):
+        ...
+
+What to record can follow from the change itself: see :mod:`origin_sdk.events`. Stores are modules of their
+own: ``sqlalchemy``, ``django``, ``sqlite`` and ``redis``.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from origin_sdk.outbox.entries import Entry, Intent, Listed, Republish, State, Status, acting
+
+if TYPE_CHECKING:
+    from origin_sdk.outbox.drainer import AsyncDrainer, Drainer, Pace, Round
+    from origin_sdk.outbox.rendering import OriginRenderer, Renderers, Rendition
+    from origin_sdk.outbox.threads import InThreads
+
+__all__ = [
+    "AsyncDrainer",
+    "Drainer",
+    "Entry",
+    "InThreads",
+    "Intent",
+    "Listed",
+    "OriginRenderer",
+    "Pace",
+    "Renderers",
+    "Rendition",
+    "Republish",
+    "Round",
+    "State",
+    "Status",
+    "acting",
+]
+
+# Imported when first asked for: whoever records needs no httpx.
+_HOMES = {
+    "AsyncDrainer": "drainer",
+    "Drainer": "drainer",
+    "InThreads": "threads",
+    "OriginRenderer": "rendering",
+    "Pace": "drainer",
+    "Renderers": "rendering",
+    "Rendition": "rendering",
+    "Round": "drainer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - see above
+
+    return getattr(import_module(f"origin_sdk.outbox.{_HOMES[name]}"), name)

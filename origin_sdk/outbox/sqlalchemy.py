@@ -1,0 +1,155 @@
+"""The outbox in the service's own database, through SQLAlchemy 2: in the transaction of the change itself.
+
+::
+
+    outbox_table(Base.metadata)                                  # for create_all and Alembic
+    record(session, Purge.of(groups="product-17"))               # commit with the change, or vanish with it
+    Drainer(SqlAlchemyOutbox(engine), client)
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    Engine,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TextClause,
+    text,
+)
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session
+
+from origin_sdk.clock import SystemClock
+from origin_sdk.errors import InvalidSettings
+from origin_sdk.outbox.entries import Claim, Intent, Settlement
+from origin_sdk.outbox.sql import (
+    DIALECTS,
+    INSERT,
+    TABLE,
+    Parameters,
+    Rows,
+    Run,
+    SqlOutbox,
+    Statements,
+    recorded_rows,
+)
+
+__all__ = ["AsyncSqlAlchemyOutbox", "SqlAlchemyOutbox", "outbox_table", "record"]
+
+_Result = TypeVar("_Result")
+_CLOCK = SystemClock()
+
+
+def outbox_table(metadata: MetaData) -> Table:
+    """Return the outbox's table in ``metadata``, so that ``create_all`` and Alembic know it."""
+    if TABLE in metadata.tables:
+        return metadata.tables[TABLE]
+    return Table(TABLE, metadata, *columns(), Index(f"{TABLE}_due", "state", "due_at"))
+
+
+def columns() -> list[Column[Any]]:
+    """Return new columns of the outbox's table."""
+    return [
+        # SQLite counts up by itself only what is called INTEGER.
+        Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+        Column("payload", Text, nullable=False),
+        Column("actor", Text, nullable=False),
+        Column("reason", Text, nullable=False),
+        Column("recorded_at", Double, nullable=False),
+        Column("due_at", Double, nullable=False),
+        Column("state", String(16), nullable=False),
+        Column("attempts", Integer, nullable=False),
+        Column("claim", String(32), nullable=False),
+        Column("result", Text, nullable=False),
+    ]
+
+
+def record(session: Session | AsyncSession | Connection, *intents: Intent) -> None:
+    """Record purges and republications in the session's open transaction, savepoints included.
+
+    Of an asynchronous session, pass its ``sync_session`` inside ``run_sync``, or use :func:`record_async`.
+    """
+    if isinstance(session, AsyncSession):
+        raise InvalidSettings("record() can't await: use `await record_async(session, ...)`")
+    connection = session if isinstance(session, Connection) else session.connection()
+    if intents:
+        connection.execute(_text(INSERT), recorded_rows(intents, _CLOCK.now()))
+
+
+async def record_async(session: AsyncSession, *intents: Intent) -> None:
+    """Do what :func:`record` does, for an asynchronous session."""
+    await session.run_sync(record, *intents)
+
+
+class SqlAlchemyOutbox(SqlOutbox):
+    """The outbox behind an engine, for a drainer."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.statements = _statements(engine.dialect.name)
+        self._engine = engine
+
+    @contextmanager
+    def transaction(self) -> Iterator[Run]:
+        """Open a transaction on a connection of the pool."""
+        with self._engine.begin() as connection:
+            yield partial(_run, connection)
+
+
+class AsyncSqlAlchemyOutbox:
+    """The outbox behind an asynchronous engine: implements :class:`origin_sdk.outbox.ports.AsyncOutbox`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._statements = _statements(engine.dialect.name)
+        self._engine = engine
+
+    async def claim(self, limit: int, now: float, until: float) -> Claim:
+        """See :class:`origin_sdk.outbox.ports.Outbox`."""
+        return await self._do(lambda run: self._statements.claim(run, limit, now, until))
+
+    async def settle(self, claim: Claim, settlement: Settlement) -> None:
+        """See :class:`origin_sdk.outbox.ports.Outbox`."""
+        await self._do(lambda run: self._statements.settle(run, claim, settlement))
+
+    async def next_due(self) -> float | None:
+        """See :class:`origin_sdk.outbox.ports.Outbox`."""
+        return await self._do(self._statements.next_due)
+
+    async def prune(self, before: float) -> int:
+        """See :class:`origin_sdk.outbox.ports.Outbox`."""
+        return await self._do(lambda run: self._statements.prune(run, before))
+
+    async def _do(self, verb: Callable[[Run], _Result]) -> _Result:
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(lambda sync: verb(partial(_run, sync)))
+
+
+def _statements(dialect: str) -> Statements:
+    if dialect not in DIALECTS:
+        raise InvalidSettings(
+            f"an outbox in {dialect} isn't supported: use {' or '.join(DIALECTS)}, or a SqliteOutbox"
+        )
+    return Statements(DIALECTS[dialect])
+
+
+def _run(connection: Connection, statement: str, parameters: Parameters = {}) -> Rows:  # noqa: B006 - read only
+    if isinstance(parameters, Sequence):
+        connection.execute(_text(statement), parameters)
+        return ()
+    result = connection.execute(_text(statement), parameters)
+    return [tuple(row) for row in result] if result.returns_rows else ()
+
+
+@cache
+def _text(statement: str) -> TextClause:
+    return text(statement)

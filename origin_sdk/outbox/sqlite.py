@@ -1,0 +1,98 @@
+"""An outbox in a SQLite file: for services without a database, and for several processes of one machine."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from threading import Lock
+
+from origin_sdk.clock import Clock, SystemClock
+from origin_sdk.outbox.entries import Intent
+from origin_sdk.outbox.sql import (
+    INSERT,
+    SQLITE,
+    TABLE,
+    Parameters,
+    Rows,
+    Run,
+    SqlOutbox,
+    Statements,
+    recorded_rows,
+)
+
+__all__ = ["SqliteOutbox"]
+
+_PATIENCE_SECONDS = 30.0
+
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS {TABLE} (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    payload TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    recorded_at REAL NOT NULL,
+    due_at REAL NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    claim TEXT NOT NULL,
+    result TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS {TABLE}_due ON {TABLE} (state, due_at);
+"""
+
+
+class SqliteOutbox(SqlOutbox):
+    """Keeps entries in ``path``, which is made with its table if it isn't there."""
+
+    statements = Statements(SQLITE)
+
+    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        # One connection for all threads, one of them at a time.
+        self._connection = sqlite3.connect(
+            path, timeout=_PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        self._lock = Lock()
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        # What was committed must survive a loss of power, not just of the process.
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.executescript(_SCHEMA)
+
+    def record(self, *intents: Intent) -> None:
+        """Record purges and republications; they are kept for certain when this returns."""
+        with self.transaction() as run:
+            run(INSERT, recorded_rows(intents, self._clock.now()))
+
+    def record_in(self, connection: sqlite3.Connection, *intents: Intent) -> None:
+        """Record in the transaction that ``connection``, one to the same file, has open."""
+        connection.executemany(INSERT, recorded_rows(intents, self._clock.now()))
+
+    def next_due(self) -> float | None:
+        """Return when the next entry is due, without waiting for writers."""
+        with self._lock:
+            return self.statements.next_due(partial(_run, self._connection))
+
+    @contextmanager
+    def transaction(self) -> Iterator[Run]:
+        """Open a transaction that may write."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield partial(_run, self._connection)
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+def _run(connection: sqlite3.Connection, statement: str, parameters: Parameters = {}) -> Rows:  # noqa: B006 - read only
+    if isinstance(parameters, Sequence):
+        connection.executemany(statement, parameters)
+        return ()
+    with closing(connection.execute(statement, parameters)) as cursor:
+        return cursor.fetchall()

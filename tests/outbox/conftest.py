@@ -1,0 +1,118 @@
+"""Outboxes of every kind, and the servers that some of them need."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import Engine, MetaData, create_engine, text
+from sqlalchemy.pool import NullPool
+
+from origin_sdk import PurgeClient
+from origin_sdk.outbox import Drainer, Intent
+from origin_sdk.outbox.ports import Outbox
+from origin_sdk.outbox.sqlalchemy import SqlAlchemyOutbox, outbox_table, record
+from origin_sdk.outbox.sqlite import SqliteOutbox
+from origin_sdk.testing import ManualClock
+from scripts.runtime.servers import Postgres, Redis, ServerMissing
+
+_numbers = count(1)
+_Server = TypeVar("_Server")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with _started(Postgres) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    with _started(Redis) as server:
+        yield server
+
+
+def _started(start: Callable[[], _Server]) -> _Server:
+    """Start a server. Where it isn't installed, skip on a developer's machine, and only there."""
+    try:
+        return start()
+    except ServerMissing as missing:
+        if os.geteuid() == 0 or "CI" in os.environ:
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> str:
+    """An empty database of its own."""
+    name = f"test_{next(_numbers)}"
+    engine = create_engine(postgres.url(), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    return postgres.url(database=name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An engine over an empty database, of both kinds."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/service.db"
+    else:
+        url = request.getfixturevalue("postgres_url")
+    made = create_engine(url)
+    yield made
+    made.dispose()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An outbox, and how its service records: committed when it returns."""
+
+    outbox: Outbox
+    record: Callable[..., None]
+
+
+@pytest.fixture
+def make_drainer(purge_client: PurgeClient, kv_clock: ManualClock) -> Callable[..., Drainer]:
+    def make(outbox: Outbox, **options: object) -> Drainer:
+        return Drainer(outbox, purge_client, clock=kv_clock, **options)  # type: ignore[arg-type]  # a table of options
+
+    return make
+
+
+def sqlite_kind(tmp_path: Path, clock: ManualClock) -> Kind:
+    outbox = SqliteOutbox(tmp_path / "outbox.db", clock)
+    return Kind(outbox, outbox.record)
+
+
+def sqlalchemy_kind(engine: Engine) -> Kind:
+    metadata = MetaData()
+    outbox_table(metadata)
+    metadata.create_all(engine)
+
+    def recording(*intents: Intent) -> None:
+        with engine.begin() as connection:
+            record(connection, *intents)
+
+    return Kind(SqlAlchemyOutbox(engine), recording)
+
+
+@pytest.fixture(params=["SQLite file", "SQLAlchemy over SQLite", "SQLAlchemy over PostgreSQL"])
+def kind(request: pytest.FixtureRequest, tmp_path: Path, kv_clock: ManualClock) -> Iterator[Kind]:
+    """Each kind of outbox."""
+    if request.param == "SQLite file":
+        made = sqlite_kind(tmp_path, kv_clock)
+        yield made
+        made.outbox.close()
+        return
+    is_sqlite = request.param.endswith("SQLite")
+    engine = create_engine(
+        f"sqlite:///{tmp_path}/service.db" if is_sqlite else request.getfixturevalue("postgres_url")
+    )
+    yield sqlalchemy_kind(engine)
+    engine.dispose()

@@ -1,0 +1,363 @@
+"""What becomes of entries when they are delivered: merged, tried again, given up, rendered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import httpx
+import pytest
+
+from cachewire.marks import Lane, group_mark, mark_key
+from origin_sdk import AsyncPurgeClient, AuditEvent, Purge, PurgeClient
+from origin_sdk.outbox import (
+    AsyncDrainer,
+    Drainer,
+    InThreads,
+    OriginRenderer,
+    Pace,
+    Renderers,
+    Rendition,
+    Republish,
+    Round,
+    State,
+)
+from origin_sdk.outbox.sqlite import SqliteOutbox
+from origin_sdk.testing import FakeKV, ManualClock, assert_not_purged, assert_purged
+
+URL = "https://a.example/products/1"
+
+
+@pytest.fixture
+def outbox(tmp_path: Path, kv_clock: ManualClock) -> Iterator[SqliteOutbox]:
+    made = SqliteOutbox(tmp_path / "outbox.db", kv_clock)
+    yield made
+    made.close()
+
+
+@dataclass
+class Draining:
+    """A drainer of either kind, driven from a test that isn't asynchronous."""
+
+    outbox: SqliteOutbox
+    drain: Callable[[], tuple[Round, ...]]
+
+
+@pytest.fixture(params=["sync", "async"])
+def draining(
+    request: pytest.FixtureRequest,
+    outbox: SqliteOutbox,
+    purge_client: PurgeClient,
+    async_purge_client: AsyncPurgeClient,
+    kv_clock: ManualClock,
+    renderers: Renderers,
+) -> Draining:
+    if request.param == "sync":
+        return Draining(outbox, Drainer(outbox, purge_client, clock=kv_clock, render=renderers).drain)
+    drainer = AsyncDrainer(InThreads(outbox), async_purge_client, clock=kv_clock, render=renderers)
+    return Draining(outbox, lambda: asyncio.run(drainer.drain()))
+
+
+@pytest.fixture
+def renderers() -> Renderers:
+    made = Renderers()
+
+    @made.register("page")
+    def page(text: str) -> Rendition:
+        return Rendition(text, {"cache-control": "max-age=600"}, groups=("pages",))
+
+    @made.register("private")
+    def private() -> Rendition:
+        return Rendition("secret", {"cache-control": "private, max-age=600"})
+
+    @made.register("broken")
+    def broken() -> Rendition:
+        raise ZeroDivisionError
+
+    return made
+
+
+def mark(fake_kv: FakeKV, group: str, lane: Lane = Lane.SOFT) -> int:
+    return fake_kv.marks_in_force()[mark_key(group_mark(group), lane)].moment_ms
+
+
+def writes(fake_kv: FakeKV) -> int:
+    return sum(request.method == "PUT" for request in fake_kv.requests)
+
+
+def test_a_thousand_purges_of_one_group_become_one_mark_with_the_latest_moment(
+    draining: Draining, fake_kv: FakeKV, kv_clock: ManualClock
+) -> None:
+    for _ in range(1000):
+        draining.outbox.record(Purge.of(groups="popular"))
+        kv_clock.advance(0.001)
+    last_change_ms = round(kv_clock.now() * 1000)
+
+    [made] = draining.drain()
+
+    assert (made.claimed, made.done, writes(fake_kv)) == (1000, 1000, 1)
+    assert len(fake_kv.marks_in_force()) == 1
+    assert mark(fake_kv, "popular") >= last_change_ms
+
+
+def test_soft_and_hard_lanes_stay_apart(draining: Draining, fake_kv: FakeKV) -> None:
+    draining.outbox.record(Purge.of(groups="soft"), Purge.of(groups="hard", hard=True))
+    draining.drain()
+    assert_purged(fake_kv, group="soft", hard=False)
+    assert_not_purged(fake_kv, group="soft", hard=True)
+    assert_purged(fake_kv, group="hard", hard=True)
+    assert_not_purged(fake_kv, group="hard", hard=False)
+
+
+def test_a_purge_that_came_late_is_younger_than_the_change(
+    draining: Draining, fake_kv: FakeKV, kv_clock: ManualClock
+) -> None:
+    draining.outbox.record(Purge.of(groups="a"))
+    kv_clock.advance(3600)
+    [made] = draining.drain()
+    assert mark(fake_kv, "a") >= kv_clock.now() * 1000
+    assert made.lag_seconds >= 3600
+
+
+FAULTS: dict[str, Callable[[FakeKV], None]] = {
+    "the API is down for longer than one purge tries": lambda fake: fake.fail_next(20),
+    "connections are dropped": lambda fake: fake.fail_next(20, status=0),
+    "the token's user is blocked": lambda fake: fake.block(400),
+    "the mark is left unwritten": lambda fake: fake.leave_unsuccessful(
+        mark_key(group_mark("a"), Lane.SOFT), times=9
+    ),
+    "the token has lost its permission": lambda fake: setattr(fake, "may_write", False),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_fails_waits_and_is_delivered_once_it_can_be(
+    draining: Draining, fake_kv: FakeKV, kv_clock: ManualClock, fault: str
+) -> None:
+    draining.outbox.record(Purge.of(groups="a"))
+    FAULTS[fault](fake_kv)
+
+    [failed] = draining.drain()
+
+    assert (failed.done, failed.failed, failed.dead) == (0, 1, 0)
+    [waiting] = draining.outbox.list([State.WAITING], 10)
+    assert ":" in waiting.result
+    assert waiting.at > kv_clock.now() - 300
+    fake_kv.may_write = True
+    for _ in range(20):
+        kv_clock.advance(300)
+        draining.drain()
+    assert_purged(fake_kv, group="a")
+    assert draining.outbox.next_due() is None
+
+
+def test_of_a_merged_purge_only_what_is_left_is_sent_again(
+    draining: Draining, fake_kv: FakeKV, kv_clock: ManualClock
+) -> None:
+    draining.outbox.record(*[Purge.of(groups=name) for name in ("a", "b", "c")])
+    fake_kv.leave_unsuccessful(mark_key(group_mark("b"), Lane.SOFT), times=9)
+    [made] = draining.drain()
+    assert (made.done, made.failed) == (2, 1)
+    [waiting] = draining.outbox.list([State.WAITING], 10)
+    assert '"b"' in waiting.payload
+    for _ in range(9):
+        kv_clock.advance(300)
+        draining.drain()
+    assert_purged(fake_kv, group="b")
+
+
+def test_delays_grow_up_to_a_bound(
+    outbox: SqliteOutbox, fake_kv: FakeKV, purge_client: PurgeClient, kv_clock: ManualClock
+) -> None:
+    drainer = Drainer(outbox, purge_client, clock=kv_clock)
+    outbox.record(Purge.of(groups="a"))
+    delays = []
+    for _ in range(12):
+        fake_kv.fail_next(5)
+        drainer.drain()
+        due = outbox.next_due()
+        assert due is not None
+        delays.append(due - kv_clock.now())
+        kv_clock.advance(delays[-1])
+    assert delays == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    assert outbox.list([State.WAITING], 1)[0].attempts == 12
+
+
+UNUSABLE = {
+    "no JSON": "{",
+    "no object": "[]",
+    "an unknown kind": '{"explode": {}}',
+    "an unknown target": '{"purge": {"planets": ["x"]}}',
+    "nothing to purge": '{"purge": {}}',
+    "a group that no response can carry": '{"purge": {"groups": [" "]}}',
+    "a republication without URL": '{"republish": {"renderer": "x"}}',
+    "a republication with more than there is": '{"republish": {"url": "https://a", "x": 1}}',
+}
+
+
+@pytest.mark.parametrize("payload", UNUSABLE.values(), ids=UNUSABLE)
+def test_what_can_never_be_delivered_is_dead_and_holds_nothing_up(
+    draining: Draining, fake_kv: FakeKV, payload: str
+) -> None:
+    draining.outbox.record(Purge.of(groups="a"), Purge.of(groups="b"))
+    with draining.outbox.transaction() as run:
+        run("UPDATE edge_outbox SET payload = :payload WHERE id = 1", {"payload": payload})
+
+    [made] = draining.drain()
+
+    assert (made.done, made.dead) == (1, 1)
+    assert_purged(fake_kv, group="b")
+    [dead] = draining.outbox.list([State.DEAD], 10)
+    assert dead.result
+
+
+def test_everything_swallows_the_rest_of_its_lane(draining: Draining, fake_kv: FakeKV) -> None:
+    draining.outbox.record(Purge.of(groups="a"), Purge.of(everything=True), Purge.of(urls=URL))
+    [made] = draining.drain()
+    assert made.done == 3
+    assert list(fake_kv.marks_in_force()) == ["m1/s/everything"]
+
+
+def published(fake_kv: FakeKV) -> list[str]:
+    return fake_kv.stored_keys("r1/")
+
+
+@pytest.mark.parametrize(
+    ("republish", "is_published", "result"),
+    [
+        pytest.param(Republish(URL, "page", {"text": "new"}), True, "published", id="rendered"),
+        pytest.param(Republish(URL, "private"), False, "it says private", id="not for the edge"),
+        pytest.param(Republish(URL, "broken"), False, "ZeroDivisionError", id="the renderer fails"),
+        pytest.param(Republish(URL, "page", {"wrong": 1}), False, "TypeError", id="wrong arguments"),
+        pytest.param(Republish(URL, "unknown"), False, "no renderer 'unknown'", id="no such renderer"),
+    ],
+)
+def test_a_republication_purges_and_publishes_if_it_can(
+    draining: Draining, fake_kv: FakeKV, republish: Republish, is_published: bool, result: str
+) -> None:
+    draining.outbox.record(republish)
+    [made] = draining.drain()
+    assert made.done == 1
+    assert bool(published(fake_kv)) == is_published
+    assert_purged(fake_kv, url=URL)
+    [done] = draining.outbox.list([State.DONE], 10)
+    assert result in done.result
+
+
+def test_what_is_published_is_younger_than_the_purge_of_the_same_round(
+    draining: Draining, purge_client: PurgeClient
+) -> None:
+    draining.outbox.record(Purge.of(groups="pages", urls=URL), Republish(URL, "page", {"text": "new"}))
+    draining.drain()
+    [stored] = purge_client.inspect(URL).stored
+    assert stored.outcome.value == "hit: fresh"
+
+
+def test_a_publication_that_cloudflare_does_not_take_is_tried_again(
+    outbox: SqliteOutbox, fake_kv: FakeKV, kv_clock: ManualClock, purge_client: PurgeClient
+) -> None:
+    drainer = Drainer(outbox, purge_client, clock=kv_clock, render=failing_once(fake_kv))
+    outbox.record(Republish(URL))
+    [made] = drainer.drain()
+    assert (made.done, made.failed) == (0, 1)
+    kv_clock.advance(600)
+    drainer.drain()
+    assert published(fake_kv)
+
+
+def failing_once(fake_kv: FakeKV) -> Callable[[Republish], Rendition]:
+    failures = iter([5])
+
+    def render(_: Republish) -> Rendition:
+        fake_kv.fail_next(next(failures, 0))
+        return Rendition("page", {"cache-control": "max-age=600"})
+
+    return render
+
+
+@pytest.mark.parametrize("status", [200, 503, 0])
+def test_the_origin_itself_can_be_asked(
+    outbox: SqliteOutbox, purge_client: PurgeClient, kv_clock: ManualClock, fake_kv: FakeKV, status: int
+) -> None:
+    def origin(request: httpx.Request) -> httpx.Response:
+        if not status:
+            raise httpx.ConnectError("refused")
+        assert request.headers["host"] == "a.example"
+        assert request.url.path == "/products/1"
+        return httpx.Response(status, text="new", headers={"cache-control": "max-age=600"})
+
+    render = Renderers(OriginRenderer("http://127.0.0.1:1", httpx.MockTransport(origin)))
+    outbox.record(Republish(URL))
+    [made] = Drainer(outbox, purge_client, clock=kv_clock, render=render).drain()
+    assert made.done == 1
+    assert bool(published(fake_kv)) == (status == 200)
+    assert_purged(fake_kv, url=URL)
+
+
+def test_each_entry_leaves_an_audit_record(
+    outbox: SqliteOutbox, purge_client: PurgeClient, kv_clock: ManualClock
+) -> None:
+    events: list[AuditEvent] = []
+    outbox.record(Purge.of(groups="a", reason="sale"))
+    Drainer(outbox, purge_client, clock=kv_clock, audit=events.append).drain()
+    [event] = events
+    assert (event.action, event.outcome, event.details["reason"]) == ("deliver", "done", "sale")
+    [listed] = outbox.list([State.DONE], 1)
+    assert (listed.reason, listed.result) == ("sale", event.details["result"])
+
+
+def test_a_thread_drains_what_it_is_woken_for_and_stops(
+    outbox: SqliteOutbox, fake_kv: FakeKV, purge_client: PurgeClient
+) -> None:
+    drained = Event()
+
+    def on_round(_: Round) -> None:
+        drained.set()
+
+    with Drainer(outbox, purge_client, Pace(poll_seconds=60), on_round=on_round) as drainer:
+        outbox.record(Purge.of(groups="a"))
+        drainer.wake()
+        assert drained.wait(10)
+    assert_purged(fake_kv, group="a")
+
+
+async def test_a_task_drains_what_it_is_woken_for_and_stops(
+    outbox: SqliteOutbox, fake_kv: FakeKV, async_purge_client: AsyncPurgeClient
+) -> None:
+    drained = asyncio.Event()
+    pace = Pace(poll_seconds=60)
+    async with AsyncDrainer(
+        InThreads(outbox), async_purge_client, pace, on_round=lambda _: drained.set()
+    ) as drainer:
+        outbox.record(Purge.of(groups="a"))
+        drainer.wake()
+        await asyncio.wait_for(drained.wait(), 10)
+    assert_purged(fake_kv, group="a")
+
+
+class Broken:
+    """A store that fails once."""
+
+    def __init__(self, outbox: SqliteOutbox) -> None:
+        self._outbox = outbox
+        self._failures = iter([OSError("disk")])
+
+    def __getattr__(self, name: str) -> object:
+        if error := next(self._failures, None):
+            raise error
+        return getattr(self._outbox, name)
+
+
+def test_a_store_that_fails_does_not_end_the_drainer(
+    outbox: SqliteOutbox, fake_kv: FakeKV, purge_client: PurgeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    drained = Event()
+    outbox.record(Purge.of(groups="a"))
+    pace = Pace(poll_seconds=0.01, backoff=Pace().backoff.__class__(first_seconds=0.01))
+    with Drainer(Broken(outbox), purge_client, pace, on_round=lambda _: drained.set()):  # type: ignore[arg-type]  # by name
+        assert drained.wait(10)
+    assert_purged(fake_kv, group="a")
+    assert "can't be drained" in caplog.text
