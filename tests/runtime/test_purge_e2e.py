@@ -1,20 +1,27 @@
-"""Purges with no mock on the way: client or command -> the REST API of `wrangler dev` -> the Worker -> an HTTP client.
+"""Purges with no mock on the way: client or command, REST API of `wrangler dev`, Worker, HTTP client.
 
 Locally KV propagates at once, so that what is left of the bound is the Worker's mark interval.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from origin_sdk import PurgeClient, Receipt, Settings
+from origin_sdk import AsyncPurgeClient, PurgeClient, Settings
+from origin_sdk.base import Targets
 from scripts.runtime.wrangler import Wrangler
 from tests.runtime.client import Response, ask
 from tests.runtime.origin import ScriptedOrigin
@@ -23,6 +30,8 @@ from tests.runtime.replies import Reply, reply
 MARK_INTERVAL = 1.0
 SLACK = 2.0
 """What the machine that runs the tests may take on top of a bound."""
+
+COMMAND = Path(sys.executable).parent / "origin-sdk"
 
 _POLL_SECONDS = 0.05
 _numbers = count(1)
@@ -96,28 +105,55 @@ def cached(edge: Wrangler, origin: ScriptedOrigin) -> Page:
     return made
 
 
-Purging = Callable[[PurgeClient, Page, bool], Receipt]
-KINDS: dict[str, Purging] = {
-    "a URL": lambda client, page, hard: client.purge(urls=page.url, hard=hard),
-    "a URL under https": lambda client, page, hard: client.purge(
-        urls=f"https://{page.host}{page.path}", hard=hard
-    ),
-    "a group": lambda client, page, hard: client.purge(groups=f"group-of-{page.path}", hard=hard),
-    "a path prefix": lambda client, page, hard: client.purge(
-        prefixes=page.url.removesuffix("/page"), hard=hard
-    ),
-    "a host": lambda client, page, hard: client.purge(hosts=page.host, hard=hard),
-    "everything": lambda client, page, hard: client.purge(everything=True, hard=hard),
+KINDS: dict[str, Callable[[Page], Targets]] = {
+    "a URL": lambda page: {"urls": [page.url]},
+    "a URL under https": lambda page: {"urls": [f"https://{page.host}{page.path}"]},
+    "a group": lambda page: {"groups": [f"group-of-{page.path}"]},
+    "a path prefix": lambda page: {"prefixes": [page.url.removesuffix("/page")]},
+    "a host": lambda page: {"hosts": [page.host]},
+    "everything": lambda _: {"everything": True},
 }
 
 
+def by_client(client: PurgeClient, targets: Targets) -> None:
+    client.purge(**targets)
+
+
+def by_asynchronous_client(client: PurgeClient, targets: Targets) -> None:
+    async def purge() -> None:
+        async with AsyncPurgeClient(client.settings) as asynchronous:
+            await asynchronous.purge(**targets)
+
+    asyncio.run(purge())
+
+
+def by_command(client: PurgeClient, targets: Targets) -> None:
+    names = {"urls": "--url", "groups": "--group", "prefixes": "--prefix", "hosts": "--host"}
+    values: dict[str, Any] = dict(targets)
+    options: list[str] = [
+        f"{option}={value}" for name, option in names.items() for value in values.get(name, ())
+    ]
+    options += [f"--{name}" for name in ("everything", "hard") if targets.get(name)]
+    settings = {
+        "CLOUDFLARE_API_BASE_URL": client.settings.base_url,
+        "EDGE_CACHE_NAMESPACE_ID": client.settings.namespace_id,
+    }
+    command: list[str | Path] = [COMMAND, "purge", *options, "--json"]
+    done = subprocess.run(command, env={**os.environ, **settings}, check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout)["marks"]
+
+
+WAYS = {"client": by_client, "asynchronous client": by_asynchronous_client, "command": by_command}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("hard", [False, True], ids=["soft", "hard"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_old_response_is_gone_within_the_bound(
-    client: PurgeClient, cached: Page, kind: str, hard: bool
-) -> None:  # noqa: FBT001
+    client: PurgeClient, cached: Page, kind: str, hard: bool, way: str
+) -> None:
     assert cached.get().body == b"old"
-    KINDS[kind](client, cached, hard)
+    WAYS[way](client, KINDS[kind](cached) | Targets(hard=hard))
     wait_until(lambda: cached.get().body == b"new", seconds=MARK_INTERVAL + SLACK, what="new response")
     wait_until(lambda: is_hit(cached.get()), seconds=5, what="hit on the new response")
     assert cached.get().body == b"new"
@@ -128,7 +164,7 @@ def test_what_a_purge_does_not_name_stays_cached(client: PurgeClient, cached: Pa
     other = Page(cached.edge, cached.origin, f"{cached.path.removesuffix('/page')}x/page")
     other.says("other", ("Cache-Groups", '"another"'))
     other.becomes_cached()
-    KINDS[kind](client, cached, True)
+    client.purge(**KINDS[kind](cached) | Targets(hard=True))
     wait_until(lambda: cached.get().body == b"new", seconds=MARK_INTERVAL + SLACK, what="new response")
     assert is_hit(other.get())
     assert len(other.origin.requests(other.path)) == 1
@@ -144,12 +180,11 @@ def test_a_url_is_purged_with_all_its_variants(
         page.becomes_cached(language)
     page.says("new", ("Vary", "Accept-Language"))
     client.purge(urls=page.url)
-    for language in languages:
-        wait_until(
-            lambda language=language: page.get(language).body == b"new",  # type: ignore[misc]  # a lambda's default
-            seconds=MARK_INTERVAL + SLACK,
-            what=f"new variant for {language}",
-        )
+    wait_until(
+        lambda: all(page.get(language).body == b"new" for language in languages),
+        seconds=MARK_INTERVAL + SLACK,
+        what="new variants",
+    )
 
 
 def test_a_soft_purge_leaves_a_response_for_an_origin_that_is_down(client: PurgeClient, cached: Page) -> None:
@@ -191,16 +226,8 @@ def test_a_soft_purge_keeps_no_client_waiting_while_revalidating(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_deleting_leaves_nothing_of_it_in_kv(client: PurgeClient, cached: Page, kind: str) -> None:
-    targets = {
-        "a URL": {"urls": cached.url},
-        "a URL under https": {"urls": f"https://{cached.host}{cached.path}"},
-        "a group": {"groups": f"group-of-{cached.path}"},
-        "a path prefix": {"prefixes": cached.url.removesuffix("/page")},
-        "a host": {"hosts": cached.host},
-        "everything": {"everything": True},
-    }
     wait_until(lambda: bool(list(client.list(urls=cached.url))), seconds=5, what="record in KV")
-    receipt = client.purge(**targets[kind], hard=True, delete=True)  # type: ignore[arg-type, misc]  # a table of arguments
+    receipt = client.purge(**KINDS[kind](cached) | Targets(hard=True, delete=True))
     assert receipt.deleted >= 1
     assert list(client.list(urls=cached.url)) == []
 
@@ -248,12 +275,8 @@ def test_each_published_variant_reaches_the_requests_that_select_it(
     page.says("from the origin")
     headers = {"cache-control": "max-age=600", "vary": "Accept-Language"}
     for language in ("de", "fr"):
-        client.publish(
-            page.url,
-            lambda language=language: language,
-            headers=headers,
-            request_headers={"Accept-Language": language},
-        )  # type: ignore[misc]  # a lambda's default
+        selecting = {"Accept-Language": language}
+        client.publish(page.url, language, born=client.now(), headers=headers, request_headers=selecting)
     assert page.get(("Accept-Language", "de")).body == b"de"
     assert page.get(("Accept-Language", "fr")).body == b"fr"
     assert page.get(("Accept-Language", "it")).body == b"from the origin"
