@@ -1,0 +1,485 @@
+"""Feed made-up input to whatever reads what strangers write, and to the decisions.
+
+None may fail, leak or contradict itself. Cases are made from a seed and a number, so that each can be made
+again. They lean towards what matters to the syntax: pieces of valid input, cut, joined and repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random  # noqa: TID251 - chance is what this is about
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cachewire.directives import MAX_DELTA_SECONDS, parse_cache_control, response_directives
+from cachewire.errors import InvalidTarget, UnreadableRecord
+from cachewire.key import MAX_KEY_BYTES, Target, parse_target, record_key, variant_key
+from cachewire.marks import Lane, mark_key, parse_mark, prefix_marks, url_mark
+from cachewire.record import Record, head_of, metadata_for, parse_head, read_metadata
+from cachewire.rules import KeyRule, key_target
+from cachewire.structured import parse_dictionary, parse_strings, serialise_strings
+from cachewire.vary import selecting_names, selecting_values
+from edgecache.claims import verified_claims
+from edgecache.policy.answer import answer_from
+from edgecache.policy.decision import Ask, Forward, Invalidity, Lookup, Use, on_request, on_stored
+from edgecache.policy.disguise import forbids_disguised
+from edgecache.policy.facts import Fields, OriginFailure, RequestFacts, ResponseFacts, combined
+from edgecache.policy.freshness import current_age_ms, freshness_of, parse_date
+from edgecache.policy.outcome import Reuse, on_forwarded, on_origin
+from edgecache.policy.relay import end_to_end, http_date, outbound_fields
+from edgecache.policy.storing import is_for_everyone, record_of
+from edgecache.settings import DataClass, Profile, Rule, Settings
+
+__all__ = ["TARGETS", "FoundError", "fuzz", "main"]
+
+NOW_MS = 1_795_400_000_000
+_BAR = 40
+_STEP = 5000
+_MAX_OWNERS = 300_000
+_T = TypeVar("_T")
+
+
+class FoundError(Exception):
+    """A case that breaks a promise; the message says how to make it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """Where a case takes its parts from."""
+
+    random: random.Random
+
+    def one(self, of: Sequence[_T]) -> _T:
+        """Return one of several."""
+        return of[self.random.randrange(len(of))]
+
+    def often(self, share: float) -> bool:
+        """Return true in that share of the cases."""
+        return self.random.random() < share
+
+    def text(self, pieces: Sequence[str], most: int = 12) -> str:
+        """Return some pieces in a row, mutated now and then."""
+        made = "".join(self.one(pieces) for _ in range(self.random.randrange(most + 1)))
+        for _ in range(self.random.randrange(3) if self.often(0.3) else 0):
+            at = self.random.randrange(len(made) + 1)
+            made = made[:at] + self.one(_NOISE) + made[at + self.random.randrange(3) :]
+        return made
+
+
+_NOISE = [
+    *"\x00\t\n\r \"\\,;:=%#?&/.*@()'`~^[]{}|<>+-_09azAZ\x7f", "\xe9", "\u20ac", "\U0001f600", "%0d%0a",
+    "9" * 25,
+]  # fmt: skip
+_URLS = [
+    "http://", "https://", "HTTP://", "a.test", "B.TEST", ":80", ":443", ":8080", "[::1]", "/", "//",
+    "/..", "/.", "/%2e%2E/", "/%2f", "?", "&", "a=1", "b=2", "utm_x=3", "%61", "%", "%4", "%zz", ";", "#",
+    "#~", "\\", "@", "x" * 60, "%E4", "%C3%A4", "\xe4", "+",
+]  # fmt: skip
+_DIRECTIVES = [
+    "max-age", "s-maxage", "no-cache", "no-store", "private", "public", "must-revalidate",
+    "stale-while-revalidate", "stale-if-error", "must-understand", "only-if-cached", "max-stale",
+    "min-fresh", "immutable", "no-transform", "MAX-AGE", "=", "=0", "=60", "=600", '="', '"', ",", ", ",
+    " ", "\t", "=-1", "=1.5", "=99999999999999999999", '="set-cookie, x"', "\\",
+]  # fmt: skip
+_CONTROLS = [
+    "max-age=60", "max-age=0", "s-maxage=60", "no-cache", "no-store", "private", "public",
+    "must-revalidate", "proxy-revalidate", "stale-while-revalidate=60", "stale-if-error=60",
+    "must-understand", "no-transform", 'private="x"', 'no-cache="x"',
+]  # fmt: skip
+_STRUCTURED = [
+    '"', '"a"', '"b c"', "a", "=", "=1", "=?1", "=?0", ";", "; q=1", ",", ", ", " ", "(", ")", "1",
+    "-1.5", ":YQ==:", "@1", "\\", '\\"', "*", '%"a"',
+]  # fmt: skip
+_DATES = [
+    "Mon", "Sunday", ",", ", ", " ", "-", "06", "6", " 6", "Nov", "nov", "1994", "94", "08:49:37",
+    "24:00:00", "00:00:60", "GMT", "UTC", "Sun, 06 Nov 1994 08:49:37 GMT",
+    "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Fri, 31 Feb 2090 00:00:00 GMT",
+]  # fmt: skip
+_RANGES = [
+    "bytes", "BYTES", "=", "-", ",", "0", "1", "9", "99", "100", "0-0", "0-9", "-5", "5-", " ", "9" * 30,
+    "items",
+]  # fmt: skip
+_HEADS = [
+    "1 ", "2 ", "200 ", "999 ", "0 ", "1795400000000 ", "4 ", "gzip ", "- ", "-", "\n", ":", "a:b",
+    "cache-control:max-age=60", ">group", ">", "1 200 1795400000000 1795400000001 0 4 - -", "-1 ",
+    "9" * 30,
+]  # fmt: skip
+_NAMES = [
+    "accept", "accept-encoding", "accept-language", "x-a", "cookie", "*",
+]  # fmt: skip
+_SECRET = "a secret of the fuzzer, of thirty-two bytes"  # noqa: S105 - it guards nothing
+
+_RULES = (
+    Rule("never", paths=("/never", "/never/**"), data_class=DataClass.NEVER),
+    Rule("bypass", paths=("/b/**",), bypass=True),
+    Rule("query", paths=("/q/**",), query_drop=("utm_*",), query_sort=True, lifetime=60),
+    Rule("mine", paths=("/mine/**",), data_class=DataClass.PRIVATE, fields=("x-key",), default_lifetime=60),
+    Rule("claims", paths=("/claims/**",), data_class=DataClass.PRIVATE, claims=("sub",), default_lifetime=60),
+)
+_PATHS = [
+    "/a", "/never", "/never/x", "/b/x", "/q/x", "/mine/x", "/claims/x", "/x/..%2fnever",
+]  # fmt: skip
+_UNKEYED = frozenset({"x-forwarded-host", "x-original-url"})
+_SETTINGS = tuple(
+    Settings(
+        origin="http://origin.test",
+        profile=profile,
+        rules=_RULES,
+        unkeyed_fields=unkeyed,
+        token_secret=_SECRET,
+    )
+    for profile, unkeyed in ((Profile.SAFE, _UNKEYED), (Profile.RFC9111, frozenset[str]()))
+)
+
+
+def _hold(truth: object, what: str, *shown: object) -> None:
+    if not truth:
+        raise AssertionError(f"{what}: {', '.join(map(repr, shown))}")
+
+
+# What reads what strangers write
+
+_OWNERS: dict[str, Target] = {}
+"""The target of each key that was met."""
+
+
+def keys(chance: Chance) -> None:
+    """A URL is refused or has one key, which is that of its normal form and fits KV."""
+    url = (chance.one(["http://a.test/", "https://b.test:8443/x", ""])) + chance.text(_URLS)
+    try:
+        target = parse_target(url)
+    except InvalidTarget:
+        return
+    _hold(parse_target(str(target)) == target, "the normal form isn't normal", url, target)
+    key = record_key(target)
+    if len(_OWNERS) < _MAX_OWNERS:
+        _hold(_OWNERS.setdefault(key, target) == target, "two targets share a key", target, _OWNERS[key])
+    longest = variant_key(key, [("field:x", "y")])
+    _hold(len(longest.encode()) <= MAX_KEY_BYTES, "a key too long for KV", longest)
+    for name in (url_mark(target), *prefix_marks(target)):
+        _hold(len(mark_key(name, Lane.HARD).encode()) <= MAX_KEY_BYTES, "a mark too long for KV", name)
+    forbids_disguised("GET", target, _SETTINGS[0])
+
+
+def queries(chance: Chance) -> None:
+    """A rule's edits of a query lose nothing that is kept, and editing twice changes nothing."""
+    rule = KeyRule(
+        query_keep=("a", "b*") if chance.often(0.3) else None,
+        query_drop=("utm_*", "x[[]*"),
+        query_sort=chance.often(0.5),
+    )
+    target = Target(
+        "http", "a.test", "/", chance.text(["a", "b", "=1", "=", "&", ";", "utm_x", "%61", "%26", "+"], 20)
+    )
+    edited = key_target(rule, target)
+    _hold(key_target(rule, edited) == edited, "editing twice changes more", target, edited)
+    had, has = (target.query or "").split("&"), (edited.query or "").split("&")
+    _hold(all(part in had for part in has if part), "a parameter from nowhere", target, edited)
+
+
+def directives(chance: Chance) -> None:
+    """Whatever Cache-Control says, reading it gives bounded numbers and names in lower case."""
+    value = chance.text(_DIRECTIVES)
+    read = parse_cache_control(value)
+    for name in read.arguments:
+        lifetime, window = read.lifetime(name), read.window(name)
+        _hold(
+            lifetime is not None and 0 <= lifetime <= MAX_DELTA_SECONDS,
+            "a lifetime out of bounds",
+            value,
+            name,
+        )
+        _hold(window is None or 0 <= window <= MAX_DELTA_SECONDS, "a window out of bounds", value, name)
+        _hold(name == name.lower(), "a name in capitals", value, name)
+        read.field_names(name)
+    response_directives({"cdn-cache-control": chance.text(_STRUCTURED + _DIRECTIVES), "cache-control": value})
+
+
+def structured(chance: Chance) -> None:
+    """A structured field is refused with ValueError, or its strings can be written again."""
+    value = chance.text(_STRUCTURED)
+    with contextlib.suppress(ValueError):
+        parse_dictionary(value)
+    try:
+        strings = parse_strings(value)
+    except ValueError:
+        return
+    _hold(parse_strings(serialise_strings(strings)) == strings, "strings change in writing", value, strings)
+
+
+def dates(chance: Chance) -> None:
+    """A date is none or a moment; what is written is read again."""
+    parse_date(chance.text(_DATES, 8), NOW_MS)
+    moment = chance.random.randrange(0, 253_402_300_800)
+    _hold(parse_date(http_date(moment * 1000), NOW_MS) == moment, "a date changes in writing", moment)
+
+
+def heads(chance: Chance) -> None:
+    """A stored head is refused as unreadable, or is one that can be written; what is written is read again."""
+    try:
+        record = parse_head(chance.text(_HEADS, 20))
+    except UnreadableRecord:
+        record = None
+    if record:
+        _hold(200 <= record.status <= 599, "an impossible status", record)
+    value: object = chance.one(
+        [None, 1, "x", [], {}, {"h": chance.text(_HEADS)}, {"o": -1}, {"v": [[1]]}, {"v": [["a"]]}]
+    )
+    with contextlib.suppress(UnreadableRecord):
+        read_metadata(value)
+    made = _record(chance, _response_fields(chance))
+    try:
+        head = head_of(made)
+    except ValueError:
+        return
+    _hold(parse_head(head) == made, "a record changes in writing", made)
+    _hold(len(metadata_for(head)[0].encode()) <= 1024, "metadata too long for KV", made)
+
+
+def marks(chance: Chance) -> None:
+    """A mark is refused with ValueError, or has a moment."""
+    try:
+        mark = parse_mark(chance.text(["1795400000000", " ", "-", "x", "9" * 20, "\xb2"], 4))
+    except ValueError:
+        return
+    _hold(0 <= mark.moment_ms < 10**16, "a moment out of bounds", mark)
+
+
+def tokens(chance: Chance) -> None:
+    """No token that wasn't signed is believed."""
+    token = chance.text(
+        ["eyJhbGciOiJIUzI1NiJ9", "eyJhbGciOiJub25lIn0", ".", "eyJzdWIiOiJhIn0", "=", "e30", "", "A"], 6
+    )
+    _hold(verified_claims(token, _SECRET, 0) is None, "a forged token is believed", token)
+
+
+def ranges(chance: Chance) -> None:
+    """A range that is served lies within the body."""
+    fields = {
+        "range": chance.text(_RANGES, 6),
+        **({"if-range": chance.text(_DATES, 2)} if chance.often(0.2) else {}),
+    }
+    record = _record(chance, [("etag", '"1"')], status=200)
+    request = RequestFacts("GET", parse_target("http://a.test/"), fields)
+    answer = answer_from(record, combined(record.fields), request, NOW_MS)
+    if answer.part:
+        start, end = answer.part
+        _hold(0 <= start < end <= record.body_bytes, "a range outside the body", fields, answer.part, record)
+        _hold(answer.status == 206, "a part that isn't called one", fields, answer)
+
+
+# Decisions
+
+
+def _record(chance: Chance, fields: Sequence[tuple[str, str]], status: int | None = None) -> Record:
+    birth_ms = NOW_MS - chance.one([0, 1, 999, 30_000, 59_999, 60_000, 61_000, 120_000, 10**9])
+    return Record(
+        status=status or chance.one([200, 200, 200, 301, 404, 410, 500]),
+        birth_ms=birth_ms,
+        response_ms=birth_ms + chance.one([0, 5, 2000]),
+        initial_age_ms=chance.one([0, 0, 1000, 90_000]),
+        fields=tuple(fields),
+        groups=("g",) if chance.often(0.3) else (),
+        body_bytes=chance.one([0, 1, 10, 100, 10**6]),
+    )
+
+
+def _control(chance: Chance) -> str:
+    if chance.often(0.1):
+        return chance.text(_DIRECTIVES)
+    return ", ".join(chance.one(_CONTROLS) for _ in range(chance.random.randrange(4)))
+
+
+def _response_fields(chance: Chance) -> list[tuple[str, str]]:
+    fields = [("cache-control", _control(chance)), ("date", http_date(NOW_MS))]
+    for name, values in {
+        "etag": ['"1"', 'W/"1"', "", '"2'],
+        "vary": ["*", "accept", "X-A, accept-encoding", ","],
+        "expires": ["0", http_date(NOW_MS + 60_000)],
+        "age": ["0", "100", "x", "9" * 30],
+        "last-modified": [http_date(NOW_MS - 10**9), "x"],
+        "content-encoding": ["gzip", "br"],
+        "cache-groups": ['"g"', "g"],
+        "connection": ["etag", "x"],
+    }.items():
+        if chance.often(0.2):
+            fields.append((name, chance.one(values)))
+    return fields
+
+
+def _request(chance: Chance) -> RequestFacts:
+    fields: dict[str, str] = {}
+    for name, values in {
+        "authorization": ["Bearer x", "Basic x"],
+        "cookie": ["session=a", "x", ";;="],
+        "cache-control": [
+            "no-cache",
+            "no-store",
+            "max-age=0",
+            "max-stale",
+            "only-if-cached",
+            "min-fresh=30",
+            "max-stale=5",
+        ],
+        "if-none-match": ['"1"', "*", 'W/"1", "2'],
+        "range": ["bytes=0-1", "bytes=x"],
+        "x-key": ["k", ""],
+        "x-forwarded-host": ["evil.test"],
+        "connection": ["x-key", "cookie, close", "authorization"],
+        "accept-encoding": ["gzip", "br;q=0, *", "identity"],
+        "upgrade": ["websocket"],
+        "content-length": ["0", "5"],
+    }.items():
+        if chance.often(0.15):
+            fields[name] = chance.one(values)
+    url = f"http://a.test{chance.one(_PATHS)}{chance.one(['', '?a=1&utm_x=2'])}"
+    method = chance.one(["GET", "GET", "GET", "GET", "HEAD", "POST", "PURGE"])
+    return RequestFacts(method, parse_target(url), end_to_end(fields))
+
+
+def _response(chance: Chance) -> ResponseFacts:
+    fields = combined(_response_fields(chance))
+    status = chance.one([200, 200, 200, 304, 206, 404, 410, 302, 500, 503, 299, 600])
+    cookies = ("a=b",) if chance.often(0.15) else ()
+    return ResponseFacts(status, fields, NOW_MS - 50, NOW_MS, cookies)
+
+
+def decisions(chance: Chance) -> None:
+    """A request and its response, through all three questions."""
+    settings, request, response = chance.one(_SETTINGS), _request(chance), _response(chance)
+    asked = on_request(request, settings, NOW_MS)
+    if isinstance(asked, Forward):
+        on_forwarded(asked, response)
+        return
+    _hold(
+        asked.rule.data_class is not DataClass.NEVER and not asked.rule.bypass,
+        "a look-up against the rule",
+        request,
+    )
+    sent = outbound_fields(asked.request, settings)
+    _hold(sent.get("x-forwarded-host") == "a.test", "an unkeyed field reaches the origin", request)
+    decision = _on_stored(chance, asked, settings)
+    if isinstance(decision, Ask):
+        _on_origin(asked, decision, response, settings)
+        plan = on_origin(asked, decision, chance.one(list(OriginFailure)), {}, settings)
+        _hold(
+            not isinstance(plan.answer, Reuse) or decision.when_disconnected,
+            "stale against a directive",
+            decision,
+        )
+        _hold(plan.store is None, "a failure is stored", plan)
+
+
+def _on_stored(chance: Chance, lookup: Lookup, settings: Settings) -> object:
+    record = _record(chance, _response_fields(chance)) if chance.often(0.8) else None
+    fields: Fields = combined(record.fields) if record else {}
+    invalidity = Invalidity(
+        soft_ms=chance.one([0, 0, NOW_MS - 5]),
+        hard_ms=chance.one([0, 0, NOW_MS]),
+        is_unknown=chance.often(0.1),
+    )
+    decision = on_stored(lookup, record, fields, invalidity, NOW_MS, settings)
+    if isinstance(decision, Use) and record:
+        _hold(not invalidity.hard_ms and not invalidity.is_unknown, "a purged response is used", decision)
+        freshness = freshness_of(record, fields, lookup.rule, settings)
+        _hold(not freshness.must_validate, "no-cache without validation", decision)
+        is_stale = current_age_ms(record, NOW_MS) >= freshness.lifetime_ms or invalidity.soft_ms
+        _hold(not (is_stale and freshness.forbids_stale), "stale against a directive", decision)
+    selecting_values(selecting_names(fields), lookup.request.fields)
+    return decision
+
+
+def _on_origin(lookup: Lookup, ask: Ask, response: ResponseFacts, settings: Settings) -> None:
+    stored_fields = combined(ask.stored.fields) if ask.stored else {}
+    plan = on_origin(lookup, ask, response, stored_fields, settings)
+    if isinstance(plan.answer, Reuse):
+        _hold(ask.stored is not None, "something is sent that isn't stored", ask)
+    if plan.store is None:
+        return
+    control = response_directives(response.fields)
+    _hold("no-store" not in control or "must-understand" in control, "no-store is stored", response)
+    is_mine = lookup.rule.data_class is DataClass.PRIVATE
+    _hold(is_mine or not control.unqualified("private"), "private is stored", response)
+    was_good = ask.stored is not None and ask.stored.status < 500
+    _hold(not (response.status >= 500 and was_good), "an error replaces what is stored", response)
+    if settings.is_safe:
+        _hold(not response.set_cookies, "Set-Cookie is stored", response)
+    if "authorization" in lookup.request.fields and not is_mine:
+        _hold(is_for_everyone(control), "a response to credentials is stored", lookup.request, response)
+    record_of(response, lookup.rule)
+
+
+TARGETS: Mapping[str, Callable[[Chance], None]] = {
+    target.__name__: target
+    for target in (keys, queries, directives, structured, dates, heads, marks, tokens, ranges, decisions)
+}
+
+
+def try_one(name: str, seed: int, number: int) -> None:
+    """Make one case, and try it."""
+    TARGETS[name](Chance(random.Random(f"{seed}/{number}")))  # noqa: S311 - cases, not secrets
+
+
+def fuzz(
+    cases: int,
+    seed: int,
+    names: Sequence[str] = tuple(TARGETS),
+    progress: Callable[[int], None] = lambda _: None,
+) -> dict[str, int]:
+    """Try so many cases in turn; return how many each target had.
+
+    Raises :class:`FoundError` at the first that fails.
+    """
+    counts = dict.fromkeys(names, 0)
+    for number in range(cases):
+        name = names[number % len(names)]
+        try:
+            try_one(name, seed, number)
+        except Exception as error:
+            again = f"--seed {seed} --only {name} --case {number}"
+            raise FoundError(
+                f"{name}: {type(error).__name__}: {error}\nagain: scripts/fuzz {again}"
+            ) from error
+        counts[name] += 1
+        if number % _STEP == 0:
+            progress(number)
+    return counts
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; return 0 if all cases held, 1 at the first that doesn't."""
+    parser = argparse.ArgumentParser(prog="scripts/fuzz", description=__doc__)
+    parser.add_argument("--cases", type=int, default=1_000_000, help="how many (default: a million)")
+    parser.add_argument("--seed", type=int, default=1, help="another one makes other cases (default: 1)")
+    parser.add_argument("--only", choices=TARGETS, action="append", help="this target alone; may be repeated")
+    parser.add_argument("--case", type=int, help="this one alone, as a failure names it; with --only")
+    options = parser.parse_args(arguments)
+    if options.case is not None:
+        try_one((options.only or ["keys"])[0], options.seed, options.case)
+        return 0
+    began = time.monotonic()
+
+    def progress(number: int) -> None:
+        done = (number + 1) / options.cases
+        bar = "#" * int(done * _BAR)
+        rate = number / max(time.monotonic() - began, 0.001)
+        print(f"\r[{bar:<{_BAR}}] {done:4.0%}  {number:>9,} cases  {rate:,.0f}/s ", end="", file=sys.stderr)
+
+    try:
+        counts = fuzz(options.cases, options.seed, options.only or tuple(TARGETS), progress)
+    except FoundError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    print(file=sys.stderr)
+    for name, count in counts.items():
+        print(f"{name:<12}{count:>12,} cases held")
+    print(f"{'all':<12}{sum(counts.values()):>12,} in {time.monotonic() - began:.0f} s, seed {options.seed}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
