@@ -219,7 +219,7 @@ def dates(chance: Chance) -> None:
 
 
 def heads(chance: Chance) -> None:
-    """A stored head is refused as unreadable, or is one that can be written; what is written is read again."""
+    """A stored head is refused as unreadable, or one that can be written; what is written is read again."""
     try:
         record = parse_head(chance.text(_HEADS, 20))
     except UnreadableRecord:
