@@ -74,7 +74,7 @@ def test_parse_date(value: str, expected: int | None) -> None:
     assert parse_date(value, NOW) == expected
 
 
-MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2399, 12, 31))  # noqa: DTZ001 - hypothesis wants them plain
+MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2399, 12, 31))  # noqa: DTZ001 - as it wants them
 
 
 @given(MOMENTS)
@@ -223,7 +223,7 @@ def test_lifetime_by_rule(rule: Rule, fields: dict[str, str], status: int, secon
         ),
     ],
 )
-def test_windows(directives: str, forbids: bool, while_revalidate: int, if_error: int) -> None:  # noqa: FBT001
+def test_windows(directives: str, forbids: bool, while_revalidate: int, if_error: int) -> None:
     fields = {CC: directives}
     freshness = freshness_of(Record(200, NOW, NOW, 0, tuple(fields.items())), fields, Rule(), STRICT)
     assert freshness.forbids_stale is forbids

@@ -99,7 +99,7 @@ STRONG = {"etag": '"a"', "last-modified": THEN, "date": DATE}
         pytest.param("", STRONG, False, id="empty"),
     ],
 )
-def test_if_range(condition: str, stored: dict[str, str], holds: bool) -> None:  # noqa: FBT001
+def test_if_range(condition: str, stored: dict[str, str], holds: bool) -> None:
     asked = requested({"range": "bytes=0-3", "if-range": condition}, stored, 10, NOW)
     assert (asked is not None) is holds
 

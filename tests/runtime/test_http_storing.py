@@ -1,4 +1,4 @@
-"""RFC 9111 sections 3, 5.2.1, 5.2.2 and RFC 9875: what is stored, and what a client's directives do to its reuse."""
+"""RFC 9111 sections 3, 4.4 and 5.2, RFC 9875: what is stored, reused at a client's wish, invalidated."""
 
 from __future__ import annotations
 

@@ -7,9 +7,10 @@ from cachewire.record import Record
 from edgecache.health import Health
 from edgecache.hooks import HookRequest, HookResponse, Hooks
 from edgecache.memory import Entry
-from edgecache.policy.decision import Ask, Fail, Lookup, Plan, Relay, on_origin
+from edgecache.policy.decision import Ask, Lookup
 from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import freshness_of
+from edgecache.policy.outcome import Fail, Plan, Relay, on_origin
 from edgecache.policy.ranges import Join, is_complete
 from edgecache.policy.relay import http_date, localised
 from edgecache.policy.status import Status

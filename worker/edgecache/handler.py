@@ -13,21 +13,18 @@ from edgecache.memory import Entry
 from edgecache.policy.decision import (
     DEFAULT_RULE,
     Ask,
-    Fail,
     Forward,
     Invalidity,
     Lookup,
     Refuse,
-    Relay,
-    Reuse,
     Use,
     mark_names,
-    on_forwarded,
     on_request,
     on_stored,
 )
 from edgecache.policy.facts import OriginFailure, Reason, RequestFacts
 from edgecache.policy.freshness import freshness_of
+from edgecache.policy.outcome import Fail, Relay, Reuse, on_forwarded
 from edgecache.policy.relay import end_to_end
 from edgecache.policy.status import Forwarded, Status
 from edgecache.policy.storing import unstored_fields

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cachewire.record import Index, Record
-from edgecache.policy.decision import combined
+from edgecache.policy.facts import combined
 from edgecache.ports import Body
 
 __all__ = ["Entry", "Memory"]

@@ -8,8 +8,8 @@ from cachewire.record import Record
 from edgecache.hooks import HookRequest, HookResponse, Hooks, changed_fields
 from edgecache.memory import Entry
 from edgecache.policy.answer import BodyKind, answer_from
-from edgecache.policy.decision import Lookup, combined
-from edgecache.policy.facts import OriginFailure, RequestFacts, ResponseFacts
+from edgecache.policy.decision import Lookup
+from edgecache.policy.facts import OriginFailure, RequestFacts, ResponseFacts, combined
 from edgecache.policy.freshness import current_age_ms, freshness_of
 from edgecache.policy.relay import relayed_fields
 from edgecache.policy.status import Status, cache_status
@@ -54,8 +54,8 @@ class Sender:
     ) -> Any:
         """Answer from a stored response, under the header fields of ``record`` if given.
 
-        If it has only just come from the origin, ``unstored`` are the fields that came with it for this client
-        alone. Raises :class:`BodyGoneError`.
+        If it has only just come from the origin, ``unstored`` are the fields that came with it for this
+        client alone. Raises :class:`BodyGoneError`.
         """
         record = record or entry.record
         by_name = entry.fields if record is entry.record else combined(record.fields)

@@ -89,7 +89,7 @@ def _varying(shown: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _weak(etag: str) -> str:
-    # RFC 9110 section 8.8.1: another coding is another representation, which a strong validator would have to tell apart.
+    # RFC 9110 section 8.8.1: another coding is another representation, which a strong validator tells apart.
     return etag if etag.startswith("W/") else f"W/{etag}"
 
 

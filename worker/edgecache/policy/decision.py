@@ -1,19 +1,19 @@
-"""The three questions of RFC 9111, and their answers.
+"""The first two of RFC 9111's questions: may the cache look, and may it reuse? :mod:`.outcome` has the third.
 
 ::
 
     request ──> on_request ──> Forward                       the cache takes no part
                      └───────> Lookup ──> on_stored ──> Use         answer from what is stored
-                                              ├───────> Refuse      only-if-cached, and there is nothing to use
+                                              ├───────> Refuse      only-if-cached, and nothing is usable
                                               └───────> Ask ──> the origin ──> on_origin ──> Plan
 
 Every decision is a frozen value, and each carries its :class:`.facts.Reason`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from cachewire.directives import Directives, parse_cache_control, request_directives, response_directives
+from cachewire.directives import Directives, request_directives, response_directives
 from cachewire.key import Target, record_key
 from cachewire.marks import EVERYTHING, group_mark, host_mark, prefix_index_mark, url_mark
 from cachewire.record import Record
@@ -21,36 +21,31 @@ from cachewire.rules import first_match, key_target
 from edgecache.claims import verified_claims
 from edgecache.policy.answer import answers_range
 from edgecache.policy.disguise import forbids, forbids_disguised
-from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
+from edgecache.policy.facts import Fields, Reason, RequestFacts
 from edgecache.policy.freshness import Freshness, current_age_ms, freshness_of, request_stale_if_error_ms
-from edgecache.policy.invalidation import SAFE_METHODS, invalidated
-from edgecache.policy.ranges import Join, Part, completing_fields, content_part, join_of, range_fields
-from edgecache.policy.status import Forwarded, Status
-from edgecache.policy.storing import is_for_everyone, may_store, record_of
-from edgecache.policy.validation import can_freshen, conditional_fields, freshened, head_agrees
+from edgecache.policy.invalidation import SAFE_METHODS
+from edgecache.policy.ranges import completing_fields, range_fields
+from edgecache.policy.status import Forwarded
+from edgecache.policy.storing import is_for_everyone
+from edgecache.policy.validation import conditional_fields
 from edgecache.settings import DataClass, Rule, Settings
 
 __all__ = [
+    "DEFAULT_RULE",
     "VALID",
     "Ask",
-    "Fail",
     "Forward",
     "Invalidity",
     "Lookup",
-    "Plan",
     "Refuse",
-    "Relay",
-    "Reuse",
     "Use",
-    "on_forwarded",
-    "on_origin",
+    "mark_names",
     "on_request",
     "on_stored",
 ]
 
 DEFAULT_RULE = Rule()
-_ERRORS = frozenset({500, 502, 503, 504})
-"""The status codes that stale-if-error stands in for (RFC 5861 section 4)."""
+_NO_WISHES = Directives({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,43 +133,10 @@ class Refuse:
     reason: Reason = Reason.ONLY_IF_CACHED
 
 
-@dataclass(frozen=True, slots=True)
-class Relay:
-    """Send the origin's response."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reuse:
-    """Send a stored response."""
-
-    record: Record
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    """Send an error of the cache's own."""
-
-    failure: OriginFailure
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to send, and what to do after.
-
-    Store the response as ``store``, keep the stored body under ``freshen``, write ``marks``; ``again``
-    asks the origin once more without the precondition, since its 304 spoke of another response.
-    """
-
-    answer: Relay | Reuse | Fail
-    status: Status
-    store: Record | None = None
-    freshen: Record | None = None
-    marks: tuple[str, ...] = ()
-    again: bool = False
-    join: Join | None = None
-    """How the body that comes is joined with the stored one."""
-    may_share: bool = True
-    """Whether requests that waited for this outcome may have it too."""
+_MISSES = {
+    False: Ask(Forwarded.URI_MISS, Reason.ABSENT),
+    True: Ask(Forwarded.VARY_MISS, Reason.OTHER_VARIANT),
+}
 
 
 # May the cache look?
@@ -304,17 +266,18 @@ def on_stored(
     other_variant: bool = False,
 ) -> Use | Ask | Refuse:
     """Decide whether the stored response answers the request (RFC 9111 section 4)."""
-    wishes = (
-        request_directives(lookup.client.fields)
-        if settings.honour_request_directives
-        else parse_cache_control("")
-    )
-    decision = _use_or_ask(lookup, record, fields, invalidity, now_ms, settings, wishes, other_variant)
-    if record is not None and record.status == 206:
-        decision = _by_part(decision, lookup.client, record, fields, now_ms)
-    if isinstance(decision, Ask) and "only-if-cached" in wishes:
+    decision: Use | Ask
+    if record is None:
+        decision = _MISSES[other_variant]
+    else:
+        decision = _use_or_ask(lookup, record, fields, invalidity, now_ms, settings)
+        if record.status == 206:
+            decision = _by_part(decision, lookup.client, record, fields, now_ms)
+    if isinstance(decision, Use):
+        return decision
+    if "only-if-cached" in _wishes(lookup, settings):
         return Refuse()
-    if isinstance(decision, Ask) and decision.stored is None and lookup.client.method == "GET":
+    if decision.stored is None and lookup.client.method == "GET" and "range" in lookup.client.fields:
         return replace(decision, conditional=range_fields(lookup.client.fields))
     return decision
 
@@ -334,222 +297,116 @@ def _by_part(
 
 
 def _use_or_ask(
-    lookup: Lookup,
-    record: Record | None,
-    fields: Fields,
-    invalidity: Invalidity,
-    now_ms: int,
-    settings: Settings,
-    wishes: Directives,
-    other_variant: bool,
+    lookup: Lookup, record: Record, fields: Fields, invalidity: Invalidity, now_ms: int, settings: Settings
 ) -> Use | Ask:
-    if record is None:
-        return (
-            Ask(Forwarded.VARY_MISS, Reason.OTHER_VARIANT)
-            if other_variant
-            else Ask(Forwarded.URI_MISS, Reason.ABSENT)
-        )
     if invalidity.hard_ms:
         return Ask(Forwarded.URI_MISS, Reason.PURGED_HARD)
     if _is_credential_risk(lookup, fields, settings):
         return Ask(Forwarded.BYPASS, Reason.CREDENTIALS)
+    standing = _standing(lookup, record, fields, invalidity, now_ms, settings)
+    forbidden = _forbidden(standing)
+    usable = None if forbidden else _usable(standing)
+    if usable is None:
+        stale = Forwarded.STALE, Reason.PURGED_SOFT if invalidity.soft_ms else Reason.STALE
+        forwarded, reason = forbidden or stale
+        fallback, disconnected = _fallback(standing, record, lookup.client, settings)
+        return Ask(forwarded, reason, record, conditional_fields(fields), fallback, disconnected)
+    refresh = usable is Reason.STALE_WHILE_REVALIDATE
+    edge_ms = standing.freshness.stale_while_revalidate_ms if refresh else 0
+    until_ms = now_ms - standing.staleness_ms + edge_ms
+    return Use(record, usable, refresh, -standing.staleness_ms // 1000, until_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How a stored response stands towards a request now."""
+
+    freshness: Freshness
+    age_ms: int
+    staleness_ms: int
+    invalidity: Invalidity
+    wishes: Directives
+
+
+def _standing(
+    lookup: Lookup, record: Record, fields: Fields, invalidity: Invalidity, now_ms: int, settings: Settings
+) -> _Standing:
     freshness = freshness_of(record, fields, lookup.rule, settings)
     age_ms = current_age_ms(record, now_ms)
-    # A soft purge makes a response stale at its moment.
-    staleness_ms = max(
-        age_ms - freshness.lifetime_ms, now_ms - invalidity.soft_ms if invalidity.soft_ms else -(2**53)
-    )
-    usable = _usable(freshness, age_ms, staleness_ms, invalidity, wishes)
-    if isinstance(usable, tuple):
-        forwarded, reason = usable
-        return _ask(record, fields, freshness, staleness_ms, lookup.client, forwarded, reason, settings)
-    refresh = usable is Reason.STALE_WHILE_REVALIDATE
-    edge_ms = freshness.stale_while_revalidate_ms if refresh else 0
-    return Use(
-        record,
-        usable,
-        refresh,
-        -(staleness_ms // 1000) - (staleness_ms % 1000 > 0),
-        now_ms - staleness_ms + edge_ms,
-    )
+    staleness_ms = age_ms - freshness.lifetime_ms
+    if invalidity.soft_ms:
+        staleness_ms = max(staleness_ms, now_ms - invalidity.soft_ms)  # a soft purge makes it stale
+    return _Standing(freshness, age_ms, staleness_ms, invalidity, _wishes(lookup, settings))
 
 
-def _usable(
-    freshness: Freshness, age_ms: int, staleness_ms: int, invalidity: Invalidity, wishes: Directives
-) -> Reason | tuple[Forwarded, Reason]:
-    """Return why the response may be used without validation, or why not."""
-    if invalidity.is_unknown:
+def _wishes(lookup: Lookup, settings: Settings) -> Directives:
+    return request_directives(lookup.client.fields) if settings.honour_request_directives else _NO_WISHES
+
+
+def _forbidden(standing: _Standing) -> tuple[Forwarded, Reason] | None:
+    """Return why the response may not be used without validation, fresh or not."""
+    if standing.invalidity.is_unknown:
         return Forwarded.STALE, Reason.MARKS_UNKNOWN
-    if freshness.must_validate:
+    if standing.freshness.must_validate:
         return Forwarded.STALE, Reason.NO_CACHE
-    if wishes and (refusal := _refused_by_client(age_ms, staleness_ms, wishes)):
-        return Forwarded.REQUEST, refusal
-    if staleness_ms < 0:
-        return Reason.FRESH
-    if freshness.forbids_stale:
-        return Forwarded.STALE, Reason.STALE
-    if staleness_ms < freshness.stale_while_revalidate_ms and "max-age" not in wishes:
-        return Reason.STALE_WHILE_REVALIDATE
-    if not invalidity.soft_ms and _client_takes_stale(staleness_ms, wishes):
-        return Reason.MAX_STALE
-    return Forwarded.STALE, Reason.PURGED_SOFT if invalidity.soft_ms else Reason.STALE
+    refusal = _refused_by_client(standing)
+    return (Forwarded.REQUEST, refusal) if refusal else None
 
 
-def _refused_by_client(age_ms: int, staleness_ms: int, wishes: Directives) -> Reason | None:
+def _refused_by_client(standing: _Standing) -> Reason | None:
     # RFC 9111 section 5.2.1
+    wishes = standing.wishes
+    if not wishes:
+        return None
     if "no-cache" in wishes:
         return Reason.REQUEST_NO_CACHE
     max_age, min_fresh = wishes.window("max-age"), wishes.window("min-fresh")
-    if max_age is not None and age_ms > max_age * 1000 - (max_age == 0):
+    if max_age is not None and standing.age_ms > max_age * 1000 - (max_age == 0):
         return Reason.REQUEST_MAX_AGE
-    if min_fresh is not None and -staleness_ms < min_fresh * 1000:
+    if min_fresh is not None and -standing.staleness_ms < min_fresh * 1000:
         return Reason.REQUEST_MIN_FRESH
     return None
 
 
-def _client_takes_stale(staleness_ms: int, wishes: Directives) -> bool:
+def _usable(standing: _Standing) -> Reason | None:
+    """Return why the response may be used, fresh or stale."""
+    freshness, wishes = standing.freshness, standing.wishes
+    if standing.staleness_ms < 0:
+        return Reason.FRESH
+    if freshness.forbids_stale:
+        return None
+    # RFC 9111 section 5.2.1.1: with max-age alone, the client wants nothing stale.
+    if standing.staleness_ms < freshness.stale_while_revalidate_ms and "max-age" not in wishes:
+        return Reason.STALE_WHILE_REVALIDATE
+    if not standing.invalidity.soft_ms and _client_takes_stale(standing):
+        return Reason.MAX_STALE
+    return None
+
+
+def _client_takes_stale(standing: _Standing) -> bool:
+    wishes = standing.wishes
     if "max-stale" not in wishes:
         return False
     limit = wishes.window("max-stale")
-    return wishes.arguments["max-stale"] is None or (limit is not None and staleness_ms <= limit * 1000)
+    is_unlimited = wishes.arguments["max-stale"] is None
+    return is_unlimited or (limit is not None and standing.staleness_ms <= limit * 1000)
 
 
-def _ask(
-    record: Record,
-    fields: Fields,
-    freshness: Freshness,
-    staleness_ms: int,
-    client: RequestFacts,
-    forwarded: Forwarded,
-    reason: Reason,
-    settings: Settings,
-) -> Ask:
-    window_ms = max(freshness.stale_if_error_ms, request_stale_if_error_ms(client.fields))
+def _fallback(
+    standing: _Standing, record: Record, client: RequestFacts, settings: Settings
+) -> tuple[bool, bool]:
+    """Return whether the response may stand in for a failing origin, and for one that can't be reached."""
+    freshness = standing.freshness
+    is_fresh = standing.staleness_ms < 0 and not freshness.must_validate
     may_be_stale = not freshness.forbids_stale and not freshness.must_validate and record.status < 500
-    is_fresh = staleness_ms < 0 and not freshness.must_validate
-    fallback = is_fresh or (may_be_stale and staleness_ms < window_ms)
+    window_ms = max(freshness.stale_if_error_ms, request_stale_if_error_ms(client.fields))
+    fallback = is_fresh or (may_be_stale and standing.staleness_ms < window_ms)
     # Section 4.2.4: a cache that is disconnected may use what is stale, unless a directive forbids it.
-    disconnected = fallback or (may_be_stale and not settings.is_safe)
-    return Ask(forwarded, reason, record, conditional_fields(fields), fallback, disconnected)
+    return fallback, fallback or (may_be_stale and not settings.is_safe)
 
 
 def _is_credential_risk(lookup: Lookup, fields: Fields, settings: Settings) -> bool:
-    """Whether a request with credentials meets a response that doesn't say by name that it is for everyone."""
-    if (
-        not settings.is_safe
-        or "authorization" not in lookup.client.fields
-        or lookup.rule.data_class is DataClass.PRIVATE
-    ):
+    """Whether a request with credentials meets a response that isn't for everyone by name."""
+    if not settings.is_safe or lookup.rule.data_class is DataClass.PRIVATE:
         return False
-    return not is_for_everyone(response_directives(fields))
-
-
-# May it store?
-
-
-def on_origin(
-    lookup: Lookup,
-    ask: Ask,
-    outcome: ResponseFacts | OriginFailure,
-    stored_fields: Fields,
-    settings: Settings,
-) -> Plan:
-    """Decide what the client gets and what is stored, by the outcome of asking the origin (RFC 9111 section 3 and 4.3)."""
-    if isinstance(outcome, OriginFailure):
-        return _on_failure(ask, outcome)
-    sent = Status(ask.reason, forwarded=ask.forwarded, forwarded_status=outcome.status)
-    if ask.reason is Reason.PARTIAL and ask.stored and outcome.status in {206, 304, 416}:
-        return _on_more(lookup, ask, outcome, stored_fields, settings, sent)
-    if outcome.status == 304 and ask.stored and ask.conditional:
-        return _on_not_modified(lookup, ask, outcome, stored_fields, settings, sent)
-    # Section 4.3.3: a server error may count as no answer at all.
-    if outcome.status in _ERRORS and ask.stored and ask.when_disconnected:
-        return Plan(Reuse(ask.stored), replace(sent, detail=Reason.STALE_IF_ERROR))
-    if lookup.request.method == "HEAD":
-        return _on_head(lookup, ask, outcome, stored_fields, settings, sent)
-    reason = may_store(lookup.request, outcome, lookup.rule, settings)
-    has_range = ask.is_for_part or "range" in lookup.request.fields
-    if outcome.status == (416 if has_range else 206):
-        reason = Reason.PARTIAL  # it answers this request's range, or none
-    if outcome.status >= 500 and ask.stored and ask.stored.status < 500:
-        reason = Reason.SERVER_ERROR  # it never replaces a good stored response
-    if reason is not Reason.STORED:
-        # What is stored of a resource that is gone isn't to be served any more, stale or not.
-        marks = (url_mark(lookup.request.target),) if ask.stored and outcome.status in {404, 410} else ()
-        return Plan(Relay(), replace(sent, detail=reason), marks=marks, may_share=False)
-    record = record_of(lookup.request, outcome, lookup.rule, settings)
-    part = content_part(outcome.fields) if outcome.status == 206 else None
-    if part and part.is_whole and "content-length" in outcome.fields:
-        record = _with_part(record, part)
-    return Plan(Relay(), replace(sent, stored=True), store=record)
-
-
-def _on_failure(ask: Ask, failure: OriginFailure) -> Plan:
-    if ask.stored and ask.when_disconnected:
-        return Plan(Reuse(ask.stored), Status(Reason.STALE_IF_ERROR, forwarded=ask.forwarded))
-    return Plan(Fail(failure), Status(failure.value, forwarded=ask.forwarded))
-
-
-def _on_not_modified(
-    lookup: Lookup, ask: Ask, response: ResponseFacts, stored_fields: Fields, settings: Settings, sent: Status
-) -> Plan:
-    assert ask.stored is not None
-    if not can_freshen(stored_fields, response):
-        return Plan(Relay(), sent, again=True)
-    record = freshened(ask.stored, lookup.request, response, lookup.rule, settings)
-    merged = replace(response, status=record.status, fields=combined(record.fields))
-    reason = may_store(lookup.request, merged, lookup.rule, settings)
-    is_stored = reason is Reason.STORED
-    status = replace(sent, detail=Reason.VALIDATED if is_stored else reason, stored=is_stored)
-    return Plan(Reuse(record), status, freshen=record if is_stored else None, may_share=is_stored)
-
-
-def _on_more(
-    lookup: Lookup, ask: Ask, response: ResponseFacts, stored_fields: Fields, settings: Settings, sent: Status
-) -> Plan:
-    """Decide on a further part of what is stored in part (section 3.4)."""
-    assert ask.stored is not None
-    join = join_of(stored_fields, response.fields) if response.status == 206 else None
-    reason = may_store(lookup.request, response, lookup.rule, settings)
-    record = record_of(lookup.request, response, lookup.rule, settings)
-    if join and reason is Reason.STORED:
-        record = freshened(ask.stored, lookup.request, response, lookup.rule, settings)
-        record = _with_part(record, join.part)
-    if record.status != 200 and "range" not in lookup.client.fields:
-        return Plan(Relay(), sent, again=True)  # the client asked for the whole
-    if reason is not Reason.STORED:
-        return Plan(Relay(), replace(sent, detail=reason), may_share=False)
-    return Plan(Relay(), replace(sent, stored=True), store=record, join=join)
-
-
-def _with_part(record: Record, part: Part) -> Record:
-    fields = tuple(field for field in record.fields if field[0] != "content-range")
-    if part.is_whole:
-        return replace(record, status=200, fields=fields)
-    return replace(record, fields=(*fields, ("content-range", str(part))))
-
-
-def _on_head(
-    lookup: Lookup, ask: Ask, response: ResponseFacts, stored_fields: Fields, settings: Settings, sent: Status
-) -> Plan:
-    # Section 4.3.5
-    if response.status != 200 or ask.stored is None:
-        return Plan(Relay(), sent, may_share=False)
-    if not head_agrees(ask.stored, stored_fields, response):
-        return Plan(Relay(), sent, marks=(url_mark(lookup.request.target),), may_share=False)
-    record = freshened(ask.stored, lookup.request, response, lookup.rule, settings)
-    return Plan(Relay(), replace(sent, stored=True), freshen=record, may_share=False)
-
-
-def combined(fields: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return fields by name, repeated ones combined (RFC 9110 section 5.3)."""
-    by_name: dict[str, str] = {}
-    for name, value in fields:
-        by_name[name] = f"{by_name[name]}, {value}" if name in by_name else value
-    return by_name
-
-
-def on_forwarded(forward: Forward, response: ResponseFacts) -> Plan:
-    """Decide what a response that the cache only passed on invalidates (RFC 9111 section 4.4)."""
-    status = Status(forward.reason, forwarded=forward.forwarded, forwarded_status=response.status)
-    return Plan(Relay(), status, marks=invalidated(forward.request, response), may_share=False)
+    return "authorization" in lookup.client.fields and not is_for_everyone(response_directives(fields))

@@ -1,8 +1,8 @@
 """Paths that an origin may take for another one (web cache deception).
 
-What a rule keeps out of the cache has to be kept out under each spelling that some origin would answer with the same
-response: /account may be met as /ACCOUNT, /account/, //account, /account;x.css, /account%2Fx.css, /x/..%2Faccount or
-/account/x.css.
+What a rule keeps out of the cache has to be kept out under each spelling that some origin would answer with
+the same response: /account may be met as /ACCOUNT, /account/, //account, /account;x.css, /account%2Fx.css,
+/x/..%2Faccount or /account/x.css.
 """
 
 import re

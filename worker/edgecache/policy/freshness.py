@@ -1,4 +1,4 @@
-"""Freshness lifetime and age (RFC 9111 section 4.2), and the windows in which a stale response may be used (RFC 5861)."""
+"""Freshness lifetime and age (RFC 9111 section 4.2), and the windows for what is stale (RFC 5861)."""
 
 import re
 from collections.abc import Mapping
@@ -58,7 +58,10 @@ class Freshness:
 
 
 def parse_date(value: str, now_ms: int) -> int | None:
-    """Read an HTTP-date as seconds since the epoch; ``None`` if it is none. ``now_ms`` dates two-digit years."""
+    """Read an HTTP-date as seconds since the epoch; ``None`` if it is none.
+
+    ``now_ms`` dates two-digit years.
+    """
     is_plausible = 0 < len(value) <= _LONGEST_DATES
     return _parsed(value, 1970 + now_ms // _YEAR_MS) if is_plausible else None
 
@@ -96,7 +99,10 @@ def _days_since_epoch(year: int, month: int, day: int) -> int:
 
 
 def initial_age_ms(fields: Mapping[str, str], birth_ms: int, response_ms: int) -> int:
-    """Return corrected_initial_age of a response that was asked for at ``birth_ms`` and came at ``response_ms`` (section 4.2.3)."""
+    """Return corrected_initial_age (section 4.2.3) of a response.
+
+    It was asked for at ``birth_ms`` and came at ``response_ms``.
+    """
     date = parse_date(fields.get("date", ""), response_ms)
     # A date is of whole seconds, so the clock is compared with it in whole seconds.
     apparent_age_ms = max(0, response_ms // 1000 - date) * 1000 if date is not None else 0
@@ -114,8 +120,9 @@ def current_age_ms(record: Record, now_ms: int) -> int:
 
 
 def freshness_of(record: Record, fields: Mapping[str, str], rule: Rule, settings: Settings) -> Freshness:
-    """Return how long a response stays usable, by its fields, the rule and the settings in this order of precedence for
-    each: a rule's ``lifetime``, what the response says, the rule's default, a heuristic.
+    """Return how long a response stays usable.
+
+    In this order: a rule's ``lifetime``, what the response says, the rule's default, a heuristic.
     """
     directives = response_directives(fields)
     lifetime = _explicit_lifetime(directives, fields, record.response_ms)
@@ -200,7 +207,7 @@ def _window(directives: Directives, name: str, by_rule: int | None, by_default: 
 
 
 def _share(record: Record) -> float:
-    """Return a number from 0 to 1 that is random among responses and constant for each: its birth, scrambled."""
+    """Return a number from 0 to 1, random among responses and constant for each: its birth, scrambled."""
     return (record.birth_ms * 2_654_435_761 & 0xFFFF) / 0xFFFF
 
 

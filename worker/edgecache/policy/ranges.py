@@ -1,4 +1,4 @@
-"""Parts of a representation (RFC 9110 section 14): which one is asked for, which one came, how two are joined."""
+"""Parts of a representation (RFC 9110 section 14): which is asked for, which came, how two are joined."""
 
 import re
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Part:
 class Join:
     """How a stored part and one that came make a larger ``part``.
 
-    Its bytes are the first ``head`` ones of the stored part, the new part's, and the stored part's from ``tail``.
+    Its bytes are the first ``head`` of the stored part, those that came, and the stored part's from ``tail``.
     """
 
     part: Part
@@ -65,7 +65,7 @@ def _number(digits: str) -> int:
 
 
 def content_part(fields: Fields) -> Part | None:
-    """Read Content-Range; ``None`` if it isn't that of one satisfied range of bytes (RFC 9110 section 14.4)."""
+    """Read Content-Range (RFC 9110 section 14.4); ``None`` if it isn't that of one range of bytes."""
     found = _CONTENT_RANGE.fullmatch(fields.get("content-range", "").strip())
     if not found:
         return None
@@ -127,7 +127,7 @@ def range_fields(request: Fields) -> dict[str, str]:
 
 
 def completing_fields(stored: Fields) -> dict[str, str]:
-    """Return what asks for the rest of a stored part; empty if that takes more than one range or can't be safe."""
+    """Return what asks for the rest of a stored part; empty if one range isn't enough or can't be safe."""
     part, etag = content_part(stored), stored.get("etag", "")
     # RFC 9111 section 3.4: only under the same strong validator.
     if part is None or part.length is None or part.is_whole or not etag.startswith('"'):
@@ -140,7 +140,7 @@ def completing_fields(stored: Fields) -> dict[str, str]:
 
 
 def join_of(stored: Fields, received: Fields) -> Join | None:
-    """Return how two parts are joined; ``None`` if they may not be, or don't touch (RFC 9111 section 3.4)."""
+    """Return how two parts are joined (RFC 9111 section 3.4); ``None`` if they may not be, or don't touch."""
     old, new = content_part(stored), content_part(received)
     etag = received.get("etag", "")
     if old is None or new is None or not etag.startswith('"') or etag != stored.get("etag"):

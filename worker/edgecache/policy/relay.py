@@ -55,8 +55,9 @@ def outbound_fields(request: RequestFacts, settings: Settings) -> dict[str, str]
 
 
 def localised(fields: Fields, target: Target, settings: Settings) -> Fields:
-    """Return a response's fields with references to the origin's own address turned into such to ``target``'s, as a
-    reverse proxy does: a client that followed them would otherwise pass by the cache.
+    """Return a response's fields, references to the origin's own address turned into such to ``target``'s.
+
+    As a reverse proxy does: a client that followed them would otherwise pass by the cache.
     """
     if not settings.origin:
         return fields

@@ -1,4 +1,4 @@
-"""May a response be stored, and as what? (RFC 9111 section 3)"""
+"""Whether a response may be stored, and as what (RFC 9111 section 3)."""
 
 from cachewire.directives import Directives, request_directives, response_directives, split_list
 from cachewire.errors import InvalidGroup
@@ -46,7 +46,7 @@ def may_store(request: RequestFacts, response: ResponseFacts, rule: Rule, settin
         or _forbidden_by_directive(request, response, directives, rule)
         or _forbidden_by_identity(request, response, directives, rule, settings)
         or _forbidden_by_fields(response)
-        or _useless(request, response, directives, rule, settings)
+        or _useless(response, directives, rule, settings)
         or Reason.STORED
     )
 
@@ -112,9 +112,9 @@ def _forbidden_by_fields(response: ResponseFacts) -> Reason | None:
 
 
 def _useless(
-    request: RequestFacts, response: ResponseFacts, directives: Directives, rule: Rule, settings: Settings
+    response: ResponseFacts, directives: Directives, rule: Rule, settings: Settings
 ) -> Reason | None:
-    record = record_of(request, response, rule, settings)
+    record = record_of(response, rule)
     if len(record.groups) > MAX_GROUPS:
         return Reason.TOO_MANY_GROUPS
     freshness = freshness_of(record, response.fields, rule, settings)
@@ -159,7 +159,7 @@ def _kept_back(directives: Directives, rule: Rule) -> frozenset[str]:
     )  # 5.2.2.7
 
 
-def record_of(request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings) -> Record:
+def record_of(response: ResponseFacts, rule: Rule) -> Record:
     """Return the response as it is stored, but for its body."""
     directives = response_directives(response.fields)
     left_out = hop_by_hop(response.fields) | {CACHE_STATUS, "age", *PRIVATE_GROUP_FIELDS}

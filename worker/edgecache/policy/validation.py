@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from cachewire.directives import split_list
 from cachewire.record import Record
-from edgecache.policy.facts import Fields, RequestFacts, ResponseFacts
+from edgecache.policy.facts import Fields, ResponseFacts
 from edgecache.policy.freshness import initial_age_ms, parse_date
 from edgecache.policy.storing import groups_of, record_of
 from edgecache.settings import Rule, Settings
@@ -31,7 +31,7 @@ def weakly_equal(one: str, other: str) -> bool:
 
 
 def can_freshen(stored: Fields, response: ResponseFacts) -> bool:
-    """Whether a 304 speaks of the stored response (section 4.3.4): a validator in it must be the stored one."""
+    """Whether a 304 speaks of the stored response: its validator must be the stored one (section 4.3.4)."""
     etag, modified = response.fields.get("etag"), response.fields.get("last-modified")
     if etag:
         is_strong = not etag.startswith("W/")
@@ -39,11 +39,9 @@ def can_freshen(stored: Fields, response: ResponseFacts) -> bool:
     return not modified or "last-modified" not in stored or stored["last-modified"] == modified
 
 
-def freshened(
-    stored: Record, request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings
-) -> Record:
+def freshened(stored: Record, response: ResponseFacts, rule: Rule, settings: Settings) -> Record:
     """Return the stored response with the header fields of a 304, or of a HEAD that agrees (section 3.2)."""
-    update = record_of(request, replace(response, status=stored.status), rule, settings)
+    update = record_of(replace(response, status=stored.status), rule)
     set_cookies = (settings.is_safe and {"set-cookie"}) or set()
     new = [
         (name, value) for name, value in update.fields if name not in _NOT_UPDATED and name not in set_cookies
@@ -62,7 +60,7 @@ def freshened(
 
 
 def head_agrees(stored: Record, fields: Fields, response: ResponseFacts) -> bool:
-    """Whether a 200 to a HEAD request says that the stored response is still the current one (section 4.3.5)."""
+    """Whether a 200 to a HEAD request says that the stored response is still current (section 4.3.5)."""
     for name in ("etag", "last-modified"):
         if name in response.fields and response.fields[name] != fields.get(name):
             return False

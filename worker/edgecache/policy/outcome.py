@@ -1,0 +1,195 @@
+"""The third of RFC 9111's questions: may the cache store? And what the client gets of what came."""
+
+from dataclasses import dataclass, replace
+
+from cachewire.marks import url_mark
+from cachewire.record import Record
+from edgecache.policy.decision import Ask, Forward, Lookup
+from edgecache.policy.facts import Fields, OriginFailure, Reason, ResponseFacts, combined
+from edgecache.policy.invalidation import invalidated
+from edgecache.policy.ranges import Join, Part, content_part, join_of
+from edgecache.policy.status import Status
+from edgecache.policy.storing import may_store, record_of
+from edgecache.policy.validation import can_freshen, freshened, head_agrees
+from edgecache.settings import Settings
+
+__all__ = ["Fail", "Plan", "Relay", "Reuse", "on_forwarded", "on_origin"]
+
+_ERRORS = frozenset({500, 502, 503, 504})
+"""The status codes that stale-if-error stands in for (RFC 5861 section 4)."""
+_OF_A_RANGE = frozenset({206, 304, 416})
+"""The status codes that answer a request for a further part, and no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Send the origin's response."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """Send a stored response."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Send an error of the cache's own."""
+
+    failure: OriginFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to send, and what to do after.
+
+    Store the response as ``store``, keep the stored body under ``freshen``, write ``marks``; ``again``
+    asks the origin once more without the precondition, since its answer is none to this request.
+    """
+
+    answer: Relay | Reuse | Fail
+    status: Status
+    store: Record | None = None
+    freshen: Record | None = None
+    marks: tuple[str, ...] = ()
+    again: bool = False
+    join: Join | None = None
+    """How the body that comes is joined with the stored one."""
+    may_share: bool = True
+    """Whether requests that waited for this outcome may have it too."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What the origin said to what it was asked."""
+
+    lookup: Lookup
+    ask: Ask
+    response: ResponseFacts
+    stored_fields: Fields
+    settings: Settings
+
+    @property
+    def status(self) -> Status:
+        return Status(self.ask.reason, forwarded=self.ask.forwarded, forwarded_status=self.response.status)
+
+    def reason(self, response: ResponseFacts) -> Reason:
+        return may_store(self.lookup.request, response, self.lookup.rule, self.settings)
+
+    def freshened(self, stored: Record) -> Record:
+        return freshened(stored, self.response, self.lookup.rule, self.settings)
+
+
+def on_origin(
+    lookup: Lookup,
+    ask: Ask,
+    outcome: ResponseFacts | OriginFailure,
+    stored_fields: Fields,
+    settings: Settings,
+) -> Plan:
+    """Decide what the client gets and what is stored, by the outcome of asking the origin."""
+    if isinstance(outcome, OriginFailure):
+        return _on_failure(ask, outcome)
+    reply = _Reply(lookup, ask, outcome, stored_fields, settings)
+    plan = _on_reply_about(ask.stored, reply) if ask.stored else None
+    return plan or _on_response(reply)
+
+
+def on_forwarded(forward: Forward, response: ResponseFacts) -> Plan:
+    """Decide what a response that the cache only passed on invalidates (RFC 9111 section 4.4)."""
+    status = Status(forward.reason, forwarded=forward.forwarded, forwarded_status=response.status)
+    return Plan(Relay(), status, marks=invalidated(forward.request, response), may_share=False)
+
+
+def _on_failure(ask: Ask, failure: OriginFailure) -> Plan:
+    if ask.stored and ask.when_disconnected:
+        return Plan(Reuse(ask.stored), Status(Reason.STALE_IF_ERROR, forwarded=ask.forwarded))
+    return Plan(Fail(failure), Status(failure.value, forwarded=ask.forwarded))
+
+
+def _on_reply_about(stored: Record, reply: _Reply) -> Plan | None:
+    """Return the plan for what speaks of the stored response; ``None`` if it stands for itself."""
+    status, ask = reply.response.status, reply.ask
+    if ask.reason is Reason.PARTIAL:
+        return _on_more(stored, reply) if status in _OF_A_RANGE else None
+    if status == 304 and ask.conditional:
+        return _on_not_modified(stored, reply)
+    # Section 4.3.3: a server error may count as no answer at all.
+    if status in _ERRORS and ask.when_disconnected:
+        return Plan(Reuse(stored), replace(reply.status, detail=Reason.STALE_IF_ERROR))
+    if status == 200 and reply.lookup.request.method == "HEAD":
+        return _on_head(stored, reply)
+    return None
+
+
+def _on_not_modified(stored: Record, reply: _Reply) -> Plan:
+    if not can_freshen(reply.stored_fields, reply.response):
+        return Plan(Relay(), reply.status, again=True)
+    record = reply.freshened(stored)
+    reason = _reason_to_keep(record, reply)
+    is_stored = reason is Reason.STORED
+    status = replace(reply.status, detail=Reason.VALIDATED if is_stored else reason, stored=is_stored)
+    return Plan(Reuse(record), status, freshen=record if is_stored else None, may_share=is_stored)
+
+
+def _reason_to_keep(record: Record, reply: _Reply) -> Reason:
+    return reply.reason(replace(reply.response, status=record.status, fields=combined(record.fields)))
+
+
+def _on_head(stored: Record, reply: _Reply) -> Plan:
+    # Section 4.3.5
+    if not head_agrees(stored, reply.stored_fields, reply.response):
+        marks = (url_mark(reply.lookup.request.target),)
+        return Plan(Relay(), reply.status, marks=marks, may_share=False)
+    record = reply.freshened(stored)
+    if _reason_to_keep(record, reply) is not Reason.STORED:
+        return Plan(Relay(), reply.status, may_share=False)
+    return Plan(Relay(), replace(reply.status, stored=True), freshen=record)
+
+
+def _on_more(stored: Record, reply: _Reply) -> Plan:
+    """Decide on a further part of what is stored in part (section 3.4)."""
+    join = join_of(reply.stored_fields, reply.response.fields) if reply.response.status == 206 else None
+    reason, record = reply.reason(reply.response), record_of(reply.response, reply.lookup.rule)
+    if join and reason is Reason.STORED:
+        record = _with_part(reply.freshened(stored), join.part)
+    if record.status != 200 and "range" not in reply.lookup.client.fields:
+        return Plan(Relay(), reply.status, again=True)  # the client asked for the whole
+    if reason is not Reason.STORED:
+        return Plan(Relay(), replace(reply.status, detail=reason), may_share=False)
+    return Plan(Relay(), replace(reply.status, stored=True), store=record, join=join)
+
+
+def _with_part(record: Record, part: Part) -> Record:
+    fields = tuple(field for field in record.fields if field[0] != "content-range")
+    if part.is_whole:
+        return replace(record, status=200, fields=fields)
+    return replace(record, fields=(*fields, ("content-range", str(part))))
+
+
+def _on_response(reply: _Reply) -> Plan:
+    """Decide on a response that stands for itself (section 3)."""
+    response, stored = reply.response, reply.ask.stored
+    if reply.lookup.request.method == "HEAD":
+        return Plan(Relay(), reply.status, may_share=False)
+    reason = _reason_to_store(reply)
+    if reason is not Reason.STORED:
+        # What is stored of a resource that is gone isn't to be served any more, stale or not.
+        marks = (url_mark(reply.lookup.request.target),) if stored and response.status in {404, 410} else ()
+        return Plan(Relay(), replace(reply.status, detail=reason), marks=marks, may_share=False)
+    record = record_of(response, reply.lookup.rule)
+    part = content_part(response.fields) if response.status == 206 else None
+    if part and part.is_whole and "content-length" in response.fields:
+        record = _with_part(record, part)
+    return Plan(Relay(), replace(reply.status, stored=True), store=record)
+
+
+def _reason_to_store(reply: _Reply) -> Reason:
+    status, stored = reply.response.status, reply.ask.stored
+    has_range = reply.ask.is_for_part or "range" in reply.lookup.request.fields
+    if status == (416 if has_range else 206):
+        return Reason.PARTIAL  # it answers this request's range, or none
+    if status >= 500 and stored and stored.status < 500:
+        return Reason.SERVER_ERROR  # it never replaces a good stored response
+    return reply.reason(reply.response)
