@@ -84,10 +84,7 @@ class Exchange:
             yield from self.pause(self._delay(answer, attempt, problem), problem)
 
     def pause(self, seconds: float, problem: OriginSdkError | None = None) -> Flow[None]:
-        """Wait, or raise if the deadline would pass.
-
-        ``problem`` if there is one, else :class:`DeadlineExceeded`.
-        """
+        """Wait; if the deadline would pass, raise ``problem`` or, without one, :class:`DeadlineExceeded`."""
         if self._passes_deadline(seconds):
             cause = problem or DeadlineExceeded(
                 f"{self.seconds:g} s are over, and the next request may go in {seconds:.1f} s; give a "
@@ -126,10 +123,7 @@ class Exchange:
 
 
 def _problem(answer: Reply | Failure | None) -> OriginSdkError | None:
-    """Return the error that ``answer`` is if trying again doesn't help.
-
-    ``None`` if trying again has no sense.
-    """
+    """Return the error to raise once there are no more tries; ``None`` for an answer that needs none."""
     if answer is None or isinstance(answer, Failure):
         reason = answer.reason if answer else "no answer"
         return ConnectionFailed(

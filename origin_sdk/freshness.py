@@ -43,7 +43,7 @@ def windows_of(
 ) -> Windows:
     """Return the windows of a response that came at ``response_seconds`` since the epoch.
 
-    Without what the Worker adds of its own: a little jitter, heuristic freshness where it is switched on.
+    What the Worker adds of its own isn't in it: a little jitter, heuristic freshness where it is switched on.
     """
     rule = rule or _NO_RULE
     directives = response_directives(fields)

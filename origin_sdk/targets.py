@@ -225,9 +225,6 @@ def _rule_for(rules: tuple[KeyRule, ...], target: Target) -> KeyRule | None:
 
 
 def keyed_target(rules: Sequence[KeyRule], target: Target) -> Target:
-    """Return the target as the Worker's key and URL mark have it.
-
-    With the query edits of the rule that applies.
-    """
+    """Return the target as the Worker's key and URL mark have it: with the query edits of its rule."""
     rule = _rule_for(tuple(rules), target) if rules else None
     return key_target(rule, target) if rule else target

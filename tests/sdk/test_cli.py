@@ -1,5 +1,6 @@
 """The command line over the fake API on a port; tests/runtime/test_purge_e2e.py has the real Worker."""
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -259,3 +260,38 @@ def test_help_teaches(run: Run, command: str) -> None:
     assert ran.code == 0
     assert "--json" in ran.out
     assert "Exit codes" in ran.out
+
+
+class Terminal:
+    """Standard input and error as a person has them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: str = "") -> None:
+        keyboard = io.StringIO(answer)
+        keyboard.isatty = lambda: True  # type: ignore[method-assign]  # that is what makes it a terminal
+        monkeypatch.setattr("sys.stdin", keyboard)
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+
+
+@pytest.mark.parametrize(("answer", "code", "marks"), [("y\n", 0, 1), ("n\n", 1, 0)])
+def test_a_person_is_asked_before_everything_goes(
+    run: Run, kv: FakeKV, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, marks: int
+) -> None:
+    Terminal(monkeypatch, answer)
+    assert run("purge", "--everything").code == code
+    assert len(kv.marks_in_force()) == marks
+
+
+def test_a_person_is_not_asked_twice(run: Run, kv: FakeKV, monkeypatch: pytest.MonkeyPatch) -> None:
+    Terminal(monkeypatch)
+    assert run("purge", "--everything", "--yes").code == 0
+    assert kv.marks_in_force()
+
+
+def test_a_person_sees_progress_and_a_script_none(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "urls").write_text("\n".join(f"https://a.example/{number}" for number in range(10_001)))
+    assert run("purge", "--url-file", "urls").err == ""
+    Terminal(monkeypatch)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "purging" in run("purge", "--url-file", "urls").err

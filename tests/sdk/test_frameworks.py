@@ -306,3 +306,63 @@ def test_a_session_that_was_used_is_noticed_by_flask() -> None:
 
     with pytest.raises(NotCacheable, match="session"):
         app.test_client().get("/")
+
+
+async def sent(
+    app: Any, *messages: dict[str, Any], fields: tuple[tuple[bytes, bytes], ...] = ()
+) -> list[dict[str, Any]]:
+    """Let an ASGI application send messages through the middleware; return what came out."""
+    out: list[dict[str, Any]] = []
+
+    async def inner(_scope: Any, _receive: Any, send: Any) -> None:
+        app()
+        for message in messages:
+            await send(message)
+
+    async def collect(message: Any) -> None:
+        out.append(message)
+
+    async def nothing() -> Any:
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": "GET", "headers": list(fields)}
+    await origin_sdk.asgi.CacheFields(inner, strict=True)(scope, nothing, collect)
+    return out
+
+
+START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"etag", b'"1"'), (b"content-length", b"2")],
+}
+
+
+async def test_a_304_replaces_a_body_in_several_parts() -> None:
+    parts = [{"type": "http.response.body", "body": b"x", "more_body": more} for more in (True, False)]
+    start, *bodies = await sent(lambda: cache_for(60), START, *parts, fields=((b"if-none-match", b'"1"'),))
+    assert start["status"] == 304
+    assert [name for name, _ in start["headers"]] == [b"etag", b"cache-control", b"cdn-cache-control"]
+    assert bodies == [{"type": "http.response.body", "body": b"", "more_body": False}]
+
+
+async def test_a_file_that_the_server_sends_itself_passes() -> None:
+    file = {"type": "http.response.pathsend", "path": "/x"}
+    start, message = await sent(lambda: cache_for(60), START, file)
+    assert (b"cdn-cache-control", b"max-age=60") in start["headers"]
+    assert message == file
+
+
+async def test_repeated_fields_are_kept_apart() -> None:
+    repeated = {**START, "headers": [(b"link", b"<a>"), (b"link", b"<b>")]}
+    start, _ = await sent(lambda: cache_for(60), repeated, {"type": "http.response.body", "body": b""})
+    assert [value for name, value in start["headers"] if name == b"link"] == [b"<a>", b"<b>"]
+
+
+async def test_web_sockets_are_none_of_its_business() -> None:
+    seen: list[str] = []
+
+    async def inner(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(scope["type"])
+
+    await origin_sdk.asgi.CacheFields(inner)({"type": "websocket"}, None, None)  # type: ignore[arg-type]  # unused
+    assert seen == ["websocket"]

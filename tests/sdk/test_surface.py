@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import traceback
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -153,3 +154,21 @@ def test_respx_can_stand_in_too(fake_kv: FakeKV) -> None:
         bulk = api.put("/bulk").mock(return_value=httpx.Response(200, json=answer))
         assert client.purge(groups="a").requests == 1
         assert bulk.called
+
+
+def test_the_wheel_holds_the_sdk_and_the_wire_contract_alone(tmp_path: Path) -> None:
+    hatchling = Path(sys.executable).parent / "hatchling"
+    subprocess.run(
+        [hatchling, "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, capture_output=True
+    )
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        [entry_points] = [archive.read(name).decode() for name in names if name.endswith("entry_points.txt")]
+    rooms = {name.partition("/")[0] for name in names}
+    assert {room for room in rooms if not room.endswith(".dist-info")} == {"cachewire", "origin_sdk"}
+    assert "origin_sdk/py.typed" in names
+    assert "origin-sdk = origin_sdk.cli:main" in entry_points
+    assert python(
+        f"import sys; sys.path.insert(0, {str(wheel)!r}); import origin_sdk.client as c; print(c.__file__)"
+    ) == (f"{wheel}/origin_sdk/client.py")
