@@ -20,7 +20,6 @@ from cachewire.marks import (
     url_mark,
 )
 from cachewire.record import Record
-from origin_sdk.errors import InvalidRequest
 from origin_sdk.freshness import Windows, windows_of_record
 from origin_sdk.project import EdgeRule, Project
 from origin_sdk.purging import Operation
@@ -120,8 +119,8 @@ def inspect(operation: Operation, url: str, project: Project) -> Flow[Inspection
         stored = yield from _under(operation, record_key(target))
         found += [(target, each) for each in stored]
     names = {name for target, stored in found if stored.record for name in _mark_names(target, stored.record)}
-    marks = yield from _read_marks(operation, sorted(names))
     now_ms = round(operation.cloudflare_now() * 1000)
+    marks = yield from _read_marks(operation, sorted(names), now_ms)
     inspected = [
         _inspected(target, stored, marks, project, now_ms) for target, stored in found if stored.index is None
     ]
@@ -146,17 +145,18 @@ def _mark_names(target: Target, record: Record) -> Iterable[str]:
     yield from map(group_mark, record.groups)
 
 
-def _read_marks(operation: Operation, names: Sequence[str]) -> Flow[dict[tuple[str, Lane], Mark]]:
+def _read_marks(
+    operation: Operation, names: Sequence[str], now_ms: int
+) -> Flow[dict[tuple[str, Lane], Mark]]:
     keys = {mark_key(name, lane): (name, lane) for name in names for lane in Lane}
     values = yield from operation.namespace.read_texts(operation.exchange, list(keys))
     marks: dict[tuple[str, Lane], Mark] = {}
     for key, value in values.items():
         try:
             marks[keys[key]] = parse_mark(value)
-        except ValueError as error:
-            raise InvalidRequest(
-                f"{key} holds {value[:40]!r}, which is no mark: delete it ({error})"
-            ) from error
+        except ValueError:
+            # As the Worker does: it can't be told what was purged, so that all that is older is.
+            marks[keys[key]] = Mark(now_ms, "unreadable")
     return marks
 
 

@@ -16,6 +16,7 @@ from edgecache.rule_tables import RULE_SETTINGS
 from edgecache.settings import Rule, Settings
 from origin_sdk import publishing
 from origin_sdk.cacheability import obstacles
+from origin_sdk.errors import InvalidSettings
 from origin_sdk.freshness import windows_of
 from origin_sdk.project import DEFAULT_PROJECT, EdgeRule, Project, read_project
 
@@ -199,3 +200,29 @@ def test_every_setting_of_a_rule_is_known_here_or_left_out_on_purpose() -> None:
 
 def test_compressed_bodies_are_gzip() -> None:
     assert gzip.decompress(gzip.compress(b"x", mtime=0)) == b"x"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        pytest.param("[vars]\nMARK_INTERVAL = 'soon'", "mark_interval = 'soon'", id="no duration"),
+        pytest.param("[vars]\nMAX_BODY_BYTES = 'much'", "max_body_bytes = 'much'", id="no size"),
+        pytest.param(
+            "[[vars.RULES]]\npath = 'products'", r"RULES\[0\].path = 'products'", id="a path without /"
+        ),
+        pytest.param(
+            "[[vars.RULES]]\nlifetime = 'x'", r"RULES\[0\].lifetime = 'x'", id="a rule without duration"
+        ),
+        pytest.param("[vars", "can't be read", id="not TOML"),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_named(tmp_path: Any, text: str, named: str) -> None:
+    path = tmp_path / "wrangler.toml"
+    path.write_text(text)
+    with pytest.raises(InvalidSettings, match=named):
+        read_project(path)
+
+
+def test_an_interval_shorter_than_the_workers_is_told() -> None:
+    [difference] = Project(mark_interval=30).differences("any", 5.0)
+    assert "MARK_INTERVAL of the Worker is 30" in difference

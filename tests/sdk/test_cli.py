@@ -4,7 +4,9 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -295,3 +297,91 @@ def test_a_person_sees_progress_and_a_script_none(
     Terminal(monkeypatch)
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "purging" in run("purge", "--url-file", "urls").err
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A Worker as far as warming goes, with a sitemap of its pages."""
+
+    url: str
+    asked: list[str]
+
+
+@pytest.fixture
+def edge() -> Iterator[Edge]:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            body, stored = b"page", "stored" if self.path != "/private" else "detail=private"
+            place = f"http://{self.headers['host']}"
+            if self.path == "/sitemap.xml":
+                body = (
+                    f"<sitemapindex><sitemap><loc>{place}/pages.xml</loc></sitemap></sitemapindex>".encode()
+                )
+            if self.path == "/pages.xml":
+                pages = "".join(f"<url><loc>{place}/{page}</loc></url>" for page in ("1", "private"))
+                body = f"<urlset>{pages}</urlset>".encode()
+            self.send_response(200)
+            self.send_header("Cache-Status", f"EdgeCache; fwd=uri-miss; {stored}")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield Edge(f"http://127.0.0.1:{server.server_port}", asked)
+        server.shutdown()
+        thread.join()
+
+
+def test_a_sitemap_is_followed_and_what_the_edge_did_not_keep_is_shown(run: Run, edge: Edge) -> None:
+    ran = run("warm", "--sitemap", f"{edge.url}/sitemap.xml")
+    assert sorted(edge.asked) == ["/1", "/pages.xml", "/private", "/sitemap.xml"]
+    assert ran.code == 1
+    assert "1 of 2 URLs are at the edge" in ran.out
+    assert "detail=private" in ran.out
+
+
+def test_urls_are_asked_for_on_another_host(run: Run, edge: Edge) -> None:
+    ran = run("warm", "https://a.example/x?y", "--base", edge.url)
+    assert (ran.code, edge.asked) == (0, ["/x?y"])
+
+
+def test_a_sitemap_that_is_not_there(run: Run) -> None:
+    ran = run("warm", "--sitemap", "http://127.0.0.1:1/sitemap.xml")
+    assert ran.code == 2
+    assert "can't be read" in ran.err
+
+
+def test_a_body_from_standard_input(run: Run, kv: FakeKV, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"piped")))
+    assert run("publish", "https://a.example/x", "-", "-H", "Cache-Control: max-age=60").code == 0
+    assert kv.read("r1/https/a.example/x") == b"piped"
+
+
+def test_the_moment_of_rendering_can_be_given(run: Run, kv: FakeKV, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("")
+    run(
+        "publish",
+        "https://a.example/x",
+        "x",
+        "-H",
+        "Cache-Control: max-age=60",
+        "--born",
+        "2026-01-02T03:04:05",
+    )
+    assert (
+        run("inspect", "https://a.example/x", "--json").json["stored"][0]["born"]
+        == "2026-01-02T03:04:05+00:00"
+    )
+    assert len(kv.stored_keys()) == 1
+
+
+def test_inspecting_shows_by_what_a_url_varies(run: Run, kv: FakeKV) -> None:
+    store(kv, "https://a.example/1", varies=(("accept-language", "de"),))
+    assert "varies by accept-language" in run("inspect", "https://a.example/1").out

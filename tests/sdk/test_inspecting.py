@@ -108,3 +108,14 @@ def test_it_can_be_written_as_json(client: PurgeClient, fake_kv: FakeKV) -> None
     [stored] = client.inspect(URL).as_json()["stored"]
     assert stored["marks"][0]["name"] == "group/g"
     assert stored["groups"] == ["g"]
+
+
+def test_a_mark_that_cannot_be_read_purges_all_that_is_older(
+    client: PurgeClient, fake_kv: FakeKV, kv_clock: ManualClock
+) -> None:
+    store(fake_kv, URL)
+    kv_clock.advance(10)
+    fake_kv.put("m1/h/host/a.example", "nonsense")
+    [stored] = client.inspect(URL).stored
+    assert stored.outcome is Outcome.PURGED
+    assert [mark.purge_id for mark in stored.marks] == ["unreadable"]
