@@ -23,7 +23,6 @@ from origin_sdk.warming import Warmed
 
 __all__ = ["AsyncNullPurgeClient", "NullPurgeClient"]
 
-_SETTINGS = Settings(namespace_id="none", base_url="http://localhost")
 _NO_RESPONSES: tuple[StoredResponse, ...] = ()
 _NO_MARKS: tuple[MarkEntry, ...] = ()
 
@@ -32,7 +31,7 @@ class _Null(Base):
     """Keeps what it was asked for in ``purges``."""
 
     def __init__(self, *_: object, options: Options | None = None, **__: object) -> None:
-        super().__init__(_SETTINGS, DEFAULT_PROJECT, options or Options())
+        super().__init__(Settings.nowhere(), DEFAULT_PROJECT, options or Options())
         self.purges: list[Purge] = []
 
     def marks_in_force(self) -> dict[str, Mark]:

@@ -105,6 +105,11 @@ class Settings:
                 f"{error}; a setting is one of {', '.join(cls.__dataclass_fields__)}"
             ) from error
 
+    @classmethod
+    def nowhere(cls) -> Self:
+        """Return settings of a client that asks no API."""
+        return cls(namespace_id="none", base_url="http://localhost")
+
     @property
     def is_cloudflare(self) -> bool:
         """Whether the API is Cloudflare's own, so that it needs an account and has limits."""

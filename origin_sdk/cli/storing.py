@@ -15,6 +15,7 @@ from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Namespa
 from origin_sdk.client import PurgeClient
 from origin_sdk.errors import InvalidRequest
 from origin_sdk.publishing import Published
+from origin_sdk.settings import Settings
 from origin_sdk.warming import Warmed, moved_to, urls_of_list, urls_of_openapi, urls_of_sitemap
 
 __all__ = ["publish", "warm"]
@@ -125,17 +126,14 @@ def warm(
         str, typer.Option("--base", help="Ask this scheme and host instead of those in the list.")
     ] = "",
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="So many at once.")] = 8,
-    config: ConfigFile = None,
-    namespace_id: NamespaceId = None,
-    base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the Worker for URLs, so that KV has them before clients come.
+    """Ask the Worker for URLs, so that KV has them before clients come. Needs no token.
 
     origin-sdk warm --sitemap https://www.example.com/sitemap.xml
     origin-sdk warm --openapi openapi.json --base https://api.example.com
     """
-    context = Context(config, namespace_id, base_url, as_json)
+    context = Context(None, None, None, as_json)
     wanted = [*(urls or ()), *(urls_of_list(read_text(file)) if file else ())]
     wanted += _from_sitemap(sitemap) if sitemap else ()
     left_out: list[str] = []
@@ -144,7 +142,7 @@ def warm(
         wanted += documented
     if not wanted:
         raise InvalidRequest("nothing to warm: give URLs, --file, --sitemap or --openapi")
-    with context.client() as client, context.progress("warming") as on_progress:
+    with PurgeClient(Settings.nowhere()) as client, context.progress("warming") as on_progress:
         results = client.warm(
             (moved_to(url, base) for url in wanted), concurrency=concurrency, on_progress=on_progress
         )

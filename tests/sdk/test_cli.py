@@ -347,6 +347,12 @@ def test_a_sitemap_is_followed_and_what_the_edge_did_not_keep_is_shown(run: Run,
     assert "detail=private" in ran.out
 
 
+def test_warming_needs_no_settings(run: Run, edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("EDGE_CACHE_NAMESPACE_ID", "CLOUDFLARE_API_TOKEN", "CLOUDFLARE_API_BASE_URL"):
+        monkeypatch.delenv(name)
+    assert run("warm", f"{edge.url}/1").code == 0
+
+
 def test_urls_are_asked_for_on_another_host(run: Run, edge: Edge) -> None:
     ran = run("warm", "https://a.example/x?y", "--base", edge.url)
     assert (ran.code, edge.asked) == (0, ["/x?y"])
