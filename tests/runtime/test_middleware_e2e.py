@@ -1,0 +1,100 @@
+"""A service with the SDK's middleware behind the real Worker: the edge does what it says of a response."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import fastapi
+import httpx
+import pytest
+import uvicorn
+
+from origin_sdk.asgi import CacheFields, add_groups, belongs_to_user, cache_for, invalidate
+from scripts.runtime.wrangler import Wrangler
+
+MARK_INTERVAL = 1.0
+SLACK = 2.0
+_POLL_SECONDS = 0.05
+_START_SECONDS = 10.0
+
+
+@dataclass
+class Shop:
+    """A service: a product with a price, and how often it was asked for."""
+
+    price: int = 100
+    asked: list[str] = field(default_factory=list)
+
+    def app(self) -> fastapi.FastAPI:
+        app = fastapi.FastAPI()
+        app.add_middleware(CacheFields)
+
+        @app.get("/products/7")
+        def read() -> dict[str, int]:
+            self.asked.append("/products/7")
+            cache_for(300, stale_if_error=600)
+            add_groups("products", "product-7")
+            return {"price": self.price}
+
+        @app.put("/prices/{price}")
+        def change(price: int) -> dict[str, int]:
+            self.price = price
+            invalidate("product-7")
+            return {"price": price}
+
+        @app.get("/basket")
+        def basket() -> dict[str, int]:
+            self.asked.append("/basket")
+            cache_for(300)
+            belongs_to_user()
+            return {"items": len(self.asked)}
+
+        return app
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    return Shop()
+
+
+@pytest.fixture(scope="module")
+def edge(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    server = uvicorn.Server(
+        uvicorn.Config(shop.app(), host="127.0.0.1", port=0, log_level="warning", ws="none")
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    wait_until(lambda: server.started, seconds=_START_SECONDS)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    variables = {"ORIGIN": f"http://127.0.0.1:{port}", "MARK_INTERVAL": str(MARK_INTERVAL)}
+    folder = tmp_path_factory.mktemp("middleware")
+    with Wrangler(folder, variables=variables) as wrangler, httpx.Client(base_url=wrangler.url) as client:
+        yield client
+    server.should_exit = True
+    thread.join()
+
+
+def wait_until(holds: Callable[[], bool], *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not so after {seconds:g} s"
+        time.sleep(_POLL_SECONDS)
+
+
+def test_a_write_through_the_worker_purges_with_no_call_of_the_api(edge: httpx.Client, shop: Shop) -> None:
+    assert edge.get("/products/7").json() == {"price": 100}
+    wait_until(lambda: "; hit" in edge.get("/products/7").headers["cache-status"], seconds=5)
+    asked = len(shop.asked)
+    assert edge.get("/products/7").json() == {"price": 100}
+    assert len(shop.asked) == asked, "it came from the edge"
+    edge.put("/prices/200").raise_for_status()
+    wait_until(lambda: edge.get("/products/7").json() == {"price": 200}, seconds=MARK_INTERVAL + SLACK)
+
+
+def test_what_belongs_to_a_user_is_never_kept(edge: httpx.Client) -> None:
+    answers = [edge.get("/basket") for _ in range(2)]
+    assert answers[0].json() != answers[1].json()
+    assert not any("; hit" in answer.headers["cache-status"] for answer in answers)
