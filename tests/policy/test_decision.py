@@ -423,17 +423,47 @@ def test_a_part_that_doesnt_fit_is_no_answer_to_a_request_for_the_whole() -> Non
 )
 def test_invalidation(method: str, status: int, fields: Fields, marks: set[str]) -> None:
     forward = Forward(request(method=method), Rule(), Reason.METHOD)
-    plan = on_forwarded(forward, ResponseFacts(status, fields, NOW, NOW))
+    plan = on_forwarded(forward, ResponseFacts(status, fields, NOW, NOW), STRICT)
     assert set(plan.marks) == {url_mark(parse_target(url)) for url in marks}
+
+
+def test_what_is_stored_under_an_edited_query_is_invalidated_there() -> None:
+    settings = replace(STRICT, rules=(Rule(query_drop=("page",)),))
+    plan = on_forwarded(
+        Forward(request(method="POST"), Rule(), Reason.METHOD), ResponseFacts(200, {}, NOW, NOW), settings
+    )
+    assert plan.marks == (url_mark(parse_target("https://api.example/products")),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "settings", "is_stored"),
+    [
+        pytest.param({**TEN, "content-location": URL}, STRICT, True, id="its own URL"),
+        pytest.param({**TEN, "content-location": "/products?page=2"}, STRICT, True, id="its own path"),
+        pytest.param({**TEN, "content-location": "/products"}, STRICT, False, id="another URL"),
+        pytest.param(TEN, STRICT, False, id="no Content-Location"),
+        pytest.param({"etag": '"a"', "content-location": URL}, STRICT, False, id="no explicit freshness"),
+        pytest.param({CC: "no-store", "content-location": URL}, STRICT, False, id="no-store"),
+        pytest.param({**TEN, "content-location": URL}, SAFE, False, id="the safe profile"),
+    ],
+)
+def test_a_post_that_answers_later_gets(fields: Fields, settings: Settings, *, is_stored: bool) -> None:
+    forward = Forward(request({"content-length": "3", "x-a": "1"}, "POST"), Rule(), Reason.METHOD)
+    plan = on_forwarded(forward, ResponseFacts(200, fields, NOW - 50, NOW), settings)
+    assert bool(plan.store) is is_stored
+    if plan.store:
+        assert plan.store.birth_ms > NOW
+        assert plan.lookup is not None
+        assert plan.lookup.request.fields == {"x-a": "1"}
 
 
 def test_groups_are_invalidated_by_name() -> None:
     fields = {"cache-group-invalidation": '"a", "b"'}
     forward = Forward(request(method="POST"), Rule(), Reason.METHOD)
-    plan = on_forwarded(forward, ResponseFacts(500, fields, NOW, NOW))
+    plan = on_forwarded(forward, ResponseFacts(500, fields, NOW, NOW), STRICT)
     assert set(plan.marks) == {group_mark("a"), group_mark("b")}
     safe = Forward(request(method="OPTIONS"), Rule(), Reason.METHOD)
-    assert not on_forwarded(safe, ResponseFacts(200, fields, NOW, NOW)).marks
+    assert not on_forwarded(safe, ResponseFacts(200, fields, NOW, NOW), STRICT).marks
 
 
 NAMES = st.sampled_from(
@@ -532,7 +562,7 @@ def test_no_field_breaks_the_policy(
     relayed_fields(came, came, "x", NOW)
     decision = on_request(request(asked, method), settings, NOW)
     if isinstance(decision, Forward):
-        on_forwarded(decision, response)
+        on_forwarded(decision, response, settings)
         return
     record = stored(kept, status=min(stored_status, 599))
     fields = combined(record.fields)

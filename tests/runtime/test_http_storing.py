@@ -863,6 +863,30 @@ INVALIDATION = [
         [cc(HOUR)],
         [do("POST", ASKED), get(FETCHED), do("POST", ASKED), do("POST", ASKED)],
     ),
+    Row(
+        "a POST that says so is stored for GET",
+        "9.3.3 of 9110",
+        [cc(HOUR, ("Content-Location", "{path}"), ("X-A", "1"))],
+        [
+            do("POST", ASKED, content=b"x", status=200, body=b"reply 1"),
+            get(REUSED, body=b"reply 1", shows={"X-A": "1"}),
+            do("HEAD", REUSED),
+            do("POST", ASKED, body=b"reply 2"),
+            get(REUSED, body=b"reply 2"),
+        ],
+    ),
+    Row(
+        "a POST about another URL isn't stored",
+        "9.3.3 of 9110",
+        [cc(HOUR, ("Content-Location", "{path}/other"))],
+        [do("POST", ASKED), get(FETCHED)],
+    ),
+    Row(
+        "a POST without freshness isn't stored",
+        "9.3.3 of 9110",
+        [says(("Content-Location", "{path}"), ETAG)],
+        [do("POST", ASKED), get(FETCHED)],
+    ),
     Row("a PUT isn't stored", "3", [cc(HOUR)], [do("PUT", ASKED), get(FETCHED)]),
     Row(
         "a group is invalidated by name",

@@ -149,9 +149,13 @@ class Asker:
             return replace(outcome, plan=replace(outcome.plan, status=status, store=None, may_share=False))
         if length_bytes is None or length_bytes > self._settings.memory_item_bytes:
             return replace(outcome, collect=response.fork())
-        body = await response.read()
+        return replace(outcome, entry=await self.taken(question.lookup, record, response))
+
+    async def taken(self, lookup: Lookup, record: Record, response: OriginResponse) -> Entry:
+        """Read the body of what is stored as ``record``, and hold it; raises :class:`OriginError`."""
+        body = response.body = await response.read()
         record = replace(record, body_bytes=self._bodies.size(body))
-        return replace(outcome, entry=self._storage.hold(question.lookup, record, body))
+        return self._storage.hold(lookup, record, body)
 
     def _joined(self, join: Join, stored: Entry, body: Body) -> Body:
         if self._bodies.size(body) != join.received.size_bytes:

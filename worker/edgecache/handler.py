@@ -112,10 +112,17 @@ class Handler:
                 error.failure, Status(error.failure.value, forwarded=forward.forwarded)
             )
         facts = self._asker.facts_of(forward.request, response, birth_ms)
-        plan = on_forwarded(forward, facts)
+        plan = on_forwarded(forward, facts, self.settings)
         if plan.marks:
             self.storage.mark_here(plan.marks, facts.response_ms)
             background.run(self._mark_everywhere(plan.marks, facts.response_ms))
+        if plan.store and plan.lookup:
+            try:
+                entry = await self._asker.taken(plan.lookup, plan.store, response)
+            except OriginError as error:
+                self._report("origin", error)
+                return self._sender.failed(error.failure, plan.status)
+            background.run(self._asker.keep(plan.lookup, Outcome(replace(plan, marks=())), entry))
         return self._sender.relayed(response, facts, forward.request, plan.status)
 
     async def _mark_everywhere(self, names: tuple[str, ...], moment_ms: int) -> None:

@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 
 from cachewire.marks import url_mark
 from cachewire.record import Record
-from edgecache.policy.decision import Ask, Forward, Lookup
-from edgecache.policy.facts import Fields, OriginFailure, Reason, ResponseFacts, combined
-from edgecache.policy.invalidation import invalidated
+from edgecache.policy.decision import Ask, Forward, Lookup, on_request
+from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts, combined
+from edgecache.policy.freshness import freshness_of
+from edgecache.policy.invalidation import invalidated, resolve
 from edgecache.policy.ranges import Join, Part, content_part, join_of
 from edgecache.policy.status import Status
 from edgecache.policy.storing import may_store, record_of
@@ -19,6 +20,8 @@ _ERRORS = frozenset({500, 502, 503, 504})
 """The status codes that stale-if-error stands in for (RFC 5861 section 4)."""
 _OF_A_RANGE = frozenset({206, 304, 416})
 """The status codes that answer a request for a further part, and no other."""
+
+_OF_CONTENT = frozenset({"content-length", "content-type", "content-encoding", "transfer-encoding"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Plan:
     again: bool = False
     join: Join | None = None
     """How the body that comes is joined with the stored one."""
+    lookup: Lookup | None = None
+    """Which requests the response to be stored answers, if not those like the one that brought it."""
     may_share: bool = True
     """Whether requests that waited for this outcome may have it too."""
 
@@ -96,10 +101,32 @@ def on_origin(
     return plan or _on_response(reply)
 
 
-def on_forwarded(forward: Forward, response: ResponseFacts) -> Plan:
-    """Decide what a response that the cache only passed on invalidates (RFC 9111 section 4.4)."""
+def on_forwarded(forward: Forward, response: ResponseFacts, settings: Settings) -> Plan:
+    """Decide what a response that the cache only passed on invalidates (RFC 9111 section 4.4), or answers."""
     status = Status(forward.reason, forwarded=forward.forwarded, forwarded_status=response.status)
-    return Plan(Relay(), status, marks=invalidated(forward.request, response), may_share=False)
+    marks = invalidated(forward.request, response, settings.rules)
+    lookup = _answered_by_post(forward.request, response, settings)
+    if lookup is None or may_store(lookup.request, response, lookup.rule, settings) is not Reason.STORED:
+        return Plan(Relay(), status, marks=marks, may_share=False)
+    # It is what the request that invalidates its URL left behind, and so comes right after the mark.
+    record = replace(record_of(response, lookup.rule), birth_ms=response.response_ms + 1)
+    return Plan(Relay(), replace(status, stored=True), store=record, marks=marks, lookup=lookup)
+
+
+def _answered_by_post(request: RequestFacts, response: ResponseFacts, settings: Settings) -> Lookup | None:
+    """Return the look-up of the GET requests that a response to POST answers (RFC 9110 section 9.3.3)."""
+    # The safe profile refrains: a purge that came while the request was under way would be missed.
+    location = response.fields.get("content-location", "")
+    if settings.is_safe or request.method != "POST" or not location:
+        return None
+    if resolve(request.target, location) != request.target:
+        return None
+    fields = {name: value for name, value in request.fields.items() if name not in _OF_CONTENT}
+    lookup = on_request(RequestFacts("GET", request.target, fields), settings, response.response_ms)
+    if not isinstance(lookup, Lookup):
+        return None
+    record = record_of(response, lookup.rule)
+    return lookup if freshness_of(record, response.fields, lookup.rule, settings).is_explicit else None
 
 
 def _on_failure(ask: Ask, failure: OriginFailure) -> Plan:
