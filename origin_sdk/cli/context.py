@@ -35,9 +35,11 @@ __all__ = [
     "ConfigFile",
     "Context",
     "NamespaceId",
+    "counted",
     "exit_code",
     "read_text",
     "report_error",
+    "table",
 ]
 
 _CONFIG = Path("wrangler.toml")
@@ -146,6 +148,11 @@ def read_text(path: str) -> str:
         return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"{path} can't be read: {error}") from error
+
+
+def counted(count: int, noun: str) -> str:
+    """Return ``1 key``, ``2 keys``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def table(*columns: str) -> Table:

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from origin_sdk.base import Targets
-from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, NamespaceId, read_text
+from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, NamespaceId, counted, read_text
 from origin_sdk.purging import BlastRadius, Receipt
 from origin_sdk.warming import urls_of_list
 
@@ -137,13 +137,18 @@ def purge(
 
 def _draw_radius(console: Console, radius: BlastRadius) -> None:
     console.print(f"Nothing is purged. A purge of {radius.purge} would", markup=False)
-    console.print(f"  write {radius.marks} marks")
-    console.print(f"  hit {radius.responses} stored responses of {_size(radius.body_bytes)} in all")
+    console.print(f"  write {counted(radius.marks, 'mark')}")
+    console.print(
+        f"  hit {counted(radius.responses, 'stored response')} of {_size(radius.body_bytes)} in all"
+    )
     for example in radius.examples:
         console.print(f"    {example}", markup=False)
     if radius.responses > len(radius.examples):
         console.print("    …")
-    console.print(f"Counted over {radius.scanned_keys} keys in {radius.requests} requests.", style="dim")
+    console.print(
+        f"Counted over {counted(radius.scanned_keys, 'key')} in {counted(radius.requests, 'request')}.",
+        style="dim",
+    )
 
 
 def _size(count: float) -> str:
@@ -157,7 +162,7 @@ def _size(count: float) -> str:
 def _draw_receipt(console: Console, receipt: Receipt) -> None:
     console.print(f"Purged, {receipt.purge}", style="green", markup=False)
     console.print(f"  id          {receipt.id}")
-    console.print(f"  marks       {len(receipt.marks)} in {receipt.requests} requests")
+    console.print(f"  marks       {len(receipt.marks)} in {counted(receipt.requests, 'request')}")
     if receipt.deleted:
-        console.print(f"  deleted     {receipt.deleted} keys")
+        console.print(f"  deleted     {counted(receipt.deleted, 'key')}")
     console.print(f"  everywhere  by {receipt.visible_by:%Y-%m-%d %H:%M:%S} UTC")

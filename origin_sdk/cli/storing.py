@@ -11,7 +11,16 @@ import typer
 from rich.console import Console
 
 from origin_sdk.base import PublishArguments
-from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, NamespaceId, read_text, table
+from origin_sdk.cli.context import (
+    AsJson,
+    BaseUrl,
+    ConfigFile,
+    Context,
+    NamespaceId,
+    counted,
+    read_text,
+    table,
+)
 from origin_sdk.client import PurgeClient
 from origin_sdk.errors import InvalidRequest
 from origin_sdk.publishing import Published
@@ -103,7 +112,7 @@ def _draw_published(console: Console, published: Published) -> None:
     console.print(f"Published {published.url}", style="green", markup=False)
     console.print(f"  key         {published.key}", markup=False)
     console.print(f"  fresh for   {published.fresh_seconds} s, kept for {published.seconds} s")
-    console.print(f"  stored      {published.stored_bytes} bytes in {published.requests} requests")
+    console.print(f"  stored      {published.stored_bytes} bytes in {counted(published.requests, 'request')}")
     console.print(f"  everywhere  by {published.visible_by:%Y-%m-%d %H:%M:%S} UTC")
 
 

@@ -82,7 +82,7 @@ def test_a_receipt_as_json(run: Run, kv: FakeKV) -> None:
 def test_a_dry_run_tells_the_blast_radius_and_purges_nothing(run: Run, kv: FakeKV) -> None:
     store(kv, "https://a.example/1", groups=("g",), body_bytes=1500)
     ran = run("purge", "--group", "g", "--dry-run")
-    assert "hit 1 stored responses of 1.5 kB in all" in ran.out
+    assert "hit 1 stored response of 1.5 kB in all" in ran.out
     assert "https://a.example/1" in ran.out
     assert run("purge", "--everything", "--dry-run", "--json").json["responses"] == 1
     assert kv.marks_in_force() == {}
