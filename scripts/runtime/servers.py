@@ -17,6 +17,8 @@ from typing import Self
 from scripts.runtime.process import Process
 
 _START_SECONDS = 30.0
+_READY = "eady to accept connections"
+"""What both say: an open port alone doesn't mean that a server answers."""
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -58,14 +60,9 @@ class Server:
         process = self._stack.enter_context(
             Process(name, command, log=folder / f"{name}.log", folder=folder.parent)
         )
-        process.wait_for(self._answers, what="accepting connections", seconds=_START_SECONDS)
-
-    def _answers(self) -> bool | None:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return None
-        return True
+        process.wait_for(
+            lambda: _READY in process.output() or None, what="accepting connections", seconds=_START_SECONDS
+        )
 
 
 class Postgres(Server):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
-from sqlalchemy import Engine, MetaData, create_engine, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Engine, MetaData, create_engine
 
 from origin_sdk import PurgeClient
 from origin_sdk.outbox import Drainer, Intent
@@ -19,42 +15,6 @@ from origin_sdk.outbox.ports import Outbox
 from origin_sdk.outbox.sqlalchemy import SqlAlchemyOutbox, outbox_table, record
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import ManualClock
-from scripts.runtime.servers import Postgres, Redis, ServerMissing
-
-_numbers = count(1)
-_Server = TypeVar("_Server")
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    with _started(Postgres) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[Redis]:
-    with _started(Redis) as server:
-        yield server
-
-
-def _started(start: Callable[[], _Server]) -> _Server:
-    """Start a server. Where it isn't installed, skip on a developer's machine, and only there."""
-    try:
-        return start()
-    except ServerMissing as missing:
-        if os.geteuid() == 0 or "CI" in os.environ:
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
-
-
-@pytest.fixture
-def postgres_url(postgres: Postgres) -> str:
-    """An empty database of its own."""
-    name = f"test_{next(_numbers)}"
-    engine = create_engine(postgres.url(), isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    return postgres.url(database=name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

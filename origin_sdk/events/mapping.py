@@ -1,0 +1,159 @@
+"""From a changed object to what is to be purged or published: rules by model, without any database."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from inspect import getattr_static
+from types import FunctionType, MethodType
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from origin_sdk.errors import InvalidRequest, InvalidSettings
+from origin_sdk.outbox.entries import Intent, Republish
+from origin_sdk.targets import Purge, Texts, texts
+
+__all__ = ["Before", "Bulk", "EdgeRule", "Registry", "UnseenChangeWarning", "gathered"]
+
+_log = logging.getLogger("origin_sdk.events")
+_Model = TypeVar("_Model", bound=type)
+
+_MOST_TARGETS = 1000
+"""Targets in one entry: a change of ten thousand rows becomes a few entries, not one of a megabyte."""
+
+Name: TypeAlias = Callable[[Any], Texts]
+Bulk: TypeAlias = Literal["rows", "warn"] | Sequence[str]
+
+
+class UnseenChangeWarning(UserWarning):
+    """A statement changes rows of a mapped model, and its mapping doesn't say what to do about that."""
+
+
+def _nothing(_: Any) -> Texts:
+    return ()
+
+
+def _no_pages(_: Any) -> Iterable[Republish]:
+    return ()
+
+
+@dataclass(frozen=True)
+class EdgeRule:
+    """What a change of a model's object makes out of date.
+
+    ``groups``, ``urls`` and ``publish`` are asked with the object as it is, and as it was before. ``watch``
+    names the attributes that count; ``None`` for all columns, and relationships to what the object refers to.
+    ``hard`` as in :class:`origin_sdk.Purge`.
+
+    ``bulk`` is for statements that change rows without their objects: groups to purge; ``"rows"`` to look the
+    rows up, which costs a query before and after; or ``"warn"``, an :class:`UnseenChangeWarning`.
+    """
+
+    model: type
+    groups: Name = _nothing
+    urls: Name = _nothing
+    publish: Callable[[Any], Iterable[Republish]] = _no_pages
+    watch: frozenset[str] | None = None
+    hard: bool = False
+    reason: str = ""
+    bulk: Bulk = "warn"
+
+    def counts(self, changed: Iterable[str]) -> bool:
+        """Return whether an update of these attributes matters."""
+        return bool(self.watch.intersection(changed) if self.watch is not None else list(changed))
+
+    def on_change(self, *versions: Any, now: Any = None) -> Iterator[Intent]:
+        """Yield what to do about an object: ``versions`` are it before and after; ``now``, if it is there."""
+        for version in versions:
+            yield from _purges(texts(self.groups(version)), texts(self.urls(version)), hard=self.hard)
+        if now is not None:
+            yield from self.publish(now)
+
+    def on_bulk(self) -> Iterator[Intent]:
+        """Yield what to do about a statement, if ``bulk`` names groups."""
+        if not isinstance(self.bulk, str):
+            yield from _purges(self.bulk, (), hard=self.hard)
+
+
+def _purges(groups: Iterable[str], urls: Iterable[str], *, hard: bool) -> Iterator[Purge]:
+    for name, targets in (("groups", groups), ("urls", urls)):
+        for target in targets:
+            try:
+                yield Purge.of(**{name: target}, hard=hard)  # type: ignore[arg-type]  # by name
+            except InvalidRequest as error:
+                # No response can carry such a group or have such a URL, so there is nothing to purge: the
+                # change itself must not fail for it.
+                _log.error("not purged: %s", error)
+
+
+def gathered(intents: Iterable[Intent], reason: str = "") -> list[Intent]:
+    """Merge the intents of one transaction into few: soft and hard purges, and republications once each."""
+    targets: dict[tuple[bool, str], dict[tuple[str, str], None]] = {}
+    made: dict[str, Intent] = {}
+    for intent in intents:
+        if isinstance(intent, Republish):
+            made[repr(intent)] = intent
+            continue
+        lane = targets.setdefault((intent.hard, intent.reason or reason), {})
+        for kind in ("groups", "urls"):
+            lane.update(dict.fromkeys((kind, target) for target in getattr(intent, kind)))
+    merged: list[Intent] = []
+    for (hard, why), lane in targets.items():
+        every = list(lane)
+        for start in range(0, len(every), _MOST_TARGETS):
+            part = every[start : start + _MOST_TARGETS]
+            groups, urls = (tuple(target for of, target in part if of == kind) for kind in ("groups", "urls"))
+            merged.append(Purge(groups=groups, urls=urls, hard=hard, reason=why))
+    return [*merged, *made.values()]
+
+
+class Registry:
+    """The rules of a service, by model; a rule holds for subclasses too, and a model may have several."""
+
+    def __init__(self) -> None:
+        self._rules: dict[type, list[EdgeRule]] = {}
+
+    def register(self, model: type, *, watch: Iterable[str] | None = None, **options: Any) -> EdgeRule:
+        """Add a rule: see :class:`EdgeRule` for the options.
+
+        Raises :class:`InvalidSettings` if it would never purge or publish.
+        """
+        rule = EdgeRule(model, watch=None if watch is None else frozenset(watch), **options)
+        if (rule.groups, rule.urls, rule.publish) == (_nothing, _nothing, _no_pages):
+            raise InvalidSettings(f"the rule for {model.__name__} does nothing: give groups, urls or publish")
+        self._rules.setdefault(model, []).append(rule)
+        self.added(rule)
+        return rule
+
+    def purges(self, **options: Any) -> Callable[[_Model], _Model]:
+        """Return a class decorator that adds a rule: ``@edge.purges(groups=lambda row: f"row-{row.id}")``."""
+
+        def decorate(model: _Model) -> _Model:
+            self.register(model, **options)
+            return model
+
+        return decorate
+
+    def added(self, rule: EdgeRule) -> None:
+        """Take notice of a new rule."""
+
+    def rules_of(self, model: type) -> list[EdgeRule]:
+        """Return the rules for a model, its bases' included."""
+        return [rule for base in model.__mro__ for rule in self._rules.get(base, ())]
+
+
+@dataclass(frozen=True)
+class Before:
+    """An object as it was: old values where they changed; methods and properties see those."""
+
+    _now: Any
+    _old: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the old value of an attribute."""
+        if name in self._old:
+            return self._old[name]
+        static = getattr_static(type(self._now), name, None)
+        if isinstance(static, property) and static.fget:
+            return static.fget(self)
+        if isinstance(static, FunctionType):
+            return MethodType(static, self)
+        return getattr(self._now, name)

@@ -1,0 +1,243 @@
+"""Purges that follow from what a SQLAlchemy session writes, recorded in the same transaction.
+
+::
+
+    edge = EdgeEvents()
+
+    @edge.purges(groups=lambda product: [f"product-{product.id}", f"category-{product.category_id}"])
+    class Product(Base): ...
+
+    edge.listen(sessions)      # a sessionmaker or async_sessionmaker
+
+What the ORM doesn't see, this doesn't either: statements on a connection, other services, triggers and
+``ON DELETE CASCADE``. For statements through the session there is ``bulk``.
+"""
+
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from sqlalchemy import Delete, Insert, Update, event, inspect, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, sessionmaker
+from sqlalchemy.orm.relationships import RelationshipProperty
+
+from origin_sdk.events.mapping import Before, EdgeRule, Registry, UnseenChangeWarning, gathered
+from origin_sdk.outbox.entries import Intent
+from origin_sdk.outbox.sqlalchemy import record
+
+__all__ = ["EdgeEvents", "UnseenChangeWarning"]
+
+_DELETED = "origin_sdk.deleted"
+_RECORDED = "origin_sdk.recorded"
+
+
+class EdgeEvents(Registry):
+    """Rules for mapped classes, and the sessions that they are applied to."""
+
+    def __init__(self, on_commit: Callable[[], None] | None = None) -> None:
+        """Call ``on_commit`` after a commit that recorded something, such as ``drainer.wake``."""
+        super().__init__()
+        self._on_commit = on_commit
+
+    def listen(
+        self, sessions: sessionmaker[Any] | async_sessionmaker[Any] | type[Session] | Session | AsyncSession
+    ) -> None:
+        """Record for all sessions that come of ``sessions``."""
+        target = _synchronous(sessions)
+        event.listen(target, "before_flush", _forget_deleted)
+        event.listen(target, "after_flush", self._after_flush)
+        event.listen(target, "do_orm_execute", self._on_execute)
+        if self._on_commit:
+            event.listen(target, "after_commit", self._after_commit)
+
+    def added(self, rule: EdgeRule) -> None:
+        """Have old values at hand in time, and hear of orphans, which a session doesn't list as deleted."""
+        event.listen(rule.model, "after_delete", _note_deleted, propagate=True)
+        if _mapper(rule.model).configured:
+            _watch(rule)
+        else:
+            event.listen(rule.model, "mapper_configured", lambda *_: _watch(rule))
+
+    def _after_flush(self, session: Session, _: object) -> None:
+        found: dict[Any, list[Intent]] = {}
+        for instance, is_there in _changed(session):
+            mapper = _mapper(type(instance))
+            if rules := self.rules_of(mapper.class_):
+                bind = session.get_bind(mapper)
+                found.setdefault(bind, []).extend(_intents(instance, rules, is_there=is_there))
+        for bind, intents in found.items():
+            self._record(session, intents, {"bind": bind})
+
+    def _record(self, session: Session, intents: Iterable[Intent], bind_arguments: Any) -> None:
+        if merged := gathered(intents):
+            record(session.connection(bind_arguments=bind_arguments), *merged)
+            session.info[_RECORDED] = True
+
+    def _after_commit(self, session: Session) -> None:
+        if self._on_commit and not session.in_nested_transaction() and session.info.pop(_RECORDED, False):
+            self._on_commit()
+
+    def _on_execute(self, state: ORMExecuteState) -> Any:
+        statement = state.statement
+        if not isinstance(statement, Update | Delete | Insert):
+            return None
+        rules = [rule for rule in self._all_rules() if statement.table in _tables(rule)]
+        if not rules:
+            return None
+        can_look_up = isinstance(statement, Update | Delete)
+        by_rows = [
+            rule
+            for rule in rules
+            if can_look_up and rule.bulk == "rows" and statement.table == _mapper(rule.model).local_table
+        ]
+        for rule in rules:
+            if isinstance(rule.bulk, str) and rule not in by_rows:
+                warnings.warn(UnseenChangeWarning(_advice(rule, statement)), stacklevel=_callers_level())
+            self._record(state.session, rule.on_bulk(), state.bind_arguments)
+        if isinstance(statement, Insert) or not by_rows:
+            return None
+        return self._looked_up(state, statement, by_rows)
+
+    def _looked_up(self, state: ORMExecuteState, statement: Update | Delete, rules: list[EdgeRule]) -> Any:
+        """Run the statement between two looks at its rows."""
+        model: type[Any] = rules[0].model
+        rows = select(model)
+        if statement.whereclause is not None:
+            rows = rows.where(statement.whereclause)
+        session = state.session
+        # Held until the commit, so that no row comes under the condition meanwhile.
+        before = session.scalars(rows.with_for_update()).all()
+        identities = [tuple(_state(row).identity or ()) for row in before]
+        intents = [intent for row in before for rule in rules for intent in rule.on_change(row)]
+        result = state.invoke_statement()
+        if isinstance(statement, Update) and identities:
+            keys = _mapper(model).primary_key
+            again = select(model).where(tuple_(*keys).in_(identities))
+            after = session.scalars(again.execution_options(populate_existing=True)).all()
+            intents += [intent for row in after for rule in rules for intent in rule.on_change(row, now=row)]
+        self._record(session, intents, state.bind_arguments)
+        return result
+
+    def _all_rules(self) -> Iterator[EdgeRule]:
+        for rules in self._rules.values():
+            yield from rules
+
+
+def _mapper(model: type[Any]) -> Mapper[Any]:
+    mapper: Mapper[Any] = inspect(model)
+    return mapper
+
+
+def _state(instance: Any) -> InstanceState[Any]:
+    state: InstanceState[Any] = inspect(instance)
+    return state
+
+
+def _callers_level() -> int:
+    """Return the ``stacklevel`` of whoever executed the statement, past SQLAlchemy's frames and these."""
+    level, frame = 1, sys._getframe(1)  # noqa: SLF001 - what `warnings` itself does
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in {
+        "sqlalchemy",
+        "origin_sdk",
+    }:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _synchronous(sessions: Any) -> Any:
+    if isinstance(sessions, AsyncSession):
+        return sessions.sync_session
+    if isinstance(sessions, async_sessionmaker):
+        base = sessions.kw.get("sync_session_class", sessions.class_.sync_session_class)
+        made: type[Session] = type("EdgeSession", (base,), {})
+        sessions.configure(sync_session_class=made)
+        return made
+    return sessions
+
+
+def _forget_deleted(session: Session, *_: object) -> None:
+    session.info.pop(_DELETED, None)
+
+
+def _note_deleted(_mapper: object, _connection: object, target: object) -> None:
+    state = _state(target)
+    if state.session:
+        state.session.info.setdefault(_DELETED, []).append(target)
+
+
+def _watch(rule: EdgeRule) -> None:
+    for attribute in _mapper(rule.model).column_attrs:
+        if rule.watch is None or attribute.key in rule.watch:
+            watched = getattr(rule.model, attribute.key)
+            event.listen(watched, "set", _load_old, active_history=True, propagate=True)
+
+
+def _load_old(_target: object, value: object, _old: object, _initiator: object) -> object:
+    """Do nothing: that it is there makes SQLAlchemy load the old value before it is overwritten."""
+    return value
+
+
+def _changed(session: Session) -> Iterator[tuple[Any, bool]]:
+    """Yield what the flush wrote, and whether it is there now."""
+    for instance in (*session.new, *session.dirty):
+        yield instance, True
+    gone = {id(instance): instance for instance in (*session.deleted, *session.info.pop(_DELETED, ()))}
+    for instance in gone.values():
+        yield instance, False
+
+
+def _intents(instance: Any, rules: Iterable[EdgeRule], *, is_there: bool) -> Iterator[Intent]:
+    state = _state(instance)
+    if is_there and state.pending:
+        for rule in rules:
+            yield from rule.on_change(instance, now=instance)
+        return
+    old = _old_values(state, rules)
+    for rule in rules:
+        if not is_there:
+            yield from rule.on_change(Before(instance, old), instance)
+        elif rule.counts(old):
+            yield from rule.on_change(Before(instance, old), instance, now=instance)
+
+
+def _old_values(state: InstanceState[Any], rules: Iterable[EdgeRule]) -> dict[str, Any]:
+    """Return the attributes with a net change, and what they were."""
+    watched = frozenset().union(*(rule.watch or () for rule in rules))
+    old: dict[str, Any] = {}
+    for attribute in state.mapper.attrs:
+        if isinstance(attribute, RelationshipProperty) and not (
+            attribute.key in watched or _refers(attribute)
+        ):
+            continue
+        history = state.attrs[attribute.key].history
+        if not history.has_changes():
+            continue
+        if isinstance(attribute, RelationshipProperty) and attribute.uselist:
+            old[attribute.key] = [*history.unchanged, *history.deleted]
+        else:
+            old[attribute.key] = history.deleted[0] if history.deleted else None
+    return old
+
+
+def _refers(attribute: RelationshipProperty[Any]) -> bool:
+    """Whether a relationship counts as the object's own: what it refers to, not what refers to it."""
+    return attribute.secondary is not None or not attribute.uselist
+
+
+def _tables(rule: EdgeRule) -> list[Any]:
+    """Return the model's tables: its own, and those that its many-to-many relationships lie in."""
+    mapper = _mapper(rule.model)
+    secondary = [relation.secondary for relation in mapper.relationships if relation.secondary is not None]
+    return [*mapper.tables, *secondary]
+
+
+def _advice(rule: EdgeRule, statement: Update | Delete | Insert) -> str:
+    verb = statement.__visit_name__
+    return (
+        f"a bulk {verb} on {statement.table} changes {rule.model.__name__} in a way that the ORM "
+        "doesn't show, so nothing is purged for it: register it with bulk=[groups] that hold all its rows"
+        + ("" if isinstance(statement, Insert) else ', with bulk="rows" to look them up')
+        + ", or write objects through the session"
+    )

@@ -1,0 +1,47 @@
+"""Servers that several suites need: started once, by the first test that asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from scripts.runtime.servers import Postgres, Redis, ServerMissing
+
+_Server = TypeVar("_Server")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with _started(Postgres) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    with _started(Redis) as server:
+        yield server
+
+
+def _started(start: Callable[[], _Server]) -> _Server:
+    """Start a server. Where it isn't installed, skip on a developer's machine, and only there."""
+    try:
+        return start()
+    except ServerMissing as missing:
+        if os.geteuid() == 0 or "CI" in os.environ:
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> str:
+    """The one database, emptied: to make one for each test takes longer than most tests."""
+    engine = create_engine(postgres.url(), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    return postgres.url()

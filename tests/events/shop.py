@@ -1,0 +1,107 @@
+"""Models with what a mapping has to deal with: foreign keys, associations, orphans, subclasses."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, Table, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+
+from origin_sdk.events.sqlalchemy import EdgeEvents
+from origin_sdk.outbox import Republish
+from origin_sdk.outbox.sqlalchemy import outbox_table
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+outbox_table(Base.metadata)
+edge = EdgeEvents()
+
+product_tag = Table(
+    "product_tag",
+    Base.metadata,
+    Column("product_id", ForeignKey("product.id"), primary_key=True),
+    Column("tag_id", ForeignKey("tag.id"), primary_key=True),
+)
+
+
+class Category(Base):
+    __tablename__ = "category"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    products: Mapped[list[Product]] = relationship(back_populates="category")
+
+
+@edge.purges(groups=lambda tag: f"tag-{tag.name}", bulk=["tags"])
+class Tag(Base):
+    __tablename__ = "tag"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+
+@edge.purges(
+    groups=lambda product: [*product.own_groups(), *(f"tagged-{tag.name}" for tag in product.tags)],
+    urls=lambda product: f"https://shop.example/{product.path}",
+    watch=["name", "price", "category_id", "tags"],
+    bulk="rows",
+)
+class Product(Base):
+    __tablename__ = "product"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    price: Mapped[int] = mapped_column(default=1)
+    views: Mapped[int] = mapped_column(default=0)
+    category_id: Mapped[int | None] = mapped_column(ForeignKey("category.id"))
+    category: Mapped[Category | None] = relationship(back_populates="products")
+    tags: Mapped[list[Tag]] = relationship(secondary=product_tag)
+    reviews: Mapped[list[Review]] = relationship(cascade="all, delete-orphan", back_populates="product")
+
+    @property
+    def path(self) -> str:
+        return f"p/{self.name}"
+
+    def own_groups(self) -> list[str]:
+        return [f"product-{self.id}", f"category-{self.category_id}"]
+
+
+class Review(Base):
+    __tablename__ = "review"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str]
+    product_id: Mapped[int] = mapped_column(ForeignKey("product.id"))
+    product: Mapped[Product] = relationship(back_populates="reviews")
+
+
+class Page(Base):
+    __tablename__ = "page"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str]
+    kind: Mapped[str]
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "page"}  # noqa: RUF012 - SQLAlchemy's own
+
+
+class Offer(Page):
+    __mapper_args__ = {"polymorphic_identity": "offer"}  # noqa: RUF012
+
+
+edge.register(Review, groups=lambda review: f"reviews-{review.product_id}")
+edge.register(
+    Page,
+    publish=lambda page: [Republish(f"https://shop.example/{page.slug}", "page", {"slug": page.slug})],
+    urls=lambda page: f"https://shop.example/{page.slug}",
+    hard=True,
+    reason="pages",
+)
+
+
+def fill(session: Session) -> None:
+    """Write the rows that every scenario starts from."""
+    tags = [Tag(name="red"), Tag(name="blue")]
+    session.add_all([Category(name="kitchen"), Category(name="garden"), *tags])
+    session.flush()
+    session.add_all([Product(name="pan", category_id=1, tags=tags[:1]), Product(name="pot", category_id=1)])
+    session.flush()
+    session.add_all([Review(text="good", product_id=1), Page(slug="about")])
+    session.commit()
+    session.execute(update(Base.metadata.tables["edge_outbox"]).values(state="dropped"))
+    session.commit()

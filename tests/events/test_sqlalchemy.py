@@ -1,0 +1,403 @@
+"""Changes of SQLAlchemy's sessions and what they purge, over SQLite and PostgreSQL, synchronous and not."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, Engine, create_engine, delete, insert, make_url, text, update
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from origin_sdk import InvalidSettings, Purge
+from origin_sdk.events.sqlalchemy import EdgeEvents, UnseenChangeWarning
+from origin_sdk.outbox import Intent, Republish, State, acting
+from origin_sdk.outbox.entries import read_payload
+from origin_sdk.outbox.sqlalchemy import SqlAlchemyOutbox, record
+from tests.events.shop import Base, Category, Offer, Page, Product, Review, Tag, edge, fill, product_tag
+
+Scenario = Callable[[Session], object]
+
+
+@dataclass
+class Service:
+    """A service's database; ``run`` gives a session to a function, asynchronous or not."""
+
+    engine: Engine
+    run: Callable[[Scenario], None]
+
+    def recorded(self) -> list[Intent]:
+        waiting = SqlAlchemyOutbox(self.engine).list([State.WAITING], 100)
+        return [read_payload(entry.payload) for entry in reversed(waiting)]
+
+    def targets(self) -> set[str]:
+        """Return all that is to be purged: groups, and URLs by their last segment after a slash."""
+        purges = [intent for intent in self.recorded() if isinstance(intent, Purge)]
+        return {
+            *(group for purge in purges for group in purge.groups),
+            *(f"/{url.rpartition('/')[2]}" for purge in purges for url in purge.urls),
+        }
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL", "PostgreSQL, asynchronous"])
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    is_sqlite = request.param.startswith("SQLite")
+    url = make_url(f"sqlite:///{tmp_path}/shop.db" if is_sqlite else request.getfixturevalue("postgres_url"))
+    engine = create_engine(url)
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        fill(session)
+    is_async = request.param.endswith("asynchronous")
+    yield Service(engine, _asynchronous(url) if is_async else _synchronous(engine))
+    engine.dispose()
+
+
+def _synchronous(engine: Engine) -> Callable[[Scenario], None]:
+    sessions = sessionmaker(engine)
+    edge.listen(sessions)
+
+    def run(scenario: Scenario) -> None:
+        with sessions() as session:
+            scenario(session)
+
+    return run
+
+
+def _asynchronous(url: URL) -> Callable[[Scenario], None]:
+    async def run(scenario: Scenario) -> None:
+        engine = create_async_engine(url)
+        sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(engine)
+        edge.listen(sessions)
+        async with sessions() as session:
+            await session.run_sync(scenario)
+        await engine.dispose()
+
+    return lambda scenario: asyncio.run(run(scenario))
+
+
+def _insert(session: Session) -> None:
+    session.add(Product(name="cup", category_id=2, tags=[session.get_one(Tag, 2)]))
+    session.commit()
+
+
+def _rename(session: Session) -> None:
+    session.get_one(Product, 1).name = "wok"
+    session.commit()
+
+
+def _rename_unloaded(session: Session) -> None:
+    product = session.get_one(Product, 1)
+    session.expire(product)
+    product.name = "wok"
+    session.commit()
+
+
+def _move(session: Session) -> None:
+    session.get_one(Product, 1).category_id = 2
+    session.commit()
+
+
+def _move_by_relationship(session: Session) -> None:
+    session.get_one(Product, 1).category = session.get_one(Category, 2)
+    session.commit()
+
+
+def _move_by_the_other_side(session: Session) -> None:
+    garden, pan = session.get_one(Category, 2), session.get_one(Product, 1)
+    garden.products.append(pan)
+    session.commit()
+
+
+def _touch_unwatched(session: Session) -> None:
+    session.get_one(Product, 1).views += 1
+    session.commit()
+
+
+def _set_the_same(session: Session) -> None:
+    session.get_one(Product, 1).name = "pan"
+    session.commit()
+
+
+def _change_and_change_back(session: Session) -> None:
+    product = session.get_one(Product, 1)
+    product.name = "wok"
+    product.name = "pan"
+    session.commit()
+
+
+def _delete(session: Session) -> None:
+    session.delete(session.get_one(Product, 1))
+    session.commit()
+
+
+def _delete_after_change(session: Session) -> None:
+    product = session.get_one(Product, 2)
+    product.name = "urn"
+    session.delete(product)
+    session.commit()
+
+
+def _orphan(session: Session) -> None:
+    pan = session.get_one(Product, 1)
+    pan.reviews.clear()
+    session.commit()
+
+
+def _tag(session: Session) -> None:
+    session.get_one(Product, 1).tags = [session.get_one(Tag, 2)]
+    session.commit()
+
+
+def _tag_with_a_new_one(session: Session) -> None:
+    pot = session.get_one(Product, 2)
+    pot.tags.append(Tag(name="new"))
+    session.commit()
+
+
+def _merge(session: Session) -> None:
+    session.merge(Product(id=2, name="jug", category_id=1))
+    session.commit()
+
+
+def _rollback(session: Session) -> None:
+    session.get_one(Product, 1).name = "wok"
+    session.flush()
+    session.rollback()
+    session.commit()
+
+
+def _savepoint_kept(session: Session) -> None:
+    with session.begin_nested():
+        session.get_one(Product, 2).price = 5
+    session.commit()
+
+
+def _savepoint_lost(session: Session) -> None:
+    session.get_one(Category, 1).name = "kitchens"
+    nested = session.begin_nested()
+    session.get_one(Product, 1).name = "wok"
+    session.flush()
+    nested.rollback()
+    session.get_one(Product, 2).price = 5
+    session.commit()
+
+
+def _nested_in_a_lost_one(session: Session) -> None:
+    outer = session.begin_nested()
+    with session.begin_nested():
+        session.get_one(Product, 1).name = "wok"
+    outer.rollback()
+    session.commit()
+
+
+def _failed_flush(session: Session) -> None:
+    session.get_one(Product, 1).price = 7
+    session.add(Tag(id=1, name="double"))
+    with pytest.raises(Exception, match=r"(?i)unique|duplicate|conflicts"):
+        session.flush()
+    session.rollback()
+    session.get_one(Product, 2).price = 7
+    session.commit()
+
+
+def _bulk_update(session: Session) -> None:
+    session.execute(update(Product).where(Product.price == 1).values(category_id=2))
+    session.commit()
+
+
+def _bulk_update_of_the_condition(session: Session) -> None:
+    session.execute(update(Product).where(Product.name == "pot").values(name="urn"))
+    session.commit()
+
+
+def _bulk_delete(session: Session) -> None:
+    session.execute(delete(Product).where(Product.id == 2))
+    session.commit()
+
+
+def _bulk_update_with_groups(session: Session) -> None:
+    session.execute(update(Tag).values(name="same"))
+    session.commit()
+
+
+def _bulk_of_nothing(session: Session) -> None:
+    session.execute(update(Product).where(Product.id == 99).values(price=2))
+    session.commit()
+
+
+def _bulk_rolled_back(session: Session) -> None:
+    session.execute(update(Product).values(price=2))
+    session.rollback()
+
+
+def _unmapped(session: Session) -> None:
+    session.get_one(Category, 1).name = "kitchens"
+    session.commit()
+
+
+def _strange_name(session: Session) -> None:
+    session.get_one(Tag, 1).name = "a" * 300
+    session.commit()
+
+
+PAN = {"product-1", "category-1", "tagged-red", "/pan"}
+POT = {"product-2", "category-1", "/pot"}
+SCENARIOS: dict[str, tuple[Scenario, set[str]]] = {
+    "an insert, with its generated key": (_insert, {"product-3", "category-2", "tagged-blue", "/cup"}),
+    "an update: what was, and what is": (_rename, {*PAN, "/wok"}),
+    "an update of what wasn't loaded": (_rename_unloaded, {*PAN, "/wok"}),
+    "a foreign key: both ends": (_move, {*PAN, "category-2"}),
+    "a relationship: both ends": (_move_by_relationship, {*PAN, "category-2"}),
+    "a relationship, from its other side": (_move_by_the_other_side, {*PAN, "category-2"}),
+    "an attribute that nobody watches": (_touch_unwatched, set()),
+    "the value that it had": (_set_the_same, set()),
+    "there and back": (_change_and_change_back, set()),
+    "a delete, with what it takes along": (_delete, {*PAN, "reviews-1"}),
+    "a delete of what was changed before": (_delete_after_change, {*POT, "/urn"}),
+    "an orphan": (_orphan, {"reviews-1"}),
+    "an association table: added and removed": (_tag, {*PAN, "tagged-blue"}),
+    "an association with a new object": (_tag_with_a_new_one, {*POT, "tagged-new", "tag-new"}),
+    "a merge": (_merge, {*POT, "/jug"}),
+    "a rollback": (_rollback, set()),
+    "a savepoint that is kept": (_savepoint_kept, POT),
+    "a savepoint that is rolled back": (_savepoint_lost, POT),
+    "a savepoint inside one that is rolled back": (_nested_in_a_lost_one, set()),
+    "a flush that fails": (_failed_flush, POT),
+    "a bulk update: rows before and after": (_bulk_update, {*PAN, *POT, "category-2"}),
+    "a bulk update of its own condition": (_bulk_update_of_the_condition, {*POT, "/urn"}),
+    "a bulk delete": (_bulk_delete, POT),
+    "a bulk update with groups declared for it": (_bulk_update_with_groups, {"tags"}),
+    "a bulk update that hits nothing": (_bulk_of_nothing, set()),
+    "a bulk update that is rolled back": (_bulk_rolled_back, set()),
+    "a model without a rule": (_unmapped, set()),
+    "a group that no response can carry": (_strange_name, {"tag-red"}),
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_change_purges_what_it_makes_out_of_date(service: Service, name: str) -> None:
+    scenario, expected = SCENARIOS[name]
+    service.run(scenario)
+    assert service.targets() == expected
+
+
+def test_a_rule_may_publish_and_holds_for_subclasses(service: Service) -> None:
+    def scenario(session: Session) -> None:
+        about = session.get_one(Page, 1)
+        session.add(Offer(slug="sale"))
+        session.delete(about)
+        session.commit()
+
+    service.run(scenario)
+
+    sale, about = "https://shop.example/sale", "https://shop.example/about"
+    assert service.recorded() == [
+        Purge.of(urls=[sale, about], hard=True),
+        Republish(sale, "page", {"slug": "sale"}),
+    ]
+
+
+UNSEEN: dict[str, tuple[Scenario, str]] = {
+    "a bulk insert": (lambda s: s.execute(insert(Product), [{"name": "a"}]), "a bulk insert on product"),
+    "a bulk update without a plan": (lambda s: s.execute(update(Review).values(text="x")), "Review"),
+    "the association table itself": (lambda s: s.execute(delete(product_tag)), "on product_tag"),
+    "a table instead of a model": (lambda s: s.execute(delete(Base.metadata.tables["review"])), "Review"),
+}
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_what_the_orm_does_not_show_is_warned_of_where_it_is_done(service: Service, name: str) -> None:
+    scenario, message = UNSEEN[name]
+    with pytest.warns(UnseenChangeWarning, match=message) as caught:
+        service.run(scenario)
+    assert {Path(warning.filename).name for warning in caught} == {Path(__file__).name}
+
+
+def test_reads_and_textual_statements_are_none_of_our_business(service: Service) -> None:
+    def scenario(session: Session) -> None:
+        session.execute(text("UPDATE product SET price = 9"))
+        session.commit()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        service.run(scenario)
+    assert service.recorded() == []
+
+
+def test_one_flush_records_one_row_however_many_objects_it_writes(service: Service) -> None:
+    def scenario(session: Session) -> None:
+        session.add_all([Review(text=str(number), product_id=1) for number in range(50)])
+        session.commit()
+
+    service.run(scenario)
+    assert service.recorded() == [Purge.of(groups="reviews-1")]
+
+
+def test_thousands_of_targets_are_cut_into_entries(service: Service) -> None:
+    def scenario(session: Session) -> None:
+        session.add_all([Tag(name=f"t{number}") for number in range(2500)])
+        session.commit()
+
+    service.run(scenario)
+    assert [len(purge.groups) for purge in service.recorded() if isinstance(purge, Purge)] == [
+        1000,
+        1000,
+        500,
+    ]
+
+
+def test_who_and_why_go_with_the_change(service: Service) -> None:
+    def scenario(session: Session) -> None:
+        with acting("alice", "price list"):
+            _rename(session)
+
+    service.run(scenario)
+    [listed] = SqlAlchemyOutbox(service.engine).list([State.WAITING], 10)
+    assert (listed.actor, listed.reason) == ("alice", "price list")
+
+
+def test_a_drainer_is_woken_by_the_commit_alone() -> None:
+    woken: list[str] = []
+    events = EdgeEvents(on_commit=lambda: woken.append("now"))
+    events.register(Tag, groups=lambda tag: f"tag-{tag.name}", bulk=["tags"])
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    sessions = sessionmaker(engine)
+    events.listen(sessions)
+    with sessions() as session:
+        session.add(Category(name="x"))
+        session.commit()
+        session.add(Tag(name="red"))
+        session.flush()
+        with session.begin_nested():
+            session.add(Tag(name="blue"))
+        assert woken == []
+        session.commit()
+        assert woken == ["now"]
+    engine.dispose()
+
+
+def test_sqlite_is_served_asynchronously_too(tmp_path: Path) -> None:
+    url = make_url(f"sqlite:///{tmp_path}/shop.db")
+    engine = create_engine(url)
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        fill(session)
+    service = Service(engine, _asynchronous(url.set(drivername="sqlite+aiosqlite")))
+    service.run(_rename)
+    assert service.targets() == {*PAN, "/wok"}
+    engine.dispose()
+
+
+def test_a_rule_that_does_nothing_is_refused() -> None:
+    with pytest.raises(InvalidSettings, match="give groups, urls or publish"):
+        EdgeEvents().register(Tag)
+
+
+def test_an_asynchronous_session_is_told_how_to_record() -> None:
+    with pytest.raises(InvalidSettings, match="record_async"):
+        record(AsyncSession(), Purge.of(groups="a"))
