@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from cachewire.record import Record
 from edgecache.policy.ranges import (
     Part,
+    completed,
     completing_fields,
     content_part,
-    is_complete,
     join_of,
     range_fields,
     requested,
@@ -183,7 +183,12 @@ def test_range_fields() -> None:
 
 
 def test_a_part_is_complete_with_the_bytes_that_it_announces() -> None:
-    record = Record(206, NOW, NOW, 0, (("content-range", "bytes 0-4/10"),), body_bytes=5)
-    assert is_complete(record)
-    assert not is_complete(Record(206, NOW, NOW, 0, (("content-range", "bytes 0-4/10"),), body_bytes=4))
-    assert is_complete(Record(200, NOW, NOW, 0, (), body_bytes=4))
+    part, whole = (("content-range", f"bytes 0-4/{length}") for length in (10, 5))
+    assert completed(Record(206, NOW, NOW, 0, (part,), body_bytes=4)) is None
+    assert completed(Record(206, NOW, NOW, 0, (part,), body_bytes=5)) == Record(
+        206, NOW, NOW, 0, (part,), body_bytes=5
+    )
+    assert completed(Record(206, NOW, NOW, 0, (whole,), body_bytes=5)) == Record(
+        200, NOW, NOW, 0, (), body_bytes=5
+    )
+    assert completed(Record(200, NOW, NOW, 0, (), body_bytes=4)) == Record(200, NOW, NOW, 0, (), body_bytes=4)

@@ -21,7 +21,7 @@ from tests.runtime.client import Response, ask
 from tests.runtime.origin import Request, ScriptedOrigin
 from tests.runtime.replies import Close, Reply, Reset, Step, chunked, head, reply, truncated
 
-_AT_ONCE = 64
+_AT_ONCE = 48
 _PATIENCE_SECONDS = 8.0
 _CONDITIONS = ("If-None-Match", "If-Modified-Since")
 

@@ -243,8 +243,8 @@ STATUSES = [
         Row(
             f"{status} is reused while it is fresh, and not after",
             "3",
-            [cc("max-age=2", ("Location", "/elsewhere"), status=status)],
-            [get(FETCHED, status=status), get(REUSED, status=status), get(ASKED, pause=2.4, status=status)],
+            [cc("max-age=4", ("Location", "/elsewhere"), status=status)],
+            [get(FETCHED, status=status), get(REUSED, status=status), get(ASKED, pause=4.4, status=status)],
         )
         for status in STORED_STATUSES
     ),
@@ -541,11 +541,11 @@ AUTHORIZATION = [
     Row(
         "must-revalidate is validated once it is stale",
         "5.2.2.2",
-        directives("max-age=2, must-revalidate", ETAG),
+        directives("max-age=4, must-revalidate", ETAG),
         [
             get(FETCHED, AUTHORIZED),
             get(REUSED, AUTHORIZED),
-            get(VALIDATED, AUTHORIZED, pause=2.4, origin_sees={"Authorization": "Bearer t"}),
+            get(VALIDATED, AUTHORIZED, pause=4.4, origin_sees={"Authorization": "Bearer t"}),
         ],
     ),
 ]

@@ -11,7 +11,7 @@ from edgecache.policy.decision import Ask, Lookup
 from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import freshness_of
 from edgecache.policy.outcome import Fail, Plan, Relay, on_origin
-from edgecache.policy.ranges import Join, is_complete
+from edgecache.policy.ranges import Join, completed
 from edgecache.policy.relay import http_date, localised
 from edgecache.policy.status import Status
 from edgecache.ports import Body, OriginError, OriginResponse, Ports, StoreError
@@ -155,7 +155,7 @@ class Asker:
         """Read the body of what is stored as ``record``, and hold it; raises :class:`OriginError`."""
         body = response.body = await response.read()
         record = replace(record, body_bytes=self._bodies.size(body))
-        return self._storage.hold(lookup, record, body)
+        return self._storage.hold(lookup, completed(record) or record, body)
 
     def _joined(self, join: Join, stored: Entry, body: Body) -> Body:
         if self._bodies.size(body) != join.received.size_bytes:
@@ -194,8 +194,8 @@ class Asker:
             raise
         if body is None:
             return None
-        record = replace(outcome.plan.store, body_bytes=self._bodies.size(body))
-        if not is_complete(record):
+        record = completed(replace(outcome.plan.store, body_bytes=self._bodies.size(body)))
+        if record is None:
             return None
         return self._storage.hold(question.lookup, record, body)
 

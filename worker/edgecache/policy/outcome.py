@@ -8,7 +8,7 @@ from edgecache.policy.decision import Ask, Forward, Lookup, on_request
 from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts, combined
 from edgecache.policy.freshness import freshness_of
 from edgecache.policy.invalidation import invalidated, resolve
-from edgecache.policy.ranges import Join, Part, content_part, join_of
+from edgecache.policy.ranges import Join, join_of, with_part
 from edgecache.policy.status import Status
 from edgecache.policy.storing import may_store, record_of
 from edgecache.policy.validation import can_freshen, freshened, head_agrees
@@ -180,19 +180,12 @@ def _on_more(stored: Record, reply: _Reply) -> Plan:
     join = join_of(reply.stored_fields, reply.response.fields) if reply.response.status == 206 else None
     reason, record = reply.reason(reply.response), record_of(reply.response, reply.lookup.rule)
     if join and reason is Reason.STORED:
-        record = _with_part(reply.freshened(stored), join.part)
+        record = with_part(reply.freshened(stored), join.part)
     if record.status != 200 and "range" not in reply.lookup.client.fields:
         return Plan(Relay(), reply.status, again=True)  # the client asked for the whole
     if reason is not Reason.STORED:
         return Plan(Relay(), replace(reply.status, detail=reason), may_share=False)
     return Plan(Relay(), replace(reply.status, stored=True), store=record, join=join)
-
-
-def _with_part(record: Record, part: Part) -> Record:
-    fields = tuple(field for field in record.fields if field[0] != "content-range")
-    if part.is_whole:
-        return replace(record, status=200, fields=fields)
-    return replace(record, fields=(*fields, ("content-range", str(part))))
 
 
 def _on_response(reply: _Reply) -> Plan:
@@ -206,9 +199,6 @@ def _on_response(reply: _Reply) -> Plan:
         marks = (url_mark(reply.lookup.request.target),) if stored and response.status in {404, 410} else ()
         return Plan(Relay(), replace(reply.status, detail=reason), marks=marks, may_share=False)
     record = record_of(response, reply.lookup.rule)
-    part = content_part(response.fields) if response.status == 206 else None
-    if part and part.is_whole and "content-length" in response.fields:
-        record = _with_part(record, part)
     return Plan(Relay(), replace(reply.status, stored=True), store=record)
 
 

@@ -1,7 +1,7 @@
 """Parts of a representation (RFC 9110 section 14): which is asked for, which came, how two are joined."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cachewire.record import Record
 from edgecache.policy.facts import Fields
@@ -10,9 +10,9 @@ from edgecache.policy.freshness import parse_date
 __all__ = [
     "Join",
     "Part",
+    "completed",
     "completing_fields",
     "content_part",
-    "is_complete",
     "join_of",
     "range_fields",
     "requested",
@@ -75,10 +75,20 @@ def content_part(fields: Fields) -> Part | None:
     return Part(start, end, length) if is_valid else None
 
 
-def is_complete(record: Record) -> bool:
-    """Whether a stored part has as many bytes as its Content-Range says."""
+def with_part(record: Record, part: Part) -> Record:
+    """Return the record of a part as that of another one, or as that of a whole response if it is one."""
+    fields = tuple(field for field in record.fields if field[0] != "content-range")
+    if part.is_whole:
+        return replace(record, status=200, fields=fields)
+    return replace(record, fields=(*fields, ("content-range", str(part))))
+
+
+def completed(record: Record) -> Record | None:
+    """Return the record of a part whose body has come; ``None`` if it isn't as long as it said."""
+    if record.status != 206:
+        return record
     part = content_part(dict(record.fields))
-    return record.status != 206 or (part is not None and part.size_bytes == record.body_bytes)
+    return with_part(record, part) if part and part.size_bytes == record.body_bytes else None
 
 
 def requested(request: Fields, stored: Fields, length: int | None, now_ms: int) -> tuple[int, int] | None:
