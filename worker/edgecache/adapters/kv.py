@@ -1,12 +1,13 @@
 """Workers KV."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import js
 from pyodide.ffi import JsException, to_js
 
-from edgecache.adapters.javascript import first_of, from_json
+from edgecache.adapters.javascript import from_json, within
 from edgecache.ports import Body, StoredValue, StoreError
 from edgecache.settings import Settings
 
@@ -56,24 +57,20 @@ class KvStore:
         shown = f', "metadata": {metadata}' if metadata else ""
         options = from_json(f'{{"expirationTtl": {ttl_seconds}{shown}}}')
         try:
-            # In an array, since what a write resolves to can't be told from having waited too long.
-            written = await first_of(
-                js.Promise.all(to_js([self._namespace.put(key, value, options)])), _WRITE_TIMEOUT_SECONDS
-            )
+            await within(_WRITE_TIMEOUT_SECONDS, self._namespace.put(key, value, options))
         except JsException as error:
             raise StoreError(str(error)) from error
-        if written is None:
-            raise StoreError(f"KV took longer than {_WRITE_TIMEOUT_SECONDS:g} s to write")
+        except TimeoutError as error:
+            raise StoreError(f"KV took longer than {_WRITE_TIMEOUT_SECONDS:g} s to write") from error
 
     async def _done(self, start: Any) -> Any:
-        now_ms = js.Date.now()
+        now_ms = int(time.time() * 1000)
         if now_ms < self._alone_until_ms:
             raise StoreError("KV took too long a short while ago")
         try:
-            found = await first_of(start(), self._timeout_seconds)
+            return await within(self._timeout_seconds, start())
         except JsException as error:
             raise StoreError(str(error)) from error
-        if found is None:
+        except TimeoutError as error:
             self._alone_until_ms = now_ms + int(self._timeout_seconds * 1000) + _PAUSE_MS
-            raise StoreError(f"KV took longer than {self._timeout_seconds:g} s")
-        return found
+            raise StoreError(f"KV took longer than {self._timeout_seconds:g} s") from error

@@ -7,7 +7,7 @@ from typing import Any
 import js
 from pyodide.ffi import JsException
 
-from edgecache.adapters.javascript import fields_of, first_of, from_json
+from edgecache.adapters.javascript import fields_of, from_json, within
 from edgecache.policy.facts import OriginFailure, RequestFacts
 from edgecache.policy.relay import origin_url, outbound_fields
 from edgecache.ports import Body, OriginError
@@ -36,12 +36,13 @@ class FetchedResponse:
     async def read(self) -> Body:
         """Return the whole body."""
         try:
-            body = await first_of(self.raw.arrayBuffer(), self._timeout_seconds)
+            return await within(self._timeout_seconds, self.raw.arrayBuffer())
         except JsException as error:
             raise OriginError(OriginFailure.TRUNCATED, str(error)) from error
-        if body is None:
-            raise OriginError(OriginFailure.TIMEOUT, f"the body took longer than {self._timeout_seconds:g} s")
-        return body
+        except TimeoutError as error:
+            raise OriginError(
+                OriginFailure.TIMEOUT, f"the body took longer than {self._timeout_seconds:g} s"
+            ) from error
 
     def fork(self) -> Callable[[int], Awaitable[Body | None]]:
         """Split the body between the client and a collector."""
@@ -51,7 +52,7 @@ class FetchedResponse:
         async def collect(max_bytes: int) -> Body | None:
             chunks, size = js.Array.new(), 0
             try:
-                while (step := await first_of(reader.read(), self._timeout_seconds)) and not step.done:
+                while not (step := await within(self._timeout_seconds, reader.read())).done:
                     size += step.value.byteLength
                     if size > max_bytes:
                         reader.cancel()
@@ -59,9 +60,11 @@ class FetchedResponse:
                     chunks.push(step.value)
             except JsException as error:
                 raise OriginError(OriginFailure.TRUNCATED, str(error)) from error
-            if step is None:
+            except TimeoutError as error:
                 reader.cancel()
-                raise OriginError(OriginFailure.TIMEOUT, "the rest of the body was too long in coming")
+                raise OriginError(
+                    OriginFailure.TIMEOUT, "the rest of the body was too long in coming"
+                ) from error
             return await js.Blob.new(chunks).arrayBuffer()
 
         return collect
@@ -84,10 +87,10 @@ class FetchOrigin:
         controller = js.AbortController.new()
         init.signal = controller.signal
         try:
-            raw = await first_of(js.fetch(origin_url(request.target, self._settings), init), timeout_seconds)
+            raw = await within(timeout_seconds, js.fetch(origin_url(request.target, self._settings), init))
         except JsException as error:
             raise OriginError(OriginFailure.UNREACHABLE, str(error)) from error
-        if raw is None:
+        except TimeoutError as error:
             controller.abort()
-            raise OriginError(OriginFailure.TIMEOUT, f"no response within {timeout_seconds:g} s")
+            raise OriginError(OriginFailure.TIMEOUT, f"no response within {timeout_seconds:g} s") from error
         return FetchedResponse(raw, timeout_seconds)

@@ -3,13 +3,16 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import js
 
-from edgecache.adapters.javascript import first_of
+from edgecache.adapters.javascript import within
 
 __all__ = ["JsSignal", "JsTiming", "WaitUntil"]
+
+_resolve = js.Promise.resolve
 
 
 class JsSignal:
@@ -26,7 +29,9 @@ class JsSignal:
 
     async def wait(self, timeout_seconds: float) -> bool:
         """Wait until it is set."""
-        await first_of(self._promise, timeout_seconds)
+        with suppress(TimeoutError):
+            # A future of this request's own, by asking a function for the promise.
+            await within(timeout_seconds, _resolve(self._promise))
         return self._is_set
 
     def set(self) -> None:
