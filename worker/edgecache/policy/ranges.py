@@ -16,6 +16,7 @@ __all__ = [
     "join_of",
     "range_fields",
     "requested",
+    "with_part",
 ]
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE | re.ASCII)
