@@ -32,7 +32,7 @@ def _request(client: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Requ
         _url(call.url).copy_merge_params(call.query) if call.query else _url(call.url),
         content=call.body,
         headers=fields,
-        extensions={"timeout": {"connect": _CONNECT_SECONDS, **waits}},
+        extensions={"timeout": {"connect": min(_CONNECT_SECONDS, call.seconds), **waits}},
     )
 
 

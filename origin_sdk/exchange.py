@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from origin_sdk.budget import LONGEST_BLOCK_SECONDS, RateBudget, retry_after_seconds
@@ -23,6 +23,7 @@ from origin_sdk.steps import Call, Failure, Flow, Pause, Reply
 
 __all__ = ["Exchange", "Retries", "envelope"]
 
+_LEAST_CALL_SECONDS = 0.1
 _NAMESPACE_NOT_FOUND = 10013
 _KEY_NOT_FOUND = 10009
 
@@ -73,7 +74,7 @@ class Exchange:
         attempt = 0
         while True:
             yield from self._await_budget()
-            answer = yield (call if isinstance(call, Call) else call())
+            answer = yield self._in_time(call if isinstance(call, Call) else call())
             self.requests += 1
             if isinstance(answer, Reply):
                 self._learn(answer)
@@ -102,6 +103,13 @@ class Exchange:
             yield from self.pause(wait)
         if self._passes_deadline(0):
             raise DeadlineExceeded(f"the timeout of {self.seconds:g} s is over; give a longer one")
+
+    def _in_time(self, call: Call) -> Call:
+        """Return the call with no more time for its answer than there is left."""
+        if self.seconds is None:
+            return call
+        left = self._started_at + self.seconds - self.clock.monotonic()
+        return call if call.seconds <= left else replace(call, seconds=max(left, _LEAST_CALL_SECONDS))
 
     def _passes_deadline(self, seconds: float) -> bool:
         return self.seconds is not None and self.clock.monotonic() + seconds > self._started_at + self.seconds

@@ -99,3 +99,19 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
 
 def test_no_file_is_no_history(tmp_path: Path) -> None:
     assert list(AuditFile(tmp_path / "none").read()) == []
+
+
+def test_what_a_person_interrupts_is_told_too(
+    new_client: Callable[..., PurgeClient], fake_kv: FakeKV
+) -> None:
+    class Interrupted(ManualClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            raise KeyboardInterrupt
+
+    events: list[AuditEvent] = []
+    client = new_client(options=Options(clock=Interrupted(), budget=RateBudget(), audit=events.append))
+    fake_kv.block(300)
+    with pytest.raises(KeyboardInterrupt):
+        client.purge(groups="a")
+    assert [event.outcome for event in events] == ["interrupted"]

@@ -162,3 +162,17 @@ def refused(code: int, message: str = "no", status: int = 400) -> Reply:
 def test_a_refusal_says_whose_fault_it_is(reply: Reply, error: type[OriginSdkError], named: str) -> None:
     with pytest.raises(error, match=named):
         envelope(reply)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "allowed"),
+    [
+        pytest.param(None, 30.0, id="no limit of the caller's: the call's own"),
+        pytest.param(60.0, 30.0, id="more than the call may take"),
+        pytest.param(5.0, 5.0, id="less: an API that hangs doesn't hold the caller"),
+    ],
+)
+def test_an_answer_may_take_no_longer_than_there_is_left(seconds: float | None, allowed: float) -> None:
+    step = new_exchange(seconds=seconds).send(CALL).send(None)
+    assert isinstance(step, Call)
+    assert step.seconds == allowed
