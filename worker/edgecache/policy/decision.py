@@ -401,8 +401,9 @@ def _fallback(
     may_be_stale = not freshness.forbids_stale and not freshness.must_validate and record.status < 500
     window_ms = max(freshness.stale_if_error_ms, request_stale_if_error_ms(client.fields))
     fallback = is_fresh or (may_be_stale and standing.staleness_ms < window_ms)
-    # Section 4.2.4: a cache that is disconnected may use what is stale, unless a directive forbids it.
-    return fallback, fallback or (may_be_stale and not settings.is_safe)
+    # Section 4.2.4: a cache that is disconnected may use what is stale, unless a directive forbids it;
+    # so does a window that is over (RFC 5861 section 4).
+    return fallback, fallback or (may_be_stale and not window_ms and not settings.is_safe)
 
 
 def _is_credential_risk(lookup: Lookup, fields: Fields, settings: Settings) -> bool:
