@@ -7,6 +7,7 @@ from typing import Any, assert_never
 from cachewire.errors import InvalidTarget
 from cachewire.key import parse_target
 from edgecache.asking import Asker, Outcome, Question
+from edgecache.begun import Begun
 from edgecache.flights import Flight, Flights
 from edgecache.hooks import HookAnswer, HookRequest, Hooks
 from edgecache.memory import Entry
@@ -162,7 +163,9 @@ class Handler:
         looking = self.storage.find_in_store(lookup)
         if not self.storage.marks.outdated(lookup.mark_names, self._timing.now_ms()):
             return await looking
-        found, _ = await asyncio.gather(looking, self.storage.read_marks(lookup.mark_names))
+        marks = Begun(self.storage.read_marks(lookup.mark_names))
+        found = await looking
+        await marks
         return found
 
     async def _decide(self, lookup: Lookup, found: Found) -> Use | Ask | Refuse:
