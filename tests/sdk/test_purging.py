@@ -1,15 +1,19 @@
 """Purges over the fake API, by the synchronous and the asynchronous client alike."""
 
+import asyncio
 import json
+import socket
+import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from cachewire.bounds import MARK_SECONDS
 from cachewire.marks import parse_mark
-from origin_sdk import Options, PurgeClient
+from origin_sdk import AsyncPurgeClient, Options, PurgeClient, Settings
 from origin_sdk.budget import RateBudget
 from origin_sdk.errors import (
     AuthenticationFailed,
@@ -305,3 +309,58 @@ def test_a_batch_that_raises_purges_nothing(purge_client: PurgeClient, fake_kv: 
     with pytest.raises(RuntimeError, match="rolled back"):
         roll_back()
     assert fake_kv.requests == []
+
+
+# Together
+
+
+def test_threads_share_one_client(fake_kv: FakeKV) -> None:
+    with (
+        fake_kv.serve() as url,
+        PurgeClient(_settings(url, fake_kv)) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        receipts = list(pool.map(lambda number: client.purge(groups=f"g{number}"), range(200)))
+    assert len({receipt.id for receipt in receipts}) == 200
+    assert len(fake_kv.marks_in_force()) == 200
+
+
+async def test_tasks_share_one_client(fake_kv: FakeKV) -> None:
+    with fake_kv.serve() as url:
+        async with AsyncPurgeClient(_settings(url, fake_kv)) as client:
+            await asyncio.gather(*(client.purge(groups=f"g{number}") for number in range(100)))
+    assert len(fake_kv.marks_in_force()) == 100
+
+
+def _settings(url: str, fake_kv: FakeKV) -> Settings:
+    return Settings(base_url=url, namespace_id=fake_kv.namespace_id)
+
+
+def test_a_server_that_never_answers_holds_nobody_longer_than_asked(fake_kv: FakeKV) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = _settings(f"http://127.0.0.1:{silent.getsockname()[1]}", fake_kv)
+        with PurgeClient(settings) as client:
+            began = time.monotonic()
+            with pytest.raises(ConnectionFailed, match="ReadTimeout"):
+                client.purge(groups="a", timeout=0.3)
+            assert time.monotonic() - began < 3
+
+
+async def test_a_task_that_is_cancelled_is_told_of(fake_kv: FakeKV) -> None:
+    waits = asyncio.Event()
+
+    class Waiting(ManualClock):
+        async def sleep_async(self, seconds: float) -> None:
+            waits.set()
+            await asyncio.sleep(seconds)
+
+    fake_kv.block(300)
+    events: list[str] = []
+    options = Options(clock=Waiting(), audit=lambda event: events.append(event.outcome))
+    async with AsyncPurgeClient(fake_kv.settings, options=options, transport=fake_kv.transport) as client:
+        task = asyncio.create_task(client.purge(groups="a"))
+        await waits.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert events == ["interrupted"]
