@@ -1,4 +1,7 @@
-"""The same rows with no memory: every response is written to KV, and read back from there."""
+"""The same rows with no memory: every response is written to KV, and read back from there.
+
+And what `wrangler dev` hides from the Worker: it runs in bare workerd here.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,59 @@ import pytest
 
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Worker
-from tests.runtime.http_rows import Results, Row, parameters
+from tests.runtime.http_rows import ASKED, FETCHED, REUSED, Results, Row, cc, get, parameters
 from tests.runtime.origin import ScriptedOrigin
 from tests.runtime.test_http_validation import CONDITIONS, HEADS, RANGES, VALIDATION, VARY
 
-ROWS = [*VARY, *CONDITIONS, *VALIDATION, *HEADS, *RANGES]
+BARE = [
+    Row(
+        "fields that a request's Connection lists aren't forwarded",
+        "7.6.1 of 9110",
+        [cc("max-age=3600")],
+        [
+            get(
+                FETCHED,
+                ("Connection", "X-A"),
+                ("X-A", "1"),
+                ("X-B", "2"),
+                origin_sees={"X-A": None, "X-B": "2", "Keep-Alive": None},
+            )
+        ],
+    ),
+    Row(
+        "a coding goes only to clients that accept it",
+        "12.5.3 of 9110",
+        [cc("max-age=3600", ("Content-Encoding", "gzip"), body=b"coded"), cc("max-age=3600")],
+        [
+            get(FETCHED, ("Accept-Encoding", "gzip"), body=b"coded"),
+            get(REUSED, ("Accept-Encoding", "gzip"), body=b"coded"),
+            get(ASKED, body=b"reply 2"),
+        ],
+    ),
+    Row(
+        "codings in any order are one request",
+        "4.1",
+        [cc("max-age=3600", ("Vary", "Accept-Encoding"))],
+        [
+            get(FETCHED, ("Accept-Encoding", "gzip, br;q=0.9, zstd")),
+            get(REUSED, ("Accept-Encoding", "BR,gzip")),
+            get(ASKED, ("Accept-Encoding", "br")),
+        ],
+    ),
+    Row(
+        "large text is stored compressed, and sent so to whom it suits",
+        "product",
+        [cc("max-age=3600", ("Content-Type", "text/plain"), ("ETag", '"a"'), body=b"word " * 4000)],
+        [
+            get(FETCHED, body=b"word " * 4000),
+            get(REUSED, body=b"word " * 4000, shows={"Content-Encoding": None, "ETag": '"a"'}),
+            get(REUSED, ("Accept-Encoding", "gzip"), shows={"Content-Encoding": "gzip", "ETag": 'W/"a"'}),
+            get(REUSED, ("Range", "bytes=5-8"), ("Accept-Encoding", "gzip"), status=206, body=b"word"),
+            get(REUSED, ("If-None-Match", 'W/"a"'), ("Accept-Encoding", "gzip"), status=304),
+        ],
+    ),
+]
+ROWS = [*BARE, *VARY, *CONDITIONS, *VALIDATION, *HEADS, *RANGES]
 _WRITTEN_SECONDS = 1.2
 """Longer than the second in which KV takes one write to a key."""
 
