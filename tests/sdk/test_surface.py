@@ -22,6 +22,7 @@ from origin_sdk import (
     NullPurgeClient,
     OriginSdkError,
     PurgeClient,
+    Settings,
     errors,
 )
 from origin_sdk.testing import FakeKV
@@ -126,6 +127,16 @@ def test_no_secret_is_shown_anywhere(
         *traceback.format_exception(raised.value),
     ]
     assert not any(fake_kv.token in text for text in shown)
+
+
+def test_no_library_below_logs_the_token(fake_kv: FakeKV, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG), fake_kv.serve() as url:
+        settings = Settings(base_url=url, namespace_id=fake_kv.namespace_id, token=fake_kv.token)
+        with PurgeClient(settings) as client:
+            client.purge(groups="a")
+    assert fake_kv.requests[0].fields["authorization"] == f"Bearer {fake_kv.token}"
+    assert "httpcore" in caplog.text
+    assert fake_kv.token not in caplog.text
 
 
 def test_a_refused_token_is_not_repeated(fake_kv: FakeKV) -> None:
