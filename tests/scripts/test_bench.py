@@ -1,0 +1,119 @@
+"""Benches: the sums behind the rows, their JSON, and that `scripts/bench edge` runs."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from scripts.benches.cost import MIX, Usage, cost_rows, dollars
+from scripts.benches.rows import AtLeast, AtMost, Row, row, show, write
+from scripts.runtime import paths
+
+KEYS = ["part", "name", "median", "unit", "spread", "against", "ratio", "aim", "met"]
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected"),
+    [
+        pytest.param(
+            row("p", "n", "u", [30.0, 10.0, 20.0]),
+            Row("p", "n", 20.0, "u", spread=0.5),
+            id="the median, and the interquartile range as a share of it",
+        ),
+        pytest.param(row("p", "n", "u", [12.0]), Row("p", "n", 12.0, "u"), id="one value has no spread"),
+        pytest.param(
+            row("p", "n", "u", [10.0, 30.0, 20.0], against="b", baseline=[10.0, 10.0, 10.0]),
+            Row("p", "n", 20.0, "u", spread=0.5, against="b", ratio=2.0),
+            id="the ratio is the median of the rounds' ratios",
+        ),
+        pytest.param(
+            row("p", "n", "u", [10.0, 90.0, 30.0], against="b", baseline=[10.0, 10.0, 1.0]),
+            Row("p", "n", 30.0, "u", spread=1.333, against="b", ratio=9.0),
+            id="a ratio is taken within a round, not of the medians",
+        ),
+        pytest.param(
+            row("p", "n", "u", [12.0], against="b", baseline=[10.0], aim=AtLeast(1.2)),
+            Row("p", "n", 12.0, "u", against="b", ratio=1.2, aim=">= 1.2", met=True),
+            id="an aim that is just met",
+        ),
+        pytest.param(
+            row("p", "n", "u", [13.0], against="b", baseline=[10.0], aim=AtMost(1.2)),
+            Row("p", "n", 13.0, "u", against="b", ratio=1.3, aim="<= 1.2", met=False),
+            id="an aim that is missed",
+        ),
+        pytest.param(
+            row("p", "n", "u", [0.05], aim=AtMost(0.1)),
+            Row("p", "n", 0.05, "u", aim="<= 0.1", met=True),
+            id="without a baseline the median is judged",
+        ),
+    ],
+)
+def test_a_row_sums_up_its_rounds(measured: Row, expected: Row) -> None:
+    assert measured == expected
+
+
+def test_rounds_that_don_t_match_are_refused() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        row("p", "n", "u", [1.0, 2.0], against="b", baseline=[1.0])
+
+
+def test_rows_are_written_as_a_list_of_objects(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    write([row("p", "n", "u", [1.0], aim=AtMost(2))], file)
+    [written] = json.loads(file.read_text())
+    assert list(written) == KEYS == [each.name for each in fields(Row)]
+    assert written == {
+        "part": "p",
+        "name": "n",
+        "median": 1.0,
+        "unit": "u",
+        "spread": None,
+        "against": None,
+        "ratio": None,
+        "aim": "<= 2",
+        "met": True,
+    }
+
+
+def test_a_missed_aim_catches_the_eye() -> None:
+    text = io.StringIO()
+    show([row("p", "n", "u", [3.0], aim=AtMost(2))], Console(file=text, width=100))
+    assert "NO" in text.getvalue()
+
+
+def test_the_price_of_a_million_requests_is_reads_and_writes() -> None:
+    assert dollars(Usage(reads=4, writes=1, origin=1)) == pytest.approx(4 * 0.50 + 1 * 5.00)
+
+
+def test_the_mixed_example_weighs_each_kind_by_its_share() -> None:
+    usages = {"hot": Usage(0, 0, 0), "warm": Usage(2, 0, 0), "cold": Usage(2, 1, 1)}
+    assert sum(MIX.values()) == pytest.approx(1)
+    assert cost_rows(usages)[-1].median == pytest.approx(MIX["warm"] * 1 + MIX["cold"] * 6)
+
+
+def test_usage_is_counted_from_a_moment_on() -> None:
+    assert Usage(12, 4, 3).minus(Usage(2, 0, 1)).over(2) == Usage(5, 2, 1)
+
+
+@pytest.mark.timeout(180)
+def test_the_edge_can_be_measured_quickly(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    ran = subprocess.run(
+        ["scripts/bench", "edge", "--quick", "--only", "start", "--only", "cost", "--json", str(file)],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    rows = {(each["part"], each["name"]): each for each in json.loads(file.read_text())}
+    assert rows["start as deployed", "to the first KV hit"]["median"] > 0
+    assert rows["cost", "hot request: KV keys read"]["met"] is True
+    assert rows["cost", "cold request: KV keys written"]["median"] == 1
+    assert rows["cost", "cold request: origin requests"]["median"] == 1
