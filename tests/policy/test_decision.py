@@ -392,6 +392,14 @@ def test_parts_are_joined() -> None:
     assert "content-range" not in dict(plan.store.fields)
 
 
+def test_a_range_beyond_the_end_leaves_the_stored_part_alone() -> None:
+    asked = {"range": "bytes=20-30"}
+    plan = outcome(416, {**TEN, "content-range": "bytes */20"}, stored(PART, status=206), asked=asked)
+    assert isinstance(plan.answer, Relay)
+    assert plan.store is None
+    assert not plan.again
+
+
 def test_a_part_that_doesnt_fit_is_no_answer_to_a_request_for_the_whole() -> None:
     other = {**PART, "etag": '"b"', "content-range": "bytes 7-19/20"}
     assert outcome(206, other, stored(PART, status=206)).again

@@ -1317,6 +1317,16 @@ RANGES = [
         [get(ASKED, asked("bytes=20-30"), status=416), get(ASKED, **ALL)],
     ),
     Row(
+        "a 416 leaves the stored part alone",
+        "15.5.17 of 9110",
+        [piece(0, 4), cc(HOUR, ("Content-Range", "bytes */10"), status=416)],
+        [
+            get(ASKED, FIRST_HALF),
+            get(ASKED, asked("bytes=4-30"), status=416),
+            get(REUSED, FIRST_HALF, status=206, body=b"01234"),
+        ],
+    ),
+    Row(
         "a part varies as the whole does",
         "4.1",
         [piece(0, 4, ("Vary", "X-A"))],

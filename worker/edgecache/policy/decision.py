@@ -120,10 +120,13 @@ class Ask:
     when_disconnected: bool = False
     """Whether it may be used now, should there be no answer from the origin at all."""
 
+    completes: bool = False
+    """Whether what comes makes a whole of a stored part."""
+
     @property
     def is_for_part(self) -> bool:
-        """Whether the origin is asked for a part only."""
-        return "range" in self.conditional
+        """Whether only a part is expected, which is no answer to other requests."""
+        return "range" in self.conditional and not self.completes
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,10 +293,11 @@ def _by_part(
         return Ask(decision.forwarded, decision.reason)
     if answers_range(record, fields, client, now_ms):
         return decision
-    asked = range_fields(client.fields) or completing_fields(fields)
+    own = range_fields(client.fields)
+    asked = own or completing_fields(fields)
     if client.method != "GET" or not asked or record.body_key:
         return Ask(Forwarded.PARTIAL, Reason.PARTIAL)
-    return Ask(Forwarded.PARTIAL, Reason.PARTIAL, record, asked)
+    return Ask(Forwarded.PARTIAL, Reason.PARTIAL, record, asked, completes=not own)
 
 
 def _use_or_ask(

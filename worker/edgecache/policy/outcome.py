@@ -177,14 +177,15 @@ def _on_head(stored: Record, reply: _Reply) -> Plan:
 
 def _on_more(stored: Record, reply: _Reply) -> Plan:
     """Decide on a further part of what is stored in part (section 3.4)."""
-    join = join_of(reply.stored_fields, reply.response.fields) if reply.response.status == 206 else None
-    reason, record = reply.reason(reply.response), record_of(reply.response, reply.lookup.rule)
-    if join and reason is Reason.STORED:
-        record = with_part(reply.freshened(stored), join.part)
-    if record.status != 200 and "range" not in reply.lookup.client.fields:
+    is_part = reply.response.status == 206
+    reason = reply.reason(reply.response) if is_part else Reason.PARTIAL
+    join = join_of(reply.stored_fields, reply.response.fields) if reason is Reason.STORED else None
+    record = with_part(reply.freshened(stored), join.part) if join else None
+    if reply.ask.completes and (record is None or record.status != 200):
         return Plan(Relay(), reply.status, again=True)  # the client asked for the whole
     if reason is not Reason.STORED:
         return Plan(Relay(), replace(reply.status, detail=reason), may_share=False)
+    record = record or record_of(reply.response, reply.lookup.rule)
     return Plan(Relay(), replace(reply.status, stored=True), store=record, join=join)
 
 
@@ -204,7 +205,7 @@ def _on_response(reply: _Reply) -> Plan:
 
 def _reason_to_store(reply: _Reply) -> Reason:
     status, stored = reply.response.status, reply.ask.stored
-    has_range = reply.ask.is_for_part or "range" in reply.lookup.request.fields
+    has_range = "range" in (reply.ask.conditional.keys() | reply.lookup.request.fields.keys())
     if status == (416 if has_range else 206):
         return Reason.PARTIAL  # it answers this request's range, or none
     if status >= 500 and stored and stored.status < 500:
