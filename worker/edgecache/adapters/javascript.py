@@ -11,7 +11,7 @@ from typing import Any
 
 import js
 
-__all__ = ["fields_of", "from_json", "stringified_fields", "within"]
+__all__ = ["entries_of", "fields_of", "from_json", "stringified_fields", "within"]
 
 from_json = js.JSON.parse
 """Make a JavaScript value from JSON.
@@ -28,6 +28,12 @@ def stringified_fields(headers: Any) -> str:
     """Return a Headers object as the JSON text of one object, names in lower case."""
     text: str = _stringify(_from_entries(headers))
     return text
+
+
+def entries_of(pairs: Any) -> dict[str, Any]:
+    """Return what can be iterated as pairs, such as a Map, as a dictionary of JSON values."""
+    entries: dict[str, Any] = json.loads(_stringify(_from_entries(pairs)))
+    return entries
 
 
 def fields_of(headers: Any) -> dict[str, str]:

@@ -1,13 +1,13 @@
 """Workers KV."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import js
-from pyodide.ffi import JsException, to_js
+from pyodide.ffi import JsException
 
-from edgecache.adapters.javascript import from_json, within
+from edgecache.adapters.javascript import entries_of, from_json, within
 from edgecache.ports import Body, StoredValue, StoreError
 from edgecache.settings import Settings
 
@@ -43,9 +43,9 @@ class KvStore:
         """See :class:`edgecache.ports.Store`."""
         if not keys:
             return {}
-        found = await self._done(lambda: self._namespace.get(to_js(list(keys)), self._read_texts))
+        found = await self._done(lambda: self._namespace.get(from_json(json.dumps(keys)), self._read_texts))
         try:
-            texts: dict[str, object] = js.Object.fromEntries(found).to_py()
+            texts = entries_of(found)
         except JsException as error:
             raise StoreError(f"KV answered a bulk get with {found}: {error}") from error
         if not texts.keys() >= set(keys):
