@@ -17,6 +17,7 @@ __all__ = ["FetchOrigin", "FetchedResponse"]
 
 # Cloudflare's own cache stays out of it; bytes come and go as they are coded.
 _INIT = {"redirect": "manual", "encodeResponseBody": "manual", "cf": {"cacheTtlByStatus": {"200-599": -1}}}
+_PIECE_BYTES = 256 * 1024
 
 
 class FetchedResponse:
@@ -47,12 +48,17 @@ class FetchedResponse:
     def fork(self) -> Callable[[int], Awaitable[Body | None]]:
         """Split the body between the client and a collector."""
         self.body, copy = (self.raw.body or js.Response.new("").body).tee()
-        reader = copy.getReader()
+        reader = copy.getReader(from_json('{"mode": "byob"}'))
 
         async def collect(max_bytes: int) -> Body | None:
             chunks, size = js.Array.new(), 0
             try:
-                while not (step := await within(self._timeout_seconds, reader.read())).done:
+                while True:
+                    # Room for much at once: each piece costs a way through Python, and is small by default.
+                    piece = reader.read(js.Uint8Array.new(_PIECE_BYTES))
+                    step = await within(self._timeout_seconds, piece)
+                    if step.done:
+                        break
                     size += step.value.byteLength
                     if size > max_bytes:
                         reader.cancel()
