@@ -30,6 +30,7 @@ class Workerd:
         folder: where its log and its KV data go.
         workers: what it runs.
         arguments: further arguments of `workerd serve`.
+        v8_flags: flags of V8, such as the size of its heap, which is boundless on one's own machine.
         snapshots: the folder of the interpreter's snapshot, in place of the one that scripts/install made.
     """
 
@@ -39,13 +40,15 @@ class Workerd:
         workers: Sequence[Worker],
         *,
         arguments: Sequence[str] = (),
+        v8_flags: Sequence[str] = (),
         snapshots: Path | None = None,
     ) -> None:
         namespaces, self._clocks = namespaces_of(workers), clocks_of(workers)
         sockets = [worker.name for worker in workers] + [n.socket for n in (*namespaces, *self._clocks)]
         with ExitStack() as stack:
             control = stack.enter_context(_Control())
-            self.process = stack.enter_context(_start(folder, workers, control, arguments, snapshots))
+            configuration = encode(folder, workers, v8_flags)
+            self.process = stack.enter_context(_start(folder, configuration, control, arguments, snapshots))
             self._ports = self.process.wait_for(
                 lambda: control.ports(set(sockets)), what="listening", seconds=_START_SECONDS
             )
@@ -102,7 +105,7 @@ class _Control:
 
 def _start(
     folder: Path,
-    workers: Sequence[Worker],
+    configuration: bytes,
     control: _Control,
     arguments: Sequence[str],
     snapshots: Path | None,
@@ -110,7 +113,7 @@ def _start(
     for name in ("objects", "blobs"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     config = folder / "config.bin"
-    config.write_bytes(encode(folder, workers))
+    config.write_bytes(configuration)
     serve = ["serve", "--experimental", "--binary", f"--control-fd={control.write}", str(config)]
     return Process(
         "workerd",

@@ -83,11 +83,11 @@ def clocks_of(workers: Iterable[Worker]) -> list[Namespace]:
     return [Namespace("clock", location) for location in sorted(locations)]
 
 
-def encode(folder: Path, workers: Sequence[Worker]) -> bytes:
+def encode(folder: Path, workers: Sequence[Worker], v8_flags: Sequence[str] = ()) -> bytes:
     """Return the binary configuration of a process that runs `workers` and keeps its data in `folder`."""
     includes = [str(Path(capnp.__file__).parents[1])]
     schema = capnp.load(str(paths.WORKERD_SCHEMA), imports=includes)
-    message: bytes = schema.Config.new_message(**_config(folder, workers)).to_bytes()
+    message: bytes = schema.Config.new_message(**_config(folder, workers), v8Flags=list(v8_flags)).to_bytes()
     return message
 
 

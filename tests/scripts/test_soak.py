@@ -1,0 +1,15 @@
+"""A short run of the soak; `scripts/soak` takes ten minutes."""
+
+from __future__ import annotations
+
+from scripts.runtime import soak
+
+
+def test_fifteen_seconds_of_faults_and_purges_make_no_wrong_answer() -> None:
+    report = soak.soak(15, clients=20, seed=5)
+
+    assert (report.wrong, report.hangs) == ([], [])
+    assert report.hits > report.answers / 10
+    assert report.faults
+    assert report.purges
+    assert soak.table(report).endswith("good")
