@@ -1,0 +1,326 @@
+"""Kill a service again and again while it changes data and purges, and see whether the edge missed a change.
+
+A child process writes and drains; the parent kills it with SIGKILL at a random moment and starts it anew.
+The API that it purges through throttles, fails partly, times out and drops connections. In the end every
+committed change must be purged, after it was made, and none that was rolled back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import multiprocessing
+import random  # noqa: TID251 - chance is what this is about
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Lock, Thread
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import httpx
+from sqlalchemy import Engine, create_engine, event, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+
+from cachewire.marks import Lane, group_mark, mark_key
+from origin_sdk import Options, PurgeClient, Retries, Settings
+from origin_sdk.clock import SystemClock
+from origin_sdk.events.sqlalchemy import EdgeEvents
+from origin_sdk.outbox import Drainer, Pace, State
+from origin_sdk.outbox.sqlalchemy import SqlAlchemyOutbox, outbox_table
+from origin_sdk.testing import FakeKV, FakeRequest
+from scripts.runtime.servers import Postgres
+
+_WRITERS = 2
+_DRAINERS = 2
+_LIFE_SECONDS = (0.05, 0.5)
+"""A child lives so long after its first change."""
+_START_SECONDS = 30.0
+_END_SECONDS = 60.0
+_READ_SECONDS = 0.15
+_PACE = Pace(
+    limit=20,
+    lease_seconds=0.6,
+    poll_seconds=0.02,
+    backoff=Retries(attempts=10**6, first_seconds=0.02, longest_seconds=0.2),
+)
+_CLOCK = SystemClock()
+
+
+class Base(DeclarativeBase):
+    """Root of the mapped classes."""
+
+
+outbox_table(Base.metadata)
+edge = EdgeEvents()
+
+
+@edge.purges(groups=lambda change: [change.name, "hot"], bulk="warn")
+class Change(Base):
+    """A change with a group of its own: in the table if and only if it was committed."""
+
+    __tablename__ = "change"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    at: Mapped[float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of kills showed."""
+
+    kills: int
+    committed: int
+    missing: tuple[str, ...]
+    too_early: tuple[str, ...]
+    never_committed: tuple[str, ...]
+    undelivered: int
+    requests: int
+    faults: dict[str, int]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every committed change, and no other, was purged after it was made."""
+        return not (self.missing or self.too_early or self.never_committed or self.undelivered)
+
+
+@dataclass
+class BadApi:
+    """Cloudflare's API on a bad day, on a port."""
+
+    seed: int
+    fake: FakeKV = field(default_factory=lambda: FakeKV(clock=_CLOCK, rate_limit=10**9))
+    faults: dict[str, int] = field(default_factory=dict)
+    is_well: bool = False
+    _lock: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        """Seed chance."""
+        self._random = random.Random(self.seed)  # noqa: S311 - a test's
+
+    @contextmanager
+    def serve(self) -> Iterator[str]:
+        """Serve it, and yield the base URL."""
+        server = _Server(("127.0.0.1", 0), _handler(self))
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+    def fault(self) -> str:
+        """Choose how the next request ends; half the time well."""
+        kinds = ["", "throttled", "failed", "partly", "late", "dropped before", "dropped after"]
+        with self._lock:
+            if self.is_well:
+                return ""
+            [kind] = self._random.choices(kinds, [50, 2, 8, 15, 5, 10, 10])
+            self.faults[kind or "none"] = self.faults.get(kind or "none", 0) + 1
+        return kind
+
+    def answer(self, request: FakeRequest, *, is_partly: bool) -> tuple[int, dict[str, str], bytes]:
+        """Do what is asked for; ``is_partly``, leave half of the keys unwritten."""
+        if is_partly:
+            keys = [pair["key"] for pair in json.loads(request.body)]
+            with self._lock:
+                self.fake.leave_unsuccessful(*self._random.sample(keys, (len(keys) + 1) // 2))
+        return self.fake.answer(request)
+
+
+_REFUSALS: dict[str, tuple[int, dict[str, str], bytes]] = {
+    "throttled": (429, {"retry-after": "1"}, b""),
+    "failed": (503, {}, b""),
+}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that were killed."""
+
+
+def _handler(api: BadApi) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            fields = {name.lower(): value for name, value in self.headers.items()}
+            request = FakeRequest(self.command, urlsplit(self.path).path, {}, body, fields)
+            fault = api.fault()
+            self.close_connection = fault.startswith("dropped") or fault == "late"
+            if fault == "dropped before":
+                return
+            answer = _REFUSALS.get(fault) or api.answer(request, is_partly=fault == "partly")
+            if fault == "late":
+                time.sleep(_READ_SECONDS * 2)
+            if not self.close_connection:
+                self._answer(*answer)
+
+        def _answer(self, status: int, fields: dict[str, str], content: bytes) -> None:
+            self.send_response_only(status)
+            for name, value in {**fields, "content-length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+            pass
+
+    return Handler
+
+
+class _Impatient(httpx.HTTPTransport):
+    """Waits for an answer for so short a time that a late one is a timeout."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.extensions["timeout"]["read"] = _READ_SECONDS
+        return super().handle_request(request)
+
+
+def _engine(url: str) -> Engine:
+    engine = create_engine(url, pool_size=_WRITERS + _DRAINERS)
+    if engine.dialect.name == "sqlite":
+        # As SQLAlchemy's documentation has it for savepoints; immediate, so that writers wait in turn.
+        event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+def _client(api: str) -> PurgeClient:
+    settings = Settings(base_url=api, namespace_id="namespace")
+    options = Options(retries=Retries(attempts=2, first_seconds=0.01, longest_seconds=0.02))
+    return PurgeClient(settings, options=options, transport=_Impatient())
+
+
+def _drainer(engine: Engine, api: str) -> Drainer:
+    return Drainer(SqlAlchemyOutbox(engine), _client(api), _PACE)
+
+
+def serve(url: str, api: str, seed: int, is_ready: object) -> None:
+    """Change and drain until killed."""
+    logging.disable()
+    engine = _engine(url)
+    sessions = sessionmaker(engine)
+    edge.listen(sessions)
+    for _ in range(_DRAINERS):
+        _drainer(engine, api).start()
+    writers = [
+        Thread(target=_write, args=(sessions, random.Random(seed + number)))  # noqa: S311 - a test's
+        for number in range(_WRITERS)
+    ]
+    for writer in writers:
+        writer.start()
+    is_ready.set()  # type: ignore[attr-defined]  # an Event of another process, which has no public type
+    for writer in writers:
+        writer.join()
+
+
+def _write(sessions: sessionmaker[Session], chance: random.Random) -> None:
+    while True:
+        with sessions() as session:
+            for _ in range(chance.randint(1, 3)):
+                session.add(_change("kept"))
+            if chance.random() < 0.3:
+                nested = session.begin_nested()
+                session.add(_change("lost"))
+                session.flush()
+                nested.rollback()
+            if chance.random() < 0.3:
+                session.add(_change("lost"))
+                session.flush()
+                session.rollback()
+            session.commit()
+
+
+def _change(kind: str) -> Change:
+    return Change(name=f"{kind}-{uuid4().hex}", at=_CLOCK.now())
+
+
+def run(url: str, kills: int, seed: int = 0) -> Outcome:
+    """Kill a service over the empty database at ``url`` so often, let it end its work, and compare."""
+    chance = random.Random(seed)  # noqa: S311 - a test's
+    api = BadApi(seed)
+    engine = _engine(url)
+    Base.metadata.create_all(engine)
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([__name__])
+    with api.serve() as base_url:
+        for number in range(kills):
+            is_ready = processes.Event()
+            child = processes.Process(
+                target=serve, args=(url, base_url, seed + number * _WRITERS, is_ready), daemon=True
+            )
+            child.start()
+            if not is_ready.wait(_START_SECONDS):
+                raise RuntimeError(f"the service didn't start in {_START_SECONDS:g} s")
+            time.sleep(chance.uniform(*_LIFE_SECONDS))
+            child.kill()
+            child.join()
+            child.close()
+        api.is_well = True
+        _finish(engine, base_url)
+    outcome = _compare(engine, api, kills)
+    engine.dispose()
+    return outcome
+
+
+def _finish(engine: Engine, api: str) -> None:
+    drainer, deadline = _drainer(engine, api), time.monotonic() + _END_SECONDS
+    with drainer.client:
+        while drainer.outbox.next_due() is not None and time.monotonic() < deadline:
+            drainer.drain()
+            time.sleep(_PACE.poll_seconds)
+
+
+def _compare(engine: Engine, api: BadApi, kills: int) -> Outcome:
+    with Session(engine) as session:
+        committed = {change.name: change.at for change in session.scalars(select(Change))}
+    marks = api.fake.marks_in_force()
+    moments = {name: marks.get(mark_key(group_mark(name), Lane.SOFT)) for name in committed}
+    known = {mark_key(group_mark(name), Lane.SOFT) for name in (*committed, "hot")}
+    counts = SqlAlchemyOutbox(engine).status().counts
+    return Outcome(
+        kills=kills,
+        committed=len(committed),
+        missing=tuple(name for name, mark in moments.items() if mark is None),
+        too_early=tuple(
+            name for name, mark in moments.items() if mark and mark.moment_ms < committed[name] * 1000
+        ),
+        never_committed=tuple(key for key in marks if key not in known),
+        undelivered=counts.get(State.WAITING, 0) + counts.get(State.DEAD, 0),
+        requests=len(api.fake.requests),
+        faults=api.faults,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it for SQLite and PostgreSQL and say what came of it."""
+    parser = argparse.ArgumentParser(prog="scripts/crash", description=__doc__)
+    parser.add_argument("--kills", type=int, default=300, help="for each database (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    is_good = True
+    with tempfile.TemporaryDirectory() as folder, Postgres() as postgres:
+        for name, url in (("SQLite", f"sqlite:///{Path(folder)}/crash.db"), ("PostgreSQL", postgres.url())):
+            began = time.monotonic()
+            outcome = run(url, options.kills, options.seed)
+            is_good = is_good and outcome.is_good
+            print(f"{name}: {outcome} in {time.monotonic() - began:.0f} s")
+    print("every committed change is purged, and no other" if is_good else "FAILED")
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""SIGKILL at random points, and Cloudflare's API on a bad day. `scripts/crash` kills 300 times."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine
+
+from scripts.runtime.crash import run
+
+
+@pytest.mark.timeout(120)
+def test_every_committed_change_is_purged_and_no_other(engine: Engine) -> None:
+    url = engine.url.render_as_string(hide_password=False)
+
+    outcome = run(url, kills=20)
+
+    assert outcome.is_good, outcome
+    assert outcome.committed > 20
+    assert {
+        "throttled",
+        "failed",
+        "partly",
+        "late",
+        "dropped before",
+        "dropped after",
+    } <= outcome.faults.keys()
