@@ -1,0 +1,263 @@
+"""The cache for an event loop, with the verbs of :mod:`origin_sdk.layers.cache`."""
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from inspect import isawaitable
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
+
+from origin_sdk.layers import obtaining
+from origin_sdk.layers.asking import AsyncRedisCaller
+from origin_sdk.layers.base import AsyncPurger, Base, CacheOptions, FamilyOptions, Invalidation, Signature
+from origin_sdk.layers.connecting import RedisOptions
+from origin_sdk.layers.families import Family, Key
+from origin_sdk.layers.flights import Flight
+from origin_sdk.layers.flows import PENDING, Ask, AskMany, Await, Flow, Follow, Load, Purge, Step, Wait
+from origin_sdk.layers.link import Link
+from origin_sdk.layers.loading import LoadContext
+from origin_sdk.layers.memory import Entry
+
+__all__ = ["AsyncCached", "AsyncLayeredCache"]
+
+_Value = TypeVar("_Value")
+_Result = TypeVar("_Result")
+_Arguments = ParamSpec("_Arguments")
+
+
+class AsyncLayeredCache(Base):
+    """Memory, then Redis, then your loader; what it invalidates goes from the edge, too.
+
+    ``redis`` is a URL or :class:`origin_sdk.layers.RedisOptions`, ``edge`` what purges there. Safe to share
+    by the tasks of one event loop. Redis never makes a call fail: while it is away, it is left out.
+    """
+
+    loads_inline = False
+
+    def __init__(
+        self,
+        redis: RedisOptions | str | None = None,
+        *,
+        edge: AsyncPurger | None = None,
+        **options: Unpack[CacheOptions],
+    ) -> None:
+        super().__init__(redis, options)
+        self.edge = edge
+        self._redis = AsyncRedisCaller(self.link) if self.link else None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Wait for loads in the background and close all connections."""
+        await asyncio.gather(*(task for _, task in self.running.values()), return_exceptions=True)
+        await asyncio.to_thread(self._stop_listening)
+        if self._redis:
+            await self._redis.close()
+
+    async def get(self, key: Key[_Value], default: _Value | None = None) -> _Value | None:
+        """Return what is stored in memory or Redis, if it may still be answered with, else ``default``."""
+        return await self._run(obtaining.getting(self, key, default))
+
+    async def get_or_load(
+        self, key: Key[_Value], loader: Callable[[LoadContext[_Value]], Awaitable[_Value]]
+    ) -> _Value:
+        """Return what is stored, else what ``loader`` returns, which is stored.
+
+        Raises what the loader raises, if nothing stored may stand in for it, and LoadTimeout.
+        """
+        return await self._run(obtaining.obtaining(self, key, loader))
+
+    async def get_many_or_load(
+        self,
+        keys: Iterable[Key[_Value]],
+        loader: Callable[[Sequence[Key[_Value]]], Awaitable[Mapping[Key[_Value], _Value]]],
+    ) -> dict[Key[_Value], _Value]:
+        """Return a value for each key, from one round trip to Redis and one call of ``loader`` for the rest.
+
+        What the loader leaves out isn't in the result, nor stored. No lock is held, neither in this process
+        nor among several.
+        """
+        return await self._run(obtaining.getting_many(self, keys, loader))
+
+    async def set(
+        self, key: Key[_Value], value: _Value, *, lifetime: float | None = None, groups: Iterable[str] = ()
+    ) -> None:
+        """Write through: store a value that you know, and let loads under way not overwrite it."""
+        await self._run(obtaining.setting(self, key, value, lifetime, groups))
+
+    async def delete(self, key: Key[Any]) -> None:
+        """Forget a value in all processes' memory and in Redis, and what loads under way return."""
+        await self._run(obtaining.deleting(self, key))
+
+    async def invalidate(self, *, groups: Iterable[str], urls: Iterable[str] = ()) -> Invalidation:
+        """Invalidate groups in all processes' memory, in Redis and at the edge; ``urls`` at the edge alone.
+
+        Raises what the edge's purger raises; memory and Redis are done then.
+        """
+        return await self._run(obtaining.invalidating(self, groups, urls))
+
+    async def refresh(
+        self, key: Key[_Value], loader: Callable[[LoadContext[_Value]], Awaitable[_Value]]
+    ) -> _Value:
+        """Load now, whatever is stored, and store the result."""
+        return await self._run(obtaining.refreshing(self, key, loader))
+
+    def cached(
+        self, family: Family[Any] | str, *, ignore: Iterable[str] = (), **options: Unpack[FamilyOptions]
+    ) -> "Callable[[Callable[_Arguments, Awaitable[_Value]]], AsyncCached[_Arguments, _Value]]":
+        """Decorate a function with a family, or a key template over its parameters.
+
+        Every parameter is in the key or in ``ignore``; one annotated as LoadContext is filled in.
+        """
+
+        def decorate(function: Callable[_Arguments, Awaitable[_Value]]) -> AsyncCached[_Arguments, _Value]:
+            return _decorated(self, function, self.family_for(function, family, options), ignore)
+
+        return decorate
+
+    def spawn(self, flow: Flow[Entry]) -> asyncio.Task[Entry]:
+        """Run a flow in another task."""
+        return asyncio.create_task(self._run(flow))
+
+    async def _run(self, flow: Flow[_Result]) -> _Result:
+        """Carry out a flow's steps in this task."""
+        resume: Callable[[Any], Step] = flow.send
+        answer: Any = None
+        try:
+            while True:
+                step = resume(answer)
+                try:
+                    answer = await self._do(step)
+                    resume = flow.send
+                except BaseException as error:  # noqa: BLE001 - it goes on in the flow
+                    answer, resume = error, flow.throw
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+
+    async def _do(self, step: Step) -> Any:  # noqa: PLR0911 - a table of steps
+        match step:
+            case Ask(command):
+                return await cast("AsyncRedisCaller", self._redis).ask(command)
+            case Load(loader, argument):
+                loading = loader(argument)
+                return await loading if isawaitable(loading) else loading
+            case Follow():
+                return await self._follow(step)
+            case Await(future, seconds):
+                done, _ = await asyncio.wait([future], timeout=seconds)
+                return future.result() if done else PENDING
+            case AskMany(commands):
+                return await cast("AsyncRedisCaller", self._redis).ask_many(commands)
+            case Wait():
+                return await self._wait(step)
+            case Purge(groups, urls):
+                return await self.edge.purge(groups=groups, urls=urls) if self.edge else None
+
+    async def _follow(self, step: Follow) -> tuple[Flight, bool, bool]:
+        ended = _Told()
+        flight, leads = self.flights.join(step.key, ended.set)
+        return flight, leads, leads or await ended.wait(step.seconds)
+
+    async def _wait(self, step: Wait) -> Any:
+        told = _Told()
+        link, redis = cast("Link", self.link), cast("AsyncRedisCaller", self._redis)
+        link.expect(step.name, told.set_by_thread)
+        try:
+            reply = await redis.ask(step.command)
+            await told.wait(step.seconds_of(reply))
+        finally:
+            link.forget(step.name, told.set_by_thread)
+        return reply
+
+
+class _Told:
+    """An event that the listener's thread may set, too."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+        self.set = self._event.set
+
+    def set_by_thread(self) -> None:
+        """Set it from another thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so that nobody waits
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    async def wait(self, seconds: float | None) -> bool:
+        """Wait, and say whether it was set in time."""
+        if seconds is not None and seconds <= 0:
+            return self._event.is_set()
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._event.wait()
+        except TimeoutError:
+            return False
+
+
+class AsyncCached(Protocol[_Arguments, _Value]):
+    """A decorated function. Called, it returns the stored value, or loads it.
+
+    ``family`` is its family; the methods take the function's own arguments: ``key`` returns the key,
+    ``invalidate`` forgets the value in all layers, ``refresh`` loads now and returns the value.
+    """
+
+    family: Family[Any]
+
+    def __call__(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Awaitable[_Value]:
+        """Return the value."""
+        ...
+
+    def key(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Key[_Value]:
+        """Return the key of a call."""
+        ...
+
+    def invalidate(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Awaitable[None]:
+        """Forget the value of a call."""
+        ...
+
+    def refresh(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Awaitable[_Value]:
+        """Load the value of a call now."""
+        ...
+
+
+def _decorated(
+    cache: AsyncLayeredCache,
+    function: Callable[_Arguments, Awaitable[_Value]],
+    family: Family[Any],
+    ignore: Iterable[str],
+) -> AsyncCached[_Arguments, _Value]:
+    signature = Signature(function, family, ignore)
+    lookup, moments, stats = cache.memory.get, cache.moments, cache.stats
+    monotonic, render = cache.core.clock.monotonic, family.render
+    arity, is_direct = signature.arity, signature.is_direct
+
+    @functools.wraps(function)
+    async def cached(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) != arity:
+            args = signature.normal(args, kwargs)
+        entry = lookup(render(*args) if is_direct else render(*signature.picked(args)))
+        # What Core.peek says of a fresh value, without a call.
+        if entry and entry.seq == moments.seq and monotonic() < entry.until and not stats.detections:
+            entry.used = True
+            stats.memory_hits += 1
+            return entry.value
+        return await cache.get_or_load(signature.key(args), signature.loader(args))
+
+    def key(*args: Any, **kwargs: Any) -> Key[Any]:
+        return signature.key(signature.normal(args, kwargs))
+
+    async def invalidate(*args: Any, **kwargs: Any) -> None:
+        await cache.delete(key(*args, **kwargs))
+
+    async def refresh(*args: Any, **kwargs: Any) -> Any:
+        args = signature.normal(args, kwargs)
+        return await cache.refresh(signature.key(args), signature.loader(args))
+
+    attributes = {"family": family, "key": key, "invalidate": invalidate, "refresh": refresh}
+    vars(cached).update(attributes)
+    return cast("AsyncCached[_Arguments, _Value]", cached)

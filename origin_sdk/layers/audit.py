@@ -1,0 +1,24 @@
+"""Who wrote and who invalidated, without values."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from origin_sdk.auditing import AuditEvent
+from origin_sdk.clock import Clock
+
+__all__ = ["Auditing"]
+
+
+class Auditing:
+    """Tells ``sink``, if there is one: :class:`origin_sdk.auditing.AuditFile` for example."""
+
+    def __init__(self, sink: Callable[[AuditEvent], None] | None, actor: str, clock: Clock) -> None:
+        self._sink = sink
+        self._actor = actor
+        self._clock = clock
+
+    def note(self, action: str, outcome: str, **details: object) -> None:
+        """Tell of something done."""
+        if self._sink:
+            at = datetime.fromtimestamp(self._clock.now(), UTC)
+            self._sink(AuditEvent(at, action, self._actor, outcome, details))

@@ -1,0 +1,271 @@
+"""What the two caches share: how they are made, what they know, and the decorator's half of a call."""
+
+import functools
+import inspect
+import os
+import typing
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from threading import RLock
+from typing import Any, Protocol, TypedDict
+
+from origin_sdk.auditing import AuditEvent
+from origin_sdk.clock import Clock, SystemClock
+from origin_sdk.layers.audit import Auditing
+from origin_sdk.layers.connecting import RedisOptions
+from origin_sdk.layers.core import Core
+from origin_sdk.layers.envelope import Wrapping
+from origin_sdk.layers.errors import InvalidFamily
+from origin_sdk.layers.families import Family, FamilyDetails, Key
+from origin_sdk.layers.flights import Flights
+from origin_sdk.layers.flows import Filling, Flow, fill
+from origin_sdk.layers.link import Link
+from origin_sdk.layers.listening import Listener
+from origin_sdk.layers.loading import LoadContext
+from origin_sdk.layers.memory import Entry, Memory, Moments
+from origin_sdk.layers.policy import Policy
+from origin_sdk.layers.stats import Detected, Stats
+
+__all__ = ["AsyncPurger", "Base", "CacheOptions", "FamilyOptions", "Invalidation", "Purger", "Signature"]
+
+
+class Purger(Protocol):
+    """Purges at the edge: a :class:`origin_sdk.PurgeClient`, or an outbox that can't forget it."""
+
+    def purge(self, *, groups: list[str], urls: list[str]) -> Any:
+        """Purge, and return a receipt."""
+        ...
+
+
+class AsyncPurger(Protocol):
+    """The same for an event loop."""
+
+    async def purge(self, *, groups: list[str], urls: list[str]) -> Any:
+        """Purge, and return a receipt."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidation:
+    """Proof of an invalidation.
+
+    If Redis doesn't know of it yet (``in_redis`` is False) this process tells it before it reads there again;
+    other processes hear of it then. ``edge`` is the purger's receipt.
+    """
+
+    groups: tuple[str, ...]
+    in_redis: bool
+    edge: Any = None
+
+
+class CacheOptions(TypedDict, total=False):
+    """What a cache is made of besides Redis and the edge.
+
+    ``max_entries`` bounds memory, ``policy`` is that of families without one, ``wrapping`` says how values
+    are stored in Redis, ``audit`` is told of writes and invalidations with ``actor`` as their doer, and
+    ``background`` bounds the loads that run behind callers' backs.
+    """
+
+    max_entries: int
+    policy: Policy
+    wrapping: Wrapping
+    audit: Callable[[AuditEvent], None]
+    actor: str
+    background: int
+    clock: Clock
+
+
+class FamilyOptions(FamilyDetails, total=False):
+    """What a decorator makes a family of: without a ``name``, it has the function's."""
+
+    name: str
+
+
+class Base:
+    """A cache without its verbs."""
+
+    def __init__(self, redis: RedisOptions | str | None, options: CacheOptions) -> None:
+        clock = options.get("clock") or SystemClock()
+        self.stats = Stats()
+        self.moments = Moments()
+        self.memory = Memory(options.get("max_entries", 100_000))
+        self.redis_options = RedisOptions(url=redis) if isinstance(redis, str) else redis
+        self.background = options.get("background", 32)
+        self.link = Link(self.redis_options, self.moments, clock, self.stats) if self.redis_options else None
+        self.core = Core(
+            self.memory,
+            self.moments,
+            clock,
+            self.stats,
+            options.get("wrapping") or Wrapping(),
+            options.get("policy") or Policy(),
+            self.link,
+            Auditing(options.get("audit"), options.get("actor", ""), clock),
+        )
+        self.flights = Flights(self.moments)
+        self.running: dict[str, tuple[int, Any]] = {}
+        """Loads in the background: the invalidation that each is newer than, and its future."""
+        self._running_lock = RLock()
+        self.families: dict[str, Family[Any]] = {}
+        self._listener: Listener | None = None
+        self._listening_in = 0
+
+    def listening(self) -> Link | None:
+        """Return the link to Redis, with its listener running in this process."""
+        if self.link is not None and self._listening_in != os.getpid():
+            # After a fork the child has the object, but not its thread.
+            self._listening_in = os.getpid()
+            self._listener = Listener(self.link)
+            self._listener.start()
+        return self.link
+
+    def wait_until_synced(self, seconds: float = 5.0) -> bool:
+        """Wait until this process hears of the others' invalidations; say whether it does."""
+        self.listening()
+        return self._listener is not None and self._listener.is_synced.wait(seconds)
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None and self._listening_in == os.getpid():
+            self._listener.stop()
+
+    loads_inline: bool
+    """Whether the caller itself may run a loader; else a task of its own does, which no caller ends."""
+
+    def spawn(self, flow: Flow[Entry]) -> Any:
+        """Run a flow behind the caller's back; return a future."""
+        raise NotImplementedError
+
+    @typing.overload
+    def start(self, filling: Filling) -> Any: ...
+    @typing.overload
+    def start(self, filling: Filling, *, may_skip: bool) -> Any | None: ...
+    def start(self, filling: Filling, *, may_skip: bool = False) -> Any | None:
+        """Load in the background, once for a key at a time; return the future.
+
+        With ``may_skip``, None where nothing was started: the load is under way, or there are too many.
+        """
+        key = filling.key
+        with self._running_lock:
+            seq, running = self.running.get(key.name, (0, None))
+            if running is not None and not self.moments.covers((key.name, *key.groups), seq):
+                return None if may_skip else running
+            if may_skip and len(self.running) >= self.background:
+                self.stats.count("refresh-skipped", key.family.name, key.name)
+                return None
+            seq = self.moments.seq
+            future = self.spawn(fill(self.core, filling))
+            self.running[key.name] = (seq, future)
+        future.add_done_callback(functools.partial(self._ended, key))
+        return future
+
+    def _ended(self, key: Key[Any], future: Any) -> None:
+        with self._running_lock:
+            if self.running.get(key.name, (0, None))[1] is future:
+                del self.running[key.name]
+        if not future.cancelled() and future.exception():
+            self.stats.count("background-failed", key.family.name, key.name)
+
+    def detect(self) -> AbstractContextManager[Detected]:
+        """Note, within a ``with`` block, what each layer does for this thread or task."""
+        return self.stats.detect()
+
+    def register(self, family: Family[Any]) -> None:
+        """Know a family. Raises InvalidFamily if another has its name and means something else."""
+        known = self.families.setdefault(family.name, family)
+        if known is not family and (known.template, known.type) != (family.template, family.type):
+            raise InvalidFamily(f"two families are called {family.name!r}: name one of them otherwise")
+
+    def family_for(
+        self, function: Callable[..., Any], family: Family[Any] | str, options: FamilyOptions
+    ) -> Family[Any]:
+        """Return the family that a decorated function belongs to."""
+        if isinstance(family, str):
+            kind = typing.get_type_hints(function).get("return", Any)
+            arguments: dict[str, Any] = {"name": function.__name__, **options}
+            family = Family(arguments.pop("name"), family, kind, **arguments)
+        self.register(family)
+        return family
+
+
+def as_groups(groups: Iterable[str]) -> tuple[str, ...]:
+    """Return groups as they are handed on. Raises InvalidFamily for a single text, which is a slip."""
+    if isinstance(groups, str):
+        raise InvalidFamily(f"groups={groups!r}: a list is needed, [{groups!r}]")
+    return tuple(dict.fromkeys(groups))
+
+
+class Signature:
+    """How a decorated function's arguments become its key's."""
+
+    def __init__(self, function: Callable[..., Any], family: Family[Any], ignore: Iterable[str]) -> None:
+        self._signature = inspect.signature(function)
+        self._context = _context_parameter(function)
+        self._function = function
+        self._family = family
+        names = [name for name in self._signature.parameters if name != self._context]
+        self._check(names, set(ignore))
+        self.arity = len(names)
+        self._names = names
+        self._picked = tuple(names.index(field) for field in family.fields)
+        self.is_direct = self._picked == tuple(range(len(names)))
+
+    def _check(self, names: list[str], ignored: set[str]) -> None:
+        where = f"{self._function.__qualname__}: "
+        if missing := set(self._family.fields) - set(names):
+            raise InvalidFamily(f"{where}the key names {sorted(missing)}, which aren't parameters")
+        if extra := set(names) - set(self._family.fields) - ignored:
+            raise InvalidFamily(
+                f"{where}{sorted(extra)} aren't in the key {self._family.template!r}, so that calls that "
+                "differ in them would share a value: put them there, or say ignore=[…]"
+            )
+        for parameter in self._signature.parameters.values():
+            if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
+                raise InvalidFamily(f"{where}*{parameter.name} can't be in a key: name the parameters")
+
+    def normal(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """Return all arguments by position, with defaults."""
+        names = self._signature.parameters
+        if self._context:
+            bound = self._signature.bind_partial(*args, **kwargs)
+        else:
+            bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        missing = [name for name in self._names if name not in bound.arguments]
+        if missing:
+            raise TypeError(f"{self._function.__qualname__}: {', '.join(missing)} missing")
+        return tuple(bound.arguments[name] for name in names if name != self._context)
+
+    def picked(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the key's arguments, in the key's order."""
+        return args if self.is_direct else tuple(args[index] for index in self._picked)
+
+    def key(self, args: tuple[Any, ...]) -> Key[Any]:
+        """Return the key of a call."""
+        return self._family.key_of(self.picked(args))
+
+    def loader(self, args: tuple[Any, ...]) -> Callable[[LoadContext[Any]], Any]:
+        """Return what loads the value of a call."""
+        function, name = self._function, self._context
+        arguments = dict(zip(self._names, args, strict=True))
+        positional = [
+            parameter
+            for parameter, each in self._signature.parameters.items()
+            if each.kind is each.POSITIONAL_ONLY and parameter != name
+        ]
+        first = [arguments.pop(parameter) for parameter in positional]
+
+        def load(context: LoadContext[Any]) -> Any:
+            if name:
+                return function(*first, **arguments, **{name: context})
+            return function(*first, **arguments)
+
+        return load
+
+
+def _context_parameter(function: Callable[..., Any]) -> str:
+    hints = typing.get_type_hints(function)
+    for name, hint in hints.items():
+        if name != "return" and (hint is LoadContext or typing.get_origin(hint) is LoadContext):
+            return name
+    return ""

@@ -1,0 +1,231 @@
+"""The cache for threads."""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from threading import Event
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
+
+from origin_sdk.layers import obtaining
+from origin_sdk.layers.asking import RedisCaller
+from origin_sdk.layers.base import Base, CacheOptions, FamilyOptions, Invalidation, Purger, Signature
+from origin_sdk.layers.connecting import RedisOptions
+from origin_sdk.layers.families import Family, Key
+from origin_sdk.layers.flights import Flight
+from origin_sdk.layers.flows import PENDING, Ask, AskMany, Await, Flow, Follow, Load, Purge, Step, Wait
+from origin_sdk.layers.link import Link
+from origin_sdk.layers.loading import LoadContext
+from origin_sdk.layers.memory import Entry
+
+__all__ = ["Cached", "LayeredCache"]
+
+_Value = TypeVar("_Value")
+_Result = TypeVar("_Result")
+_Arguments = ParamSpec("_Arguments")
+
+
+class LayeredCache(Base):
+    """Memory, then Redis, then your loader; what it invalidates goes from the edge, too.
+
+    ``redis`` is a URL or :class:`origin_sdk.layers.RedisOptions`, ``edge`` what purges there. Safe to share
+    by threads. Redis never makes a call fail: while it is away, it is left out.
+    """
+
+    loads_inline = True
+
+    def __init__(
+        self,
+        redis: RedisOptions | str | None = None,
+        *,
+        edge: Purger | None = None,
+        **options: Unpack[CacheOptions],
+    ) -> None:
+        super().__init__(redis, options)
+        self.edge = edge
+        self._redis = RedisCaller(self.link) if self.link else None
+        self._pool = ThreadPoolExecutor(self.background, thread_name_prefix="origin_sdk.layers")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Wait for loads in the background and close all connections."""
+        self._pool.shutdown(wait=True)
+        self._stop_listening()
+        if self._redis:
+            self._redis.close()
+
+    def get(self, key: Key[_Value], default: _Value | None = None) -> _Value | None:
+        """Return what is stored in memory or Redis, if it may still be answered with, else ``default``."""
+        return self._run(obtaining.getting(self, key, default))
+
+    def get_or_load(self, key: Key[_Value], loader: Callable[[LoadContext[_Value]], _Value]) -> _Value:
+        """Return what is stored, else what ``loader`` returns, which is stored.
+
+        Raises what the loader raises, if nothing stored may stand in for it, and LoadTimeout.
+        """
+        return self._run(obtaining.obtaining(self, key, loader))
+
+    def get_many_or_load(
+        self,
+        keys: Iterable[Key[_Value]],
+        loader: Callable[[Sequence[Key[_Value]]], Mapping[Key[_Value], _Value]],
+    ) -> dict[Key[_Value], _Value]:
+        """Return a value for each key, from one round trip to Redis and one call of ``loader`` for the rest.
+
+        What the loader leaves out isn't in the result, nor stored. No lock is held, neither in this process
+        nor among several.
+        """
+        return self._run(obtaining.getting_many(self, keys, loader))
+
+    def set(
+        self, key: Key[_Value], value: _Value, *, lifetime: float | None = None, groups: Iterable[str] = ()
+    ) -> None:
+        """Write through: store a value that you know, and let loads under way not overwrite it."""
+        self._run(obtaining.setting(self, key, value, lifetime, groups))
+
+    def delete(self, key: Key[Any]) -> None:
+        """Forget a value in all processes' memory and in Redis, and what loads under way return."""
+        self._run(obtaining.deleting(self, key))
+
+    def invalidate(self, *, groups: Iterable[str], urls: Iterable[str] = ()) -> Invalidation:
+        """Invalidate groups in all processes' memory, in Redis and at the edge; ``urls`` at the edge alone.
+
+        Raises what the edge's purger raises; memory and Redis are done then.
+        """
+        return self._run(obtaining.invalidating(self, groups, urls))
+
+    def refresh(self, key: Key[_Value], loader: Callable[[LoadContext[_Value]], _Value]) -> _Value:
+        """Load now, whatever is stored, and store the result."""
+        return self._run(obtaining.refreshing(self, key, loader))
+
+    def cached(
+        self, family: Family[Any] | str, *, ignore: Iterable[str] = (), **options: Unpack[FamilyOptions]
+    ) -> "Callable[[Callable[_Arguments, _Value]], Cached[_Arguments, _Value]]":
+        """Decorate a function with a family, or a key template over its parameters.
+
+        Every parameter is in the key or in ``ignore``; one annotated as LoadContext is filled in.
+        """
+
+        def decorate(function: Callable[_Arguments, _Value]) -> Cached[_Arguments, _Value]:
+            return _decorated(self, function, self.family_for(function, family, options), ignore)
+
+        return decorate
+
+    def spawn(self, flow: Flow[Entry]) -> Future[Entry]:
+        """Run a flow in another thread."""
+        return self._pool.submit(copy_context().run, self._run, flow)
+
+    def _run(self, flow: Flow[_Result]) -> _Result:
+        """Carry out a flow's steps in this thread."""
+        resume: Callable[[Any], Step] = flow.send
+        answer: Any = None
+        try:
+            while True:
+                step = resume(answer)
+                try:
+                    answer = self._do(step)
+                    resume = flow.send
+                except BaseException as error:  # noqa: BLE001 - it goes on in the flow
+                    answer, resume = error, flow.throw
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+
+    def _do(self, step: Step) -> Any:  # noqa: PLR0911 - a table of steps
+        match step:
+            case Ask(command):
+                return cast("RedisCaller", self._redis).ask(command)
+            case Load(loader, argument):
+                return loader(argument)
+            case Follow():
+                return self._follow(step)
+            case Await(future, seconds):
+                return future.result() if wait([future], seconds).done else PENDING
+            case AskMany(commands):
+                return cast("RedisCaller", self._redis).ask_many(commands)
+            case Wait():
+                return self._wait(step)
+            case Purge(groups, urls):
+                return self.edge.purge(groups=groups, urls=urls) if self.edge else None
+
+    def _follow(self, step: Follow) -> tuple[Flight, bool, bool]:
+        ended = Event()
+        flight, leads = self.flights.join(step.key, ended.set)
+        return flight, leads, leads or ended.wait(step.seconds)
+
+    def _wait(self, step: Wait) -> Any:
+        told = Event()
+        link, redis = cast("Link", self.link), cast("RedisCaller", self._redis)
+        link.expect(step.name, told.set)
+        try:
+            reply = redis.ask(step.command)
+            told.wait(step.seconds_of(reply))
+        finally:
+            link.forget(step.name, told.set)
+        return reply
+
+
+class Cached(Protocol[_Arguments, _Value]):
+    """A decorated function. Called, it returns the stored value, or loads it.
+
+    ``family`` is its family; the methods take the function's own arguments: ``key`` returns the key,
+    ``invalidate`` forgets the value in all layers, ``refresh`` loads now and returns the value.
+    """
+
+    family: Family[Any]
+
+    def __call__(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Value:
+        """Return the value."""
+        ...
+
+    def key(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Key[_Value]:
+        """Return the key of a call."""
+        ...
+
+    def invalidate(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
+        """Forget the value of a call."""
+        ...
+
+    def refresh(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Value:
+        """Load the value of a call now."""
+        ...
+
+
+def _decorated(
+    cache: LayeredCache, function: Callable[_Arguments, _Value], family: Family[Any], ignore: Iterable[str]
+) -> Cached[_Arguments, _Value]:
+    signature = Signature(function, family, ignore)
+    lookup, moments, stats = cache.memory.get, cache.moments, cache.stats
+    monotonic, render = cache.core.clock.monotonic, family.render
+    arity, is_direct = signature.arity, signature.is_direct
+
+    @functools.wraps(function)
+    def cached(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) != arity:
+            args = signature.normal(args, kwargs)
+        entry = lookup(render(*args) if is_direct else render(*signature.picked(args)))
+        # What Core.peek says of a fresh value, without a call.
+        if entry and entry.seq == moments.seq and monotonic() < entry.until and not stats.detections:
+            entry.used = True
+            stats.memory_hits += 1
+            return entry.value
+        return cache.get_or_load(signature.key(args), signature.loader(args))
+
+    def key(*args: Any, **kwargs: Any) -> Key[Any]:
+        return signature.key(signature.normal(args, kwargs))
+
+    def invalidate(*args: Any, **kwargs: Any) -> None:
+        cache.delete(key(*args, **kwargs))
+
+    def refresh(*args: Any, **kwargs: Any) -> Any:
+        args = signature.normal(args, kwargs)
+        return cache.refresh(signature.key(args), signature.loader(args))
+
+    attributes = {"family": family, "key": key, "invalidate": invalidate, "refresh": refresh}
+    vars(cached).update(attributes)
+    return cast("Cached[_Arguments, _Value]", cached)

@@ -1,0 +1,150 @@
+"""Clients of redis-py for each way that Redis is run, with one bound on how long a call may take."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import redis.asyncio
+import redis.asyncio.sentinel
+import redis.cluster
+import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from origin_sdk.layers.errors import InvalidFamily
+
+__all__ = ["RedisOptions"]
+
+_DEFAULT_PORT = 6379
+_DEFAULT_SENTINEL_PORT = 26379
+_CLUSTER_SHARDS = 16
+# These have no annotations in redis-py.
+_ClusterNode: Any = redis.cluster.ClusterNode
+_Sentinel: Any = redis.sentinel.Sentinel
+_AsyncSentinel: Any = redis.asyncio.sentinel.Sentinel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisOptions:
+    """Where Redis is, and how far it is waited for.
+
+    ``url`` has one of the schemes ``redis``, ``unix``, ``redis+sentinel`` (``//host:port,host:port/service``)
+    and ``redis+cluster`` (``//host:port,host:port``), each with TLS as ``rediss``; ``//user:password@`` is an
+    ACL user. ``timeout`` is the most seconds that a call may wait for Redis. ``prefix`` begins every key: one
+    application, one prefix. ``arguments`` go to redis-py as they are, ``ssl_ca_certs`` for example, and
+    ``sentinel_arguments`` to its connections to sentinels. ``shards`` are spread over a cluster.
+    ``horizon`` is how long, in seconds, Redis remembers an invalidation: older records count as invalid.
+    """
+
+    url: str
+    prefix: str = "cache"
+    timeout: float = 0.05
+    max_connections: int = 64
+    horizon: float = 86_400.0
+    shards: int | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    sentinel_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.scheme not in {"redis", "unix", "redis+sentinel", "redis+cluster"}:
+            raise InvalidFamily(
+                f"Redis at {urlsplit(self.url).scheme}: redis, rediss, unix, redis+sentinel, …"
+            )
+        if not self.prefix or set(self.prefix) & set("{}\n"):
+            raise InvalidFamily(f"prefix {self.prefix!r}: a text without braces is needed")
+        if self.scheme == "redis+sentinel" and not self._path:
+            raise InvalidFamily("redis+sentinel needs the service's name: redis+sentinel://host:port/service")
+
+    @property
+    def scheme(self) -> str:
+        """The scheme without the s of TLS."""
+        return urlsplit(self.url).scheme.replace("rediss", "redis")
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys are spread over nodes."""
+        return self.scheme == "redis+cluster"
+
+    @property
+    def shard_count(self) -> int:
+        """How many hash tags there are."""
+        return self.shards or (_CLUSTER_SHARDS if self.is_cluster else 1)
+
+    @property
+    def _path(self) -> str:
+        return urlsplit(self.url).path.strip("/")
+
+    def client(self) -> Any:
+        """Return a client for threads."""
+        retry = Retry(NoBackoff(), 0)
+        match self.scheme:
+            case "redis+cluster":
+                nodes = [_ClusterNode(*each) for each in self._addresses(_DEFAULT_PORT)]
+                return redis.RedisCluster(startup_nodes=nodes, retry=retry, **self._common())
+            case "redis+sentinel":
+                sentinel = _Sentinel(
+                    self._addresses(_DEFAULT_SENTINEL_PORT), sentinel_kwargs=self._sentinel(retry)
+                )
+                return sentinel.master_for(self._path, retry=retry, **self._common())
+            case _:
+                pool = redis.BlockingConnectionPool.from_url(
+                    self.url, timeout=self.timeout, retry=retry, **self._common()
+                )
+                return redis.Redis(connection_pool=pool)
+
+    def async_client(self) -> Any:
+        """Return a client for one event loop."""
+        retry = AsyncRetry(NoBackoff(), 0)
+        match self.scheme:
+            case "redis+cluster":
+                nodes = [redis.asyncio.cluster.ClusterNode(*each) for each in self._addresses(_DEFAULT_PORT)]
+                return redis.asyncio.RedisCluster(startup_nodes=nodes, retry=retry, **self._common())
+            case "redis+sentinel":
+                sentinel = _AsyncSentinel(
+                    self._addresses(_DEFAULT_SENTINEL_PORT), sentinel_kwargs=self._sentinel(retry)
+                )
+                return sentinel.master_for(self._path, retry=retry, **self._common())
+            case _:
+                pool = redis.asyncio.BlockingConnectionPool.from_url(
+                    self.url, timeout=self.timeout, retry=retry, **self._common()
+                )
+                return redis.asyncio.Redis(connection_pool=pool)
+
+    def _addresses(self, port: int) -> list[tuple[str, int]]:
+        hosts = urlsplit(self.url).netloc.rpartition("@")[2].split(",")
+        pairs = [urlsplit(f"//{host}") for host in hosts]
+        return [(each.hostname or "localhost", each.port or port) for each in pairs]
+
+    def _common(self) -> dict[str, Any]:
+        return {
+            "socket_timeout": self.timeout,
+            "socket_connect_timeout": self.timeout,
+            "socket_keepalive": True,
+            "max_connections": self.max_connections,
+            "protocol": 3,
+            **(self._credentials() if self.scheme in {"redis+sentinel", "redis+cluster"} else {}),
+            **self.arguments,
+        }
+
+    def _credentials(self) -> dict[str, Any]:
+        # Both kinds of client take keywords alone; a URL of one server is read by redis-py itself.
+        account, at, _ = urlsplit(self.url).netloc.rpartition("@")
+        user, _, password = account.partition(":")
+        found: dict[str, Any] = dict(parse_qsl(urlsplit(self.url).query))
+        if at:
+            found |= {"username": user or None, "password": password or None}
+        if urlsplit(self.url).scheme.startswith("rediss"):
+            found["ssl"] = True
+        return found
+
+    def _sentinel(self, retry: Any) -> dict[str, Any]:
+        # All sentinels together may take the time of one call.
+        share = self.timeout / len(self._addresses(_DEFAULT_SENTINEL_PORT))
+        return {
+            "socket_timeout": share,
+            "socket_connect_timeout": share,
+            "retry": retry,
+            **self.sentinel_arguments,
+        }

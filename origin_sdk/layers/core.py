@@ -1,0 +1,223 @@
+"""The cache without its drivers: what is in memory, and what may be made of what Redis says."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from origin_sdk.clock import Clock
+from origin_sdk.layers.audit import Auditing
+from origin_sdk.layers.envelope import Record, Wrapping
+from origin_sdk.layers.errors import DataClassViolation, InvalidFamily, UnreadableRecord
+from origin_sdk.layers.families import DataClass, Key
+from origin_sdk.layers.link import Link
+from origin_sdk.layers.loading import LoadContext
+from origin_sdk.layers.memory import Entry, Memory, Moments
+from origin_sdk.layers.policy import Policy, State, Windows
+from origin_sdk.layers.stats import Stats
+
+__all__ = ["CachedError", "Core", "Unsure", "opened"]
+
+_log = logging.getLogger("origin_sdk.layers")
+_AT_ONCE = -1.0
+"""An ``until`` that lets every hit be judged."""
+
+
+class Unsure(Enum):
+    """A record about which only Redis itself can say whether it was invalidated."""
+
+    RECORD = "record"
+
+
+UNSURE: Final = Unsure.RECORD
+
+
+@dataclass(frozen=True, slots=True)
+class CachedError:
+    """In place of a value: what the loader raised."""
+
+    error: Exception
+
+
+def opened(entry: Entry) -> Any:
+    """Return an entry's value, or raise the error that it stands for."""
+    value = entry.value
+    if type(value) is CachedError:
+        raise value.error.with_traceback(None)
+    return value
+
+
+class Core:
+    """Holds no rule of a driver: nothing here waits."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        moments: Moments,
+        clock: Clock,
+        stats: Stats,
+        wrapping: Wrapping,
+        policy: Policy,
+        link: Link | None,
+        audit: Auditing,
+    ) -> None:
+        self.memory = memory
+        self.moments = moments
+        self.clock = clock
+        self.stats = stats
+        self.wrapping = wrapping
+        self.default_policy = policy
+        self.link = link
+        self.audit = audit
+        self._warned: set[str] = set()
+
+    def policy(self, key: Key[Any]) -> Policy:
+        """Return the policy that applies. Raises DataClassViolation for what must never be cached."""
+        if key.family.data_class is DataClass.NEVER:
+            raise DataClassViolation(f"family {key.family.name}: its data class says that it is never cached")
+        return key.family.policy or self.default_policy
+
+    def reaches_redis(self, key: Key[Any]) -> bool:
+        """Whether a family's values may go to Redis at all."""
+        if self.link is None:
+            return False
+        seal = self.wrapping.seal
+        return key.family.data_class is not DataClass.RESTRICTED or (seal is not None and seal.hides)
+
+    def peek(self, key: Key[Any], now: float) -> tuple[State, Entry | None]:
+        """Look into memory."""
+        entry = self.memory.get(key.name)
+        if entry is None:
+            return State.GONE, None
+        if entry.seq != self.moments.seq and not self._still_holds(key.name, entry):
+            self.memory.drop(key.name)
+            self.stats.count("memory-invalidated", key.family.name, key.name)
+            return State.GONE, None
+        entry.used = True
+        if now < entry.until:
+            return State.FRESH, entry
+        state = entry.windows.state(entry.fresh_until, now, self.clock.fraction())
+        if state is State.GONE:
+            self.stats.count("memory-expired", key.family.name, key.name)
+        return state, entry
+
+    def _still_holds(self, name: str, entry: Entry) -> bool:
+        seq = self.moments.seq
+        if self.moments.covers((name, *entry.groups), entry.seq):
+            return False
+        entry.seq = seq
+        return True
+
+    def is_outdated(self, key: Key[Any], entry: Entry) -> bool:
+        """Whether what was loaded has been invalidated since its load began."""
+        return self.moments.covers((key.name, *entry.groups), entry.seq)
+
+    def judge(self, key: Key[Any], stored: bytes | None, generation: bytes | None) -> Record | Unsure | None:
+        """Say what a plain read of Redis is worth: a record, nothing, or a question to Redis itself."""
+        link = self.link
+        if stored is None or link is None:
+            return None
+        known = link.generations[link.layout.shard(key.name)]
+        if not known or generation is None or float(generation) > known:
+            return UNSURE
+        record = self.read(key, stored)
+        if record is None:
+            return None
+        if record.birth <= self.moments.redis_floor:
+            return UNSURE
+        names = (key.name, *record.groups)
+        if self.moments.covers_birth(names, record.birth):
+            self.stats.count("redis-invalidated", key.family.name, key.name)
+            return None
+        return record
+
+    def read(self, key: Key[Any], stored: bytes) -> Record | None:
+        """Read a record that is known to be valid; None if it isn't readable."""
+        try:
+            return self.wrapping.unwrap(key, stored)
+        except UnreadableRecord as error:
+            self.stats.count("redis-unreadable", key.family.name, key.name)
+            self._warn("unreadable", str(error))
+            return None
+
+    def admit(self, key: Key[Any], record: Record, seq: int) -> Entry:
+        """Bring a record of Redis into memory."""
+        link, now = self.link, self.clock.monotonic()
+        age = max(0.0, (link.redis_now() - record.birth) / 1e6) if link else 0.0
+        entry = self._entry(key, record, seq, now + record.lifetime - age)
+        if entry.windows.state(entry.fresh_until, now, 0.0) is not State.GONE:
+            self.memory.put(key.name, entry)
+        return entry
+
+    def _entry(self, key: Key[Any], record: Record, seq: int, fresh_until: float) -> Entry:
+        policy = self.policy(key)
+        windows = policy.windows(record.lifetime, record.load_seconds)
+        bound = self.clock.monotonic() + (policy.memory_lifetime or record.lifetime)
+        if policy.memory_lifetime is not None and bound < fresh_until:
+            # After that Redis is asked; if it can't answer, the value is as good as it says there.
+            windows = Windows(fail_safe=fresh_until - bound + max(policy.stale, policy.fail_safe))
+            fresh_until = bound
+        until = fresh_until - windows.unquestioned_seconds
+        if type(record.value) is CachedError:
+            until = _AT_ONCE
+        return Entry(record.value, seq, fresh_until, windows, record.groups, until)
+
+    def loaded(
+        self, key: Key[Any], context: LoadContext[Any], value: Any, seq: int, birth: float, seconds: float
+    ) -> tuple[Entry, Record | None]:
+        """Make an entry of what a loader returned, and a record for Redis; None if it isn't stored at all."""
+        policy = self.policy(key)
+        value = context.result(value)
+        lifetime = policy.lifetime_of(value, context.lifetime, self.clock.fraction())
+        if isinstance(value, CachedError):
+            lifetime = policy.error_lifetime
+        groups = checked_groups((*key.groups, *context.groups))
+        record = Record(value, birth, lifetime, policy.stale, policy.fail_safe, seconds, groups)
+        entry = self._entry(key, record, seq, self.clock.monotonic() - seconds + lifetime)
+        if not context.is_stored or lifetime <= 0:
+            return entry, None
+        return entry, record
+
+    def entry_of(self, key: Key[Any], record: Record, seq: int) -> Entry:
+        """Make an entry of a value that is stored now."""
+        return self._entry(key, record, seq, self.clock.monotonic() + record.lifetime)
+
+    def wrap(self, key: Key[Any], record: Record) -> bytes | None:
+        """Return a record as Redis gets it, or None if it may or can not go there."""
+        if not self.reaches_redis(key) or isinstance(record.value, CachedError):
+            return None
+        wrapped = self.wrapping.wrap(key, record)
+        if wrapped is None:
+            self._warn(f"large {key.family.name}", f"{key}: too large for Redis, kept in memory alone")
+        else:
+            self.stats.observe("stored-bytes", len(wrapped), key.family.name)
+        return wrapped
+
+    def spare(self, key: Key[Any], entry: Entry | None, now: float) -> Entry | None:
+        """Return a stored value that may stand in for a loader that fails, and arm it for the throttle."""
+        if entry is None or self.is_outdated(key, entry) or type(entry.value) is CachedError:
+            return None
+        policy = self.policy(key)
+        end = entry.fresh_until + max(entry.windows.stale, entry.windows.fail_safe)
+        if now >= end:
+            return None
+        entry.until = min(now + policy.throttle, end)
+        self.memory.put(key.name, entry)
+        self.stats.count("fail-safe", key.family.name, key.name)
+        self.stats.observe("stale-age", max(0.0, now - entry.fresh_until), key.family.name)
+        return entry
+
+    def _warn(self, what: str, message: str) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
+            _log.warning("%s; said once", message)
+
+
+def checked_groups(groups: Iterable[str]) -> tuple[str, ...]:
+    """Return groups without repetition. Raises InvalidFamily for one that can't be."""
+    unique = tuple(dict.fromkeys(groups))
+    for group in unique:
+        if not group or not group.isprintable():
+            raise InvalidFamily(f"group {group!r}: a printable text is needed")
+    return unique

@@ -1,0 +1,138 @@
+"""What Redis holds for a key.
+
+::
+
+    birth (8) | magic (2) format (1) coding+seal (1) schema (2) lifetime stale fail-safe load (4 each)
+    groups' length (2) | groups | payload
+
+Big-endian; birth is a double, Redis's clock in microseconds, and stands first and outside of what is sealed,
+because a script of Redis sets it; the four durations are milliseconds; groups are separated by line feeds.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from origin_sdk.layers.codings import FORMATS, Format, coding_named, coding_numbered, typed
+from origin_sdk.layers.errors import InvalidFamily, UnreadableRecord
+from origin_sdk.layers.families import Key
+from origin_sdk.layers.sealing import Seal
+
+__all__ = ["BIRTH_BYTES", "Record", "Wrapping"]
+
+BIRTH_BYTES = 8
+_MAGIC = b"L1"
+_HEADER = struct.Struct(">d2sBBHIIIIH")
+_BODY = struct.Struct(">2sBBHIIIIH")
+_MAX_MS = (1 << 32) - 1
+_SEAL_SHIFT = 4
+_CODING_MASK = 0x0F
+
+
+@dataclass(slots=True)
+class Record:
+    """A stored value with its times: ``birth`` in microseconds of Redis's clock, all others in seconds."""
+
+    value: Any
+    birth: float
+    lifetime: float
+    stale: float
+    fail_safe: float
+    load_seconds: float
+    groups: tuple[str, ...]
+
+    @property
+    def kept_seconds(self) -> float:
+        """For how long Redis has to keep it."""
+        return self.lifetime + max(self.stale, self.fail_safe)
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapping:
+    """How values are written; reading takes any format and coding.
+
+    ``compression`` is ``gzip``, ``br`` or ``zstd``, and applies from ``compress_from`` bytes on if it makes
+    the payload smaller. A value of more than ``max_bytes`` before compression stays out of Redis.
+    """
+
+    format: Format = "msgpack"
+    compression: str | None = "gzip"
+    compress_from: int = 4096
+    seal: Seal | None = None
+    max_bytes: int = 64 << 20
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise InvalidFamily(f"format {self.format!r}: one of {', '.join(FORMATS)} is needed")
+        if self.compression:
+            coding_named(self.compression)
+
+    def wrap(self, key: Key[Any], record: Record) -> bytes | None:
+        """Return everything but the birth, or None if the value is too large."""
+        payload = typed(FORMATS[self.format], key.family.type).encode(record.value)
+        if len(payload) > self.max_bytes:
+            return None
+        coding = 0
+        if self.compression and len(payload) >= self.compress_from:
+            chosen = coding_named(self.compression)
+            compressed = chosen.compress(payload)
+            if len(compressed) < len(payload):
+                payload, coding = compressed, chosen.number
+        groups = "\n".join(record.groups).encode()
+        seal = self.seal.number if self.seal else 0
+        header = _BODY.pack(
+            _MAGIC,
+            FORMATS[self.format],
+            coding | seal << _SEAL_SHIFT,
+            key.family.schema,
+            *(
+                min(round(seconds * 1000), _MAX_MS)
+                for seconds in (record.lifetime, record.stale, record.fail_safe, record.load_seconds)
+            ),
+            len(groups),
+        )
+        if self.seal:
+            payload = self.seal.close(payload, _bound(key, header + groups))
+        return header + groups + payload
+
+    def unwrap(self, key: Key[Any], stored: bytes) -> Record:
+        """Read a record. Raises UnreadableRecord."""
+        try:
+            birth, magic, form, how, schema, lifetime, stale, fail_safe, load, length = _HEADER.unpack_from(
+                stored
+            )
+        except struct.error as error:
+            raise UnreadableRecord(f"{key}: {len(stored)} bytes aren't a record") from error
+        if magic != _MAGIC or schema != key.family.schema or form not in {1, 2}:
+            raise UnreadableRecord(f"{key}: of another version")
+        end = _HEADER.size + length
+        payload = self._opened(key, stored, end, how) if how or self.seal else stored[end:]
+        try:
+            value = typed(form, key.family.type).decode(payload)
+            groups = tuple(stored[_HEADER.size : end].decode().split("\n")) if length else ()
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise UnreadableRecord(f"{key}: {error}") from error
+        return Record(value, birth, lifetime / 1000, stale / 1000, fail_safe / 1000, load / 1000, groups)
+
+    def _opened(self, key: Key[Any], stored: bytes, end: int, how: int) -> bytes:
+        payload = stored[end:]
+        # A record without a seal is refused where one is set: whoever writes to Redis could leave it off.
+        if how >> _SEAL_SHIFT != (self.seal.number if self.seal else 0):
+            raise UnreadableRecord(f"{key}: not sealed as this cache seals")
+        if self.seal:
+            payload = self.seal.open(payload, _bound(key, stored[BIRTH_BYTES:end]))
+        if not how & _CODING_MASK:
+            return payload
+        coding = coding_numbered(how & _CODING_MASK)
+        if coding is None:
+            raise UnreadableRecord(f"{key}: compressed with what isn't installed here")
+        try:
+            return coding.expand(payload)
+        except Exception as error:
+            raise UnreadableRecord(f"{key}: {error}") from error
+
+
+def _bound(key: Key[Any], header: bytes) -> bytes:
+    return key.name.encode() + b"\n" + header

@@ -1,0 +1,38 @@
+"""What the layered cache raises, split by whose fault it is.
+
+::
+
+    OriginSdkError
+    ├── InvalidRequest (ValueError)
+    │   ├── UnstableKey             an argument that renders to no stable text
+    │   ├── InvalidFamily           a key family or a policy that contradicts itself
+    │   └── DataClassViolation      data were to go where their class forbids it
+    ├── LoadTimeout (TimeoutError)  the loader's time is over; what it returns late is kept
+    └── UnreadableRecord            what Redis holds isn't ours, or isn't whole; it counts as a miss
+
+What a loader raises reaches the caller as it is. Redis never raises: a layer that fails is left out.
+"""
+
+from origin_sdk.errors import InvalidRequest, OriginSdkError
+
+__all__ = ["DataClassViolation", "InvalidFamily", "LoadTimeout", "UnreadableRecord", "UnstableKey"]
+
+
+class UnstableKey(InvalidRequest):
+    """A key's argument has no rendering that would be the same in another process."""
+
+
+class InvalidFamily(InvalidRequest):
+    """A key family or a policy that contradicts itself."""
+
+
+class DataClassViolation(InvalidRequest):
+    """Data were to go where their class forbids it."""
+
+
+class LoadTimeout(OriginSdkError, TimeoutError):
+    """The loader took longer than it may. It goes on, and what it returns is kept."""
+
+
+class UnreadableRecord(OriginSdkError):
+    """A record that can't be read: of another version, changed on its way, or sealed with an unknown key."""

@@ -1,0 +1,154 @@
+"""Families of keys: what is declared once for all values of a kind."""
+
+import builtins
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
+
+from origin_sdk.layers.errors import InvalidFamily, UnstableKey
+from origin_sdk.layers.keys import Template, render
+from origin_sdk.layers.policy import Policy
+
+__all__ = ["DataClass", "Family", "FamilyDetails", "Key"]
+
+Value = TypeVar("Value")
+
+
+class DataClass(Enum):
+    """How far a family's values may go."""
+
+    PUBLIC = "public"
+    """Everywhere, the edge included."""
+    CENTRAL = "central"
+    """Memory and Redis."""
+    RESTRICTED = "restricted"
+    """Memory; Redis only if the cache encrypts."""
+    NEVER = "never"
+    """Nowhere: an attempt to cache is an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key(Generic[Value]):
+    """The name of one value, and the groups that it belongs to before its loader adds some."""
+
+    name: str
+    family: "Family[Value]"
+    groups: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FamilyDetails(TypedDict, total=False):
+    """What a family says beside its name, key and type.
+
+    ``groups`` are templates over the key's names; ``identity`` names those that stand for a user. Raise
+    ``schema`` when the type changes its meaning. Without a ``policy`` the cache's applies.
+    """
+
+    groups: tuple[str, ...]
+    identity: tuple[str, ...]
+    schema: int
+    data_class: DataClass
+    policy: Policy
+
+
+class Family(Generic[Value]):
+    """Values of one kind.
+
+    ``key`` is a template such as ``"{tenant}:{product_id}"`` or a frozen dataclass. ``type`` is what values
+    are, so that a dataclass comes back as itself.
+    """
+
+    @overload
+    def __init__(
+        self,
+        name: str,
+        key: str | builtins.type,
+        type: builtins.type[Value],
+        **details: Unpack[FamilyDetails],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "Family[Any]",
+        name: str,
+        key: str | builtins.type,
+        type: Any = ...,
+        **details: Unpack[FamilyDetails],
+    ) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        key: str | builtins.type,
+        type: Any = Any,  # noqa: A002 - the word for it
+        **details: Unpack[FamilyDetails],
+    ) -> None:
+        self.name = name
+        self.type = type
+        self.identity = details.get("identity", ())
+        self.schema = details.get("schema", 1)
+        self.data_class = details.get("data_class", DataClass.CENTRAL)
+        self.policy = details.get("policy")
+        self.template = key if isinstance(key, str) else _template(key)
+        template = Template(self.template)
+        self.fields = template.names
+        self._check()
+        self.prefix = f"{name}.v{self.schema}:"
+        self.render = template.renderer(self.fields, self.prefix, self._shown)
+        self._groups = [
+            self._group(text).renderer(self.fields, "", _plain) for text in details.get("groups", ())
+        ]
+
+    def _check(self) -> None:
+        if not self.name.replace("-", "_").isidentifier():
+            raise InvalidFamily(
+                f"family {self.name!r}: letters, digits, - and _ are needed, not a digit first"
+            )
+        if not 0 < self.schema < 1 << 16:
+            raise InvalidFamily(
+                f"family {self.name}: schema is {self.schema}: a number from 1 to 65535 is needed"
+            )
+        if unknown := set(self.identity) - set(self.fields):
+            raise InvalidFamily(
+                f"family {self.name}: identity {sorted(unknown)} isn't in the key {self.template!r}"
+            )
+        if self.identity and self.data_class is DataClass.PUBLIC:
+            raise InvalidFamily(
+                f"family {self.name}: a public value can't depend on an identity; say CENTRAL"
+            )
+
+    def _group(self, text: str) -> Template:
+        template = Template(text)
+        if unknown := set(template.names) - set(self.fields):
+            raise InvalidFamily(
+                f"family {self.name}: group {text!r} names {sorted(unknown)}, which the key hasn't"
+            )
+        return template
+
+    def _shown(self, value: object, name: str) -> str:
+        return f"@{render(value, name)}" if name in self.identity else render(value, name)
+
+    def key(self, *instance: object, **values: object) -> Key[Value]:
+        """Return the key of these values, or of an instance of the key class."""
+        if instance:
+            (given,) = instance
+            values = {name: getattr(given, name) for name in self.fields}
+        if values.keys() != set(self.fields):
+            raise UnstableKey(f"family {self.name}: the key needs {self.fields}, not {tuple(values)}")
+        return self.key_of(tuple(values[name] for name in self.fields))
+
+    def key_of(self, values: tuple[object, ...]) -> Key[Value]:
+        """Return the key of values in the order of ``fields``."""
+        return Key(self.render(*values), self, tuple(group(*values) for group in self._groups))
+
+
+def _plain(value: object, name: str) -> str:
+    if type(value) in {str, int}:
+        return str(value)
+    return render(value, name)
+
+
+def _template(key: type) -> str:
+    if not is_dataclass(key) or not key.__dataclass_params__.frozen:  # type: ignore[attr-defined]  # see above
+        raise InvalidFamily(f"key class {key.__name__}: @dataclass(frozen=True) is needed")
+    return ":".join(f"{{{each.name}}}" for each in fields(key))

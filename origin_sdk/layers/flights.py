@@ -1,0 +1,63 @@
+"""One load a key in a process: who comes later waits for who came first."""
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+from origin_sdk.layers.families import Key
+from origin_sdk.layers.memory import Entry, Moments
+
+__all__ = ["Flight", "Flights"]
+
+
+class Flight:
+    """A load under way, or done: with an entry, an error, or neither if whoever led it was cancelled."""
+
+    __slots__ = ("entry", "error", "is_done", "seq", "waiters")
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq
+        self.is_done = False
+        self.entry: Entry | None = None
+        self.error: Exception | None = None
+        self.waiters: list[Callable[[], None]] | None = None
+
+
+class Flights:
+    """The loads under way, by key."""
+
+    def __init__(self, moments: Moments) -> None:
+        self._moments = moments
+        self._flights: dict[str, Flight] = {}
+        self._lock = Lock()
+
+    def join(self, key: Key[Any], told: Callable[[], None]) -> tuple[Flight, bool]:
+        """Return the key's flight, and whether the caller leads it; a follower is told of its end.
+
+        A load that began before an invalidation isn't joined after it.
+        """
+        with self._lock:
+            flight = self._flights.get(key.name)
+            if flight is None or self._moments.covers((key.name, *key.groups), flight.seq):
+                flight = self._flights[key.name] = Flight(self._moments.seq)
+                return flight, True
+            if flight.waiters is None:
+                flight.waiters = []
+            flight.waiters.append(told)
+            return flight, False
+
+    def finish(self, key: Key[Any], flight: Flight, entry: Entry | None, error: BaseException | None) -> None:
+        """End a flight, and tell who waits."""
+        with self._lock:
+            if self._flights.get(key.name) is flight:
+                del self._flights[key.name]
+            flight.entry = entry
+            # An error that isn't an Exception is the leader's own: someone else leads then.
+            flight.error = error if isinstance(error, Exception) else None
+            flight.is_done = True
+            waiters = flight.waiters
+        for told in waiters or ():
+            told()
+
+    def __len__(self) -> int:
+        return len(self._flights)

@@ -1,0 +1,439 @@
+"""The rules of the cache, without input or output: each flow yields a step and is sent what came of it.
+
+:mod:`origin_sdk.layers.cache` carries the steps out in threads, :mod:`origin_sdk.layers.async_cache` in an
+event loop.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
+
+from origin_sdk.layers.asking import FAILED
+from origin_sdk.layers.core import UNSURE, CachedError, Core
+from origin_sdk.layers.envelope import Record
+from origin_sdk.layers.families import Key
+from origin_sdk.layers.link import HeldLock, Link
+from origin_sdk.layers.loading import LoadContext
+from origin_sdk.layers.memory import Entry
+from origin_sdk.layers.scripts import CLAIM, DROP, PUT, READ, RELEASE, STORE, Command
+
+__all__ = ["PENDING", "Ask", "AskMany", "Await", "Filling", "Flow", "Follow", "Load", "Purge", "Step", "Wait"]
+
+_FORCED = 1e18
+"""More freshness, in microseconds, than any record has."""
+_UNTOLD_SECONDS = 0.1
+"""How long to wait for another process's load when nothing can be heard of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask Redis. Sent back: the reply, or FAILED."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class AskMany:
+    """Ask Redis, in one round trip where it can be. Sent back: the replies."""
+
+    commands: Sequence[Command]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Call the loader. Sent back: what it returns; thrown in: what it raises."""
+
+    loader: Callable[[Any], Any]
+    argument: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait until another process has loaded a key.
+
+    The command is asked once the driver listens, so that no message is missed. Its reply is sent back when
+    a message came, or the seconds that it tells to wait are over.
+    """
+
+    name: str
+    command: Command
+    seconds_of: Callable[[Any], float]
+    """For how long to wait after this reply; 0 if there is nothing to wait for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Join who loads a key. Sent back: the flight, whether the caller leads it, whether it ended in time."""
+
+    key: Key[Any]
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Wait for a load in the background. Sent back: its entry, or PENDING."""
+
+    future: Any
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Purge at the edge. Sent back: the receipt, None without an edge."""
+
+    groups: list[str]
+    urls: list[str]
+
+
+PENDING: Final = object()
+"""What is waited for isn't there yet."""
+
+Step: TypeAlias = Ask | AskMany | Await | Follow | Load | Purge | Wait
+_Result = TypeVar("_Result")
+Flow: TypeAlias = Generator[Step, Any, _Result]
+
+
+def look(core: Core, link: Link, key: Key[Any]) -> Flow[Entry | None]:
+    """Look into Redis."""
+    seq, layout = core.moments.seq, link.layout
+    shard = layout.shard(key.name)
+    plain = Command(None, (layout.entry_prefixes[shard] + key.name, layout.generations[shard]), ("MGET",))
+    reply = yield Ask(plain)
+    if reply is FAILED:
+        return None
+    record = core.judge(key, reply[0], reply[1])
+    if record is UNSURE:
+        record = yield from _look_surely(core, link, key, shard)
+    if not isinstance(record, Record):
+        core.stats.count("redis-miss", key.family.name, key.name)
+        return None
+    core.stats.count("redis-hit", key.family.name, key.name)
+    return core.admit(key, record, seq)
+
+
+def _look_surely(core: Core, link: Link, key: Key[Any], shard: int) -> Flow[Record | None]:
+    reply = yield Ask(Command(READ, link.layout.keys(shard, "emg", key.name)))
+    if reply is FAILED or not reply[0]:
+        return None
+    return core.read(key, reply[0])
+
+
+@dataclass(slots=True)
+class _Claim:
+    """The right to load: when it began by Redis's clock, 0 if unknown, and the lock's fence, 0 without."""
+
+    birth: float = 0.0
+    fence: int = 0
+
+
+@dataclass(slots=True)
+class Filling:
+    """A load: the key, the loader, and what is known so far."""
+
+    key: Key[Any]
+    loader: Callable[[Any], Any]
+    previous: Entry | None = None
+    is_forced: bool = False
+    is_early: bool = False
+
+
+def fill(core: Core, filling: Filling) -> Flow[Entry]:
+    """Load, unless another process has done it; store what comes, and return it."""
+    key, link = filling.key, core.link if core.reaches_redis(filling.key) else None
+    claim = _Claim()
+    if link is not None and link.is_up:
+        found = yield from _claimed(core, link, filling)
+        if isinstance(found, Entry):
+            return found
+        claim = found
+    # Whatever is invalidated from here on is not to be served with what this load returns.
+    seq, began = core.moments.seq, core.clock.monotonic()
+    previous = filling.previous
+    known = (
+        previous is not None
+        and not core.is_outdated(key, previous)
+        and type(previous.value) is not CachedError
+    )
+    context: LoadContext[Any] = LoadContext(key, previous.value) if previous and known else LoadContext(key)
+    is_settled = False
+    try:
+        value = yield from _load(core, filling, context)
+        seconds = core.clock.monotonic() - began
+        core.stats.observe("load-seconds", seconds, key.family.name)
+        entry, record = core.loaded(key, context, value, seq, claim.birth, seconds)
+        if record is None:
+            return entry
+        yield from _keep(core, link, key, entry, record, claim)
+        is_settled = True
+    except Exception:
+        spare = None if filling.is_forced else core.spare(key, previous, core.clock.monotonic())
+        if spare is None:
+            raise
+        return spare
+    finally:
+        if claim.fence and not is_settled and link is not None:
+            yield from _release(link, key, claim)
+    return entry
+
+
+def _load(core: Core, filling: Filling, context: LoadContext[Any]) -> Flow[Any]:
+    family, name = filling.key.family.name, filling.key.name
+    try:
+        value = yield Load(filling.loader, context)
+    except core.policy(filling.key).errors as error:
+        core.stats.count("load-failed", family, name)
+        if (
+            core.policy(filling.key).error_lifetime
+            and core.spare(filling.key, filling.previous, core.clock.monotonic()) is None
+        ):
+            return CachedError(error)
+        raise
+    except Exception:
+        core.stats.count("load-failed", family, name)
+        raise
+    core.stats.count("loaded", family, name)
+    return value
+
+
+def _claimed(core: Core, link: Link, filling: Filling) -> Flow[Entry | _Claim]:
+    """Return what another process has loaded meanwhile, or the right to load."""
+    key, policy = filling.key, core.policy(filling.key)
+    lock_ms = round(policy.lock * 1000) if policy.single_flight == "processes" else 0
+    deadline = core.clock.monotonic() + policy.wait
+    while True:
+        seq = core.moments.seq
+        remaining = deadline - core.clock.monotonic()
+        command = _claim_command(core, link, filling, lock_ms if remaining > 0 else 0)
+        reply = yield Wait(key.name, command, partial(_seconds_to_wait, link, remaining))
+        if reply is FAILED:
+            return _Claim()
+        stored, birth, fence, _ = reply
+        if stored:
+            record = core.read(key, stored)
+            if record is not None:
+                core.stats.count("redis-hit", key.family.name, key.name)
+                return core.admit(key, record, seq)
+            lock_ms = 0  # unreadable here, so that its loader won't be of help either
+            return _Claim(link.redis_now(), 0)
+        if fence != -1:
+            return _held(core, link, key, _Claim(float(birth), fence), policy.lock)
+        core.stats.count("waited-for-process", key.family.name, key.name)
+
+
+def _claim_command(core: Core, link: Link, filling: Filling, lock_ms: int) -> Command:
+    layout, name = link.layout, filling.key.name
+    needed = 0.0
+    if filling.is_forced:
+        needed = _FORCED
+    elif filling.is_early and filling.previous:
+        needed = (filling.previous.fresh_until - core.clock.monotonic()) * 1e6 + 1000
+    keys = layout.keys(layout.shard(name), "emtglf", name)
+    return Command(CLAIM, keys, (link.sender, lock_ms, f"{needed:.0f}"))
+
+
+def _seconds_to_wait(link: Link, most: float, reply: Any) -> float:
+    if reply is FAILED or reply[2] != -1 or most <= 0:
+        return 0.0
+    if not link.can_hear:
+        return min(_UNTOLD_SECONDS, most)
+    lock_ms: int = reply[3]
+    return min(max(lock_ms, 1) / 1000, most)
+
+
+def _held(core: Core, link: Link, key: Key[Any], claim: _Claim, seconds: float) -> _Claim:
+    if claim.fence:
+        renew_at = core.clock.monotonic() + seconds / 3
+        lock_key = link.layout.key(link.layout.shard(key.name), "l:", key.name)
+        link.locks[key.name] = HeldLock(lock_key, claim.fence, seconds, renew_at)
+    return claim
+
+
+def _keep(
+    core: Core, link: Link | None, key: Key[Any], entry: Entry, record: Record, claim: _Claim
+) -> Flow[None]:
+    """Store in Redis, then in memory: what Redis knows to be outdated is not kept here either."""
+    if link is not None and claim.birth:
+        command = store_command(core, link, key, record, claim.fence)
+        if command is not None:
+            link.locks.pop(key.name, None)
+            status = yield Ask(command)
+            core.audit.note("store", "failed" if status is FAILED else _STATUS[status], key=key.name)
+            if status == 0:
+                core.stats.count("invalidated-while-loading", key.family.name, key.name)
+                return
+        elif claim.fence:
+            yield from _release(link, key, claim)
+    if not core.is_outdated(key, entry):  # else it might overwrite what was set meanwhile
+        core.memory.put(key.name, entry)
+
+
+_STATUS = {1: "done", 0: "outdated", -1: "superseded"}
+
+
+def store_command(core: Core, link: Link, key: Key[Any], record: Record, fence: int) -> Command | None:
+    """Return the command that stores a record, or None if it stays out of Redis."""
+    wrapped = core.wrap(key, record)
+    if wrapped is None:
+        return None
+    layout = link.layout
+    keys = layout.keys(layout.shard(key.name), "emtl", key.name)
+    kept_ms = max(1, round(record.kept_seconds * 1000))
+    return Command(STORE, keys, (f"{record.birth:.0f}", fence, kept_ms, wrapped, layout.loads, key.name))
+
+
+def _release(link: Link, key: Key[Any], claim: _Claim) -> Flow[None]:
+    link.locks.pop(key.name, None)
+    keys = (link.layout.key(link.layout.shard(key.name), "l:", key.name),)
+    yield Ask(Command(RELEASE, keys, (claim.fence, link.layout.loads, key.name)))
+
+
+def put(core: Core, key: Key[Any], record: Record | None) -> Flow[None]:
+    """Write through: store a record in all layers, or delete the key from them (None)."""
+    names = (key.name,)
+    core.moments.add(names, 0.0)
+    core.memory.drop(key.name)
+    link = core.link
+    outcome = "memory"
+    moment = 0.0
+    if link is not None:
+        wrapped = core.wrap(key, record) if record else None
+        moment = yield from _put_in_redis(link, key, wrapped, record.kept_seconds if record else 0.0)
+        outcome = "done" if moment else "owed"
+    seq = core.moments.add(names, moment)
+    # A write that came after this one, from another process, has the later moment.
+    if record is not None and core.moments.moment(key.name) <= moment:
+        entry = core.entry_of(key, record, seq)
+        core.memory.put(key.name, entry)
+    core.audit.note("set" if record else "delete", outcome, key=key.name)
+
+
+def _put_in_redis(link: Link, key: Key[Any], wrapped: bytes | None, kept_seconds: float) -> Flow[float]:
+    layout = link.layout
+    shard = layout.shard(key.name)
+    horizon = round(min(link.options.horizon, 3600.0) * 1e6)
+    arguments = (
+        wrapped or b"",
+        max(1, round(kept_seconds * 1000)),
+        horizon,
+        layout.changes,
+        link.sender,
+        shard,
+        key.name,
+    )
+    reply = yield Ask(Command(PUT, layout.keys(shard, "emtg", key.name), arguments))
+    if reply is FAILED:
+        yield from _owing(link, (key.name,), (shard,))
+        return 0.0
+    return float(reply[0])
+
+
+def invalidate(core: Core, groups: tuple[str, ...]) -> Flow[bool]:
+    """Invalidate groups in memory and Redis; return whether Redis knows, which otherwise is owed to it."""
+    core.moments.add(groups, 0.0)
+    link = core.link
+    if link is None:
+        return True
+    shards = range(link.layout.shards)
+    replies = yield AskMany([link.invalidation(shard, groups) for shard in shards])
+    moments = [float(reply[0]) for reply in replies if reply is not FAILED]
+    if len(moments) < len(replies):
+        failed = tuple(shard for shard, reply in zip(shards, replies, strict=True) if reply is FAILED)
+        yield from _owing(link, groups, failed)
+        return False
+    core.moments.add(groups, max(moments))
+    return True
+
+
+def _owing(link: Link, names: tuple[str, ...], shards: tuple[int, ...]) -> Flow[None]:
+    """Redis could not note an invalidation: it does later, or forgets all where it is full."""
+    link.owe(names)
+    if link.is_up:
+        layout = link.layout
+        for shard in shards:
+            keys = layout.keys(shard, "mtg", "")
+            yield Ask(Command(DROP, keys, (layout.changes, link.sender, shard)))
+        link.trip(RuntimeError("it refused an invalidation"))
+
+
+def look_many(core: Core, link: Link, keys: Sequence[Key[Any]]) -> Flow[dict[Key[Any], Entry]]:
+    """Look into Redis for many keys."""
+    seq, layout = core.moments.seq, link.layout
+    shards: dict[int, list[Key[Any]]] = {}
+    for key in keys:
+        shards.setdefault(layout.shard(key.name), []).append(key)
+    commands = [
+        Command(
+            None,
+            (*(layout.entry_prefixes[shard] + key.name for key in some), layout.generations[shard]),
+            ("MGET",),
+        )
+        for shard, some in shards.items()
+    ]
+    replies = yield AskMany(commands)
+    found: dict[Key[Any], Entry] = {}
+    for (shard, some), reply in zip(shards.items(), replies, strict=True):
+        if reply is FAILED:
+            continue
+        for key, stored in zip(some, reply[:-1], strict=True):
+            record = core.judge(key, stored, reply[-1])
+            if record is UNSURE:
+                record = yield from _look_surely(core, link, key, shard)
+            if isinstance(record, Record):
+                found[key] = core.admit(key, record, seq)
+    core.stats.count_many("redis-hit", found)
+    core.stats.count_many("redis-miss", [key for key in keys if key not in found])
+    return found
+
+
+def fill_many(
+    core: Core, keys: Sequence[Key[Any]], loader: Callable[[Sequence[Key[Any]]], Mapping[Key[Any], Any]]
+) -> Flow[dict[Key[Any], Entry]]:
+    """Load many keys by one call of the loader; those that it leaves out aren't stored."""
+    link = core.link
+    births: dict[str, float] = {}
+    if link is not None and link.is_up:
+        births = yield from _births(core, link, keys)
+    seq, began = core.moments.seq, core.clock.monotonic()
+    values = yield Load(loader, keys)
+    seconds = core.clock.monotonic() - began
+    entries: dict[Key[Any], Entry] = {}
+    commands: list[tuple[Key[Any], Command]] = []
+    for key in keys:
+        if key not in values:
+            continue
+        birth = births.get(key.name, 0.0)
+        entry, record = core.loaded(key, LoadContext(key), values[key], seq, birth, seconds)
+        entries[key] = entry
+        if record is None:
+            continue
+        core.memory.put(key.name, entry)
+        command = store_command(core, link, key, record, 0) if link and birth else None
+        if command:
+            commands.append((key, command))
+    core.stats.count_many("loaded", entries)
+    if commands:
+        statuses = yield AskMany([command for _, command in commands])
+        for (key, _), status in zip(commands, statuses, strict=True):
+            if status == 0:
+                core.memory.drop(key.name)
+    return entries
+
+
+def _births(core: Core, link: Link, keys: Sequence[Key[Any]]) -> Flow[dict[str, float]]:
+    """Return when the load begins by the clock of each key's shard."""
+    layout = link.layout
+    by_shard: dict[int, list[Key[Any]]] = {}
+    for key in keys:
+        if core.reaches_redis(key):
+            by_shard.setdefault(layout.shard(key.name), []).append(key)
+    commands = [Command(CLAIM, layout.keys(shard, "emtglf", ""), (link.sender, 0, "0")) for shard in by_shard]
+    if not commands:
+        return {}
+    replies = yield AskMany(commands)
+    return {
+        key.name: float(reply[1])
+        for (_, some), reply in zip(by_shard.items(), replies, strict=True)
+        if reply is not FAILED
+        for key in some
+    }

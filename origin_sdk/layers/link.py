@@ -1,0 +1,148 @@
+"""What this process knows of Redis: is it up, which invalidations are heard of, who waits, what is owed."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event, Lock
+from typing import Any
+
+from origin_sdk.clock import Clock
+from origin_sdk.layers.connecting import RedisOptions
+from origin_sdk.layers.memory import Moments
+from origin_sdk.layers.scripts import INVALIDATE, Command, Layout
+from origin_sdk.layers.stats import Stats
+
+__all__ = ["HeldLock", "Link"]
+
+_log = logging.getLogger("origin_sdk.layers")
+_UNKNOWN = float("inf")
+
+
+@dataclass(slots=True)
+class HeldLock:
+    """A lock that this process holds and renews."""
+
+    key: str
+    fence: int
+    seconds: float
+    renew_at: float
+
+
+class Link:
+    """The state between the callers, which use Redis, and the listener, which hears of others and heals."""
+
+    def __init__(self, options: RedisOptions, moments: Moments, clock: Clock, stats: Stats) -> None:
+        self.options = options
+        self.layout = Layout(options.prefix, options.shard_count)
+        self.moments = moments
+        self.clock = clock
+        self.stats = stats
+        self.sender = clock.token()
+        self.is_up = True
+        self.offset_seconds = 0.0
+        """Redis's clock less this machine's."""
+        self.generations = [0.0] * self.layout.shards
+        """The moment up to which every invalidation of a shard is known here; 0 if that isn't so."""
+        self.owed: set[str] = set()
+        """Groups and keys whose invalidation Redis hasn't taken yet."""
+        self.wake = Event()
+        self.locks: dict[str, HeldLock] = {}
+        self._waiters: dict[str, list[Callable[[], None]]] = {}
+        self._lock = Lock()
+
+    @property
+    def can_hear(self) -> bool:
+        """Whether messages of other processes come in."""
+        return self.is_up and self.generations[0] > 0
+
+    def redis_now(self) -> float:
+        """Return Redis's time in microseconds, as far as it is known."""
+        return (self.clock.now() + self.offset_seconds) * 1e6
+
+    def set_redis_time(self, microseconds: float) -> None:
+        """Take the time from a reply."""
+        self.offset_seconds = microseconds / 1e6 - self.clock.now()
+
+    def trip(self, error: BaseException) -> None:
+        """Leave Redis out from now on; the listener finds out when it is back."""
+        if self.is_up:
+            self.is_up = False
+            self.stats.breaker_openings += 1
+            _log.warning("Redis is left out: %s: %s", type(error).__name__, error)
+        self.wake.set()
+
+    def restore(self) -> None:
+        """Use Redis again."""
+        if not self.is_up:
+            self.is_up = True
+            _log.warning("Redis is back")
+
+    def owe(self, names: tuple[str, ...]) -> None:
+        """Remember an invalidation that Redis has to be told of before it is used again."""
+        with self._lock:
+            self.owed.update(names)
+        self.moments.add(names, _UNKNOWN)
+
+    def pay(self, names: tuple[str, ...], moment: float) -> None:
+        """Redis knows of these now."""
+        with self._lock:
+            self.owed.difference_update(names)
+        self.moments.settle(names, moment)
+
+    def invalidation(self, shard: int, names: tuple[str, ...]) -> Command:
+        """Return the command that invalidates names in a shard."""
+        keys = self.layout.keys(shard, "mg", "")
+        head = (round(self.options.horizon * 1e6), self.layout.changes, self.sender, shard)
+        return Command(INVALIDATE, keys, (*head, *names))
+
+    def hear(self, message: str) -> int | None:
+        """Take a message about invalidations; return the shard of which an earlier one was missed."""
+        sender, shard_text, last, moment, *names = message.split("\n")
+        shard, now = int(shard_text), float(moment)
+        if not now:
+            self.moments.distrust_all()
+            return shard
+        if sender != self.sender:
+            self.moments.add(tuple(names), now)
+            self.stats.lag((self.redis_now() - now) / 1e6)
+        if now <= self.generations[shard]:
+            return None
+        if self.generations[shard] != float(last):
+            return shard
+        self.generations[shard] = now
+        return None
+
+    def catch_up(self, shard: int, reply: list[Any]) -> None:
+        """Take what happened in a shard while this process wasn't listening."""
+        generation, floor, is_whole = float(reply[0]), float(reply[1]), int(reply[2])
+        known = self.generations[shard]
+        if not known or not is_whole or generation < known or floor > known:
+            # What is in memory may have been invalidated without a trace.
+            self.moments.distrust_all()
+        for name, moment in zip(reply[3::2], reply[4::2], strict=True):
+            if name:
+                self.moments.add((name.decode(),), float(moment))
+        unjudged = floor if is_whole else generation
+        self.moments.redis_floor = max(self.moments.redis_floor, unjudged)
+        self.generations[shard] = generation
+
+    def expect(self, name: str, told: Callable[[], None]) -> None:
+        """Call ``told`` when another process has loaded ``name``, or given up."""
+        with self._lock:
+            self._waiters.setdefault(name, []).append(told)
+
+    def forget(self, name: str, told: Callable[[], None]) -> None:
+        """Don't call any more."""
+        with self._lock:
+            waiting = self._waiters.get(name, [])
+            if told in waiting:
+                waiting.remove(told)
+            if not waiting:
+                self._waiters.pop(name, None)
+
+    def loaded(self, name: str) -> None:
+        """Tell who waits for ``name``."""
+        with self._lock:
+            waiting = self._waiters.pop(name, [])
+        for told in waiting:
+            told()

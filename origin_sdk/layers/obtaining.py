@@ -1,0 +1,218 @@
+"""The way to a value: memory, others who load it, Redis, the loader. Without input or output, as flows.py."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from origin_sdk.layers.base import Base, Invalidation, as_groups
+from origin_sdk.layers.core import checked_groups, opened
+from origin_sdk.layers.envelope import Record
+from origin_sdk.layers.errors import LoadTimeout
+from origin_sdk.layers.families import Key
+from origin_sdk.layers.flights import Flight
+from origin_sdk.layers.flows import (
+    PENDING,
+    Await,
+    Filling,
+    Flow,
+    Follow,
+    Purge,
+    fill,
+    fill_many,
+    invalidate,
+    look,
+    look_many,
+    put,
+)
+from origin_sdk.layers.memory import Entry
+from origin_sdk.layers.policy import Policy, State
+
+__all__ = ["deleting", "getting", "getting_many", "invalidating", "obtaining", "refreshing", "setting"]
+
+_Value = TypeVar("_Value")
+_TRIES = 3
+_ANSWERS = frozenset({State.FRESH, State.EARLY, State.STALE})
+Loader: TypeAlias = Callable[[Any], Any]
+BatchLoader: TypeAlias = Callable[[Sequence[Key[Any]]], Any]
+"""Returns a mapping by key, or an awaitable of one: whoever carries out the flow knows."""
+
+
+def getting(cache: Base, key: Key[Any], default: _Value | None) -> Flow[_Value | None]:
+    """Return what may be answered with, else ``default``."""
+    state, entry = cache.core.peek(key, cache.core.clock.monotonic())
+    if state not in _ANSWERS:
+        entry = yield from _looking(cache, key)
+        if entry is not None and _state(cache, entry) not in _ANSWERS:
+            entry = None
+    return default if entry is None else opened(entry)
+
+
+def obtaining(cache: Base, key: Key[_Value], loader: Loader) -> Flow[_Value]:
+    """Return what may be answered with, else what the loader returns."""
+    entry = yield from _entry(cache, key, loader)
+    value: _Value = opened(entry)
+    return value
+
+
+def _entry(cache: Base, key: Key[Any], loader: Loader) -> Flow[Entry]:
+    core = cache.core
+    policy = core.policy(key)
+    entry: Entry | None = None
+    for _ in range(_TRIES):
+        state, entry = core.peek(key, core.clock.monotonic())
+        if entry is not None and state in _ANSWERS:
+            core.stats.count("memory-hit", key.family.name, key.name)
+            return _answer(cache, Filling(key, loader, entry), entry, state)
+        flight, leads, is_done = yield Follow(key, policy.hard_timeout)
+        if leads:
+            return (yield from _leading(cache, flight, Filling(key, loader, entry), policy))
+        core.stats.count("waited", key.family.name, key.name)
+        if not is_done:
+            raise _too_long(key, policy)
+        if flight.error is not None:
+            raise flight.error
+        if flight.entry is not None and not core.is_outdated(key, flight.entry):
+            return flight.entry  # type: ignore[no-any-return]  # a step's answer has no type
+    # Invalidated again and again while others loaded: a load of one's own is new enough.
+    return (yield from fill(core, Filling(key, loader, entry)))
+
+
+def _answer(cache: Base, filling: Filling, entry: Entry, state: State) -> Entry:
+    """Answer with a stored value, and refresh it behind the caller's back if it is time."""
+    key, stats = filling.key, cache.core.stats
+    if state is State.FRESH:
+        return entry
+    if state is State.STALE:
+        stats.count("stale-served", key.family.name, key.name)
+        stats.observe("stale-age", cache.core.clock.monotonic() - entry.fresh_until, key.family.name)
+    filling.previous, filling.is_early = entry, state is State.EARLY
+    if cache.start(filling, may_skip=True):
+        stats.count("early-refresh" if filling.is_early else "stale-refresh", key.family.name, key.name)
+    return entry
+
+
+def _leading(cache: Base, flight: Flight, filling: Filling, policy: Policy) -> Flow[Entry]:
+    try:
+        entry = yield from _resolving(cache, filling, policy)
+    except BaseException as error:
+        cache.flights.finish(filling.key, flight, None, error)
+        raise
+    cache.flights.finish(filling.key, flight, entry, None)
+    return entry
+
+
+def _resolving(cache: Base, filling: Filling, policy: Policy) -> Flow[Entry]:
+    """Find the value in Redis, or load it."""
+    found = yield from _looking(cache, filling.key)
+    if found is not None:
+        if (state := _state(cache, found)) in _ANSWERS:
+            return _answer(cache, filling, found, state)
+        filling.previous = found
+    has_timeout = policy.soft_timeout is not None or policy.hard_timeout is not None
+    if cache.loads_inline and not has_timeout and filling.key.name not in cache.running:
+        return (yield from fill(cache.core, filling))
+    return (yield from _awaiting(cache, filling, policy))
+
+
+def _awaiting(cache: Base, filling: Filling, policy: Policy) -> Flow[Entry]:
+    """Load in the background, and wait as long as the policy says; the load goes on anyway."""
+    core, key, previous = cache.core, filling.key, filling.previous
+    future = cache.start(filling)
+    soft, hard = policy.soft_timeout, policy.hard_timeout
+    has_spare = previous is not None and _state(cache, previous) is not State.GONE
+    seconds = soft if soft is not None and has_spare and (hard is None or soft < hard) else hard
+    entry = yield Await(future, seconds)
+    if entry is not PENDING:
+        return entry  # type: ignore[no-any-return]  # see above
+    spare = core.spare(key, previous, core.clock.monotonic())
+    if spare is None:
+        raise _too_long(key, policy)
+    core.stats.count("soft-timeout", key.family.name, key.name)
+    return spare
+
+
+def _state(cache: Base, entry: Entry) -> State:
+    now = cache.core.clock.monotonic()
+    if now < entry.until:
+        return State.FRESH
+    return entry.windows.state(entry.fresh_until, now, cache.core.clock.fraction())
+
+
+def _looking(cache: Base, key: Key[Any]) -> Flow[Entry | None]:
+    if not cache.core.reaches_redis(key) or (link := cache.listening()) is None:
+        return None
+    return (yield from look(cache.core, link, key))
+
+
+def _too_long(key: Key[Any], policy: Policy) -> LoadTimeout:
+    return LoadTimeout(
+        f"{key}: the loader takes longer than {policy.hard_timeout} s; its result will be kept"
+    )
+
+
+def getting_many(
+    cache: Base, keys: Iterable[Key[_Value]], loader: BatchLoader
+) -> Flow[dict[Key[_Value], _Value]]:
+    """Return values by key: from memory, one round trip to Redis, and one call of the loader."""
+    core, wanted = cache.core, list(dict.fromkeys(keys))
+    found: dict[Key[Any], Entry] = {}
+    now = core.clock.monotonic()
+    for key in wanted:
+        core.policy(key)
+        state, entry = core.peek(key, now)
+        if entry is not None and state in _ANSWERS:
+            found[key] = entry
+    core.stats.count_many("memory-hit", found)
+    missing = [key for key in wanted if key not in found]
+    asked = [key for key in missing if core.reaches_redis(key)]
+    if asked and (link := cache.listening()):
+        entries = yield from look_many(core, link, asked)
+        found |= {key: entry for key, entry in entries.items() if _state(cache, entry) in _ANSWERS}
+        missing = [key for key in missing if key not in found]
+    if missing:
+        found |= yield from fill_many(core, missing, loader)
+    return {key: opened(found[key]) for key in wanted if key in found}
+
+
+def setting(
+    cache: Base, key: Key[Any], value: object, lifetime: float | None, groups: Iterable[str]
+) -> Flow[None]:
+    """Write a value through all layers."""
+    policy, fraction = cache.core.policy(key), cache.core.clock.fraction()
+    seconds = policy.lifetime_of(value, lifetime, fraction)
+    all_groups = checked_groups((*key.groups, *as_groups(groups)))
+    cache.listening()
+    record = Record(value, 0.0, seconds, policy.stale, policy.fail_safe, 0.0, all_groups)
+    yield from put(cache.core, key, record)
+
+
+def deleting(cache: Base, key: Key[Any]) -> Flow[None]:
+    """Forget a value in all layers."""
+    cache.listening()
+    yield from put(cache.core, key, None)
+
+
+def invalidating(cache: Base, groups: Iterable[str], urls: Iterable[str]) -> Flow[Invalidation]:
+    """Invalidate groups in all layers.
+
+    The edge comes last: it asks the service at once, which must not answer with what is invalid.
+    """
+    cache.listening()
+    names = checked_groups(as_groups(groups))
+    in_redis = yield from invalidate(cache.core, names)
+    try:
+        edge = yield Purge(list(names), list(as_groups(urls)))
+    except Exception as error:
+        cache.core.audit.note("invalidate", type(error).__name__, groups=list(names))
+        raise
+    cache.core.audit.note("invalidate", "done" if in_redis else "owed", groups=list(names))
+    return Invalidation(names, in_redis, edge)
+
+
+def refreshing(cache: Base, key: Key[_Value], loader: Loader) -> Flow[_Value]:
+    """Load now, whatever is stored."""
+    cache.listening()
+    cache.core.policy(key)
+    _, previous = cache.core.peek(key, cache.core.clock.monotonic())
+    entry = yield from fill(cache.core, Filling(key, loader, previous, is_forced=True))
+    value: _Value = opened(entry)
+    return value
