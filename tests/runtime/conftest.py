@@ -77,7 +77,7 @@ def relays(
 
 @pytest.fixture(scope="session")
 def worker_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wrangler.toml with a copy of the Worker: one that is edited meanwhile would be reloaded, and so emptied."""
+    """A wrangler.toml with a copy of the Worker, since one that is edited meanwhile would be reloaded."""
     tree = tmp_path_factory.mktemp("tree")
     shutil.copytree(paths.ROOT / "worker", tree / "worker", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(paths.WRANGLER_CONFIG, tree)
