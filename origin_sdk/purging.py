@@ -33,7 +33,7 @@ _SKEW_TOLERANCE_SECONDS = 1.0
 _MARK_BYTES = 1200
 """More than one mark takes in a bulk write: key, moment, id, actor and reason."""
 
-_SHOWN_REASON = 200
+_NOTE_BYTES = 200
 _SHOWN_EXAMPLES = 10
 
 
@@ -127,9 +127,9 @@ class _Marking:
         """Return what the audit shows; the Worker doesn't read it."""
         metadata: dict[str, object] = {"at": moment_ms, "id": self.id}
         if self.operation.settings.actor:
-            metadata["by"] = self.operation.settings.actor[:_SHOWN_REASON]
+            metadata["by"] = _note(self.operation.settings.actor)
         if self.purge.reason:
-            metadata["why"] = self.purge.reason[:_SHOWN_REASON]
+            metadata["why"] = _note(self.purge.reason)
         return metadata
 
     def write(self, keys: Sequence[str]) -> Flow[list[str]]:
@@ -150,6 +150,12 @@ class _Marking:
             return list(error.keys)
         self.written += keys
         return []
+
+
+def _note(text: str) -> str:
+    """Return what fits a mark's metadata twice, however it is escaped: too much would spoil the whole batch."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return printable.encode()[:_NOTE_BYTES].decode("utf-8", "ignore")
 
 
 def purge(operation: Operation, purge: Purge) -> Flow[Receipt]:

@@ -115,3 +115,21 @@ def test_what_a_person_interrupts_is_told_too(
     with pytest.raises(KeyboardInterrupt):
         client.purge(groups="a")
     assert [event.outcome for event in events] == ["interrupted"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "kept"),
+    [
+        pytest.param("price change", "price change", id="a few words"),
+        pytest.param("line\nbreak\x00", "line break ", id="what can't be shown"),
+        pytest.param("\U0001f525" * 300, "\U0001f525" * 50, id="many letters of four bytes"),
+        pytest.param('\\"' * 300, '\\"' * 100, id="many letters that JSON escapes"),
+    ],
+)
+def test_a_reason_never_grows_beyond_what_metadata_takes(
+    new_client: Callable[..., PurgeClient], fake_kv: FakeKV, reason: str, kept: str
+) -> None:
+    client = new_client(settings=replace(fake_kv.settings, actor=reason))
+    client.purge(groups="a", reason=reason)
+    [entry] = client.marks()
+    assert entry.why == entry.by == kept
