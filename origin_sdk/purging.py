@@ -153,7 +153,7 @@ class _Marking:
 
 
 def _note(text: str) -> str:
-    """Return what fits a mark's metadata twice, however it is escaped: too much would spoil the whole batch."""
+    """Return what fits a mark's metadata twice, however it is escaped: too much would spoil the batch."""
     printable = "".join(character if character.isprintable() else " " for character in text)
     return printable.encode()[:_NOTE_BYTES].decode("utf-8", "ignore")
 
