@@ -16,7 +16,16 @@ from scripts.runtime.process import ProcessError
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import StandIn, Worker
 
-__all__ = ["DOLLARS_A_MILLION_READS", "DOLLARS_A_MILLION_WRITES", "MIX", "Usage", "cost_rows", "dollars"]
+__all__ = [
+    "DOLLARS_A_MILLION_READS",
+    "DOLLARS_A_MILLION_WRITES",
+    "MIX",
+    "Requests",
+    "Usage",
+    "cost_rows",
+    "dollars",
+    "measure_usage",
+]
 
 # Cloudflare's prices for Workers KV, 2026.
 DOLLARS_A_MILLION_READS = 0.50
@@ -104,24 +113,36 @@ def counted(folder: Path, workers: Path) -> Iterator[tuple[Workerd, _Counters]]:
             yield edge, _Counters(origin, store)
 
 
-def measure_usage(folder: Path, workers: Path, requests: int, seconds: float, urls: int) -> dict[str, Usage]:
-    """Return the usage of a hot request (in memory), a warm one (in KV alone) and a cold one (nowhere).
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """How many requests are counted: ``hot`` ones for one URL, spread over ``hot_seconds``; ``urls`` others.
 
-    ``requests`` for one URL, spread over ``seconds``, are the hot ones; ``urls`` are asked for cold of one
-    isolate, and then warm of another.
+    The others are asked for cold of one isolate, and ``rest_seconds`` later warm of another. That is longer
+    than the default MARK_INTERVAL: the marks of younger responses needn't be read.
     """
+
+    hot: int
+    hot_seconds: float
+    urls: int
+    rest_seconds: float
+
+
+def measure_usage(folder: Path, workers: Path, requests: Requests) -> dict[str, Usage]:
+    """Return the usage of a hot request (in memory), a warm one (in KV alone) and a cold one (nowhere)."""
+    paths = [f"/p/{number}" for number in range(requests.urls)]
     with counted(folder, workers) as (edge, counters):
         start = counters.used()
-        _ask(edge.url("one"), [f"/p/{number}" for number in range(urls)])
+        _ask(edge.url("one"), paths)
         cold = counters.used()
-        _ask(edge.url("other"), [f"/p/{number}" for number in range(urls)], expected="hit")
+        time.sleep(requests.rest_seconds)
+        _ask(edge.url("other"), paths, expected="hit")
         warm = counters.used()
-        _ask(edge.url("other"), ["/p/0"] * requests, expected="hit", seconds=seconds)
+        _ask(edge.url("other"), paths[:1] * requests.hot, expected="hit", seconds=requests.hot_seconds)
         hot = counters.used()
     return {
-        "hot": hot.minus(warm).over(requests),
-        "warm": warm.minus(cold).over(urls),
-        "cold": cold.minus(start).over(urls),
+        "hot": hot.minus(warm).over(requests.hot),
+        "warm": warm.minus(cold).over(requests.urls),
+        "cold": cold.minus(start).over(requests.urls),
     }
 
 

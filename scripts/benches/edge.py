@@ -25,7 +25,7 @@ import httpx
 
 from cachewire.record import Record, head_of
 from scripts.benches import nginx
-from scripts.benches.cost import cost_rows, measure_usage
+from scripts.benches.cost import Requests, cost_rows, measure_usage
 from scripts.benches.load import HOST, Load, Target
 from scripts.benches.rows import AtLeast, AtMost, Row, row
 from scripts.benches.start_up import Start, import_milliseconds, save_memory
@@ -79,15 +79,11 @@ class _Extent:
     seconds: int
     starts: int
     urls: int
-    hot_requests: int
-    hot_seconds: float
-    cold_urls: int
+    requests: Requests
 
 
-_FULL = _Extent(
-    rounds=9, seconds=1, starts=7, urls=10_000, hot_requests=2000, hot_seconds=12.0, cold_urls=100
-)
-_QUICK = _Extent(rounds=1, seconds=1, starts=1, urls=500, hot_requests=100, hot_seconds=0.5, cold_urls=10)
+_FULL = _Extent(rounds=9, seconds=1, starts=7, urls=10_000, requests=Requests(2000, 12.0, 100, 6.0))
+_QUICK = _Extent(rounds=1, seconds=1, starts=1, urls=500, requests=Requests(100, 0.5, 10, 0.0))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,10 +105,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
         if "start" in parts:
             rows += _start_rows(folder, extent)
         if "cost" in parts:
-            usages = measure_usage(
-                folder, _WORKERS, extent.hot_requests, extent.hot_seconds, extent.cold_urls
-            )
-            rows += cost_rows(usages)
+            rows += cost_rows(measure_usage(folder, _WORKERS, extent.requests))
     return rows
 
 

@@ -17,7 +17,7 @@ export default {
         "content-type": "application/json",
         etag: '"v1"',
         "cache-control": "public, max-age=86400",
-        "cache-groups": '"products"',
+        "cache-groups": `"products", "product${path}"`,
         date: new Date().toUTCString(),
         "x-request-id": "5d41402abc4b2a76",
       },
