@@ -49,7 +49,9 @@ class Worker:
         method = request.method
         body = None if method in {"GET", "HEAD"} else request.body
         incoming = Incoming(method, url, json.loads(fields), body)
-        served = await self.handler.handle(incoming, WaitUntil(context, report))
+        background = WaitUntil(context, report)
+        with background.kept():
+            served = await self.handler.handle(incoming, background)
         self.fast_path.remember(url, fields, served, int(time.time() * 1000))
         return served.response
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 import js
@@ -64,6 +64,19 @@ class WaitUntil:
     def __init__(self, context: Any, report: Callable[[str, Exception], None]) -> None:
         self._context = context
         self._report = report
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep the request's context alive meanwhile, even if its client goes away.
+
+        A task that is cut off would wait for ever, and keep what it holds.
+        """
+        resolvers = js.Promise.withResolvers()
+        self._context.waitUntil(resolvers.promise)
+        try:
+            yield
+        finally:
+            resolvers.resolve()
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Start ``work`` and keep the request's context alive until it is done."""
