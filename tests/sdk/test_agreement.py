@@ -7,8 +7,10 @@ import pytest
 
 from cachewire.bounds import DEFAULT_MARK_INTERVAL_SECONDS
 from cachewire.key import parse_target
+from cachewire.marks import Lane, mark_key, prefix_marks
 from cachewire.record import Record
 from edgecache.config import load
+from edgecache.policy.decision import Lookup, on_request
 from edgecache.policy.facts import Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import freshness_of
 from edgecache.policy.storing import MAX_GROUPS, may_store
@@ -19,6 +21,7 @@ from origin_sdk.cacheability import obstacles
 from origin_sdk.errors import InvalidSettings
 from origin_sdk.freshness import windows_of
 from origin_sdk.project import DEFAULT_PROJECT, EdgeRule, Project, read_project
+from origin_sdk.targets import Purge
 
 NOW = 1_795_000_000
 DATE = "Tue, 18 Nov 2026 00:00:00 GMT"
@@ -226,3 +229,32 @@ def test_a_setting_that_cannot_be_read_is_named(tmp_path: Any, text: str, named:
 def test_an_interval_shorter_than_the_workers_is_told() -> None:
     [difference] = Project(mark_interval=30).differences("any", 5.0)
     assert "MARK_INTERVAL of the Worker is 30" in difference
+
+
+URLS = [
+    "https://a.example/",
+    "http://A.example:80/x/../y?b=1&utm_a=2&a=3",
+    "https://a.example/search/x?utm_a=1",
+    "https://a.example/search/x/?q=%7e&utm_b=1",
+    "https://a.example:8443/deep/er/than/that",
+    "https://a.example/" + "x" * 600,
+    "https://xn--4ca.example/ö?ü",
+]
+EDITS: dict[str, Any] = {"paths": ("/search/**",), "query_drop": ("utm_*",), "query_sort": True}
+
+
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize("kind", ["urls", "prefixes", "hosts", "everything"])
+def test_the_worker_looks_at_what_a_purge_marks(url: str, kind: str) -> None:
+    target = parse_target(url)
+    lookup = on_request(RequestFacts("GET", target, {}), Settings(rules=(Rule(**EDITS),)), 0)
+    assert isinstance(lookup, Lookup)
+    looked_at = {*lookup.mark_names, *prefix_marks(lookup.request.target)}
+    given: dict[str, Any] = {
+        "urls": url,
+        "prefixes": f"{target.scheme}://{target.host}{target.path}",
+        "hosts": target.host,
+        "everything": True,
+    }
+    purge = Purge.of(**{kind: given[kind]})
+    assert set(purge.marks((EdgeRule(**EDITS),))) <= {mark_key(name, Lane.SOFT) for name in looked_at}
