@@ -132,7 +132,7 @@ class Registry:
 
         return decorate
 
-    def added(self, rule: EdgeRule) -> None:
+    def added(self, rule: EdgeRule, /) -> None:
         """Take notice of a new rule."""
 
     def rules_of(self, model: type) -> list[EdgeRule]:

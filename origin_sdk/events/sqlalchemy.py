@@ -52,7 +52,7 @@ class EdgeEvents(Registry):
         if self._on_commit:
             event.listen(target, "after_commit", self._after_commit)
 
-    def added(self, rule: EdgeRule) -> None:
+    def added(self, rule: EdgeRule, /) -> None:
         """Have old values at hand in time, and hear of orphans, which a session doesn't list as deleted."""
         event.listen(rule.model, "after_delete", _note_deleted, propagate=True)
         if _mapper(rule.model).configured:

@@ -14,6 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+import psycopg
+from psycopg import sql
+
 from scripts.runtime.process import Process
 
 _START_SECONDS = 30.0
@@ -81,6 +84,11 @@ class Postgres(Server):
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         self._start("postgres", command, folder)
+
+    def make_database(self, name: str) -> None:
+        """Make a further, empty database."""
+        with psycopg.connect(self.url("postgresql"), autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     def url(self, scheme: str = "postgresql+psycopg", database: str = "postgres") -> str:
         """Return the URL of a database."""

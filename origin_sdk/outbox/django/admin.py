@@ -1,0 +1,46 @@
+"""The outbox in Django's admin: to look at, replay and drop. Loaded if the admin is installed."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+
+from origin_sdk.clock import SystemClock
+from origin_sdk.outbox.django.models import OutboxEntry
+from origin_sdk.outbox.django.store import DjangoOutbox
+
+__all__ = ["OutboxEntryAdmin"]
+
+
+@admin.register(OutboxEntry)
+class OutboxEntryAdmin(admin.ModelAdmin):
+    """Read only, but for two actions."""
+
+    list_display = ("id", "state", "payload", "actor", "reason", "attempts", "result")
+    list_filter = ("state",)
+    actions: ClassVar = ["replay", "drop"]
+
+    def has_add_permission(self, _request: Any) -> bool:
+        """Entries come from changes alone."""
+        return False
+
+    def has_change_permission(self, _request: Any, _obj: Any = None) -> bool:
+        """A record isn't edited."""
+        return False
+
+    def has_delete_permission(self, _request: Any, _obj: Any = None) -> bool:
+        """A record isn't deleted: dropping leaves a trace."""
+        return False
+
+    @admin.action(description="Deliver again")
+    def replay(self, request: Any, queryset: Any) -> None:
+        """Make entries due at once."""
+        count = DjangoOutbox(queryset.db).replay([str(id_) for id_ in queryset.values_list("pk", flat=True)])
+        messages.info(request, f"{count} entries are delivered again.")
+
+    @admin.action(description="Drop")
+    def drop(self, request: Any, queryset: Any) -> None:
+        """Give entries up."""
+        ids = [str(id_) for id_ in queryset.values_list("pk", flat=True)]
+        why = f"dropped by {request.user} in the admin"
+        count = DjangoOutbox(queryset.db).drop(ids, SystemClock().now(), why)
+        messages.info(request, f"{count} entries are dropped.")

@@ -1,0 +1,83 @@
+"""Recording in Django's transactions, and draining what they recorded."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+
+from origin_sdk.clock import SystemClock
+from origin_sdk.errors import InvalidSettings
+from origin_sdk.outbox.entries import Intent
+from origin_sdk.outbox.sql import (
+    DIALECTS,
+    INSERT,
+    Parameters,
+    Rows,
+    Run,
+    SqlOutbox,
+    Statements,
+    recorded_rows,
+)
+
+__all__ = ["DjangoOutbox", "record"]
+
+_PARAMETER = re.compile(r":(\w+)")
+_CLOCK = SystemClock()
+
+
+def record(*intents: Intent, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Record purges and republications in the open transaction, ``atomic`` blocks inside it included.
+
+    Outside of any it is kept at once, as Django's autocommit has it.
+    """
+    if intents:
+        _run(connections[using], INSERT, recorded_rows(intents, _CLOCK.now()))
+
+
+class DjangoOutbox(SqlOutbox):
+    """The outbox in one of Django's databases, for a drainer."""
+
+    def __init__(self, using: str = DEFAULT_DB_ALIAS) -> None:
+        vendor = connections[using].vendor
+        if vendor not in DIALECTS:
+            raise InvalidSettings(f"an outbox in {vendor} isn't supported: use {' or '.join(DIALECTS)}")
+        self.statements = Statements(DIALECTS[vendor])
+        self._using = using
+
+    @contextmanager
+    def transaction(self) -> Iterator[Run]:
+        """Open a transaction on the thread's own connection."""
+        connection = connections[self._using]
+        if not connection.in_atomic_block:
+            # As Django does at the ends of requests: one that was lost, or is too old, is opened anew.
+            connection.close_if_unusable_or_obsolete()
+        with transaction.atomic(using=self._using):
+            yield partial(_run, connection)
+
+    def close(self) -> None:
+        """Close the thread's own connection."""
+        connections[self._using].close()
+
+
+def _run(connection: Any, statement: str, parameters: Parameters = {}) -> Rows:  # noqa: B006 - read only
+    translated = _translated(statement)
+    with connection.cursor() as cursor:
+        if isinstance(parameters, Sequence):
+            cursor.executemany(translated, _positional(statement, parameters))
+            return ()
+        cursor.execute(translated, _positional(statement, [parameters])[0])
+        return cursor.fetchall() if cursor.description else ()
+
+
+@cache
+def _translated(statement: str) -> str:
+    """Return a statement with Django's parameters, which are by position alone in all of its databases."""
+    return _PARAMETER.sub("%s", statement)
+
+
+def _positional(statement: str, rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    names = _PARAMETER.findall(statement)
+    return [[row[name] for name in names] for row in rows]

@@ -1,0 +1,1 @@
+"""The application of tests/events/django_world.py."""
