@@ -54,10 +54,12 @@ class SqliteOutbox(SqlOutbox):
             path, timeout=_PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
         )
         self._lock = Lock()
-        self._connection.execute("PRAGMA journal_mode = WAL")
         # What was committed must survive a loss of power, not just of the process.
         self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.executescript(_SCHEMA)
+        if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (TABLE,)).fetchall():
+            # A file of its own; one that a service has made keeps the mode that the service chose.
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.executescript(_SCHEMA)
 
     def record(self, *intents: Intent) -> None:
         """Record purges and republications; they are kept for certain when this returns."""

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import redis
 from sqlalchemy import Engine, MetaData, create_engine
 
 from origin_sdk import PurgeClient
 from origin_sdk.outbox import Drainer, Intent
 from origin_sdk.outbox.ports import Outbox
+from origin_sdk.outbox.redis import RedisOutbox
 from origin_sdk.outbox.sqlalchemy import SqlAlchemyOutbox, outbox_table, record
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import ManualClock
+from scripts.runtime.servers import Redis
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -62,13 +65,22 @@ def sqlalchemy_kind(engine: Engine) -> Kind:
     return Kind(SqlAlchemyOutbox(engine), recording)
 
 
-@pytest.fixture(params=["SQLite file", "SQLAlchemy over SQLite", "SQLAlchemy over PostgreSQL"])
+@pytest.fixture(
+    params=["SQLite file", "Redis streams", "SQLAlchemy over SQLite", "SQLAlchemy over PostgreSQL"]
+)
 def kind(request: pytest.FixtureRequest, tmp_path: Path, kv_clock: ManualClock) -> Iterator[Kind]:
     """Each kind of outbox."""
     if request.param == "SQLite file":
         made = sqlite_kind(tmp_path, kv_clock)
         yield made
         made.outbox.close()
+        return
+    if request.param == "Redis streams":
+        server: Redis = request.getfixturevalue("redis_server")
+        with redis.Redis.from_url(server.url) as client:
+            client.flushdb()
+            streams = RedisOutbox(client, clock=kv_clock)
+            yield Kind(streams, streams.record)
         return
     is_sqlite = request.param.endswith("SQLite")
     engine = create_engine(
