@@ -160,9 +160,8 @@ class Base:
     def _birth(self, arguments: PublishArguments, *, may_be_now: bool) -> datetime:
         if not (may_be_now or "born" in arguments):
             raise InvalidRequest(
-                "publish can't know when this body was rendered, and a purge since then must win: pass "
-                "a function that "
-                "renders it, or born=client.now() taken before rendering"
+                "publish can't know when this body was rendered, and a purge since then must win: pass a "
+                "function that renders it, or born=client.now() taken before rendering"
             )
         born = arguments.get("born", self.now())
         if born.tzinfo is None:

@@ -133,9 +133,8 @@ def _wire_version(operation: Operation) -> Flow[list[Finding]]:
                 Finding(
                     "wire version",
                     Verdict.BAD,
-                    f"keys begin with {', '.join(foreign)}, this SDK writes {known}: another version "
-                    "of the Worker stores "
-                    "there; install the SDK of the Worker's version",
+                    f"keys begin with {', '.join(foreign)}, this SDK writes {known}: another version of the "
+                    "Worker stores there; install the SDK of the Worker's version",
                 )
             )
     if findings:

@@ -139,9 +139,8 @@ def _problem(answer: Reply | Failure | None) -> OriginSdkError | None:
         )
     if answer.status == 429:
         return RateLimited(
-            "Cloudflare counts more than 1,200 API requests in five minutes for this token's user; "
-            "wait, or purge groups "
-            "and prefixes instead of single URLs",
+            "Cloudflare counts more than 1,200 API requests in five minutes for this token's user; wait, "
+            "or purge groups and prefixes instead of single URLs",
             status=429,
         )
     if answer.status >= 500:
@@ -179,9 +178,8 @@ def refusal(status: int, decoded: Mapping[str, Any]) -> CloudflareError:
     said = "; ".join(str(error.get("message", ""))[:200] for error in errors) or "no reason"
     if status in {401, 403}:
         return AuthenticationFailed(
-            f"Cloudflare refused the token ({status}: {said}): it needs the permission Workers KV "
-            "Storage Write on this "
-            "account; `origin-sdk doctor` checks it",
+            f"Cloudflare refused the token ({status}: {said}): it needs the permission Workers KV Storage "
+            "Write on this account; `origin-sdk doctor` checks it",
             status=status,
             code=code,
         )

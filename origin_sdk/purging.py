@@ -189,9 +189,8 @@ def _deleting(operation: Operation, marking: _Marking, receipt: Receipt) -> Flow
         deleted = yield from delete_covered(operation, marking.purge)
     except OriginSdkError as error:
         raise PartialPurgeError(
-            f"purge {marking.id}: all marks are written, so that nothing purged is served, but not "
-            "everything is "
-            f"deleted ({error}); send `remaining` again",
+            f"purge {marking.id}: all marks are written, so that nothing purged is served, but not all of it "
+            f"is deleted ({error}); send `remaining` again",
             receipt,
             marking.purge,
         ) from error

@@ -114,9 +114,8 @@ def _current() -> Draft:
         return _draft.get()
     except LookupError as error:
         raise InvalidRequest(
-            "no response is being built here: add origin_sdk's middleware to the application, or wrap "
-            "the call in "
-            "origin_sdk.responses.drafting()"
+            "no response is being built here: add origin_sdk's middleware to the application, or wrap the "
+            "call in origin_sdk.responses.drafting()"
         ) from error
 
 

@@ -50,8 +50,7 @@ class Settings:
         if self.is_cloudflare and not (self.account_id and self.token):
             raise InvalidSettings(
                 "Cloudflare's API needs CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN (permission: "
-                "Workers KV Storage "
-                "Write); for `wrangler dev` set CLOUDFLARE_API_BASE_URL instead"
+                "Workers KV Storage Write); for `wrangler dev` set CLOUDFLARE_API_BASE_URL instead"
             )
         if not self.token.isprintable() or not self.token.isascii() or " " in self.token:
             raise InvalidSettings(
@@ -60,9 +59,8 @@ class Settings:
         self._check_base_url()
         if self.mark_seconds <= MAX_RECORD_SECONDS:
             raise InvalidSettings(
-                f"mark_seconds = {self.mark_seconds}: a mark must outlive every stored response, which "
-                "KV keeps for up to "
-                f"{MAX_RECORD_SECONDS} s; leave it at {MARK_SECONDS}"
+                f"mark_seconds = {self.mark_seconds}: a mark must outlive every stored response, which KV "
+                f"keeps for up to {MAX_RECORD_SECONDS} s; leave it at {MARK_SECONDS}"
             )
 
     def _check_base_url(self) -> None:
