@@ -75,6 +75,7 @@ _START_PARTS = (_AS_DEPLOYED, _FROM_NOTHING)
 class _Extent:
     """How much is measured."""
 
+    warm_ups: int
     rounds: int
     seconds: int
     starts: int
@@ -82,8 +83,10 @@ class _Extent:
     requests: Requests
 
 
-_FULL = _Extent(rounds=9, seconds=1, starts=7, urls=10_000, requests=Requests(2000, 12.0, 100, 6.0))
-_QUICK = _Extent(rounds=1, seconds=1, starts=1, urls=500, requests=Requests(100, 0.5, 10, 0.0))
+_FULL = _Extent(
+    warm_ups=1, rounds=7, seconds=1, starts=7, urls=10_000, requests=Requests(2000, 12.0, 100, 6.0)
+)
+_QUICK = _Extent(warm_ups=0, rounds=1, seconds=1, starts=1, urls=500, requests=Requests(100, 0.5, 10, 0.0))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,12 +129,11 @@ def _say(text: str) -> None:
 def _load_rows(folder: Path, extent: _Extent) -> list[Row]:
     loads: dict[str, list[Load]] = {}
     with _targets(folder, extent) as targets:
-        for target in targets:
-            Load.on(target, extent.seconds, folder)  # warm up
-        for _ in range(extent.rounds):
+        for _ in range(extent.warm_ups + extent.rounds):
             for target in targets:
                 loads.setdefault(target.name, []).append(Load.on(target, extent.seconds, folder))
         _check(targets)
+    loads = {name: own[extent.warm_ups :] for name, own in loads.items()}
     rates = {name: [load.requests_per_second for load in own] for name, own in loads.items()}
     cpu = {name: [load.cpu_microseconds for load in own] for name, own in loads.items()}
     return [
