@@ -1,0 +1,94 @@
+"""Writes to one key are a second apart, a refused one is tried again, and of several that wait the last is made."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from edgecache.ports import StoreError
+from edgecache.writes import Writes
+from tests.edgecache.fakes import START_MS
+
+
+class Timing:
+    """A clock that moves when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = START_MS
+
+    def now_ms(self) -> int:
+        return self.now
+
+    def signal(self) -> None:
+        raise NotImplementedError
+
+    async def sleep(self, seconds: float) -> None:
+        until = self.now + round(seconds * 1000)
+        await asyncio.sleep(0)
+        self.now = max(self.now, until)
+
+
+class Store:
+    """A store that notes its writes, and refuses some of them first."""
+
+    def __init__(self, timing: Timing, refusals: int = 0) -> None:
+        self.written: list[tuple[int, str, object]] = []
+        self.refusals = refusals
+        self._timing = timing
+
+    async def write(self, key: str, value: object, metadata: str | None, ttl_seconds: int) -> None:
+        assert (metadata, ttl_seconds) == ("{}", 60)
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreError("429")
+        self.written.append((self._timing.now - START_MS, key, value))
+
+
+def _made(refusals: int = 0) -> tuple[Store, Writes]:
+    timing = Timing()
+    store = Store(timing, refusals)
+    return store, Writes(store, timing)  # type: ignore[arg-type] # as much of both as writing needs
+
+
+async def test_a_first_write_waits_for_nothing() -> None:
+    store, writes = _made()
+
+    await writes.write("a", 1, "{}", 60)
+    await writes.write("b", 2, "{}", 60)
+
+    assert store.written == [(0, "a", 1), (0, "b", 2)]
+
+
+async def test_writes_to_one_key_are_more_than_a_second_apart() -> None:
+    store, writes = _made()
+
+    for value in (1, 2, 3):
+        await writes.write("a", value, "{}", 60)
+
+    assert store.written == [(0, "a", 1), (1100, "a", 2), (2200, "a", 3)]
+
+
+async def test_of_several_that_wait_only_the_last_is_made() -> None:
+    store, writes = _made()
+
+    await asyncio.gather(*(writes.write("a", value, "{}", 60) for value in range(5)))
+
+    assert store.written == [(0, "a", 0), (1100, "a", 4)]
+
+
+async def test_a_refused_write_is_tried_again_after_a_longer_pause_each_time() -> None:
+    store, writes = _made(refusals=2)
+
+    await writes.write("a", 1, "{}", 60)
+
+    assert store.written == [(3300, "a", 1)]
+
+
+async def test_a_write_that_goes_on_being_refused_raises() -> None:
+    store, writes = _made(refusals=3)
+
+    with pytest.raises(StoreError, match="429"):
+        await writes.write("a", 1, "{}", 60)
+
+    assert store.written == []
