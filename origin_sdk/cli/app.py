@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import typer
 
 from origin_sdk.cli.context import EXIT_CODES, exit_code, report_error
+from origin_sdk.cli.draining import drain, outbox
 from origin_sdk.cli.looking import audit, doctor, explain, inspect
 from origin_sdk.cli.purging import purge
 from origin_sdk.cli.storing import publish, warm
@@ -29,8 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (purge, publish, warm, inspect, explain, doctor, audit):
+for command in (purge, publish, warm, inspect, explain, doctor, audit, drain):
     app.command(epilog=_EPILOG)(command)
+app.add_typer(outbox, name="outbox")
 
 
 def run(arguments: Sequence[str]) -> None:

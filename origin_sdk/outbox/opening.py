@@ -27,7 +27,8 @@ def open_outbox(url: str) -> Outbox:
 
             from origin_sdk.outbox.sqlalchemy import SqlAlchemyOutbox
 
-            return SqlAlchemyOutbox(create_engine(make_url(url).set(drivername="postgresql+psycopg")))
+            engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+            return SqlAlchemyOutbox(engine, is_own=True)
         if scheme in {"redis", "rediss"}:
             from origin_sdk.outbox.redis import RedisOutbox
 

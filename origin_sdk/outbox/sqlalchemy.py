@@ -95,9 +95,16 @@ async def record_async(session: AsyncSession, *intents: Intent) -> None:
 class SqlAlchemyOutbox(SqlOutbox):
     """The outbox behind an engine, for a drainer."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, is_own: bool = False) -> None:
+        """Use ``engine``; where it is the outbox's own, :meth:`close` disposes of it."""
         self.statements = _statements(engine.dialect.name)
         self._engine = engine
+        self._is_own = is_own
+
+    def close(self) -> None:
+        """Close the connections, if the engine is its own."""
+        if self._is_own:
+            self._engine.dispose()
 
     @contextmanager
     def transaction(self) -> Iterator[Run]:

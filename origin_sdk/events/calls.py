@@ -1,0 +1,91 @@
+"""For what no ORM sees: a decorator and a context manager that record once the work has succeeded.
+
+::
+
+    @purging(outbox.record, groups=lambda product_id, price: f"product-{product_id}")
+    def set_price(product_id: int, price: int) -> None: ...
+
+    with recording(outbox.record) as edge:
+        edge.purge(groups="price-list")
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
+
+from origin_sdk.events.mapping import gathered
+from origin_sdk.outbox.entries import Intent, Republish
+from origin_sdk.targets import Purge, Texts
+
+__all__ = ["Recording", "Records", "purging", "recording"]
+
+_Targets: TypeAlias = Callable[..., Texts] | Texts
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Records(Protocol):
+    """Puts intents into an outbox: an outbox's ``record``, or ``partial(record, session)``."""
+
+    def __call__(self, *intents: Intent) -> None:
+        """Record."""
+        ...
+
+
+class Recording:
+    """What a ``with`` block wants to be done once it has succeeded."""
+
+    def __init__(self) -> None:
+        self.intents: list[Intent] = []
+
+    def purge(self, **targets: Any) -> None:
+        """Add a purge; raises :class:`InvalidRequest` at once for targets that can't be."""
+        self.intents.append(Purge.of(**targets))
+
+    def publish(self, url: str, renderer: str = "", **arguments: Any) -> None:
+        """Add a republication."""
+        self.intents.append(Republish(url, renderer, arguments))
+
+
+@contextmanager
+def recording(record: Records) -> Iterator[Recording]:
+    """Record what the block asked for at its end; if it raises, nothing."""
+    made = Recording()
+    yield made
+    if made.intents:
+        record(*made.intents)
+
+
+def purging(
+    record: Records,
+    *,
+    groups: _Targets = (),
+    urls: _Targets = (),
+    hard: bool = False,
+) -> Callable[[_Function], _Function]:
+    """Return a decorator: each call that returns purges; one that raises doesn't.
+
+    ``groups`` and ``urls`` are texts, or functions of the call's arguments. Coroutine functions are awaited.
+    """
+
+    def intents(arguments: tuple[Any, ...], named: dict[str, Any]) -> list[Intent]:
+        targets = [given(*arguments, **named) if callable(given) else given for given in (groups, urls)]
+        return gathered([Purge.of(groups=targets[0], urls=targets[1], hard=hard)])
+
+    def decorate(function: _Function) -> _Function:
+        @wraps(function)
+        def call(*arguments: Any, **named: Any) -> Any:
+            result = function(*arguments, **named)
+            record(*intents(arguments, named))
+            return result
+
+        @wraps(function)
+        async def call_async(*arguments: Any, **named: Any) -> Any:
+            result = await function(*arguments, **named)
+            record(*intents(arguments, named))
+            return result
+
+        return cast("_Function", call_async if inspect.iscoroutinefunction(function) else call)
+
+    return decorate

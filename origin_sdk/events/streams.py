@@ -1,0 +1,83 @@
+"""A Redis stream of another service's events as a source, at least once each.
+
+A message is acknowledged after it was recorded; what a consumer that died had in hand comes again.
+"""
+
+from threading import Event
+from typing import Any
+
+import redis
+
+from origin_sdk.events.calls import Records
+from origin_sdk.events.messages import Reads, intents_of, read_message
+
+__all__ = ["StreamConsumer"]
+
+_AT_ONCE = 100
+
+
+class StreamConsumer:
+    """Records what comes over a stream. Consumers of one ``group`` share its messages."""
+
+    def __init__(
+        self,
+        client: "redis.Redis",
+        stream: str,
+        record: Records,
+        *,
+        group: str = "edge-cache",
+        consumer: str = "1",
+        field: str = "message",
+        read: Reads = read_message,
+    ) -> None:
+        self._client: Any = client
+        self._stream, self._group, self._consumer = stream, group, consumer
+        self._record, self._field, self._read = record, field, read
+        self._stopping = Event()
+        try:
+            self._client.xgroup_create(stream, group, id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    def stop(self) -> None:
+        """End :meth:`run` within its ``poll_seconds``."""
+        self._stopping.set()
+
+    def run(self, poll_seconds: float = 1.0) -> None:
+        """Take messages until stopped; first those that this consumer had in hand when it died."""
+        while self.take(poll_seconds, "0"):
+            pass
+        while not self._stopping.is_set():
+            self.take(poll_seconds)
+
+    def take(self, wait_seconds: float = 0.0, after: str = ">") -> int:
+        """Record what is there, or comes in ``wait_seconds``; return how many messages that were."""
+        block = max(1, round(wait_seconds * 1000))
+        found = self._client.xreadgroup(
+            self._group, self._consumer, {self._stream: after}, count=_AT_ONCE, block=block
+        )
+        messages = [message for _, messages in _pairs(found) for message in messages]
+        if not messages:
+            return 0
+        intents = [
+            intent
+            for _, fields in messages
+            for intent in intents_of(self._read, _field(fields, self._field), self._stream)
+        ]
+        if intents:
+            self._record(*intents)
+        self._client.xack(self._stream, self._group, *[id_ for id_, _ in messages])
+        return len(messages)
+
+
+def _pairs(found: Any) -> list[tuple[Any, Any]]:
+    if not isinstance(found, dict):
+        return list(found or ())
+    # RESP3: the messages lie in a list of one list.
+    return [(stream, [message for part in parts for message in part]) for stream, parts in found.items()]
+
+
+def _field(fields: Any, name: str) -> str:
+    value = (fields or {}).get(name.encode(), (fields or {}).get(name, b""))
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

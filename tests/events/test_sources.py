@@ -1,0 +1,212 @@
+"""Sources that aren't an ORM: calls, PostgreSQL's notifications, Redis streams, webhooks."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Condition, Thread
+
+import psycopg
+import pytest
+import redis
+
+from origin_sdk import InvalidRequest, InvalidSettings, Purge
+from origin_sdk.events.calls import purging, recording
+from origin_sdk.events.postgres import PostgresListener, notify
+from origin_sdk.events.streams import StreamConsumer
+from origin_sdk.events.webhook import Webhook, signature
+from origin_sdk.outbox import Intent, Republish
+from origin_sdk.outbox.entries import payload_of
+from origin_sdk.testing import ManualClock
+from scripts.runtime.servers import Postgres, Redis
+
+
+class Records:
+    """An outbox that keeps its intents in a list, and wakes who waits for so many."""
+
+    def __init__(self) -> None:
+        self.intents: list[Intent] = []
+        self._changed = Condition()
+
+    def __call__(self, *intents: Intent) -> None:
+        with self._changed:
+            self.intents += intents
+            self._changed.notify_all()
+
+    def await_count(self, count: int) -> list[Intent]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.intents) >= count, 10), self.intents
+        return self.intents
+
+
+@pytest.fixture
+def records() -> Records:
+    return Records()
+
+
+def test_a_call_that_returns_purges_and_one_that_raises_does_not(records: Records) -> None:
+    @purging(records, groups=lambda number, by: f"half-{number}-{by}", urls="https://a.example/all")
+    def divide(number: int, by: int) -> int:
+        return number // by
+
+    assert divide(4, by=2) == 2
+    with pytest.raises(ZeroDivisionError):
+        divide(2, by=0)
+    assert records.intents == [Purge.of(groups="half-4-2", urls="https://a.example/all")]
+
+
+def test_a_coroutine_is_awaited_first(records: Records) -> None:
+    @purging(records, groups="a", hard=True)
+    async def change() -> str:
+        assert records.intents == []
+        return "done"
+
+    assert asyncio.run(change()) == "done"
+    assert records.intents == [Purge.of(groups="a", hard=True)]
+
+
+def test_a_block_records_at_its_end_if_it_succeeds(records: Records) -> None:
+    with recording(records) as edge:
+        edge.purge(groups="a")
+        edge.publish("https://a.example/1", "page", id=1)
+        assert records.intents == []
+    with recording(records):
+        pass
+    with pytest.raises(ZeroDivisionError), recording(records) as edge:
+        edge.purge(groups=f"b{1 // 0}")
+    assert records.intents == [Purge.of(groups="a"), Republish("https://a.example/1", "page", {"id": 1})]
+
+
+@contextmanager
+def running(target: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
+    thread = Thread(target=target)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop()
+        thread.join(10)
+
+
+def test_notifications_are_recorded_from_commits_alone(postgres: Postgres, records: Records) -> None:
+    conninfo = postgres.url("postgresql")
+    missed = Purge.of(groups="all")
+    listener = PostgresListener(conninfo, "Edge Events", records, missed=[missed])
+    with running(lambda: listener.run(poll_seconds=0.05), listener.stop), psycopg.connect(conninfo) as sender:
+        assert listener.is_listening.wait(10)
+        notify(sender, "Edge Events", Purge.of(groups="lost"))
+        sender.rollback()
+        sender.execute("SELECT pg_notify('Edge Events', 'not JSON')")
+        notify(sender, "Edge Events", Purge.of(groups="a"), Purge.of(groups="b"))
+        sender.commit()
+        assert records.await_count(3) == [missed, Purge.of(groups="a"), Purge.of(groups="b")]
+
+
+def test_a_lost_connection_is_made_again_and_the_gap_is_purged(postgres: Postgres, records: Records) -> None:
+    conninfo = postgres.url("postgresql")
+    listener = PostgresListener(conninfo, "events", records, missed=[Purge.of(groups="all")])
+    run = lambda: listener.run(poll_seconds=0.05, retry_seconds=0.05)  # noqa: E731 - one call
+    with running(run, listener.stop), psycopg.connect(conninfo, autocommit=True) as other:
+        records.await_count(1)
+        other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+        records.await_count(2)
+        notify(other, "events", Purge.of(groups="a"))
+        assert records.await_count(3)[-1] == Purge.of(groups="a")
+
+
+def test_a_notification_that_is_too_long_is_refused(postgres: Postgres) -> None:
+    with (
+        psycopg.connect(postgres.url("postgresql")) as sender,
+        pytest.raises(InvalidRequest, match="too long for NOTIFY"),
+    ):
+        notify(sender, "events", Purge.of(groups=[f"group-{number}" for number in range(1000)]))
+
+
+@pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
+def stream_client(request: pytest.FixtureRequest, redis_server: Redis) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_server.url, protocol=request.param) as client:
+        client.flushdb()
+        yield client
+
+
+def test_a_stream_is_recorded_and_acknowledged(stream_client: redis.Redis, records: Records) -> None:
+    stream_client.xadd("events", {"message": payload_of(Purge.of(groups="early"))})
+    consumer = StreamConsumer(stream_client, "events", records)
+    StreamConsumer(stream_client, "events", records)  # the group is there: no error
+    with running(lambda: consumer.run(0.05), consumer.stop):
+        records.await_count(1)
+        stream_client.xadd("events", {"other": "field"})
+        stream_client.xadd("events", {"message": payload_of(Purge.of(groups="late"))})
+        assert records.await_count(2) == [Purge.of(groups="early"), Purge.of(groups="late")]
+    assert pending(stream_client) == 0
+
+
+def test_what_was_in_hand_when_recording_failed_comes_again(
+    stream_client: redis.Redis, records: Records
+) -> None:
+    def failing(*_: Intent) -> None:
+        raise OSError("disk")
+
+    stream_client.xadd("events", {"message": payload_of(Purge.of(groups="a"))})
+    with pytest.raises(OSError, match="disk"):
+        StreamConsumer(stream_client, "events", failing).take()
+    assert pending(stream_client) == 1
+    again = StreamConsumer(stream_client, "events", records)
+    assert again.take(after="0") == 1
+    assert records.intents == [Purge.of(groups="a")]
+    assert pending(stream_client) == 0
+
+
+def pending(client: redis.Redis) -> int:
+    summary = client.xpending("events", "edge-cache")
+    assert isinstance(summary, dict)
+    return int(summary["pending"])
+
+
+KEY, OTHER_KEY = b"k" * 24, b"o" * 32
+SECRETS = f"whsec_{base64.b64encode(OTHER_KEY).decode()} {base64.b64encode(KEY).decode()}"
+BODY = json.dumps({"purge": {"groups": ["a"]}}).encode()
+NOW = "1795000000"
+
+
+def signed(body: bytes = BODY, key: bytes = KEY, timestamp: str = NOW) -> dict[str, str]:
+    made = signature(key, "id-1", timestamp, body)
+    return {"Webhook-Id": "id-1", "Webhook-Timestamp": timestamp, "Webhook-Signature": made}
+
+
+TWO_SIGNATURES = {"Webhook-Signature": f"v1,AAAA {signed()['Webhook-Signature']}"}
+WEBHOOKS: dict[str, tuple[dict[str, str], bytes, int]] = {
+    "signed": (signed(), BODY, 202),
+    "signed with the other secret": (signed(key=OTHER_KEY), BODY, 202),
+    "one of two signatures": (signed() | TWO_SIGNATURES, BODY, 202),
+    "signed with an unknown secret": (signed(key=b"x" * 24), BODY, 401),
+    "another body": (signed(), BODY + b" ", 401),
+    "another id": (signed() | {"Webhook-Id": "id-2"}, BODY, 401),
+    "no signature": ({}, BODY, 401),
+    "a signature that isn't ASCII": (signed() | {"Webhook-Signature": "v1,ü"}, BODY, 401),
+    "a timestamp that is none": (signed(timestamp="now"), BODY, 401),
+    "an old one": (signed(timestamp="1794999699"), BODY, 401),
+    "one from the future": (signed(timestamp="1795000301"), BODY, 401),
+    "signed, and not understood": (signed(b"{}"), b"{}", 422),
+    "signed, and too long": (signed(), b" " * 1_000_001, 413),
+}
+
+
+@pytest.mark.parametrize("case", WEBHOOKS)
+def test_a_webhook_is_believed_if_it_is_signed_and_recent(
+    records: Records, kv_clock: ManualClock, case: str
+) -> None:
+    fields, body, expected = WEBHOOKS[case]
+    status, _ = Webhook(SECRETS, records, clock=kv_clock).receive(fields, body)
+    assert status == expected
+    assert records.intents == ([Purge.of(groups="a")] if expected == 202 else [])
+
+
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_c2hvcnQ=", "whsec_???"])
+def test_a_weak_secret_is_refused_and_never_shown(records: Records, secret: str) -> None:
+    with pytest.raises(InvalidSettings, match="secret"):
+        Webhook(secret, records)
+    assert "whsec" not in repr(Webhook(SECRETS, records))
