@@ -51,3 +51,28 @@ async def test_what_it_waited_for_may_fail() -> None:
     answer.set_exception(ValueError("broken"))
     with pytest.raises(ValueError, match="broken"):
         await begun
+
+
+async def test_it_may_handle_what_it_waited_for() -> None:
+    failing: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def ask() -> str:
+        try:
+            return await failing
+        except ValueError:
+            await asyncio.sleep(0)
+            return "handled"
+
+    begun = Begun(ask())
+    failing.get_loop().call_soon(failing.set_exception, ValueError())
+    assert await begun == "handled"
+
+
+async def test_what_it_raises_reaches_whoever_awaits_it() -> None:
+    async def ask() -> str:
+        await asyncio.sleep(0)
+        raise ValueError
+
+    begun = Begun(ask())
+    with pytest.raises(ValueError):  # noqa: PT011 - there is only one
+        await begun

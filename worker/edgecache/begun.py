@@ -1,6 +1,7 @@
 """Doing two things at once without a task for each: a task costs more than what most of them do."""
 
 from collections.abc import Coroutine, Generator
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 __all__ = ["Begun"]
@@ -28,5 +29,16 @@ class Begun(Generic[_Result]):
         """Run the rest."""
         if self._result:
             return self._result[0]
-        yield self._waits_for
-        return (yield from self._coroutine.__await__())
+        waits_for = self._waits_for
+        while True:
+            try:
+                yield waits_for
+            except BaseException as error:  # noqa: BLE001 - the coroutine's to handle
+                resume = partial(self._coroutine.throw, error)
+            else:
+                resume = partial(self._coroutine.send, None)
+            try:
+                waits_for = resume()
+            except StopIteration as stop:
+                result: _Result = stop.value
+                return result
