@@ -7,6 +7,7 @@ from examples.catalogue import errors
 from examples.catalogue.context import Context
 from examples.catalogue.faults import FaultInjection, FaultSwitch, fault_routes
 from examples.catalogue.routes import accounts, categories, products, service
+from origin_sdk.asgi import CacheFields
 
 
 class HeadAnswering:
@@ -36,6 +37,7 @@ def create_app(context: Context) -> FastAPI:
     app.state.context = context
     switch = FaultSwitch()
     app.add_middleware(FaultInjection, switch=switch, sleep=context.sleep)
+    app.add_middleware(CacheFields, strict=True)
     app.add_middleware(HeadAnswering)
     for module in (products, categories, accounts, service):
         app.include_router(module.router)

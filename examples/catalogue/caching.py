@@ -1,17 +1,20 @@
-"""Cache fields of the API's responses: lifetimes, validators, groups, and the 304 that they allow.
+"""Cache fields of the API's responses: lifetimes, validators, and the 304 that they allow.
 
-No other module writes such a field, so this is the one to replace when a middleware takes over.
+Lifetimes are written by hand here, to show more of what caches read than one middleware writes: `s-maxage`,
+`CDN-Cache-Control`, `Last-Modified` beside ETag. The SDK's verbs say the groups, its middleware sends them.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
 from starlette.requests import Request
 from starlette.responses import Response
+
+from origin_sdk.asgi import add_groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,41 +97,16 @@ def settled(last_modified: datetime, now: datetime) -> datetime | None:
     return last_modified if int(last_modified.timestamp()) < int(now.timestamp()) else None
 
 
-def groups_field(names: Iterable[str]) -> str:
-    """Return group names as the List of Strings that RFC 9875 sections 2 and 3 ask for.
-
-    Raises ValueError for a name that is not printable ASCII.
-    """
-    return ", ".join(_sf_string(name) for name in names)
-
-
-def _sf_string(value: str) -> str:
-    # RFC 9651 section 4.1.6
-    if not (value.isascii() and value.isprintable()):
-        raise ValueError(f"group name {value!r} has characters outside printable ASCII; rename the group")
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def cache_fields(
-    lifetimes: Lifetimes, *, groups: Iterable[str] = (), validators: Validators = Validators()
-) -> dict[str, str]:
-    """Return the header fields that tell caches how long, and by which groups, to keep a response."""
+def cache_fields(lifetimes: Lifetimes, *, validators: Validators = Validators()) -> dict[str, str]:
+    """Return the header fields that tell caches how long to keep a response, and how to validate it."""
     fields = {"Cache-Control": lifetimes.cache_control}
     if lifetimes.cdn_cache_control is not None:
         fields["CDN-Cache-Control"] = lifetimes.cdn_cache_control
-    if members := groups_field(groups):
-        fields["Cache-Groups"] = members
     if validators.etag is not None:
         fields["ETag"] = validators.etag
     if validators.last_modified is not None:
         fields["Last-Modified"] = format_datetime(validators.last_modified, usegmt=True)
     return fields
-
-
-def write_fields(groups: Iterable[str]) -> dict[str, str]:
-    """Return the fields of a response to a write that changed the members of `groups`."""
-    return {"Cache-Control": UNSTORED.cache_control, "Cache-Group-Invalidation": groups_field(groups)}
 
 
 def is_not_modified(request_fields: Mapping[str, str], validators: Validators) -> bool:
@@ -167,10 +145,9 @@ def _http_date(value: str | None) -> datetime | None:
 
 def conditional_response(request: Request, representation: Representation) -> Response:
     """Answer with the representation, or with 304 if the client holds it already."""
+    add_groups(*representation.groups)
     validators = Validators(etag=strong_etag(representation.body), last_modified=representation.last_modified)
-    fields = dict(representation.fields) | cache_fields(
-        representation.lifetimes, groups=representation.groups, validators=validators
-    )
+    fields = dict(representation.fields) | cache_fields(representation.lifetimes, validators=validators)
     if is_not_modified(request.headers, validators):
         return not_modified(fields)
     return Response(representation.body, media_type=representation.media_type, headers=fields)

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from examples.catalogue.caching import ABSENT, UNSTORED, cache_fields
+from origin_sdk.asgi import add_groups
 
 
 class CatalogueError(Exception):
@@ -68,8 +69,9 @@ class NotFoundError(CatalogueError):
         self.groups = tuple(groups)
 
     def fields(self) -> dict[str, str]:
-        """Return the header fields of the refusal."""
-        return cache_fields(ABSENT, groups=self.groups)
+        """Return the header fields of the refusal, and say its groups."""
+        add_groups(*self.groups)
+        return cache_fields(ABSENT)
 
 
 class ConflictError(CatalogueError):

@@ -15,13 +15,13 @@ from examples.catalogue.caching import (
     PRODUCT,
     PRODUCT_LIST,
     SEARCH,
+    UNSTORED,
     Representation,
     cache_fields,
     conditional_response,
     is_match_failed,
     settled,
     strong_etag,
-    write_fields,
 )
 from examples.catalogue.context import DatabaseSession, Now, ProductId
 from examples.catalogue.errors import PreconditionFailedError
@@ -36,6 +36,7 @@ from examples.catalogue.schemas import (
     ProductQuery,
     SearchQuery,
 )
+from origin_sdk.asgi import add_groups, invalidate
 
 router = APIRouter(tags=["products"])
 
@@ -86,9 +87,8 @@ def read_product_by_slug(
     """Show the product with this slug, or redirect to the slug that it has now."""
     product = reading.product_by_slug(session, slug)
     if product.slug != slug:
-        fields = cache_fields(MOVED, groups=_groups(product)) | {
-            "Location": f"/products/by-slug/{product.slug}"
-        }
+        add_groups(*_groups(product))
+        fields = cache_fields(MOVED) | {"Location": f"/products/by-slug/{product.slug}"}
         return Response(status_code=HTTPStatus.MOVED_PERMANENTLY, headers=fields)
     representation = Representation(
         body=_body(product),
@@ -142,7 +142,8 @@ def change_product(
 def delete_product(request: Request, session: DatabaseSession, now: Now, product_id: ProductId) -> Response:
     """Remove a product; honours If-Match."""
     written = writing.delete_product(session, _for_writing(request, session, product_id), now)
-    return Response(status_code=HTTPStatus.NO_CONTENT, headers=write_fields(written.groups))
+    invalidate(*written.groups)
+    return Response(status_code=HTTPStatus.NO_CONTENT, headers=cache_fields(UNSTORED))
 
 
 def _for_writing(request: Request, session: DatabaseSession, product_id: int) -> Product:
@@ -158,7 +159,8 @@ def _for_writing(request: Request, session: DatabaseSession, product_id: int) ->
 def _written(written: writing.Written, status: HTTPStatus, fields: dict[str, str] | None = None) -> Response:
     body = _body(written.product)
     validator = {"Content-Location": _path(written.product), "ETag": strong_etag(body)}
-    headers = write_fields(written.groups) | validator | (fields or {})
+    invalidate(*written.groups)
+    headers = cache_fields(UNSTORED) | validator | (fields or {})
     return Response(body, status, headers, media_type="application/json")
 
 

@@ -24,6 +24,7 @@ from examples.catalogue.caching import (
 from examples.catalogue.context import AppContext, Context, DatabaseSession, Now
 from examples.catalogue.database import Database
 from examples.catalogue.schemas import ProductDetail, StockReport
+from origin_sdk.asgi import add_groups
 
 router = APIRouter(tags=["service"])
 
@@ -81,7 +82,8 @@ def export(request: Request, context: AppContext, session: DatabaseSession, now:
     """Stream the whole catalogue, one product a line."""
     # The length and the hash of a stream are known too late for its header section: a date has to do.
     validators = Validators(last_modified=settled(reading.last_change(session), now))
-    fields = cache_fields(EXPORT, groups=(groups.PRODUCTS,), validators=validators)
+    add_groups(groups.PRODUCTS)
+    fields = cache_fields(EXPORT, validators=validators)
     if is_not_modified(request.headers, validators):
         return not_modified(fields)
     return StreamingResponse(_lines(context.database), headers=fields, media_type="application/x-ndjson")

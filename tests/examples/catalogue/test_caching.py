@@ -6,12 +6,10 @@ import pytest
 
 from examples.catalogue.caching import (
     Validators,
-    groups_field,
     is_match_failed,
     is_not_modified,
     settled,
     strong_etag,
-    write_fields,
 )
 
 _CHANGED = datetime(2026, 3, 1, 12, 0, 5, 900_000, tzinfo=UTC)
@@ -74,21 +72,8 @@ def test_a_moment_in_the_present_second_is_no_validator_yet() -> None:
     assert settled(_CHANGED, _CHANGED + timedelta(seconds=0.1)) == _CHANGED
 
 
-def test_groups_are_a_list_of_strings() -> None:
-    assert groups_field(["product-17", 'a "b" \\c']) == r'"product-17", "a \"b\" \\c"'
-    with pytest.raises(ValueError, match="printable ASCII"):
-        groups_field(["café"])
-
-
 def test_the_etag_depends_on_the_bytes_alone() -> None:
     assert strong_etag(b"a") == strong_etag(b"a") != strong_etag(b"b")
-
-
-def test_a_write_is_stored_nowhere_and_names_what_it_changed() -> None:
-    assert write_fields(["products"]) == {
-        "Cache-Control": "no-store",
-        "Cache-Group-Invalidation": '"products"',
-    }
 
 
 _PRODUCT = "public, max-age=60, s-maxage=300, stale-while-revalidate=60, stale-if-error=86400"
@@ -151,7 +136,7 @@ _IN_1 = '"product-17", "category-1"'
         pytest.param("/me", 401, "no-store", None, None, id="profile without a token"),
     ],
 )
-async def test_cache_fields(  # noqa: PLR0917 - the columns of the table
+async def test_cache_fields(
     client: httpx.AsyncClient,
     target: str,
     status: int,
