@@ -61,8 +61,12 @@ _KINDS = {"item": 40, "long": 200, "vary": 40, "key": 40, "private": 20, "cookie
 _WEIGHTS = (30, 30, 12, 12, 8, 6, 2)
 _BAR = 30
 _MIB = 1024 * 1024
-_V8_FLAGS = ("--max-old-space-size=96", "--max-semi-space-size=4")
-"""Less than an isolate has at Cloudflare. Without a bound V8 hardly collects, and a leak couldn't be told."""
+_V8_FLAGS = ("--max-old-space-size=96", "--max-semi-space-size=4", "--gc-global")
+"""Less than an isolate has at Cloudflare, and each collection a whole one.
+
+Otherwise V8 hardly collects: a Worker that only says hello was seen to grow from 260 to 510 MiB, and what is
+garbage couldn't be told from what is held.
+"""
 
 
 @dataclass(slots=True)
@@ -90,14 +94,14 @@ class Report:
 
     @property
     def grew(self) -> bool:
-        """Whether memory was still growing in the last third: by a quarter, and by more than noise."""
+        """Whether memory was still growing in the last third: by a sixth, and by more than noise."""
         third = len(self.rss_mib) // 3
         if third < 10:
             return False
         before, after = (
             statistics.median(self.rss_mib[s]) for s in (slice(third, 2 * third), slice(-third, None))
         )
-        return after > before * 1.25 and after > before + 64
+        return after > before * 1.17 and after > before + 64
 
     @property
     def is_good(self) -> bool:
