@@ -1,4 +1,4 @@
-"""Writes to one key are a second apart; a refused one is tried again; of several that wait the last is made."""
+"""Writes to a key are a second apart; a refused one is tried again; of several that wait the last is made."""
 
 from __future__ import annotations
 
