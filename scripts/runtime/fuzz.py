@@ -353,7 +353,7 @@ def decisions(chance: Chance) -> None:
     settings, request, response = chance.one(_SETTINGS), _request(chance), _response(chance)
     asked = on_request(request, settings, NOW_MS)
     if isinstance(asked, Forward):
-        on_forwarded(asked, response)
+        on_forwarded(asked, response, settings)
         return
     _hold(
         asked.rule.data_class is not DataClass.NEVER and not asked.rule.bypass,
