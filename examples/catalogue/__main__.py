@@ -12,6 +12,7 @@ import uvicorn
 from examples.catalogue.app import create_app
 from examples.catalogue.context import Context
 from examples.catalogue.database import open_database
+from examples.catalogue.purging import purging
 
 # Long enough for an ordinary answer; what is slow or hangs on purpose is cut off.
 _SHUTDOWN_SECONDS = 2
@@ -23,24 +24,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Uvicorn raises the signal again when it has stopped; unhandled, it would leave the database behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if options.database is not None:
-        serve(options.host, options.port, options.database)
+        serve(options.host, options.port, options.database, drains=options.drain)
         return
     with tempfile.TemporaryDirectory(prefix="catalogue-") as directory:
-        serve(options.host, options.port, Path(directory) / "catalogue.sqlite3")
+        serve(options.host, options.port, Path(directory) / "catalogue.sqlite3", drains=options.drain)
 
 
-def serve(host: str, port: int, path: Path) -> None:
+def serve(host: str, port: int, path: Path, *, drains: bool = True) -> None:
     """Serve the database at `path`, which is made if it isn't there."""
     database = open_database(path)
     try:
-        uvicorn.run(
-            create_app(Context(database)),
-            host=host,
-            port=port,
-            # The client's address decides who may switch faults on, so no field may change it.
-            proxy_headers=False,
-            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-        )
+        with purging(database, drains=drains):
+            uvicorn.run(
+                create_app(Context(database)),
+                host=host,
+                port=port,
+                # The client's address decides who may switch faults on, so no field may change it.
+                proxy_headers=False,
+                timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+            )
     except KeyboardInterrupt:
         pass
     finally:
@@ -55,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument(
         "--database", type=Path, help="SQLite file to keep (default: a new one, gone at exit)"
+    )
+    parser.add_argument(
+        "--no-drain",
+        dest="drain",
+        action="store_false",
+        help="leave the purges of what changes in the database, for `origin-sdk drain`",
     )
     return parser
 

@@ -10,6 +10,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from examples.catalogue.models import Base, Category
 from examples.catalogue.seed import seed
+from origin_sdk.outbox.sqlalchemy import outbox_table
 
 # Starlette runs at most 40 synchronous endpoints at once, and each holds one connection.
 _CONNECTIONS = 40
@@ -35,6 +36,7 @@ def open_database(path: Path) -> Database:
         f"sqlite:///{path}", pool_size=_CONNECTIONS, connect_args={"timeout": _WRITER_PATIENCE_SECONDS}
     )
     event.listen(engine, "connect", _configure)
+    outbox_table(Base.metadata)
     Base.metadata.create_all(engine)
     database = Database(engine, sessionmaker(engine, expire_on_commit=False))
     with database.sessions() as session:

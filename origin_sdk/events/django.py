@@ -40,10 +40,8 @@ class NotAtomicWarning(UserWarning):
 class EdgeEvents(Registry):
     """Rules for models, listening from the moment that they are registered."""
 
-    def __init__(self, on_commit: Callable[[], None] | None = None) -> None:
-        """Call ``on_commit`` after a commit that recorded something, such as ``drainer.wake``."""
-        super().__init__()
-        self._on_commit = on_commit
+    on_commit: Callable[[], None] | None = None
+    """Called after a commit that recorded something: set it to ``drainer.wake``."""
 
     def added(self, _: EdgeRule, /) -> None:
         """Listen to the model's signals. Those of its many-to-many relations are found by their sender."""
@@ -88,8 +86,8 @@ class EdgeEvents(Registry):
             if not connections[using].in_atomic_block:
                 warnings.warn(NotAtomicWarning(_ADVICE), stacklevel=2)
             record(*merged, using=using)
-            if self._on_commit:
-                transaction.on_commit(self._on_commit, using=using)
+            if self.on_commit:
+                transaction.on_commit(self.on_commit, using=using)
 
     # The signals
 

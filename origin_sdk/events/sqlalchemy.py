@@ -36,10 +36,8 @@ _RECORDED = "origin_sdk.recorded"
 class EdgeEvents(Registry):
     """Rules for mapped classes, and the sessions that they are applied to."""
 
-    def __init__(self, on_commit: Callable[[], None] | None = None) -> None:
-        """Call ``on_commit`` after a commit that recorded something, such as ``drainer.wake``."""
-        super().__init__()
-        self._on_commit = on_commit
+    on_commit: Callable[[], None] | None = None
+    """Called after a commit that recorded something: set it to ``drainer.wake``."""
 
     def listen(
         self, sessions: sessionmaker[Any] | async_sessionmaker[Any] | type[Session] | Session | AsyncSession
@@ -49,8 +47,7 @@ class EdgeEvents(Registry):
         event.listen(target, "before_flush", _forget_deleted)
         event.listen(target, "after_flush", self._after_flush)
         event.listen(target, "do_orm_execute", self._on_execute)
-        if self._on_commit:
-            event.listen(target, "after_commit", self._after_commit)
+        event.listen(target, "after_commit", self._after_commit)
 
     def added(self, rule: EdgeRule, /) -> None:
         """Have old values at hand in time, and hear of orphans, which a session doesn't list as deleted."""
@@ -76,8 +73,8 @@ class EdgeEvents(Registry):
             session.info[_RECORDED] = True
 
     def _after_commit(self, session: Session) -> None:
-        if self._on_commit and not session.in_nested_transaction() and session.info.pop(_RECORDED, False):
-            self._on_commit()
+        if self.on_commit and not session.in_nested_transaction() and session.info.pop(_RECORDED, False):
+            self.on_commit()
 
     def _on_execute(self, state: ORMExecuteState) -> Any:
         statement = state.statement

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from scripts.runtime import paths
 from scripts.runtime.process import Process, ProcessError
-from scripts.runtime.wrangler import Wrangler
+from scripts.runtime.wrangler import Wrangler, read_config
 
 _DEFAULT_PORT = 8787
 _CONNECT_SECONDS = 1.0
@@ -33,6 +33,8 @@ try:
   curl -i {url}/products/17     # a hit: Cache-Status says so, and Age since when
   curl -i -X PATCH {url}/products/17 --json '{{"price_cents": 4990}}'
   curl -i {url}/products/17     # the new price: the answer to the write has purged the old one
+  curl -i -X PATCH {origin}/products/17 --json '{{"price_cents": 5990}}'
+  curl -i {url}/products/17     # newer still, in seconds: the origin purges what it changes
 """
 _TRY_ANY = """\
 try:
@@ -73,7 +75,7 @@ def _serve(options: argparse.Namespace) -> NoReturn:
     with ExitStack() as stack:
         origin, demo = options.origin, None
         if origin is None:
-            origin, demo = _start_demo(folder, stack)
+            origin, demo = _start_demo(folder, stack, _purging_through(port))
         elif not _answers(origin):
             print(f"scripts/dev: nothing answers at {origin} yet: start the origin", file=sys.stderr)
         variables = {"ORIGIN": origin, **dict(options.var)}
@@ -86,11 +88,24 @@ def _serve(options: argparse.Namespace) -> NoReturn:
             time.sleep(_WATCH_SECONDS)
 
 
-def _start_demo(folder: Path, stack: ExitStack) -> tuple[str, Process]:
+def _purging_through(port: int) -> dict[str, str]:
+    """Return the variables by which an origin purges through the API of the wrangler on this port."""
+    [namespace, *_] = read_config()["kv_namespaces"]
+    return {
+        "CLOUDFLARE_API_BASE_URL": f"http://127.0.0.1:{port}/cdn-cgi/local/explorer/api",
+        # It needs none, and a real one has no business here.
+        "CLOUDFLARE_API_TOKEN": "",
+        "EDGE_CACHE_NAMESPACE_ID": namespace["id"],
+    }
+
+
+def _start_demo(folder: Path, stack: ExitStack, environment: Mapping[str, str]) -> tuple[str, Process]:
     port = _free_port()
     command = [sys.executable, "-m", "examples.catalogue", "--port", str(port)]
     demo = stack.enter_context(
-        Process("the demo origin", command, log=folder / "origin.log", folder=paths.ROOT)
+        Process(
+            "the demo origin", command, log=folder / "origin.log", folder=paths.ROOT, environment=environment
+        )
     )
     url = f"http://127.0.0.1:{port}"
     demo.wait_for(lambda: _answers(url) or None, what="accepting connections", seconds=_DEMO_SECONDS)
@@ -103,7 +118,7 @@ def _announce(wrangler: Wrangler, origin: str, demo: Process | None) -> None:
     print(f"origin: {origin}")
     print(f"logs: {' '.join(str(log.relative_to(paths.ROOT)) for log in logs)}")
     print(f"KV REST API: {wrangler.kv_url()}")
-    print((_TRY_DEMO if demo else _TRY_ANY).format(url=wrangler.url), end="", flush=True)
+    print((_TRY_DEMO if demo else _TRY_ANY).format(url=wrangler.url, origin=origin), end="", flush=True)
 
 
 def _free_port(port: int = 0) -> int:

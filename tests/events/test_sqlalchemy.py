@@ -362,7 +362,8 @@ def test_who_and_why_go_with_the_change(service: Service) -> None:
 
 def test_a_drainer_is_woken_by_the_commit_alone() -> None:
     woken: list[str] = []
-    events = EdgeEvents(on_commit=lambda: woken.append("now"))
+    events = EdgeEvents()
+    events.on_commit = lambda: woken.append("now")
     events.register(Tag, groups=lambda tag: f"tag-{tag.name}", bulk=["tags"])
     engine = create_engine("sqlite://")
     Base.metadata.create_all(engine)

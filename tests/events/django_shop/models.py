@@ -10,7 +10,8 @@ from origin_sdk.events.django import EdgeEvents
 from origin_sdk.outbox import Republish
 
 woken: list[str] = []
-edge = EdgeEvents(on_commit=lambda: woken.append("now"))
+edge = EdgeEvents()
+edge.on_commit = lambda: woken.append("now")
 
 
 def offers(product: Any) -> list[Republish]:
