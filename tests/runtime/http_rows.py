@@ -21,7 +21,10 @@ from tests.runtime.client import Response, ask
 from tests.runtime.origin import Request, ScriptedOrigin
 from tests.runtime.replies import Close, Reply, Reset, Step, chunked, head, reply, truncated
 
-_AT_ONCE = 48
+_AT_ONCE = 24
+_SLACK_SECONDS = 0.7
+"""A row that took longer than this, beyond its own pauses, says nothing: its responses aged meanwhile."""
+_PLAYS = 6
 _PATIENCE_SECONDS = 8.0
 _CONDITIONS = ("If-None-Match", "If-Modified-Since")
 
@@ -191,6 +194,18 @@ class Results:
 
 
 def _played(row: Row, url: str, origin: ScriptedOrigin, pause_seconds: float) -> str | None:
+    """Return what failed; a play that a busy machine held up doesn't count, and is begun anew."""
+    failure: str | None = None
+    for _ in range(_PLAYS):
+        started = time.monotonic()
+        failure = _play_once(row, url, origin, pause_seconds)
+        pauses = sum(step.pause + pause_seconds for step in row.steps)
+        if failure is None or time.monotonic() - started - pauses < _SLACK_SECONDS:
+            return failure
+    return f"{failure}\n  (held up by a busy machine {_PLAYS} times)"
+
+
+def _play_once(row: Row, url: str, origin: ScriptedOrigin, pause_seconds: float) -> str | None:
     path = f"/row/{next(_numbers)}"
     replies = row.origin if isinstance(row.origin, Mapping) else {"": row.origin}
     for target, makes in replies.items():
