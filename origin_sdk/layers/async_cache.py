@@ -159,9 +159,8 @@ class AsyncLayeredCache(Base):
                 return await self.edge.purge(groups=groups, urls=urls) if self.edge else None
 
     async def _follow(self, step: Follow) -> tuple[Flight, bool, bool]:
-        ended = _Told()
-        flight, leads = self.flights.join(step.key, ended.set)
-        return flight, leads, leads or await ended.wait(step.seconds)
+        flight, ended = self.flights.join(step.key, _Told)
+        return flight, ended is None, ended is None or await ended.wait(step.seconds)
 
     async def _wait(self, step: Wait) -> Any:
         told = _Told()
@@ -181,7 +180,10 @@ class _Told:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
-        self.set = self._event.set
+
+    def set(self) -> None:
+        """Set it from the loop's own thread."""
+        self._event.set()
 
     def set_by_thread(self) -> None:
         """Set it from another thread."""

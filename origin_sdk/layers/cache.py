@@ -154,9 +154,8 @@ class LayeredCache(Base):
                 return self.edge.purge(groups=groups, urls=urls) if self.edge else None
 
     def _follow(self, step: Follow) -> tuple[Flight, bool, bool]:
-        ended = Event()
-        flight, leads = self.flights.join(step.key, ended.set)
-        return flight, leads, leads or ended.wait(step.seconds)
+        flight, ended = self.flights.join(step.key, Event)
+        return flight, ended is None, ended is None or ended.wait(step.seconds)
 
     def _wait(self, step: Wait) -> Any:
         told = Event()

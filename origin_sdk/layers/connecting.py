@@ -95,7 +95,7 @@ class RedisOptions:
                 return redis.Redis(connection_pool=pool)
 
     def async_client(self) -> Any:
-        """Return a client for one event loop."""
+        """Return a client for one event loop; who uses it bounds its time."""
         retry = AsyncRetry(NoBackoff(), 0)
         match self.scheme:
             case "redis+cluster":
@@ -105,10 +105,12 @@ class RedisOptions:
                 sentinel = _AsyncSentinel(
                     self._addresses(_DEFAULT_SENTINEL_PORT), sentinel_kwargs=self._sentinel(retry)
                 )
-                return sentinel.master_for(self._path, retry=retry, **self._common())
+                return sentinel.master_for(
+                    self._path, retry=retry, **self._common() | {"socket_timeout": None}
+                )
             case _:
                 pool = redis.asyncio.BlockingConnectionPool.from_url(
-                    self.url, timeout=self.timeout, retry=retry, **self._common()
+                    self.url, timeout=self.timeout, retry=retry, **self._common() | {"socket_timeout": None}
                 )
                 return redis.asyncio.Redis(connection_pool=pool)
 

@@ -2,12 +2,23 @@
 
 from collections.abc import Callable
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from origin_sdk.layers.families import Key
 from origin_sdk.layers.memory import Entry, Moments
 
 __all__ = ["Flight", "Flights"]
+
+
+class CanBeSet(Protocol):
+    """An event, of a thread or of a loop."""
+
+    def set(self) -> None:
+        """Wake who waits."""
+        ...
+
+
+Waiter = TypeVar("Waiter", bound=CanBeSet)
 
 
 class Flight:
@@ -31,8 +42,8 @@ class Flights:
         self._flights: dict[str, Flight] = {}
         self._lock = Lock()
 
-    def join(self, key: Key[Any], told: Callable[[], None]) -> tuple[Flight, bool]:
-        """Return the key's flight, and whether the caller leads it; a follower is told of its end.
+    def join(self, key: Key[Any], make: Callable[[], Waiter]) -> tuple[Flight, Waiter | None]:
+        """Return the key's flight, and for a follower what it waits for: None leads.
 
         A load that began before an invalidation isn't joined after it.
         """
@@ -40,11 +51,12 @@ class Flights:
             flight = self._flights.get(key.name)
             if flight is None or self._moments.covers((key.name, *key.groups), flight.seq):
                 flight = self._flights[key.name] = Flight(self._moments.seq)
-                return flight, True
+                return flight, None
+            waiter = make()
             if flight.waiters is None:
                 flight.waiters = []
-            flight.waiters.append(told)
-            return flight, False
+            flight.waiters.append(waiter.set)
+            return flight, waiter
 
     def finish(self, key: Key[Any], flight: Flight, entry: Entry | None, error: BaseException | None) -> None:
         """End a flight, and tell who waits."""

@@ -26,21 +26,21 @@ _UNTOLD_SECONDS = 0.1
 """How long to wait for another process's load when nothing can be heard of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ask:
     """Ask Redis. Sent back: the reply, or FAILED."""
 
     command: Command
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AskMany:
     """Ask Redis, in one round trip where it can be. Sent back: the replies."""
 
     commands: Sequence[Command]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Load:
     """Call the loader. Sent back: what it returns; thrown in: what it raises."""
 
@@ -48,7 +48,7 @@ class Load:
     argument: Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wait:
     """Wait until another process has loaded a key.
 
@@ -62,7 +62,7 @@ class Wait:
     """For how long to wait after this reply; 0 if there is nothing to wait for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Follow:
     """Join who loads a key. Sent back: the flight, whether the caller leads it, whether it ended in time."""
 
@@ -70,7 +70,7 @@ class Follow:
     seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Await:
     """Wait for a load in the background. Sent back: its entry, or PENDING."""
 
@@ -78,7 +78,7 @@ class Await:
     seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Purge:
     """Purge at the edge. Sent back: the receipt, None without an edge."""
 

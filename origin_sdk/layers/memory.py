@@ -96,11 +96,20 @@ class Moments:
         if seq < self.floor:
             return True
         young, old = self._young, self._old
-        return any((young.get(name) or old.get(name) or (0, 0.0))[0] > seq for name in names)
+        for name in names:
+            known = young.get(name) or old.get(name)
+            if known and known[0] > seq:
+                return True
+        return False
 
     def covers_birth(self, names: tuple[str, ...], birth: float) -> bool:
         """Whether one of ``names`` was invalidated at or after ``birth`` by Redis's clock."""
-        return birth <= self.redis_floor or any(self.moment(name) >= birth for name in names)
+        young, old = self._young, self._old
+        for name in names:
+            known = young.get(name) or old.get(name)
+            if known and known[1] >= birth:
+                return True
+        return False
 
 
 class Memory:

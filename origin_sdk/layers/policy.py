@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Literal
 
 from origin_sdk.layers.errors import InvalidFamily
@@ -124,4 +125,10 @@ class Policy:
     def windows(self, lifetime: float, load_seconds: float) -> Windows:
         """Return the windows of a value that took ``load_seconds`` to load."""
         ahead = 0.0 if self.refresh_ahead is None else lifetime * (1.0 - self.refresh_ahead)
-        return Windows(self.stale, self.fail_safe, self.xfetch * load_seconds, ahead)
+        return _shared(self.stale, self.fail_safe, self.xfetch * load_seconds, ahead)
+
+
+@lru_cache(maxsize=1024)
+def _shared(stale: float, fail_safe: float, spread: float, ahead: float) -> Windows:
+    """Return one object for all values alike: a million entries share it."""
+    return Windows(stale, fail_safe, spread, ahead)

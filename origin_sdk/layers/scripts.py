@@ -189,7 +189,7 @@ return redis.call('PUBLISH', ARGV[1], table.concat({ARGV[2], ARGV[3], '0', '0', 
 """Keys m t g; arguments channel, sender, shard. Makes every record invalid, which a full Redis can, too."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Command:
     """Something to ask Redis: a script, or a command of its own if there is none."""
 

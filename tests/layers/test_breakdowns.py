@@ -1,0 +1,225 @@
+"""Redis refused, frozen, slow, full, emptied, cut off, failing over: the service answers, and heals."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from origin_sdk.layers import Family, RedisOptions
+from tests.layers.caches import make
+from tests.layers.servers import ClusterOfSix, RedisServer, SentinelSet
+from tests.layers.test_contract import Source
+
+FAMILY = Family("product", "{id}", str, groups=("product-{id}",))
+SOFT_SECONDS = 0.05
+BUSY_SECONDS = 0.25
+"""What two busy cores may add to any time."""
+
+
+def eventually(is_so: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path / "redis") as own:
+        yield own
+
+
+@pytest.fixture(params=["sync", "async"])
+def driver(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def connect(driver: str) -> Iterator[Callable[..., Any]]:
+    """Makes caches of the driver that are up and hear of each other."""
+    made: list[Any] = []
+
+    def new(url: str, timeout: float = SOFT_SECONDS) -> Any:
+        cache = make(driver, RedisOptions(url=url, prefix="t", timeout=timeout))
+        made.append(cache)
+        assert cache.wait_until_synced()
+        return cache
+
+    yield new
+    for cache in made:
+        cache.close()
+
+
+def assert_answers_at_once(cache: Any) -> None:
+    """The first calls wait for the soft timeout at most, then nobody waits."""
+    for number in range(3):
+        began = time.monotonic()
+        assert cache.get_or_load(FAMILY.key(id=f"first-{number}"), Source("a")) == "a"
+        assert time.monotonic() - began < SOFT_SECONDS * 2 + BUSY_SECONDS
+    eventually(lambda: not cache.link.is_up)
+    began = time.monotonic()
+    for number in range(100):
+        cache.get_or_load(FAMILY.key(id=f"then-{number}"), Source("a"))
+    assert (time.monotonic() - began) / 100 < 0.005
+
+
+def assert_is_back(cache: Any, server: RedisServer) -> None:
+    eventually(lambda: bool(cache.link.is_up))
+    cache.get_or_load(FAMILY.key(id="back"), Source("b"))
+    with server.client() as client:
+        assert client.exists("{t:0}e:product.v1:back")
+
+
+def test_refused(connect: Callable[..., Any], server: RedisServer) -> None:
+    cache = connect(server.url)
+    server.stop()
+    assert_answers_at_once(cache)
+    server.start()
+    assert_is_back(cache, server)
+
+
+def test_never_there(driver: str) -> None:
+    cache = make(driver, RedisOptions(url="redis://127.0.0.1:1", prefix="t"))
+    try:
+        assert_answers_at_once(cache)
+    finally:
+        cache.close()
+
+
+def test_frozen(connect: Callable[..., Any], server: RedisServer) -> None:
+    cache = connect(server.url)
+    cache.get_or_load(FAMILY.key(id="known"), Source("a"))
+    server.freeze()
+    assert_answers_at_once(cache)
+    assert cache.get(FAMILY.key(id="known")) == "a"
+    server.thaw()
+    assert_is_back(cache, server)
+
+
+def test_slow(connect: Callable[..., Any], server: RedisServer) -> None:
+    cache = connect(server.url)
+    with server.client() as client:
+        connection = client.connection_pool.get_connection()
+        connection.send_command("DEBUG", "SLEEP", "0.6")
+        time.sleep(0.05)  # Redis says nothing of having begun
+        assert_answers_at_once(cache)
+        connection.read_response()
+        client.connection_pool.release(connection)
+    assert_is_back(cache, server)
+
+
+def test_an_invalidation_that_redis_missed_is_made_up_for(
+    connect: Callable[..., Any], server: RedisServer
+) -> None:
+    ours, others = connect(server.url), connect(server.url)
+    key = FAMILY.key(id=17)
+    others.get_or_load(key, Source("old"))
+    assert ours.get(key) == "old"
+    server.freeze()
+    assert not ours.invalidate(groups=["product-17"]).in_redis
+    assert ours.get(key) is None
+    server.thaw()
+    eventually(lambda: bool(ours.link.is_up) and not ours.link.owed)
+    assert ours.get(key) is None
+    eventually(lambda: others.get(key) is None)
+    assert others.get_or_load(key, Source("new")) == "new"
+    assert ours.get(key) == "new"
+
+
+def test_a_process_that_was_cut_off_catches_up(connect: Callable[..., Any], server: RedisServer) -> None:
+    ours, others = connect(server.url), connect(server.url)
+    gone, kept = FAMILY.key(id=17), FAMILY.key(id=18)
+    for key in (gone, kept):
+        ours.get_or_load(key, Source("old"))
+    with server.client() as client:
+        client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    others.invalidate(groups=["product-17"])
+    eventually(lambda: ours.get(gone) is None)
+    assert ours.get(kept) == "old"
+
+
+def test_emptied(connect: Callable[..., Any], server: RedisServer) -> None:
+    ours, others = connect(server.url), connect(server.url)
+    key = FAMILY.key(id=17)
+    ours.get_or_load(key, Source("old"))
+    with server.client() as client:
+        client.flushall()
+    assert ours.get(key) == "old"
+    others.invalidate(groups=["product-17"])
+    eventually(lambda: ours.get(key) is None)
+    assert ours.get_or_load(key, Source("new")) == "new"
+    assert others.get(key) == "new"
+
+
+def test_moments_lost_invalidate_too_much_never_too_little(
+    connect: Callable[..., Any], server: RedisServer
+) -> None:
+    ours, others = connect(server.url), connect(server.url)
+    key = FAMILY.key(id=17)
+    ours.get_or_load(key, Source("old"))
+    ours.invalidate(groups=["product-17"])
+    with server.client() as client:
+        client.delete("{t:0}m", "{t:0}t", "{t:0}g")
+    assert others.get(key) is None
+    assert ours.get(key) is None
+
+
+def test_full(connect: Callable[..., Any], server: RedisServer) -> None:
+    cache = connect(server.url)
+    known = FAMILY.key(id=17)
+    cache.get_or_load(known, Source("old"))
+    with server.client() as client:
+        client.config_set("maxmemory", 1)
+        client.config_set("maxmemory-policy", "noeviction")
+        for number in range(10):
+            assert cache.get_or_load(FAMILY.key(id=number), Source("a")) == "a"
+        cache.invalidate(groups=["product-17"])
+        cache.memory.clear()
+        assert cache.get(known) is None
+        client.config_set("maxmemory", 0)
+    eventually(lambda: bool(cache.link.is_up) and not cache.link.owed)
+    assert cache.get(known) is None
+    assert_is_back(cache, server)
+
+
+@pytest.mark.timeout(90)
+def test_failover_by_sentinels(connect: Callable[..., Any], tmp_path: Path) -> None:
+    running = SentinelSet(tmp_path)
+    try:
+        cache = connect(running.url)
+        key = FAMILY.key(id=17)
+        cache.get_or_load(key, Source("old"))
+        running.primary.stop()
+        assert_answers_at_once(cache)
+        cache.invalidate(groups=["product-17"])
+        assert cache.get_or_load(key, Source("new")) == "new"
+        eventually(lambda: bool(cache.link.is_up), 40)
+        cache.memory.clear()
+        assert cache.get(key) in {None, "new"}
+        assert cache.get_or_load(key, Source("new")) == "new"
+    finally:
+        running.stop()
+
+
+@pytest.mark.timeout(90)
+def test_failover_in_a_cluster(connect: Callable[..., Any], tmp_path: Path) -> None:
+    running = ClusterOfSix(tmp_path)
+    try:
+        cache = connect(running.url)
+        keys = [FAMILY.key(id=number) for number in range(30)]
+        for key in keys:
+            cache.get_or_load(key, Source("old"))
+        running.nodes[0].stop()
+        for key in keys:
+            cache.memory.drop(key.name)
+            assert cache.get_or_load(key, Source("old")) == "old"
+        cache.invalidate(groups=[f"product-{number}" for number in range(30)])
+        for key in keys:
+            assert cache.get_or_load(key, Source("new")) == "new"
+        eventually(lambda: bool(cache.link.is_up) and not cache.link.owed, 40)
+        cache.memory.clear()
+        assert {cache.get(key) for key in keys} <= {None, "new"}
+    finally:
+        running.stop()

@@ -1,0 +1,167 @@
+"""No value is served whose load began before an invalidation that is over, however two processes mix."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from threading import Event
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from origin_sdk.layers import Family, LayeredCache, Policy, RedisOptions
+from origin_sdk.layers import obtaining as verbs
+from origin_sdk.layers.flows import Ask, Flow, Follow, Wait
+from tests.layers.servers import RedisServer
+from tests.layers.test_breakdowns import eventually
+
+FAMILY = Family("number", "{id}", int, groups=("numbers",), policy=Policy(jitter=0))
+KEY = FAMILY.key(id=1)
+_prefixes = count()
+
+
+class World:
+    """A source whose number rises with each write, and two processes with a cache each."""
+
+    def __init__(self, url: str | None) -> None:
+        options = RedisOptions(url=url, prefix=f"mix-{next(_prefixes)}", timeout=5.0) if url else None
+        self.caches = [LayeredCache(options) for _ in range(2 if url else 1)]
+        for cache in self.caches:
+            assert url is None or cache.wait_until_synced()
+        self.written = 0
+        self.invalidated = 0
+
+    def load(self, _: object) -> int:
+        return self.written
+
+    def everyone_heard(self) -> None:
+        """Let the messages arrive that are under way: how long that takes is not the question here."""
+        generations = [cache.link.generations for cache in self.caches if cache.link]
+        if generations:
+            client = self.caches[0]._redis.client()  # type: ignore[union-attr]  # there is Redis
+            last = float(client.get(self.caches[0].link.layout.generations[0]))  # type: ignore[union-attr]  # as above
+            eventually(lambda: all(known[0] >= last for known in generations))
+
+    def close(self) -> None:
+        for cache in self.caches:
+            cache.close()
+
+
+@dataclass
+class Running:
+    """A verb under way in one of the processes, stopped between two steps."""
+
+    cache: LayeredCache
+    flow: Flow[Any]
+    ended: Callable[[Any], None]
+    answer: Any = None
+    blocked: Event | None = None
+    flight: Any = None
+
+    def advance(self) -> bool:
+        """Do the next step; say whether that was the last."""
+        if self.blocked is not None:
+            if not self.blocked.is_set():
+                return False
+            self.answer, self.blocked = (self.flight, False, True), None
+        try:
+            step = self.flow.send(self.answer)
+        except StopIteration as end:
+            self.ended(end.value)
+            return True
+        match step:
+            case Follow(key):
+                self.flight, self.blocked = self.cache.flights.join(key, Event)
+                self.answer = (self.flight, self.blocked is None, self.blocked is None)
+            case Wait(_, command):
+                self.answer = self.cache._do(Ask(command))  # its time is over at once: it asks again
+            case _:
+                self.answer = self.cache._do(step)
+        return False
+
+
+def read(world: World, cache: LayeredCache) -> Running:
+    least = world.invalidated
+
+    def check(value: int) -> None:
+        assert value >= least, f"{value} was loaded before the invalidation of {least}"
+
+    return Running(cache, verbs.obtaining(cache, KEY, world.load), check)
+
+
+def write(world: World, cache: LayeredCache, verb: str) -> Running:
+    world.written += 1
+    written = world.written
+    flow: Flow[Any]
+    if verb == "invalidate":
+        flow = verbs.invalidating(cache, ["numbers"], [])
+    elif verb == "delete":
+        flow = verbs.deleting(cache, KEY)
+    else:
+        flow = verbs.setting(cache, KEY, written, None, ())
+
+    def done(_: object) -> None:
+        world.everyone_heard()
+        world.invalidated = max(world.invalidated, written)
+
+    return Running(cache, flow, done)
+
+
+def forget(world: World, cache: LayeredCache) -> None:
+    """Evict the key, so that Redis is asked."""
+    del world
+    cache.memory.clear()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def url(request: pytest.FixtureRequest) -> str | None:
+    return request.getfixturevalue("redis_server").url if request.param == "redis" else None
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["read", "read", "step", "step", "step", "invalidate", "delete", "forget"]),
+        st.integers(0, 7),
+    ),
+    min_size=5,
+    max_size=60,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(actions=ACTIONS)
+def test_nothing_older_than_an_invalidation_is_served(
+    url: str | None, actions: list[tuple[str, int]]
+) -> None:
+    world = World(url)
+    running: list[Running] = []
+    try:
+        for action, number in actions:
+            cache = world.caches[number % len(world.caches)]
+            if action == "read":
+                running.append(read(world, cache))
+            elif action == "forget":
+                forget(world, cache)
+            elif action != "step":
+                running.append(write(world, cache, action))
+            elif running and running[number % len(running)].advance():
+                del running[number % len(running)]
+        while running:
+            running = [each for each in running if not each.advance()]
+        last = read(world, world.caches[-1])
+        while not last.advance():
+            pass
+    finally:
+        world.close()
+
+
+def test_of_two_writers_the_later_one_is_served_by_both(redis_server: RedisServer) -> None:
+    world = World(redis_server.url)
+    try:
+        for number, cache in enumerate(world.caches * 5):
+            cache.set(KEY, number)
+        world.everyone_heard()
+        assert [cache.get(KEY) for cache in world.caches] == [9, 9]
+    finally:
+        world.close()

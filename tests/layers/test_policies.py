@@ -1,0 +1,189 @@
+"""Lifetimes and what happens at their ends, with a clock that moves when told to."""
+
+from threading import Event
+from typing import Any
+
+import pytest
+
+from origin_sdk.layers import Family, InvalidFamily, Key, LoadContext, LoadTimeout, Policy
+from origin_sdk.layers.policy import State, Windows
+from origin_sdk.testing import ManualClock
+from tests.layers.test_contract import Source
+
+
+def key_with(**policy: Any) -> Key[Any]:
+    return Family("timed", "{id}", policy=Policy(jitter=0, **policy)).key(id=1)
+
+
+def settle(cache: Any) -> None:
+    """Wait for loads in the background."""
+    for _, future in list(cache.running.values()):
+        ended = Event()
+        future.add_done_callback(lambda _, ended=ended: ended.set())
+        assert ended.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("policy", "first", "seconds", "loads"),
+    [
+        pytest.param({"lifetime": 10}, "a", 9, 1, id="fresh until the lifetime ends"),
+        pytest.param({"lifetime": 10}, "a", 10, 2, id="gone at its end"),
+        pytest.param({"lifetime": 10, "none_lifetime": 2}, None, 1, 1, id="None for its own lifetime"),
+        pytest.param({"lifetime": 10, "none_lifetime": 2}, None, 2, 2, id="None no longer"),
+        pytest.param({"lifetime": 10, "none_lifetime": 0}, None, 0, 2, id="None not at all"),
+        pytest.param({"lifetime": 10}, None, 9, 1, id="None like any value if nothing else is said"),
+        pytest.param({"lifetime": 0}, "a", 0, 2, id="nothing"),
+        pytest.param({"lifetime": 10, "memory_lifetime": 3}, "a", 3, 2, id="memory for less than all"),
+    ],
+)
+def test_lifetimes(
+    timed: Any, clock: ManualClock, policy: Any, first: object, seconds: float, loads: int
+) -> None:
+    source, key = Source(first), key_with(**policy)
+    timed.get_or_load(key, source)
+    clock.advance(seconds)
+    timed.get_or_load(key, source)
+    assert source.calls == loads
+
+
+def test_a_loader_chooses_the_lifetime(timed: Any, clock: ManualClock) -> None:
+    def load(context: LoadContext[str]) -> str:
+        context.lifetime = 100
+        return "a"
+
+    key = key_with(lifetime=10)
+    timed.get_or_load(key, load)
+    clock.advance(99)
+    assert timed.get(key) == "a"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "answer"),
+    [(9, "a"), (10, "a"), (14, "a"), (15, "b")],
+    ids=["fresh", "stale at once", "stale to the end", "no longer stale"],
+)
+def test_stale_is_answered_while_it_is_refreshed(
+    timed: Any, clock: ManualClock, seconds: float, answer: str
+) -> None:
+    source, key = Source("a", "b"), key_with(lifetime=10, stale=5)
+    timed.get_or_load(key, source)
+    clock.advance(seconds)
+    assert timed.get_or_load(key, source) == answer
+    settle(timed)
+    assert timed.get_or_load(key, source) == ("a" if seconds < 10 else "b")
+    assert source.calls == (1 if seconds < 10 else 2)
+
+
+def test_refresh_ahead_starts_while_the_value_is_fresh(timed: Any, clock: ManualClock) -> None:
+    source, key = Source("a", "b"), key_with(lifetime=10, refresh_ahead=0.8)
+    timed.get_or_load(key, source)
+    clock.advance(7.9)
+    assert timed.get_or_load(key, source) == "a"
+    assert not timed.running
+    clock.advance(0.2)
+    assert timed.get_or_load(key, source) == "a"
+    settle(timed)
+    assert timed.get_or_load(key, source) == "b"
+
+
+def test_fail_safe_stands_in_for_its_limit_and_tries_again_after_the_throttle(
+    timed: Any, clock: ManualClock
+) -> None:
+    source = Source("a", RuntimeError("down"))
+    key = key_with(lifetime=10, fail_safe=60, throttle=5)
+    timed.get_or_load(key, source)
+    clock.advance(20)
+    assert [timed.get_or_load(key, source) for _ in range(3)] == ["a"] * 3
+    assert source.calls == 2
+    clock.advance(5)
+    assert timed.get_or_load(key, source) == "a"
+    assert source.calls == 3
+    clock.advance(45)
+    with pytest.raises(RuntimeError, match="down"):
+        timed.get_or_load(key, source)
+
+
+def test_fail_safe_never_revives_what_was_invalidated(timed: Any, clock: ManualClock) -> None:
+    family = Family("timed", "{id}", groups=("all",), policy=Policy(lifetime=10, fail_safe=60))
+    source, key = Source("a", RuntimeError("down")), family.key(id=1)
+    timed.get_or_load(key, source)
+    clock.advance(20)
+    timed.invalidate(groups=["all"])
+    with pytest.raises(RuntimeError, match="down"):
+        timed.get_or_load(key, source)
+
+
+def test_errors_of_named_types_are_cached(timed: Any, clock: ManualClock) -> None:
+    source = Source(LookupError("no such product"), "a")
+    key = key_with(errors=(LookupError,), error_lifetime=5)
+    for _ in range(3):
+        with pytest.raises(LookupError, match="no such product"):
+            timed.get_or_load(key, source)
+    assert source.calls == 1
+    clock.advance(5)
+    assert timed.get_or_load(key, source) == "a"
+
+
+def test_a_soft_timeout_answers_with_the_old_and_keeps_the_late(timed: Any, clock: ManualClock) -> None:
+    release = Event()
+
+    def slow(_: object) -> str:
+        release.wait(10)
+        return "b"
+
+    key = key_with(lifetime=10, fail_safe=60, soft_timeout=0.01, throttle=1)
+    timed.get_or_load(key, Source("a"))
+    clock.advance(20)
+    assert timed.get_or_load(key, slow) == "a"
+    release.set()
+    settle(timed)
+    assert timed.get_or_load(key, Source("c")) == "b"
+
+
+def test_a_hard_timeout_raises_and_keeps_the_late(timed: Any) -> None:
+    release = Event()
+
+    def slow(_: object) -> str:
+        release.wait(10)
+        return "b"
+
+    key = key_with(hard_timeout=0.01)
+    with pytest.raises(LoadTimeout, match=r"takes longer than 0\.01 s"):
+        timed.get_or_load(key, slow)
+    release.set()
+    settle(timed)
+    assert timed.get_or_load(key, Source("c")) == "b"
+
+
+@pytest.mark.parametrize(
+    ("fraction", "remaining", "state"),
+    [
+        pytest.param(0.0, 0.1, State.FRESH, id="drawn late"),
+        pytest.param(0.5, 0.6, State.EARLY, id="drawn in the middle, close to the end"),
+        pytest.param(0.5, 0.8, State.FRESH, id="drawn in the middle, earlier"),
+        pytest.param(0.99, 4.6, State.EARLY, id="drawn early"),
+    ],
+)
+def test_xfetch_draws_by_the_time_that_a_load_takes(fraction: float, remaining: float, state: State) -> None:
+    # -1 s * ln(1 - 0.5) = 0.69 s; ln(1 - 0.99) = 4.6 s
+    assert Windows(spread=1.0).state(100.0, 100.0 - remaining, fraction) is state
+
+
+def test_jitter_shortens_by_its_fraction_at_most() -> None:
+    policy = Policy(lifetime=100, jitter=0.2)
+    assert [policy.lifetime_of("a", None, fraction) for fraction in (0.0, 0.5, 1.0)] == [100, 90, 80]
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ({"lifetime": -1}, "lifetime is -1"),
+        ({"stale": float("inf")}, "stale is inf"),
+        ({"jitter": 1}, "jitter is 1"),
+        ({"refresh_ahead": 1.5}, "refresh_ahead is 1.5"),
+        ({"lock": 0}, "lock is 0"),
+    ],
+)
+def test_policies_that_make_no_sense_are_refused(policy: Any, message: str) -> None:
+    with pytest.raises(InvalidFamily, match=message):
+        Policy(**policy)
