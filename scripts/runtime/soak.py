@@ -59,6 +59,7 @@ _VARIABLES: dict[str, Json] = {
 _STALE = frozenset({"stale-if-error", "slow-origin", "throttled", "breaker-open", "stale-while-revalidate"})
 _KINDS = {"item": 40, "long": 200, "vary": 40, "key": 40, "private": 20, "cookie": 20, "large": 6}
 _WEIGHTS = (30, 30, 12, 12, 8, 6, 2)
+_CLOSING_SECONDS = 0.2
 _BAR = 30
 _MIB = 1024 * 1024
 _V8_FLAGS = ("--max-old-space-size=96", "--max-semi-space-size=4", "--gc-global")
@@ -141,6 +142,7 @@ class _Soak:
                 self.report.left += 1
                 continue
             await self._ask(client, port, path, {"X-User": f"u{number % 5}", "X-Language": f"l{number % 3}"})
+        client.close()
 
     async def _ask(self, client: Client, port: int, path: str, fields: dict[str, str]) -> None:
         began = time.monotonic()
@@ -212,6 +214,7 @@ class _Soak:
                 await self._post(poster, f"/long/{self._random.randrange(200)}")
             else:
                 await self._purge(path, self._random.choice(list(Lane)))
+        poster.close()
 
     async def _post(self, poster: Client, path: str) -> None:
         version = self._origin.current(path)
@@ -280,6 +283,7 @@ async def _run(seconds: float, clients: int, seed: int, *, show: bool) -> Report
             report = await _Soak(workerd, origin, seed).run(seconds, clients, show=show)
             workerd.process.check()
     await origin.refuse()
+    await asyncio.sleep(_CLOSING_SECONDS)
     return report
 
 

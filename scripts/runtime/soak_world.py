@@ -235,6 +235,11 @@ class Client:
         if connection := self._connections.pop(port, None):
             connection[1].transport.abort()
 
+    def close(self) -> None:
+        """Break all connections."""
+        for port in list(self._connections):
+            self.leave(port)
+
     async def _connected(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if port not in self._connections:
             self._connections[port] = await asyncio.open_connection("127.0.0.1", port, limit=2**22)
