@@ -20,6 +20,7 @@ import httpx
 
 from origin_sdk import PurgeClient, Receipt, Settings
 from scripts.benches.kv_server import NAMESPACE, PREFIX, READY
+from scripts.benches.outbox import draining_rows, idle_row, recording_rows
 from scripts.benches.rows import AtMost, Row, row
 from scripts.runtime.paths import ROOT
 from scripts.runtime.process import Process
@@ -62,7 +63,15 @@ def measure(options: argparse.Namespace) -> list[Row]:
             *_url_rows(extent, Path(folder)),
             *_delete_rows(extent, Path(folder)),
             _overhead_row(extent, Path(folder)),
+            *recording_rows(extent.rounds, Path(folder)),
+            *_outbox_rows(extent, Path(folder)),
         ]
+
+
+def _outbox_rows(extent: _Extent, folder: Path) -> Iterator[Row]:
+    with _served(folder, "full", "0", _GROUP) as url, _client(url) as client:
+        yield from draining_rows(extent.urls, 1000, folder, client)
+        yield idle_row(folder, client)
 
 
 @contextmanager
