@@ -27,9 +27,12 @@ class DataClass(Enum):
     """Nowhere: an attempt to cache is an error."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Key(Generic[Value]):
-    """The name of one value, and the groups that it belongs to before its loader adds some."""
+    """The name of one value, and the groups that it belongs to before its loader adds some.
+
+    Keys of one name are equal.
+    """
 
     name: str
     family: "Family[Value]"
@@ -37,6 +40,12 @@ class Key(Generic[Value]):
 
     def __str__(self) -> str:
         return self.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
 
 class FamilyDetails(TypedDict, total=False):

@@ -48,8 +48,11 @@ class Stats:
 
     def count_many(self, event: str, keys: Iterable[Key[Any]]) -> None:
         """Count an event of several keys."""
-        for key in keys:
-            self.count(event, key.family.name, key.name)
+        if self.detections:
+            for key in keys:
+                self.count(event, key.family.name, key.name)
+        else:
+            self.counts.update((event, key.family.name) for key in keys)
 
     def observe(self, measurement: str, value: float, family: str = "") -> None:
         """Tell of a time or a size."""

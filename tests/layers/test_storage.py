@@ -1,0 +1,293 @@
+"""Keys, envelopes, seals and classes: what is stored under which name, and what isn't."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from origin_sdk.layers import (
+    DataClass,
+    Encryption,
+    Family,
+    InvalidFamily,
+    LayeredCache,
+    RedisOptions,
+    Signature,
+    UnreadableRecord,
+    UnstableKey,
+    Wrapping,
+)
+from origin_sdk.layers.envelope import Record
+from origin_sdk.layers.keys import render
+from tests.layers.servers import RedisServer
+from tests.layers.test_contract import Source
+
+OLD, NEW = os.urandom(32), os.urandom(32)
+FAMILY = Family("text", "{id}", str)
+KEY = FAMILY.key(id=1)
+RECORD = Record("secret", 1.0, 60.0, 0.0, 0.0, 0.0, ("g",))
+BIRTH = b"\0" * 8
+
+
+class Size(Enum):
+    SMALL = 1
+
+
+def localised(number: int, locale: str) -> str:
+    return f"{number} {locale}"
+
+
+@dataclass(frozen=True)
+class OrderKey:
+    user: str
+    order: int
+
+
+@dataclass
+class Mutable:
+    user: str
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (17, "17"),
+        ("lamp", "lamp"),
+        ("17", "'17"),
+        ("", "'"),
+        ("a:b c", "a%3Ab%20c"),
+        (None, "!none"),
+        (True, "!true"),
+        (1.5, "!f1.5"),
+        (Decimal("1.50"), "!d1.50"),
+        (UUID(int=1), "!u00000000-0000-0000-0000-000000000001"),
+        (b"\x01", "!x01"),
+        (date(2026, 1, 2), "!t2026-01-02"),
+        (datetime(2026, 1, 2, tzinfo=UTC), "!t2026-01-02T00-00-00+00-00"),
+        (Size.SMALL, "!eSize.SMALL"),
+        ([1, "a"], "(1,a)"),
+        ({2, 1}, "!s(1,2)"),
+        ({"b": 1, "a": 2}, "!m(a=2,b=1)"),
+        (OrderKey("ann", 7), "OrderKey(user=ann,order=7)"),
+    ],
+)
+def test_each_type_has_one_rendering(value: object, text: str) -> None:
+    assert render(value) == text
+
+
+SIMPLE = st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.floats(allow_nan=False)
+
+
+@given(SIMPLE, SIMPLE)
+def test_two_values_render_alike_only_if_they_are_one(left: object, right: object) -> None:
+    is_one = type(left) is type(right) and repr(left) == repr(right)
+    assert (render(left) == render(right)) is is_one
+
+
+@pytest.mark.parametrize(
+    "value",
+    [object(), Mutable("ann"), float("nan"), datetime(2026, 1, 2), lambda: 1],  # noqa: DTZ001 - a naive one is refused
+    ids=["an object", "a mutable dataclass", "NaN", "a naive datetime", "a function"],
+)
+def test_what_has_no_stable_rendering_is_an_error(value: object) -> None:
+    with pytest.raises(UnstableKey, match="no stable rendering"):
+        render(value, "id")
+
+
+def test_a_key_shows_family_schema_and_identity() -> None:
+    family = Family("order", OrderKey, str, identity=("user",), schema=3)
+    assert str(family.key(OrderKey("ann", 7))) == "order.v3:@ann:7"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Family("a b", "{id}"), "letters, digits"),
+        (lambda: Family("a", "{id!r}"), "plain name"),
+        (lambda: Family("a", "{id}", groups=("g-{other}",)), "which the key hasn't"),
+        (lambda: Family("a", "{id}", identity=("user",)), "isn't in the key"),
+        (
+            lambda: Family("a", "{u}", identity=("u",), data_class=DataClass.PUBLIC),
+            "can't depend on an identity",
+        ),
+        (lambda: Family("a", Mutable), "frozen=True"),
+        (lambda: LayeredCache().cached("{number}")(localised), "locale"),
+    ],
+)
+def test_families_that_contradict_themselves_are_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(InvalidFamily, match=message):
+        make()
+
+
+def test_a_dataclass_without_a_declared_type_is_refused_rather_than_lost() -> None:
+    with pytest.raises(InvalidFamily, match="comes back as itself only if"):
+        Wrapping().wrap(Family("any", "{id}").key(id=1), Record(OrderKey("ann", 7), 0, 1, 0, 0, 0, ()))
+
+
+def wrapped(wrapping: Wrapping) -> bytes:
+    stored = wrapping.wrap(KEY, RECORD)
+    assert stored is not None
+    return BIRTH + stored
+
+
+@pytest.mark.parametrize(
+    "wrapping",
+    [
+        Wrapping(),
+        Wrapping(format="json"),
+        Wrapping(compression="gzip", compress_from=0),
+        Wrapping(compression="br", compress_from=0),
+        Wrapping(compression="zstd", compress_from=0),
+        Wrapping(seal=Encryption({"new": NEW})),
+        Wrapping(seal=Signature({"new": NEW})),
+        Wrapping(format="json", compression="br", compress_from=0, seal=Encryption({"new": NEW})),
+    ],
+    ids=["MessagePack", "JSON", "gzip", "Brotli", "zstd", "encrypted", "signed", "all at once"],
+)
+def test_what_is_wrapped_is_unwrapped(wrapping: Wrapping) -> None:
+    long = Record("secret " * 100, 1.0, 60.0, 5.0, 7.0, 0.25, ("g", "h"))
+    stored = wrapping.wrap(KEY, long)
+    assert stored is not None
+    read = wrapping.unwrap(KEY, BIRTH + stored)
+    assert (read.value, read.lifetime, read.stale, read.fail_safe, read.load_seconds, read.groups) == (
+        *(long.value, 60.0, 5.0, 7.0, 0.25),
+        ("g", "h"),
+    )
+
+
+@pytest.mark.parametrize("kind", [Encryption, Signature])
+def test_keys_are_rotated_by_putting_the_new_one_first(kind: Any) -> None:
+    stored = wrapped(Wrapping(seal=kind({"old": OLD})))
+    assert Wrapping(seal=kind({"new": NEW, "old": OLD})).unwrap(KEY, stored).value == "secret"
+    with pytest.raises(UnreadableRecord, match="isn't on the ring"):
+        Wrapping(seal=kind({"new": NEW})).unwrap(KEY, stored)
+
+
+def test_an_encrypted_value_is_not_in_the_record() -> None:
+    assert b"secret" not in wrapped(Wrapping(seal=Encryption({"new": NEW})))
+
+
+@pytest.mark.parametrize("kind", [Encryption, Signature])
+@given(position=st.integers(8, 200))
+def test_no_byte_can_be_changed(kind: Any, position: int) -> None:
+    wrapping = Wrapping(seal=kind({"new": NEW}))
+    stored = bytearray(wrapped(wrapping))
+    stored[8 + position % (len(stored) - 8)] ^= 1
+    with pytest.raises(UnreadableRecord):
+        wrapping.unwrap(KEY, bytes(stored))
+
+
+@pytest.mark.parametrize("kind", [Encryption, Signature])
+def test_a_record_can_not_be_passed_off_as_anothers(kind: Any) -> None:
+    wrapping = Wrapping(seal=kind({"new": NEW}))
+    with pytest.raises(UnreadableRecord, match="belongs to another key"):
+        wrapping.unwrap(FAMILY.key(id=2), wrapped(wrapping))
+
+
+def test_a_seal_can_not_be_left_off() -> None:
+    with pytest.raises(UnreadableRecord, match="not sealed"):
+        Wrapping(seal=Encryption({"new": NEW})).unwrap(KEY, wrapped(Wrapping()))
+
+
+@given(st.binary(max_size=80))
+def test_garbage_is_unreadable_and_nothing_worse(stored: bytes) -> None:
+    with pytest.raises(UnreadableRecord):
+        Wrapping().unwrap(KEY, stored)
+
+
+@pytest.mark.parametrize(
+    ("data_class", "seal", "is_in_redis"),
+    [
+        pytest.param(DataClass.PUBLIC, None, True, id="public"),
+        pytest.param(DataClass.CENTRAL, None, True, id="central"),
+        pytest.param(DataClass.RESTRICTED, None, False, id="restricted"),
+        pytest.param(DataClass.RESTRICTED, Signature({"new": NEW}), False, id="restricted, signed"),
+        pytest.param(DataClass.RESTRICTED, Encryption({"new": NEW}), True, id="restricted, encrypted"),
+    ],
+)
+def test_classes_say_how_far_values_go(
+    redis_server: RedisServer, prefix: str, data_class: DataClass, seal: Any, is_in_redis: bool
+) -> None:
+    key = Family("text", "{id}", str, data_class=data_class).key(id=1)
+    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)
+    with LayeredCache(options, wrapping=Wrapping(seal=seal)) as cache, redis_server.client() as client:
+        assert cache.get_or_load(key, Source("secret")) == "secret"
+        cache.set(key, "secret")
+        stored = client.get(f"{{{prefix}:0}}e:{key}")
+        assert bool(stored) is is_in_redis
+        assert cache.get(key) == "secret"
+
+
+def test_an_acl_user_needs_these_rights_alone(tmp_path: Path) -> None:
+    rules = "+@read +@write +@scripting +@pubsub +@connection +time"
+    with RedisServer(tmp_path) as server, server.client() as client:
+        client.execute_command(
+            *("ACL", "SETUSER", "cache", "on", ">secret", "resetkeys", "~{app:*", "resetchannels", "&app:*"),
+            *rules.split(),
+        )
+        url = f"redis://cache:secret@127.0.0.1:{server.port}/0"
+        with LayeredCache(RedisOptions(url=url, prefix="app", timeout=2)) as cache:
+            assert cache.wait_until_synced()
+            assert cache.get_or_load(KEY, Source("a")) == "a"
+            cache.memory.clear()
+            assert cache.get(KEY) == "a"
+            assert cache.invalidate(groups=["g"]).in_redis
+
+
+def test_tls(tmp_path: Path) -> None:
+    certificate, secret = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make_certificate(certificate, secret)
+    arguments = (
+        *("--tls-cert-file", str(certificate), "--tls-key-file", str(secret)),
+        *("--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no", "--port", "0"),
+    )
+    with RedisServer(tmp_path / "redis", *arguments, tls=certificate) as server:
+        options = RedisOptions(
+            url=f"rediss://localhost:{server.port}/0",
+            timeout=2,
+            arguments={"ssl_ca_certs": str(certificate)},
+        )
+        with LayeredCache(options) as cache:
+            assert cache.wait_until_synced()
+            cache.get_or_load(KEY, Source("a"))
+            cache.memory.clear()
+            assert cache.get(KEY) == "a"
+
+
+def make_certificate(certificate: Path, secret: Path) -> None:
+    """Write a certificate for localhost that is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=36_500))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    secret.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
