@@ -1,0 +1,322 @@
+"""`scripts/bench layers`: the layered cache against what else there is, and bare clients.
+
+Every round measures all contestants, one after the other, so that a busy machine is busy for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import statistics
+import time
+import tracemalloc
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import aiocache  # type: ignore[import-untyped]  # has none
+import cachetools
+import cashews
+import dogpile.cache
+import msgspec
+import redis
+import redis.asyncio
+
+from origin_sdk.layers import AsyncLayeredCache, Family, LayeredCache, RedisOptions
+from scripts.benches.redis_server import running_redis
+from scripts.benches.rows import AtMost, Row, row
+
+__all__ = ["add_arguments", "measure"]
+
+
+@dataclass
+class Product:
+    """What is cached."""
+
+    id: int
+    name: str
+    price: float
+
+
+FAMILY = Family("product", "{id}", Product, groups=("product-{id}",))
+KEY = FAMILY.key(id=17)
+LAMP = Product(17, "lamp", 12.5)
+_MANY = 100
+_Calls = dict[str, Callable[[], Any]]
+_AsyncCalls = dict[str, Callable[[], Awaitable[Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    rounds: int
+    calls: int
+    entries: int
+
+
+_FULL = _Extent(rounds=25, calls=400, entries=1_000_000)
+_QUICK = _Extent(rounds=3, calls=100, entries=100_000)
+
+
+def add_arguments(_: argparse.ArgumentParser) -> None:
+    """Nothing is asked beyond what every bench is."""
+
+
+def measure(options: argparse.Namespace) -> list[Row]:
+    """Measure everything, and return a row for each."""
+    extent = _QUICK if options.quick else _FULL
+    with TemporaryDirectory() as folder, running_redis(Path(folder)) as server:
+        return [
+            *_memory_hits(extent),
+            *asyncio.run(_async_memory_hits(extent)),
+            *_redis_hits(extent, server.url),
+            *asyncio.run(_async_redis_hits(extent, server.url)),
+            *_flatness(extent),
+            _bytes(),
+            *_frozen(server),
+        ]
+
+
+def _product(id: int) -> Product:  # noqa: A002 - the key's name for it
+    return Product(id, "lamp", 12.5)
+
+
+async def _async_product(id: int) -> Product:  # noqa: A002 - as above
+    return _product(id)
+
+
+def _memory_hits(extent: _Extent) -> list[Row]:
+    region = dogpile.cache.make_region().configure("dogpile.cache.memory", expiration_time=3600)
+    with LayeredCache() as cache:
+        ours = cache.cached(FAMILY)(_product)
+        theirs = region.cache_on_arguments()(_product)
+        floor = cachetools.cached(cachetools.TTLCache(1000, 3600))(_product)
+        times = _rounds(
+            extent,
+            {"decorated": lambda: ours(17), "dogpile": lambda: theirs(17), "cachetools": lambda: floor(17)},
+        )
+    return _compared("memory, sync", times, "decorated", AtMost(3.6))
+
+
+async def _async_memory_hits(extent: _Extent) -> list[Row]:
+    memory = cashews.Cache()
+    memory.setup("mem://")
+    async with AsyncLayeredCache() as cache:
+        ours = cache.cached(FAMILY)(_async_product)
+        cashews_call = memory(ttl=3600, key="product:{id}")(_async_product)
+        aiocache_call = aiocache.cached(ttl=3600)(_async_product)
+        times = await _async_rounds(
+            extent,
+            {
+                "decorated": lambda: ours(17),
+                "cashews": lambda: cashews_call(17),
+                "aiocache": lambda: aiocache_call(17),
+            },
+        )
+    await memory.close()
+    return _compared("memory, async", times, "decorated", AtMost(8.0))
+
+
+def _redis_hits(extent: _Extent, url: str) -> list[Row]:
+    client: Any = redis.Redis.from_url(url)
+    decode = msgspec.msgpack.Decoder(Product).decode
+    packed = msgspec.msgpack.encode(LAMP)
+    keys = [FAMILY.key(id=number) for number in range(_MANY)]
+    names = [f"bare:{number}" for number in range(_MANY)]
+    client.mset(dict.fromkeys(names, packed))
+    client.set("bare", packed)
+    region = dogpile.cache.make_region().configure("dogpile.cache.redis", arguments={"url": url})
+    region.set("lamp", LAMP)
+    with LayeredCache(RedisOptions(url=url, timeout=2.0)) as cache:
+        cache.wait_until_synced()
+        cache.get_many_or_load(keys, lambda some: dict.fromkeys(some, LAMP))
+
+        def hit() -> Product:
+            cache.memory.drop(KEY.name)
+            return cache.get_or_load(KEY, _never)
+
+        def many() -> object:
+            cache.memory.clear()
+            return cache.get_many_or_load(keys, _never)
+
+        one = _rounds(
+            extent,
+            {
+                "hit": hit,
+                "bare client": lambda: decode(_stored(client.get("bare"))),
+                "dogpile": lambda: region.get("lamp"),
+            },
+        )
+        hundred = _rounds(
+            extent,
+            {
+                "get_many of 100": many,
+                "bare MGET": lambda: [decode(_stored(each)) for each in client.mget(names)],
+            },
+        )
+    client.close()
+    return [
+        *_compared("Redis, sync", one, "hit", AtMost(1.1), against="bare client"),
+        *_compared("Redis, sync", hundred, "get_many of 100", AtMost(1.3), against="bare MGET"),
+    ]
+
+
+async def _async_redis_hits(extent: _Extent, url: str) -> list[Row]:
+    client = redis.asyncio.Redis.from_url(url)
+    decode = msgspec.msgpack.Decoder(Product).decode
+    theirs = cashews.Cache()
+    theirs.setup(url)
+    await theirs.set("lamp", LAMP)
+    async with AsyncLayeredCache(RedisOptions(url=url, timeout=2.0)) as cache:
+        await asyncio.to_thread(cache.wait_until_synced)
+        await cache.get_or_load(KEY, lambda _: _async_product(17))
+
+        async def hit() -> Product:
+            cache.memory.drop(KEY.name)
+            return await cache.get_or_load(KEY, _never)
+
+        async def bare() -> Product:
+            return decode(_stored(await client.get("bare")))
+
+        times = await _async_rounds(
+            extent, {"hit": hit, "bare client": bare, "cashews": lambda: theirs.get("lamp")}
+        )
+    await theirs.close()
+    await client.aclose()
+    return _compared("Redis, async", times, "hit", AtMost(1.1), against="bare client")
+
+
+def _stored(value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError("nothing is stored")
+    return value
+
+
+def _never(_: object) -> Any:
+    raise AssertionError("it is stored")
+
+
+def _flatness(extent: _Extent) -> list[Row]:
+    """Measure hits of a thousand keys in a small and a large memory."""
+    times: dict[str, list[float]] = {}
+    sizes = (1000, extent.entries)
+    with _filled(sizes[0], sizes[1]) as small, _filled(sizes[1], sizes[1]) as large:
+        for _ in range(extent.rounds):
+            for size, call in zip(sizes, (small, large), strict=True):
+                # The same thousand keys in both: what is measured is the table, not the processor's cache.
+                began = time.perf_counter()
+                for number in range(1000):
+                    call(number)
+                times.setdefault(f"{size:,} entries", []).append((time.perf_counter() - began) * 1000)
+    names = list(times)
+    return _compared("memory, size", times, names[1], AtMost(1.3), against=names[0])
+
+
+@contextmanager
+def _filled(entries: int, bound: int) -> Iterator[Callable[[int], Product]]:
+    with LayeredCache(max_entries=bound) as cache:
+        call = cache.cached(FAMILY)(_product)
+        for number in range(entries):
+            call(number)
+        yield call
+
+
+def _bytes() -> Row:
+    """Measure what 100,000 entries take beyond 1.5 times their values."""
+    entries = 100_000
+    gc.collect()
+    tracemalloc.start()
+    values = [f"{number:0200}" for number in range(entries)]
+    of_values = tracemalloc.get_traced_memory()[0]
+    family = Family("text", "{id}", str)
+    with LayeredCache(max_entries=entries) as cache:
+        before = tracemalloc.get_traced_memory()[0]
+
+        def text(id: int) -> str:  # noqa: A002 - the key's name for it
+            return values[id]
+
+        call = cache.cached(family)(text)
+        for number in range(entries):
+            call(number)
+        gc.collect()
+        each = (tracemalloc.get_traced_memory()[0] - before) / entries
+    tracemalloc.stop()
+    allowed = 0.5 * of_values / entries + 300
+    name = f"bytes an entry beyond its value of {of_values // entries}"
+    return row("memory, size", name, "B", [each], aim=AtMost(allowed))
+
+
+def _frozen(server: Any) -> list[Row]:
+    """Measure calls while Redis holds connections and answers nothing."""
+    with LayeredCache(RedisOptions(url=server.url)) as cache:
+        cache.wait_until_synced()
+        server.freeze()
+        try:
+            took: list[float] = []
+            for number in range(200):
+                began = time.perf_counter()
+                cache.get_or_load(FAMILY.key(id=f"cold-{number}"), lambda _: LAMP)
+                took.append((time.perf_counter() - began) * 1000)
+        finally:
+            server.thaw()
+    return [
+        row("frozen Redis", "slowest call", "ms", [max(took)], aim=AtMost(100)),
+        row("frozen Redis", "median call", "ms", [statistics.median(took)], aim=AtMost(1)),
+    ]
+
+
+def _rounds(extent: _Extent, calls: _Calls) -> dict[str, list[float]]:
+    """Return the median microseconds of a call, for each round."""
+    times: dict[str, list[float]] = {f"{name}{tail}": [] for name in calls for tail in ("", ", p99")}
+    for call in calls.values():
+        call()
+    for _ in range(extent.rounds):
+        for name, call in calls.items():
+            took = []
+            for _ in range(extent.calls):
+                began = time.perf_counter_ns()
+                call()
+                took.append(time.perf_counter_ns() - began)
+            _note(times, name, took)
+    return times
+
+
+async def _async_rounds(extent: _Extent, calls: _AsyncCalls) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {f"{name}{tail}": [] for name in calls for tail in ("", ", p99")}
+    for call in calls.values():
+        await call()
+    for _ in range(extent.rounds):
+        for name, call in calls.items():
+            took = []
+            for _ in range(extent.calls):
+                began = time.perf_counter_ns()
+                await call()
+                took.append(time.perf_counter_ns() - began)
+            _note(times, name, took)
+    return times
+
+
+def _note(times: dict[str, list[float]], name: str, took: list[int]) -> None:
+    took.sort()
+    times[name].append(took[len(took) // 2] / 1000)
+    times[f"{name}, p99"].append(took[len(took) * 99 // 100] / 1000)
+
+
+def _compared(
+    part: str, times: dict[str, list[float]], ours: str, aim: AtMost, *, against: str | None = None
+) -> list[Row]:
+    return [
+        row(
+            part,
+            name,
+            "µs",
+            values,
+            against=against if name == ours else None,
+            baseline=times[against] if against and name == ours else (),
+            aim=aim if name == ours else None,
+        )
+        for name, values in times.items()
+    ]
