@@ -5,11 +5,13 @@ import signal
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from origin_sdk.auditing import AuditFile
 from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, NamespaceId, table
 from origin_sdk.clock import SystemClock
 from origin_sdk.errors import InvalidRequest
@@ -79,7 +81,9 @@ def drain(
         )
 
     with closing(open_outbox(outbox_url)) as opened, context.client() as client:
-        drainer = Drainer(opened, client, pace, renderers, on_round=show)
+        file = client.settings.audit_file
+        audit = AuditFile(Path(file)) if file else None
+        drainer = Drainer(opened, client, pace, renderers, audit=audit, on_round=show)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: drainer.stop())
         if not once:

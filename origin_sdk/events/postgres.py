@@ -4,6 +4,7 @@ A notification reaches those who listen, and nobody later: what was sent while t
 told on each connection, the first included, what to purge for that (``missed``).
 """
 
+import logging
 from collections.abc import Iterable
 from threading import Event
 
@@ -17,6 +18,7 @@ from origin_sdk.outbox.entries import Intent, payload_of
 
 __all__ = ["PostgresListener", "notify"]
 
+_log = logging.getLogger("origin_sdk.events")
 _MAX_BYTES = 7999
 """PostgreSQL's limit on a notification."""
 
@@ -62,7 +64,8 @@ class PostgresListener:
         while not self._stopping.is_set():
             try:
                 self._listen(poll_seconds)
-            except psycopg.OperationalError:
+            except Exception:  # noqa: BLE001 - whatever failed, what is missed is recorded on the next connection
+                _log.exception("listening on %s failed; it is tried again", self._channel)
                 self.is_listening.clear()
                 self._stopping.wait(retry_seconds)
 

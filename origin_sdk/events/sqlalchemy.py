@@ -16,11 +16,11 @@ What the ORM doesn't see, this doesn't either: statements on a connection, other
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Delete, Insert, Update, event, inspect, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, sessionmaker
+from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, scoped_session, sessionmaker
 from sqlalchemy.orm.relationships import RelationshipProperty
 
 from origin_sdk.events.mapping import Before, EdgeRule, Registry, UnseenChangeWarning, gathered
@@ -28,6 +28,10 @@ from origin_sdk.outbox.entries import Intent
 from origin_sdk.outbox.sqlalchemy import record
 
 __all__ = ["EdgeEvents", "UnseenChangeWarning"]
+
+Sessions: TypeAlias = (
+    sessionmaker[Any] | async_sessionmaker[Any] | scoped_session[Any] | type[Session] | Session | AsyncSession
+)
 
 _DELETED = "origin_sdk.deleted"
 _RECORDED = "origin_sdk.recorded"
@@ -39,11 +43,11 @@ class EdgeEvents(Registry):
     on_commit: Callable[[], None] | None = None
     """Called after a commit that recorded something: set it to ``drainer.wake``."""
 
-    def listen(
-        self, sessions: sessionmaker[Any] | async_sessionmaker[Any] | type[Session] | Session | AsyncSession
-    ) -> None:
+    def listen(self, sessions: Sessions) -> None:
         """Record for all sessions that come of ``sessions``."""
         target = _synchronous(sessions)
+        if event.contains(target, "after_flush", self._after_flush):
+            return
         event.listen(target, "before_flush", _forget_deleted)
         event.listen(target, "after_flush", self._after_flush)
         event.listen(target, "do_orm_execute", self._on_execute)
@@ -146,6 +150,8 @@ def _callers_level() -> int:
 def _synchronous(sessions: Any) -> Any:
     if isinstance(sessions, AsyncSession):
         return sessions.sync_session
+    if isinstance(sessions, scoped_session):
+        return sessions.session_factory
     if isinstance(sessions, async_sessionmaker):
         base = sessions.kw.get("sync_session_class", sessions.class_.sync_session_class)
         made: type[Session] = type("EdgeSession", (base,), {})

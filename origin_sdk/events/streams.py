@@ -1,8 +1,10 @@
 """A Redis stream of another service's events as a source, at least once each.
 
-A message is acknowledged after it was recorded; what a consumer that died had in hand comes again.
+A message is acknowledged after it was recorded; what a consumer that died had in hand comes again, to it or
+to another one.
 """
 
+import logging
 from threading import Event
 from typing import Any
 
@@ -13,6 +15,7 @@ from origin_sdk.events.messages import Reads, intents_of, read_message
 
 __all__ = ["StreamConsumer"]
 
+_log = logging.getLogger("origin_sdk.events")
 _AT_ONCE = 100
 
 
@@ -44,12 +47,18 @@ class StreamConsumer:
         """End :meth:`run` within its ``poll_seconds``."""
         self._stopping.set()
 
-    def run(self, poll_seconds: float = 1.0) -> None:
-        """Take messages until stopped; first those that this consumer had in hand when it died."""
-        while self.take(poll_seconds, "0"):
-            pass
+    def run(self, poll_seconds: float = 1.0, retry_seconds: float = 5.0) -> None:
+        """Take messages until stopped, first those that this consumer had in hand when it died."""
         while not self._stopping.is_set():
-            self.take(poll_seconds)
+            try:
+                while self.take(after="0"):
+                    pass
+                while not self._stopping.is_set():
+                    if not self.take(poll_seconds):
+                        self.take_over()
+            except Exception:  # noqa: BLE001 - whatever failed, what is in hand comes again
+                _log.exception("the stream %s can't be taken from; it is tried again", self._stream)
+                self._stopping.wait(retry_seconds)
 
     def take(self, wait_seconds: float = 0.0, after: str = ">") -> int:
         """Record what is there, or comes in ``wait_seconds``; return how many messages that were."""
@@ -57,7 +66,16 @@ class StreamConsumer:
         found = self._client.xreadgroup(
             self._group, self._consumer, {self._stream: after}, count=_AT_ONCE, block=block
         )
-        messages = [message for _, messages in _pairs(found) for message in messages]
+        return self._handle([message for _, messages in _pairs(found) for message in messages])
+
+    def take_over(self, idle_seconds: float = 60.0) -> int:
+        """Record what another consumer of the group has had in hand for so long, and so has died with."""
+        _, messages, *_ = self._client.xautoclaim(
+            self._stream, self._group, self._consumer, round(idle_seconds * 1000), count=_AT_ONCE
+        )
+        return self._handle(messages)
+
+    def _handle(self, messages: list[Any]) -> int:
         if not messages:
             return 0
         intents = [

@@ -23,6 +23,7 @@ from origin_sdk.purging import Receipt
 __all__ = ["AsyncDrainer", "Drainer", "Pace", "Round"]
 
 _log = logging.getLogger("origin_sdk.outbox")
+_PRUNE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -168,8 +169,9 @@ class Drainer:
             try:
                 now = self.clock.now()
                 if now >= prune_at:
-                    self.outbox.prune(now - self.pace.keep_seconds)
-                    prune_at = now + 3600
+                    while self.outbox.prune(now - self.pace.keep_seconds):
+                        pass  # a part at a time
+                    prune_at = now + _PRUNE_SECONDS
                 self.drain()
                 patience, failures = self._drain.patience(self.outbox.next_due()), 0
             except Exception:  # noqa: BLE001 - a drainer outlives whatever its store raises
@@ -288,8 +290,9 @@ class AsyncDrainer:
             try:
                 now = self.clock.now()
                 if now >= prune_at:
-                    await self.outbox.prune(now - self.pace.keep_seconds)
-                    prune_at = now + 3600
+                    while await self.outbox.prune(now - self.pace.keep_seconds):
+                        pass  # a part at a time
+                    prune_at = now + _PRUNE_SECONDS
                 await self.drain()
                 patience, failures = self._drain.patience(await self.outbox.next_due()), 0
             except Exception:  # noqa: BLE001 - a drainer outlives whatever its store raises

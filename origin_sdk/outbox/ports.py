@@ -30,7 +30,7 @@ class Outbox(Protocol):
         ...
 
     def prune(self, before: float) -> int:
-        """Forget what ended before a moment; return how many entries that were."""
+        """Forget some or all of what ended before a moment; return how many, 0 when all is forgotten."""
         ...
 
     def status(self) -> Status:

@@ -160,6 +160,31 @@ def test_what_was_in_hand_when_recording_failed_comes_again(
     assert pending(stream_client) == 0
 
 
+def test_what_another_consumer_died_with_is_taken_over(stream_client: redis.Redis, records: Records) -> None:
+    stream_client.xadd("events", {"message": payload_of(Purge.of(groups="a"))})
+    StreamConsumer(stream_client, "events", records)
+    stream_client.xreadgroup("edge-cache", "dead", {"events": ">"})
+    other = StreamConsumer(stream_client, "events", records, consumer="2")
+    assert other.take_over(idle_seconds=600) == 0
+    assert other.take_over(idle_seconds=0) == 1
+    assert records.intents == [Purge.of(groups="a")]
+    assert pending(stream_client) == 0
+
+
+def test_a_store_that_fails_once_loses_no_message(stream_client: redis.Redis, records: Records) -> None:
+    failures = iter([OSError("disk")])
+
+    def record(*intents: Intent) -> None:
+        if error := next(failures, None):
+            raise error
+        records(*intents)
+
+    stream_client.xadd("events", {"message": payload_of(Purge.of(groups="a"))})
+    consumer = StreamConsumer(stream_client, "events", record)
+    with running(lambda: consumer.run(0.05, retry_seconds=0.05), consumer.stop):
+        assert records.await_count(1) == [Purge.of(groups="a")]
+
+
 def pending(client: redis.Redis) -> int:
     summary = client.xpending("events", "edge-cache")
     assert isinstance(summary, dict)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, Engine, create_engine, delete, insert, make_url, text, update
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from origin_sdk import InvalidSettings, Purge
 from origin_sdk.events.sqlalchemy import EdgeEvents, UnseenChangeWarning
@@ -391,6 +391,19 @@ def test_sqlite_is_served_asynchronously_too(tmp_path: Path) -> None:
     service = Service(engine, _asynchronous(url.set(drivername="sqlite+aiosqlite")))
     service.run(_rename)
     assert service.targets() == {*PAN, "/wok"}
+    engine.dispose()
+
+
+def test_a_scoped_session_is_listened_to(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/shop.db")
+    Base.metadata.create_all(engine)
+    session = scoped_session(sessionmaker(engine))
+    edge.listen(session)
+    edge.listen(session)
+    session.add(Tag(name="red"))
+    session.commit()
+    assert Service(engine, lambda _: None).recorded() == [Purge.of(groups="tag-red")]
+    session.remove()
     engine.dispose()
 
 

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import create_engine
 from typer.testing import CliRunner, Result
 
-from origin_sdk import InvalidSettings, Purge
+from origin_sdk import AuditFile, InvalidSettings, Purge
 from origin_sdk.cli.app import app
 from origin_sdk.outbox import State, acting
 from origin_sdk.outbox.opening import open_outbox
@@ -56,6 +56,21 @@ def test_draining_once_delivers_and_says_so(api: FakeKV, outbox: SqliteOutbox) -
     outbox.record(Purge.of(groups="a"))
     done = command("drain", "--once")
     assert (done.exit_code, done.output[:7]) == (0, "1 done,")
+    assert_purged(api, group="a")
+
+
+def test_who_and_why_of_each_entry_reach_the_audit_file(
+    api: FakeKV, outbox: SqliteOutbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_CACHE_AUDIT_FILE", str(tmp_path / "audit.jsonl"))
+    with acting("alice", "typo"):
+        outbox.record(Purge.of(groups="a"))
+    command("drain", "--once")
+    sent, delivered = AuditFile(tmp_path / "audit.jsonl").read()
+    assert (sent["action"], delivered["action"]) == ("purge", "deliver")
+    assert (delivered["actor"], delivered["reason"], delivered["outcome"]) == ("alice", "typo", "done")
+    assert sent["id"] in delivered["result"]
+    assert "alice" in command("audit").output
     assert_purged(api, group="a")
 
 
