@@ -57,6 +57,10 @@ class FakeBodies:
     def size(self, body: bytes) -> int:
         return len(body)
 
+    def measured(self, stream: bytes, size_bytes: int) -> bytes:
+        assert len(stream) == size_bytes
+        return stream
+
     def part(self, body: bytes, start: int, end: int) -> bytes:
         return body[start:end]
 
@@ -111,6 +115,10 @@ class FakeStore:
 
     async def read(self, key: str) -> StoredValue | None:
         return self.values.get(key)
+
+    async def read_stream(self, key: str) -> bytes | None:
+        value = self.values.get(key)
+        return value.body if value else None
 
     async def read_texts(self, keys: Sequence[str]) -> Mapping[str, str]:
         return {key: value.body for key in keys if (value := self.values.get(key))}

@@ -60,6 +60,9 @@ class Store(Protocol):
     async def read(self, key: str) -> StoredValue | None:
         """Return value and metadata, or ``None``."""
 
+    async def read_stream(self, key: str) -> Any | None:
+        """Return the value as a stream for the client, or ``None``."""
+
     async def read_texts(self, keys: Sequence[str]) -> Mapping[str, str]:
         """Return the values that are there, by key, read as freshly as KV allows."""
 
@@ -72,6 +75,9 @@ class Bodies(Protocol):
 
     def size(self, body: Body) -> int:
         """Return the number of bytes."""
+
+    def measured(self, stream: Any, size_bytes: int) -> Any:
+        """Return a stream that fails, and the response with it, unless it has this size."""
 
     def part(self, body: Body, start: int, end: int) -> Body:
         """Return a half-open range."""

@@ -75,8 +75,8 @@ class Sender:
             return None
         if kind is BodyKind.AS_STORED and entry.body is not None:
             return entry.body
-        is_as_stored = kind is BodyKind.AS_STORED
-        body = await (self._storage.body_of(entry) if is_as_stored else self._storage.decoded_body_of(entry))
+        stored = self._storage
+        body = await (stored.stream_of if kind is BodyKind.AS_STORED else stored.decoded_body_of)(entry)
         if body is None:
             self._storage.memory.drop(entry.key)
             raise BodyGoneError(entry.key)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cachewire.bounds import MARK_SECONDS, MAX_RECORD_SECONDS
 from cachewire.directives import response_directives
@@ -173,6 +174,19 @@ class Storage:
         ):
             return None
         return value.body
+
+    async def stream_of(self, entry: Entry) -> Any | None:
+        """Return a body that lies apart as a stream, so that it needs no memory; ``None`` if it is gone."""
+        if not entry.record.body_key:
+            return None
+        try:
+            stream = await self._store.read_stream(entry.record.body_key)
+        except StoreError as error:
+            self._note(error)
+            return None
+        if stream is None or entry.record.coding:
+            return stream
+        return self._bodies.measured(stream, entry.record.body_bytes)
 
     async def decoded_body_of(self, entry: Entry) -> Body | None:
         """Return the body without the cache's own coding; ``None`` if it is gone or broken."""

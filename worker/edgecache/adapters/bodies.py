@@ -1,6 +1,7 @@
 """Bodies are ArrayBuffers that never enter the Python heap."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import js
 from pyodide.ffi import JsException
@@ -20,6 +21,10 @@ class ArrayBuffers:
         """Return the number of bytes."""
         size: int = body.byteLength
         return size
+
+    def measured(self, stream: Any, size_bytes: int) -> Any:
+        """Return a stream that fails, and the response with it, unless it has this size."""
+        return stream.pipeThrough(js.FixedLengthStream.new(size_bytes))
 
     def part(self, body: Body, start: int, end: int) -> Body:
         """Return a half-open range."""

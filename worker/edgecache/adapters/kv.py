@@ -28,6 +28,7 @@ class KvStore:
         self._alone_until_ms = 0
         self._null = from_json("null")
         self._read = from_json('{"type": "arrayBuffer", "cacheTtl": 60}')
+        self._read_stream = from_json('{"type": "stream", "cacheTtl": 60}')
         # As freshly as KV allows: marks have to be seen soon.
         self._read_texts = from_json('{"type": "text", "cacheTtl": 30}')
 
@@ -38,6 +39,11 @@ class KvStore:
             return None
         metadata = found.metadata
         return StoredValue(metadata.to_py() if hasattr(metadata, "to_py") else metadata, found.value)
+
+    async def read_stream(self, key: str) -> Any | None:
+        """See :class:`edgecache.ports.Store`."""
+        found = await self._done(lambda: self._namespace.get(key, self._read_stream))
+        return None if found is self._null else found
 
     async def read_texts(self, keys: Sequence[str]) -> Mapping[str, str]:
         """See :class:`edgecache.ports.Store`."""
