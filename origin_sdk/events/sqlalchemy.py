@@ -17,6 +17,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
+from weakref import WeakSet
 
 from sqlalchemy import Delete, Insert, Update, event, inspect, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
@@ -43,11 +44,16 @@ class EdgeEvents(Registry):
     on_commit: Callable[[], None] | None = None
     """Called after a commit that recorded something: set it to ``drainer.wake``."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._listened: WeakSet[Any] = WeakSet()
+
     def listen(self, sessions: Sessions) -> None:
         """Record for all sessions that come of ``sessions``."""
         target = _synchronous(sessions)
-        if event.contains(target, "after_flush", self._after_flush):
+        if target in self._listened:
             return
+        self._listened.add(target)
         event.listen(target, "before_flush", _forget_deleted)
         event.listen(target, "after_flush", self._after_flush)
         event.listen(target, "do_orm_execute", self._on_execute)

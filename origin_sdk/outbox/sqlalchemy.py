@@ -83,8 +83,9 @@ def record(session: Session | AsyncSession | Connection, *intents: Intent) -> No
     if isinstance(session, AsyncSession):
         raise InvalidSettings("record() can't await: use `await record_async(session, ...)`")
     connection = session if isinstance(session, Connection) else session.connection()
-    if intents:
-        connection.execute(_text(INSERT), recorded_rows(intents, _CLOCK.now()))
+    if rows := recorded_rows(intents, _CLOCK.now()):
+        # One row is the rule, and drivers take more time for a list of one.
+        connection.execute(_text(INSERT), rows[0] if len(rows) == 1 else rows)
 
 
 async def record_async(session: AsyncSession, *intents: Intent) -> None:

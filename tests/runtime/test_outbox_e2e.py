@@ -19,6 +19,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from origin_sdk.outbox import Republish, State
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from scripts.runtime import paths
 from scripts.runtime.process import Process
@@ -66,6 +67,18 @@ class Shop:
 
     def becomes_cached(self, path: str) -> None:
         wait_until(lambda: "; hit" in self.at_edge(path).headers["cache-status"], 5, f"hit on {path}")
+
+    def drain(self, *options: str) -> str:
+        """Run `origin-sdk drain --once` as a process of its own, and return what it says."""
+        command = [sys.executable, "-c", "from origin_sdk.cli import main; main()", "drain", "--once"]
+        done = subprocess.run(
+            [*command, "--outbox", f"sqlite:///{self.database}", *options],
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
 
     def change(self, values: Mapping[str, object], product: int = 17) -> None:
         httpx.patch(f"{self.origin}/products/{product}", json=values).raise_for_status()
@@ -130,22 +143,33 @@ def test_a_service_that_dies_after_its_commit_loses_no_purge(shop: Shop) -> None
         os.kill(service.id, signal.SIGKILL)
     assert shop.at_edge("/products/17").json()["price_cents"] == old
 
-    drain = [sys.executable, "-c", "from origin_sdk.cli import main; main()", "drain", "--once"]
-    done = subprocess.run(
-        [*drain, "--outbox", f"sqlite:///{shop.database}"],
-        env={**os.environ, **shop.environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    assert shop.drain().startswith("1 done")
 
-    assert done.stdout.startswith("1 done")
     with shop.serving():
         wait_until(
             lambda: shop.at_edge("/products/17").json()["price_cents"] == old + 1,
             MARK_INTERVAL + SLACK,
             "new price",
         )
+
+
+def test_a_republication_brings_the_new_response_before_anyone_asks(shop: Shop) -> None:
+    with shop.serving("--no-drain"):
+        shop.becomes_cached("/products/19")
+        price = shop.at_edge("/products/19").json()["price_cents"] + 1
+        shop.change({"price_cents": price}, product=19)
+        with closing(SqliteOutbox(shop.database)) as outbox:
+            outbox.record(Republish(f"{shop.edge}/products/19"))
+
+        shop.drain("--origin", shop.origin)
+
+        wait_until(
+            lambda: shop.at_edge("/products/19").json()["price_cents"] == price,
+            MARK_INTERVAL + SLACK,
+            "new price",
+        )
+        with closing(SqliteOutbox(shop.database)) as outbox:
+            assert "published r1/" in outbox.list([State.DONE], 1)[0].result
 
 
 def test_a_change_that_is_refused_purges_nothing(shop: Shop) -> None:
