@@ -1,0 +1,1 @@
+"""The layered cache in three frameworks: the same function, cached once."""
