@@ -1,7 +1,7 @@
 """From a changed object to what is to be purged or published: rules by model, without any database."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import getattr_static
 from types import FunctionType, MethodType
@@ -62,8 +62,9 @@ class EdgeRule:
 
     def on_change(self, *versions: Any, now: Any = None) -> Iterator[Intent]:
         """Yield what to do about an object: ``versions`` are it before and after; ``now``, if it is there."""
-        for version in versions:
-            yield from _purges(texts(self.groups(version)), texts(self.urls(version)), hard=self.hard)
+        groups = dict.fromkeys(group for version in versions for group in texts(self.groups(version)))
+        urls = dict.fromkeys(url for version in versions for url in texts(self.urls(version)))
+        yield from _purges(groups, urls, hard=self.hard)
         if now is not None:
             yield from self.publish(now)
 
@@ -73,7 +74,16 @@ class EdgeRule:
             yield from _purges(self.bulk, (), hard=self.hard)
 
 
-def _purges(groups: Iterable[str], urls: Iterable[str], *, hard: bool) -> Iterator[Purge]:
+def _purges(groups: Collection[str], urls: Collection[str], *, hard: bool) -> Iterator[Purge]:
+    if not (groups or urls):
+        return
+    try:
+        yield Purge.of(groups=groups, urls=urls, hard=hard)
+    except InvalidRequest:
+        yield from _those_that_can_be(groups, urls, hard=hard)
+
+
+def _those_that_can_be(groups: Iterable[str], urls: Iterable[str], *, hard: bool) -> Iterator[Purge]:
     for name, targets in (("groups", groups), ("urls", urls)):
         for target in targets:
             try:

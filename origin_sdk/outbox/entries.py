@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -55,10 +55,14 @@ Intent: TypeAlias = Purge | Republish
 """What is to be done at the edge once the change is committed."""
 
 
+# Made once: `json.dumps` with options of its own makes an encoder for each call.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
 def payload_of(intent: Intent) -> str:
     """Return an intent as the text that is kept."""
     kind = "republish" if isinstance(intent, Republish) else "purge"
-    return json.dumps({kind: intent.as_json()}, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return _encode({kind: intent.as_json()})
 
 
 def read_payload(payload: str) -> Intent:
@@ -214,8 +218,3 @@ class Status:
     def lag_seconds(self, now: float) -> float:
         """Return how long the oldest waiting entry has waited; 0 if none does."""
         return 0.0 if self.oldest_at is None else max(0.0, now - self.oldest_at)
-
-
-def unique(intents: Iterable[Intent]) -> tuple[Intent, ...]:
-    """Return the intents, the same purge or URL once."""
-    return tuple({payload_of(intent): intent for intent in intents}.values())

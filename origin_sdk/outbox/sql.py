@@ -24,7 +24,6 @@ from origin_sdk.outbox.entries import (
     Who,
     current_who,
     payload_of,
-    unique,
 )
 
 __all__ = ["INSERT", "TABLE", "Dialect", "Run", "SqlOutbox", "Statements", "recorded_rows"]
@@ -59,12 +58,12 @@ def recorded_rows(intents: Iterable[Intent], now: float, who: Who | None = None)
     who = who or current_who()
     return [
         {
-            "payload": payload_of(intent),
+            "payload": payload,
             "actor": who.actor,
             "reason": getattr(intent, "reason", "") or who.reason,
             "recorded_at": now,
         }
-        for intent in unique(intents)
+        for payload, intent in {payload_of(intent): intent for intent in intents}.items()
     ]
 
 
