@@ -17,7 +17,7 @@ def _running(scratch: Path, *options: str) -> Iterator[tuple[subprocess.Popen[st
     """Run the command on a free port; give the process and the URL that it printed."""
     command = [sys.executable, "-m", "examples.catalogue", "--port", "0", *options]
     environment = os.environ | {"TMPDIR": str(scratch)}
-    with subprocess.Popen(command, cwd=_ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+    with subprocess.Popen(command, cwd=_ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
             line = next(line for line in process.stderr if "running on" in line)
