@@ -18,6 +18,7 @@ from typing import TypeVar
 from cachewire.directives import MAX_DELTA_SECONDS, parse_cache_control, response_directives
 from cachewire.errors import InvalidTarget, UnreadableRecord
 from cachewire.key import MAX_KEY_BYTES, Target, parse_target, record_key, variant_key
+from cachewire.lifetimes import parse_date
 from cachewire.marks import Lane, mark_key, parse_mark, prefix_marks, url_mark
 from cachewire.record import Record, head_of, metadata_for, parse_head, read_metadata
 from cachewire.rules import KeyRule, key_target
@@ -28,7 +29,7 @@ from edgecache.policy.answer import answer_from
 from edgecache.policy.decision import Ask, Forward, Invalidity, Lookup, Use, on_request, on_stored
 from edgecache.policy.disguise import forbids_disguised
 from edgecache.policy.facts import Fields, OriginFailure, RequestFacts, ResponseFacts, combined
-from edgecache.policy.freshness import current_age_ms, freshness_of, parse_date
+from edgecache.policy.freshness import current_age_ms, freshness_of
 from edgecache.policy.outcome import Reuse, on_forwarded, on_origin
 from edgecache.policy.relay import end_to_end, http_date, outbound_fields
 from edgecache.policy.storing import is_for_everyone, record_of

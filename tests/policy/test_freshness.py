@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cachewire.lifetimes import parse_date
 from cachewire.record import Record
-from edgecache.policy.freshness import current_age_ms, freshness_of, initial_age_ms, parse_date
+from edgecache.policy.freshness import current_age_ms, freshness_of, initial_age_ms
 from edgecache.policy.relay import http_date
 from edgecache.settings import Profile, Rule, Settings
 

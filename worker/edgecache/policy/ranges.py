@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass, replace
 
+from cachewire.lifetimes import parse_date
 from cachewire.record import Record
 from edgecache.policy.facts import Fields
-from edgecache.policy.freshness import parse_date
 
 __all__ = [
     "Join",

@@ -4,9 +4,10 @@ import re
 from dataclasses import replace
 
 from cachewire.directives import split_list
+from cachewire.lifetimes import parse_date
 from cachewire.record import Record
 from edgecache.policy.facts import Fields, ResponseFacts
-from edgecache.policy.freshness import initial_age_ms, parse_date
+from edgecache.policy.freshness import initial_age_ms
 from edgecache.policy.storing import groups_of, record_of
 from edgecache.settings import Rule, Settings
 

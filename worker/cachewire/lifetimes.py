@@ -1,0 +1,108 @@
+"""What a response itself says of how long it may be used (RFC 9111 section 4.2, RFC 5861), before rules."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+from cachewire.directives import Directives
+
+__all__ = ["explicit_lifetime", "forbids_stale", "parse_date", "window"]
+
+_MONTHS = {
+    name: number
+    for number, name in enumerate(
+        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1
+    )
+}
+_CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
+# RFC 9110 section 5.6.7, case-insensitively and in GMT only as RFC 9111 section 4.2 asks.
+_DATES = tuple(
+    re.compile(pattern + r"(?=\s*(?:,|$))", re.IGNORECASE | re.ASCII)
+    for pattern in (
+        rf"[a-z]{{3}}, (?P<day>\d\d) (?P<month>[a-z]{{3}}) (?P<year>\d{{4}}) {_CLOCK} GMT",
+        rf"[a-z]{{6,9}}, (?P<day>\d\d)-(?P<month>[a-z]{{3}})-(?P<year>\d\d) {_CLOCK} GMT",
+        rf"[a-z]{{3}} (?P<month>[a-z]{{3}}) (?P<day>[ \d]\d) {_CLOCK} (?P<year>\d{{4}})",
+    )
+)
+_YEAR_MS = 31_556_952_000
+_LONGEST_DATES = 128
+"""Characters of the longest value that is looked at: a date, and room for another after it."""
+
+
+def parse_date(value: str, now_ms: int) -> int | None:
+    """Read an HTTP-date as seconds since the epoch; ``None`` if it is none.
+
+    ``now_ms`` dates two-digit years.
+    """
+    is_plausible = 0 < len(value) <= _LONGEST_DATES
+    return _parsed(value, 1970 + now_ms // _YEAR_MS) if is_plausible else None
+
+
+@lru_cache(maxsize=512)
+def _parsed(value: str, this_year: int) -> int | None:
+    for pattern in _DATES:
+        if found := pattern.match(value.strip()):
+            return _seconds_since_epoch(found, this_year)
+    return None
+
+
+def _seconds_since_epoch(found: re.Match[str], this_year: int) -> int | None:
+    year, month, day = int(found["year"]), _MONTHS.get(found["month"].lower(), 0), int(found["day"])
+    hour, minute, second = int(found["hour"]), int(found["minute"]), int(found["second"])
+    if len(found["year"]) == 2:
+        # RFC 9110 section 5.6.7: more than 50 years ahead means the past.
+        year += this_year // 100 * 100
+        year -= 100 if year > this_year + 50 else 0
+    if not (month and 1 <= day <= _days_of(month, year) and hour < 24 and minute < 60 and second <= 60):
+        return None
+    return _days_since_epoch(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second
+
+
+def _days_of(month: int, year: int) -> int:
+    if month == 2:
+        return 29 if year % 4 == 0 and (year % 100 or year % 400 == 0) else 28
+    return 30 if month in {4, 6, 9, 11} else 31
+
+
+def _days_since_epoch(year: int, month: int, day: int) -> int:
+    # Counted from March, so that the leap day is the last of its year.
+    year, month = (year, month - 3) if month > 2 else (year - 1, month + 9)
+    return 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719_469
+
+
+def explicit_lifetime(directives: Directives, fields: Mapping[str, str], response_ms: int) -> int | None:
+    """Return the freshness lifetime in seconds that a response names; ``None`` if it names none."""
+    # Section 4.2.1, the first that is present.
+    for name in ("s-maxage", "max-age"):
+        if (seconds := directives.lifetime(name)) is not None:
+            return seconds
+    # RFC 9213 section 2.1: with a targeted field, Expires doesn't count either.
+    if directives.is_targeted or "expires" not in fields:
+        return None
+    expires = parse_date(fields["expires"], response_ms)
+    if expires is None:
+        return 0  # section 5.3: an invalid date lies in the past
+    date = parse_date(fields.get("date", ""), response_ms)
+    return max(0, expires - (response_ms // 1000 if date is None else date))
+
+
+def forbids_stale(directives: Directives) -> bool:
+    """Whether a directive forbids stale use (section 4.2.4)."""
+    if (
+        "must-revalidate" in directives
+        or "proxy-revalidate" in directives
+        or directives.unqualified("no-cache")
+    ):
+        return True
+    # s-maxage implies proxy-revalidate (section 5.2.2.10), unless the same field grants a window by name.
+    return "s-maxage" in directives and not (
+        "stale-while-revalidate" in directives or "stale-if-error" in directives
+    )
+
+
+def window(directives: Directives, name: str, by_rule: int | None, by_default: int) -> int:
+    """Return the seconds of a window of RFC 5861: the rule's, else the response's, else the default."""
+    if by_rule is not None:
+        return by_rule
+    granted = directives.window(name)
+    return by_default if granted is None else granted
