@@ -24,9 +24,6 @@ from origin_sdk.errors import NotCacheable
 from origin_sdk.responses import add_groups, belongs_to_user, cache_for, invalidate
 from origin_sdk.testing import assert_cacheable, assert_not_cacheable
 
-# Django leaves the request's body open if a view raises.
-pytestmark = pytest.mark.filterwarnings("ignore:.*SpooledTemporaryFile")
-
 BODY = b'{"id":7}'
 
 
