@@ -17,6 +17,7 @@ from origin_sdk.layers.flows import PENDING, Ask, AskMany, Await, Flow, Follow, 
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry
+from origin_sdk.layers.policy import SingleFlight
 
 __all__ = ["AsyncCached", "AsyncLayeredCache"]
 
@@ -63,13 +64,18 @@ class AsyncLayeredCache(Base):
         return await self._run(obtaining.getting(self, key, default))
 
     async def get_or_load(
-        self, key: Key[_Value], loader: Callable[[LoadContext[_Value]], Awaitable[_Value]]
+        self,
+        key: Key[_Value],
+        loader: Callable[[LoadContext[_Value]], Awaitable[_Value]],
+        *,
+        single_flight: SingleFlight | None = None,
     ) -> _Value:
         """Return what is stored, else what ``loader`` returns, which is stored.
 
         Raises what the loader raises, if nothing stored may stand in for it, and LoadTimeout.
+        ``single_flight`` overrides the policy's for this call.
         """
-        return await self._run(obtaining.obtaining(self, key, loader))
+        return await self._run(obtaining.obtaining(self, key, loader, single_flight))
 
     async def get_many_or_load(
         self,
@@ -101,10 +107,14 @@ class AsyncLayeredCache(Base):
         return await self._run(obtaining.invalidating(self, groups, urls))
 
     async def refresh(
-        self, key: Key[_Value], loader: Callable[[LoadContext[_Value]], Awaitable[_Value]]
+        self,
+        key: Key[_Value],
+        loader: Callable[[LoadContext[_Value]], Awaitable[_Value]],
+        *,
+        single_flight: SingleFlight | None = None,
     ) -> _Value:
         """Load now, whatever is stored, and store the result."""
-        return await self._run(obtaining.refreshing(self, key, loader))
+        return await self._run(obtaining.refreshing(self, key, loader, single_flight))
 
     def cached(
         self, family: Family[Any] | str, *, ignore: Iterable[str] = (), **options: Unpack[FamilyOptions]

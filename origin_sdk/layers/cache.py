@@ -17,6 +17,7 @@ from origin_sdk.layers.flows import PENDING, Ask, AskMany, Await, Flow, Follow, 
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry
+from origin_sdk.layers.policy import SingleFlight
 
 __all__ = ["Cached", "LayeredCache"]
 
@@ -63,12 +64,19 @@ class LayeredCache(Base):
         """Return what is stored in memory or Redis, if it may still be answered with, else ``default``."""
         return self._run(obtaining.getting(self, key, default))
 
-    def get_or_load(self, key: Key[_Value], loader: Callable[[LoadContext[_Value]], _Value]) -> _Value:
+    def get_or_load(
+        self,
+        key: Key[_Value],
+        loader: Callable[[LoadContext[_Value]], _Value],
+        *,
+        single_flight: SingleFlight | None = None,
+    ) -> _Value:
         """Return what is stored, else what ``loader`` returns, which is stored.
 
         Raises what the loader raises, if nothing stored may stand in for it, and LoadTimeout.
+        ``single_flight`` overrides the policy's for this call.
         """
-        return self._run(obtaining.obtaining(self, key, loader))
+        return self._run(obtaining.obtaining(self, key, loader, single_flight))
 
     def get_many_or_load(
         self,
@@ -99,9 +107,15 @@ class LayeredCache(Base):
         """
         return self._run(obtaining.invalidating(self, groups, urls))
 
-    def refresh(self, key: Key[_Value], loader: Callable[[LoadContext[_Value]], _Value]) -> _Value:
+    def refresh(
+        self,
+        key: Key[_Value],
+        loader: Callable[[LoadContext[_Value]], _Value],
+        *,
+        single_flight: SingleFlight | None = None,
+    ) -> _Value:
         """Load now, whatever is stored, and store the result."""
-        return self._run(obtaining.refreshing(self, key, loader))
+        return self._run(obtaining.refreshing(self, key, loader, single_flight))
 
     def cached(
         self, family: Family[Any] | str, *, ignore: Iterable[str] = (), **options: Unpack[FamilyOptions]

@@ -16,6 +16,7 @@ from origin_sdk.layers.families import Key
 from origin_sdk.layers.link import HeldLock, Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry
+from origin_sdk.layers.policy import SingleFlight
 from origin_sdk.layers.scripts import CLAIM, DROP, PUT, READ, RELEASE, STORE, Command
 
 __all__ = ["PENDING", "Ask", "AskMany", "Await", "Filling", "Flow", "Follow", "Load", "Purge", "Step", "Wait"]
@@ -136,6 +137,8 @@ class Filling:
     previous: Entry | None = None
     is_forced: bool = False
     is_early: bool = False
+    single_flight: SingleFlight | None = None
+    """What the caller chose instead of the policy."""
 
 
 def fill(core: Core, filling: Filling) -> Flow[Entry]:
@@ -199,7 +202,8 @@ def _load(core: Core, filling: Filling, context: LoadContext[Any]) -> Flow[Any]:
 def _claimed(core: Core, link: Link, filling: Filling) -> Flow[Entry | _Claim]:
     """Return what another process has loaded meanwhile, or the right to load."""
     key, policy = filling.key, core.policy(filling.key)
-    lock_ms = round(policy.lock * 1000) if policy.single_flight == "processes" else 0
+    is_shared = (filling.single_flight or policy.single_flight) == "processes"
+    lock_ms = round(policy.lock * 1000) if is_shared else 0
     deadline = core.clock.monotonic() + policy.wait
     while True:
         seq = core.moments.seq

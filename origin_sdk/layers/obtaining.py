@@ -24,7 +24,7 @@ from origin_sdk.layers.flows import (
     put,
 )
 from origin_sdk.layers.memory import Entry
-from origin_sdk.layers.policy import Policy, State
+from origin_sdk.layers.policy import Policy, SingleFlight, State
 
 __all__ = ["deleting", "getting", "getting_many", "invalidating", "obtaining", "refreshing", "setting"]
 
@@ -46,14 +46,16 @@ def getting(cache: Base, key: Key[Any], default: _Value | None) -> Flow[_Value |
     return default if entry is None else opened(entry)
 
 
-def obtaining(cache: Base, key: Key[_Value], loader: Loader) -> Flow[_Value]:
+def obtaining(
+    cache: Base, key: Key[_Value], loader: Loader, single_flight: SingleFlight | None = None
+) -> Flow[_Value]:
     """Return what may be answered with, else what the loader returns."""
-    entry = yield from _entry(cache, key, loader)
+    entry = yield from _entry(cache, key, loader, single_flight)
     value: _Value = opened(entry)
     return value
 
 
-def _entry(cache: Base, key: Key[Any], loader: Loader) -> Flow[Entry]:
+def _entry(cache: Base, key: Key[Any], loader: Loader, single_flight: SingleFlight | None) -> Flow[Entry]:
     core = cache.core
     policy = core.policy(key)
     entry: Entry | None = None
@@ -61,10 +63,11 @@ def _entry(cache: Base, key: Key[Any], loader: Loader) -> Flow[Entry]:
         state, entry = core.peek(key, core.clock.monotonic())
         if entry is not None and state in _ANSWERS:
             core.stats.count("memory-hit", key.family.name, key.name)
-            return _answer(cache, Filling(key, loader, entry), entry, state)
+            return _answer(cache, Filling(key, loader, entry, single_flight=single_flight), entry, state)
         flight, leads, is_done = yield Follow(key, policy.hard_timeout)
         if leads:
-            return (yield from _leading(cache, flight, Filling(key, loader, entry), policy))
+            filling = Filling(key, loader, entry, single_flight=single_flight)
+            return (yield from _leading(cache, flight, filling, policy))
         core.stats.count("waited", key.family.name, key.name)
         if not is_done:
             raise _too_long(key, policy)
@@ -73,7 +76,7 @@ def _entry(cache: Base, key: Key[Any], loader: Loader) -> Flow[Entry]:
         if flight.entry is not None and not core.is_outdated(key, flight.entry):
             return flight.entry  # type: ignore[no-any-return]  # a step's answer has no type
     # Invalidated again and again while others loaded: a load of one's own is new enough.
-    return (yield from fill(core, Filling(key, loader, entry)))
+    return (yield from fill(core, Filling(key, loader, entry, single_flight=single_flight)))
 
 
 def _answer(cache: Base, filling: Filling, entry: Entry, state: State) -> Entry:
@@ -208,11 +211,14 @@ def invalidating(cache: Base, groups: Iterable[str], urls: Iterable[str]) -> Flo
     return Invalidation(names, in_redis, edge)
 
 
-def refreshing(cache: Base, key: Key[_Value], loader: Loader) -> Flow[_Value]:
+def refreshing(
+    cache: Base, key: Key[_Value], loader: Loader, single_flight: SingleFlight | None = None
+) -> Flow[_Value]:
     """Load now, whatever is stored."""
     cache.listening()
     cache.core.policy(key)
     _, previous = cache.core.peek(key, cache.core.clock.monotonic())
-    entry = yield from fill(cache.core, Filling(key, loader, previous, is_forced=True))
+    filling = Filling(key, loader, previous, is_forced=True, single_flight=single_flight)
+    entry = yield from fill(cache.core, filling)
     value: _Value = opened(entry)
     return value

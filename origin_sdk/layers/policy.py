@@ -4,11 +4,13 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from origin_sdk.layers.errors import InvalidFamily
 
-__all__ = ["Policy", "State", "Windows"]
+__all__ = ["Policy", "SingleFlight", "State", "Windows"]
+
+SingleFlight: TypeAlias = Literal["processes", "process"]
 
 XFETCH_REACH = 8.0
 """Below ``exp(-8)``, one in three thousand, an early refresh isn't drawn for at all."""
@@ -70,8 +72,9 @@ class Policy:
       probabilistic early refresh, 1 being the paper's.
     * ``soft_timeout``: how long a caller waits for the loader if there is a stale value; ``hard_timeout``: in
       any case. The loader goes on, and what it returns late is kept.
-    * ``single_flight``: one load a key among all ``processes``, or in each ``process``. The Redis lock lives
-      ``lock`` seconds unless it is renewed; nobody waits for others longer than ``wait``.
+    * ``single_flight``: one load a key among all ``processes``, or in each ``process``; a call may choose for
+      itself. The Redis lock lives ``lock`` seconds unless it is renewed; nobody waits for other processes
+      longer than ``wait``.
     """
 
     lifetime: float = 60.0
@@ -87,7 +90,7 @@ class Policy:
     xfetch: float = 0.0
     soft_timeout: float | None = None
     hard_timeout: float | None = None
-    single_flight: Literal["processes", "process"] = "processes"
+    single_flight: SingleFlight = "processes"
     lock: float = 10.0
     wait: float = 30.0
 

@@ -48,14 +48,14 @@ class Blocking:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def get_or_load(self, key: Any, loader: Callable[[Any], Any]) -> Any:
-        return self._loop.run(self.inner.get_or_load(key, _off_loop(loader)))
+    def get_or_load(self, key: Any, loader: Callable[[Any], Any], **options: Any) -> Any:
+        return self._loop.run(self.inner.get_or_load(key, _off_loop(loader), **options))
 
-    def refresh(self, key: Any, loader: Callable[[Any], Any]) -> Any:
-        return self._loop.run(self.inner.refresh(key, _off_loop(loader)))
+    def refresh(self, key: Any, loader: Callable[[Any], Any], **options: Any) -> Any:
+        return self._loop.run(self.inner.refresh(key, _off_loop(loader), **options))
 
-    def get_many_or_load(self, keys: Any, loader: Callable[[Any], Any]) -> Any:
-        return self._loop.run(self.inner.get_many_or_load(keys, _off_loop(loader)))
+    def get_many_or_load(self, keys: Any, loader: Callable[[Any], Any], **options: Any) -> Any:
+        return self._loop.run(self.inner.get_many_or_load(keys, _off_loop(loader), **options))
 
     def cached(self, family: Family[Any] | str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
         return lambda function: _BlockingCached(self._loop, self.inner.cached(family, **options)(function))

@@ -3,8 +3,9 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,6 +114,19 @@ def test_a_lock_whose_holder_died_is_over_when_it_expires(redis_server: RedisSer
         with cache.detect() as detected:
             assert cache.get_or_load(family.key(id=1), Source(5)) == 5
         assert "waited-for-process" in detected.of("hot.v1:1")
+
+
+@pytest.mark.parametrize("driver", ["sync", "async"])
+@pytest.mark.parametrize("verb", ["get_or_load", "refresh"])
+def test_a_call_may_choose_not_to_wait_for_other_processes(
+    redis_server: RedisServer, new_cache: Callable[..., Any], prefix: str, driver: str, verb: str
+) -> None:
+    cache = new_cache("redis", driver)
+    assert cache.wait_until_synced()
+    with redis_server.client() as client:
+        client.set(f"{{{prefix}:0}}l:hot.v1:1", "1 another", px=60_000)
+        assert getattr(cache, verb)(KEY, Source(5), single_flight="process") == 5
+        assert client.exists(f"{{{prefix}:0}}l:hot.v1:1")
 
 
 def test_a_lock_is_renewed_while_its_holder_loads(redis_server: RedisServer, prefix: str) -> None:
