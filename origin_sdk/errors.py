@@ -6,6 +6,7 @@
     ├── InvalidRequest (ValueError)   the caller: a URL, group or option that can't be
     │   ├── InvalidSettings           the environment: a setting is missing, or two make no sense together
     │   └── NotCacheable              the response: it must not be shared, and was to be
+    │       └── DataClassViolation    data were to go where their class forbids it
     ├── CloudflareError               Cloudflare's API said no
     │   ├── AuthenticationFailed      the token: unknown, expired, or without the permission that is named
     │   ├── NamespaceNotFound         the namespace or account id
@@ -30,6 +31,7 @@ __all__ = [
     "CloudflareError",
     "CloudflareUnavailable",
     "ConnectionFailed",
+    "DataClassViolation",
     "DeadlineExceeded",
     "InvalidRequest",
     "InvalidSettings",
@@ -56,6 +58,10 @@ class InvalidSettings(InvalidRequest):
 
 class NotCacheable(InvalidRequest):
     """A response that must not be shared was declared cacheable."""
+
+
+class DataClassViolation(NotCacheable):
+    """Data were to go where their class forbids it: see :class:`origin_sdk.layers.DataClass`."""
 
 
 class CloudflareError(OriginSdkError):

@@ -18,6 +18,7 @@ from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import SingleFlight
+from origin_sdk.reading import current_reads, reading
 
 __all__ = ["AsyncCached", "AsyncLayeredCache"]
 
@@ -153,9 +154,10 @@ class AsyncLayeredCache(Base):
         match step:
             case Ask(command):
                 return await cast("AsyncRedisCaller", self._redis).ask(command)
-            case Load(loader, argument):
-                loading = loader(argument)
-                return await loading if isawaitable(loading) else loading
+            case Load(loader, argument, reads):
+                with reading(reads):
+                    loading = loader(argument)
+                    return await loading if isawaitable(loading) else loading
             case Follow():
                 return await self._follow(step)
             case Await(future, seconds):
@@ -257,6 +259,8 @@ def _decorated(
         if entry and entry.seq == moments.seq and monotonic() < entry.until and not stats.detections:
             entry.used = True
             stats.memory_hits += 1
+            if (reads := current_reads()) is not None:
+                reads.add(cache, family, entry.groups)
             return entry.value
         return await cache.get_or_load(signature.key(args), signature.loader(args))
 

@@ -26,6 +26,7 @@ from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry, Memory, Moments
 from origin_sdk.layers.policy import Policy
 from origin_sdk.layers.stats import Detected, Stats
+from origin_sdk.reading import HasClass
 
 __all__ = ["AsyncPurger", "Base", "CacheOptions", "FamilyOptions", "Invalidation", "Purger", "Signature"]
 
@@ -64,7 +65,8 @@ class CacheOptions(TypedDict, total=False):
 
     ``max_entries`` bounds memory, ``policy`` is that of families without one, ``wrapping`` says how values
     are stored in Redis, ``audit`` is told of writes and invalidations with ``actor`` as their doer, and
-    ``background`` bounds the loads that run behind callers' backs.
+    ``background`` bounds the loads that run behind callers' backs. Unless ``passes_groups`` is False, the
+    groups of a value belong to responses and other values that are made of it, too.
     """
 
     max_entries: int
@@ -74,6 +76,7 @@ class CacheOptions(TypedDict, total=False):
     actor: str
     background: int
     clock: Clock
+    passes_groups: bool
 
 
 class FamilyOptions(FamilyDetails, total=False):
@@ -104,6 +107,7 @@ class Base:
             Auditing(options.get("audit"), options.get("actor", ""), clock),
         )
         self.flights = Flights(self.moments)
+        self.passes_groups = options.get("passes_groups", True)
         self.running: dict[str, tuple[int, Any]] = {}
         """Loads in the background: the invalidation that each is newer than, and its future."""
         self._running_lock = RLock()
@@ -169,6 +173,10 @@ class Base:
     def detect(self) -> AbstractContextManager[Detected]:
         """Note, within a ``with`` block, what each layer does for this thread or task."""
         return self.stats.detect()
+
+    def refused(self, family: HasClass, what: str) -> None:
+        """Audit that ``what`` was made of a family and isn't let out."""
+        self.core.audit.note("expose", "refused", family=family.name, what=what)
 
     def register(self, family: Family[Any]) -> None:
         """Know a family. Raises InvalidFamily if another has its name and means something else."""

@@ -18,6 +18,7 @@ from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import SingleFlight
+from origin_sdk.reading import current_reads, reading
 
 __all__ = ["Cached", "LayeredCache"]
 
@@ -154,8 +155,9 @@ class LayeredCache(Base):
         match step:
             case Ask(command):
                 return cast("RedisCaller", self._redis).ask(command)
-            case Load(loader, argument):
-                return loader(argument)
+            case Load(loader, argument, reads):
+                with reading(reads):
+                    return loader(argument)
             case Follow():
                 return self._follow(step)
             case Await(future, seconds):
@@ -226,6 +228,8 @@ def _decorated(
         if entry and entry.seq == moments.seq and monotonic() < entry.until and not stats.detections:
             entry.used = True
             stats.memory_hits += 1
+            if (reads := current_reads()) is not None:
+                reads.add(cache, family, entry.groups)
             return entry.value
         return cache.get_or_load(signature.key(args), signature.loader(args))
 

@@ -16,6 +16,7 @@ from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry, Memory, Moments
 from origin_sdk.layers.policy import Policy, State, Windows
 from origin_sdk.layers.stats import Stats
+from origin_sdk.reading import MOST_GROUPS, Reads
 
 __all__ = ["CachedError", "Core", "Unsure", "opened"]
 
@@ -178,6 +179,27 @@ class Core:
         if not context.is_stored or lifetime <= 0:
             return entry, None
         return entry, record
+
+    def take_over(self, key: Key[Any], context: LoadContext[Any], reads: Reads) -> None:
+        """Let a value belong to the groups of what its loader read.
+
+        Raises DataClassViolation if it would go further than that may.
+        """
+        family = key.family
+        if hidden := reads.above(family.strictness):
+            names = ", ".join(f"{each.name} ({each.data_class.name})" for each in hidden)
+            self.audit.note("expose", "refused", family=family.name, made_of=[each.name for each in hidden])
+            raise DataClassViolation(
+                f"family {family.name} is {family.data_class.name}, and its loader reads {names}: give it "
+                "the stricter class, or let it not read that"
+            )
+        context.add_groups(reads.groups)
+        if len(reads.groups) >= MOST_GROUPS:
+            self._warn(
+                f"groups {family.name}",
+                f"{key}: its loader read values of {MOST_GROUPS} groups or more, and only the first of them "
+                "invalidate it: give the family a group that stands for all",
+            )
 
     def entry_of(self, key: Key[Any], record: Record, seq: int) -> Entry:
         """Make an entry of a value that is stored now."""

@@ -6,14 +6,15 @@
     ├── InvalidRequest (ValueError)
     │   ├── UnstableKey             an argument that renders to no stable text
     │   ├── InvalidFamily           a key family or a policy that contradicts itself
-    │   └── DataClassViolation      data were to go where their class forbids it
+    │   └── NotCacheable
+    │       └── DataClassViolation  data were to go where their class forbids it
     ├── LoadTimeout (TimeoutError)  the loader's time is over; what it returns late is kept
     └── UnreadableRecord            what Redis holds isn't ours, or isn't whole; it counts as a miss
 
 What a loader raises reaches the caller as it is. Redis never raises: a layer that fails is left out.
 """
 
-from origin_sdk.errors import InvalidRequest, OriginSdkError
+from origin_sdk.errors import DataClassViolation, InvalidRequest, OriginSdkError
 
 __all__ = ["DataClassViolation", "InvalidFamily", "LoadTimeout", "UnreadableRecord", "UnstableKey"]
 
@@ -24,10 +25,6 @@ class UnstableKey(InvalidRequest):
 
 class InvalidFamily(InvalidRequest):
     """A key family or a policy that contradicts itself."""
-
-
-class DataClassViolation(InvalidRequest):
-    """Data were to go where their class forbids it."""
 
 
 class LoadTimeout(OriginSdkError, TimeoutError):

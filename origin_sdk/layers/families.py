@@ -26,6 +26,11 @@ class DataClass(Enum):
     NEVER = "never"
     """Nowhere: an attempt to cache is an error."""
 
+    @property
+    def strictness(self) -> int:
+        """0 for what may go everywhere, and the more the less far it may go."""
+        return list(DataClass).index(self)
+
 
 @dataclass(slots=True, eq=False)
 class Key(Generic[Value]):
@@ -97,6 +102,7 @@ class Family(Generic[Value]):
         self.identity = details.get("identity", ())
         self.schema = details.get("schema", 1)
         self.data_class = details.get("data_class", DataClass.CENTRAL)
+        self.strictness = self.data_class.strictness
         self.policy = details.get("policy")
         self.template = key if isinstance(key, str) else _template(key)
         template = Template(self.template)

@@ -14,10 +14,11 @@ from origin_sdk.layers.core import UNSURE, CachedError, Core
 from origin_sdk.layers.envelope import Record
 from origin_sdk.layers.families import Key
 from origin_sdk.layers.link import HeldLock, Link
-from origin_sdk.layers.loading import LoadContext
+from origin_sdk.layers.loading import LoadContext, NotModified
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import SingleFlight
 from origin_sdk.layers.scripts import CLAIM, DROP, PUT, READ, RELEASE, STORE, Command
+from origin_sdk.reading import Reads
 
 __all__ = ["PENDING", "Ask", "AskMany", "Await", "Filling", "Flow", "Follow", "Load", "Purge", "Step", "Wait"]
 
@@ -43,10 +44,14 @@ class AskMany:
 
 @dataclass(slots=True)
 class Load:
-    """Call the loader. Sent back: what it returns; thrown in: what it raises."""
+    """Call the loader, which notes in ``reads`` what it reads from caches.
+
+    Sent back: what it returns; thrown in: what it raises.
+    """
 
     loader: Callable[[Any], Any]
     argument: Any
+    reads: Reads
 
 
 @dataclass(slots=True)
@@ -162,6 +167,8 @@ def fill(core: Core, filling: Filling) -> Flow[Entry]:
     is_settled = False
     try:
         value = yield from _load(core, filling, context)
+        if previous and type(value) is NotModified:
+            context.add_groups(previous.groups)
         seconds = core.clock.monotonic() - began
         core.stats.observe("load-seconds", seconds, key.family.name)
         entry, record = core.loaded(key, context, value, seq, claim.birth, seconds)
@@ -181,9 +188,10 @@ def fill(core: Core, filling: Filling) -> Flow[Entry]:
 
 
 def _load(core: Core, filling: Filling, context: LoadContext[Any]) -> Flow[Any]:
-    family, name = filling.key.family.name, filling.key.name
+    family, name, reads = filling.key.family.name, filling.key.name, Reads()
     try:
-        value = yield Load(filling.loader, context)
+        value = yield Load(filling.loader, context, reads)
+        core.take_over(filling.key, context, reads)
     except core.policy(filling.key).errors as error:
         core.stats.count("load-failed", family, name)
         if (
@@ -398,16 +406,17 @@ def fill_many(
     births: dict[str, float] = {}
     if link is not None and link.is_up:
         births = yield from _births(core, link, keys)
-    seq, began = core.moments.seq, core.clock.monotonic()
-    values = yield Load(loader, keys)
+    seq, began, reads = core.moments.seq, core.clock.monotonic(), Reads()
+    values = yield Load(loader, keys, reads)
     seconds = core.clock.monotonic() - began
     entries: dict[Key[Any], Entry] = {}
     commands: list[tuple[Key[Any], Command]] = []
     for key in keys:
         if key not in values:
             continue
-        birth = births.get(key.name, 0.0)
-        entry, record = core.loaded(key, LoadContext(key), values[key], seq, birth, seconds)
+        birth, context = births.get(key.name, 0.0), LoadContext(key)
+        core.take_over(key, context, reads)
+        entry, record = core.loaded(key, context, values[key], seq, birth, seconds)
         entries[key] = entry
         if record is None:
             continue

@@ -25,6 +25,7 @@ from origin_sdk.layers.flows import (
 )
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import Policy, SingleFlight, State
+from origin_sdk.reading import current_reads
 
 __all__ = ["deleting", "getting", "getting_many", "invalidating", "obtaining", "refreshing", "setting"]
 
@@ -43,7 +44,14 @@ def getting(cache: Base, key: Key[Any], default: _Value | None) -> Flow[_Value |
         entry = yield from _looking(cache, key)
         if entry is not None and _state(cache, entry) not in _ANSWERS:
             entry = None
+    _note(cache, key, entry)
     return default if entry is None else opened(entry)
+
+
+def _note(cache: Base, key: Key[Any], entry: Entry | None) -> None:
+    """Note what was read, also that nothing is there, where something is being made of it."""
+    if (reads := current_reads()) is not None:
+        reads.add(cache, key.family, key.groups if entry is None else entry.groups)
 
 
 def obtaining(
@@ -51,6 +59,7 @@ def obtaining(
 ) -> Flow[_Value]:
     """Return what may be answered with, else what the loader returns."""
     entry = yield from _entry(cache, key, loader, single_flight)
+    _note(cache, key, entry)
     value: _Value = opened(entry)
     return value
 
@@ -173,6 +182,9 @@ def getting_many(
         missing = [key for key in missing if key not in found]
     if missing:
         found |= yield from fill_many(core, missing, loader)
+    if current_reads() is not None:
+        for key in wanted:
+            _note(cache, key, found.get(key))
     return {key: opened(found[key]) for key in wanted if key in found}
 
 
@@ -220,5 +232,6 @@ def refreshing(
     _, previous = cache.core.peek(key, cache.core.clock.monotonic())
     filling = Filling(key, loader, previous, is_forced=True, single_flight=single_flight)
     entry = yield from fill(cache.core, filling)
+    _note(cache, key, entry)
     value: _Value = opened(entry)
     return value

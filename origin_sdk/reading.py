@@ -1,0 +1,112 @@
+"""What is read from layered caches while something is made of it: a response, a page to publish, a value.
+
+Whoever makes something opens :class:`Reads` with :func:`reading`, and the caches note there what they return.
+It is carried as context variables are: into awaited calls, tasks, :func:`asyncio.to_thread` and the thread
+pools of the frameworks; not into ``Thread``, ``ThreadPoolExecutor`` or ``run_in_executor``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import Enum
+from typing import Final, Protocol, TypeVar
+
+from origin_sdk.errors import DataClassViolation
+
+__all__ = ["MOST_GROUPS", "HasClass", "Reads", "current_reads", "reading", "rendered"]
+
+MOST_GROUPS: Final = 128
+"""Groups that are noted; twice what a response may have, so that too many are seen to be so."""
+
+_Made = TypeVar("_Made")
+
+
+class HasClass(Protocol):
+    """A family, as far as it matters here."""
+
+    @property
+    def name(self) -> str:
+        """How it is called."""
+        ...
+
+    @property
+    def data_class(self) -> Enum:
+        """How far its values may go."""
+        ...
+
+    @property
+    def strictness(self) -> int:
+        """The same as a number; 0 is everywhere."""
+        ...
+
+
+class Notes(Protocol):
+    """A cache, as far as it matters here."""
+
+    @property
+    def passes_groups(self) -> bool:
+        """Whether the groups of its values belong to what is made of them."""
+        ...
+
+    def refused(self, family: HasClass, what: str) -> None:
+        """Audit that ``what`` was made of a family and isn't let out."""
+        ...
+
+
+class Reads:
+    """What was read: families that must not reach the edge, and groups."""
+
+    __slots__ = ("confined", "groups")
+
+    def __init__(self) -> None:
+        self.confined: dict[str, tuple[Notes, HasClass]] = {}
+        self.groups: dict[str, None] = {}
+
+    def add(self, cache: Notes, family: HasClass, groups: Iterable[str]) -> None:
+        """Note a value."""
+        if family.strictness:
+            self.confined[family.name] = (cache, family)
+        if cache.passes_groups and len(self.groups) < MOST_GROUPS:
+            for group in groups:
+                self.groups[group] = None
+
+    def above(self, strictness: int) -> list[HasClass]:
+        """Return the families that are confined more than what is made of them."""
+        return [family for _, family in self.confined.values() if family.strictness > strictness]
+
+    def refuse(self, what: str) -> str:
+        """Audit that ``what`` isn't let out, and return why; empty if nothing speaks against it."""
+        for cache, family in self.confined.values():
+            cache.refused(family, what)
+        return "; ".join(
+            f"it is made of family {family.name!r}, whose data class is {family.data_class.name}: declare "
+            "that DataClass.PUBLIC if anyone may see its values, else don't let the response be cached"
+            for _, family in self.confined.values()
+        )
+
+
+_reads: ContextVar[Reads | None] = ContextVar("origin_sdk_reads", default=None)
+current_reads: Final = _reads.get
+"""Return what is open here, or None."""
+
+
+@contextmanager
+def reading(reads: Reads) -> Iterator[Reads]:
+    """Let caches note what they return within the ``with`` block."""
+    token = _reads.set(reads)
+    try:
+        yield reads
+    finally:
+        _reads.reset(token)
+
+
+def rendered(render: Callable[[], _Made], what: str) -> tuple[_Made, tuple[str, ...]]:
+    """Render what is to be published, and return it with the groups of what it is made of.
+
+    Raises DataClassViolation if that must not reach the edge.
+    """
+    with reading(Reads()) as reads:
+        made = render()
+    if problem := reads.refuse(what):
+        raise DataClassViolation(f"{what} can't be published: {problem}")
+    return made, tuple(reads.groups)
