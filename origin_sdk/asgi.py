@@ -75,7 +75,10 @@ class _Response:
 
     def _finished(self, start: Message, body: bytes | None) -> Finished:
         request, response = _fields(self._scope["headers"]), _fields(start.get("headers", ()))
-        exchanged = Exchanged(self._scope["method"], request, start["status"], response, body)
+        method, path = self._scope["method"], self._scope.get("path", "")
+        # The template of FastAPI and Starlette, which have found it by now.
+        route = f"{method} {getattr(self._scope.get('route'), 'path', path)}"
+        exchanged = Exchanged(method, request, start["status"], response, body, route=route)
         return finish(self._draft, exchanged, strict=self._strict)
 
 

@@ -17,11 +17,12 @@ from origin_sdk.kv import Namespace
 from origin_sdk.project import DEFAULT_PROJECT, Project
 from origin_sdk.publishing import Publication, Published, publish
 from origin_sdk.purging import Operation, Receipt, purge
+from origin_sdk.reading import rendered
 from origin_sdk.settings import Settings
 from origin_sdk.skew import Skew
 from origin_sdk.steps import Flow
 from origin_sdk.stored import Coverage, Listing
-from origin_sdk.targets import Purge, Texts
+from origin_sdk.targets import Purge, Texts, texts
 
 __all__ = ["Base", "Batch", "Body", "Options", "PublishArguments", "Rendered", "Targets"]
 
@@ -57,8 +58,9 @@ class PublishArguments(TypedDict, total=False):
     """The optional arguments of ``publish``.
 
     ``born`` is when rendering began, by ``client.now()``. A ``body`` that is a function needs none: it is
-    called after the moment was taken. ``after`` is the receipt of a purge made before the rendering: the
-    response counts as newer.
+    called after the moment was taken. The response then has the groups of what the function reads from
+    layered caches; reading what must not reach the edge raises DataClassViolation. ``after`` is the receipt
+    of a purge made before the rendering: the response counts as newer.
     """
 
     status: int
@@ -140,19 +142,19 @@ class Base:
 
     def _publication(self, url: str, body: Body, arguments: PublishArguments) -> Publication:
         born = self._birth(arguments, may_be_now=callable(body))
-        rendered = body() if callable(body) else body
-        encoded, media_type = _encoded(rendered)
+        made, groups_read = rendered(body, url) if callable(body) else (body, ())
+        encoded, media_type = _encoded(made)
         headers = dict(arguments.get("headers", {}))
         if media_type and "content-type" not in {name.lower() for name in headers}:
             headers["content-type"] = media_type
-        groups = arguments.get("groups", ())
+        groups = texts(arguments.get("groups", ()))
         return Publication(
             url=url,
             body=encoded,
             birth_ms=round(born.timestamp() * 1000),
             status=arguments.get("status", 200),
             fields=tuple(headers.items()),
-            groups=(groups,) if isinstance(groups, str) else tuple(groups),
+            groups=(*groups, *groups_read),
             request_headers=arguments.get("request_headers", {}),
             identity=arguments.get("identity", {}),
         )

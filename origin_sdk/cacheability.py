@@ -9,7 +9,10 @@ from cachewire.vary import varies_on_everything
 from origin_sdk.freshness import windows_of
 from origin_sdk.project import DEFAULT_PROJECT
 
-__all__ = ["obstacles"]
+__all__ = ["MAX_GROUPS", "obstacles"]
+
+MAX_GROUPS = 64
+"""The Worker stores no response with more."""
 
 
 def obstacles(status: int, fields: Mapping[str, str], *, sets_cookies: bool = False) -> Iterator[str]:

@@ -84,6 +84,7 @@ def _exchanged(request: Any, response: Any) -> Exchanged:
         body=None if response.streaming else response.content,
         sets_cookies=bool(response.cookies),
         uses_session=bool(getattr(session, "accessed", False)),
+        route=f"{request.method} /{request.resolver_match.route if request.resolver_match else ''}",
     )
 
 

@@ -83,6 +83,7 @@ def _exchanged(response: Response) -> Exchanged:
         response=combined(tuple(response.headers.items())),
         body=response.get_data() if is_whole else None,
         uses_session=_uses_session(),
+        route=f"{request.method} {request.url_rule or request.path}",
     )
 
 

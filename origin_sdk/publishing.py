@@ -25,6 +25,7 @@ from cachewire.record import Index, Record, head_of, metadata_for
 from cachewire.rules import first_match, key_target
 from cachewire.structured import parse_strings
 from cachewire.vary import selecting_names, selecting_values, varies_on_everything
+from origin_sdk.cacheability import MAX_GROUPS
 from origin_sdk.errors import InvalidRequest, NotCacheable
 from origin_sdk.freshness import Windows, combined, windows_of
 from origin_sdk.kv import Namespace, Pair
@@ -36,7 +37,6 @@ from origin_sdk.targets import parse_url
 
 __all__ = ["Publication", "Published", "publish"]
 
-MAX_GROUPS = 64
 _MIN_TTL_SECONDS = 60
 _COMPRESSION_LEVEL = 6
 _LEFT_OUT = HOP_BY_HOP | {CACHE_STATUS, "age", "content-length", "set-cookie", *PRIVATE_GROUP_FIELDS}

@@ -6,8 +6,9 @@
     invalidate(f"product-{product.id}")                       # after a write: what changed
 
 A middleware (:mod:`origin_sdk.asgi`, :mod:`origin_sdk.django`, :mod:`origin_sdk.flask`) opens a
-:class:`Draft` for each request and turns it into header fields with :func:`finish`. This module knows no
-framework.
+:class:`Draft` for each request and turns it into header fields with :func:`finish`. What layered caches
+answer meanwhile counts: a cacheable response has the groups of all values that it is made of, and isn't
+cacheable if one of them must not reach the edge. This module knows no framework.
 """
 
 import hashlib
@@ -16,14 +17,17 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
+from cachewire.bounds import KV_PROPAGATION_SECONDS
 from cachewire.errors import WireError
 from cachewire.fields import CACHE_GROUP_INVALIDATION, CACHE_GROUPS, CDN_CACHE_CONTROL
 from cachewire.marks import group_mark
 from cachewire.structured import parse_strings, serialise_strings
-from origin_sdk.cacheability import obstacles
-from origin_sdk.errors import InvalidRequest, NotCacheable
+from origin_sdk.cacheability import MAX_GROUPS, obstacles
+from origin_sdk.errors import DataClassViolation, InvalidRequest, NotCacheable
+from origin_sdk.reading import Reads, reading
 
 __all__ = [
     "Draft",
@@ -66,6 +70,8 @@ class _Lifetimes:
     stale_if_error: int | None
     negative: int
     for_everyone: bool
+    read_groups: bool
+    must_revalidate: bool = False
 
     def fields(self, status: int) -> dict[str, str]:
         edge = self.negative if status in _NEGATIVE else self.edge
@@ -74,11 +80,24 @@ class _Lifetimes:
             targeted.append(f"stale-while-revalidate={self.stale_while_revalidate}")
         if self.stale_if_error is not None:
             targeted.append(f"stale-if-error={self.stale_if_error}")
+        if self.must_revalidate:
+            targeted.append("must-revalidate")
         # RFC 9213 section 2.2: at the edge the targeted field stands alone. No purge reaches browsers.
         return {
             "cache-control": f"public, max-age={min(self.browser, edge)}",
             CDN_CACHE_CONTROL: ", ".join(targeted),
         }
+
+    def unpurged(self) -> "_Lifetimes":
+        """Return what may be had without purges: no longer than a purge may take to be seen everywhere."""
+        return replace(
+            self,
+            edge=min(self.edge, KV_PROPAGATION_SECONDS),
+            negative=min(self.negative, KV_PROPAGATION_SECONDS),
+            stale_while_revalidate=None,
+            stale_if_error=None,
+            must_revalidate=True,
+        )
 
 
 @dataclass(slots=True)
@@ -90,6 +109,8 @@ class Draft:
     invalidated: dict[str, None] = field(default_factory=dict)
     owner: str = ""
     """Why the response belongs to one user, if it does."""
+    reads: Reads = field(default_factory=Reads)
+    """What layered caches have answered."""
 
 
 _draft: ContextVar[Draft] = ContextVar("origin_sdk_draft")
@@ -104,7 +125,8 @@ def drafting() -> Iterator[Draft]:
     draft = Draft()
     token = _draft.set(draft)
     try:
-        yield draft
+        with reading(draft.reads):
+            yield draft
     finally:
         _draft.reset(token)
 
@@ -127,15 +149,17 @@ def cache_for(
     stale_if_error: int | None = None,
     negative: int = 0,
     for_everyone: bool = False,
+    read_groups: bool = True,
 ) -> None:
     """Let the edge keep the response fresh for ``seconds``; all arguments are seconds.
 
     ``browser`` is for browsers, which no purge reaches. ``negative`` is for 404 and 410, which aren't kept
     without it; other errors never are. ``for_everyone`` says that a response to a request with Authorization
-    or a session is the same for all.
+    or a session is the same for all. ``read_groups=False`` leaves out the groups of values that layered
+    caches have answered: the response is then purged by those of :func:`add_groups` alone.
     """
     _current().lifetimes = _Lifetimes(
-        seconds, browser, stale_while_revalidate, stale_if_error, negative, for_everyone
+        seconds, browser, stale_while_revalidate, stale_if_error, negative, for_everyone, read_groups
     )
 
 
@@ -176,7 +200,7 @@ def _checked(group: str) -> str:
 class Exchanged:
     """A request and the response to it, as far as caching goes.
 
-    Fields by name in lower case; ``body`` if it is at hand.
+    Fields by name in lower case; ``body`` if it is at hand; ``route`` as logs are to name it.
     """
 
     method: str
@@ -186,6 +210,7 @@ class Exchanged:
     body: bytes | None = None
     sets_cookies: bool = False
     uses_session: bool = False
+    route: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,21 +246,47 @@ def finish(draft: Draft, exchanged: Exchanged, *, strict: bool) -> Finished:
 
 
 def _cacheable(draft: Draft, exchanged: Exchanged, fields: dict[str, str], *, strict: bool) -> Finished:
+    groups = draft.groups
     if draft.lifetimes and _is_storable(exchanged, draft.lifetimes):
         fields |= draft.lifetimes.fields(exchanged.status)
         if reasons := _reasons(draft, draft.lifetimes, exchanged, fields):
-            _complain(
-                f"cache_for() on a response that must not be shared: {'; '.join(reasons)}", strict=strict
-            )
+            what = f"{exchanged.route}: cache_for() on a response that must not be shared"
+            error = DataClassViolation if draft.reads.confined else NotCacheable
+            _complain(f"{what}: {'; '.join(reasons)}", strict=strict, error=error)
             return Finished({"cache-control": _PRIVATE, CDN_CACHE_CONTROL: _PRIVATE})
-    if groups := _merged(exchanged.response.get(CACHE_GROUPS, ""), draft.groups):
-        fields[CACHE_GROUPS] = groups
+        if draft.lifetimes.read_groups:
+            groups, problem = _with_those_read(draft, exchanged)
+            if problem:
+                _complain(f"{exchanged.route}: {problem}", strict=strict)
+                fields |= draft.lifetimes.unpurged().fields(exchanged.status)
+    if merged := _merged(exchanged.response.get(CACHE_GROUPS, ""), groups):
+        fields[CACHE_GROUPS] = merged
     if draft.lifetimes is None or exchanged.method not in {"GET", "HEAD"} or exchanged.status != 200:
         return Finished(fields)
     etag = exchanged.response.get("etag") or _etag(exchanged)
     if etag and "etag" not in exchanged.response:
         fields["etag"] = etag
     return Finished(fields, not_modified=_matches(exchanged.request.get("if-none-match", ""), etag))
+
+
+def _with_those_read(draft: Draft, exchanged: Exchanged) -> tuple[dict[str, None], str]:
+    """Return the response's groups, those that were named first, and why not all can be sent."""
+    groups, problem = dict(draft.groups), ""
+    for group in draft.reads.groups:
+        try:
+            groups[_checked(group)] = None
+        except InvalidRequest as error:
+            problem = f"what it is made of has a group that can't be sent: {error}"
+    room = MAX_GROUPS - len(_strings(exchanged.response.get(CACHE_GROUPS, "")))
+    if len(groups) > room:
+        problem = f"what it is made of has more groups than the {MAX_GROUPS} of a response"
+        groups = dict.fromkeys(islice(groups, max(room, len(draft.groups))))
+    if problem:
+        problem += (
+            f"; no purge by the rest reaches it, so the edge keeps it for {KV_PROPAGATION_SECONDS} s "
+            "at most: let add_groups() name a group for all, and say cache_for(…, read_groups=False)"
+        )
+    return groups, problem
 
 
 def _is_storable(exchanged: Exchanged, lifetimes: _Lifetimes) -> bool:
@@ -258,6 +309,8 @@ def _reasons(
     }
     status = 200 if exchanged.status in {206, 304} else exchanged.status
     reasons = list(obstacles(status, judged, sets_cookies=exchanged.sets_cookies))
+    if problem := draft.reads.refuse(exchanged.route):
+        reasons.append(problem)
     if draft.owner:
         reasons.append(draft.owner)
     if "authorization" in exchanged.request and not lifetimes.for_everyone:
@@ -290,16 +343,19 @@ def _invalidation(draft: Draft, exchanged: Exchanged) -> dict[str, str]:
 
 
 def _merged(present: str, groups: Mapping[str, None]) -> str:
+    return serialise_strings(tuple(dict.fromkeys((*_strings(present), *groups))))
+
+
+def _strings(present: str) -> tuple[str, ...]:
     try:
-        known = parse_strings(present)
+        return parse_strings(present)
     except ValueError:
-        known = ()
-    return serialise_strings(tuple(dict.fromkeys((*known, *groups))))
+        return ()
 
 
-def _complain(problem: str, *, strict: bool) -> None:
+def _complain(problem: str, *, strict: bool, error: type[NotCacheable] = NotCacheable) -> None:
     if strict:
-        raise NotCacheable(problem)
+        raise error(problem)
     _log.error("%s", problem)
 
 

@@ -1,5 +1,6 @@
 """Who wrote and who invalidated, without values."""
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -7,6 +8,8 @@ from origin_sdk.auditing import AuditEvent
 from origin_sdk.clock import Clock
 
 __all__ = ["Auditing"]
+
+_log = logging.getLogger("origin_sdk.layers")
 
 
 class Auditing:
@@ -18,7 +21,10 @@ class Auditing:
         self._clock = clock
 
     def note(self, action: str, outcome: str, **details: object) -> None:
-        """Tell of something done."""
+        """Tell of something done; a sink that fails is logged, and stops nothing."""
         if self._sink:
             at = datetime.fromtimestamp(self._clock.now(), UTC)
-            self._sink(AuditEvent(at, action, self._actor, outcome, details))
+            try:
+                self._sink(AuditEvent(at, action, self._actor, outcome, details))
+            except Exception:  # noqa: BLE001 - a sink is anyone's code
+                _log.exception("the audit of %s isn't written", action)

@@ -1,7 +1,8 @@
 """How a drainer comes by the new response of a URL that is to be published rather than purged."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ import httpx
 from origin_sdk.base import Rendered
 from origin_sdk.errors import NotCacheable, OriginSdkError
 from origin_sdk.outbox.entries import Republish
+from origin_sdk.reading import rendered
 
 __all__ = ["OriginRenderer", "Renderer", "Renderers", "Rendition"]
 
@@ -85,11 +87,16 @@ class Renderers:
         return add
 
     def __call__(self, republish: Republish) -> Rendition:
-        """Render; raises :class:`NotCacheable` if nothing can, or what can has failed."""
+        """Render, with the groups of what a renderer read from layered caches.
+
+        Raises :class:`NotCacheable` if nothing can, or what can has failed or has read what must not reach
+        the edge.
+        """
         renderer = self._by_name.get(republish.renderer)
         try:
             if renderer:
-                return renderer(**republish.arguments)
+                made, groups = rendered(partial(renderer, **republish.arguments), republish.url)
+                return replace(made, groups=(*made.groups, *groups))
             if self._default:
                 return self._default(republish)
         except OriginSdkError:
