@@ -1,6 +1,6 @@
 """What to purge, as a value: checked, normalised, without duplicates, and ready to be sent or kept."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Self, TypeAlias
@@ -65,10 +65,10 @@ class Purge:
                 "delete=True without hard=True: what is deleted can't stay usable as stale; pass hard=True"
             )
         made = cls(
-            urls=_unique(str(parse_url(url)) for url in texts(urls)),
-            groups=_unique(_group(group) for group in texts(groups)),
-            prefixes=_unique(_prefix(prefix) for prefix in texts(prefixes)),
-            hosts=_unique(parse_host(host) for host in texts(hosts)),
+            urls=_unique(urls, _url),
+            groups=_unique(groups, _group),
+            prefixes=_unique(prefixes, _prefix),
+            hosts=_unique(hosts, parse_host),
             everything=everything,
             hard=hard,
             delete=delete,
@@ -180,8 +180,12 @@ def texts(given: Texts) -> Iterable[str]:
     return (given,) if isinstance(given, str) else given
 
 
-def _unique(items: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(items))
+def _unique(given: Texts, read: Callable[[str], str] = str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(read, texts(given)))) if given else ()
+
+
+def _url(url: str) -> str:
+    return str(parse_url(url))
 
 
 def parse_url(url: str) -> Target:

@@ -1,8 +1,9 @@
 """From a changed object to what is to be purged or published: rules by model, without any database."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from inspect import getattr_static
 from types import FunctionType, MethodType
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -61,58 +62,68 @@ class EdgeRule:
         return bool(self.watch.intersection(changed) if self.watch is not None else list(changed))
 
     def on_change(self, *versions: Any, now: Any = None) -> Iterator[Intent]:
-        """Yield what to do about an object: ``versions`` are it before and after; ``now``, if it is there."""
-        groups = dict.fromkeys(group for version in versions for group in texts(self.groups(version)))
-        urls = dict.fromkeys(url for version in versions for url in texts(self.urls(version)))
-        yield from _purges(groups, urls, hard=self.hard)
+        """Yield what to do about an object: ``versions`` are it before and after; ``now``, if it is there.
+
+        What comes isn't checked: :func:`gathered` does that.
+        """
+        groups = _named(self.groups, versions)
+        urls = _named(self.urls, versions)
+        if groups or urls:
+            yield Purge(groups=groups, urls=urls, hard=self.hard, reason=self.reason)
         if now is not None:
             yield from self.publish(now)
 
     def on_bulk(self) -> Iterator[Intent]:
         """Yield what to do about a statement, if ``bulk`` names groups."""
-        if not isinstance(self.bulk, str):
-            yield from _purges(self.bulk, (), hard=self.hard)
+        if self.bulk and not isinstance(self.bulk, str):
+            yield Purge(groups=tuple(self.bulk), hard=self.hard, reason=self.reason)
 
 
-def _purges(groups: Collection[str], urls: Collection[str], *, hard: bool) -> Iterator[Purge]:
-    if not (groups or urls):
-        return
-    try:
-        yield Purge.of(groups=groups, urls=urls, hard=hard)
-    except InvalidRequest:
-        yield from _those_that_can_be(groups, urls, hard=hard)
+def _named(name: Name, versions: Iterable[Any]) -> tuple[str, ...]:
+    if name is _nothing:
+        return ()
+    found: dict[str, None] = {}
+    for version in versions:
+        found |= dict.fromkeys(texts(name(version)))
+    return tuple(found)
 
 
-def _those_that_can_be(groups: Iterable[str], urls: Iterable[str], *, hard: bool) -> Iterator[Purge]:
-    for name, targets in (("groups", groups), ("urls", urls)):
-        for target in targets:
-            try:
-                yield Purge.of(**{name: target}, hard=hard)  # type: ignore[arg-type]  # by name
-            except InvalidRequest as error:
-                # No response can carry such a group or have such a URL, so there is nothing to purge: the
-                # change itself must not fail for it.
-                _log.error("not purged: %s", error)
+def gathered(intents: Iterable[Intent]) -> list[Intent]:
+    """Merge the intents of one transaction into few: soft and hard purges, and republications once each.
 
-
-def gathered(intents: Iterable[Intent], reason: str = "") -> list[Intent]:
-    """Merge the intents of one transaction into few: soft and hard purges, and republications once each."""
-    targets: dict[tuple[bool, str], dict[tuple[str, str], None]] = {}
-    made: dict[str, Intent] = {}
+    Targets that can't be are left out, and logged.
+    """
+    lanes: dict[tuple[bool, str], dict[tuple[str, str], None]] = {}
+    pages: dict[str, Intent] = {}
     for intent in intents:
         if isinstance(intent, Republish):
-            made[repr(intent)] = intent
+            pages[repr(intent)] = intent
             continue
-        lane = targets.setdefault((intent.hard, intent.reason or reason), {})
-        for kind in ("groups", "urls"):
-            lane.update(dict.fromkeys((kind, target) for target in getattr(intent, kind)))
-    merged: list[Intent] = []
-    for (hard, why), lane in targets.items():
-        every = list(lane)
-        for start in range(0, len(every), _MOST_TARGETS):
-            part = every[start : start + _MOST_TARGETS]
-            groups, urls = (tuple(target for of, target in part if of == kind) for kind in ("groups", "urls"))
-            merged.append(Purge(groups=groups, urls=urls, hard=hard, reason=why))
-    return [*merged, *made.values()]
+        lane = lanes.setdefault((intent.hard, intent.reason), {})
+        lane.update(dict.fromkeys(("groups", group) for group in intent.groups))
+        lane.update(dict.fromkeys(("urls", url) for url in intent.urls))
+    purges: list[Intent] = []
+    for (hard, reason), lane in lanes.items():
+        targets = list(lane)
+        for start in range(0, len(targets), _MOST_TARGETS):
+            purges += _checked(targets[start : start + _MOST_TARGETS], hard=hard, reason=reason)
+    return [*purges, *pages.values()]
+
+
+def _checked(targets: Sequence[tuple[str, str]], *, hard: bool, reason: str) -> list[Purge]:
+    if not targets:
+        return []
+    groups, urls = ([target for of, target in targets if of == kind] for kind in ("groups", "urls"))
+    try:
+        return [Purge.of(groups=groups, urls=urls, hard=hard, reason=reason)]
+    except InvalidRequest as error:
+        if len(targets) == 1:
+            # No response can carry such a group or have such a URL, so there is nothing to purge: the change
+            # itself must not fail for it.
+            _log.error("not purged: %s", error)
+            return []
+    possible = [target for target in targets if _checked([target], hard=hard, reason=reason)]
+    return _checked(possible, hard=hard, reason=reason)
 
 
 class Registry:
@@ -120,6 +131,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._rules: dict[type, list[EdgeRule]] = {}
+        self._rules_of: dict[type, list[EdgeRule]] = {}
 
     def register(self, model: type, *, watch: Iterable[str] | None = None, **options: Any) -> EdgeRule:
         """Add a rule: see :class:`EdgeRule` for the options.
@@ -130,6 +142,7 @@ class Registry:
         if (rule.groups, rule.urls, rule.publish) == (_nothing, _nothing, _no_pages):
             raise InvalidSettings(f"the rule for {model.__name__} does nothing: give groups, urls or publish")
         self._rules.setdefault(model, []).append(rule)
+        self._rules_of.clear()
         self.added(rule)
         return rule
 
@@ -147,7 +160,9 @@ class Registry:
 
     def rules_of(self, model: type) -> list[EdgeRule]:
         """Return the rules for a model, its bases' included."""
-        return [rule for base in model.__mro__ for rule in self._rules.get(base, ())]
+        if model not in self._rules_of:
+            self._rules_of[model] = [rule for base in model.__mro__ for rule in self._rules.get(base, ())]
+        return self._rules_of[model]
 
 
 @dataclass(frozen=True)
@@ -161,9 +176,14 @@ class Before:
         """Return the old value of an attribute."""
         if name in self._old:
             return self._old[name]
-        static = getattr_static(type(self._now), name, None)
+        static = _declared(type(self._now), name)  # type: ignore[arg-type]  # mypy: not Hashable
         if isinstance(static, property) and static.fget:
             return static.fget(self)
         if isinstance(static, FunctionType):
             return MethodType(static, self)
         return getattr(self._now, name)
+
+
+@lru_cache(maxsize=4096)
+def _declared(kind: type, name: str) -> Any:
+    return getattr_static(kind, name, None)

@@ -15,13 +15,14 @@ What the ORM doesn't see, this doesn't either: statements on a connection, other
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 from weakref import WeakSet
 
 from sqlalchemy import Delete, Insert, Update, event, inspect, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, scoped_session, sessionmaker
+from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 from sqlalchemy.orm.relationships import RelationshipProperty
 
 from origin_sdk.events.mapping import Before, EdgeRule, Registry, UnseenChangeWarning, gathered
@@ -70,9 +71,8 @@ class EdgeEvents(Registry):
     def _after_flush(self, session: Session, _: object) -> None:
         found: dict[Any, list[Intent]] = {}
         for instance, is_there in _changed(session):
-            mapper = _mapper(type(instance))
-            if rules := self.rules_of(mapper.class_):
-                bind = session.get_bind(mapper)
+            if rules := self.rules_of(type(instance)):
+                bind = session.get_bind(_state(instance).mapper)
                 found.setdefault(bind, []).extend(_intents(instance, rules, is_there=is_there))
         for bind, intents in found.items():
             self._record(session, intents, {"bind": bind})
@@ -177,8 +177,14 @@ def _note_deleted(_mapper: object, _connection: object, target: object) -> None:
 
 
 def _watch(rule: EdgeRule) -> None:
-    for attribute in _mapper(rule.model).column_attrs:
-        if rule.watch is None or attribute.key in rule.watch:
+    mapper = _mapper(rule.model)
+    below = [(each.key, [part.key for part in each.props]) for each in mapper.composites]
+    below += [(each.key, [each.name]) for each in mapper.synonyms]
+    watch = (rule.watch or frozenset()).union(
+        *(names for key, names in below if rule.watch and key in rule.watch)
+    )
+    for attribute in mapper.column_attrs:
+        if rule.watch is None or attribute.key in watch:
             watched = getattr(rule.model, attribute.key)
             event.listen(watched, "set", _load_old, active_history=True, propagate=True)
 
@@ -214,20 +220,31 @@ def _intents(instance: Any, rules: Iterable[EdgeRule], *, is_there: bool) -> Ite
 def _old_values(state: InstanceState[Any], rules: Iterable[EdgeRule]) -> dict[str, Any]:
     """Return the attributes with a net change, and what they were."""
     watched = frozenset().union(*(rule.watch or () for rule in rules))
+    mapper, relationships = state.mapper, state.mapper.relationships
+    # A column that was set is named there; a collection may have changed without being loaded.
+    names = [name for name in state.committed_state if name not in relationships]
+    names += [each.key for each in relationships if each.key in watched or _refers(each)]
     old: dict[str, Any] = {}
-    for attribute in state.mapper.attrs:
-        if isinstance(attribute, RelationshipProperty) and not (
-            attribute.key in watched or _refers(attribute)
-        ):
-            continue
-        history = state.attrs[attribute.key].history
+    for name in names:
+        history = state.get_history(name, PASSIVE_NO_INITIALIZE)
         if not history.has_changes():
             continue
-        if isinstance(attribute, RelationshipProperty) and attribute.uselist:
-            old[attribute.key] = [*history.unchanged, *history.deleted]
+        if name in relationships and relationships[name].uselist:
+            old[name] = [*history.unchanged, *history.deleted]
         else:
-            old[attribute.key] = history.deleted[0] if history.deleted else None
-    return old
+            old[name] = history.deleted[0] if history.deleted else None
+    return old | _derived(mapper, state.object, old) if old else old
+
+
+def _derived(mapper: Mapper[Any], instance: Any, old: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what composites and synonyms were, which have no history of their own."""
+    found = {each.key: old[each.name] for each in mapper.synonyms if each.name in old}
+    for composite in mapper.composites:
+        names = [each.key for each in composite.props]
+        if not old.keys().isdisjoint(names):
+            values = [old[name] if name in old else getattr(instance, name) for name in names]
+            found[composite.key] = composite.composite_class(*values)
+    return found
 
 
 def _refers(attribute: RelationshipProperty[Any]) -> bool:

@@ -86,7 +86,7 @@ class Who:
     reason: str = ""
 
 
-_who: ContextVar[Who] = ContextVar("origin_sdk_who")
+_who: ContextVar[Who | None] = ContextVar("origin_sdk_who", default=None)
 
 
 @contextmanager
@@ -102,10 +102,7 @@ def acting(actor: str = "", reason: str = "") -> Iterator[None]:
 
 def current_who() -> Who:
     """Return what :func:`acting` said, else ``EDGE_CACHE_ACTOR``."""
-    try:
-        return _who.get()
-    except LookupError:
-        return Who(os.environ.get("EDGE_CACHE_ACTOR", ""))
+    return _who.get() or Who(os.environ.get("EDGE_CACHE_ACTOR", ""))
 
 
 class State(StrEnum):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy import Column, ForeignKey, Table, update
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, composite, mapped_column, relationship, synonym
 
 from origin_sdk.events.sqlalchemy import EdgeEvents
 from origin_sdk.outbox import Republish
@@ -84,6 +86,25 @@ class Offer(Page):
     __mapper_args__ = {"polymorphic_identity": "offer"}  # noqa: RUF012
 
 
+@dataclass
+class Size:
+    width: int
+    height: int
+
+
+@edge.purges(
+    groups=lambda box: [f"{box.size.width}x{box.size.height}", f"deep-{box.deep}"], watch=["size", "deep"]
+)
+class Box(Base):
+    __tablename__ = "box"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    width: Mapped[int]
+    height: Mapped[int]
+    depth: Mapped[int] = mapped_column(default=1)
+    size: Mapped[Size] = composite("width", "height")
+    deep: Mapped[int] = synonym("depth")
+
+
 edge.register(Review, groups=lambda review: f"reviews-{review.product_id}")
 edge.register(
     Page,
@@ -101,7 +122,7 @@ def fill(session: Session) -> None:
     session.flush()
     session.add_all([Product(name="pan", category_id=1, tags=tags[:1]), Product(name="pot", category_id=1)])
     session.flush()
-    session.add_all([Review(text="good", product_id=1), Page(slug="about")])
+    session.add_all([Review(text="good", product_id=1), Page(slug="about"), Box(size=Size(2, 3))])
     session.commit()
     session.execute(update(Base.metadata.tables["edge_outbox"]).values(state="dropped"))
     session.commit()

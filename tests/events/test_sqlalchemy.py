@@ -18,7 +18,20 @@ from origin_sdk.events.sqlalchemy import EdgeEvents, UnseenChangeWarning
 from origin_sdk.outbox import Intent, Republish, State, acting
 from origin_sdk.outbox.entries import read_payload
 from origin_sdk.outbox.sqlalchemy import SqlAlchemyOutbox, record
-from tests.events.shop import Base, Category, Offer, Page, Product, Review, Tag, edge, fill, product_tag
+from tests.events.shop import (
+    Base,
+    Box,
+    Category,
+    Offer,
+    Page,
+    Product,
+    Review,
+    Size,
+    Tag,
+    edge,
+    fill,
+    product_tag,
+)
 
 Scenario = Callable[[Session], object]
 
@@ -224,6 +237,23 @@ def _bulk_update_with_groups(session: Session) -> None:
     session.commit()
 
 
+def _resize(session: Session) -> None:
+    session.get_one(Box, 1).size = Size(2, 4)
+    session.commit()
+
+
+def _resize_unloaded(session: Session) -> None:
+    box = session.get_one(Box, 1)
+    session.expire(box)
+    box.height = 4
+    session.commit()
+
+
+def _deepen(session: Session) -> None:
+    session.get_one(Box, 1).deep = 5
+    session.commit()
+
+
 def _bulk_of_nothing(session: Session) -> None:
     session.execute(update(Product).where(Product.id == 99).values(price=2))
     session.commit()
@@ -273,6 +303,9 @@ SCENARIOS: dict[str, tuple[Scenario, set[str]]] = {
     "a bulk update with groups declared for it": (_bulk_update_with_groups, {"tags"}),
     "a bulk update that hits nothing": (_bulk_of_nothing, set()),
     "a bulk update that is rolled back": (_bulk_rolled_back, set()),
+    "a composite": (_resize, {"2x3", "2x4", "deep-1"}),
+    "a part of a composite that wasn't loaded": (_resize_unloaded, {"2x3", "2x4", "deep-1"}),
+    "a synonym": (_deepen, {"2x3", "deep-1", "deep-5"}),
     "a model without a rule": (_unmapped, set()),
     "a group that no response can carry": (_strange_name, {"tag-red"}),
 }
@@ -296,7 +329,7 @@ def test_a_rule_may_publish_and_holds_for_subclasses(service: Service) -> None:
 
     sale, about = "https://shop.example/sale", "https://shop.example/about"
     assert service.recorded() == [
-        Purge.of(urls=[sale, about], hard=True),
+        Purge.of(urls=[sale, about], hard=True, reason="pages"),
         Republish(sale, "page", {"slug": "sale"}),
     ]
 
