@@ -181,7 +181,7 @@ def texts(given: Texts) -> Iterable[str]:
 
 
 def _unique(given: Texts, read: Callable[[str], str] = str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(read, texts(given)))) if given else ()
+    return () if given == () else tuple(dict.fromkeys(map(read, texts(given))))
 
 
 def _url(url: str) -> str:
