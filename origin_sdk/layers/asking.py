@@ -55,6 +55,15 @@ def words(command: Command, *, is_source: bool = False) -> tuple[Any, ...]:
     return (*head, len(command.keys), *command.keys, *command.arguments)
 
 
+def packed_read(command: Command) -> bytes:
+    """Return a command of texts as it goes over the wire: in a fraction of the time that redis-py takes."""
+    parts = (*command.arguments, *command.keys)
+    text = "".join([f"${len(part)}\r\n{part}\r\n" for part in parts])
+    if not text.isascii():
+        text = "".join([f"${len(part.encode())}\r\n{part}\r\n" for part in parts])
+    return f"*{len(parts)}\r\n{text}".encode()
+
+
 def _failed(link: Link, error: Exception) -> Failed:
     if isinstance(error, MaxConnectionsError) or "No connection available" in str(error):
         link.stats.count("redis-busy", "", "")  # this process has too much to ask: no fault of Redis
@@ -93,26 +102,26 @@ class RedisCaller:
             return FAILED
         try:
             if command.script is None and not self._link.options.is_cluster:
-                return self._read(words(command))
+                return self._read(packed_read(command))
             return self.demand(command)
         except (RedisError, OSError) as error:
             return _failed(self._link, error)
 
-    def _read(self, parts: tuple[Any, ...]) -> Any:
+    def _read(self, packed: bytes) -> Any:
         """Read as redis-py does, without what its client adds to each command: nearly half of the time."""
         try:
             connection = self._idle.pop()
         except IndexError:
-            return self._read_with(self.client().connection_pool.get_connection(), parts)
+            return self._read_with(self.client().connection_pool.get_connection(), packed)
         try:
-            return self._read_with(connection, parts)
+            return self._read_with(connection, packed)
         except RedisConnectionError:
             # Redis closes connections that are long idle. A timeout is another error, and not tried again.
-            return self._read_with(self.client().connection_pool.get_connection(), parts)
+            return self._read_with(self.client().connection_pool.get_connection(), packed)
 
-    def _read_with(self, connection: Any, parts: tuple[Any, ...]) -> Any:
+    def _read_with(self, connection: Any, packed: bytes) -> Any:
         try:
-            connection.send_command(*parts)
+            connection.send_packed_command((packed,))
             reply = connection.read_response()
         except BaseException:
             connection.disconnect()
@@ -188,28 +197,28 @@ class AsyncRedisCaller:
 
     async def _demand(self, command: Command) -> Any:
         if command.script is None and not self._link.options.is_cluster:
-            return await self._read(words(command))
+            return await self._read(packed_read(command))
         client = self.client()
         try:
             return await client.execute_command(*words(command))
         except NoScriptError:
             return await client.execute_command(*words(command, is_source=True))
 
-    async def _read(self, parts: tuple[Any, ...]) -> Any:
+    async def _read(self, packed: bytes) -> Any:
         """Read as redis-py does, without what its client adds to each command."""
         try:
             connection = self._idle.pop()
         except IndexError:
-            return await self._read_with(await self.client().connection_pool.get_connection(), parts)
+            return await self._read_with(await self.client().connection_pool.get_connection(), packed)
         try:
-            return await self._read_with(connection, parts)
+            return await self._read_with(connection, packed)
         except RedisConnectionError:
             # Redis closes connections that are long idle. A timeout is another error, and not tried again.
-            return await self._read_with(await self.client().connection_pool.get_connection(), parts)
+            return await self._read_with(await self.client().connection_pool.get_connection(), packed)
 
-    async def _read_with(self, connection: Any, parts: tuple[Any, ...]) -> Any:
+    async def _read_with(self, connection: Any, packed: bytes) -> Any:
         try:
-            await connection.send_command(*parts)
+            await connection.send_packed_command(packed)
             reply = await connection.read_response()
         except BaseException:
             # Cancelled halfway, it would hand this reply to the next caller.

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from inspect import isawaitable
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
 
-from origin_sdk.layers import obtaining
+from origin_sdk.layers import batching, obtaining
 from origin_sdk.layers.asking import AsyncRedisCaller
 from origin_sdk.layers.base import AsyncPurger, Base, CacheOptions, FamilyOptions, Invalidation, Signature
 from origin_sdk.layers.connecting import RedisOptions
@@ -88,7 +88,7 @@ class AsyncLayeredCache(Base):
         What the loader leaves out isn't in the result, nor stored. No lock is held, neither in this process
         nor among several.
         """
-        return await self._run(obtaining.getting_many(self, keys, loader))
+        return await self._run(batching.getting_many(self, keys, loader))
 
     async def set(
         self, key: Key[_Value], value: _Value, *, lifetime: float | None = None, groups: Iterable[str] = ()

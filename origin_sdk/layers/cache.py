@@ -7,7 +7,7 @@ from contextvars import copy_context
 from threading import Event
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
 
-from origin_sdk.layers import obtaining
+from origin_sdk.layers import batching, obtaining
 from origin_sdk.layers.asking import RedisCaller
 from origin_sdk.layers.base import Base, CacheOptions, FamilyOptions, Invalidation, Purger, Signature
 from origin_sdk.layers.connecting import RedisOptions
@@ -89,7 +89,7 @@ class LayeredCache(Base):
         What the loader leaves out isn't in the result, nor stored. No lock is held, neither in this process
         nor among several.
         """
-        return self._run(obtaining.getting_many(self, keys, loader))
+        return self._run(batching.getting_many(self, keys, loader))
 
     def set(
         self, key: Key[_Value], value: _Value, *, lifetime: float | None = None, groups: Iterable[str] = ()

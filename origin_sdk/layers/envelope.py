@@ -10,6 +10,7 @@ because a script of Redis sets it; the four durations are milliseconds; groups a
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +18,19 @@ import msgspec
 
 from origin_sdk.layers.codings import FORMATS, Format, coding_named, coding_numbered, typed
 from origin_sdk.layers.errors import InvalidFamily, UnreadableRecord
-from origin_sdk.layers.families import Key
+from origin_sdk.layers.families import Family, Key
+from origin_sdk.layers.memory import split_groups
 from origin_sdk.layers.sealing import Seal
 
-__all__ = ["BIRTH_BYTES", "Record", "Wrapping"]
+__all__ = ["BIRTH_BYTES", "HEADER", "Record", "Wrapping"]
 
 BIRTH_BYTES = 8
+HEADER = struct.Struct(">d6sI8xIH")
+"""What reading needs: birth, head (magic to schema), lifetime, load, and the groups' length."""
 _MAGIC = b"L1"
-_HEADER = struct.Struct(">d2sBBHIIIIH")
-_BODY = struct.Struct(">2sBBHIIIIH")
+_HEADER = struct.Struct(">d6sIIIIH")
+_BODY = struct.Struct(">6sIIIIH")
+_HEAD = struct.Struct(">2sBBH")
 _MAX_MS = (1 << 32) - 1
 _SEAL_SHIFT = 4
 _CODING_MASK = 0x0F
@@ -83,10 +88,7 @@ class Wrapping:
         groups = "\n".join(record.groups).encode()
         seal = self.seal.number if self.seal else 0
         header = _BODY.pack(
-            _MAGIC,
-            FORMATS[self.format],
-            coding | seal << _SEAL_SHIFT,
-            key.family.schema,
+            _HEAD.pack(_MAGIC, FORMATS[self.format], coding | seal << _SEAL_SHIFT, key.family.schema),
             *(
                 min(round(seconds * 1000), _MAX_MS)
                 for seconds in (record.lifetime, record.stale, record.fail_safe, record.load_seconds)
@@ -100,21 +102,31 @@ class Wrapping:
     def unwrap(self, key: Key[Any], stored: bytes) -> Record:
         """Read a record. Raises UnreadableRecord."""
         try:
-            birth, magic, form, how, schema, lifetime, stale, fail_safe, load, length = _HEADER.unpack_from(
-                stored
-            )
+            birth, head, lifetime, stale, fail_safe, load, length = _HEADER.unpack_from(stored)
         except struct.error as error:
             raise UnreadableRecord(f"{key}: {len(stored)} bytes aren't a record") from error
+        end = _HEADER.size + length
+        value = self.value(key, stored, head, end)
+        groups = split_groups(stored[_HEADER.size : end])
+        return Record(value, birth, lifetime / 1000, stale / 1000, fail_safe / 1000, load / 1000, groups)
+
+    def value(self, key: Key[Any], stored: bytes, head: bytes, end: int) -> Any:
+        """Return a record's value, whose payload begins at ``end``. Raises UnreadableRecord."""
+        magic, form, how, schema = _HEAD.unpack(head)
         if magic != _MAGIC or schema != key.family.schema or form not in {1, 2}:
             raise UnreadableRecord(f"{key}: of another version")
-        end = _HEADER.size + length
         payload = self._opened(key, stored, end, how) if how or self.seal else stored[end:]
         try:
-            value = typed(form, key.family.type).decode(payload)
-            groups = tuple(stored[_HEADER.size : end].decode().split("\n")) if length else ()
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            return typed(form, key.family.type).decode(payload)
+        except msgspec.MsgspecError as error:
             raise UnreadableRecord(f"{key}: {error}") from error
-        return Record(value, birth, lifetime / 1000, stale / 1000, fail_safe / 1000, load / 1000, groups)
+
+    def decoders(self, family: Family[Any]) -> dict[bytes, Callable[[bytes], Any]]:
+        """Return by its head what decodes a payload that only has to be decoded: most records' do."""
+        if self.seal:
+            return {}
+        number = FORMATS[self.format]
+        return {_HEAD.pack(_MAGIC, number, 0, family.schema): typed(number, family.type).decode}
 
     def _opened(self, key: Key[Any], stored: bytes, end: int, how: int) -> bytes:
         payload = stored[end:]

@@ -4,13 +4,13 @@
 event loop.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 from origin_sdk.layers.asking import FAILED
-from origin_sdk.layers.core import UNSURE, CachedError, Core
+from origin_sdk.layers.core import CachedError, Core
 from origin_sdk.layers.envelope import Record
 from origin_sdk.layers.families import Key
 from origin_sdk.layers.link import HeldLock, Link
@@ -102,27 +102,26 @@ Flow: TypeAlias = Generator[Step, Any, _Result]
 
 def look(core: Core, link: Link, key: Key[Any]) -> Flow[Entry | None]:
     """Look into Redis."""
-    seq, layout = core.moments.seq, link.layout
-    shard = layout.shard(key.name)
-    plain = Command(None, (layout.entry_prefixes[shard] + key.name, layout.generations[shard]), ("MGET",))
+    seq, name, layout = core.moments.seq, key.name, link.layout
+    shard = layout.shard(name)
+    plain = Command(None, (layout.entry_prefixes[shard] + name, layout.generations[shard]), ("MGET",))
     reply = yield Ask(plain)
     if reply is FAILED:
         return None
-    record = core.judge(key, reply[0], reply[1])
-    if record is UNSURE:
-        record = yield from _look_surely(core, link, key, shard)
-    if not isinstance(record, Record):
-        core.stats.count("redis-miss", key.family.name, key.name)
-        return None
-    core.stats.count("redis-hit", key.family.name, key.name)
-    return core.admit(key, record, seq)
+    found, unsure = core.admit_read(link, shard, (key,), reply, seq)
+    if unsure:
+        found = yield from look_surely(core, link, unsure, seq)
+    core.stats.count("redis-hit" if found else "redis-miss", key.family.name, name)
+    return found.get(name)
 
 
-def _look_surely(core: Core, link: Link, key: Key[Any], shard: int) -> Flow[Record | None]:
-    reply = yield Ask(Command(READ, link.layout.keys(shard, "emg", key.name)))
-    if reply is FAILED or not reply[0]:
-        return None
-    return core.read(key, reply[0])
+def look_surely(core: Core, link: Link, keys: Sequence[Key[Any]], seq: int) -> Flow[dict[str, Entry]]:
+    """Look, and let Redis itself judge."""
+    layout = link.layout
+    commands = [Command(READ, layout.keys(layout.shard(key.name), "emg", key.name)) for key in keys]
+    replies = yield AskMany(commands)
+    found, _ = core.admit(link, keys, [None if reply is FAILED else reply[0] for reply in replies], seq)
+    return found
 
 
 @dataclass(slots=True)
@@ -148,7 +147,7 @@ class Filling:
 
 def fill(core: Core, filling: Filling) -> Flow[Entry]:
     """Load, unless another process has done it; store what comes, and return it."""
-    key, link = filling.key, core.link if core.reaches_redis(filling.key) else None
+    key, link = filling.key, core.link if core.reaches_redis(filling.key.family) else None
     claim = _Claim()
     if link is not None and link.is_up:
         found = yield from _claimed(core, link, filling)
@@ -222,10 +221,10 @@ def _claimed(core: Core, link: Link, filling: Filling) -> Flow[Entry | _Claim]:
             return _Claim()
         stored, birth, fence, _ = reply
         if stored:
-            record = core.read(key, stored)
-            if record is not None:
+            found, _ = core.admit(link, (key,), (stored,), seq)
+            if found:
                 core.stats.count("redis-hit", key.family.name, key.name)
-                return core.admit(key, record, seq)
+                return found[key.name]
             lock_ms = 0  # unreadable here, so that its loader won't be of help either
             return _Claim(link.redis_now(), 0)
         if fence != -1:
@@ -366,87 +365,3 @@ def _owing(link: Link, names: tuple[str, ...], shards: tuple[int, ...]) -> Flow[
             keys = layout.keys(shard, "mtg", "")
             yield Ask(Command(DROP, keys, (layout.changes, link.sender, shard)))
         link.trip(RuntimeError("it refused an invalidation"))
-
-
-def look_many(core: Core, link: Link, keys: Sequence[Key[Any]]) -> Flow[dict[Key[Any], Entry]]:
-    """Look into Redis for many keys."""
-    seq, layout = core.moments.seq, link.layout
-    shards: dict[int, list[Key[Any]]] = {}
-    for key in keys:
-        shards.setdefault(layout.shard(key.name), []).append(key)
-    commands = [
-        Command(
-            None,
-            (*(layout.entry_prefixes[shard] + key.name for key in some), layout.generations[shard]),
-            ("MGET",),
-        )
-        for shard, some in shards.items()
-    ]
-    replies = yield AskMany(commands)
-    found: dict[Key[Any], Entry] = {}
-    for (shard, some), reply in zip(shards.items(), replies, strict=True):
-        if reply is FAILED:
-            continue
-        for key, stored in zip(some, reply[:-1], strict=True):
-            record = core.judge(key, stored, reply[-1])
-            if record is UNSURE:
-                record = yield from _look_surely(core, link, key, shard)
-            if isinstance(record, Record):
-                found[key] = core.admit(key, record, seq)
-    core.stats.count_many("redis-hit", found)
-    core.stats.count_many("redis-miss", [key for key in keys if key not in found])
-    return found
-
-
-def fill_many(
-    core: Core, keys: Sequence[Key[Any]], loader: Callable[[Sequence[Key[Any]]], Mapping[Key[Any], Any]]
-) -> Flow[dict[Key[Any], Entry]]:
-    """Load many keys by one call of the loader; those that it leaves out aren't stored."""
-    link = core.link
-    births: dict[str, float] = {}
-    if link is not None and link.is_up:
-        births = yield from _births(core, link, keys)
-    seq, began, reads = core.moments.seq, core.clock.monotonic(), Reads()
-    values = yield Load(loader, keys, reads)
-    seconds = core.clock.monotonic() - began
-    entries: dict[Key[Any], Entry] = {}
-    commands: list[tuple[Key[Any], Command]] = []
-    for key in keys:
-        if key not in values:
-            continue
-        birth, context = births.get(key.name, 0.0), LoadContext(key)
-        core.take_over(key, context, reads)
-        entry, record = core.loaded(key, context, values[key], seq, birth, seconds)
-        entries[key] = entry
-        if record is None:
-            continue
-        core.memory.put(key.name, entry)
-        command = store_command(core, link, key, record, 0) if link and birth else None
-        if command:
-            commands.append((key, command))
-    core.stats.count_many("loaded", entries)
-    if commands:
-        statuses = yield AskMany([command for _, command in commands])
-        for (key, _), status in zip(commands, statuses, strict=True):
-            if status == 0:
-                core.memory.drop(key.name)
-    return entries
-
-
-def _births(core: Core, link: Link, keys: Sequence[Key[Any]]) -> Flow[dict[str, float]]:
-    """Return when the load begins by the clock of each key's shard."""
-    layout = link.layout
-    by_shard: dict[int, list[Key[Any]]] = {}
-    for key in keys:
-        if core.reaches_redis(key):
-            by_shard.setdefault(layout.shard(key.name), []).append(key)
-    commands = [Command(CLAIM, layout.keys(shard, "emtglf", ""), (link.sender, 0, "0")) for shard in by_shard]
-    if not commands:
-        return {}
-    replies = yield AskMany(commands)
-    return {
-        key.name: float(reply[1])
-        for (_, some), reply in zip(by_shard.items(), replies, strict=True)
-        if reply is not FAILED
-        for key in some
-    }

@@ -2,14 +2,18 @@
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from threading import Lock
+from typing import Any
+
+import msgspec
 
 from origin_sdk.layers.policy import Windows
 
-__all__ = ["Entry", "Memory", "Moments"]
+__all__ = ["Entry", "Memory", "Moments", "split_groups"]
 
 
-class Entry:
+class Entry(msgspec.Struct, eq=False):  # made in a third of the time that an object with __init__ takes
     """A value in memory.
 
     Until ``until`` a hit needs no judgement. It is newer than the invalidation ``seq``.
@@ -17,24 +21,27 @@ class Entry:
     ``used`` tells whether it was asked for since eviction last came by.
     """
 
-    __slots__ = ("fresh_until", "groups", "seq", "until", "used", "value", "windows")
+    value: Any
+    seq: int
+    fresh_until: float
+    windows: Windows
+    written_groups: tuple[str, ...] | bytes
+    """As they stand in a record, until somebody asks for ``groups``: most entries go without that."""
+    until: float
+    used: bool = False
 
-    def __init__(
-        self,
-        value: object,
-        seq: int,
-        fresh_until: float,
-        windows: Windows,
-        groups: tuple[str, ...],
-        until: float,
-    ) -> None:
-        self.value = value
-        self.seq = seq
-        self.fresh_until = fresh_until
-        self.windows = windows
-        self.groups = groups
-        self.until = until
-        self.used = False
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that it belongs to."""
+        groups = self.written_groups
+        if isinstance(groups, bytes):
+            self.written_groups = groups = split_groups(groups)
+        return groups
+
+
+def split_groups(written: bytes) -> tuple[str, ...]:
+    """Return groups as they stand in a record."""
+    return tuple(written.decode(errors="replace").split("\n")) if written else ()
 
 
 class Moments:
@@ -49,6 +56,8 @@ class Moments:
         self.seq = 1
         self.floor = 0
         self.redis_floor = 0.0
+        self.newest = 0.0
+        """No name was invalidated later by Redis's clock; infinity if it hasn't heard of one."""
         self._bound = bound
         self._young: dict[str, tuple[int, float]] = {}
         self._old: dict[str, tuple[int, float]] = {}
@@ -65,6 +74,7 @@ class Moments:
                 if name not in self._young and len(self._young) >= self._bound:
                     self._forget_old(seq)
                 self._young[name] = (seq, moment if known == math.inf else max(moment, known))
+            self.newest = max(self.newest, moment)
             self.seq = seq
             return seq
 
@@ -73,6 +83,7 @@ class Moments:
         with self._lock:
             for name in names:
                 self._young[name] = (self.seq, moment)
+            self.newest = max(known for _, known in (*self._old.values(), *self._young.values(), (0, moment)))
 
     def _forget_old(self, seq: int) -> None:
         if self._old:
@@ -131,15 +142,31 @@ class Memory:
 
     def put(self, name: str, entry: Entry) -> None:
         """Store, and make room for it."""
+        with self._lock:
+            self._put(name, entry)
+
+    def put_many(self, found: Mapping[str, Entry]) -> None:
+        """Store each, and make room for all."""
         entries = self.entries
         with self._lock:
-            if name not in entries:
-                if len(entries) >= self._max_entries:
-                    self._evict()
-                if len(self._queue) > 2 * self._max_entries:
-                    self._queue = deque(entries)
-                self._queue.append(name)
-            entries[name] = entry
+            new = [name for name in found if name not in entries]
+            room = self._max_entries - len(new)
+            if len(entries) <= room and len(self._queue) <= self._max_entries + room:
+                self._queue.extend(new)
+                entries.update(found)
+            else:
+                for name, entry in found.items():
+                    self._put(name, entry)
+
+    def _put(self, name: str, entry: Entry) -> None:
+        entries = self.entries
+        if name not in entries:
+            if len(entries) >= self._max_entries:
+                self._evict()
+            if len(self._queue) > 2 * self._max_entries:
+                self._queue = deque(entries)
+            self._queue.append(name)
+        entries[name] = entry
 
     def _evict(self) -> None:
         entries, queue = self.entries, self._queue

@@ -1,6 +1,6 @@
 """The way to a value: memory, others who load it, Redis, the loader. Without input or output, as flows.py."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
 from origin_sdk.layers.base import Base, Invalidation, as_groups
@@ -17,24 +17,20 @@ from origin_sdk.layers.flows import (
     Follow,
     Purge,
     fill,
-    fill_many,
     invalidate,
     look,
-    look_many,
     put,
 )
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import Policy, SingleFlight, State
 from origin_sdk.reading import current_reads
 
-__all__ = ["deleting", "getting", "getting_many", "invalidating", "obtaining", "refreshing", "setting"]
+__all__ = ["deleting", "getting", "invalidating", "obtaining", "refreshing", "setting"]
 
 _Value = TypeVar("_Value")
 _TRIES = 3
 _ANSWERS = frozenset({State.FRESH, State.EARLY, State.STALE})
 Loader: TypeAlias = Callable[[Any], Any]
-BatchLoader: TypeAlias = Callable[[Sequence[Key[Any]]], Any]
-"""Returns a mapping by key, or an awaitable of one: whoever carries out the flow knows."""
 
 
 def getting(cache: Base, key: Key[Any], default: _Value | None) -> Flow[_Value | None]:
@@ -150,7 +146,7 @@ def _state(cache: Base, entry: Entry) -> State:
 
 
 def _looking(cache: Base, key: Key[Any]) -> Flow[Entry | None]:
-    if not cache.core.reaches_redis(key) or (link := cache.listening()) is None:
+    if not cache.core.reaches_redis(key.family) or (link := cache.listening()) is None:
         return None
     return (yield from look(cache.core, link, key))
 
@@ -159,33 +155,6 @@ def _too_long(key: Key[Any], policy: Policy) -> LoadTimeout:
     return LoadTimeout(
         f"{key}: the loader takes longer than {policy.hard_timeout} s; its result will be kept"
     )
-
-
-def getting_many(
-    cache: Base, keys: Iterable[Key[_Value]], loader: BatchLoader
-) -> Flow[dict[Key[_Value], _Value]]:
-    """Return values by key: from memory, one round trip to Redis, and one call of the loader."""
-    core, wanted = cache.core, list(dict.fromkeys(keys))
-    found: dict[Key[Any], Entry] = {}
-    now = core.clock.monotonic()
-    for key in wanted:
-        core.policy(key)
-        state, entry = core.peek(key, now)
-        if entry is not None and state in _ANSWERS:
-            found[key] = entry
-    core.stats.count_many("memory-hit", found)
-    missing = [key for key in wanted if key not in found]
-    asked = [key for key in missing if core.reaches_redis(key)]
-    if asked and (link := cache.listening()):
-        entries = yield from look_many(core, link, asked)
-        found |= {key: entry for key, entry in entries.items() if _state(cache, entry) in _ANSWERS}
-        missing = [key for key in missing if key not in found]
-    if missing:
-        found |= yield from fill_many(core, missing, loader)
-    if current_reads() is not None:
-        for key in wanted:
-            _note(cache, key, found.get(key))
-    return {key: opened(found[key]) for key in wanted if key in found}
 
 
 def setting(

@@ -125,6 +125,13 @@ class Policy:
             )
         return lifetime * (1.0 - self.jitter * fraction)
 
+    @property
+    def windows_of_all(self) -> Windows | None:
+        """The windows that all values have in memory, or None if they depend on the value."""
+        if self.xfetch or self.refresh_ahead is not None or self.memory_lifetime is not None:
+            return None
+        return self.windows(0.0, 0.0)
+
     def windows(self, lifetime: float, load_seconds: float) -> Windows:
         """Return the windows of a value that took ``load_seconds`` to load."""
         ahead = 0.0 if self.refresh_ahead is None else lifetime * (1.0 - self.refresh_ahead)

@@ -1,7 +1,7 @@
 """What the layers did, counted."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -46,13 +46,15 @@ class Stats:
         if self.detections and (detected := _detecting.get()) is not None:
             detected.events.append((name, event))
 
-    def count_many(self, event: str, keys: Iterable[Key[Any]]) -> None:
+    def count_many(self, event: str, keys: Sequence[Key[Any]]) -> None:
         """Count an event of several keys."""
         if self.detections:
             for key in keys:
                 self.count(event, key.family.name, key.name)
-        else:
-            self.counts.update((event, key.family.name) for key in keys)
+            return
+        families = [key.family for key in keys]
+        for family in set(families):
+            self.counts[event, family.name] += families.count(family)
 
     def observe(self, measurement: str, value: float, family: str = "") -> None:
         """Tell of a time or a size."""

@@ -6,8 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from redis import Connection
 
 from origin_sdk.layers import DataClass, DataClassViolation, Family, Invalidation, Key, LoadContext, Policy
+from origin_sdk.layers.asking import packed_read
+from origin_sdk.layers.memory import Entry, Memory
+from origin_sdk.layers.policy import Windows
+from origin_sdk.layers.scripts import Command
 
 
 @dataclass
@@ -171,6 +176,38 @@ def test_many_are_loaded_by_one_call_for_those_that_are_missing(cache: Any) -> N
     forget_memory(cache)
     cache.get_many_or_load(keys[1:], load)
     assert asked == ([[2, 3, 4], [3]] if cache.link else [[2, 3, 4], [2, 3, 4]])
+
+
+@pytest.mark.parametrize("invalidated", [["product-2"], [f"other-{number}" for number in range(50)]])
+def test_many_out_of_redis_leave_out_what_was_invalidated(cache: Any, invalidated: list[str]) -> None:
+    keys = [PRODUCTS.key(id=each) for each in range(5)]
+    cache.get_many_or_load(keys, lambda some: dict.fromkeys(some, LAMP))
+    cache.invalidate(groups=invalidated)
+    forget_memory(cache)
+    asked: list[str] = []
+
+    def load(some: list[Key[Product]]) -> dict[Key[Product], Product]:
+        asked.extend(key.name[-1] for key in some)
+        return dict.fromkeys(some, LAMP)
+
+    assert cache.get_many_or_load(keys, load) == dict.fromkeys(keys, LAMP)
+    assert asked == ([*"01234"] if not cache.link else ["2"] if "product-2" in invalidated else [])
+
+
+@pytest.mark.parametrize("keys", [("a",), ("a:1", "b"), ("ü", "a")], ids=["one", "several", "not ASCII"])
+def test_a_read_is_packed_as_redis_py_packs_it(keys: tuple[str, ...]) -> None:
+    connection: Any = Connection
+    assert packed_read(Command(None, keys, ("MGET",))) == b"".join(connection().pack_command("MGET", *keys))
+
+
+def test_memory_takes_many_and_keeps_its_bound() -> None:
+    memory = Memory(10)
+    entries = {str(number): Entry(number, 1, 1.0, Windows(), (), 1.0) for number in range(25)}
+    for start in (0, 8, 16):
+        memory.put_many({name: entries[name] for name in map(str, range(start, start + 8))})
+    assert len(memory) == 10
+    assert memory.evictions == 14
+    assert memory.get("23") is entries["23"]
 
 
 def test_a_loader_that_raises_stores_nothing(cache: Any) -> None:
