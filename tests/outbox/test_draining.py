@@ -13,6 +13,7 @@ import pytest
 
 from cachewire.marks import Lane, group_mark, mark_key
 from origin_sdk import AsyncPurgeClient, AuditEvent, Purge, PurgeClient
+from origin_sdk.layers import Family, LayeredCache
 from origin_sdk.outbox import (
     AsyncDrainer,
     Drainer,
@@ -68,6 +69,12 @@ def renderers() -> Renderers:
     @made.register("page")
     def page(text: str) -> Rendition:
         return Rendition(text, {"cache-control": "max-age=600"}, groups=("pages",))
+
+    @made.register("order")
+    def order() -> Rendition:
+        with LayeredCache() as cache:
+            text = cache.get_or_load(Family("order", "{id}", str).key(id=7), lambda _: "secret")
+        return Rendition(text, {"cache-control": "max-age=600"})
 
     @made.register("private")
     def private() -> Rendition:
@@ -230,6 +237,7 @@ def published(fake_kv: FakeKV) -> list[str]:
     [
         pytest.param(Republish(URL, "page", {"text": "new"}), True, "published", id="rendered"),
         pytest.param(Republish(URL, "private"), False, "it says private", id="not for the edge"),
+        pytest.param(Republish(URL, "order"), False, "DataClassViolation", id="made of what isn't, either"),
         pytest.param(Republish(URL, "broken"), False, "ZeroDivisionError", id="the renderer fails"),
         pytest.param(Republish(URL, "page", {"wrong": 1}), False, "TypeError", id="wrong arguments"),
         pytest.param(Republish(URL, "unknown"), False, "no renderer 'unknown'", id="no such renderer"),

@@ -20,11 +20,29 @@ from fastapi.responses import StreamingResponse
 import origin_sdk.asgi
 import origin_sdk.django
 import origin_sdk.flask
-from origin_sdk.errors import NotCacheable
+from origin_sdk.errors import DataClassViolation, NotCacheable
+from origin_sdk.layers import AsyncLayeredCache, DataClass, Family, LayeredCache
 from origin_sdk.responses import add_groups, belongs_to_user, cache_for, invalidate
 from origin_sdk.testing import assert_cacheable, assert_not_cacheable
 
 BODY = b'{"id":7}'
+PRICES = Family("price", "{id}", str, groups=("price-{id}",), data_class=DataClass.PUBLIC)
+ORDERS = Family("order", "{id}", str, groups=("order-{id}",))
+cache = LayeredCache()
+async_cache = AsyncLayeredCache()
+
+
+def read_cached(family: Family[str]) -> None:
+    cache_for(300)
+    cache.get_or_load(family.key(id=7), lambda _: "x")
+
+
+async def read_cached_asynchronously(family: Family[str]) -> None:
+    async def load(_: object) -> str:
+        return "x"
+
+    cache_for(300)
+    await async_cache.get_or_load(family.key(id=7), load)
 
 
 def say_shared() -> None:
@@ -35,6 +53,28 @@ def say_shared() -> None:
 def say_private() -> None:
     cache_for(300)
     belongs_to_user("shows the basket")
+
+
+def add_cached_routes(app: fastapi.FastAPI) -> None:
+    @app.get("/price/{number}")
+    def price(number: int) -> int:
+        read_cached(PRICES)
+        return number
+
+    @app.get("/order/{number}")
+    def order(number: int) -> int:
+        read_cached(ORDERS)
+        return number
+
+    @app.get("/async-price/{number}")
+    async def async_price(number: int) -> int:
+        await read_cached_asynchronously(PRICES)
+        return number
+
+    @app.get("/async-order/{number}")
+    async def async_order(number: int) -> int:
+        await read_cached_asynchronously(ORDERS)
+        return number
 
 
 def fastapi_app(*, strict: bool) -> httpx.BaseTransport | httpx.AsyncBaseTransport:
@@ -66,6 +106,8 @@ def fastapi_app(*, strict: bool) -> httpx.BaseTransport | httpx.AsyncBaseTranspo
     def private() -> fastapi.Response:
         say_private()
         return fastapi.Response(BODY)
+
+    add_cached_routes(app)
 
     @app.put("/shared")
     def write() -> fastapi.Response:
@@ -109,6 +151,26 @@ def django_private(_: Any) -> HttpResponse:
     return HttpResponse(BODY)
 
 
+def django_price(_: Any, number: int) -> HttpResponse:
+    read_cached(PRICES)
+    return HttpResponse(str(number))
+
+
+def django_order(_: Any, number: int) -> HttpResponse:
+    read_cached(ORDERS)
+    return HttpResponse(str(number))
+
+
+async def django_async_price(_: Any, number: int) -> HttpResponse:
+    await read_cached_asynchronously(PRICES)
+    return HttpResponse(str(number))
+
+
+async def django_async_order(_: Any, number: int) -> HttpResponse:
+    await read_cached_asynchronously(ORDERS)
+    return HttpResponse(str(number))
+
+
 class DjangoUrls:
     """A URL configuration, as a module would be."""
 
@@ -118,6 +180,10 @@ class DjangoUrls:
         path("streamed-async", django_streamed_asynchronously),
         path("cookie", django_cookie),
         path("private", django_private),
+        path("price/<int:number>", django_price),
+        path("order/<int:number>", django_order),
+        path("async-price/<int:number>", django_async_price),
+        path("async-order/<int:number>", django_async_order),
     )
 
 
@@ -176,6 +242,16 @@ def flask_app(*, strict: bool) -> httpx.BaseTransport:
     def private() -> flask.Response:
         say_private()
         return flask.Response(BODY)
+
+    @app.get("/price/<int:number>")
+    def price(number: int) -> str:
+        read_cached(PRICES)
+        return str(number)
+
+    @app.get("/order/<int:number>")
+    def order(number: int) -> str:
+        read_cached(ORDERS)
+        return str(number)
 
     return httpx.WSGITransport(app)
 
@@ -255,6 +331,33 @@ def test_and_is_private_in_production(app: App, path: str) -> None:
     assert response.headers["cache-control"] == "private, no-store"
     assert "cache-groups" not in response.headers
     assert_not_cacheable(response)
+
+
+@pytest.fixture(params=["", "async-"], ids=["in a thread", "in the loop"])
+def loop(request: pytest.FixtureRequest, app: App) -> str:
+    """The prefix of routes that are coroutine functions, which Flask hasn't."""
+    return "" if app.make is flask_app else str(request.param)
+
+
+def test_a_response_has_the_groups_of_the_cached_values_it_is_made_of(app: App, loop: str) -> None:
+    response = app.ask(f"/{loop}price/7")
+    assert response.headers["cache-groups"] == '"price-7"'
+    assert_cacheable(response)
+
+
+def test_a_value_that_must_not_reach_the_edge_fails_in_development(app: App, loop: str) -> None:
+    with pytest.raises(DataClassViolation, match="'order'"):
+        app.ask(f"/{loop}order/7")
+
+
+def test_and_in_production_the_log_names_the_route(
+    app: App, loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = app.ask(f"/{loop}order/7", strict=False)
+    assert response.headers["cache-control"] == response.headers["cdn-cache-control"] == "private, no-store"
+    assert "cache-groups" not in response.headers
+    [line] = [record.message for record in caplog.records if record.name == "origin_sdk"]
+    assert f"GET /{loop}order/{{number}}: " in line.replace("<int:number>", "{number}")
 
 
 def test_a_write_names_what_it_changed(app: App) -> None:

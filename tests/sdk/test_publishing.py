@@ -11,7 +11,9 @@ from cachewire.bounds import MAX_RECORD_SECONDS
 from cachewire.key import parse_target, record_key, variant_key
 from cachewire.record import Index, Record, parse_head, read_metadata
 from origin_sdk import NotCacheable, Project, PurgeClient
-from origin_sdk.errors import InvalidRequest
+from origin_sdk.auditing import AuditEvent
+from origin_sdk.errors import DataClassViolation, InvalidRequest
+from origin_sdk.layers import DataClass, Family, LayeredCache
 from origin_sdk.project import EdgeRule
 from origin_sdk.testing import FakeKV, ManualClock
 
@@ -199,6 +201,33 @@ def test_what_the_worker_would_not_store_is_refused(
     with pytest.raises(NotCacheable, match=named):
         client.publish(URL, lambda: b"", **arguments)
     assert fake_kv.stored_keys() == []
+
+
+def test_a_page_has_the_groups_of_the_cached_values_that_it_is_rendered_from(
+    client: PurgeClient,
+) -> None:
+    family = Family("price", "{id}", str, groups=("price-{id}",), data_class=DataClass.PUBLIC)
+    with LayeredCache() as cache:
+        published = client.publish(
+            URL,
+            lambda: cache.get_or_load(family.key(id=7), lambda _: "x"),
+            headers=FRESH,
+            groups="pages",
+        )
+    assert published.groups == ("pages", "price-7")
+
+
+def test_a_page_made_of_what_must_not_reach_the_edge_is_refused_and_audited(
+    client: PurgeClient, fake_kv: FakeKV
+) -> None:
+    events: list[AuditEvent] = []
+    with LayeredCache(audit=events.append) as cache:
+        key = Family("order", "{id}", str).key(id=7)
+        cache.get_or_load(key, lambda _: "x")
+        with pytest.raises(DataClassViolation, match=f"{URL}.*'order'"):
+            client.publish(URL, lambda: cache.get_or_load(key, lambda _: "x"), headers=FRESH)
+    assert fake_kv.stored_keys() == []
+    assert events[-1].details == {"family": "order", "what": URL}
 
 
 @pytest.mark.parametrize(
