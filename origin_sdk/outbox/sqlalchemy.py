@@ -47,7 +47,7 @@ from origin_sdk.outbox.sql import (
     recorded_rows,
 )
 
-__all__ = ["AsyncSqlAlchemyOutbox", "SqlAlchemyOutbox", "outbox_table", "record"]
+__all__ = ["AsyncSqlAlchemyOutbox", "SqlAlchemyOutbox", "outbox_table", "record", "record_async"]
 
 _Result = TypeVar("_Result")
 _CLOCK = SystemClock()

@@ -56,7 +56,7 @@ class Service:
         }
 
 
-@pytest.fixture(params=["SQLite", "PostgreSQL", "PostgreSQL, asynchronous"])
+@pytest.fixture(params=["SQLite", "PostgreSQL", "PostgreSQL, asynchronous", "asyncpg, asynchronous"])
 def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
     is_sqlite = request.param.startswith("SQLite")
     url = make_url(f"sqlite:///{tmp_path}/shop.db" if is_sqlite else request.getfixturevalue("postgres_url"))
@@ -65,6 +65,8 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]
     with Session(engine) as session:
         fill(session)
     is_async = request.param.endswith("asynchronous")
+    if request.param.startswith("asyncpg"):
+        url = url.set(drivername="postgresql+asyncpg")
     yield Service(engine, _asynchronous(url) if is_async else _synchronous(engine))
     engine.dispose()
 

@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import redis
-from sqlalchemy import Engine, MetaData, create_engine
+from sqlalchemy import URL, Engine, MetaData, create_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 
 from origin_sdk import PurgeClient
 from origin_sdk.outbox import Drainer, Intent
 from origin_sdk.outbox.ports import Outbox
 from origin_sdk.outbox.redis import RedisOutbox
-from origin_sdk.outbox.sqlalchemy import SqlAlchemyOutbox, outbox_table, record
+from origin_sdk.outbox.sqlalchemy import (
+    AsyncSqlAlchemyOutbox,
+    SqlAlchemyOutbox,
+    outbox_table,
+    record,
+    record_async,
+)
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import ManualClock
 from scripts.runtime.servers import Redis
+from tests.layers.caches import Loop
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -65,8 +74,51 @@ def sqlalchemy_kind(engine: Engine) -> Kind:
     return Kind(SqlAlchemyOutbox(engine), recording)
 
 
+class OfLoop:
+    """An asynchronous outbox, called from threads; what only operators ask goes to a synchronous one."""
+
+    def __init__(self, url: URL, loop: Loop, operated: Outbox) -> None:
+        self._engine = loop.run(_engine_in_loop(url))
+        self._outbox = AsyncSqlAlchemyOutbox(self._engine)
+        self._loop = loop
+        self._operated = operated
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in {"claim", "settle", "next_due", "prune"}:
+            return getattr(self._operated, name)
+        return lambda *arguments: self._loop.run(getattr(self._outbox, name)(*arguments))
+
+    def record(self, *intents: Intent) -> None:
+        self._loop.run(self._record(intents))
+
+    async def _record(self, intents: tuple[Intent, ...]) -> None:
+        async with async_sessionmaker(self._engine).begin() as session:
+            await record_async(session, *intents)
+
+    def close(self) -> None:
+        self._loop.run(self._engine.dispose())
+        self._loop.stop()
+
+
+async def _engine_in_loop(url: URL) -> AsyncEngine:
+    return create_async_engine(url)
+
+
+ASYNC_DRIVERS = {
+    "SQLAlchemy over aiosqlite": "sqlite+aiosqlite",
+    "SQLAlchemy over psycopg, asynchronous": "postgresql+psycopg",
+    "SQLAlchemy over asyncpg": "postgresql+asyncpg",
+}
+
+
 @pytest.fixture(
-    params=["SQLite file", "Redis streams", "SQLAlchemy over SQLite", "SQLAlchemy over PostgreSQL"]
+    params=[
+        "SQLite file",
+        "Redis streams",
+        "SQLAlchemy over SQLite",
+        "SQLAlchemy over PostgreSQL",
+        *ASYNC_DRIVERS,
+    ]
 )
 def kind(request: pytest.FixtureRequest, tmp_path: Path, kv_clock: ManualClock) -> Iterator[Kind]:
     """Each kind of outbox."""
@@ -82,9 +134,16 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path, kv_clock: ManualClock) 
             streams = RedisOutbox(client, clock=kv_clock)
             yield Kind(streams, streams.record)
         return
-    is_sqlite = request.param.endswith("SQLite")
+    is_sqlite = request.param.lower().endswith("sqlite")
     engine = create_engine(
         f"sqlite:///{tmp_path}/service.db" if is_sqlite else request.getfixturevalue("postgres_url")
     )
-    yield sqlalchemy_kind(engine)
+    made = sqlalchemy_kind(engine)
+    if request.param in ASYNC_DRIVERS:
+        url = engine.url.set(drivername=ASYNC_DRIVERS[request.param])
+        outbox = OfLoop(url, Loop(), made.outbox)
+        yield Kind(cast("Outbox", outbox), outbox.record)
+        outbox.close()
+    else:
+        yield made
     engine.dispose()
