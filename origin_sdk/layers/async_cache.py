@@ -257,7 +257,8 @@ def _decorated(
         entry = lookup(render(*args) if is_direct else render(*signature.picked(args)))
         # What Core.peek says of a fresh value, without a call.
         if entry and entry.seq == moments.seq and monotonic() < entry.until and not stats.detections:
-            entry.used = True
+            if not entry.used:
+                entry.used = True
             stats.memory_hits += 1
             if (reads := current_reads()) is not None:
                 reads.add(cache, family, entry.groups)
