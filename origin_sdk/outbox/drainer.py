@@ -44,7 +44,12 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round did. ``lag_seconds`` is the longest time from recording to delivery."""
+    """What one round did.
+
+    ``lag_seconds`` is the longest time from a commit to its delivery. When a transaction was committed no
+    table says; that it was after the drainer's last look bounds it, so that the lag may be told too long by
+    one ``poll_seconds``, and by the rest of the transaction where no look came between.
+    """
 
     claimed: int = 0
     done: int = 0
@@ -53,7 +58,7 @@ class Round:
     lag_seconds: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Drain:
     """What both drainers share: everything but waiting."""
 
@@ -62,6 +67,8 @@ class _Drain:
     render: CanRender
     audit: Auditor | None = None
     on_round: Callable[[Round], None] | None = None
+    _empty_at: float = field(default=0.0, init=False)
+    """When it last saw nothing left: what is tried for the first time was committed later."""
 
     @property
     def send_seconds(self) -> float:
@@ -70,7 +77,14 @@ class _Drain:
     def until(self, now: float) -> float:
         return now + self.pace.lease_seconds
 
-    def finish(self, claim: Claim, settlement: Settlement) -> Round:
+    def is_due(self, due: float | None, now: float) -> bool:
+        """Return whether the next entry is due at ``now``, and note when none is."""
+        if due is None or due > now:
+            self._empty_at = now
+            return False
+        return True
+
+    def finish(self, claim: Claim, settlement: Settlement, claimed_at: float) -> Round:
         """Count, log and audit a settled round."""
         counts = dict.fromkeys(State, 0)
         for entry in claim.entries:
@@ -84,13 +98,19 @@ class _Drain:
             _log.warning(
                 "%d entries wait for the next try: %s", counts[State.WAITING], settlement.rest.result
             )
-        lag = self.clock.now() - min(entry.recorded_at for entry in claim.entries)
+        lag = self.clock.now() - min(self._committed_at(entry) for entry in claim.entries)
+        if len(claim.entries) < self.pace.limit:
+            self._empty_at = claimed_at
         made = Round(
             len(claim.entries), counts[State.DONE], counts[State.WAITING], counts[State.DEAD], max(0.0, lag)
         )
         if self.on_round:
             self.on_round(made)
         return made
+
+    def _committed_at(self, entry: Entry) -> float:
+        """Return the earliest moment at which an entry can have been committed."""
+        return entry.recorded_at if entry.attempts > 1 else max(entry.recorded_at, self._empty_at)
 
     def patience(self, due: float | None) -> float:
         """Return how long to wait where the next entry is due at ``due``."""
@@ -187,8 +207,8 @@ class Drainer:
         """Deliver everything that is due now, and return the rounds that it took."""
         rounds: list[Round] = []
         while not self._stopping.is_set():
-            due = self.outbox.next_due()
-            if due is None or due > self.clock.now():
+            now = self.clock.now()
+            if not self._drain.is_due(self.outbox.next_due(), now):
                 break
             if not (made := self.drain_once()).claimed:
                 break
@@ -203,7 +223,7 @@ class Drainer:
             return Round()
         settlement = self._deliver(claim)
         self.outbox.settle(claim, settlement)
-        return self._drain.finish(claim, settlement)
+        return self._drain.finish(claim, settlement, now)
 
     def _deliver(self, claim: Claim) -> Settlement:
         flow = deliver(claim, self.clock.fraction(), self.pace.backoff)
@@ -315,8 +335,8 @@ class AsyncDrainer:
         """Deliver everything that is due now, and return the rounds that it took."""
         rounds: list[Round] = []
         while not self._is_stopping:
-            due = await self.outbox.next_due()
-            if due is None or due > self.clock.now():
+            now = self.clock.now()
+            if not self._drain.is_due(await self.outbox.next_due(), now):
                 break
             if not (made := await self.drain_once()).claimed:
                 break
@@ -331,7 +351,7 @@ class AsyncDrainer:
             return Round()
         settlement = await self._deliver(claim)
         await self.outbox.settle(claim, settlement)
-        return self._drain.finish(claim, settlement)
+        return self._drain.finish(claim, settlement, now)
 
     async def _deliver(self, claim: Claim) -> Settlement:
         flow = deliver(claim, self.clock.fraction(), self.pace.backoff)

@@ -10,6 +10,7 @@ from threading import Event
 
 import httpx
 import pytest
+from sqlalchemy import Engine, text
 
 from cachewire.marks import Lane, group_mark, mark_key
 from origin_sdk import AsyncPurgeClient, AuditEvent, Purge, PurgeClient
@@ -26,8 +27,10 @@ from origin_sdk.outbox import (
     Round,
     State,
 )
+from origin_sdk.outbox.sqlalchemy import record
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import FakeKV, ManualClock, assert_not_purged, assert_purged
+from tests.outbox.conftest import sqlalchemy_kind
 
 URL = "https://a.example/products/1"
 
@@ -127,6 +130,24 @@ def test_a_purge_that_came_late_is_younger_than_the_change(
     [made] = draining.drain()
     assert mark(fake_kv, "a") >= kv_clock.now() * 1000
     assert made.lag_seconds >= 3600
+
+
+@pytest.mark.parametrize(("looks", "least", "most"), [(0, 60, 90), (1, 0, 30)], ids=["no look", "a look"])
+def test_lag_counts_from_the_commit_as_far_as_the_last_look_tells(
+    engine: Engine, purge_client: PurgeClient, looks: int, least: float, most: float
+) -> None:
+    service = sqlalchemy_kind(engine)
+    drainer = Drainer(service.outbox, purge_client)
+    with engine.connect() as connection:
+        record(connection, Purge.of(groups="a"))
+        connection.execute(
+            text("UPDATE edge_outbox SET recorded_at = recorded_at - 60")
+        )  # as if long open
+        for _ in range(looks):
+            assert drainer.drain() == ()
+        connection.commit()
+    [made] = drainer.drain()
+    assert least <= made.lag_seconds < most
 
 
 FAULTS: dict[str, Callable[[FakeKV], None]] = {
