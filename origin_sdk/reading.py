@@ -5,7 +5,7 @@ It is carried as context variables are: into awaited calls, tasks, :func:`asynci
 pools of the frameworks; not into ``Thread``, ``ThreadPoolExecutor`` or ``run_in_executor``.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeVar
 
 from origin_sdk.errors import DataClassViolation
 
-__all__ = ["MOST_GROUPS", "HasClass", "Reads", "current_reads", "reading", "rendered"]
+__all__ = ["MOST_GROUPS", "HasClass", "Reads", "current_reads", "is_reading", "reading", "rendered"]
 
 MOST_GROUPS: Final = 128
 """Groups that are noted; twice what a response may have, so that too many are seen to be so."""
@@ -48,6 +48,10 @@ class Notes(Protocol):
         """Whether the groups of its values belong to what is made of them."""
         ...
 
+    def groups_in(self, written: bytes) -> tuple[str, ...]:
+        """Return groups that are given as they stand in a record."""
+        ...
+
     def refused(self, family: HasClass, what: str) -> None:
         """Audit that ``what`` was made of a family and isn't let out."""
         ...
@@ -56,19 +60,27 @@ class Notes(Protocol):
 class Reads:
     """What was read: families that must not reach the edge, and groups."""
 
-    __slots__ = ("confined", "groups")
+    __slots__ = ("_noted", "confined")
 
     def __init__(self) -> None:
         self.confined: dict[str, tuple[Notes, HasClass]] = {}
-        self.groups: dict[str, None] = {}
+        self._noted: dict[tuple[str, ...] | bytes, Notes] = {}
 
-    def add(self, cache: Notes, family: HasClass, groups: Iterable[str]) -> None:
-        """Note a value."""
+    def add(self, cache: Notes, family: HasClass, groups: tuple[str, ...] | bytes) -> None:
+        """Note a value; its groups may be as they stand in a record."""
         if family.strictness:
             self.confined[family.name] = (cache, family)
-        if cache.passes_groups and len(self.groups) < MOST_GROUPS:
-            for group in groups:
-                self.groups[group] = None
+        if cache.passes_groups and len(self._noted) < MOST_GROUPS:
+            self._noted[groups] = cache
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups of what was read, each once, not many more than MOST_GROUPS."""
+        groups: dict[str, None] = {}
+        for written, cache in self._noted.items():
+            if len(groups) < MOST_GROUPS:
+                groups |= dict.fromkeys(cache.groups_in(written) if isinstance(written, bytes) else written)
+        return tuple(groups)
 
     def above(self, strictness: int) -> list[HasClass]:
         """Return the families that are confined more than what is made of them."""
@@ -86,6 +98,8 @@ class Reads:
 
 
 _reads: ContextVar[Reads | None] = ContextVar("origin_sdk_reads", default=None)
+is_reading: Final[list[None]] = []
+"""Empty while nothing is open anywhere in the process: asking that costs less than asking the context."""
 current_reads: Final = _reads.get
 """Return what is open here, or None."""
 
@@ -94,9 +108,11 @@ current_reads: Final = _reads.get
 def reading(reads: Reads) -> Iterator[Reads]:
     """Let caches note what they return within the ``with`` block."""
     token = _reads.set(reads)
+    is_reading.append(None)
     try:
         yield reads
     finally:
+        is_reading.pop()
         _reads.reset(token)
 
 
@@ -109,4 +125,4 @@ def rendered(render: Callable[[], _Made], what: str) -> tuple[_Made, tuple[str, 
         made = render()
     if problem := reads.refuse(what):
         raise DataClassViolation(f"{what} can't be published: {problem}")
-    return made, tuple(reads.groups)
+    return made, reads.groups

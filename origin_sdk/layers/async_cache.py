@@ -18,7 +18,7 @@ from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import SingleFlight
-from origin_sdk.reading import current_reads, reading
+from origin_sdk.reading import current_reads, is_reading, reading
 
 __all__ = ["AsyncCached", "AsyncLayeredCache"]
 
@@ -260,8 +260,8 @@ def _decorated(
             if not entry.used:
                 entry.used = True
             stats.memory_hits += 1
-            if (reads := current_reads()) is not None:
-                reads.add(cache, family, entry.groups)
+            if is_reading and (reads := current_reads()) is not None:
+                reads.add(cache, family, entry.written_groups)
             return entry.value
         return await cache.get_or_load(signature.key(args), signature.loader(args))
 

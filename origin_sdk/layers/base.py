@@ -23,7 +23,7 @@ from origin_sdk.layers.flows import Filling, Flow, fill
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.listening import Listener
 from origin_sdk.layers.loading import LoadContext
-from origin_sdk.layers.memory import Entry, Memory, Moments
+from origin_sdk.layers.memory import Entry, Memory, Moments, split_groups
 from origin_sdk.layers.policy import Policy
 from origin_sdk.layers.stats import Detected, Stats
 from origin_sdk.reading import HasClass
@@ -173,6 +173,9 @@ class Base:
     def detect(self) -> AbstractContextManager[Detected]:
         """Note, within a ``with`` block, what each layer does for this thread or task."""
         return self.stats.detect()
+
+    groups_in = staticmethod(split_groups)
+    """As :class:`origin_sdk.reading.Reads` asks for them."""
 
     def refused(self, family: HasClass, what: str) -> None:
         """Audit that ``what`` was made of a family and isn't let out."""

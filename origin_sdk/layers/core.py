@@ -249,8 +249,9 @@ class Core:
                 f"family {family.name} is {family.data_class.name}, and its loader reads {names}: give it "
                 "the stricter class, or let it not read that"
             )
-        context.add_groups(reads.groups)
-        if len(reads.groups) >= MOST_GROUPS:
+        groups = reads.groups
+        context.add_groups(groups)
+        if len(groups) >= MOST_GROUPS:
             self._warn(
                 f"groups {family.name}",
                 f"{key}: its loader read values of {MOST_GROUPS} groups or more, and only the first of them "
