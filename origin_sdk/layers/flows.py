@@ -320,21 +320,9 @@ def put(core: Core, key: Key[Any], record: Record | None) -> Flow[None]:
 
 
 def _put_in_redis(link: Link, key: Key[Any], wrapped: bytes | None, kept_seconds: float) -> Flow[float]:
-    layout = link.layout
-    shard = layout.shard(key.name)
-    horizon = round(min(link.options.horizon, 3600.0) * 1e6)
-    arguments = (
-        wrapped or b"",
-        max(1, round(kept_seconds * 1000)),
-        horizon,
-        layout.changes,
-        link.sender,
-        shard,
-        key.name,
-    )
-    reply = yield Ask(Command(PUT, layout.keys(shard, "emtg", key.name), arguments))
+    reply = yield Ask(link.change(PUT, key.name, wrapped, kept_seconds))
     if reply is FAILED:
-        yield from _owing(link, (key.name,), (shard,))
+        yield from owing(link, (key.name,), (link.layout.shard(key.name),))
         return 0.0
     return float(reply[0])
 
@@ -350,13 +338,13 @@ def invalidate(core: Core, groups: tuple[str, ...]) -> Flow[bool]:
     moments = [float(reply[0]) for reply in replies if reply is not FAILED]
     if len(moments) < len(replies):
         failed = tuple(shard for shard, reply in zip(shards, replies, strict=True) if reply is FAILED)
-        yield from _owing(link, groups, failed)
+        yield from owing(link, groups, failed)
         return False
     core.moments.add(groups, max(moments))
     return True
 
 
-def _owing(link: Link, names: tuple[str, ...], shards: tuple[int, ...]) -> Flow[None]:
+def owing(link: Link, names: tuple[str, ...], shards: tuple[int, ...]) -> Flow[None]:
     """Redis could not note an invalidation: it does later, or forgets all where it is full."""
     link.owe(names)
     if link.is_up:

@@ -9,13 +9,15 @@ from typing import Any
 from origin_sdk.clock import Clock
 from origin_sdk.layers.connecting import RedisOptions
 from origin_sdk.layers.memory import Moments
-from origin_sdk.layers.scripts import INVALIDATE, Command, Layout
+from origin_sdk.layers.scripts import INVALIDATE, Command, Layout, Script
 from origin_sdk.layers.stats import Stats
 
 __all__ = ["HeldLock", "Link"]
 
 _log = logging.getLogger("origin_sdk.layers")
 _UNKNOWN = float("inf")
+_WRITES_SECONDS = 3600.0
+"""How long Redis remembers that a key was written: the result of a load that takes longer isn't stored."""
 
 
 @dataclass(slots=True)
@@ -95,6 +97,13 @@ class Link:
         head = (round(self.options.horizon * 1e6), self.layout.changes, self.sender, shard)
         return Command(INVALIDATE, keys, (*head, *names))
 
+    def change(self, script: Script, name: str, record: bytes | None, seconds: float, *more: Any) -> Command:
+        """Return the command that changes one key: PUT, or one of those like it."""
+        shard = self.layout.shard(name)
+        horizon = round(min(self.options.horizon, _WRITES_SECONDS) * 1e6)
+        head = (record or b"", max(1, round(seconds * 1000)), horizon, self.layout.changes, self.sender)
+        return Command(script, self.layout.keys(shard, "emtg", name), (*head, shard, name, *more))
+
     def hear(self, message: str) -> int | None:
         """Take a message about invalidations; return the shard of which an earlier one was missed."""
         sender, shard_text, last, moment, *names = message.split("\n")
@@ -114,15 +123,16 @@ class Link:
 
     def catch_up(self, shard: int, reply: list[Any]) -> None:
         """Take what happened in a shard while this process wasn't listening."""
-        generation, floor, is_whole = float(reply[0]), float(reply[1]), int(reply[2])
+        generation, floor, groups_floor, is_whole = *(float(each) for each in reply[:3]), int(reply[3])
         known = self.generations[shard]
         if not known or not is_whole or generation < known or floor > known:
             # What is in memory may have been invalidated without a trace.
             self.moments.distrust_all()
-        for name, moment in zip(reply[3::2], reply[4::2], strict=True):
+        for name, moment in zip(reply[4::2], reply[5::2], strict=True):
             if name:
                 self.moments.add((name.decode(),), float(moment))
-        unjudged = floor if is_whole else generation
+        # What was written too early or too late isn't in Redis: of records, groups alone tell.
+        unjudged = groups_floor if is_whole else generation
         self.moments.redis_floor = max(self.moments.redis_floor, unjudged)
         self.generations[shard] = generation
 

@@ -33,9 +33,12 @@ local function floor(set)
   redis.call('ZADD', set, text(n), '')
   return n
 end
-local function is_valid(v, moments)
+local function is_valid(v, moments, key)
   local birth = struct.unpack('>d', v)
   if birth <= floor(moments) then return false end
+  -- A name is here, too, if it was set or deleted while Redis was away.
+  local own = redis.call('ZSCORE', moments, string.match(key, '}e:(.*)$'))
+  if own and birth <= tonumber(own) then return false end
   local length = struct.unpack('>H', v, 31)
   for group in string.gmatch(string.sub(v, 33, 32 + length), '[^\\n]+') do
     local moment = redis.call('ZSCORE', moments, group)
@@ -64,6 +67,21 @@ end
 local function tell(channel, sender, shard, last, moment, names)
   redis.call('PUBLISH', channel, table.concat({sender, shard, text(last), text(moment), names}, '\\n'))
 end
+-- What PUT, ADD, SWAP and TOUCH do alike: their KEYS are e m t g, their ARGV begin alike.
+local function valid(keys)
+  local v = redis.call('GET', keys[1])
+  return v and is_valid(v, keys[2], keys[1]) and v
+end
+local function change(keys, argv, record, ttl)
+  local moment, last = next_moment(keys[4])
+  floor(keys[2])
+  if record == '' then redis.call('DEL', keys[1])
+  else redis.call('SET', keys[1], struct.pack('>d', moment + 1) .. record, unpack(ttl)) end
+  mark(keys[3], {argv[7]}, 1, moment, tonumber(argv[3]))
+  redis.call('SET', keys[4], text(moment))
+  tell(argv[4], argv[5], argv[6], last, moment, argv[7])
+  return text(moment)
+end
 """
 
 
@@ -77,14 +95,26 @@ class Script:
 
 READ = Script("""
 local v = redis.call('GET', KEYS[1])
-if v and not is_valid(v, KEYS[2]) then v = false end
+if v and not is_valid(v, KEYS[2], KEYS[1]) then v = false end
 return {v, known(KEYS[3])}
 """)
 """Keys e m g. The record if it is valid, and the last moment."""
 
+PEEK = Script("""
+local result = {}
+for i = 2, #KEYS do
+  local v = redis.call('GET', KEYS[i])
+  local is_there = v and is_valid(v, KEYS[1], KEYS[i])
+  result[#result + 1] = is_there and v or false
+  result[#result + 1] = is_there and redis.call('PTTL', KEYS[i]) or 0
+end
+return result
+""")
+"""Keys m and any number of e: of each the record if it is valid, and for how many milliseconds it is kept."""
+
 CLAIM = Script("""
 local v, time = redis.call('GET', KEYS[1]), now()
-if v and is_valid(v, KEYS[2]) then
+if v and is_valid(v, KEYS[2], KEYS[1]) then
   local ends = struct.unpack('>d', v) + struct.unpack('>I', v, 15) * 1000
   if ends - time > tonumber(ARGV[3]) then return {v, '0', 0, 0} end
 end
@@ -112,7 +142,8 @@ local v = struct.pack('>d', birth) .. ARGV[4]
 local old = redis.call('GET', KEYS[1])
 local touched = redis.call('ZSCORE', KEYS[3], ARGV[6])
 if fence ~= '0' and tonumber(holder) > tonumber(fence) then status = -1
-elseif birth <= math.max(floor(KEYS[3]), tonumber(touched or 0)) or not is_valid(v, KEYS[2]) then status = 0
+elseif birth <= math.max(floor(KEYS[3]), tonumber(touched or 0)) then status = 0
+elseif not is_valid(v, KEYS[2], KEYS[1]) then status = 0
 elseif old and struct.unpack('>d', old) > birth then status = -1
 else redis.call('SET', KEYS[1], v, 'PX', ARGV[3]) end
 if fence ~= '0' then
@@ -142,19 +173,34 @@ return 0
 """Key l; arguments fence, milliseconds. 1 if the lock is still held."""
 
 PUT = Script("""
-local moment, last = next_moment(KEYS[4])
-floor(KEYS[2])
-if ARGV[1] == '' then redis.call('DEL', KEYS[1])
-else redis.call('SET', KEYS[1], struct.pack('>d', moment + 1) .. ARGV[1], 'PX', ARGV[2]) end
-mark(KEYS[3], {ARGV[7]}, 1, moment, tonumber(ARGV[3]))
-redis.call('SET', KEYS[4], text(moment))
-tell(ARGV[4], ARGV[5], ARGV[6], last, moment, ARGV[7])
-return {text(moment), text(last)}
+local had = ARGV[1] == '' and valid(KEYS) and 1 or 0
+return {change(KEYS, ARGV, ARGV[1], {'PX', ARGV[2]}), had}
 """)
 """Keys e m t g; arguments record or nothing, milliseconds, horizon, channel, sender, shard, key name.
 
-Its moment and the one before.
+Its moment, and of a deletion whether there was something to delete.
 """
+
+ADD = Script("""
+if valid(KEYS) then return {'0'} end
+return {change(KEYS, ARGV, ARGV[1], {'PX', ARGV[2]})}
+""")
+"""Like PUT, if there is no valid record: its moment, or 0."""
+
+SWAP = Script("""
+local v = valid(KEYS)
+if v ~= ARGV[8] then return {'0', v} end
+return {change(KEYS, ARGV, ARGV[1], {'KEEPTTL'}), v}
+""")
+"""Like PUT, if the record is still that of the last argument, for as long as that one: its moment, or 0; and
+the record that was there."""
+
+TOUCH = Script("""
+local v = valid(KEYS)
+if not v then return {'0'} end
+return {change(KEYS, ARGV, string.sub(v, 9), {'PX', ARGV[2]})}
+""")
+"""Like PUT, with the record that is there: its moment, or 0."""
 
 INVALIDATE = Script("""
 local moment, last = next_moment(KEYS[2])
@@ -166,11 +212,11 @@ return {text(moment), text(last)}
 """Keys m g; arguments horizon, channel, sender, shard, names. Its moment and the one before."""
 
 SINCE = Script("""
-local result = {known(KEYS[3]), text(math.max(floor(KEYS[1]), floor(KEYS[2]))), 1}
+local result = {known(KEYS[3]), text(math.max(floor(KEYS[1]), floor(KEYS[2]))), text(floor(KEYS[1])), 1}
 local since = '(' .. ARGV[1]
 for i = 1, 2 do
   local count = redis.call('ZCOUNT', KEYS[i], since, '+inf')
-  if count > tonumber(ARGV[2]) then return {result[1], result[2], 0} end
+  if count > tonumber(ARGV[2]) then return {result[1], result[2], result[3], 0} end
   for _, each in ipairs(redis.call('ZRANGEBYSCORE', KEYS[i], since, '+inf', 'WITHSCORES')) do
     result[#result + 1] = each
   end
@@ -179,7 +225,8 @@ return result
 """)
 """Keys m t g; arguments a moment, the most names of interest.
 
-The last moment, the higher floor, 1, and names with their moments since; or 0 if there are more names.
+The last moment, the higher floor, that of m, 1, and names with their moments since; or 0 if there are more
+names.
 """
 
 DROP = Script("""
