@@ -9,17 +9,18 @@
 
     edge.listen(sessions)      # a sessionmaker or async_sessionmaker
 
-What the ORM doesn't see, this doesn't either: statements on a connection, other services, triggers and
-``ON DELETE CASCADE``. For statements through the session there is ``bulk``.
+What the ORM doesn't see, this doesn't either: statements on a connection, other services, triggers. For
+statements through the session, and what the database deletes along, there is ``bulk``.
 """
 
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 from weakref import WeakSet
 
-from sqlalchemy import Delete, Insert, Update, event, inspect, select, tuple_
+from sqlalchemy import Delete, Insert, TextClause, Update, event, inspect, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, scoped_session, sessionmaker
 from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
@@ -71,11 +72,23 @@ class EdgeEvents(Registry):
     def _after_flush(self, session: Session, _: object) -> None:
         found: dict[Any, list[Intent]] = {}
         for instance, is_there in _changed(session):
-            if rules := self.rules_of(type(instance)):
+            intents = list(self._of_object(instance, is_there=is_there))
+            if intents:
                 bind = session.get_bind(_state(instance).mapper)
-                found.setdefault(bind, []).extend(_intents(instance, rules, is_there=is_there))
+                found.setdefault(bind, []).extend(intents)
         for bind, intents in found.items():
             self._record(session, intents, {"bind": bind})
+
+    def _of_object(self, instance: Any, *, is_there: bool) -> Iterator[Intent]:
+        if rules := self.rules_of(type(instance)):
+            yield from _intents(instance, rules, is_there=is_there)
+        if is_there:
+            return
+        for relation in _state(instance).mapper.relationships:
+            if relation.passive_deletes:
+                what = f"a delete of a {type(instance).__name__}, by ON DELETE CASCADE,"
+                for rule in self.rules_of(relation.mapper.class_):
+                    yield from _unseen(rule, what)
 
     def _record(self, session: Session, intents: Iterable[Intent], bind_arguments: Any) -> None:
         if merged := gathered(intents):
@@ -88,21 +101,29 @@ class EdgeEvents(Registry):
 
     def _on_execute(self, state: ORMExecuteState) -> Any:
         statement = state.statement
-        if not isinstance(statement, Update | Delete | Insert):
-            return None
+        if isinstance(statement, Update | Delete | Insert):
+            return self._on_bulk(state, statement)
+        if isinstance(statement, TextClause):
+            written = _written_tables(statement.text)
+            for rule in self._all_rules():
+                if not written.isdisjoint(table.name for table in _tables(rule)):
+                    self._record(state.session, _unseen(rule, "a textual statement"), state.bind_arguments)
+        return None
+
+    def _on_bulk(self, state: ORMExecuteState, statement: Update | Delete | Insert) -> Any:
         rules = [rule for rule in self._all_rules() if statement.table in _tables(rule)]
-        if not rules:
-            return None
-        can_look_up = isinstance(statement, Update | Delete)
-        by_rows = [
-            rule
-            for rule in rules
-            if can_look_up and rule.bulk == "rows" and statement.table == _mapper(rule.model).local_table
-        ]
+        by_rows: list[EdgeRule] = []
+        if can_look_up := isinstance(statement, Update | Delete):
+            by_rows = [
+                rule
+                for rule in rules
+                if rule.bulk == "rows" and statement.table == _mapper(rule.model).local_table
+            ]
+        what = f"a bulk {statement.__visit_name__} on {statement.table}"
         for rule in rules:
-            if isinstance(rule.bulk, str) and rule not in by_rows:
-                warnings.warn(UnseenChangeWarning(_advice(rule, statement)), stacklevel=_callers_level())
-            self._record(state.session, rule.on_bulk(), state.bind_arguments)
+            if rule not in by_rows:
+                unseen = _unseen(rule, what, can_look_up=can_look_up)
+                self._record(state.session, unseen, state.bind_arguments)
         if isinstance(statement, Insert) or not by_rows:
             return None
         return self._looked_up(state, statement, by_rows)
@@ -259,11 +280,27 @@ def _tables(rule: EdgeRule) -> list[Any]:
     return [*mapper.tables, *secondary]
 
 
-def _advice(rule: EdgeRule, statement: Update | Delete | Insert) -> str:
-    verb = statement.__visit_name__
-    return (
-        f"a bulk {verb} on {statement.table} changes {rule.model.__name__} in a way that the ORM "
-        "doesn't show, so nothing is purged for it: register it with bulk=[groups] that hold all its rows"
-        + ("" if isinstance(statement, Insert) else ', with bulk="rows" to look them up')
-        + ", or write objects through the session"
-    )
+_LITERAL = re.compile(r"'(?:[^']|'')*'")
+_WRITTEN = re.compile(
+    r"\b(?:update(?:\s+only)?|into|delete\s+from(?:\s+only)?|truncate(?:\s+table)?)\s+([\w.\"`\[\]]+)",
+    re.IGNORECASE,
+)
+
+
+def _written_tables(statement: str) -> set[str]:
+    """Return the names of the tables that a textual statement seems to write to, without their schemas."""
+    names = _WRITTEN.findall(_LITERAL.sub("''", statement))
+    return {name.rpartition(".")[2].strip('"`[]') for name in names}
+
+
+def _unseen(rule: EdgeRule, what: str, *, can_look_up: bool = False) -> Iterator[Intent]:
+    """Yield the groups that a rule declares for changes without objects; warn where it declares none."""
+    if isinstance(rule.bulk, str):
+        advice = (
+            f"{what} changes {rule.model.__name__} in a way that the ORM doesn't show, so nothing is purged "
+            "for it: register it with bulk=[groups] that hold all its rows"
+            + (', with bulk="rows" to look them up' if can_look_up else "")
+            + ", or write objects through the session"
+        )
+        warnings.warn(UnseenChangeWarning(advice), stacklevel=_callers_level())
+    yield from rule.on_bulk()

@@ -105,6 +105,19 @@ class Box(Base):
     deep: Mapped[int] = synonym("depth")
 
 
+class Shelf(Base):
+    __tablename__ = "shelf"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    jars: Mapped[list[Jar]] = relationship(cascade="all", passive_deletes=True)
+
+
+@edge.purges(groups=lambda jar: f"jar-{jar.id}")
+class Jar(Base):
+    __tablename__ = "jar"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shelf_id: Mapped[int] = mapped_column(ForeignKey("shelf.id", ondelete="CASCADE"))
+
+
 edge.register(Review, groups=lambda review: f"reviews-{review.product_id}")
 edge.register(
     Page,
@@ -122,7 +135,7 @@ def fill(session: Session) -> None:
     session.flush()
     session.add_all([Product(name="pan", category_id=1, tags=tags[:1]), Product(name="pot", category_id=1)])
     session.flush()
-    session.add_all([Review(text="good", product_id=1), Page(slug="about"), Box(size=Size(2, 3))])
+    session.add_all([Review(text="good", product_id=1), Page(slug="about"), Box(size=Size(2, 3)), Shelf()])
     session.commit()
     session.execute(update(Base.metadata.tables["edge_outbox"]).values(state="dropped"))
     session.commit()

@@ -26,6 +26,7 @@ from tests.events.shop import (
     Page,
     Product,
     Review,
+    Shelf,
     Size,
     Tag,
     edge,
@@ -256,6 +257,16 @@ def _deepen(session: Session) -> None:
     session.commit()
 
 
+def _text_with_groups(session: Session) -> None:
+    session.execute(text("DELETE FROM tag WHERE name = 'blue'"))
+    session.commit()
+
+
+def _delete_what_cascades(session: Session) -> None:
+    session.delete(session.get_one(Shelf, 1))
+    session.flush()
+
+
 def _bulk_of_nothing(session: Session) -> None:
     session.execute(update(Product).where(Product.id == 99).values(price=2))
     session.commit()
@@ -303,6 +314,7 @@ SCENARIOS: dict[str, tuple[Scenario, set[str]]] = {
     "a bulk update of its own condition": (_bulk_update_of_the_condition, {*POT, "/urn"}),
     "a bulk delete": (_bulk_delete, POT),
     "a bulk update with groups declared for it": (_bulk_update_with_groups, {"tags"}),
+    "a textual statement with groups declared for it": (_text_with_groups, {"tags"}),
     "a bulk update that hits nothing": (_bulk_of_nothing, set()),
     "a bulk update that is rolled back": (_bulk_rolled_back, set()),
     "a composite": (_resize, {"2x3", "2x4", "deep-1"}),
@@ -340,6 +352,11 @@ UNSEEN: dict[str, tuple[Scenario, str]] = {
     "a bulk insert": (lambda s: s.execute(insert(Product), [{"name": "a"}]), "a bulk insert on product"),
     "a bulk update without a plan": (lambda s: s.execute(update(Review).values(text="x")), "Review"),
     "the association table itself": (lambda s: s.execute(delete(product_tag)), "on product_tag"),
+    "a textual statement": (
+        lambda s: s.execute(text('UPDATE "product" SET price = 9')),
+        "a textual statement",
+    ),
+    "what the database deletes along": (_delete_what_cascades, "a delete of a Shelf, by ON DELETE CASCADE"),
     "a table instead of a model": (lambda s: s.execute(delete(Base.metadata.tables["review"])), "Review"),
 }
 
@@ -352,9 +369,10 @@ def test_what_the_orm_does_not_show_is_warned_of_where_it_is_done(service: Servi
     assert {Path(warning.filename).name for warning in caught} == {Path(__file__).name}
 
 
-def test_reads_and_textual_statements_are_none_of_our_business(service: Service) -> None:
+def test_reads_and_statements_on_other_tables_are_none_of_our_business(service: Service) -> None:
     def scenario(session: Session) -> None:
-        session.execute(text("UPDATE product SET price = 9"))
+        session.execute(text("SELECT price FROM product WHERE name = 'update product'")).all()
+        session.execute(text("UPDATE category SET name = 'x'"))
         session.commit()
 
     with warnings.catch_warnings():
