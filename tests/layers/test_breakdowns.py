@@ -128,6 +128,21 @@ def test_an_invalidation_that_redis_missed_is_made_up_for(
     assert ours.get(key) == "new"
 
 
+def test_a_deletion_that_redis_missed_holds_for_who_comes_later(
+    connect: Callable[..., Any], server: RedisServer
+) -> None:
+    ours, key = connect(server.url), FAMILY.key(id=17)
+    ours.get_or_load(key, Source("old"))
+    server.freeze()
+    ours.delete(key)
+    server.thaw()
+    eventually(lambda: bool(ours.link.is_up) and not ours.link.owed)
+    later = connect(server.url)
+    later.link.generations[0] = 0.0  # as before it has heard of anything
+    assert later.get(key) is None
+    assert later.get_or_load(key, Source("new")) == "new"
+
+
 def test_a_process_that_was_cut_off_catches_up(connect: Callable[..., Any], server: RedisServer) -> None:
     ours, others = connect(server.url), connect(server.url)
     gone, kept = FAMILY.key(id=17), FAMILY.key(id=18)

@@ -1,0 +1,104 @@
+"""The cache behind a backend: one in each process, run by threads and by event loops."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from inspect import isawaitable
+from threading import Lock
+from typing import Any, TypeVar, cast
+
+from origin_sdk.layers.cache import LayeredCache
+from origin_sdk.layers.flows import PENDING, Await, Flow, Follow, Load, Step, Wait
+
+__all__ = ["SharedCache", "shared"]
+
+_Result = TypeVar("_Result")
+_Made = TypeVar("_Made")
+_made: dict[tuple[int, str], Any] = {}
+_lock = Lock()
+
+
+def shared(settings: str, make: Callable[[], _Made]) -> _Made:
+    """Return what was made for these settings in this process: Django makes a backend for each thread.
+
+    A process that was forked makes its own.
+    """
+    key = (os.getpid(), settings)
+    with _lock:
+        if key not in _made:
+            _made[key] = make()
+        return cast("_Made", _made[key])
+
+
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+class _Signal:
+    """An event that a thread sets and a task waits for."""
+
+    def __init__(self) -> None:
+        self._future: Future[None] = Future()
+
+    def set(self) -> None:
+        with contextlib.suppress(InvalidStateError):  # told twice
+            self._future.set_result(None)
+
+    async def wait(self, seconds: float | None) -> bool:
+        done, _ = await asyncio.wait([asyncio.wrap_future(self._future)], timeout=seconds)
+        return bool(done)
+
+
+class SharedCache(LayeredCache):
+    """A cache for threads, which tasks may use as well: a thread asks Redis for them, they call loaders."""
+
+    def run(self, flow: Flow[_Result]) -> _Result:
+        """Run a flow in this thread."""
+        return self._run(flow)
+
+    async def arun(self, flow: Flow[_Result]) -> _Result:
+        """Run a flow in this task."""
+        resume: Callable[[Any], Step] = flow.send
+        answer: Any = None
+        try:
+            while True:
+                step = resume(answer)
+                try:
+                    answer = await self._ado(step)
+                    resume = flow.send
+                except BaseException as error:  # noqa: BLE001 - it goes on in the flow
+                    answer, resume = error, flow.throw
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+
+    async def _ado(self, step: Step) -> Any:
+        """Carry out a step. A thread is taken for what is short alone: waiting tasks could use them up."""
+        match step:
+            case Load():
+                loaded = self._do(step)
+                return await loaded if isawaitable(loaded) else loaded
+            case Follow(key, seconds):
+                flight, ended = self.flights.join(key, _Signal)
+                return flight, ended is None, ended is None or await ended.wait(seconds)
+            case Await(future, seconds):
+                done, _ = await asyncio.wait([asyncio.wrap_future(future)], timeout=seconds)
+                return future.result() if done else PENDING
+            case Wait():
+                return await self._await_others(step)
+            case _:
+                return await asyncio.to_thread(self._do, step)
+
+    async def _await_others(self, step: Wait) -> Any:
+        told, link = _Signal(), self.listening()
+        if link is None:
+            raise LookupError("no Redis")
+        link.expect(step.name, told.set)
+        try:
+            reply = await asyncio.to_thread(cast("Any", self._redis).ask, step.command)
+            if (seconds := step.seconds_of(reply)) > 0:
+                await told.wait(seconds)
+        finally:
+            link.forget(step.name, told.set)
+        return reply

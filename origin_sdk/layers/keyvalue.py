@@ -1,0 +1,288 @@
+"""A plain cache of keys and bytes over the layers, with atomic verbs: flows of steps, as in flows.py.
+
+Redis is the authority: it is asked at each reading, unless ``memory_seconds`` lets this process answer for so
+long, and as long as it hears of no change. Without Redis, memory is the authority.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from threading import RLock
+from typing import Any
+from urllib.parse import quote
+
+from origin_sdk.layers import obtaining
+from origin_sdk.layers.asking import FAILED
+from origin_sdk.layers.base import Base
+from origin_sdk.layers.core import checked_groups
+from origin_sdk.layers.envelope import Record
+from origin_sdk.layers.errors import UnreadableRecord
+from origin_sdk.layers.families import Family, Key
+from origin_sdk.layers.flows import Ask, AskMany, Flow, invalidate, owing
+from origin_sdk.layers.link import Link
+from origin_sdk.layers.loading import LoadContext
+from origin_sdk.layers.memory import Entry
+from origin_sdk.layers.policy import Policy, State, Windows
+from origin_sdk.layers.scripts import ADD, PEEK, PUT, SWAP, TOUCH, Command, Script
+
+__all__ = ["FOREVER_SECONDS", "KeyValue"]
+
+FOREVER_SECONDS = 100 * 366 * 86_400.0
+_ALL = "*"
+"""The group of every value."""
+_SWAP_SECONDS = 1.0
+"""How long to try to change a value that others keep changing."""
+_BOUNDLESS = Windows()
+
+
+@dataclass(slots=True)
+class _Held:
+    """What Redis holds for a key."""
+
+    record: Record
+    stored: bytes
+
+
+class KeyValue:
+    """The verbs. Each returns a flow, which whoever made the cache runs."""
+
+    def __init__(self, cache: Base, memory_seconds: float = 0.0) -> None:
+        self._cache = cache
+        self._core = cache.core
+        self._memory_seconds = memory_seconds
+        self._uses_memory = cache.link is None or memory_seconds > 0
+        policy = Policy(jitter=0.0, memory_lifetime=memory_seconds or None)
+        self._family = Family("kv", "{key}", bytes, groups=(_ALL,), policy=policy)
+        self._lock = RLock()
+        """Where memory is the authority, it makes looking and writing one."""
+
+    def key(self, text: str) -> Key[bytes]:
+        """Return the key of a text."""
+        shown = text if text.isprintable() and not text.startswith("'") else f"'{quote(text)}"
+        return Key(self._family.prefix + shown, self._family, (_ALL,))
+
+    def get_many(self, keys: Sequence[Key[bytes]]) -> Flow[dict[Key[bytes], bytes]]:
+        """Return what is there."""
+        now = self._core.clock.monotonic()
+        found: dict[Key[bytes], bytes] = {}
+        if self._uses_memory:
+            peeked = ((key, self._fresh(key, now)) for key in keys)
+            found = {key: entry.value for key, entry in peeked if entry}
+            self._core.stats.count_many("memory-hit", list(found))
+        missing = [key for key in keys if key not in found]
+        if missing and self._cache.listening() is not None:
+            held = yield from self._held(missing)
+            found |= {key: each.record.value for key, each in held.items()}
+        return found
+
+    def _fresh(self, key: Key[bytes], now: float) -> Entry | None:
+        state, entry = self._core.peek(key, now)
+        return entry if state is State.FRESH else None
+
+    def _held(self, keys: Sequence[Key[bytes]]) -> Flow[dict[Key[bytes], _Held]]:
+        """Ask Redis; what may be answered with again goes into memory."""
+        core, link = self._core, self._link
+        seq, layout = core.moments.seq, link.layout
+        shards: dict[int, list[Key[bytes]]] = {}
+        for key in keys:
+            shards.setdefault(layout.shard(key.name), []).append(key)
+        commands = [
+            Command(
+                PEEK, (layout.key(shard, "m"), *(layout.entry_prefixes[shard] + key.name for key in some))
+            )
+            for shard, some in shards.items()
+        ]
+        replies = yield AskMany(commands)
+        found: dict[Key[bytes], _Held] = {}
+        for some, reply in zip(shards.values(), replies, strict=True):
+            if reply is FAILED:
+                continue
+            for key, stored, kept_ms in zip(some, reply[::2], reply[1::2], strict=True):
+                record = self._read(key, stored) if stored else None
+                if record is None:
+                    continue
+                found[key] = _Held(record, stored)
+                if self._uses_memory:
+                    self._remember(key, record, seq, kept_ms / 1000)
+        core.stats.count_many("redis-hit", list(found))
+        core.stats.count_many("redis-miss", [key for key in keys if key not in found])
+        return found
+
+    def _read(self, key: Key[bytes], stored: bytes) -> Record | None:
+        try:
+            return self._core.wrapping.unwrap(key, stored)
+        except UnreadableRecord:
+            self._core.stats.count("redis-unreadable", self._family.name, key.name)
+            return None
+
+    @property
+    def _link(self) -> Link:
+        link = self._cache.listening()
+        if link is None:
+            raise LookupError("no Redis")
+        return link
+
+    def _remember(self, key: Key[bytes], record: Record, seq: int, seconds: float) -> None:
+        most = self._memory_seconds if self._cache.link else FOREVER_SECONDS
+        until = self._core.clock.monotonic() + min(seconds, most)
+        self._core.memory.put(key.name, Entry(record.value, seq, until, _BOUNDLESS, record.groups, until))
+
+    def set_many(
+        self, values: Mapping[Key[bytes], bytes], seconds: float, groups: Sequence[str] = ()
+    ) -> Flow[list[Key[bytes]]]:
+        """Store; return the keys for which that failed, in which case what was there counts as gone."""
+        if seconds <= 0:
+            yield from self.delete_many(list(values))
+            return []
+        names = checked_groups((_ALL, *groups))
+        records = {key: _record(value, seconds, names) for key, value in values.items()}
+        replies = yield from self._written(PUT, records, seconds)
+        return [key for key, reply in replies.items() if reply is FAILED]
+
+    def delete_many(self, keys: Sequence[Key[bytes]]) -> Flow[bool]:
+        """Forget; return whether one of the keys was there."""
+        replies = yield from self._written(PUT, dict.fromkeys(keys), 0.0)
+        return any(reply is not FAILED and reply[1] for reply in replies.values())
+
+    def _written(
+        self, script: Script, records: Mapping[Key[bytes], Record | None], seconds: float
+    ) -> Flow[dict[Key[bytes], Any]]:
+        """Write records, or delete where there is None."""
+        if self._cache.link is None:
+            return self._written_here(records, seconds)
+        core, link = self._core, self._link
+        self._forget(list(records))
+        wrapped = {key: core.wrap(key, record) if record else None for key, record in records.items()}
+        commands = [link.change(script, key.name, each, seconds) for key, each in wrapped.items()]
+        replies = yield AskMany(commands)
+        by_key = dict(zip(records, replies, strict=True))
+        if failed := tuple(key.name for key, reply in by_key.items() if reply is FAILED):
+            yield from owing(link, failed, tuple({link.layout.shard(name) for name in failed}))
+        for key, reply in by_key.items():
+            if reply is not FAILED:
+                self._heard(key, float(reply[0]), records[key] if wrapped[key] else None, seconds)
+            outcome = "owed" if reply is FAILED else "done"
+            core.audit.note("set" if records[key] else "delete", outcome, key=key.name)
+        return by_key
+
+    def _forget(self, keys: Sequence[Key[bytes]]) -> None:
+        self._core.moments.add(tuple(key.name for key in keys), 0.0)
+        for key in keys:
+            self._core.memory.drop(key.name)
+
+    def _heard(self, key: Key[bytes], moment: float, record: Record | None, seconds: float) -> None:
+        seq = self._core.moments.add((key.name,), moment)
+        # A write that came after this one, from another process, has the later moment.
+        if record and self._uses_memory and self._core.moments.moment(key.name) <= moment:
+            self._remember(key, record, seq, seconds)
+
+    def _written_here(
+        self, records: Mapping[Key[bytes], Record | None], seconds: float
+    ) -> dict[Key[bytes], Any]:
+        with self._lock:
+            now = self._core.clock.monotonic()
+            had = {key: ("", int(self._fresh(key, now) is not None)) for key in records}
+            self._forget(list(records))
+            for key, record in records.items():
+                self._heard(key, 0.0, record, seconds)
+                self._core.audit.note("set" if record else "delete", "memory", key=key.name)
+        return had
+
+    def add(
+        self, key: Key[bytes], value: bytes, seconds: float, groups: Sequence[str] = ()
+    ) -> Flow[bool | None]:
+        """Store if there is nothing; return whether that was so, None where Redis can't say."""
+        record = _record(value, max(seconds, 0.001), checked_groups((_ALL, *groups)))
+        if self._cache.link is None:
+            with self._lock:
+                if self._fresh(key, self._core.clock.monotonic()):
+                    return False
+                self._written_here({key: record}, seconds)
+                return True
+        wrapped = self._core.wrap(key, record)
+        if wrapped is None:
+            return None
+        reply = yield from self._changed(key, ADD, wrapped, max(seconds, 0.001))
+        if reply is FAILED:
+            return None
+        if reply[0] == b"0":
+            return False
+        self._heard(key, float(reply[0]), record, seconds)
+        return True
+
+    def touch(self, key: Key[bytes], seconds: float) -> Flow[bool]:
+        """Keep a value for so long from now; return whether it was there."""
+        if seconds <= 0:
+            return (yield from self.delete_many([key]))
+        if self._cache.link is None:
+            with self._lock:
+                entry = self._fresh(key, self._core.clock.monotonic())
+                if entry:
+                    entry.fresh_until = entry.until = self._core.clock.monotonic() + seconds
+                return entry is not None
+        reply = yield from self._changed(key, TOUCH, b"", seconds)
+        return reply is not FAILED and reply[0] != b"0"
+
+    def change(self, key: Key[bytes], changed: Callable[[bytes], bytes]) -> Flow[bytes | None]:
+        """Replace a value by what is made of it, with no other write in between; None if it isn't there."""
+        if self._cache.link is None:
+            with self._lock:
+                entry = self._fresh(key, self._core.clock.monotonic())
+                if entry is None:
+                    return None
+                value = entry.value = changed(entry.value)
+                return value
+        held = (yield from self._held([key])).get(key)
+        stored = held.stored if held else None
+        deadline = self._core.clock.monotonic() + _SWAP_SECONDS
+        while stored and self._core.clock.monotonic() < deadline:
+            record = self._read(key, stored)
+            wrapped = None
+            if record:
+                record = replace(record, value=changed(record.value))
+                wrapped = self._core.wrap(key, record)
+            if record is None or wrapped is None:
+                return None
+            reply = yield from self._changed(key, SWAP, wrapped, 0.0, stored)
+            if reply is FAILED:
+                return None
+            if reply[0] != b"0":
+                new: bytes = record.value
+                return new
+            stored = reply[1]
+        return None
+
+    def _changed(
+        self, key: Key[bytes], script: Script, wrapped: bytes, seconds: float, *more: bytes
+    ) -> Flow[Any]:
+        self._forget([key])
+        reply = yield Ask(self._link.change(script, key.name, wrapped, seconds, *more))
+        if reply is not FAILED and reply[0] != b"0":
+            self._core.moments.add((key.name,), float(reply[0]))
+        return reply
+
+    def get_or_load(
+        self, key: Key[bytes], load: Callable[[Any], Any], seconds: float, groups: Sequence[str] = ()
+    ) -> Flow[bytes]:
+        """Return what is there, else what ``load`` returns, which is stored: one load among all processes."""
+        found = yield from self.get_many([key])
+        if key in found:
+            return found[key]
+
+        def loading(context: LoadContext[bytes]) -> Any:
+            context.lifetime = max(seconds, 0.0)
+            context.add_groups(groups)
+            return load(context)
+
+        value = yield from obtaining.obtaining(self._cache, key, loading)
+        if not self._uses_memory:
+            self._core.memory.drop(key.name)
+        return value
+
+    def clear(self) -> Flow[bool]:
+        """Make every value invalid, at the cost of one write a shard; return whether Redis knows."""
+        self._cache.listening()
+        return (yield from invalidate(self._core, (_ALL,)))
+
+
+def _record(value: bytes, seconds: float, groups: tuple[str, ...]) -> Record:
+    return Record(value, 0.0, seconds, 0.0, 0.0, 0.0, groups)
