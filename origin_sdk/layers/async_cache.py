@@ -9,8 +9,9 @@ from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
 
 from origin_sdk.layers import batching, obtaining
 from origin_sdk.layers.asking import AsyncRedisCaller
-from origin_sdk.layers.base import AsyncPurger, Base, CacheOptions, FamilyOptions, Invalidation, Signature
+from origin_sdk.layers.base import Base, CacheOptions, FamilyOptions, Invalidation, Signature
 from origin_sdk.layers.connecting import RedisOptions
+from origin_sdk.layers.edges import AsyncPurger, Records, async_purger
 from origin_sdk.layers.families import Family, Key
 from origin_sdk.layers.flights import Flight
 from origin_sdk.layers.flows import PENDING, Ask, AskMany, Await, Flow, Follow, Load, Purge, Step, Wait
@@ -30,7 +31,7 @@ _Arguments = ParamSpec("_Arguments")
 class AsyncLayeredCache(Base):
     """Memory, then Redis, then your loader; what it invalidates goes from the edge, too.
 
-    ``redis`` is a URL or :class:`origin_sdk.layers.RedisOptions`, ``edge`` what purges there. Safe to share
+    ``redis`` is a URL or :class:`origin_sdk.layers.RedisOptions`, ``edge`` a purger or outbox. Safe to share
     by the tasks of one event loop. Redis never makes a call fail: while it is away, it is left out.
     """
 
@@ -40,11 +41,11 @@ class AsyncLayeredCache(Base):
         self,
         redis: RedisOptions | str | None = None,
         *,
-        edge: AsyncPurger | None = None,
+        edge: AsyncPurger | Records | None = None,
         **options: Unpack[CacheOptions],
     ) -> None:
         super().__init__(redis, options)
-        self.edge = edge
+        self.edge = async_purger(edge)
         self._redis = AsyncRedisCaller(self.link) if self.link else None
 
     async def __aenter__(self) -> Self:
@@ -100,12 +101,15 @@ class AsyncLayeredCache(Base):
         """Forget a value in all processes' memory and in Redis, and what loads under way return."""
         await self._run(obtaining.deleting(self, key))
 
-    async def invalidate(self, *, groups: Iterable[str], urls: Iterable[str] = ()) -> Invalidation:
+    async def invalidate(
+        self, *, groups: Iterable[str], urls: Iterable[str] = (), at_edge: bool = True
+    ) -> Invalidation:
         """Invalidate groups in all processes' memory, in Redis and at the edge; ``urls`` at the edge alone.
 
-        Raises what the edge's purger raises; memory and Redis are done then.
+        Raises what the edge's purger raises; memory and Redis are done then. ``at_edge=False`` leaves the
+        edge out.
         """
-        return await self._run(obtaining.invalidating(self, groups, urls))
+        return await self._run(obtaining.invalidating(self, groups, urls, at_edge=at_edge))
 
     async def refresh(
         self,

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from threading import RLock
-from typing import Any, Protocol, TypedDict
+from typing import Any, TypedDict
 
 from origin_sdk.auditing import AuditEvent
 from origin_sdk.clock import Clock, SystemClock
 from origin_sdk.layers.audit import Auditing
 from origin_sdk.layers.connecting import RedisOptions
 from origin_sdk.layers.core import Core
+from origin_sdk.layers.edges import AsyncPurger, Purger
 from origin_sdk.layers.envelope import Wrapping
 from origin_sdk.layers.errors import InvalidFamily
 from origin_sdk.layers.families import Family, FamilyDetails, Key
@@ -31,28 +32,12 @@ from origin_sdk.reading import HasClass
 __all__ = ["AsyncPurger", "Base", "CacheOptions", "FamilyOptions", "Invalidation", "Purger", "Signature"]
 
 
-class Purger(Protocol):
-    """Purges at the edge: a :class:`origin_sdk.PurgeClient`, or an outbox that can't forget it."""
-
-    def purge(self, *, groups: list[str], urls: list[str]) -> Any:
-        """Purge, and return a receipt."""
-        ...
-
-
-class AsyncPurger(Protocol):
-    """The same for an event loop."""
-
-    async def purge(self, *, groups: list[str], urls: list[str]) -> Any:
-        """Purge, and return a receipt."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Invalidation:
     """Proof of an invalidation.
 
     If Redis doesn't know of it yet (``in_redis`` is False) this process tells it before it reads there again;
-    other processes hear of it then. ``edge`` is the purger's receipt.
+    other processes hear of it then. ``edge`` is the purger's receipt; None of an outbox.
     """
 
     groups: tuple[str, ...]

@@ -175,7 +175,9 @@ def deleting(cache: Base, key: Key[Any]) -> Flow[None]:
     yield from put(cache.core, key, None)
 
 
-def invalidating(cache: Base, groups: Iterable[str], urls: Iterable[str]) -> Flow[Invalidation]:
+def invalidating(
+    cache: Base, groups: Iterable[str], urls: Iterable[str], *, at_edge: bool = True
+) -> Flow[Invalidation]:
     """Invalidate groups in all layers.
 
     The edge comes last: it asks the service at once, which must not answer with what is invalid.
@@ -184,7 +186,7 @@ def invalidating(cache: Base, groups: Iterable[str], urls: Iterable[str]) -> Flo
     names = checked_groups(as_groups(groups))
     in_redis = yield from invalidate(cache.core, names)
     try:
-        edge = yield Purge(list(names), list(as_groups(urls)))
+        edge = (yield Purge(list(names), list(as_groups(urls)))) if at_edge else None
     except Exception as error:
         cache.core.audit.note("invalidate", type(error).__name__, groups=list(names))
         raise

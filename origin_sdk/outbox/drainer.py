@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event, Thread
@@ -16,6 +16,7 @@ from origin_sdk.errors import OriginSdkError
 from origin_sdk.exchange import Retries
 from origin_sdk.outbox.delivering import BACKOFF, Act, Publish, Send, deliver
 from origin_sdk.outbox.entries import Claim, End, Entry, Settlement, State, Verdict
+from origin_sdk.outbox.layering import AsyncLayer, Layer, insisting, tell, tell_async
 from origin_sdk.outbox.ports import AsyncOutbox, Outbox
 from origin_sdk.outbox.rendering import CanRender, Renderers
 from origin_sdk.purging import Receipt
@@ -138,7 +139,8 @@ class Drainer:
         with Drainer(outbox, client):      # a daemon thread, until the block ends
             serve()
 
-    ``wake`` makes it look at once; without, it looks every ``pace.poll_seconds``.
+    ``wake`` makes it look at once; without, it looks every ``pace.poll_seconds``. ``layers`` are caches in
+    which the groups that are purged are invalidated first.
     """
 
     outbox: Outbox
@@ -148,6 +150,7 @@ class Drainer:
     clock: Clock = field(default_factory=SystemClock)
     audit: Auditor | None = None
     on_round: Callable[[Round], None] | None = None
+    layers: Sequence[Layer] = ()
     _awake: Event = field(default_factory=Event, init=False, repr=False)
     _stopping: Event = field(default_factory=Event, init=False, repr=False)
     _thread: Thread | None = field(default=None, init=False, repr=False)
@@ -243,7 +246,8 @@ class Drainer:
     def _do(self, act: Act) -> Receipt | str:
         match act:
             case Send(purge):
-                return self.client.send(purge, timeout=self._drain.send_seconds)
+                with insisting(is_told=tell(self.layers, purge)):
+                    return self.client.send(purge, timeout=self._drain.send_seconds)
             case Publish(republish, after):
                 born = self.client.now()
                 rendition = self.render(republish)
@@ -274,6 +278,7 @@ class AsyncDrainer:
     clock: Clock = field(default_factory=SystemClock)
     audit: Auditor | None = None
     on_round: Callable[[Round], None] | None = None
+    layers: Sequence[AsyncLayer] = ()
     _awake: asyncio.Event = field(default_factory=asyncio.Event, init=False, repr=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False, repr=False)
     _is_stopping: bool = field(default=False, init=False, repr=False)
@@ -371,7 +376,8 @@ class AsyncDrainer:
     async def _do(self, act: Act) -> Receipt | str:
         match act:
             case Send(purge):
-                return await self.client.send(purge, timeout=self._drain.send_seconds)
+                with insisting(is_told=await tell_async(self.layers, purge)):
+                    return await self.client.send(purge, timeout=self._drain.send_seconds)
             case Publish(republish, after):
                 born = self.client.now()
                 rendition = await asyncio.to_thread(self.render, republish)
