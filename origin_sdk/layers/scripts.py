@@ -73,8 +73,8 @@ local function valid(keys)
   return v and is_valid(v, keys[2], keys[1]) and v
 end
 local function change(keys, argv, record, ttl)
+  floor(keys[2])  -- before the moment: time goes on in a script
   local moment, last = next_moment(keys[4])
-  floor(keys[2])
   if record == '' then redis.call('DEL', keys[1])
   else redis.call('SET', keys[1], struct.pack('>d', moment + 1) .. record, unpack(ttl)) end
   mark(keys[3], {argv[7]}, 1, moment, tonumber(argv[3]))
@@ -118,7 +118,7 @@ if v and is_valid(v, KEYS[2], KEYS[1]) then
   local ends = struct.unpack('>d', v) + struct.unpack('>I', v, 15) * 1000
   if ends - time > tonumber(ARGV[3]) then return {v, '0', 0, 0} end
 end
--- Time stands still in a script, and a floor that it has just made must not lie over the load.
+-- A floor that was made just now must not lie over the load.
 time = math.max(time, floor(KEYS[2]) + 1, floor(KEYS[3]) + 1)
 known(KEYS[4])
 if ARGV[2] == '0' then return {false, text(time), 0, 0} end

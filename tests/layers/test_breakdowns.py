@@ -168,6 +168,16 @@ def test_emptied(connect: Callable[..., Any], server: RedisServer) -> None:
     assert others.get(key) == "new"
 
 
+def test_what_is_set_first_in_an_empty_redis_is_kept(
+    connect: Callable[..., Any], server: RedisServer
+) -> None:
+    ours, others, key = connect(server.url), connect(server.url), FAMILY.key(id=17)
+    with server.client() as client:
+        client.flushall()
+    ours.set(key, "new")
+    assert others.get(key) == "new"
+
+
 def test_moments_lost_invalidate_too_much_never_too_little(
     connect: Callable[..., Any], server: RedisServer
 ) -> None:
