@@ -11,7 +11,10 @@ Keys, all with the same hash tag, so that they lie on one node of a cluster::
     {name}:ended    stream    what is done, dead or dropped: the audit record
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import nlargest
+from itertools import chain, islice, takewhile
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 from uuid import uuid4
@@ -26,6 +29,8 @@ __all__ = ["RedisOutbox"]
 
 _GROUP = "drainers"
 _AT_ONCE = 500
+_PAGE = 1000
+_PRUNED_AT_ONCE = 10_000
 _RECORDED = ("payload", "actor", "reason", "recorded_at")
 
 # An entry is leased by its score in the sorted set: once claimed it lies there, due when the lease is over.
@@ -144,17 +149,15 @@ class RedisOutbox:
         return float(first[0][1]) if first else None
 
     def prune(self, before: float) -> int:
-        """See :class:`origin_sdk.outbox.ports.Outbox`; dead ones stay."""
-        doomed = [
-            id_ for id_, listed in self._all_ended() if listed.state is not State.DEAD and listed.at < before
-        ]
+        """See :class:`origin_sdk.outbox.ports.Outbox`; at most 10,000 at once. Dead ones stay."""
+        ended = takewhile(lambda each: each[1].at < before, self._ended_ones())
+        settled = (id_ for id_, listed in ended if listed.state is not State.DEAD)
+        doomed = list(islice(settled, _PRUNED_AT_ONCE))
         return int(self._client.xdel(self._ended, *doomed)) if doomed else 0
 
     def status(self) -> Status:
         """See :class:`origin_sdk.outbox.ports.Outbox`."""
-        counts: dict[State, int] = {}
-        for _, listed in self._all_ended():
-            counts[listed.state] = counts.get(listed.state, 0) + 1
+        counts: dict[State, int] = Counter(listed.state for _, listed in self._ended_ones())
         oldest = self._client.xrange(self._stream, count=1)
         if oldest:
             counts[State.WAITING] = int(self._client.xlen(self._stream))
@@ -162,10 +165,9 @@ class RedisOutbox:
 
     def list(self, states: Sequence[State], limit: int) -> Sequence[Listed]:
         """See :class:`origin_sdk.outbox.ports.Outbox`."""
-        found = [listed for _, listed in self._all_ended() if listed.state in states]
-        if State.WAITING in states:
-            found += self._waiting()
-        return sorted(found, key=lambda listed: _order(listed.id), reverse=True)[:limit]
+        ended = (listed for _, listed in self._ended_ones() if listed.state in states)
+        waiting = self._waiting() if State.WAITING in states else ()
+        return nlargest(limit, chain(ended, waiting), key=lambda listed: _order(listed.id))
 
     def replay(self, ids: Iterable[str] | None) -> int:
         """See :class:`origin_sdk.outbox.ports.Outbox`; what has ended comes back under a new id."""
@@ -174,7 +176,7 @@ class RedisOutbox:
         for listed in self._waiting():
             if wanted is None or listed.id in wanted:
                 count += self._settled({listed.id: Verdict(State.WAITING, 0.0, listed.result)}, "")
-        for id_, listed in self._all_ended():
+        for id_, listed in list(self._ended_ones()):
             if listed.id in wanted if wanted is not None else listed.state is State.DEAD:
                 with self._client.pipeline(transaction=True) as pipeline:
                     row = {
@@ -191,7 +193,7 @@ class RedisOutbox:
         verdict = Verdict(State.DROPPED, now, result)
         wanted = set(ids)
         count = self._settled(dict.fromkeys(wanted, verdict), "")
-        for id_, listed in self._all_ended():
+        for id_, listed in list(self._ended_ones()):
             if listed.id in wanted and listed.state is State.DEAD:
                 self._client.xdel(self._ended, id_)
                 self._client.xadd(self._ended, _ended_row(listed, verdict))
@@ -228,8 +230,13 @@ class RedisOutbox:
             for id_, raw in self._client.xrange(self._stream)
         ]
 
-    def _all_ended(self) -> Sequence[tuple[str, Listed]]:
-        return [(_text(id_), _listed(_strings(raw))) for id_, raw in self._client.xrange(self._ended)]
+    def _ended_ones(self) -> Iterator[tuple[str, Listed]]:
+        """Yield what has ended, in that order, with a page in memory at a time."""
+        start = "-"
+        while page := self._client.xrange(self._ended, min=start, count=_PAGE):
+            for id_, raw in page:
+                yield _text(id_), _listed(_strings(raw))
+            start = f"({_text(page[-1][0])}"
 
 
 def _text(value: Any) -> str:

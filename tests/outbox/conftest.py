@@ -27,6 +27,7 @@ from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import ManualClock
 from scripts.runtime.servers import Redis
 from tests.layers.caches import Loop
+from tests.layers.servers import ClusterOfSix
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -111,10 +112,27 @@ ASYNC_DRIVERS = {
 }
 
 
+@pytest.fixture(scope="session")
+def cluster_of_six(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterOfSix]:
+    running = ClusterOfSix(tmp_path_factory.mktemp("cluster"))
+    yield running
+    running.stop()
+
+
+def redis_client(request: pytest.FixtureRequest, *, is_cluster: bool) -> Any:
+    """Return a client of one server, or of a cluster."""
+    if is_cluster:
+        cluster: ClusterOfSix = request.getfixturevalue("cluster_of_six")
+        return redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[0].port)
+    server: Redis = request.getfixturevalue("redis_server")
+    return redis.Redis.from_url(server.url)
+
+
 @pytest.fixture(
     params=[
         "SQLite file",
         "Redis streams",
+        "Redis streams in a cluster",
         "SQLAlchemy over SQLite",
         "SQLAlchemy over PostgreSQL",
         *ASYNC_DRIVERS,
@@ -127,10 +145,9 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path, kv_clock: ManualClock) 
         yield made
         made.outbox.close()
         return
-    if request.param == "Redis streams":
-        server: Redis = request.getfixturevalue("redis_server")
-        with redis.Redis.from_url(server.url) as client:
-            client.flushdb()
+    if request.param.startswith("Redis streams"):
+        with redis_client(request, is_cluster=request.param.endswith("cluster")) as client:
+            client.flushall()
             streams = RedisOutbox(client, clock=kv_clock)
             yield Kind(streams, streams.record)
         return
