@@ -1,8 +1,11 @@
 """The snippets of docs/layers.md run, in order, in one namespace."""
 
 import re
+import subprocess
+import sys
 from typing import Any
 
+from origin_sdk.layers.django.setup import OPTIONS
 from origin_sdk.layers.policy import Policy
 from scripts.runtime import paths
 from tests.layers.servers import RedisServer
@@ -28,6 +31,22 @@ def test_the_snippets_run(redis_server: RedisServer) -> None:
         exec(compile(snippet, str(DOCS), "exec"), names)  # noqa: S102 - our own text
     names["cache"].close()
     assert edge.groups == ["product-17"]
+
+
+def test_the_snippets_for_django_run(redis_server: RedisServer) -> None:
+    snippets = FENCE.findall((DOCS.parent / "layers-django.md").read_text())
+    project = (
+        "from decimal import Decimal\nimport sys\nfrom django.conf import settings\nload_lamps = list\n"
+        "class EDGE:\n    groups = []\n    def purge(self, *, groups, urls): self.groups += groups\n"
+        f"REDIS_URL = {redis_server.url!r}\n{snippets[0]}\nsettings.configure(CACHES=CACHES)\n{snippets[1]}\n"
+        "assert EDGE.groups == ['product-17']\nassert cache.get('lamps') is None"
+    )
+    subprocess.run((sys.executable, "-c", project), cwd=paths.ROOT, check=True, timeout=30)
+
+
+def test_every_option_for_django_is_documented() -> None:
+    text = (DOCS.parent / "layers-django.md").read_text()
+    assert {name for name in OPTIONS if f"`{name}`" not in text} == set()
 
 
 def test_every_field_of_a_policy_is_documented() -> None:

@@ -13,10 +13,10 @@ from origin_sdk.layers.envelope import Wrapping
 from origin_sdk.layers.keyvalue import KeyValue
 from origin_sdk.layers.tagging import Tagging
 
-__all__ = ["Parts", "make"]
+__all__ = ["OPTIONS", "Parts", "make"]
 
 _YEAR_SECONDS = 366 * 86_400.0
-_OPTIONS = {
+OPTIONS = {
     "REDIS": "a dict with arguments of RedisOptions",
     "EDGE": "the path of what purges the edge, or of a function that makes it",
     "WRAPPING": "the path of a Wrapping, or of a function that makes it",
@@ -43,8 +43,8 @@ class Parts:
 
 def make(location: str, prefix: str, options: Mapping[str, Any]) -> Parts:
     """Make a cache. Raises ImproperlyConfigured with the value and the remedy."""
-    if unknown := options.keys() - _OPTIONS.keys():
-        raise ImproperlyConfigured(f"CACHES: OPTIONS {sorted(unknown)}: known are {', '.join(_OPTIONS)}")
+    if unknown := options.keys() - OPTIONS.keys():
+        raise ImproperlyConfigured(f"CACHES: OPTIONS {sorted(unknown)}: known are {', '.join(OPTIONS)}")
     if options.get("UNSUPPORTED", "raise") not in {"raise", "skip"}:
         raise ImproperlyConfigured(
             f"CACHES: UNSUPPORTED {options['UNSUPPORTED']!r}: 'raise' or 'skip' is needed"
