@@ -70,6 +70,6 @@ def _record_of(edge: object) -> Callable[[Purge], Any]:
         raise InvalidSettings(
             f"edge={edge!r} neither purges nor records by itself: give a PurgeClient, a SqliteOutbox or a "
             "RedisOutbox; an outbox in your database records in the transaction of the change: call "
-            "invalidate_with(…) of origin_sdk.layers.sqlalchemy or origin_sdk.layers.django"
+            "invalidate_with(…) of origin_sdk.layers.sqlalchemy or origin_sdk.layers.django.commits"
         )
     return record
