@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
+    BLANK_SCHEMA,
     BigInteger,
     Column,
     Connection,
@@ -29,6 +30,7 @@ from sqlalchemy import (
     TextClause,
     text,
 )
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
@@ -57,7 +59,9 @@ def outbox_table(metadata: MetaData) -> Table:
     """Return the outbox's table in ``metadata``, so that ``create_all`` and Alembic know it."""
     if TABLE in metadata.tables:
         return metadata.tables[TABLE]
-    return Table(TABLE, metadata, *columns(), Index(f"{TABLE}_due", "state", "due_at"))
+    # Found by the search path, as the statements find it, wherever the service's own tables lie.
+    due = Index(f"{TABLE}_due", "state", "due_at")
+    return Table(TABLE, metadata, *columns(), due, schema=BLANK_SCHEMA)
 
 
 def columns() -> list[Column[Any]]:
@@ -88,8 +92,16 @@ def record(session: Session | AsyncSession | Connection, *intents: Intent) -> No
     if rows := recorded_rows(intents, _CLOCK.now()):
         statement, names = _insert(connection.dialect)
         parameters: list[Any] = [tuple(map(row.__getitem__, names)) for row in rows] if names else rows
-        # One row is the rule, and drivers take more time for a list of one.
-        connection.exec_driver_sql(statement, parameters[0] if len(parameters) == 1 else parameters)
+        try:
+            # One row is the rule, and drivers take more time for a list of one.
+            connection.exec_driver_sql(statement, parameters[0] if len(parameters) == 1 else parameters)
+        except (OperationalError, ProgrammingError) as error:
+            if TABLE not in str(error.orig):
+                raise
+            raise InvalidSettings(
+                f"the change can't be recorded, and isn't made: {error.orig}. Is the table {TABLE} missing? "
+                "See outbox_table() for create_all, and origin_sdk.outbox.alembic for a migration"
+            ) from error
 
 
 async def record_async(session: AsyncSession, *intents: Intent) -> None:

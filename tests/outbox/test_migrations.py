@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Engine, MetaData, inspect
 
-from origin_sdk import Purge
+from origin_sdk import InvalidSettings, Purge
 from origin_sdk.outbox.alembic import downgrade_from_1, upgrade_to_1
 from origin_sdk.outbox.sqlalchemy import SqlAlchemyOutbox, outbox_table, record
 
@@ -25,3 +26,12 @@ def test_alembic_makes_the_table_that_the_metadata_has(engine: Engine) -> None:
     with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
         downgrade_from_1()
     assert inspect(engine).get_table_names() == []
+
+
+def test_the_table_lies_on_the_search_path_whatever_schema_the_service_has() -> None:
+    assert outbox_table(MetaData(schema="shop")).schema is None
+
+
+def test_without_the_table_the_change_is_refused_with_the_remedy(engine: Engine) -> None:
+    with engine.connect() as connection, pytest.raises(InvalidSettings, match="for a migration"):
+        record(connection, Purge.of(groups="a"))
