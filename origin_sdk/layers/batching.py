@@ -66,6 +66,7 @@ def _recall(core: Core, wanted: Mapping[str, Key[Any]], found: dict[str, Entry])
             found[name] = entry
     if found:
         core.stats.count_many("memory-hit", [wanted[name] for name in found])
+    core.stats.count_many("memory-miss", missing)
     return missing
 
 

@@ -220,6 +220,7 @@ def _decorated(
 ) -> Cached[_Arguments, _Value]:
     signature = Signature(function, family, ignore)
     lookup, moments, stats = cache.memory.get, cache.moments, cache.stats
+    hits = stats.hits_of(family.name)
     monotonic, render = cache.core.clock.monotonic, family.render
     arity, is_direct = signature.arity, signature.is_direct
 
@@ -232,7 +233,7 @@ def _decorated(
         if entry and entry.seq == moments.seq and monotonic() < entry.until and not stats.detections:
             if not entry.used:
                 entry.used = True
-            stats.memory_hits += 1
+            hits.count += 1
             if is_reading and (reads := current_reads()) is not None:
                 reads.add(cache, family, entry.written_groups)
             return entry.value

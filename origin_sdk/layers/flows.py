@@ -214,7 +214,8 @@ def _claimed(core: Core, link: Link, filling: Filling) -> Flow[Entry | _Claim]:
     deadline = core.clock.monotonic() + policy.wait
     while True:
         seq = core.moments.seq
-        remaining = deadline - core.clock.monotonic()
+        began = core.clock.monotonic()
+        remaining = deadline - began
         command = _claim_command(core, link, filling, lock_ms if remaining > 0 else 0)
         reply = yield Wait(key.name, command, partial(_seconds_to_wait, link, remaining))
         if reply is FAILED:
@@ -230,6 +231,7 @@ def _claimed(core: Core, link: Link, filling: Filling) -> Flow[Entry | _Claim]:
         if fence != -1:
             return _held(core, link, key, _Claim(float(birth), fence), policy.lock)
         core.stats.count("waited-for-process", key.family.name, key.name)
+        core.stats.observe("wait-seconds", core.clock.monotonic() - began, key.family.name)
 
 
 def _claim_command(core: Core, link: Link, filling: Filling, lock_ms: int) -> Command:

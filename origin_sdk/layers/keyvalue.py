@@ -69,6 +69,8 @@ class KeyValue:
             found = {key: entry.value for key, entry in peeked if entry}
             self._core.stats.count_many("memory-hit", list(found))
         missing = [key for key in keys if key not in found]
+        if self._uses_memory:
+            self._core.stats.count_many("memory-miss", missing)
         if missing and self._cache.listening() is not None:
             held = yield from self._held(missing)
             found |= {key: each.record.value for key, each in held.items()}

@@ -36,7 +36,9 @@ Loader: TypeAlias = Callable[[Any], Any]
 def getting(cache: Base, key: Key[Any], default: _Value | None) -> Flow[_Value | None]:
     """Return what may be answered with, else ``default``."""
     state, entry = cache.core.peek(key, cache.core.clock.monotonic())
-    if state not in _ANSWERS:
+    is_hit = state in _ANSWERS
+    cache.core.stats.count("memory-hit" if is_hit else "memory-miss", key.family.name, key.name)
+    if not is_hit:
         entry = yield from _looking(cache, key)
         if entry is not None and _state(cache, entry) not in _ANSWERS:
             entry = None
@@ -65,15 +67,18 @@ def _entry(cache: Base, key: Key[Any], loader: Loader, single_flight: SingleFlig
     policy = core.policy(key)
     entry: Entry | None = None
     for _ in range(_TRIES):
-        state, entry = core.peek(key, core.clock.monotonic())
+        began = core.clock.monotonic()
+        state, entry = core.peek(key, began)
         if entry is not None and state in _ANSWERS:
             core.stats.count("memory-hit", key.family.name, key.name)
             return _answer(cache, Filling(key, loader, entry, single_flight=single_flight), entry, state)
+        core.stats.count("memory-miss", key.family.name, key.name)
         flight, leads, is_done = yield Follow(key, policy.hard_timeout)
         if leads:
             filling = Filling(key, loader, entry, single_flight=single_flight)
             return (yield from _leading(cache, flight, filling, policy))
         core.stats.count("waited", key.family.name, key.name)
+        core.stats.observe("wait-seconds", core.clock.monotonic() - began, key.family.name)
         if not is_done:
             raise _too_long(key, policy)
         if flight.error is not None:

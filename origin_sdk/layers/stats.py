@@ -1,7 +1,7 @@
 """What the layers did, counted."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -26,6 +26,16 @@ class Detected:
 _detecting: ContextVar[Detected | None] = ContextVar("origin_sdk_layers_detecting", default=None)
 
 
+class Hits:
+    """What a decorated function answered out of memory; a call that is a hit does nothing else."""
+
+    __slots__ = ("count", "family")
+
+    def __init__(self, family: str) -> None:
+        self.family = family
+        self.count = 0
+
+
 class Stats:
     """Counts of events by family, and what is observed of times.
 
@@ -34,7 +44,7 @@ class Stats:
     """
 
     def __init__(self) -> None:
-        self.memory_hits = 0
+        self.hits: list[Hits] = []
         self.counts: Counter[tuple[str, str]] = Counter()
         self.breaker_openings = 0
         self.detections = 0
@@ -45,6 +55,18 @@ class Stats:
         self.counts[event, family] += 1
         if self.detections and (detected := _detecting.get()) is not None:
             detected.events.append((name, event))
+
+    def hits_of(self, family: str) -> Hits:
+        """Return a counter of memory hits for one function."""
+        self.hits.append(Hits(family))
+        return self.hits[-1]
+
+    def totals(self) -> Mapping[tuple[str, str], int]:
+        """Return all counts by event and family."""
+        counts = self.counts.copy()
+        for each in self.hits:
+            counts["memory-hit", each.family] += each.count
+        return counts
 
     def count_many(self, event: str, keys: Sequence[Key[Any]]) -> None:
         """Count an event of several keys."""

@@ -1,5 +1,9 @@
 """Metrics, the detect block and the advisor."""
 
+import time
+from itertools import accumulate
+from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -9,45 +13,164 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from origin_sdk.layers import DataClass, Family, LayeredCache, Policy, RedisOptions
 from origin_sdk.layers.advice import advise
-from origin_sdk.layers.telemetry import PrometheusCollector, instrument
+from origin_sdk.layers.telemetry import COUNTERS, GAUGES, HISTOGRAMS, PrometheusCollector, instrument
+from scripts.runtime import paths
 from tests.layers.servers import RedisServer
+from tests.layers.test_breakdowns import eventually
 from tests.layers.test_contract import Source
 
 FAMILY = Family("text", "{id}", str)
 KEY = FAMILY.key(id=1)
 
 
-def test_opentelemetry_hears_of_events_and_times() -> None:
-    reader = InMemoryMetricReader()
-    provider = MeterProvider([reader])
-    with LayeredCache() as cache:
-        instrument(cache, provider.get_meter("test"))
-        for _ in range(3):
-            cache.get_or_load(KEY, Source("a"))
-        data = reader.get_metrics_data()
-    provider.shutdown()
-    assert data is not None
-    metrics: dict[str, list[Any]] = {
-        metric.name: list(metric.data.data_points)
-        for resource in data.resource_metrics
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
-    }
-    events = {dict(point.attributes or {})["event"]: point.value for point in metrics["cache.events"]}
-    assert (events["memory-hit"], events["loaded"]) == (2, 1)
-    assert metrics["cache.load.duration"]
-    assert metrics["cache.entries"][0].value == 1
+class World:
+    """A cache to which everything has happened, and what both exporters say of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.registry = CollectorRegistry()
+        self._reader = InMemoryMetricReader()
+        self._provider = MeterProvider([self._reader])
+        with RedisServer(folder) as server:
+            options = RedisOptions(url=server.url, prefix="app", timeout=2)
+            with LayeredCache(options) as cache, LayeredCache(options) as other:
+                assert cache.wait_until_synced()
+                assert other.wait_until_synced()
+                instrument(cache, self._provider.get_meter("test"))
+                self.registry.register(PrometheusCollector(cache))
+                _let_everything_happen(cache, other)
+                server.stop()
+                cache.invalidate(groups=["gone"])
+                eventually(lambda: bool(cache.link and not cache.link.is_up))
+                self.prometheus = generate_latest(self.registry).decode()
+                data = self._reader.get_metrics_data()
+        self._provider.shutdown()
+        assert data is not None
+        self.opentelemetry: dict[str, list[Any]] = {
+            metric.name: list(metric.data.data_points)
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+
+    def points(self, name: str, attributes: dict[str, str]) -> list[Any]:
+        found = self.opentelemetry.get(name, [])
+        return [point for point in found if attributes.items() <= dict(point.attributes or {}).items()]
 
 
-def test_prometheus_reads_the_same_counts() -> None:
-    registry = CollectorRegistry()
-    with LayeredCache() as cache:
-        registry.register(PrometheusCollector(cache))
-        for _ in range(3):
-            cache.get_or_load(KEY, Source("a"))
-        text = generate_latest(registry).decode()
-    assert 'cache_events_total{event="memory-hit",family="text"} 2.0' in text
-    assert "cache_entries 1.0" in text
+def _let_everything_happen(cache: LayeredCache, other: LayeredCache) -> None:
+    cache.get_or_load(KEY, Source("a"))
+    cache.get_or_load(KEY, Source("a"))
+    cache.memory.clear()
+    cache.get_or_load(KEY, Source("a"))
+    decorated = cache.cached("{id}", name="decorated")(lambda id: f"text {id}")  # noqa: A006 - the key's name
+    for _ in range(3):
+        decorated(1)
+    with pytest.raises(LookupError):
+        cache.get_or_load(FAMILY.key(id="fails"), Source(LookupError("no rows")))
+    _wait_for_each_other(cache, cache)
+    _wait_for_each_other(other, cache)
+    short = {"lifetime": 0.05, "jitter": 0.0}
+    for name, policy in (
+        ("expires", Policy(**short)),  # type: ignore[arg-type]  # numbers
+        ("early", Policy(lifetime=60, refresh_ahead=0.0001, jitter=0)),
+        ("stale", Policy(stale=60, **short)),  # type: ignore[arg-type]  # numbers
+        ("spare", Policy(fail_safe=60, throttle=1, **short)),  # type: ignore[arg-type]  # numbers
+    ):
+        key = Family(name, "{id}", str, policy=policy).key(id=1)
+        cache.get_or_load(key, Source("a"))
+        time.sleep(0.1)  # a lifetime
+        cache.get_or_load(key, Source("b" if name != "spare" else LookupError("no rows")))
+    other.invalidate(groups=["anything"])
+    eventually(lambda: cache.stats.counts["invalidation-heard", ""] > 0)
+
+
+def _wait_for_each_other(first: LayeredCache, second: LayeredCache) -> None:
+    key = FAMILY.key(id="slow" if first is second else "slow elsewhere")
+    began, goes_on = Event(), Event()
+
+    def load(_: object) -> str:
+        began.set()
+        goes_on.wait(5)
+        return "a"
+
+    threads = [Thread(target=cache.get_or_load, args=(key, load)) for cache in (first, second)]
+    threads[0].start()
+    assert began.wait(5)
+    threads[1].start()
+    time.sleep(0.1)  # that the second waits can't be heard of
+    goes_on.set()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("redis"))
+
+
+COUNTED: list[tuple[str, str, dict[str, str]]] = [
+    ("a hit in memory", "hits", {"layer": "memory", "family": "text"}),
+    ("a hit of a decorated function, by family", "hits", {"layer": "memory", "family": "decorated"}),
+    ("a hit in Redis", "hits", {"layer": "redis", "family": "text"}),
+    ("a miss in memory", "misses", {"layer": "memory", "family": "text"}),
+    ("a miss in Redis", "misses", {"layer": "redis", "family": "text"}),
+    ("a load", "loads", {"outcome": "done", "family": "text"}),
+    ("a load that failed", "loads", {"outcome": "failed", "family": "text"}),
+    ("waiting for this process", "waits", {"scope": "process", "family": "text"}),
+    ("waiting for another", "waits", {"scope": "processes", "family": "text"}),
+    ("an expiry", "expiries", {"family": "expires"}),
+    ("an early refresh", "early_refreshes", {"family": "early"}),
+    ("stale while refreshed", "stale_served", {"reason": "refreshing", "family": "stale"}),
+    ("stale since loading failed", "stale_served", {"reason": "failed", "family": "spare"}),
+    ("the breaker", "breaker_openings", {}),
+    ("something else", "events", {"event": "invalidation-heard"}),
+]
+OBSERVED = [
+    ("load.duration", "load_duration_seconds", "text"),
+    ("wait.duration", "wait_duration_seconds", "text"),
+    ("stale.age", "stale_age_seconds", "stale"),
+    ("invalidation.lag", "invalidation_lag_seconds", ""),
+    ("stored.size", "stored_size_bytes", "text"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"), [row[1:] for row in COUNTED], ids=[row[0] for row in COUNTED]
+)
+def test_both_exporters_count(world: World, name: str, attributes: dict[str, str]) -> None:
+    point: Any = world.points(f"cache.{name}", attributes)[0]
+    assert point.value > 0
+    labels = dict(point.attributes or {})
+    assert world.registry.get_sample_value(f"cache_{name}_total", labels) == point.value
+    assert f"\ncache_{name}_total" in world.prometheus
+
+
+@pytest.mark.parametrize(("name", "exposed", "family"), OBSERVED, ids=[row[0] for row in OBSERVED])
+def test_both_exporters_have_histograms(world: World, name: str, exposed: str, family: str) -> None:
+    (point,) = world.points(f"cache.{name}", {"family": family} if family else {})
+    labels = {"family": family}
+    assert point.count > 0
+    sample = world.registry.get_sample_value
+    assert sample(f"cache_{exposed}_count", labels) == point.count
+    assert sample(f"cache_{exposed}_sum", labels) == pytest.approx(point.sum)
+    cumulated = [
+        sample(f"cache_{exposed}_bucket", {"le": str(bound), **labels})
+        for bound in (*point.explicit_bounds, "+Inf")
+    ]
+    assert cumulated == list(accumulate(point.bucket_counts))
+
+
+@pytest.mark.parametrize(("name", "value"), [("entries", 7), ("redis.up", 0)])
+def test_both_exporters_have_gauges(world: World, name: str, value: int) -> None:
+    (point,) = world.points(f"cache.{name}", {})
+    assert point.value == world.registry.get_sample_value(f"cache_{name.replace('.', '_')}")
+    assert point.value >= value
+
+
+def test_every_metric_is_documented() -> None:
+    text = (paths.ROOT / "docs" / "layers.md").read_text()
+    names = (*COUNTERS, *GAUGES, *(each.name for each in HISTOGRAMS.values()))
+    assert {name for name in names if f"`{name}`" not in text} == set()
 
 
 def test_detect_says_what_each_layer_did(redis_server: RedisServer, prefix: str) -> None:
@@ -60,7 +183,11 @@ def test_detect_says_what_each_layer_did(redis_server: RedisServer, prefix: str)
             cache.memory.clear()
             cached(1)
         cached(1)
-    assert detected.of("text.v1:1") == ["redis-miss", "loaded", "memory-hit", "redis-hit"]
+    assert detected.of("text.v1:1") == [
+        *("memory-miss", "redis-miss", "loaded"),
+        "memory-hit",
+        *("memory-miss", "redis-hit"),
+    ]
 
 
 @pytest.mark.parametrize(
