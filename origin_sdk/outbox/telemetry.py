@@ -1,0 +1,61 @@
+"""What drainers do and what an outbox holds, for OpenTelemetry.
+
+::
+
+    Drainer(outbox, client, on_round=RoundMetrics())
+    observe(outbox)
+"""
+
+from collections.abc import Callable, Iterable
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
+
+from origin_sdk.clock import Clock, SystemClock
+from origin_sdk.outbox.drainer import Round
+from origin_sdk.outbox.entries import State
+from origin_sdk.outbox.ports import Outbox
+
+__all__ = ["RoundMetrics", "observe"]
+
+_LAGS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1800.0, 3600.0, 21_600.0, 86_400.0)
+
+
+class RoundMetrics:
+    """Takes rounds.
+
+    ``edge.outbox.entries`` counts what became of entries, ``edge.outbox.lag`` holds each round's lag.
+    """
+
+    def __init__(self, meter: Meter | None = None) -> None:
+        meter = meter or get_meter("origin_sdk.outbox")
+        self._entries = meter.create_counter("edge.outbox.entries", description="tries, by their end")
+        self._lag = meter.create_histogram(
+            "edge.outbox.lag",
+            "s",
+            "the longest time from a commit to its delivery, of each round",
+            explicit_bucket_boundaries_advisory=_LAGS,
+        )
+
+    def __call__(self, made: Round) -> None:
+        """Take a round."""
+        for end, count in (("done", made.done), ("waiting", made.failed), ("dead", made.dead)):
+            self._entries.add(count, {"end": end})
+        self._lag.record(made.lag_seconds)
+
+
+def observe(outbox: Outbox, meter: Meter | None = None, clock: Clock | None = None) -> None:
+    """Report what ``outbox`` holds: it is asked for its status whenever metrics are collected.
+
+    ``edge.outbox.waiting`` and ``edge.outbox.dead`` are entries, ``edge.outbox.oldest`` is for how many
+    seconds the oldest has waited.
+    """
+    meter, now = meter or get_meter("origin_sdk.outbox"), (clock or SystemClock()).now
+
+    def count(state: State) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        return lambda _: [Observation(outbox.status().counts.get(state, 0))]
+
+    for state in (State.WAITING, State.DEAD):
+        meter.create_observable_gauge(f"edge.outbox.{state.value}", [count(state)])
+    meter.create_observable_gauge(
+        "edge.outbox.oldest", [lambda _: [Observation(outbox.status().lag_seconds(now()))]], "s"
+    )
