@@ -118,6 +118,9 @@ class Base:
         if self._listener is not None and self._listening_in == os.getpid():
             self._listener.stop()
 
+    counts_reads = True
+    """Whether what it answers counts for what is made of it; not where values have no class."""
+
     loads_inline: bool
     """Whether the caller itself may run a loader; else a task of its own does, which no caller ends."""
 

@@ -47,6 +47,7 @@ class KeyValue:
 
     def __init__(self, cache: Base, memory_seconds: float = 0.0) -> None:
         self._cache = cache
+        cache.counts_reads = False
         self._core = cache.core
         self._memory_seconds = memory_seconds
         self._uses_memory = cache.link is None or memory_seconds > 0

@@ -48,7 +48,7 @@ def getting(cache: Base, key: Key[Any], default: _Value | None) -> Flow[_Value |
 
 def _note(cache: Base, key: Key[Any], entry: Entry | None) -> None:
     """Note what was read, also that nothing is there, where something is being made of it."""
-    if (reads := current_reads()) is not None:
+    if cache.counts_reads and (reads := current_reads()) is not None:
         reads.add(cache, key.family, key.groups if entry is None else entry.written_groups)
 
 

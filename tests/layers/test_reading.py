@@ -19,6 +19,8 @@ from origin_sdk.layers import (
     LoadContext,
     Policy,
 )
+from origin_sdk.layers.django.sharing import SharedCache
+from origin_sdk.layers.keyvalue import KeyValue
 from origin_sdk.reading import MOST_GROUPS, Reads, reading
 from origin_sdk.responses import Draft, Exchanged, Finished, add_groups, cache_for, drafting, finish
 from origin_sdk.testing import ManualClock
@@ -339,3 +341,13 @@ def test_whoever_makes_something_may_look_at_what_it_is_made_of() -> None:
         cache.get_or_load(PRICES.key(id=1), Source("x"))
     assert list(reads.confined) == ["order"]
     assert list(reads.groups) == ["order-1", "product-1"]
+
+
+def test_values_without_a_family_such_as_those_of_django_do_not_count() -> None:
+    cache = SharedCache()
+    with drafting() as draft:
+        cache_for(60)
+        values = KeyValue(cache)
+        assert cache.run(values.get_or_load(values.key("session"), lambda _: b"x", 60)) == b"x"
+    cache.close()
+    assert groups_of(answered(draft, strict=True)) == ()
