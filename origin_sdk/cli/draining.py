@@ -17,7 +17,7 @@ from origin_sdk.clock import SystemClock
 from origin_sdk.errors import InvalidRequest
 from origin_sdk.outbox import Drainer, Listed, OriginRenderer, Pace, Renderers, Round, State
 from origin_sdk.outbox.entries import current_who
-from origin_sdk.outbox.opening import open_outbox
+from origin_sdk.outbox.opening import open_layers, open_outbox
 
 __all__ = ["drain", "outbox"]
 
@@ -58,6 +58,15 @@ def drain(
             envvar="EDGE_CACHE_ORIGIN",
         ),
     ] = None,
+    layers_url: Annotated[
+        str | None,
+        typer.Option(
+            "--layers",
+            help="The Redis of the services' layered cache, redis://host/0?prefix=name: what is purged is "
+            "invalidated there, and in the services' memory, before it is at the edge.",
+            envvar="EDGE_CACHE_LAYERS",
+        ),
+    ] = None,
     config: ConfigFile = None,
     namespace_id: NamespaceId = None,
     base_url: BaseUrl = None,
@@ -80,10 +89,14 @@ def drain(
             ),
         )
 
-    with closing(open_outbox(outbox_url)) as opened, context.client() as client:
+    with (
+        closing(open_outbox(outbox_url)) as opened,
+        open_layers(layers_url) as layers,
+        context.client() as client,
+    ):
         file = client.settings.audit_file
         audit = AuditFile(Path(file)) if file else None
-        drainer = Drainer(opened, client, pace, renderers, audit=audit, on_round=show)
+        drainer = Drainer(opened, client, pace, renderers, audit=audit, on_round=show, layers=layers)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: drainer.stop())
         if not once:

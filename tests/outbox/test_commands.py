@@ -17,12 +17,14 @@ from typer.testing import CliRunner, Result
 
 from origin_sdk import AuditFile, InvalidSettings, Purge
 from origin_sdk.cli.app import app
+from origin_sdk.layers import Family, LayeredCache, RedisOptions
 from origin_sdk.outbox import State, acting
-from origin_sdk.outbox.opening import open_outbox
+from origin_sdk.outbox.opening import open_layers, open_outbox
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import FakeKV, assert_purged
 from scripts.runtime.crash import _CLOCK as CLOCK
 from scripts.runtime.servers import Redis
+from tests.layers.test_breakdowns import eventually
 from tests.outbox.conftest import sqlalchemy_kind
 
 
@@ -57,6 +59,34 @@ def test_draining_once_delivers_and_says_so(api: FakeKV, outbox: SqliteOutbox) -
     done = command("drain", "--once")
     assert (done.exit_code, done.output[:7]) == (0, "1 done,")
     assert_purged(api, group="a")
+
+
+def test_a_drainer_of_its_own_empties_the_layers_of_the_services(
+    api: FakeKV, outbox: SqliteOutbox, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = Family("product", "{id}", str, groups=("product-{id}",)).key(id=17)
+    with LayeredCache(RedisOptions(url=redis_server.url, prefix="shop", timeout=2)) as service:
+        assert service.wait_until_synced()
+        service.set(key, "old")
+        outbox.record(Purge.of(groups="product-17"))
+        monkeypatch.setenv("EDGE_CACHE_LAYERS", f"{redis_server.url}?prefix=shop")
+        assert command("drain", "--once").exit_code == 0
+        assert_purged(api, group="product-17")
+        eventually(lambda: service.get(key) is None)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:secret@127.0.0.1/0",
+        "redis://127.0.0.1/0?prefix=shop&shards=many",
+        "http://127.0.0.1?prefix=shop",
+    ],
+)
+def test_layers_that_can_not_be_are_named_with_the_remedy(url: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"\?prefix=name") as raised, open_layers(url):
+        pass
+    assert "secret" not in str(raised.value)
 
 
 def test_who_and_why_of_each_entry_reach_the_audit_file(
