@@ -12,9 +12,9 @@ from origin_sdk.base import (
     CHECK_SECONDS,
     EDGE_FIELDS,
     WARM_SECONDS,
+    AsyncBody,
     Base,
     Batch,
-    Body,
     Options,
     PublishArguments,
     Targets,
@@ -101,13 +101,19 @@ class AsyncPurgeClient(Base):
         return await self._driver.run(blast_radius(self._operation(None), Purge.of(**targets)), on_progress)
 
     async def publish(
-        self, url: str, body: Body, *, timeout: float | None = None, **arguments: Unpack[PublishArguments]
+        self,
+        url: str,
+        body: AsyncBody,
+        *,
+        timeout: float | None = None,
+        **arguments: Unpack[PublishArguments],
     ) -> Published:
         """Store a response at the edge before anyone asks.
 
         Raises :class:`NotCacheable` for what can't be shared.
         """
-        publication = self._publication(url, body, arguments)
+        rendered, completed = await self._rendered_async(url, body, arguments)
+        publication = self._publication(url, rendered, completed)
         return await self._driver.run(self._publishing(publication, timeout))
 
     async def inspect(self, url: str) -> Inspection:

@@ -2,9 +2,10 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict, TypeVar
 
@@ -17,14 +18,14 @@ from origin_sdk.kv import Namespace
 from origin_sdk.project import DEFAULT_PROJECT, Project
 from origin_sdk.publishing import Publication, Published, publish
 from origin_sdk.purging import Operation, Receipt, purge
-from origin_sdk.reading import rendered
+from origin_sdk.reading import Reads, made_to_publish
 from origin_sdk.settings import Settings
 from origin_sdk.skew import Skew
 from origin_sdk.steps import Flow
 from origin_sdk.stored import Coverage, Listing
 from origin_sdk.targets import Purge, Texts, texts
 
-__all__ = ["Base", "Batch", "Body", "Options", "PublishArguments", "Rendered", "Targets"]
+__all__ = ["AsyncBody", "Base", "Batch", "Body", "Options", "PublishArguments", "Rendered", "Targets"]
 
 _log = logging.getLogger("origin_sdk")
 _Result = TypeVar("_Result")
@@ -32,6 +33,8 @@ _Result = TypeVar("_Result")
 Rendered: TypeAlias = bytes | str | Mapping[str, Any] | Sequence[Any]
 """A body: bytes, text, or what JSON is made of."""
 Body: TypeAlias = Rendered | Callable[[], Rendered]
+AsyncBody: TypeAlias = Body | Callable[[], Awaitable[Rendered]]
+"""For asynchronous clients: a body's function may be a coroutine function."""
 
 _EVERYTHING = Purge(everything=True)
 
@@ -140,10 +143,29 @@ class Base:
         details = {"url": publication.url, "groups": list(publication.groups), "bytes": len(publication.body)}
         return self._audited("publish", details, publish(self._operation(timeout), publication, self.project))
 
-    def _publication(self, url: str, body: Body, arguments: PublishArguments) -> Publication:
-        born = self._birth(arguments, may_be_now=callable(body))
-        made, groups_read = rendered(body, url) if callable(body) else (body, ())
-        encoded, media_type = _encoded(made)
+    def _rendered(self, url: str, body: Body, given: PublishArguments) -> tuple[Rendered, PublishArguments]:
+        if not callable(body):
+            return body, given
+        born = self.now()
+        with made_to_publish(url) as reads:
+            made = body()
+        return made, _completed(given, born, reads)
+
+    async def _rendered_async(
+        self, url: str, body: AsyncBody, given: PublishArguments
+    ) -> tuple[Rendered, PublishArguments]:
+        if not callable(body):
+            return body, given
+        born = self.now()
+        with made_to_publish(url) as reads:
+            made = body()
+            if isawaitable(made):
+                made = await made
+        return made, _completed(given, born, reads)
+
+    def _publication(self, url: str, body: Rendered, arguments: PublishArguments) -> Publication:
+        born = self._birth(arguments)
+        encoded, media_type = _encoded(body)
         headers = dict(arguments.get("headers", {}))
         if media_type and "content-type" not in {name.lower() for name in headers}:
             headers["content-type"] = media_type
@@ -154,18 +176,18 @@ class Base:
             birth_ms=round(born.timestamp() * 1000),
             status=arguments.get("status", 200),
             fields=tuple(headers.items()),
-            groups=(*groups, *groups_read),
+            groups=tuple(groups),
             request_headers=arguments.get("request_headers", {}),
             identity=arguments.get("identity", {}),
         )
 
-    def _birth(self, arguments: PublishArguments, *, may_be_now: bool) -> datetime:
-        if not (may_be_now or "born" in arguments):
+    def _birth(self, arguments: PublishArguments) -> datetime:
+        if "born" not in arguments:
             raise InvalidRequest(
                 "publish can't know when this body was rendered, and a purge since then must win: pass a "
                 "function that renders it, or born=client.now() taken before rendering"
             )
-        born = arguments.get("born", self.now())
+        born = arguments["born"]
         if born.tzinfo is None:
             raise InvalidRequest(f"born = {born}: has no time zone; take it from client.now()")
         if "after" in arguments:
@@ -203,6 +225,11 @@ class Base:
         except Exception:  # noqa: BLE001 - an auditor is anyone's code
             # What is purged is purged: an audit that can't be written must not make it look undone.
             _log.exception("the audit of %s isn't written", action)
+
+
+def _completed(given: PublishArguments, born: datetime, reads: Reads) -> PublishArguments:
+    groups = (*texts(given.get("groups", ())), *reads.groups)
+    return {"born": born, **given, "groups": groups}
 
 
 def _encoded(rendered: Rendered) -> tuple[bytes, str]:

@@ -111,7 +111,7 @@ class PurgeClient(Base):
 
         Raises :class:`NotCacheable` for what can't be shared.
         """
-        publication = self._publication(url, body, arguments)
+        publication = self._publication(url, *self._rendered(url, body, arguments))
         return self._driver.run(self._publishing(publication, timeout))
 
     def inspect(self, url: str) -> Inspection:

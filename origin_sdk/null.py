@@ -10,7 +10,7 @@ from typing import Self, Unpack
 
 from cachewire.marks import Mark
 from origin_sdk.auditing import MarkEntry
-from origin_sdk.base import Base, Batch, Body, Options, PublishArguments, Targets
+from origin_sdk.base import AsyncBody, Base, Batch, Body, Options, PublishArguments, Rendered, Targets
 from origin_sdk.doctoring import Finding
 from origin_sdk.inspecting import Inspection
 from origin_sdk.project import DEFAULT_PROJECT
@@ -44,7 +44,7 @@ class _Null(Base):
         moment = datetime.fromtimestamp(self.options.clock.now(), UTC)
         return Receipt("none", purge, tuple(purge.marks()), 0, moment, moment)
 
-    def _published(self, url: str, body: Body, arguments: PublishArguments) -> Published:
+    def _published(self, url: str, body: Rendered, arguments: PublishArguments) -> Published:
         publication = self._publication(url, body, arguments)
         return Published(url, "", publication.groups, 0, 0, 0, 0, self.now())
 
@@ -94,7 +94,7 @@ class NullPurgeClient(_Null):
     ) -> Published:
         """Render and forget."""
         del timeout
-        return self._published(url, body, arguments)
+        return self._published(url, *self._rendered(url, body, arguments))
 
     def inspect(self, url: str) -> Inspection:
         """Nothing is stored."""
@@ -160,11 +160,16 @@ class AsyncNullPurgeClient(_Null):
         return self._preview(targets)
 
     async def publish(
-        self, url: str, body: Body, *, timeout: float | None = None, **arguments: Unpack[PublishArguments]
+        self,
+        url: str,
+        body: AsyncBody,
+        *,
+        timeout: float | None = None,
+        **arguments: Unpack[PublishArguments],
     ) -> Published:
         """Render and forget."""
         del timeout
-        return self._published(url, body, arguments)
+        return self._published(url, *await self._rendered_async(url, body, arguments))
 
     async def inspect(self, url: str) -> Inspection:
         """Nothing is stored."""

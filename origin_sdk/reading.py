@@ -5,20 +5,18 @@ It is carried as context variables are: into awaited calls, tasks, :func:`asynci
 pools of the frameworks; not into ``Thread``, ``ThreadPoolExecutor`` or ``run_in_executor``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from origin_sdk.errors import DataClassViolation
 
-__all__ = ["MOST_GROUPS", "HasClass", "Reads", "current_reads", "is_reading", "reading", "rendered"]
+__all__ = ["MOST_GROUPS", "HasClass", "Reads", "current_reads", "is_reading", "made_to_publish", "reading"]
 
 MOST_GROUPS: Final = 128
 """Groups that are noted; twice what a response may have, so that too many are seen to be so."""
-
-_Made = TypeVar("_Made")
 
 
 class HasClass(Protocol):
@@ -116,13 +114,13 @@ def reading(reads: Reads) -> Iterator[Reads]:
         _reads.reset(token)
 
 
-def rendered(render: Callable[[], _Made], what: str) -> tuple[_Made, tuple[str, ...]]:
-    """Render what is to be published, and return it with the groups of what it is made of.
+@contextmanager
+def made_to_publish(what: str) -> Iterator[Reads]:
+    """Render in the ``with`` block what is to be published.
 
-    Raises DataClassViolation if that must not reach the edge.
+    Raises DataClassViolation at its end if that is made of what must not reach the edge.
     """
     with reading(Reads()) as reads:
-        made = render()
+        yield reads
     if problem := reads.refuse(what):
         raise DataClassViolation(f"{what} can't be published: {problem}")
-    return made, reads.groups

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -11,7 +10,7 @@ import httpx
 from origin_sdk.base import Rendered
 from origin_sdk.errors import NotCacheable, OriginSdkError
 from origin_sdk.outbox.entries import Republish
-from origin_sdk.reading import rendered
+from origin_sdk.reading import made_to_publish
 
 __all__ = ["OriginRenderer", "Renderer", "Renderers", "Rendition"]
 
@@ -95,8 +94,9 @@ class Renderers:
         renderer = self._by_name.get(republish.renderer)
         try:
             if renderer:
-                made, groups = rendered(partial(renderer, **republish.arguments), republish.url)
-                return replace(made, groups=(*made.groups, *groups))
+                with made_to_publish(republish.url) as reads:
+                    made = renderer(**republish.arguments)
+                return replace(made, groups=(*made.groups, *reads.groups))
             if self._default:
                 return self._default(republish)
         except OriginSdkError:

@@ -10,10 +10,10 @@ import pytest
 from cachewire.bounds import MAX_RECORD_SECONDS
 from cachewire.key import parse_target, record_key, variant_key
 from cachewire.record import Index, Record, parse_head, read_metadata
-from origin_sdk import NotCacheable, Project, PurgeClient
+from origin_sdk import AsyncPurgeClient, NotCacheable, Project, PurgeClient
 from origin_sdk.auditing import AuditEvent
 from origin_sdk.errors import DataClassViolation, InvalidRequest
-from origin_sdk.layers import DataClass, Family, LayeredCache
+from origin_sdk.layers import AsyncLayeredCache, DataClass, Family, LayeredCache
 from origin_sdk.project import EdgeRule
 from origin_sdk.testing import FakeKV, ManualClock
 
@@ -215,6 +215,23 @@ def test_a_page_has_the_groups_of_the_cached_values_that_it_is_rendered_from(
             groups="pages",
         )
     assert published.groups == ("pages", "price-7")
+
+
+async def test_an_event_loop_may_await_what_it_publishes(async_purge_client: AsyncPurgeClient) -> None:
+    family = Family("price", "{id}", str, groups=("price-{id}",), data_class=DataClass.PUBLIC)
+
+    async def load(_: object) -> str:
+        return "x"
+
+    async with AsyncLayeredCache() as cache:
+
+        async def render(of: Family[str]) -> str:
+            return await cache.get_or_load(of.key(id=7), load)
+
+        published = await async_purge_client.publish(URL, lambda: render(family), headers=FRESH)
+        assert published.groups == ("price-7",)
+        with pytest.raises(DataClassViolation):
+            await async_purge_client.publish(URL, lambda: render(Family("order", "{id}", str)), headers=FRESH)
 
 
 def test_a_page_made_of_what_must_not_reach_the_edge_is_refused_and_audited(
