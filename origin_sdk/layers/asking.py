@@ -2,17 +2,23 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack
+from threading import Lock
 from typing import Any, Final
 
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
     MaxConnectionsError,
+    MovedError,
     NoScriptError,
     ReadOnlyError,
     RedisClusterException,
     RedisError,
+    ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -24,7 +30,7 @@ from redis.exceptions import (
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.scripts import Command
 
-__all__ = ["FAILED", "AsyncRedisCaller", "Failed", "RedisCaller"]
+__all__ = ["ERRORS", "FAILED", "AsyncRedisCaller", "Failed", "RedisCaller"]
 
 
 class Failed:
@@ -33,13 +39,16 @@ class Failed:
 
 FAILED: Final = Failed()
 
+_LOST = (AttributeError, LookupError, RedisClusterException)
+"""What redis-py's cluster clients raise, too, when a node is lost under them."""
+ERRORS = (*_LOST, OSError, RedisError)
 _AWAY = (
+    *_LOST,
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
     OSError,
     ReadOnlyError,
-    RedisClusterException,
     RedisConnectionError,
     RedisTimeoutError,
     TimeoutError,
@@ -69,6 +78,8 @@ def _failed(link: Link, error: Exception) -> Failed:
         link.stats.count("redis-busy", "", "")  # this process has too much to ask: no fault of Redis
     elif isinstance(error, _AWAY):
         link.trip(error)
+    else:
+        link.explain(error)
     link.stats.count("redis-error", "", "")
     return FAILED
 
@@ -81,6 +92,13 @@ def _below(link: Link, client: Any) -> list[Any]:
     return [pool, *(pool.sentinel_manager.sentinels if hasattr(pool, "sentinel_manager") else ())]
 
 
+def _answer_of(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
+
+
 class RedisCaller:
     """Asks Redis in the calling thread."""
 
@@ -89,11 +107,14 @@ class RedisCaller:
         self._client: Any = None
         self._idle: list[Any] = []
         """Connections of the client's pool, kept for reads."""
+        self._lock = Lock()
 
     def client(self) -> Any:
         """Return the client; that of a cluster connects when it is made."""
         if self._client is None:
-            self._client = self._link.options.client()
+            with self._lock:  # a client that nobody keeps closes its connections, whoever uses them
+                if self._client is None:
+                    self._client = self._link.options.client()
         return self._client
 
     def ask(self, command: Command) -> Any:
@@ -104,7 +125,7 @@ class RedisCaller:
             if command.script is None and not self._link.options.is_cluster:
                 return self._read(packed_read(command))
             return self.demand(command)
-        except (RedisError, OSError) as error:
+        except ERRORS as error:
             return _failed(self._link, error)
 
     def _read(self, packed: bytes) -> Any:
@@ -139,22 +160,52 @@ class RedisCaller:
             return client.execute_command(*words(command, is_source=True))
 
     def ask_many(self, commands: Sequence[Command]) -> list[Any]:
-        """Return the replies in order, in one round trip where Redis is one server."""
+        """Return the replies in order, in one round trip to each node."""
         if not self._link.is_up:
             return [FAILED] * len(commands)
-        if self._link.options.is_cluster or len(commands) == 1:
-            return [self.ask(command) for command in commands]
+        if len(commands) == 1:
+            return [self.ask(commands[0])]
         try:
-            pipeline = self.client().pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*words(command))
-            replies = pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError) as error:
+            replies = self._ask_nodes(commands)
+        except ERRORS as error:
             return [_failed(self._link, error)] * len(commands)
         return [self._settled(command, reply) for command, reply in zip(commands, replies, strict=True)]
 
+    def _ask_nodes(self, commands: Sequence[Command]) -> list[Any]:
+        """Write to all nodes before any is waited for; errors are among the replies."""
+        replies: list[Any] = [FAILED] * len(commands)
+        with ExitStack() as borrowed:
+            unread = []
+            for pool, places in self._pools(commands).items():
+                connection = pool.get_connection()
+                borrowed.callback(pool.release, connection)
+                unread.append((connection, places))
+            try:
+                for connection, places in unread:
+                    packed = connection.pack_commands([words(commands[place]) for place in places])
+                    connection.send_packed_command(packed)
+                for connection, places in unread:
+                    for place in places:
+                        replies[place] = _answer_of(connection)
+            except BaseException:
+                for connection, _ in unread:
+                    connection.disconnect()
+                raise
+        return replies
+
+    def _pools(self, commands: Sequence[Command]) -> dict[Any, list[int]]:
+        """Return where to send the commands: each pool with their places."""
+        client = self.client()
+        if not self._link.options.is_cluster:
+            return {client.connection_pool: list(range(len(commands)))}
+        pools: dict[Any, list[int]] = {}
+        for place, command in enumerate(commands):
+            node = client.get_node_from_key(command.keys[0])
+            pools.setdefault(client.get_redis_connection(node).connection_pool, []).append(place)
+        return pools
+
     def _settled(self, command: Command, reply: Any) -> Any:
-        if isinstance(reply, NoScriptError):
+        if isinstance(reply, (NoScriptError, AskError, MovedError, TryAgainError)):
             return self.ask(command)
         return _failed(self._link, reply) if isinstance(reply, Exception) else reply
 
@@ -192,7 +243,7 @@ class AsyncRedisCaller:
             # One bound on all of it, connecting included; redis-py's own makes a task for each write.
             async with asyncio.timeout(self._seconds):
                 return await self._demand(command)
-        except (RedisError, OSError) as error:
+        except ERRORS as error:
             return _failed(self._link, error)
 
     async def _demand(self, command: Command) -> Any:
@@ -229,18 +280,18 @@ class AsyncRedisCaller:
         return reply
 
     async def ask_many(self, commands: Sequence[Command]) -> list[Any]:
-        """Return the replies in order, in one round trip where Redis is one server."""
+        """Return the replies in order, in one round trip to each node."""
         if not self._link.is_up:
             return [FAILED] * len(commands)
-        if self._link.options.is_cluster or len(commands) == 1:
-            return [await self.ask(command) for command in commands]
+        if len(commands) == 1:
+            return [await self.ask(commands[0])]
         try:
             pipeline = self.client().pipeline(transaction=False)
             for command in commands:
                 pipeline.execute_command(*words(command))
             async with asyncio.timeout(self._seconds):
                 replies = await pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError) as error:
+        except ERRORS as error:
             return [_failed(self._link, error)] * len(commands)
         return [
             await self.ask(command) if isinstance(reply, NoScriptError) else self._settled(reply)

@@ -13,8 +13,20 @@ from origin_sdk.layers.base import Base, CacheOptions, FamilyOptions, Invalidati
 from origin_sdk.layers.connecting import RedisOptions
 from origin_sdk.layers.edges import AsyncPurger, Records, async_purger
 from origin_sdk.layers.families import Family, Key
-from origin_sdk.layers.flights import Flight
-from origin_sdk.layers.flows import PENDING, Ask, AskMany, Await, Flow, Follow, Load, Purge, Step, Wait
+from origin_sdk.layers.flights import Flight, after
+from origin_sdk.layers.flows import (
+    PENDING,
+    Ask,
+    AskMany,
+    Await,
+    Flow,
+    Follow,
+    FollowAll,
+    Load,
+    Purge,
+    Step,
+    Wait,
+)
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry
@@ -56,7 +68,7 @@ class AsyncLayeredCache(Base):
 
     async def close(self) -> None:
         """Wait for loads in the background and close all connections."""
-        await asyncio.gather(*(task for _, task in self.running.values()), return_exceptions=True)
+        await asyncio.gather(*self.loads, return_exceptions=True)
         await asyncio.to_thread(self._stop_listening)
         if self._redis:
             await self._redis.close()
@@ -83,13 +95,16 @@ class AsyncLayeredCache(Base):
         self,
         keys: Iterable[Key[_Value]],
         loader: Callable[[Sequence[Key[_Value]]], Awaitable[Mapping[Key[_Value], _Value]]],
+        *,
+        single_flight: SingleFlight | None = None,
     ) -> dict[Key[_Value], _Value]:
         """Return a value for each key, from one round trip to Redis and one call of ``loader`` for the rest.
 
-        What the loader leaves out isn't in the result, nor stored. No lock is held, neither in this process
-        nor among several.
+        As with one key, no key is loaded twice: what others load is waited for, after ``loader`` has loaded
+        what they don't. What it leaves out isn't in the result, nor stored. If it raises, so does this call,
+        unless stored values may stand in. ``single_flight`` overrides the policies' for this call.
         """
-        return await self._run(batching.getting_many(self, keys, loader))
+        return await self._run(batching.getting_many(self, keys, loader, single_flight))
 
     async def set(
         self, key: Key[_Value], value: _Value, *, lifetime: float | None = None, groups: Iterable[str] = ()
@@ -134,9 +149,13 @@ class AsyncLayeredCache(Base):
 
         return decorate
 
-    def spawn(self, flow: Flow[Entry]) -> asyncio.Task[Entry]:
+    def spawn(self, flow: Flow[_Result]) -> asyncio.Task[_Result]:
         """Run a flow in another task."""
         return asyncio.create_task(self._run(flow))
+
+    def new_future(self) -> asyncio.Future[Entry]:
+        """Return a future to be set by hand."""
+        return asyncio.get_running_loop().create_future()
 
     async def _run(self, flow: Flow[_Result]) -> _Result:
         """Carry out a flow's steps in this task."""
@@ -169,6 +188,10 @@ class AsyncLayeredCache(Base):
                 return future.result() if done else PENDING
             case AskMany(commands):
                 return await cast("AsyncRedisCaller", self._redis).ask_many(commands)
+            case FollowAll(flights, seconds):
+                ended = _Told()
+                self.flights.when_all(flights, ended.set)
+                return await ended.wait(seconds)
             case Wait():
                 return await self._wait(step)
             case Purge(groups, urls):
@@ -179,15 +202,18 @@ class AsyncLayeredCache(Base):
         return flight, ended is None, ended is None or await ended.wait(step.seconds)
 
     async def _wait(self, step: Wait) -> Any:
-        told = _Told()
+        event = _Told()
+        told = after(len(step.names), event.set_by_thread)
         link, redis = cast("Link", self.link), cast("AsyncRedisCaller", self._redis)
-        link.expect(step.name, told.set_by_thread)
+        for name in step.names:
+            link.expect(name, told)
         try:
-            reply = await redis.ask(step.command)
-            await told.wait(step.seconds_of(reply))
+            replies = await redis.ask_many(step.commands)
+            await event.wait(step.seconds_of(replies))
         finally:
-            link.forget(step.name, told.set_by_thread)
-        return reply
+            for name in step.names:
+                link.forget(name, told)
+        return replies
 
 
 class _Told:

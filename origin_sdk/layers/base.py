@@ -94,7 +94,9 @@ class Base:
         self.flights = Flights(self.moments)
         self.passes_groups = options.get("passes_groups", True)
         self.running: dict[str, tuple[int, Any]] = {}
-        """Loads in the background: the invalidation that each is newer than, and its future."""
+        """Keys being loaded in the background: the invalidation that each is newer than, and its future."""
+        self.loads: set[Any] = set()
+        """The futures of what runs in the background."""
         self._running_lock = RLock()
         self.families: dict[str, Family[Any]] = {}
         self._listener: Listener | None = None
@@ -124,8 +126,12 @@ class Base:
     loads_inline: bool
     """Whether the caller itself may run a loader; else a task of its own does, which no caller ends."""
 
-    def spawn(self, flow: Flow[Entry]) -> Any:
+    def spawn(self, flow: Flow[Any]) -> Any:
         """Run a flow behind the caller's back; return a future."""
+        raise NotImplementedError
+
+    def new_future(self) -> Any:
+        """Return a future to be set by hand."""
         raise NotImplementedError
 
     @typing.overload
@@ -139,22 +145,61 @@ class Base:
         """
         key = filling.key
         with self._running_lock:
-            seq, running = self.running.get(key.name, (0, None))
-            if running is not None and not self.moments.covers((key.name, *key.groups), seq):
+            if (running := self.running_load(key)) is not None:
                 return None if may_skip else running
-            if may_skip and len(self.running) >= self.background:
+            if may_skip and len(self.loads) >= self.background:
                 self.stats.count("refresh-skipped", key.family.name, key.name)
                 return None
             seq = self.moments.seq
-            future = self.spawn(fill(self.core, filling))
+            future = self.start_flow(fill(self.core, filling))
             self.running[key.name] = (seq, future)
         future.add_done_callback(functools.partial(self._ended, key))
         return future
 
-    def _ended(self, key: Key[Any], future: Any) -> None:
+    def reserve(self, keys: Iterable[Key[Any]]) -> dict[str, Any]:
+        """Note that those of the keys that nobody loads in the background are loaded there from now on.
+
+        Return by name futures that ``deliver`` ends; none if there are too many loads.
+        """
+        with self._running_lock:
+            free = [key for key in keys if self.running_load(key) is None]
+            if free and len(self.loads) >= self.background:
+                self.stats.count_many("refresh-skipped", free)
+                return {}
+            futures = {key.name: self.new_future() for key in free}
+            self.running |= {name: (self.moments.seq, future) for name, future in futures.items()}
+        return futures
+
+    def deliver(self, key: Key[Any], future: Any, entry: Entry | None, error: BaseException | None) -> None:
+        """End the load of a reserved key; without entry and error it came to nothing."""
+        self._forget_running(key, future)
+        if isinstance(error, Exception):
+            self.stats.count("background-failed", key.family.name, key.name)
+            future.set_exception(error)
+            future.exception()  # who doesn't wait isn't to be warned of it
+        else:
+            future.set_result(entry)
+
+    def start_flow(self, flow: Flow[Any]) -> Any:
+        """Run a flow in the background, which ``close`` waits for; return its future."""
+        future = self.spawn(flow)
+        self.loads.add(future)
+        future.add_done_callback(self.loads.discard)
+        return future
+
+    def running_load(self, key: Key[Any]) -> Any | None:
+        """Return the future of a load in the background that isn't outdated."""
+        seq, running = self.running.get(key.name, (0, None))
+        is_outdated = running is not None and self.moments.covers((key.name, *key.groups), seq)
+        return None if is_outdated else running
+
+    def _forget_running(self, key: Key[Any], future: Any) -> None:
         with self._running_lock:
             if self.running.get(key.name, (0, None))[1] is future:
                 del self.running[key.name]
+
+    def _ended(self, key: Key[Any], future: Any) -> None:
+        self._forget_running(key, future)
         if not future.cancelled() and future.exception():
             self.stats.count("background-failed", key.family.name, key.name)
 

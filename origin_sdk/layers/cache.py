@@ -13,8 +13,20 @@ from origin_sdk.layers.base import Base, CacheOptions, FamilyOptions, Invalidati
 from origin_sdk.layers.connecting import RedisOptions
 from origin_sdk.layers.edges import Purger, Records, purger
 from origin_sdk.layers.families import Family, Key
-from origin_sdk.layers.flights import Flight
-from origin_sdk.layers.flows import PENDING, Ask, AskMany, Await, Flow, Follow, Load, Purge, Step, Wait
+from origin_sdk.layers.flights import Flight, after
+from origin_sdk.layers.flows import (
+    PENDING,
+    Ask,
+    AskMany,
+    Await,
+    Flow,
+    Follow,
+    FollowAll,
+    Load,
+    Purge,
+    Step,
+    Wait,
+)
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry
@@ -84,13 +96,16 @@ class LayeredCache(Base):
         self,
         keys: Iterable[Key[_Value]],
         loader: Callable[[Sequence[Key[_Value]]], Mapping[Key[_Value], _Value]],
+        *,
+        single_flight: SingleFlight | None = None,
     ) -> dict[Key[_Value], _Value]:
         """Return a value for each key, from one round trip to Redis and one call of ``loader`` for the rest.
 
-        What the loader leaves out isn't in the result, nor stored. No lock is held, neither in this process
-        nor among several.
+        As with one key, no key is loaded twice: what others load is waited for, after ``loader`` has loaded
+        what they don't. What it leaves out isn't in the result, nor stored. If it raises, so does this call,
+        unless stored values may stand in. ``single_flight`` overrides the policies' for this call.
         """
-        return self._run(batching.getting_many(self, keys, loader))
+        return self._run(batching.getting_many(self, keys, loader, single_flight))
 
     def set(
         self, key: Key[_Value], value: _Value, *, lifetime: float | None = None, groups: Iterable[str] = ()
@@ -135,9 +150,13 @@ class LayeredCache(Base):
 
         return decorate
 
-    def spawn(self, flow: Flow[Entry]) -> Future[Entry]:
+    def spawn(self, flow: Flow[_Result]) -> Future[_Result]:
         """Run a flow in another thread."""
         return self._pool.submit(copy_context().run, self._run, flow)
+
+    def new_future(self) -> Future[Entry]:
+        """Return a future to be set by hand."""
+        return Future()
 
     def _run(self, flow: Flow[_Result]) -> _Result:
         """Carry out a flow's steps in this thread."""
@@ -168,6 +187,10 @@ class LayeredCache(Base):
                 return future.result() if wait([future], seconds).done else PENDING
             case AskMany(commands):
                 return cast("RedisCaller", self._redis).ask_many(commands)
+            case FollowAll(flights, seconds):
+                ended = Event()
+                self.flights.when_all(flights, ended.set)
+                return ended.wait(seconds)
             case Wait():
                 return self._wait(step)
             case Purge(groups, urls):
@@ -178,15 +201,18 @@ class LayeredCache(Base):
         return flight, ended is None, ended is None or ended.wait(step.seconds)
 
     def _wait(self, step: Wait) -> Any:
-        told = Event()
+        event = Event()
+        told = after(len(step.names), event.set)
         link, redis = cast("Link", self.link), cast("RedisCaller", self._redis)
-        link.expect(step.name, told.set)
+        for name in step.names:
+            link.expect(name, told)
         try:
-            reply = redis.ask(step.command)
-            told.wait(step.seconds_of(reply))
+            replies = redis.ask_many(step.commands)
+            event.wait(step.seconds_of(replies))
         finally:
-            link.forget(step.name, told.set)
-        return reply
+            for name in step.names:
+                link.forget(name, told)
+        return replies
 
 
 class Cached(Protocol[_Arguments, _Value]):

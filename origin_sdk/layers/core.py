@@ -112,6 +112,12 @@ class Core:
             self.stats.count("memory-expired", key.family.name, key.name)
         return state, entry
 
+    def fresh_in_memory(self, key: Key[Any]) -> Entry | None:
+        """Return a value in memory that needs no judgement."""
+        entry = self.memory.get(key.name)
+        is_fresh = entry and entry.seq == self.moments.seq and self.clock.monotonic() < entry.until
+        return entry if is_fresh else None
+
     def _still_holds(self, name: str, entry: Entry) -> bool:
         seq = self.moments.seq
         if self.moments.covers((name, *entry.groups), entry.seq):

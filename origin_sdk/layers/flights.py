@@ -1,13 +1,14 @@
 """One load a key in a process: who comes later waits for who came first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 from origin_sdk.layers.families import Key
 from origin_sdk.layers.memory import Entry, Moments
 
-__all__ = ["Flight", "Flights"]
+__all__ = ["Flight", "Flights", "after"]
 
 
 class CanBeSet(Protocol):
@@ -22,12 +23,16 @@ Waiter = TypeVar("Waiter", bound=CanBeSet)
 
 
 class Flight:
-    """A load under way, or done: with an entry, an error, or neither if whoever led it was cancelled."""
+    """A load under way, or done: with an entry, an error, or neither if whoever led it was cancelled.
 
-    __slots__ = ("entry", "error", "is_done", "seq", "waiters")
+    ``is_absent`` tells that a loader of many left the key out.
+    """
+
+    __slots__ = ("entry", "error", "is_absent", "is_done", "seq", "waiters")
 
     def __init__(self, seq: int) -> None:
         self.seq = seq
+        self.is_absent = False
         self.is_done = False
         self.entry: Entry | None = None
         self.error: Exception | None = None
@@ -58,7 +63,43 @@ class Flights:
             flight.waiters.append(waiter.set)
             return flight, waiter
 
-    def finish(self, key: Key[Any], flight: Flight, entry: Entry | None, error: BaseException | None) -> None:
+    def join_all(self, keys: Iterable[Key[Any]]) -> tuple[dict[str, Flight], dict[str, Flight]]:
+        """Return by name the flights that the caller leads from now on, and those that others lead.
+
+        Who leads has to end all of them before waiting for others: so nobody waits in a circle.
+        """
+        led: dict[str, Flight] = {}
+        followed: dict[str, Flight] = {}
+        with self._lock:
+            for key in keys:
+                flight = self._flights.get(key.name)
+                if flight is None or self._moments.covers((key.name, *key.groups), flight.seq):
+                    led[key.name] = self._flights[key.name] = Flight(self._moments.seq)
+                else:
+                    followed[key.name] = flight
+        return led, followed
+
+    def when_all(self, flights: Sequence[Flight], told: Callable[[], None]) -> None:
+        """Call ``told`` once all have ended."""
+        with self._lock:
+            pending = [flight for flight in flights if not flight.is_done]
+            tell = after(len(pending), told)
+            for flight in pending:
+                if flight.waiters is None:
+                    flight.waiters = []
+                flight.waiters.append(tell)
+        if not pending:
+            told()
+
+    def finish(
+        self,
+        key: Key[Any],
+        flight: Flight,
+        entry: Entry | None = None,
+        error: BaseException | None = None,
+        *,
+        is_absent: bool = False,
+    ) -> None:
         """End a flight, and tell who waits."""
         with self._lock:
             if self._flights.get(key.name) is flight:
@@ -66,6 +107,7 @@ class Flights:
             flight.entry = entry
             # An error that isn't an Exception is the leader's own: someone else leads then.
             flight.error = error if isinstance(error, Exception) else None
+            flight.is_absent = is_absent
             flight.is_done = True
             waiters = flight.waiters
         for told in waiters or ():
@@ -73,3 +115,14 @@ class Flights:
 
     def __len__(self) -> int:
         return len(self._flights)
+
+
+def after(calls: int, told: Callable[[], None]) -> Callable[[], None]:
+    """Return what calls ``told`` when it is called for the last of so many times, by whatever threads."""
+    following = count(1).__next__
+
+    def tell() -> None:
+        if following() == calls:
+            told()
+
+    return tell

@@ -13,6 +13,7 @@ from origin_sdk.layers.asking import FAILED
 from origin_sdk.layers.core import CachedError, Core
 from origin_sdk.layers.envelope import Record
 from origin_sdk.layers.families import Key
+from origin_sdk.layers.flights import Flight
 from origin_sdk.layers.link import HeldLock, Link
 from origin_sdk.layers.loading import LoadContext, NotModified
 from origin_sdk.layers.memory import Entry
@@ -20,7 +21,21 @@ from origin_sdk.layers.policy import SingleFlight
 from origin_sdk.layers.scripts import CLAIM, DROP, PUT, READ, RELEASE, STORE, Command
 from origin_sdk.reading import Reads
 
-__all__ = ["PENDING", "Ask", "AskMany", "Await", "Filling", "Flow", "Follow", "Load", "Purge", "Step", "Wait"]
+__all__ = [
+    "PENDING",
+    "Ask",
+    "AskMany",
+    "Await",
+    "Claim",
+    "Filling",
+    "Flow",
+    "Follow",
+    "FollowAll",
+    "Load",
+    "Purge",
+    "Step",
+    "Wait",
+]
 
 _FORCED = 1e18
 """More freshness, in microseconds, than any record has."""
@@ -56,16 +71,16 @@ class Load:
 
 @dataclass(slots=True)
 class Wait:
-    """Wait until another process has loaded a key.
+    """Wait until other processes have loaded keys.
 
-    The command is asked once the driver listens, so that no message is missed. Its reply is sent back when
-    a message came, or the seconds that it tells to wait are over.
+    The commands are asked once the driver listens, so that no message is missed. Their replies are sent back
+    when there was a message of each key, or the seconds that they tell to wait are over.
     """
 
-    name: str
-    command: Command
-    seconds_of: Callable[[Any], float]
-    """For how long to wait after this reply; 0 if there is nothing to wait for."""
+    names: Sequence[str]
+    commands: Sequence[Command]
+    seconds_of: Callable[[Sequence[Any]], float]
+    """For how long to wait after these replies; 0 if there is something to be done."""
 
 
 @dataclass(slots=True)
@@ -73,6 +88,14 @@ class Follow:
     """Join who loads a key. Sent back: the flight, whether the caller leads it, whether it ended in time."""
 
     key: Key[Any]
+    seconds: float | None
+
+
+@dataclass(slots=True)
+class FollowAll:
+    """Wait for loads of this process. Sent back: whether all ended in time."""
+
+    flights: Sequence[Flight]
     seconds: float | None
 
 
@@ -95,7 +118,7 @@ class Purge:
 PENDING: Final = object()
 """What is waited for isn't there yet."""
 
-Step: TypeAlias = Ask | AskMany | Await | Follow | Load | Purge | Wait
+Step: TypeAlias = Ask | AskMany | Await | Follow | FollowAll | Load | Purge | Wait
 _Result = TypeVar("_Result")
 Flow: TypeAlias = Generator[Step, Any, _Result]
 
@@ -125,7 +148,7 @@ def look_surely(core: Core, link: Link, keys: Sequence[Key[Any]], seq: int) -> F
 
 
 @dataclass(slots=True)
-class _Claim:
+class Claim:
     """The right to load: when it began by Redis's clock, 0 if unknown, and the lock's fence, 0 without."""
 
     birth: float = 0.0
@@ -148,7 +171,7 @@ class Filling:
 def fill(core: Core, filling: Filling) -> Flow[Entry]:
     """Load, unless another process has done it; store what comes, and return it."""
     key, link = filling.key, core.link if core.reaches_redis(filling.key.family) else None
-    claim = _Claim()
+    claim = Claim()
     if link is not None and link.is_up:
         found = yield from _claimed(core, link, filling)
         if isinstance(found, Entry):
@@ -206,36 +229,48 @@ def _load(core: Core, filling: Filling, context: LoadContext[Any]) -> Flow[Any]:
     return value
 
 
-def _claimed(core: Core, link: Link, filling: Filling) -> Flow[Entry | _Claim]:
+def _claimed(core: Core, link: Link, filling: Filling) -> Flow[Entry | Claim]:
     """Return what another process has loaded meanwhile, or the right to load."""
-    key, policy = filling.key, core.policy(filling.key)
-    is_shared = (filling.single_flight or policy.single_flight) == "processes"
-    lock_ms = round(policy.lock * 1000) if is_shared else 0
-    deadline = core.clock.monotonic() + policy.wait
+    deadline = core.clock.monotonic() + core.policy(filling.key).wait
     while True:
         seq = core.moments.seq
         began = core.clock.monotonic()
         remaining = deadline - began
-        command = _claim_command(core, link, filling, lock_ms if remaining > 0 else 0)
-        reply = yield Wait(key.name, command, partial(_seconds_to_wait, link, remaining))
-        if reply is FAILED:
-            return _Claim()
-        stored, birth, fence, _ = reply
-        if stored:
-            found, _ = core.admit(link, (key,), (stored,), seq)
-            if found:
-                core.stats.count("redis-hit", key.family.name, key.name)
-                return found[key.name]
-            lock_ms = 0  # unreadable here, so that its loader won't be of help either
-            return _Claim(link.redis_now(), 0)
-        if fence != -1:
-            return _held(core, link, key, _Claim(float(birth), fence), policy.lock)
+        command = claim_command(core, link, filling, may_lock=remaining > 0)
+        (reply,) = yield Wait((filling.key.name,), (command,), partial(seconds_to_wait, link, remaining))
+        claim = claimed(core, link, filling, reply, seq)
+        if claim is not None:
+            return claim
+        core.stats.observe("wait-seconds", core.clock.monotonic() - began, filling.key.family.name)
+
+
+def claimed(core: Core, link: Link, filling: Filling, reply: Any, seq: int) -> Entry | Claim | None:
+    """Return what a claim came to: another process's value, the right to load, None if another has that."""
+    key = filling.key
+    if reply is FAILED:
+        return Claim()
+    stored, birth, fence, _ = reply
+    if stored:
+        found, _ = core.admit(link, (key,), (stored,), seq)
+        if not found:  # unreadable here, so that its loader won't be of help either
+            return Claim(link.redis_now(), 0)
+        core.stats.count("redis-hit", key.family.name, key.name)
+        return found[key.name]
+    if fence == -1:
         core.stats.count("waited-for-process", key.family.name, key.name)
-        core.stats.observe("wait-seconds", core.clock.monotonic() - began, key.family.name)
+        return None
+    if fence:
+        seconds = core.policy(key).lock
+        lock_key = link.layout.key(link.layout.shard(key.name), "l:", key.name)
+        link.locks[key.name] = HeldLock(lock_key, fence, seconds, core.clock.monotonic() + seconds / 3)
+    return Claim(float(birth), fence)
 
 
-def _claim_command(core: Core, link: Link, filling: Filling, lock_ms: int) -> Command:
-    layout, name = link.layout, filling.key.name
+def claim_command(core: Core, link: Link, filling: Filling, *, may_lock: bool) -> Command:
+    """Return the command that claims the right to load."""
+    layout, name, policy = link.layout, filling.key.name, core.policy(filling.key)
+    is_shared = may_lock and (filling.single_flight or policy.single_flight) == "processes"
+    lock_ms = round(policy.lock * 1000) if is_shared else 0
     needed = 0.0
     if filling.is_forced:
         needed = _FORCED
@@ -245,43 +280,41 @@ def _claim_command(core: Core, link: Link, filling: Filling, lock_ms: int) -> Co
     return Command(CLAIM, keys, (link.sender, lock_ms, f"{needed:.0f}"))
 
 
-def _seconds_to_wait(link: Link, most: float, reply: Any) -> float:
-    if reply is FAILED or reply[2] != -1 or most <= 0:
+def seconds_to_wait(link: Link, most: float, replies: Sequence[Any]) -> float:
+    """Return for how long to wait for others, after claims' replies: until a lock may be over, at most."""
+    if most <= 0 or any(reply is FAILED or reply[2] != -1 for reply in replies):
         return 0.0
     if not link.can_hear:
         return min(_UNTOLD_SECONDS, most)
-    lock_ms: int = reply[3]
+    lock_ms: int = min(reply[3] for reply in replies)
     return min(max(lock_ms, 1) / 1000, most)
 
 
-def _held(core: Core, link: Link, key: Key[Any], claim: _Claim, seconds: float) -> _Claim:
-    if claim.fence:
-        renew_at = core.clock.monotonic() + seconds / 3
-        lock_key = link.layout.key(link.layout.shard(key.name), "l:", key.name)
-        link.locks[key.name] = HeldLock(lock_key, claim.fence, seconds, renew_at)
-    return claim
-
-
 def _keep(
-    core: Core, link: Link | None, key: Key[Any], entry: Entry, record: Record, claim: _Claim
+    core: Core, link: Link | None, key: Key[Any], entry: Entry, record: Record, claim: Claim
 ) -> Flow[None]:
-    """Store in Redis, then in memory: what Redis knows to be outdated is not kept here either."""
+    """Store in Redis, then in memory."""
+    status = None
     if link is not None and claim.birth:
         command = store_command(core, link, key, record, claim.fence)
         if command is not None:
-            link.locks.pop(key.name, None)
             status = yield Ask(command)
-            core.audit.note("store", "failed" if status is FAILED else _STATUS[status], key=key.name)
-            if status == 0:
-                core.stats.count("invalidated-while-loading", key.family.name, key.name)
-                return
         elif claim.fence:
             yield from _release(link, key, claim)
-    if not core.is_outdated(key, entry):  # else it might overwrite what was set meanwhile
-        core.memory.put(key.name, entry)
+    remember(core, key, entry, status)
 
 
 _STATUS = {1: "done", 0: "outdated", -1: "superseded"}
+
+
+def remember(core: Core, key: Key[Any], entry: Entry, status: Any) -> None:
+    """Keep in memory what Redis, if it was asked to store it, doesn't know to be outdated."""
+    if status is not None:
+        core.audit.note("store", "failed" if status is FAILED else _STATUS[status], key=key.name)
+    if status == 0:
+        core.stats.count("invalidated-while-loading", key.family.name, key.name)
+    elif not core.is_outdated(key, entry):  # else it might overwrite what was set meanwhile
+        core.memory.put(key.name, entry)
 
 
 def store_command(core: Core, link: Link, key: Key[Any], record: Record, fence: int) -> Command | None:
@@ -289,16 +322,22 @@ def store_command(core: Core, link: Link, key: Key[Any], record: Record, fence: 
     wrapped = core.wrap(key, record)
     if wrapped is None:
         return None
+    link.locks.pop(key.name, None)
     layout = link.layout
     keys = layout.keys(layout.shard(key.name), "emtl", key.name)
     kept_ms = max(1, round(record.kept_seconds * 1000))
     return Command(STORE, keys, (f"{record.birth:.0f}", fence, kept_ms, wrapped, layout.loads, key.name))
 
 
-def _release(link: Link, key: Key[Any], claim: _Claim) -> Flow[None]:
+def _release(link: Link, key: Key[Any], claim: Claim) -> Flow[None]:
+    yield Ask(release_command(link, key, claim))
+
+
+def release_command(link: Link, key: Key[Any], claim: Claim) -> Command:
+    """Return the command that gives a lock back."""
     link.locks.pop(key.name, None)
     keys = (link.layout.key(link.layout.shard(key.name), "l:", key.name),)
-    yield Ask(Command(RELEASE, keys, (claim.fence, link.layout.loads, key.name)))
+    return Command(RELEASE, keys, (claim.fence, link.layout.loads, key.name))
 
 
 def put(core: Core, key: Key[Any], record: Record | None) -> Flow[None]:

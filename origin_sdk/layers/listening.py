@@ -7,9 +7,7 @@ import logging
 from threading import Event, Thread
 from typing import Any
 
-from redis.exceptions import RedisError
-
-from origin_sdk.layers.asking import RedisCaller
+from origin_sdk.layers.asking import ERRORS, RedisCaller
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.scripts import RENEW, SINCE, Command
 
@@ -59,8 +57,7 @@ class Listener:
                     self._listen(subscription)
                 finally:
                     subscription.close()
-            except (RedisError, OSError, AttributeError, IndexError) as error:
-                # redis-py's cluster client raises the latter two when a node is lost under it.
+            except ERRORS as error:
                 self._link.trip(error)
             self.is_synced.clear()
             if not self._stopped.is_set():
@@ -136,10 +133,14 @@ class Listener:
             self._catch_up(shard)
 
     def _renew(self, now: float) -> None:
-        for name, lock in list(self._link.locks.items()):
-            if now >= lock.renew_at:
-                lock.renew_at = now + lock.seconds / 3
-                if not self._caller.demand(
-                    Command(RENEW, (lock.key,), (lock.fence, round(lock.seconds * 1000)))
-                ):
-                    self._link.locks.pop(name, None)
+        due = {name: lock for name, lock in list(self._link.locks.items()) if now >= lock.renew_at}
+        if not due:
+            return
+        for lock in due.values():
+            lock.renew_at = now + lock.seconds / 3
+        commands = [
+            Command(RENEW, (lock.key,), (lock.fence, round(lock.seconds * 1000))) for lock in due.values()
+        ]
+        for name, is_held in zip(due, self._caller.ask_many(commands), strict=True):
+            if is_held == 0:
+                self._link.locks.pop(name, None)

@@ -80,7 +80,7 @@ def _entry(cache: Base, key: Key[Any], loader: Loader, single_flight: SingleFlig
         core.stats.count("waited", key.family.name, key.name)
         core.stats.observe("wait-seconds", core.clock.monotonic() - began, key.family.name)
         if not is_done:
-            raise _too_long(key, policy)
+            raise too_long(key, policy)
         if flight.error is not None:
             raise flight.error
         if flight.entry is not None and not core.is_outdated(key, flight.entry):
@@ -120,6 +120,8 @@ def _resolving(cache: Base, filling: Filling, policy: Policy) -> Flow[Entry]:
         if (state := _state(cache, found)) in _ANSWERS:
             return _answer(cache, filling, found, state)
         filling.previous = found
+    if found is None and (found := cache.core.fresh_in_memory(filling.key)) is not None:
+        return found  # someone's load ended just now
     has_timeout = policy.soft_timeout is not None or policy.hard_timeout is not None
     if cache.loads_inline and not has_timeout and filling.key.name not in cache.running:
         return (yield from fill(cache.core, filling))
@@ -129,16 +131,17 @@ def _resolving(cache: Base, filling: Filling, policy: Policy) -> Flow[Entry]:
 def _awaiting(cache: Base, filling: Filling, policy: Policy) -> Flow[Entry]:
     """Load in the background, and wait as long as the policy says; the load goes on anyway."""
     core, key, previous = cache.core, filling.key, filling.previous
-    future = cache.start(filling)
     soft, hard = policy.soft_timeout, policy.hard_timeout
     has_spare = previous is not None and _state(cache, previous) is not State.GONE
     seconds = soft if soft is not None and has_spare and (hard is None or soft < hard) else hard
-    entry = yield Await(future, seconds)
+    entry = None
+    while entry is None:  # a loader of many that runs may leave this key out
+        entry = yield Await(cache.start(filling), seconds)
     if entry is not PENDING:
         return entry  # type: ignore[no-any-return]  # see above
     spare = core.spare(key, previous, core.clock.monotonic())
     if spare is None:
-        raise _too_long(key, policy)
+        raise too_long(key, policy)
     core.stats.count("soft-timeout", key.family.name, key.name)
     return spare
 
@@ -156,7 +159,8 @@ def _looking(cache: Base, key: Key[Any]) -> Flow[Entry | None]:
     return (yield from look(cache.core, link, key))
 
 
-def _too_long(key: Key[Any], policy: Policy) -> LoadTimeout:
+def too_long(key: Key[Any], policy: Policy) -> LoadTimeout:
+    """Return the error of a load that is waited for no longer."""
     return LoadTimeout(
         f"{key}: the loader takes longer than {policy.hard_timeout} s; its result will be kept"
     )

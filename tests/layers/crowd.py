@@ -30,4 +30,5 @@ async def main(url: str, prefix: str) -> None:
     say(str(loads))
 
 
-asyncio.run(main(*sys.argv[1:]))
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from origin_sdk.layers import Family, LayeredCache, Policy, RedisOptions
+from origin_sdk.layers import Family, Key, LayeredCache, Policy, RedisOptions
 from origin_sdk.layers import obtaining as verbs
-from origin_sdk.layers.flows import Ask, Flow, Follow, Wait
+from origin_sdk.layers.batching import getting_many
+from origin_sdk.layers.flows import AskMany, Flow, Follow, FollowAll, Wait
 from tests.layers.servers import RedisServer
 from tests.layers.test_breakdowns import eventually
 
 FAMILY = Family("number", "{id}", int, groups=("numbers",), policy=Policy(jitter=0))
-KEY = FAMILY.key(id=1)
+KEY, OTHER = FAMILY.key(id=1), FAMILY.key(id=2)
 _prefixes = count()
 
 
@@ -31,6 +32,7 @@ class World:
             assert url is None or cache.wait_until_synced()
         self.written = 0
         self.invalidated = 0
+        self.invalidated_by_group = 0
 
     def load(self, _: object) -> int:
         return self.written
@@ -57,14 +59,15 @@ class Running:
     ended: Callable[[Any], None]
     answer: Any = None
     blocked: Event | None = None
-    flight: Any = None
+    later: Any = None
+    """What is answered once it isn't blocked any more."""
 
     def advance(self) -> bool:
         """Do the next step; say whether that was the last."""
         if self.blocked is not None:
             if not self.blocked.is_set():
                 return False
-            self.answer, self.blocked = (self.flight, False, True), None
+            self.answer, self.blocked = self.later, None
         try:
             step = self.flow.send(self.answer)
         except StopIteration as end:
@@ -72,10 +75,13 @@ class Running:
             return True
         match step:
             case Follow(key):
-                self.flight, self.blocked = self.cache.flights.join(key, Event)
-                self.answer = (self.flight, self.blocked is None, self.blocked is None)
-            case Wait(_, command):
-                self.answer = self.cache._do(Ask(command))  # its time is over at once: it asks again
+                flight, self.blocked = self.cache.flights.join(key, Event)
+                self.answer, self.later = (flight, True, True), (flight, False, True)
+            case FollowAll(flights):
+                self.blocked, self.later = Event(), True
+                self.cache.flights.when_all(flights, self.blocked.set)
+            case Wait(_, commands):
+                self.answer = self.cache._do(AskMany(commands))  # its time is over at once: it asks again
             case _:
                 self.answer = self.cache._do(step)
         return False
@@ -88,6 +94,19 @@ def read(world: World, cache: LayeredCache) -> Running:
         assert value >= least, f"{value} was loaded before the invalidation of {least}"
 
     return Running(cache, verbs.obtaining(cache, KEY, world.load), check)
+
+
+def read_many(world: World, cache: LayeredCache, *, is_reversed: bool) -> Running:
+    least = {KEY: world.invalidated, OTHER: world.invalidated_by_group}
+
+    def check(values: dict[Key[int], int]) -> None:
+        assert values.keys() == least.keys()
+        for key, value in values.items():
+            assert value >= least[key], f"{key}: {value} was loaded before the invalidation of {least[key]}"
+
+    keys = [OTHER, KEY] if is_reversed else [KEY, OTHER]
+    flow = getting_many(cache, keys, lambda some: dict.fromkeys(some, world.written))
+    return Running(cache, flow, check)
 
 
 def write(world: World, cache: LayeredCache, verb: str) -> Running:
@@ -104,6 +123,8 @@ def write(world: World, cache: LayeredCache, verb: str) -> Running:
     def done(_: object) -> None:
         world.everyone_heard()
         world.invalidated = max(world.invalidated, written)
+        if verb == "invalidate":
+            world.invalidated_by_group = max(world.invalidated_by_group, written)
 
     return Running(cache, flow, done)
 
@@ -117,6 +138,8 @@ def forget(world: World, cache: LayeredCache) -> None:
 def finish(running: list[Running]) -> None:
     """Advance all in turn until none is left."""
     while running:
+        is_stuck = all(each.blocked and not each.blocked.is_set() for each in running)
+        assert not is_stuck, "they wait for each other"
         running[:] = [each for each in running if not each.advance()]
 
 
@@ -127,7 +150,9 @@ def url(request: pytest.FixtureRequest) -> str | None:
 
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["read", "read", "step", "step", "step", "finish", "invalidate", "delete", "forget"]),
+        st.sampled_from(
+            ["read", "many", "many", *["step"] * 4, "finish", "invalidate", "delete", "forget"],
+        ),
         st.integers(0, 7),
     ),
     min_size=5,
@@ -139,6 +164,10 @@ ACTIONS = st.lists(
 @given(actions=ACTIONS)
 @example(actions=[("read", 0), ("finish", 0), ("invalidate", 0), ("finish", 0), ("forget", 0), ("read", 0)])
 @example(actions=[("read", 0), ("finish", 0), ("invalidate", 1), ("finish", 0), ("forget", 0), ("read", 0)])
+@example(
+    actions=[("many", 0), *[("step", 0)] * 4, ("many", 3), ("invalidate", 0), ("many", 0), ("finish", 0)]
+)
+@example(actions=[("many", 0), ("many", 3), ("read", 0), *[("step", each) for each in range(8)] * 3])
 @example(
     actions=[
         ("read", 0),
@@ -160,6 +189,8 @@ def test_nothing_older_than_an_invalidation_is_served(
             cache = world.caches[number % len(world.caches)]
             if action == "read":
                 running.append(read(world, cache))
+            elif action == "many":
+                running.append(read_many(world, cache, is_reversed=number % 3 == 0))
             elif action == "finish":
                 finish(running)
             elif action == "forget":
@@ -169,7 +200,7 @@ def test_nothing_older_than_an_invalidation_is_served(
             elif running and running[number % len(running)].advance():
                 del running[number % len(running)]
         finish(running)
-        finish([read(world, world.caches[-1])])
+        finish([read(world, world.caches[-1]), read_many(world, world.caches[0], is_reversed=False)])
     finally:
         world.close()
 

@@ -8,6 +8,7 @@ import pytest
 from origin_sdk.layers import Family, InvalidFamily, Key, LoadContext, LoadTimeout, Policy
 from origin_sdk.layers.policy import State, Windows
 from origin_sdk.testing import ManualClock
+from tests.layers.test_breakdowns import eventually
 from tests.layers.test_contract import Source
 
 
@@ -17,10 +18,7 @@ def key_with(**policy: Any) -> Key[Any]:
 
 def settle(cache: Any) -> None:
     """Wait for loads in the background."""
-    for _, future in list(cache.running.values()):
-        ended = Event()
-        future.add_done_callback(lambda _, ended=ended: ended.set())
-        assert ended.wait(10)
+    eventually(lambda: not cache.running)
 
 
 @pytest.mark.parametrize(

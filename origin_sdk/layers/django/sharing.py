@@ -10,7 +10,8 @@ from threading import Lock
 from typing import Any, TypeVar, cast
 
 from origin_sdk.layers.cache import LayeredCache
-from origin_sdk.layers.flows import PENDING, Await, Flow, Follow, Load, Step, Wait
+from origin_sdk.layers.flights import after
+from origin_sdk.layers.flows import PENDING, Await, Flow, Follow, FollowAll, Load, Step, Wait
 
 __all__ = ["SharedCache", "shared"]
 
@@ -82,6 +83,10 @@ class SharedCache(LayeredCache):
             case Follow(key, seconds):
                 flight, ended = self.flights.join(key, _Signal)
                 return flight, ended is None, ended is None or await ended.wait(seconds)
+            case FollowAll(flights, seconds):
+                signal = _Signal()
+                self.flights.when_all(flights, signal.set)
+                return await signal.wait(seconds)
             case Await(future, seconds):
                 done, _ = await asyncio.wait([asyncio.wrap_future(future)], timeout=seconds)
                 return future.result() if done else PENDING
@@ -91,14 +96,17 @@ class SharedCache(LayeredCache):
                 return await asyncio.to_thread(self._do, step)
 
     async def _await_others(self, step: Wait) -> Any:
-        told, link = _Signal(), self.listening()
+        signal, link = _Signal(), self.listening()
         if link is None:
             raise LookupError("no Redis")
-        link.expect(step.name, told.set)
+        told = after(len(step.names), signal.set)
+        for name in step.names:
+            link.expect(name, told)
         try:
-            reply = await asyncio.to_thread(cast("Any", self._redis).ask, step.command)
-            if (seconds := step.seconds_of(reply)) > 0:
-                await told.wait(seconds)
+            replies = await asyncio.to_thread(cast("Any", self._redis).ask_many, step.commands)
+            if (seconds := step.seconds_of(replies)) > 0:
+                await signal.wait(seconds)
         finally:
-            link.forget(step.name, told.set)
-        return reply
+            for name in step.names:
+                link.forget(name, told)
+        return replies

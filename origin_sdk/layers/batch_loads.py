@@ -1,0 +1,195 @@
+"""One call of a loader for many keys, among processes. As flows.py has it for one key, and with its rules."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeAlias
+
+from origin_sdk.layers.core import Core
+from origin_sdk.layers.families import Key
+from origin_sdk.layers.flows import (
+    AskMany,
+    Claim,
+    Filling,
+    Flow,
+    Load,
+    Wait,
+    claim_command,
+    claimed,
+    release_command,
+    remember,
+    seconds_to_wait,
+    store_command,
+)
+from origin_sdk.layers.link import Link
+from origin_sdk.layers.loading import LoadContext
+from origin_sdk.layers.memory import Entry
+from origin_sdk.layers.scripts import Command
+from origin_sdk.reading import Reads
+
+__all__ = ["BatchLoader", "Settle", "fill_many"]
+
+BatchLoader: TypeAlias = Callable[[Sequence[Key[Any]]], Any]
+"""Returns a mapping by key, or an awaitable of one: whoever carries out the flow knows."""
+
+
+class Settle(Protocol):
+    """Is told what becomes of a key: an entry, an error, left out, or none of these if the load was ended."""
+
+    def __call__(
+        self,
+        key: Key[Any],
+        /,
+        entry: Entry | None = None,
+        error: BaseException | None = None,
+        *,
+        is_absent: bool = False,
+    ) -> None:
+        """Take it."""
+        ...
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What isn't settled yet, by name."""
+
+    core: Core
+    rest: dict[str, Filling]
+    settle: Settle
+
+    def settled(
+        self,
+        name: str,
+        entry: Entry | None = None,
+        error: BaseException | None = None,
+        *,
+        is_absent: bool = False,
+    ) -> None:
+        """Tell what became of a key."""
+        self.settle(self.rest.pop(name).key, entry, error, is_absent=is_absent)
+
+    def failed(self, name: str, error: Exception) -> None:
+        """Let an older value stand in, if there is one."""
+        filling = self.rest[name]
+        spare = self.core.spare(filling.key, filling.previous, self.core.clock.monotonic())
+        self.settled(name, spare, None if spare else error)
+
+
+def fill_many(core: Core, loader: BatchLoader, fillings: Mapping[str, Filling], settle: Settle) -> Flow[None]:
+    """Load keys, unless another process does it; store what comes, and settle each key.
+
+    What can be loaded is loaded, and its locks are released, before the locks of others are waited for: so
+    that callers who want overlapping keys never wait in a circle.
+    """
+    batch, link = _Batch(core, dict(fillings), settle), core.link
+    local = {name: Claim() for name, each in fillings.items() if not core.reaches_redis(each.key.family)}
+    deadline = core.clock.monotonic() + min(core.policy(each.key).wait for each in fillings.values())
+    try:
+        while batch.rest:
+            claims = local or {name: Claim() for name in batch.rest}
+            if not local and link is not None and link.is_up:
+                claims = yield from _claims(batch, link, deadline)
+            local = {}
+            if claims:
+                yield from _load(batch, link, loader, claims)
+    finally:
+        for name in list(batch.rest):
+            batch.settled(name)
+
+
+def _claims(batch: _Batch, link: Link, deadline: float) -> Flow[dict[str, Claim]]:
+    """Settle what other processes have loaded, and return the right to load others."""
+    core, names, seq = batch.core, list(batch.rest), batch.core.moments.seq
+    remaining = deadline - core.clock.monotonic()
+    commands = [claim_command(core, link, batch.rest[name], may_lock=remaining > 0) for name in names]
+    replies = yield Wait(names, commands, partial(seconds_to_wait, link, remaining))
+    claims: dict[str, Claim] = {}
+    for name, reply in zip(names, replies, strict=True):
+        claim = claimed(core, link, batch.rest[name], reply, seq)
+        if isinstance(claim, Entry):
+            batch.settled(name, claim)
+        elif claim is not None:
+            claims[name] = claim
+    return claims
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """What the loader returned: newer than the invalidation ``seq``, after ``seconds``."""
+
+    values: Mapping[Key[Any], Any]
+    seq: int
+    seconds: float
+    reads: Reads
+
+
+@dataclass(slots=True)
+class _Made:
+    """What became of a value; ``store`` tells Redis, unless it stays out of it."""
+
+    entry: Entry
+    is_kept: bool
+    store: Command | None
+
+
+def _load(batch: _Batch, link: Link | None, loader: BatchLoader, claims: dict[str, Claim]) -> Flow[None]:
+    """Call the loader for what was claimed, store what it returns, and release what it doesn't."""
+    core, keys = batch.core, {name: batch.rest[name].key for name in claims}
+    held = [name for name, claim in claims.items() if claim.fence]
+    # Whatever is invalidated from here on is not to be served with what this load returns.
+    seq, began, reads = core.moments.seq, core.clock.monotonic(), Reads()
+    try:
+        values = yield Load(loader, list(keys.values()), reads)
+        loaded = _Loaded(values, seq, core.clock.monotonic() - began, reads)
+        made = {
+            name: each for name, claim in claims.items() if (each := _made(batch, link, name, loaded, claim))
+        }
+        core.stats.count_many("loaded", [keys[name] for name in made])
+        core.stats.observe("load-seconds", loaded.seconds, next(iter(keys.values())).family.name)
+        stores = {name: each.store for name, each in made.items() if each.store}
+        released = [name for name in held if name not in stores]
+        statuses = yield from _tell(link, claims, [*stores.values()], [keys[name] for name in released])
+        held = []
+        for name, each in made.items():
+            if each.is_kept:
+                remember(core, keys[name], each.entry, statuses.pop(0) if each.store else None)
+            batch.settled(name, each.entry)
+        for name in keys.keys() & batch.rest.keys():
+            batch.settled(name, is_absent=True)
+    except Exception as error:  # noqa: BLE001 - who wants the keys gets it
+        core.stats.count_many("load-failed", [keys[name] for name in keys if name in batch.rest])
+        for name in keys.keys() & batch.rest.keys():
+            batch.failed(name, error)
+    finally:
+        if held:
+            yield from _tell(link, claims, [], [keys[name] for name in held])
+
+
+def _tell(
+    link: Link | None, claims: Mapping[str, Claim], stores: Sequence[Command], released: Sequence[Key[Any]]
+) -> Flow[list[Any]]:
+    """Store and release in one round trip; return what came of the former."""
+    if link is None or not (stores or released):
+        return []
+    releases = [release_command(link, key, claims[key.name]) for key in released]
+    replies = yield AskMany([*stores, *releases])
+    return list(replies[: len(stores)])
+
+
+def _made(batch: _Batch, link: Link | None, name: str, loaded: _Loaded, claim: Claim) -> _Made | None:
+    """Make an entry and a record of a value; None if there is none, or none can be made."""
+    core, key = batch.core, batch.rest[name].key
+    if key not in loaded.values:
+        return None
+    try:
+        context: LoadContext[Any] = LoadContext(key)
+        core.take_over(key, context, loaded.reads)
+        value = loaded.values[key]
+        entry, record = core.loaded(key, context, value, loaded.seq, claim.birth, loaded.seconds)
+        store = None
+        if record is not None and link is not None and claim.birth:
+            store = store_command(core, link, key, record, claim.fence)
+    except Exception as error:  # noqa: BLE001 - who wants this key gets it
+        batch.failed(name, error)
+        return None
+    return _Made(entry, record is not None, store)
