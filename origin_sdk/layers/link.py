@@ -9,6 +9,7 @@ from typing import Any
 from origin_sdk.clock import Clock
 from origin_sdk.layers.connecting import RedisOptions
 from origin_sdk.layers.memory import Moments
+from origin_sdk.layers.remedies import remedy_for
 from origin_sdk.layers.scripts import INVALIDATE, Command, Layout, Script
 from origin_sdk.layers.stats import Stats
 
@@ -49,6 +50,7 @@ class Link:
         """Groups and keys whose invalidation Redis hasn't taken yet."""
         self.wake = Event()
         self.locks: dict[str, HeldLock] = {}
+        self._explained: set[str] = set()
         self._waiters: dict[str, list[Callable[[], None]]] = {}
         self._lock = Lock()
 
@@ -71,7 +73,15 @@ class Link:
             self.is_up = False
             self.stats.breaker_openings += 1
             _log.warning("Redis is left out: %s: %s", type(error).__name__, error)
+        self.explain(error)
         self.wake.set()
+
+    def explain(self, error: BaseException) -> None:
+        """Say what to do about an error, once for each remedy."""
+        remedy = remedy_for(error)
+        if remedy and remedy not in self._explained:
+            self._explained.add(remedy)
+            _log.warning("Redis can't be used as it should: %s (%s); said once", remedy, error)
 
     def restore(self) -> None:
         """Use Redis again."""

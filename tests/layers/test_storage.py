@@ -3,18 +3,13 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
-from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -230,65 +225,3 @@ def test_classes_say_how_far_values_go(
         stored = client.get(f"{{{prefix}:0}}e:{key}")
         assert bool(stored) is is_in_redis
         assert cache.get(key) == "secret"
-
-
-def test_an_acl_user_needs_these_rights_alone(tmp_path: Path) -> None:
-    rules = "+@read +@write +@scripting +@pubsub +@connection +time"
-    with RedisServer(tmp_path) as server, server.client() as client:
-        client.execute_command(
-            *("ACL", "SETUSER", "cache", "on", ">secret", "resetkeys", "~{app:*", "resetchannels", "&app:*"),
-            *rules.split(),
-        )
-        url = f"redis://cache:secret@127.0.0.1:{server.port}/0"
-        with LayeredCache(RedisOptions(url=url, prefix="app", timeout=2)) as cache:
-            assert cache.wait_until_synced()
-            assert cache.get_or_load(KEY, Source("a")) == "a"
-            cache.memory.clear()
-            assert cache.get(KEY) == "a"
-            assert cache.invalidate(groups=["g"]).in_redis
-
-
-def test_tls(tmp_path: Path) -> None:
-    certificate, secret = tmp_path / "cert.pem", tmp_path / "key.pem"
-    make_certificate(certificate, secret)
-    arguments = (
-        *("--tls-cert-file", str(certificate), "--tls-key-file", str(secret)),
-        *("--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no", "--port", "0"),
-    )
-    with RedisServer(tmp_path / "redis", *arguments, tls=certificate) as server:
-        options = RedisOptions(
-            url=f"rediss://localhost:{server.port}/0",
-            timeout=2,
-            arguments={"ssl_ca_certs": str(certificate)},
-        )
-        with LayeredCache(options) as cache:
-            assert cache.wait_until_synced()
-            cache.get_or_load(KEY, Source("a"))
-            cache.memory.clear()
-            assert cache.get(KEY) == "a"
-
-
-def make_certificate(certificate: Path, secret: Path) -> None:
-    """Write a certificate for localhost that is its own authority."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
-    start = datetime(2020, 1, 1, tzinfo=UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=36_500))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    secret.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )

@@ -1,0 +1,228 @@
+"""Redis as managed services run it: TLS, clients' certificates, ACL users; and what is said if that fails."""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from origin_sdk.layers import Family, RedisOptions
+from origin_sdk.layers.django.sharing import SharedCache
+from origin_sdk.layers.keyvalue import KeyValue
+from scripts.runtime import paths
+from tests.layers.caches import make
+from tests.layers.certificates import Secured
+from tests.layers.servers import ClusterOfSix, RedisServer, SentinelSet
+from tests.layers.test_breakdowns import eventually
+from tests.layers.test_contract import Source
+
+FAMILY = Family("product", "{id}", str, groups=("product-{id}",))
+DOCS = " ".join((paths.ROOT / "docs" / "layers.md").read_text().split())
+
+
+def documented(whose: str) -> str:
+    """Return the rights that the documentation says somebody needs."""
+    found = re.search(rf"{whose} needs ((?:`[^`]*`(?:, | and )?)+)", DOCS)
+    assert found, whose
+    return " ".join(re.findall("`([^`]*)`", found[1])).replace("PREFIX", "app")
+
+
+RIGHTS = documented("An ACL user")
+CLUSTER_RIGHTS = documented("in a cluster it also")
+SENTINEL_RIGHTS = documented("at sentinels it")
+
+
+def users(folder: Path, rights: str) -> tuple[str, ...]:
+    """Return what a server is started with that has a user with these rights, and one for everything."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "users.acl"
+    file.write_text(f"user default on nopass ~* &* +@all\nuser cache on >secret {rights}\n")
+    return ("--aclfile", str(file))
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Secured:
+    return Secured.make(tmp_path_factory.mktemp("certificates"))
+
+
+class Place:
+    """Redis that takes a client's certificate and the rights of the documentation alone."""
+
+    def __init__(self, kind: str, folder: Path, secured: Secured) -> None:
+        self.arguments: dict[str, Any] = {}
+        self.running: Any
+        match kind:
+            case "single":
+                self.running = RedisServer(folder, *users(folder, RIGHTS), secured=secured)
+                self.servers = [self.running]
+            case "sentinel":
+                self.running = SentinelSet(
+                    folder, *users(folder, RIGHTS), secured=secured, rights=SENTINEL_RIGHTS
+                )
+                self.servers = [self.running.primary]
+                account = {"username": "cache", "password": "secret"}
+                self.arguments = {"sentinel_arguments": {"ssl": True, **account, **secured.of_client}}
+            case _:
+                self.running = ClusterOfSix(
+                    folder, *users(folder, f"{RIGHTS} {CLUSTER_RIGHTS}"), secured=secured
+                )
+                self.servers = self.running.nodes
+        self.options = RedisOptions(
+            url=self.running.url.replace("://", "://cache:secret@"),
+            prefix="app",
+            timeout=2,
+            arguments=secured.of_client,
+            **self.arguments,
+        )
+
+
+@pytest.fixture(scope="module", params=["single", "sentinel", "cluster"])
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, secured: Secured
+) -> Iterator[Place]:
+    made = Place(request.param, tmp_path_factory.mktemp(request.param), secured)
+    yield made
+    made.running.stop()
+
+
+def do_everything(cache: Any, driver: str) -> None:
+    """Use every command and script of the layers."""
+    keys = [FAMILY.key(id=f"{driver}-{number}") for number in range(40)]
+    for key in keys[:20]:
+        assert cache.get_or_load(key, Source("a")) == "a"
+    cache.get_many_or_load(keys, lambda missing: dict.fromkeys(missing, "a"))
+    cache.memory.clear()
+    assert cache.get(keys[0]) == "a"
+    assert len(cache.get_many_or_load(keys, lambda missing: dict.fromkeys(missing, "b"))) == 40
+    cache.set(keys[1], "b")
+    cache.delete(keys[2])
+    with pytest.raises(LookupError):
+        cache.get_or_load(keys[2], Source(LookupError("no rows")))
+    assert cache.refresh(keys[3], Source("c")) == "c"
+    assert cache.invalidate(groups=[f"product-{driver}-4"]).in_redis
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("driver", ["sync", "async"])
+def test_a_client_with_certificate_and_these_rights_can_do_everything(place: Place, driver: str) -> None:
+    with make(driver, place.options) as cache, make(driver, place.options) as other:
+        assert cache.wait_until_synced(10)
+        assert other.wait_until_synced(10)
+        do_everything(cache, driver)
+        other.set(FAMILY.key(id=5), "d")
+        eventually(lambda: cache.get(FAMILY.key(id=5)) == "d")
+        assert cache.stats.counts["redis-error", ""] == 0
+        assert protocols(place.servers) == {"3"}
+
+
+def protocols(servers: list[RedisServer]) -> set[str]:
+    """Return the versions of Redis's protocol that the user's connections speak."""
+    spoken: set[str] = set()
+    for server in servers:
+        with server.client() as client:
+            listed: Any = client.client_list()
+            spoken |= {each["resp"] for each in listed if each["user"] == "cache"}
+    return spoken
+
+
+@pytest.mark.timeout(120)
+def test_so_can_what_is_behind_django(place: Place) -> None:
+    with SharedCache(place.options) as cache:
+        assert cache.wait_until_synced(10)
+        values = KeyValue(cache)
+        key = values.key("key")
+        assert cache.run(values.add(key, b"1", 60))
+        assert cache.run(values.change(key, lambda data: data + b"1")) == b"11"
+        assert cache.run(values.touch(key, 60))
+        assert cache.run(values.get_many([key])) == {key: b"11"}
+        assert cache.run(values.delete_many([key]))
+        assert cache.run(values.clear())
+        assert cache.stats.counts["redis-error", ""] == 0
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory, secured: Secured) -> Iterator[RedisServer]:
+    """A server that wants all there is to want."""
+    folder = tmp_path_factory.mktemp("strict")
+    lacking = {
+        "reader": "-@write",
+        "deaf": "-subscribe",
+        "mute": "-publish",
+        "elsewhere": "resetkeys ~other:*",
+    }
+    arguments = users(folder, RIGHTS)
+    with (folder / "users.acl").open("a") as file:
+        file.writelines(f"user {name} on >secret {RIGHTS} {less}\n" for name, less in lacking.items())
+    with RedisServer(folder, *arguments, secured=secured) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("plain")) as server:
+        yield server
+
+
+OTHERS = "as another authority signed"
+WRONG = [
+    pytest.param("cache:secret", OTHERS, "isn't trusted", id="an authority that isn't known"),
+    pytest.param("cache:secret", "ssl_ca_certs", "wants a client's certificate", id="no certificate"),
+    pytest.param("cache:wrong", "", "password isn't accepted", id="another password"),
+    pytest.param("nobody:secret", "", "password isn't accepted", id="an unknown user"),
+    pytest.param("reader:secret", "", "lacks a right", id="no right to write"),
+    pytest.param("deaf:secret", "", "lacks a right", id="no right to listen"),
+    pytest.param("mute:secret", "", "lacks a right", id="no right to tell others"),
+    pytest.param("elsewhere:secret", "", "lacks a right", id="no right to the keys"),
+]
+
+
+@pytest.mark.parametrize("driver", ["sync", "async"])
+@pytest.mark.parametrize(("account", "arguments", "remedy"), WRONG)
+def test_what_is_wrong_is_said_once_and_calls_are_answered(
+    strict: RedisServer,
+    secured: Secured,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    driver: str,
+    account: str,
+    arguments: str,
+    remedy: str,
+) -> None:
+    given = secured.of_client
+    if arguments == OTHERS:
+        given = Secured.make(tmp_path).of_client
+    elif arguments:
+        given = {arguments: given[arguments]}
+    options = RedisOptions(
+        url=strict.url.replace("://", f"://{account}@"), prefix="app", timeout=0.5, arguments=given
+    )
+    assert_answers_and_says(options, driver, remedy, caplog)
+
+
+@pytest.mark.parametrize("driver", ["sync", "async"])
+def test_a_cluster_where_there_is_none_is_said_once(
+    plain: RedisServer, caplog: pytest.LogCaptureFixture, driver: str
+) -> None:
+    options = RedisOptions(url=f"redis+cluster://127.0.0.1:{plain.port}", prefix="app", timeout=0.5)
+    assert_answers_and_says(options, driver, "isn't part of a cluster", caplog)
+
+
+def assert_answers_and_says(
+    options: RedisOptions, driver: str, remedy: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    said: Callable[[], list[str]] = lambda: [  # noqa: E731 - asked again and again
+        record.getMessage() for record in caplog.records if remedy in record.getMessage()
+    ]
+    with caplog.at_level(logging.WARNING), make(driver, options) as cache:
+        for number in range(5):
+            assert cache.get_or_load(FAMILY.key(id=number), Source("a")) == "a"
+            cache.set(FAMILY.key(id=number), "b")
+            assert cache.get(FAMILY.key(id=number)) == "b"
+            cache.invalidate(groups=[f"product-{number}"])
+            assert cache.get(FAMILY.key(id=number)) is None
+        eventually(lambda: bool(said()))
+        time.sleep(0.5)  # in which it could be said again
+    assert len(said()) == 1
