@@ -140,9 +140,7 @@ def test_lag_counts_from_the_commit_as_far_as_the_last_look_tells(
     drainer = Drainer(service.outbox, purge_client)
     with engine.connect() as connection:
         record(connection, Purge.of(groups="a"))
-        connection.execute(
-            text("UPDATE edge_outbox SET recorded_at = recorded_at - 60")
-        )  # as if long open
+        connection.execute(text("UPDATE edge_outbox SET recorded_at = recorded_at - 60"))  # as if long open
         for _ in range(looks):
             assert drainer.drain() == ()
         connection.commit()
