@@ -16,6 +16,7 @@ from origin_sdk.layers.flows import (
     Wait,
     claim_command,
     claimed,
+    is_behind,
     release_command,
     remember,
     seconds_to_wait,
@@ -121,6 +122,7 @@ class _Loaded:
     seq: int
     seconds: float
     reads: Reads
+    is_behind: bool
 
 
 @dataclass(slots=True)
@@ -140,7 +142,13 @@ def _load(batch: _Batch, link: Link | None, loader: BatchLoader, claims: dict[st
     seq, began, reads = core.moments.seq, core.clock.monotonic(), Reads()
     try:
         values = yield Load(loader, list(keys.values()), reads)
-        loaded = _Loaded(values, seq, core.clock.monotonic() - began, reads)
+        seconds = core.clock.monotonic() - began
+        behind = (
+            link is not None
+            and link.is_up
+            and (yield from is_behind(core, link, [*keys.values()], reads, seq))
+        )
+        loaded = _Loaded(values, seq, seconds, reads, behind)
         made = {
             name: each for name, claim in claims.items() if (each := _made(batch, link, name, loaded, claim))
         }
@@ -184,6 +192,8 @@ def _made(batch: _Batch, link: Link | None, name: str, loaded: _Loaded, claim: C
     try:
         context: LoadContext[Any] = LoadContext(key)
         core.take_over(key, context, loaded.reads)
+        if loaded.is_behind:
+            context.do_not_store()
         value = loaded.values[key]
         entry, record = core.loaded(key, context, value, loaded.seq, claim.birth, loaded.seconds)
         store = None

@@ -186,9 +186,11 @@ def fill(core: Core, filling: Filling) -> Flow[Entry]:
         and type(previous.value) is not CachedError
     )
     context: LoadContext[Any] = LoadContext(key, previous.value) if previous and known else LoadContext(key)
-    is_settled = False
+    is_settled, reads = False, Reads()
     try:
-        value = yield from _load(core, filling, context)
+        value = yield from _load(core, filling, context, reads)
+        if claim.birth and link is not None and (yield from is_behind(core, link, (key,), reads, seq)):
+            context.do_not_store()
         if previous and type(value) is NotModified:
             context.add_groups(previous.groups)
         seconds = core.clock.monotonic() - began
@@ -209,8 +211,26 @@ def fill(core: Core, filling: Filling) -> Flow[Entry]:
     return entry
 
 
-def _load(core: Core, filling: Filling, context: LoadContext[Any]) -> Flow[Any]:
-    family, name, reads = filling.key.family.name, filling.key.name, Reads()
+def is_behind(core: Core, link: Link, keys: Sequence[Key[Any]], reads: Reads, seq: int) -> Flow[bool]:
+    """Whether a loader may have read, from this process's memory, what was invalidated before it began.
+
+    Redis would take such a value for a new one. That is so if Redis knows of an invalidation that hasn't come
+    here, or if one of what was read has come since ``seq``.
+    """
+    groups = reads.groups
+    if not groups:
+        return False
+    layout = link.layout
+    shards = list({layout.shard(key.name) for key in keys})
+    replies = yield AskMany([Command(None, (layout.generations[shard],), ("MGET",)) for shard in shards])
+    return core.moments.covers(groups, seq) or any(
+        reply is FAILED or float(reply[0] or 0) > link.generations[shard]
+        for shard, reply in zip(shards, replies, strict=True)
+    )
+
+
+def _load(core: Core, filling: Filling, context: LoadContext[Any], reads: Reads) -> Flow[Any]:
+    family, name = filling.key.family.name, filling.key.name
     try:
         value = yield Load(filling.loader, context, reads)
         core.take_over(filling.key, context, reads)

@@ -25,6 +25,7 @@ from origin_sdk.reading import MOST_GROUPS, Reads, reading
 from origin_sdk.responses import Draft, Exchanged, Finished, add_groups, cache_for, drafting, finish
 from origin_sdk.testing import ManualClock
 from tests.layers.caches import make
+from tests.layers.test_breakdowns import eventually
 from tests.layers.test_contract import Source
 
 PRICES = Family(
@@ -351,3 +352,29 @@ def test_values_without_a_family_such_as_those_of_django_do_not_count() -> None:
         assert cache.run(values.get_or_load(values.key("session"), lambda _: b"x", 60)) == b"x"
     cache.close()
     assert groups_of(answered(draft, strict=True)) == ()
+
+
+@pytest.mark.parametrize("is_batch", [False, True], ids=["one", "many"])
+def test_a_value_made_of_what_others_have_invalidated_is_not_stored(
+    new_cache: Callable[..., Any], *, is_batch: bool
+) -> None:
+    """Its load began after the invalidation, which had not come to this process yet."""
+    caches = [new_cache("redis", "sync") for _ in range(3)]
+    assert [cache.wait_until_synced() for cache in caches] == [True] * 3
+    late, other, third = caches
+    key = Family("page", "{id}", str).key(id=1)
+
+    def load(_: object) -> Any:
+        value = late.get_or_load(PRICES.key(id=17), Source("new"))
+        return {key: value} if is_batch else value
+
+    def read() -> object:
+        return late.get_many_or_load([key], load)[key] if is_batch else late.get_or_load(key, load)
+
+    late.get_or_load(PRICES.key(id=17), Source("old"))
+    with late.moments._lock:  # what it hears has to wait
+        other.invalidate(groups=["product-17"])
+        assert read() == "old"
+    assert third.get(key) is None
+    eventually(lambda: read() == "new")
+    eventually(lambda: read() == "new" and third.get(key) == "new")
