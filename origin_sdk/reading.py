@@ -90,7 +90,8 @@ class Reads:
             cache.refused(family, what)
         return "; ".join(
             f"it is made of family {family.name!r}, whose data class is {family.data_class.name}: declare "
-            "that DataClass.PUBLIC if anyone may see its values, else don't let the response be cached"
+            "that DataClass.PUBLIC if anyone may see its values, read it in `with aside():` if nothing of it "
+            "is shown, else don't let the response be cached"
             for _, family in self.confined.values()
         )
 

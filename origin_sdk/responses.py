@@ -34,6 +34,7 @@ __all__ = [
     "Exchanged",
     "Finished",
     "add_groups",
+    "aside",
     "belongs_to_user",
     "cache_for",
     "drafting",
@@ -129,6 +130,16 @@ def drafting() -> Iterator[Draft]:
             yield draft
     finally:
         _draft.reset(token)
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Read from caches, in the ``with`` block, what the response isn't made of: who may see it, for example.
+
+    What is read there neither tags the response nor keeps it from the edge.
+    """
+    with reading(Reads()):
+        yield
 
 
 def _current() -> Draft:

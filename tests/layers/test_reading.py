@@ -22,7 +22,7 @@ from origin_sdk.layers import (
 from origin_sdk.layers.django.sharing import SharedCache
 from origin_sdk.layers.keyvalue import KeyValue
 from origin_sdk.reading import MOST_GROUPS, Reads, reading
-from origin_sdk.responses import Draft, Exchanged, Finished, add_groups, cache_for, drafting, finish
+from origin_sdk.responses import Draft, Exchanged, Finished, add_groups, aside, cache_for, drafting, finish
 from origin_sdk.testing import ManualClock
 from tests.layers.caches import make
 from tests.layers.test_breakdowns import eventually
@@ -131,6 +131,15 @@ def test_a_response_that_says_nothing_of_caching_is_untouched() -> None:
 def test_outside_of_a_response_anything_may_be_read() -> None:
     with LayeredCache() as cache:
         assert cache.get_or_load(ORDERS.key(id=1), Source("x")) == "x"
+
+
+def test_what_is_read_aside_does_not_count() -> None:
+    with LayeredCache() as cache, drafting() as draft:
+        cache_for(300, for_everyone=True)
+        with aside():
+            cache.get_or_load(ORDERS.key(id=1), Source("may read prices"))
+        cache.get_or_load(PRICES.key(id=17), Source("x"))
+    assert groups_of(answered(draft, strict=True)) == ("product-17",)
 
 
 def test_writing_is_not_reading() -> None:
