@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from origin_sdk.layers.asking import FAILED
@@ -24,6 +25,7 @@ __all__ = ["getting_many"]
 _Value = TypeVar("_Value")
 _TRIES = 3
 _ANSWERS = frozenset({State.FRESH, State.EARLY, State.STALE})
+_until_of = attrgetter("until")
 
 
 @dataclass(slots=True)
@@ -81,9 +83,9 @@ def getting_many(
         for name, key in wanted.items():
             reads.add(cache, key.family, found[name].groups if name in found else key.groups)
     return {
-        key: opened(found[name]) if type(found[name].value) is CachedError else found[name].value
+        key: opened(entry) if type(entry.value) is CachedError else entry.value
         for name, key in wanted.items()
-        if name in found
+        if (entry := found.get(name)) is not None
     }
 
 
@@ -91,7 +93,10 @@ def _recall(call: _Call) -> list[Key[Any]]:
     """Take what is in memory; return the other keys."""
     core, found = call.cache.core, call.found
     get, seq, now = core.memory.get, core.moments.seq, core.clock.monotonic()
-    missing: list[Key[Any]] = []
+    missing = [key for name, key in call.wanted.items() if name not in core.memory.entries]
+    if len(missing) == len(call.wanted):
+        return missing
+    missing.clear()  # the loader is to be asked in the caller's order
     for name, key in call.wanted.items():
         entry = get(name)
         if entry is None:
@@ -113,6 +118,9 @@ def _sift(call: _Call, keys: Sequence[Key[Any]], entries: Mapping[str, Entry]) -
     """Take what was found in Redis; return the other keys."""
     clock, found = call.cache.core.clock, call.found
     now = clock.monotonic()
+    if len(entries) == len(keys) and now < min(map(_until_of, entries.values())):
+        found.update(entries)
+        return []
     missing: list[Key[Any]] = []
     for key in keys:
         entry = entries.get(key.name)
@@ -278,8 +286,11 @@ def look_many(core: Core, link: Link, keys: Sequence[Key[Any]]) -> Flow[dict[str
             unsure += doubtful
     if unsure:
         found |= yield from look_surely(core, link, unsure, seq)
-    core.stats.count_many("redis-hit", [key for key in keys if key.name in found])
-    core.stats.count_many("redis-miss", [key for key in keys if key.name not in found])
+    if len(found) == len(keys):
+        core.stats.count_many("redis-hit", keys)
+    else:
+        core.stats.count_many("redis-hit", [key for key in keys if key.name in found])
+        core.stats.count_many("redis-miss", [key for key in keys if key.name not in found])
     return found
 
 

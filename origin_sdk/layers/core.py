@@ -2,7 +2,7 @@
 
 import logging
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
@@ -25,9 +25,9 @@ __all__ = ["CachedError", "Core", "Unsure", "opened"]
 
 _log = logging.getLogger("origin_sdk.layers")
 _header_of = HEADER.unpack_from
-_Reading: TypeAlias = tuple[Mapping[bytes, Callable[[bytes], Any]], Windows | None]
-"""Decoders by a record's head, and the windows where all records of a family have the same."""
-_NO_READING: Final[_Reading] = ({}, None)
+_Reading: TypeAlias = tuple[bytes, Callable[[bytes], Any], Windows | None]
+"""The head of plain records, what decodes those, and the windows where all of a family have the same."""
+_NO_READING: Final[_Reading] = (b"", bytes, None)
 _MOST_READINGS = 1024
 _AT_ONCE = -1.0
 """An ``until`` that lets every hit be judged."""
@@ -150,39 +150,41 @@ class Core:
         newest: float = -1.0,
     ) -> tuple[dict[str, Entry], list[Key[Any]]]:
         """Bring records of Redis into memory: what was born after ``newest`` holds. Returns as admit_read."""
-        now = self.clock.monotonic()
-        shift = now - link.redis_now() * 1e-6
+        now, redis_now = self.clock.monotonic(), link.redis_now()
+        shift = now - redis_now * 1e-6
         found: dict[str, Entry] = {}
         unsure: list[Key[Any]] = []
         gone: list[str] = []
         family: Family[Any] | None = None
-        decoders, windows = _NO_READING
+        plain, decode, windows = _NO_READING
         # A hundred keys pass here in a tenth of a millisecond: what may be said once is not said for each.
         for key, stored in zip(keys, records, strict=True):
             if stored is None:
                 continue
             if key.family is not family:
                 family = key.family
-                decoders, windows = self._reading(family)
+                plain, decode, windows = self._reading(family)
             try:
-                birth, head, lifetime, load, length = _header_of(stored)
+                birth, head, lifetime, length = _header_of(stored)
                 start = HEADER.size + length
                 groups = stored[HEADER.size : start]
                 if birth <= newest and (doubt := self._doubt(key, birth, groups)):
                     if doubt is UNSURE:
                         unsure.append(key)
                     continue
-                decode = decoders.get(head)
-                value = decode(stored[start:]) if decode else self.wrapping.value(key, stored, head, start)
+                is_plain = head == plain
+                value = decode(stored[start:]) if is_plain else self.wrapping.value(key, stored, head, start)
             except (UnreadableRecord, MsgspecError, struct.error) as error:
                 self._unreadable(key, error)
                 continue
-            born = birth * 1e-6 + shift
-            fresh_until = (min(now, born)) + lifetime * 1e-3
+            if birth > redis_now:  # noqa: PLR1730 - a call of min() costs as much as the slice above
+                birth = redis_now  # by clocks that differ
+            fresh_until = birth * 1e-6 + shift + lifetime * 1e-3
             if windows and fresh_until > now:
                 found[key.name] = Entry(value, seq, fresh_until, windows, groups, fresh_until)
                 continue
-            record = Record(value, birth, lifetime * 1e-3, 0.0, 0.0, load * 1e-3, split_groups(groups))
+            seconds = self.wrapping.load_seconds(stored)
+            record = Record(value, birth, lifetime * 1e-3, 0.0, 0.0, seconds, split_groups(groups))
             found[key.name] = entry = self._entry(key, record, seq, fresh_until)
             if entry.windows.state(entry.fresh_until, now, 0.0) is State.GONE:
                 gone.append(key.name)
@@ -210,7 +212,7 @@ class Core:
             policy = family.policy or self.default_policy
             if len(self._readings) >= _MOST_READINGS:
                 self._readings.clear()
-            reading = self._readings[family] = (self.wrapping.decoders(family), policy.windows_of_all)
+            reading = self._readings[family] = (*self.wrapping.plain(family), policy.windows_of_all)
         return reading
 
     def _entry(self, key: Key[Any], record: Record, seq: int, fresh_until: float) -> Entry:

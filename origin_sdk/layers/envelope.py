@@ -25,12 +25,13 @@ from origin_sdk.layers.sealing import Seal
 __all__ = ["BIRTH_BYTES", "HEADER", "Record", "Wrapping"]
 
 BIRTH_BYTES = 8
-HEADER = struct.Struct(">d6sI8xIH")
-"""What reading needs: birth, head (magic to schema), lifetime, load, and the groups' length."""
+HEADER = struct.Struct(">d6sI12xH")
+"""What reading needs of it: birth, head (magic to schema), lifetime, and the groups' length."""
 _MAGIC = b"L1"
 _HEADER = struct.Struct(">d6sIIIIH")
 _BODY = struct.Struct(">6sIIIIH")
 _HEAD = struct.Struct(">2sBBH")
+_LOAD = struct.Struct(">26xI")
 _MAX_MS = (1 << 32) - 1
 _SEAL_SHIFT = 4
 _CODING_MASK = 0x0F
@@ -121,12 +122,16 @@ class Wrapping:
         except msgspec.MsgspecError as error:
             raise UnreadableRecord(f"{key}: {error}") from error
 
-    def decoders(self, family: Family[Any]) -> dict[bytes, Callable[[bytes], Any]]:
-        """Return by its head what decodes a payload that only has to be decoded: most records' do."""
-        if self.seal:
-            return {}
+    def plain(self, family: Family[Any]) -> tuple[bytes, Callable[[bytes], Any]]:
+        """Return the head of records whose payload only has to be decoded, as most have, and the decoder."""
         number = FORMATS[self.format]
-        return {_HEAD.pack(_MAGIC, number, 0, family.schema): typed(number, family.type).decode}
+        head = b"" if self.seal else _HEAD.pack(_MAGIC, number, 0, family.schema)
+        return head, typed(number, family.type).decode
+
+    def load_seconds(self, stored: bytes) -> float:
+        """Return how long a record's value took to load."""
+        milliseconds: int = _LOAD.unpack_from(stored)[0]
+        return milliseconds / 1000
 
     def _opened(self, key: Key[Any], stored: bytes, end: int, how: int) -> bytes:
         payload = stored[end:]
