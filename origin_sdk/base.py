@@ -33,7 +33,7 @@ _Result = TypeVar("_Result")
 Rendered: TypeAlias = bytes | str | Mapping[str, Any] | Sequence[Any]
 """A body: bytes, text, or what JSON is made of."""
 Body: TypeAlias = Rendered | Callable[[], Rendered]
-AsyncBody: TypeAlias = Body | Callable[[], Awaitable[Rendered]]
+AsyncBody: TypeAlias = Rendered | Callable[[], Rendered | Awaitable[Rendered]]
 """For asynchronous clients: a body's function may be a coroutine function."""
 
 _EVERYTHING = Purge(everything=True)

@@ -16,7 +16,7 @@ from edgecache.policy.freshness import freshness_of
 from edgecache.policy.storing import MAX_GROUPS, may_store
 from edgecache.rule_tables import RULE_SETTINGS
 from edgecache.settings import Rule, Settings
-from origin_sdk import publishing
+from origin_sdk import cacheability
 from origin_sdk.cacheability import obstacles
 from origin_sdk.errors import InvalidSettings
 from origin_sdk.freshness import windows_of
@@ -107,7 +107,7 @@ def test_defaults_are_those_of_the_worker(name: str) -> None:
 
 
 def test_numbers_are_those_of_the_worker() -> None:
-    assert publishing.MAX_GROUPS == MAX_GROUPS
+    assert cacheability.MAX_GROUPS == MAX_GROUPS
     assert Settings().mark_interval == DEFAULT_MARK_INTERVAL_SECONDS
 
 
