@@ -71,6 +71,8 @@ class _Response:
             if finished.not_modified:
                 self._is_over = True
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
+        if not message.get("more_body", False):
+            self._draft.reads.shared_as = ""  # what runs behind the response may read anything
         await self._send(message)
 
     def _finished(self, start: Message, body: bytes | None) -> Finished:

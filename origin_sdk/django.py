@@ -21,6 +21,7 @@ from origin_sdk.responses import (
     finish,
     invalidate,
 )
+from origin_sdk.streaming import watched, watched_async
 
 __all__ = ["CacheFields", "add_groups", "belongs_to_user", "cache_for", "invalidate"]
 
@@ -71,6 +72,9 @@ def _finished(draft: Draft, request: Any, response: Any, *, strict: bool) -> Any
             del response.headers[name]
     for name, value in finished.fields.items():
         response.headers[name] = value
+    if draft.reads.shared_as and getattr(response, "file_to_stream", None) is None:
+        watch = watched_async if response.is_async else watched
+        response.streaming_content = watch(response.streaming_content, draft.reads)
     return response
 
 

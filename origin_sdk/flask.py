@@ -5,7 +5,9 @@
 ``app.debug`` makes it strict, unless ``ORIGIN_SDK_STRICT`` in the configuration says otherwise.
 """
 
+from collections.abc import Iterable
 from contextlib import ExitStack
+from typing import cast
 
 from flask import Flask, Response, current_app, g, request
 from flask.globals import request_ctx
@@ -22,6 +24,7 @@ from origin_sdk.responses import (
     finish,
     invalidate,
 )
+from origin_sdk.streaming import watched
 
 __all__ = ["CacheFields", "add_groups", "belongs_to_user", "cache_for", "invalidate"]
 
@@ -67,6 +70,8 @@ def _end(response: Response) -> Response:
             del response.headers[name]
     for name, value in finished.fields.items():
         response.headers[name] = value
+    if draft.reads.shared_as and not response.direct_passthrough:
+        response.response = cast("Iterable[bytes]", watched(response.response, draft.reads))
     return response
 
 

@@ -58,16 +58,20 @@ class Notes(Protocol):
 class Reads:
     """What was read: families that must not reach the edge, and groups."""
 
-    __slots__ = ("_noted", "confined")
+    __slots__ = ("_noted", "confined", "shared_as")
 
     def __init__(self) -> None:
         self.confined: dict[str, tuple[Notes, HasClass]] = {}
+        self.shared_as = ""
+        """What goes to the edge by now: reading what must not raises DataClassViolation."""
         self._noted: dict[tuple[str, ...] | bytes, Notes] = {}
 
     def add(self, cache: Notes, family: HasClass, groups: tuple[str, ...] | bytes) -> None:
         """Note a value; its groups may be as they stand in a record."""
         if family.strictness:
             self.confined[family.name] = (cache, family)
+            if self.shared_as:
+                raise DataClassViolation(f"{self.shared_as} is cut off: {self.refuse(self.shared_as)}")
         if cache.passes_groups and len(self._noted) < MOST_GROUPS:
             self._noted[groups] = cache
 

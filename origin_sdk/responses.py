@@ -257,7 +257,7 @@ def finish(draft: Draft, exchanged: Exchanged, *, strict: bool) -> Finished:
 
 
 def _cacheable(draft: Draft, exchanged: Exchanged, fields: dict[str, str], *, strict: bool) -> Finished:
-    groups = draft.groups
+    groups, is_shared = draft.groups, False
     if draft.lifetimes and _is_storable(exchanged, draft.lifetimes):
         fields |= draft.lifetimes.fields(exchanged.status)
         if reasons := _reasons(draft, draft.lifetimes, exchanged, fields):
@@ -265,6 +265,7 @@ def _cacheable(draft: Draft, exchanged: Exchanged, fields: dict[str, str], *, st
             error = DataClassViolation if draft.reads.confined else NotCacheable
             _complain(f"{what}: {'; '.join(reasons)}", strict=strict, error=error)
             return Finished({"cache-control": _PRIVATE, CDN_CACHE_CONTROL: _PRIVATE})
+        is_shared = True
         if draft.lifetimes.read_groups:
             groups, problem = _with_those_read(draft, exchanged)
             if problem:
@@ -272,6 +273,8 @@ def _cacheable(draft: Draft, exchanged: Exchanged, fields: dict[str, str], *, st
                 fields |= draft.lifetimes.unpurged().fields(exchanged.status)
     if merged := _merged(exchanged.response.get(CACHE_GROUPS, ""), groups):
         fields[CACHE_GROUPS] = merged
+    if is_shared and exchanged.body is None:
+        draft.reads.shared_as = f"{exchanged.route}, which streams to the edge,"
     if draft.lifetimes is None or exchanged.method not in {"GET", "HEAD"} or exchanged.status != 200:
         return Finished(fields)
     etag = exchanged.response.get("etag") or _etag(exchanged)

@@ -37,12 +37,19 @@ def read_cached(family: Family[str]) -> None:
     cache.get_or_load(family.key(id=7), lambda _: "x")
 
 
-async def read_cached_asynchronously(family: Family[str]) -> None:
-    async def load(_: object) -> str:
-        return "x"
+def parts_that_read(family: Family[str]) -> Iterator[bytes]:
+    yield BODY[:2]
+    cache.get_or_load(family.key(id=7), lambda _: "x")
+    yield BODY[2:]
 
+
+async def load_asynchronously(_: object) -> str:
+    return "x"
+
+
+async def read_cached_asynchronously(family: Family[str]) -> None:
     cache_for(300)
-    await async_cache.get_or_load(family.key(id=7), load)
+    await async_cache.get_or_load(family.key(id=7), load_asynchronously)
 
 
 def say_shared() -> None:
@@ -65,6 +72,17 @@ def add_cached_routes(app: fastapi.FastAPI) -> None:
     def order(number: int) -> int:
         read_cached(ORDERS)
         return number
+
+    @app.get("/order-in-parts")
+    def order_in_parts() -> StreamingResponse:
+        cache_for(300)
+        return StreamingResponse(parts_that_read(ORDERS))
+
+    @app.get("/order-after")
+    def order_after(behind: fastapi.BackgroundTasks) -> int:
+        cache_for(300)
+        behind.add_task(read_cached, ORDERS)
+        return 7
 
     @app.get("/async-price/{number}")
     async def async_price(number: int) -> int:
@@ -161,6 +179,20 @@ def django_order(_: Any, number: int) -> HttpResponse:
     return HttpResponse(str(number))
 
 
+def django_order_in_parts(_: Any) -> StreamingHttpResponse:
+    cache_for(300)
+    return StreamingHttpResponse(parts_that_read(ORDERS))
+
+
+async def django_async_order_in_parts(_: Any) -> StreamingHttpResponse:
+    async def parts() -> AsyncIterator[bytes]:
+        yield BODY[:2]
+        await async_cache.get_or_load(ORDERS.key(id=7), load_asynchronously)
+
+    cache_for(300)
+    return StreamingHttpResponse(parts())
+
+
 async def django_async_price(_: Any, number: int) -> HttpResponse:
     await read_cached_asynchronously(PRICES)
     return HttpResponse(str(number))
@@ -182,6 +214,8 @@ class DjangoUrls:
         path("private", django_private),
         path("price/<int:number>", django_price),
         path("order/<int:number>", django_order),
+        path("order-in-parts", django_order_in_parts),
+        path("async-order-in-parts", django_async_order_in_parts),
         path("async-price/<int:number>", django_async_price),
         path("async-order/<int:number>", django_async_order),
     )
@@ -252,6 +286,11 @@ def flask_app(*, strict: bool) -> httpx.BaseTransport:
     def order(number: int) -> str:
         read_cached(ORDERS)
         return str(number)
+
+    @app.get("/order-in-parts")
+    def order_in_parts() -> flask.Response:
+        cache_for(300)
+        return flask.Response(parts_that_read(ORDERS))
 
     return httpx.WSGITransport(app)
 
@@ -358,6 +397,19 @@ def test_and_in_production_the_log_names_the_route(
     assert "cache-groups" not in response.headers
     [line] = [record.message for record in caplog.records if record.name == "origin_sdk"]
     assert f"GET /{loop}order/{{number}}: " in line.replace("<int:number>", "{number}")
+
+
+def test_a_body_that_streams_to_the_edge_is_cut_off_where_it_reads_what_must_not_be_there(
+    request: pytest.FixtureRequest, app: App
+) -> None:
+    is_async_django = "asynchronous" in request.node.name
+    with pytest.raises(DataClassViolation, match=r"cut off.*'order'"):
+        app.ask("/async-order-in-parts" if is_async_django else "/order-in-parts", strict=False)
+
+
+def test_what_runs_behind_a_response_may_read_anything() -> None:
+    response = App(fastapi_app).ask("/order-after")
+    assert response.headers["cdn-cache-control"] == "max-age=300"
 
 
 def test_a_write_names_what_it_changed(app: App) -> None:
