@@ -11,8 +11,10 @@ import fastapi
 import httpx
 import pytest
 import uvicorn
+from fastapi.responses import StreamingResponse
 
 from origin_sdk.asgi import CacheFields, add_groups, belongs_to_user, cache_for, invalidate
+from origin_sdk.layers import Family, LayeredCache
 from scripts.runtime.wrangler import Wrangler
 
 MARK_INTERVAL = 1.0
@@ -27,6 +29,12 @@ class Shop:
 
     price: int = 100
     asked: list[str] = field(default_factory=list)
+
+    def orders_in_parts(self) -> Iterator[bytes]:
+        """Read, once the first part is on its way, what must not reach the edge."""
+        yield b"orders: "
+        with LayeredCache() as cache:
+            yield cache.get_or_load(Family("orders", "{id}", bytes).key(id=7), lambda _: b"secret")
 
     def app(self) -> fastapi.FastAPI:
         app = fastapi.FastAPI()
@@ -44,6 +52,12 @@ class Shop:
             self.price = price
             invalidate("product-7")
             return {"price": price}
+
+        @app.get("/orders")
+        def orders() -> StreamingResponse:
+            self.asked.append("/orders")
+            cache_for(300)
+            return StreamingResponse(self.orders_in_parts())
 
         @app.get("/basket")
         def basket() -> dict[str, int]:
@@ -92,6 +106,15 @@ def test_a_write_through_the_worker_purges_with_no_call_of_the_api(edge: httpx.C
     assert len(shop.asked) == asked, "it came from the edge"
     edge.put("/prices/200").raise_for_status()
     wait_until(lambda: edge.get("/products/7").json() == {"price": 200}, seconds=MARK_INTERVAL + SLACK)
+
+
+def test_a_stream_that_reads_what_must_not_be_there_is_cut_off_and_not_kept(
+    edge: httpx.Client, shop: Shop
+) -> None:
+    for _ in range(2):
+        with edge.stream("GET", "/orders") as response, pytest.raises(httpx.RemoteProtocolError):
+            response.read()
+    assert shop.asked.count("/orders") == 2
 
 
 def test_what_belongs_to_a_user_is_never_kept(edge: httpx.Client) -> None:
