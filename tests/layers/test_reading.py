@@ -205,6 +205,19 @@ def test_groups_that_are_named_come_first_and_may_stand_alone(*, read_groups: bo
     )
 
 
+def test_groups_of_what_was_read_take_the_room_that_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    present = ", ".join(f'"present-{number}"' for number in range(60))
+    with LayeredCache() as cache, drafting() as draft:
+        cache_for(60)
+        add_groups("named-1", "named-2")
+        for number in range(10):
+            cache.get_or_load(PRICES.key(id=number), Source("x"))
+    groups = groups_of(answered(draft, present=present))
+    assert len(groups) == 64
+    assert groups[60:] == ("named-1", "named-2", "product-0", "product-1")
+    assert "more groups than the 64" in caplog.text
+
+
 def test_a_cache_may_keep_its_groups_to_itself() -> None:
     with LayeredCache(passes_groups=False) as cache, drafting() as draft:
         cache_for(60)
