@@ -59,6 +59,14 @@ class AsyncLayeredCache(Base):
         super().__init__(redis, options)
         self.edge = async_purger(edge)
         self._redis = AsyncRedisCaller(self.link) if self.link else None
+        self._parents: list[object] = []
+        """What a parent process goes on using: to end it here would end it there."""
+
+    def renew(self) -> None:
+        """Begin anew after a fork."""
+        super().renew()
+        self._parents.append(self._redis)
+        self._redis = AsyncRedisCaller(self.link) if self.link else None
 
     async def __aenter__(self) -> Self:
         return self

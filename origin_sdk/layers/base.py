@@ -21,6 +21,7 @@ from origin_sdk.layers.errors import InvalidFamily
 from origin_sdk.layers.families import Family, FamilyDetails, Key
 from origin_sdk.layers.flights import Flights
 from origin_sdk.layers.flows import Filling, Flow, fill
+from origin_sdk.layers.forking import renew_after_fork
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.listening import Listener
 from origin_sdk.layers.loading import LoadContext
@@ -101,11 +102,23 @@ class Base:
         self.families: dict[str, Family[Any]] = {}
         self._listener: Listener | None = None
         self._listening_in = 0
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Begin anew after a fork: with locks that are free, and none of the parent's threads and loads."""
+        self.moments.renew()
+        self.memory.renew()
+        self.flights.renew()
+        self._running_lock = RLock()
+        self.running.clear()
+        self.loads.clear()
+        self._listener, self._listening_in = None, 0
+        if self.link:
+            self.link.renew()
 
     def listening(self) -> Link | None:
         """Return the link to Redis, with its listener running in this process."""
         if self.link is not None and self._listening_in != os.getpid():
-            # After a fork the child has the object, but not its thread.
             self._listening_in = os.getpid()
             self._listener = Listener(self.link)
             self._listener.start()

@@ -58,8 +58,16 @@ class LayeredCache(Base):
     ) -> None:
         super().__init__(redis, options)
         self.edge = purger(edge)
+        self._renew()
+
+    def _renew(self) -> None:
         self._redis = RedisCaller(self.link) if self.link else None
         self._pool = ThreadPoolExecutor(self.background, thread_name_prefix="origin_sdk.layers")
+
+    def renew(self) -> None:
+        """Begin anew after a fork."""
+        super().renew()
+        self._renew()
 
     def __enter__(self) -> Self:
         return self

@@ -47,6 +47,11 @@ class Flights:
         self._flights: dict[str, Flight] = {}
         self._lock = Lock()
 
+    def renew(self) -> None:
+        """Begin anew after a fork: nothing is under way."""
+        self._lock = Lock()
+        self._flights.clear()
+
     def join(self, key: Key[Any], make: Callable[[], Waiter]) -> tuple[Flight, Waiter | None]:
         """Return the key's flight, and for a follower what it waits for: None leads.
 

@@ -54,6 +54,13 @@ class Link:
         self._waiters: dict[str, list[Callable[[], None]]] = {}
         self._lock = Lock()
 
+    def renew(self) -> None:
+        """Begin anew after a fork: as another sender, which holds no lock, nor waits."""
+        self.sender = self.clock.token()
+        self.wake, self._lock = Event(), Lock()
+        self.locks.clear()
+        self._waiters.clear()
+
     @property
     def can_hear(self) -> bool:
         """Whether messages of other processes come in."""

@@ -67,6 +67,10 @@ class Moments:
         self._redis_young_from = 0.0
         self._lock = Lock()
 
+    def renew(self) -> None:
+        """Begin anew after a fork, with a lock that is free."""
+        self._lock = Lock()
+
     def add(self, names: tuple[str, ...], moment: float) -> int:
         """Invalidate ``names`` as of Redis's ``moment`` in microseconds; return the new ``seq``."""
         with self._lock:
@@ -137,6 +141,10 @@ class Memory:
         self.evictions = 0
         self._max_entries = max_entries
         self._queue: deque[str] = deque()
+        self._lock = Lock()
+
+    def renew(self) -> None:
+        """Begin anew after a fork, with a lock that is free."""
         self._lock = Lock()
 
     def __len__(self) -> int:

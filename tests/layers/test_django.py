@@ -575,6 +575,7 @@ def test_a_request_that_ends_leaves_the_cache_open(backend: Any) -> None:
     assert backend.get("key") == 1
 
 
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 def test_a_forked_process_has_connections_of_its_own(new_backend: Callable[..., LayeredBackend]) -> None:
     cache = new_backend()
     cache.set("key", "before")

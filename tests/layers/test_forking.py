@@ -1,0 +1,112 @@
+"""A cache that was used before a fork, as gunicorn's preload does, is a cache of its own after it."""
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from origin_sdk.layers import Family, LayeredCache, Policy, RedisOptions
+from tests.layers.servers import RedisServer
+from tests.layers.test_breakdowns import eventually
+from tests.layers.test_contract import Source
+
+FAMILY = Family("number", "{id}", int, groups=("group-{id}",))
+STALE = Family("stale", "{id}", str, policy=Policy(lifetime=0.05, stale=60, jitter=0))
+pytestmark = pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+
+
+@pytest.fixture
+def cache(redis_server: RedisServer, prefix: str) -> Iterator[LayeredCache]:
+    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)) as made:
+        assert made.wait_until_synced()
+        made.get_or_load(FAMILY.key(id="before"), Source(1))
+        made.memory.clear()
+        assert made.get(FAMILY.key(id="before")) == 1  # over a connection that is kept for reads
+        made.get_or_load(STALE.key(id=1), Source("old"))
+        time.sleep(0.1)  # its lifetime
+        made.get_or_load(STALE.key(id=1), Source("older"))  # in a thread of the pool, which the child hasn't
+        yield made
+
+
+class Child:
+    """What a function says in a forked process: "done", or how it failed."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._read, write = os.pipe()
+        self._process = os.fork()
+        if not self._process:
+            said = "done"
+            try:
+                function()
+            except BaseException:  # noqa: BLE001 - the parent raises it
+                said = traceback.format_exc()
+            os.write(write, said.encode()[-60_000:])
+            os._exit(0)
+        os.close(write)
+
+    def said(self) -> str:
+        said = os.read(self._read, 65_536).decode()
+        os.close(self._read)
+        os.waitpid(self._process, 0)
+        return said
+
+
+def read_and_write(cache: LayeredCache, name: str) -> None:
+    for number in range(300):
+        key = FAMILY.key(id=f"{name}-{number % 7}")
+        cache.set(key, number)
+        cache.memory.clear()
+        assert cache.get(key) == number
+
+
+def test_both_go_on_without_each_others_answers(cache: LayeredCache) -> None:
+    child = Child(lambda: read_and_write(cache, "child"))
+    read_and_write(cache, "parent")
+    assert child.said() == "done"
+
+
+def test_the_child_refreshes_in_the_background(cache: LayeredCache) -> None:
+    def refresh() -> None:
+        time.sleep(0.1)  # a lifetime
+        assert cache.get_or_load(STALE.key(id=1), Source("new")) != "new"
+        eventually(lambda: cache.get_or_load(STALE.key(id=1), Source("newer")) != "older", 5)
+
+    assert Child(refresh).said() == "done"
+
+
+def test_each_hears_of_the_other(cache: LayeredCache) -> None:
+    key, back = FAMILY.key(id=17), FAMILY.key(id="back")
+    cache.set(key, 1)
+
+    def hear() -> None:
+        assert cache.wait_until_synced()
+        assert cache.get(key) == 1
+        cache.set(back, 1)
+        eventually(lambda: cache.get(key) is None, 5)
+
+    child = Child(hear)
+    eventually(lambda: cache.get(back) == 1, 5)
+    cache.invalidate(groups=["group-17"])
+    assert child.said() == "done"
+
+
+def test_the_child_may_close_what_the_parent_goes_on_using(cache: LayeredCache) -> None:
+    def close() -> None:
+        assert cache.get(FAMILY.key(id="before")) == 1
+        cache.close()
+
+    assert Child(close).said() == "done"
+    read_and_write(cache, "parent")
+
+
+def test_what_was_locked_at_the_fork_is_free_in_the_child(cache: LayeredCache) -> None:
+    locked: list[Any] = [cache.moments._lock, cache.memory._lock, cache.flights._lock, cache._running_lock]
+    for each in locked:
+        each.acquire()
+    child = Child(lambda: read_and_write(cache, "child"))
+    for each in locked:
+        each.release()
+    assert child.said() == "done"
