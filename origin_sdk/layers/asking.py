@@ -1,7 +1,7 @@
 """Carry out commands with redis-py, and say so when Redis can't. Nothing here raises."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack
 from threading import Lock
 from typing import Any, Final
@@ -124,7 +124,8 @@ class RedisCaller:
         try:
             if command.script is None and not self._link.options.is_cluster:
                 return self._read(packed_read(command))
-            return self.demand(command)
+            with self._link.options.bounded():
+                return self.demand(command)
         except ERRORS as error:
             return _failed(self._link, error)
 
@@ -166,7 +167,8 @@ class RedisCaller:
         if len(commands) == 1:
             return [self.ask(commands[0])]
         try:
-            replies = self._ask_nodes(commands)
+            with self._link.options.bounded():
+                replies = self._ask_nodes(commands)
         except ERRORS as error:
             return [_failed(self._link, error)] * len(commands)
         return [self._settled(command, reply) for command, reply in zip(commands, replies, strict=True)]
@@ -226,8 +228,8 @@ class AsyncRedisCaller:
         self._link = link
         self._client: Any = None
         self._idle: list[Any] = []
-        # A cluster's client leaves connections open when it is cancelled: it bounds each of its steps itself.
-        self._seconds = None if link.options.is_cluster else link.options.timeout
+        self._late: set[asyncio.Future[Any]] = set()
+        """What a cluster was asked for and hasn't answered in time."""
 
     def client(self) -> Any:
         """Return the client."""
@@ -240,11 +242,35 @@ class AsyncRedisCaller:
         if not self._link.is_up:
             return FAILED
         try:
+            if self._link.options.is_cluster:
+                return await self._in_time(self._demand(command))
             # One bound on all of it, connecting included; redis-py's own makes a task for each write.
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._link.options.timeout):
                 return await self._demand(command)
         except ERRORS as error:
             return _failed(self._link, error)
+
+    async def _in_time(self, asking: Coroutine[Any, Any, Any]) -> Any:
+        """Bound the time of the caller.
+
+        A cluster's client leaves connections open when it is cancelled, and asks its nodes for the way one
+        after the other: it goes on by itself, with a bound on each of its steps.
+        """
+        if not self._link.options.is_cluster:
+            async with asyncio.timeout(self._link.options.timeout):
+                return await asking
+        task = asyncio.ensure_future(asking)
+        self._late.add(task)
+        task.add_done_callback(self._ended)
+        done, _ = await asyncio.wait((task,), timeout=self._link.options.timeout)
+        if not done:
+            raise TimeoutError("the cluster didn't answer in time")
+        return task.result()
+
+    def _ended(self, task: asyncio.Future[Any]) -> None:
+        self._late.discard(task)
+        if not task.cancelled():
+            task.exception()  # of which nobody may want to know any more
 
     async def _demand(self, command: Command) -> Any:
         if command.script is None and not self._link.options.is_cluster:
@@ -289,8 +315,7 @@ class AsyncRedisCaller:
             pipeline = self.client().pipeline(transaction=False)
             for command in commands:
                 pipeline.execute_command(*words(command))
-            async with asyncio.timeout(self._seconds):
-                replies = await pipeline.execute(raise_on_error=False)
+            replies = await self._in_time(pipeline.execute(raise_on_error=False))
         except ERRORS as error:
             return [_failed(self._link, error)] * len(commands)
         return [
@@ -303,9 +328,13 @@ class AsyncRedisCaller:
 
     async def close(self) -> None:
         """Close the connections."""
+        await asyncio.gather(*self._late, return_exceptions=True)
         if self._client is not None:
             while self._idle:
                 await self._client.connection_pool.release(self._idle.pop())
             await self._client.aclose()
+            if self._link.options.is_cluster:  # which closes nothing where it had lost the way
+                await self._client.nodes_manager.aclose("nodes_cache")
+                await self._client.nodes_manager.aclose("startup_nodes")
             for each in _below(self._link, self._client):
                 await each.aclose()

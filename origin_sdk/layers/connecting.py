@@ -1,6 +1,7 @@
 """Clients of redis-py for each way that Redis is run, with one bound on how long a call may take."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -13,6 +14,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from origin_sdk.layers.bounding import BoundedConnection, BoundedSSLConnection, within
 from origin_sdk.layers.errors import InvalidFamily
 
 __all__ = ["RedisOptions"]
@@ -81,8 +83,7 @@ class RedisOptions:
         retry = Retry(NoBackoff(), 0)
         match self.scheme:
             case "redis+cluster":
-                nodes = [_ClusterNode(*each) for each in self._addresses(_DEFAULT_PORT)]
-                return redis.RedisCluster(startup_nodes=nodes, retry=retry, **self._common())
+                return self._cluster_client(retry)
             case "redis+sentinel":
                 sentinel = _Sentinel(
                     self._addresses(_DEFAULT_SENTINEL_PORT), sentinel_kwargs=self._sentinel(retry)
@@ -93,6 +94,23 @@ class RedisOptions:
                     self.url, timeout=self.timeout, retry=retry, **self._common()
                 )
                 return redis.Redis(connection_pool=pool)
+
+    def _cluster_client(self, retry: Retry) -> Any:
+        addresses = self._addresses(_DEFAULT_PORT)
+        arguments = self._common()
+        kind = BoundedSSLConnection if arguments.pop("ssl", False) else BoundedConnection
+        return redis.RedisCluster(
+            # Of a URL, redis-py makes pools that take a class of connections.
+            url="redis://{}:{}".format(*addresses[0]),
+            startup_nodes=[_ClusterNode(*each) for each in addresses],
+            retry=retry,
+            connection_class=kind,
+            **arguments,
+        )
+
+    def bounded(self) -> AbstractContextManager[None]:
+        """Bound what this thread asks of a cluster in a ``with`` block, however many nodes that takes."""
+        return within(self.timeout) if self.is_cluster else nullcontext()
 
     def async_client(self) -> Any:
         """Return a client for one event loop; who uses it bounds its time."""

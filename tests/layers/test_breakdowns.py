@@ -248,3 +248,31 @@ def test_failover_in_a_cluster(connect: Callable[..., Any], tmp_path: Path) -> N
         assert {cache.get(key) for key in keys} <= {None, "new"}
     finally:
         running.stop()
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("is_known", [True, False], ids=["in use", "never reached before"])
+def test_a_cluster_that_is_frozen_costs_one_timeout(driver: str, tmp_path: Path, *, is_known: bool) -> None:
+    running, seconds = ClusterOfSix(tmp_path), 0.4
+    cache = make(driver, RedisOptions(url=running.url, prefix="t", timeout=seconds))
+    try:
+        if is_known:
+            assert cache.wait_until_synced()
+            cache.get_or_load(FAMILY.key(id=0), Source("a"))
+        for node in running.nodes:
+            node.freeze()
+        for verb in (
+            lambda: cache.get_or_load(FAMILY.key(id=1), Source("a")),
+            lambda: cache.get_many_or_load([FAMILY.key(id=2)], lambda keys: dict.fromkeys(keys, "a")),
+            lambda: cache.invalidate(groups=["product-0"]),
+        ):
+            began = time.monotonic()
+            verb()
+            assert time.monotonic() - began < seconds + BUSY_SECONDS
+        for node in running.nodes:
+            node.thaw()
+        eventually(lambda: bool(cache.link.is_up) and not cache.link.owed)
+        cache.get_or_load(FAMILY.key(id=3), Source("a"))
+    finally:
+        running.stop()
+        cache.close()
