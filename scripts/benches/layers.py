@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiocache  # type: ignore[import-untyped]  # has none
 import cachetools
@@ -28,6 +29,7 @@ import redis.asyncio
 
 from origin_sdk.layers import AsyncLayeredCache, Family, LayeredCache, RedisOptions
 from origin_sdk.responses import drafting
+from scripts.benches.expiries import expiries
 from scripts.benches.redis_server import running_redis
 from scripts.benches.rows import AtMost, Row, row
 
@@ -56,10 +58,11 @@ class _Extent:
     rounds: int
     calls: int
     entries: int
+    expiring_seconds: float
 
 
-_FULL = _Extent(rounds=25, calls=400, entries=1_000_000)
-_QUICK = _Extent(rounds=3, calls=100, entries=100_000)
+_FULL = _Extent(rounds=25, calls=400, entries=1_000_000, expiring_seconds=4.0)
+_QUICK = _Extent(rounds=3, calls=60, entries=50_000, expiring_seconds=0.8)
 
 
 def add_arguments(_: argparse.ArgumentParser) -> None:
@@ -70,11 +73,14 @@ def measure(options: argparse.Namespace) -> list[Row]:
     """Measure everything, and return a row for each."""
     extent = _QUICK if options.quick else _FULL
     with TemporaryDirectory() as folder, running_redis(Path(folder)) as server:
+        # First, since it forks.
+        expired = expiries(server.url, extent.expiring_seconds)
         return [
             *_memory_hits(extent),
             *asyncio.run(_async_memory_hits(extent)),
             *_redis_hits(extent, server.url),
             *asyncio.run(_async_redis_hits(extent, server.url)),
+            *expired,
             *_flatness(extent),
             _bytes(),
             *_frozen(server),
@@ -131,7 +137,8 @@ def _redis_hits(extent: _Extent, url: str) -> list[Row]:
     names = [f"bare:{number}" for number in range(_MANY)]
     client.mset(dict.fromkeys(names, packed))
     client.set("bare", packed)
-    region = dogpile.cache.make_region().configure("dogpile.cache.redis", arguments={"url": url})
+    region: Any = dogpile.cache.make_region()
+    region.configure("dogpile.cache.redis", arguments={"url": url})
     region.set("lamp", LAMP)
     with LayeredCache(RedisOptions(url=url, timeout=2.0)) as cache:
         cache.wait_until_synced()
@@ -153,11 +160,14 @@ def _redis_hits(extent: _Extent, url: str) -> list[Row]:
                 "dogpile": lambda: region.get("lamp"),
             },
         )
+        region_names = [f"dogpile:{name}" for name in names]
+        region.set_multi(dict.fromkeys(region_names, LAMP))
         hundred = _rounds(
             extent,
             {
                 "get_many of 100": many,
                 "bare MGET": lambda: [decode(_stored(each)) for each in client.mget(names)],
+                "dogpile, get_multi": lambda: region.get_multi(region_names),
             },
         )
     client.close()
@@ -170,9 +180,16 @@ def _redis_hits(extent: _Extent, url: str) -> list[Row]:
 async def _async_redis_hits(extent: _Extent, url: str) -> list[Row]:
     client = redis.asyncio.Redis.from_url(url)
     decode = msgspec.msgpack.Decoder(Product).decode
-    theirs = cashews.Cache()
-    theirs.setup(url)
-    await theirs.set("lamp", LAMP)
+    keys = [FAMILY.key(id=number) for number in range(_MANY)]
+    names = [f"bare:{number}" for number in range(_MANY)]
+    of_cashews, of_aiocache = (
+        cashews.Cache(),
+        aiocache.RedisCache(port=urlsplit(url).port, serializer=aiocache.serializers.PickleSerializer()),
+    )
+    of_cashews.setup(url)
+    for name in ("lamp", *names):
+        await of_cashews.set(f"c:{name}", LAMP)
+        await of_aiocache.set(f"a:{name}", LAMP)
     async with AsyncLayeredCache(RedisOptions(url=url, timeout=2.0)) as cache:
         await asyncio.to_thread(cache.wait_until_synced)
         await cache.get_or_load(KEY, lambda _: _async_product(17))
@@ -184,12 +201,38 @@ async def _async_redis_hits(extent: _Extent, url: str) -> list[Row]:
         async def bare() -> Product:
             return decode(_stored(await client.get("bare")))
 
-        times = await _async_rounds(
-            extent, {"hit": hit, "bare client": bare, "cashews": lambda: theirs.get("lamp")}
+        async def many() -> object:
+            cache.memory.clear()
+            return await cache.get_many_or_load(keys, _never)
+
+        async def bare_many() -> object:
+            return [decode(_stored(each)) for each in await client.mget(names)]
+
+        one = await _async_rounds(
+            extent,
+            {
+                "hit": hit,
+                "bare client": bare,
+                "cashews": lambda: of_cashews.get("c:lamp"),
+                "aiocache": lambda: of_aiocache.get("a:lamp"),
+            },
         )
-    await theirs.close()
+        hundred = await _async_rounds(
+            extent,
+            {
+                "get_many of 100": many,
+                "bare MGET": bare_many,
+                "cashews, get_many": lambda: of_cashews.get_many(*(f"c:{name}" for name in names)),
+                "aiocache, multi_get": lambda: of_aiocache.multi_get([f"a:{name}" for name in names]),
+            },
+        )
+    await of_cashews.close()
+    await of_aiocache.close()
     await client.aclose()
-    return _compared("Redis, async", times, "hit", AtMost(1.1), against="bare client")
+    return [
+        *_compared("Redis, async", one, "hit", AtMost(1.1), against="bare client"),
+        *_compared("Redis, async", hundred, "get_many of 100", AtMost(1.3), against="bare MGET"),
+    ]
 
 
 def _stored(value: Any) -> bytes:
