@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from threading import Barrier, Event, Lock, Thread
@@ -18,11 +19,13 @@ from origin_sdk.layers import (
     LayeredCache,
     LoadTimeout,
     Policy,
+    RedisOptions,
 )
 from origin_sdk.testing import ManualClock
 from scripts.runtime import paths
-from tests.layers.servers import RedisServer
-from tests.layers.test_breakdowns import eventually
+from tests.layers.caches import make
+from tests.layers.servers import ClusterOfSix, RedisServer
+from tests.layers.test_breakdowns import BUSY_SECONDS, SOFT_SECONDS, eventually
 from tests.layers.test_contract import Source
 from tests.layers.test_policies import settle
 
@@ -405,6 +408,36 @@ def test_locks_of_many_are_renewed_while_their_holder_loads(
 
         assert len(cache.get_many_or_load(keys_of(range(5), family), slow)) == 5
         assert not client.exists(*names)
+
+
+def test_many_are_loaded_although_redis_forgot_the_scripts(
+    redis_server: RedisServer, new_cache: Callable[..., Any], prefix: str, driver: str
+) -> None:
+    cache, keys = new_cache("redis", driver), keys_of(range(20))
+    assert cache.wait_until_synced()
+    with redis_server.client() as client:
+        client.script_flush()
+        cache.get_many_or_load(keys, Shelf())
+        assert client.exists(*(f"{{{prefix}:0}}e:{key}" for key in keys)) == 20
+
+
+@pytest.mark.parametrize("nodes", [1, 3], ids=["one of the nodes", "half of the nodes"])
+def test_many_wait_at_most_the_timeout_while_nodes_are_frozen(
+    redis_cluster: ClusterOfSix, prefix: str, driver: str, nodes: int
+) -> None:
+    cache = make(driver, RedisOptions(url=redis_cluster.url, prefix=prefix, timeout=SOFT_SECONDS))
+    try:
+        assert cache.wait_until_synced()
+        cache.get_many_or_load(keys_of(range(50)), Shelf())
+        for node in redis_cluster.nodes[:nodes]:
+            node.freeze()
+        began = time.monotonic()
+        assert len(cache.get_many_or_load(keys_of(range(50, 150)), Shelf())) == 100
+        assert time.monotonic() - began < SOFT_SECONDS * 2 + BUSY_SECONDS
+    finally:
+        for node in redis_cluster.nodes[:nodes]:
+            node.thaw()
+        cache.close()
 
 
 def test_four_processes_with_fifty_tasks_load_each_key_once(redis_server: RedisServer, prefix: str) -> None:
