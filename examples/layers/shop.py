@@ -72,7 +72,7 @@ async def draining(_: FastAPI) -> AsyncIterator[None]:
     Base.metadata.create_all(engine)
     edge.listen(sessions)
     with PurgeClient() as client, Drainer(SqlAlchemyOutbox(engine), client, layers=[cache]) as drainer:
-        edge.on_commit = drainer.wake
+        edge.on_commit, edge.layers = drainer.wake, [cache]
         yield
     cache.close()
 

@@ -15,12 +15,13 @@ that calls ``queryset.update`` needs that too.
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from django.db import connections, router, transaction
 from django.db.models import signals
 
-from origin_sdk.events.mapping import EdgeRule, Registry, gathered
+from origin_sdk.events.mapping import EdgeRule, Registry, gathered, groups_of
 from origin_sdk.outbox.django.store import record
 from origin_sdk.outbox.entries import Intent
 
@@ -39,9 +40,6 @@ class NotAtomicWarning(UserWarning):
 
 class EdgeEvents(Registry):
     """Rules for models, listening from the moment that they are registered."""
-
-    on_commit: Callable[[], None] | None = None
-    """Called after a commit that recorded something: set it to ``drainer.wake``."""
 
     def added(self, _: EdgeRule, /) -> None:
         """Listen to the model's signals. Those of its many-to-many relations are found by their sender."""
@@ -86,8 +84,7 @@ class EdgeEvents(Registry):
             if not connections[using].in_atomic_block:
                 warnings.warn(NotAtomicWarning(_ADVICE), stacklevel=2)
             record(*merged, using=using)
-            if self.on_commit:
-                transaction.on_commit(self.on_commit, using=using)
+            transaction.on_commit(partial(self.committed, groups_of(merged)), using=using)
 
     # The signals
 

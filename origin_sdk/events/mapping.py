@@ -1,18 +1,21 @@
 """From a changed object to what is to be purged or published: rules by model, without any database."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from inspect import getattr_static
 from types import FunctionType, MethodType
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from origin_sdk.errors import InvalidRequest, InvalidSettings
 from origin_sdk.outbox.entries import Intent, Republish
 from origin_sdk.targets import Purge, Texts, texts
 
-__all__ = ["Before", "Bulk", "EdgeRule", "Registry", "UnseenChangeWarning", "gathered"]
+if TYPE_CHECKING:
+    from origin_sdk.layers import AsyncLayeredCache, LayeredCache
+
+__all__ = ["Before", "Bulk", "EdgeRule", "Registry", "UnseenChangeWarning", "gathered", "groups_of"]
 
 _log = logging.getLogger("origin_sdk.events")
 _Model = TypeVar("_Model", bound=type)
@@ -126,8 +129,21 @@ def _checked(targets: Sequence[tuple[str, str]], *, hard: bool, reason: str) -> 
     return _checked(possible, hard=hard, reason=reason)
 
 
+def groups_of(intents: Iterable[Intent]) -> tuple[str, ...]:
+    """Return the groups that are to be purged."""
+    return tuple(group for intent in intents if isinstance(intent, Purge) for group in intent.groups)
+
+
 class Registry:
     """The rules of a service, by model; a rule holds for subclasses too, and a model may have several."""
+
+    on_commit: Callable[[], None] | None = None
+    """Called after a commit that recorded something: set it to ``drainer.wake``."""
+    layers: Sequence["LayeredCache | AsyncLayeredCache"] = ()
+    """Caches that forget with a commit what it made out of date: whoever wrote reads the new right after.
+
+    The drainer tells them again, for certain: ``Drainer(…, layers=…)``.
+    """
 
     def __init__(self) -> None:
         self._rules: dict[type, list[EdgeRule]] = {}
@@ -157,6 +173,16 @@ class Registry:
 
     def added(self, rule: EdgeRule, /) -> None:
         """Take notice of a new rule."""
+
+    def committed(self, groups: Collection[str]) -> None:
+        """Follow a commit that recorded purges of these groups."""
+        if groups and self.layers:
+            from origin_sdk.layers.committing import committed  # noqa: PLC0415 - an extra of its own
+
+            for cache in self.layers:
+                committed(cache, groups)
+        if self.on_commit:
+            self.on_commit()
 
     def rules_of(self, model: type) -> list[EdgeRule]:
         """Return the rules for a model, its bases' included."""

@@ -16,17 +16,25 @@ statements through the session, and what the database deletes along, there is ``
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 from weakref import WeakSet
 
 from sqlalchemy import Delete, Insert, TextClause, Update, event, inspect, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, scoped_session, sessionmaker
+from sqlalchemy.orm import (
+    InstanceState,
+    Mapper,
+    ORMExecuteState,
+    Session,
+    SessionTransaction,
+    scoped_session,
+    sessionmaker,
+)
 from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 from sqlalchemy.orm.relationships import RelationshipProperty
 
-from origin_sdk.events.mapping import Before, EdgeRule, Registry, UnseenChangeWarning, gathered
+from origin_sdk.events.mapping import Before, EdgeRule, Registry, UnseenChangeWarning, gathered, groups_of
 from origin_sdk.outbox.entries import Intent
 from origin_sdk.outbox.sqlalchemy import record
 
@@ -37,14 +45,10 @@ Sessions: TypeAlias = (
 )
 
 _DELETED = "origin_sdk.deleted"
-_RECORDED = "origin_sdk.recorded"
 
 
 class EdgeEvents(Registry):
     """Rules for mapped classes, and the sessions that they are applied to."""
-
-    on_commit: Callable[[], None] | None = None
-    """Called after a commit that recorded something: set it to ``drainer.wake``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,6 +64,7 @@ class EdgeEvents(Registry):
         event.listen(target, "after_flush", self._after_flush)
         event.listen(target, "do_orm_execute", self._on_execute)
         event.listen(target, "after_commit", self._after_commit)
+        event.listen(target, "after_soft_rollback", self._after_rollback)
 
     def added(self, rule: EdgeRule, /) -> None:
         """Have old values at hand in time, and hear of orphans, which a session doesn't list as deleted."""
@@ -93,11 +98,16 @@ class EdgeEvents(Registry):
     def _record(self, session: Session, intents: Iterable[Intent], bind_arguments: Any) -> None:
         if merged := gathered(intents):
             record(session.connection(bind_arguments=bind_arguments), *merged)
-            session.info[_RECORDED] = True
+            session.info.setdefault(self, {}).update(dict.fromkeys(groups_of(merged)))
 
     def _after_commit(self, session: Session) -> None:
-        if self.on_commit and not session.in_nested_transaction() and session.info.pop(_RECORDED, False):
-            self.on_commit()
+        if not session.in_nested_transaction() and self in session.info:
+            self.committed(session.info.pop(self))
+
+    def _after_rollback(self, session: Session, ended: SessionTransaction) -> None:
+        # What a savepoint undoes counts as recorded, which costs a look and a load.
+        if ended.parent is None:
+            session.info.pop(self, None)
 
     def _on_execute(self, state: ORMExecuteState) -> Any:
         statement = state.statement

@@ -46,6 +46,7 @@ from django.db import connection, transaction  # noqa: E402
 
 from origin_sdk import Purge  # noqa: E402
 from origin_sdk.events.django import NotAtomicWarning  # noqa: E402
+from origin_sdk.layers import Family, LayeredCache  # noqa: E402
 from origin_sdk.outbox import Republish, State, acting  # noqa: E402
 from origin_sdk.outbox.django.models import OutboxEntry  # noqa: E402
 from origin_sdk.outbox.django.store import DjangoOutbox, record  # noqa: E402
@@ -211,6 +212,24 @@ def contract() -> list[object]:
     return seen
 
 
+def _seen_in_layers() -> list[str | None]:
+    """Return what a cache answers before the commit of a change, after a rollback, and after a commit."""
+    key = Family("category", "{id}", str, groups=("category-2",)).key(id=2)
+    with LayeredCache() as cache:
+        cache.set(key, "before")
+        edge.layers = [cache]
+        with transaction.atomic():
+            _create()
+            seen = [cache.get(key)]
+            transaction.set_rollback(True)
+        seen.append(cache.get(key))
+        with transaction.atomic():
+            _create()
+        seen.append(cache.get(key))
+        edge.layers = ()
+    return seen
+
+
 def main() -> None:
     call_command("migrate", verbosity=0)
     call_command("makemigrations", "edge_outbox", check=True, dry_run=True, verbosity=0)
@@ -232,6 +251,7 @@ def main() -> None:
         _create()
         within = len(woken)
     results["woken"] = [fill_woken, within, len(woken)]
+    results["layers"] = _seen_in_layers()
     try:
         _create()
     except NotAtomicWarning as warning:

@@ -58,11 +58,15 @@ def test_a_change_purges_what_it_makes_out_of_date(results: Any, scenario: str) 
 
 
 def test_every_scenario_is_looked_at(results: Any) -> None:
-    assert results.keys() == {*EXPECTED, "woken", "autocommit", "contract"}
+    assert results.keys() == {*EXPECTED, "woken", "layers", "autocommit", "contract"}
 
 
 def test_a_drainer_is_woken_by_the_commit_alone(results: Any) -> None:
     assert results["woken"] == [0, 0, 1]
+
+
+def test_layers_forget_with_the_commit_and_not_without_it(results: Any) -> None:
+    assert results["layers"] == ["before", "before", None]
 
 
 def test_autocommit_is_warned_of(results: Any) -> None:

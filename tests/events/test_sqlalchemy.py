@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from origin_sdk import InvalidSettings, Purge
 from origin_sdk.events.sqlalchemy import EdgeEvents, UnseenChangeWarning
+from origin_sdk.layers import Family, LayeredCache
 from origin_sdk.outbox import Intent, Republish, State, acting
 from origin_sdk.outbox.entries import read_payload
 from origin_sdk.outbox.sqlalchemy import SqlAlchemyOutbox, record
@@ -433,6 +434,31 @@ def test_a_drainer_is_woken_by_the_commit_alone() -> None:
         session.commit()
         assert woken == ["now"]
     engine.dispose()
+
+
+def test_layers_forget_with_the_commit_and_not_without_it(service: Service) -> None:
+    tags = Family("tag", "{id}", str, groups=("tag-red",))
+    red, seen = tags.key(id=1), []
+
+    def scenario(session: Session) -> None:
+        session.get_one(Tag, 1).name = "pink"
+        session.flush()
+        seen.append(cache.get(red))
+        session.rollback()
+        session.commit()
+        seen.append(cache.get(red))
+        session.get_one(Tag, 1).name = "pink"
+        session.commit()
+        seen.append(cache.get(red))
+
+    with LayeredCache() as cache:
+        cache.set(red, "red")
+        edge.layers = [cache]
+        try:
+            service.run(scenario)
+        finally:
+            edge.layers = ()
+    assert seen == ["red", "red", None]
 
 
 def test_sqlite_is_served_asynchronously_too(tmp_path: Path) -> None:
