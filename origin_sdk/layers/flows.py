@@ -18,7 +18,7 @@ from origin_sdk.layers.link import HeldLock, Link
 from origin_sdk.layers.loading import LoadContext, NotModified
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import SingleFlight
-from origin_sdk.layers.scripts import CLAIM, DROP, PUT, READ, RELEASE, STORE, Command
+from origin_sdk.layers.scripts import CLAIM, PUT, READ, RELEASE, STORE, Command
 from origin_sdk.reading import Reads
 
 __all__ = [
@@ -409,8 +409,6 @@ def owing(link: Link, names: tuple[str, ...], shards: tuple[int, ...]) -> Flow[N
     """Redis could not note an invalidation: it does later, or forgets all where it is full."""
     link.owe(names)
     if link.is_up:
-        layout = link.layout
         for shard in shards:
-            keys = layout.keys(shard, "mtg", "")
-            yield Ask(Command(DROP, keys, (layout.changes, link.sender, shard)))
+            yield Ask(link.drop(shard))
         link.trip(RuntimeError("it refused an invalidation"))

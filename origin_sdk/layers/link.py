@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from threading import Event, Lock
 from typing import Any
 
@@ -10,13 +11,14 @@ from origin_sdk.clock import Clock
 from origin_sdk.layers.connecting import RedisOptions
 from origin_sdk.layers.memory import Moments
 from origin_sdk.layers.remedies import remedy_for
-from origin_sdk.layers.scripts import INVALIDATE, Command, Layout, Script
+from origin_sdk.layers.scripts import DROP, INVALIDATE, Command, Layout, Script
 from origin_sdk.layers.stats import Stats
 
 __all__ = ["HeldLock", "Link"]
 
 _log = logging.getLogger("origin_sdk.layers")
 _UNKNOWN = float("inf")
+_MOST_OWED = 100_000
 _WRITES_SECONDS = 3600.0
 """How long Redis remembers that a key was written: the result of a load that takes longer isn't stored."""
 
@@ -48,6 +50,8 @@ class Link:
         """The moment up to which every invalidation of a shard is known here; 0 if that isn't so."""
         self.owed: set[str] = set()
         """Groups and keys whose invalidation Redis hasn't taken yet."""
+        self.owes_all = False
+        """Whether there are too many of them to remember: then all that Redis holds is invalid."""
         self.wake = Event()
         self.locks: dict[str, HeldLock] = {}
         self._explained: set[str] = set()
@@ -99,8 +103,16 @@ class Link:
     def owe(self, names: tuple[str, ...]) -> None:
         """Remember an invalidation that Redis has to be told of before it is used again."""
         with self._lock:
+            if len(self.owed) + len(names) > _MOST_OWED:
+                self.owes_all = True
+                return
             self.owed.update(names)
         self.moments.add(names, _UNKNOWN)
+
+    def some_owed(self, most: int) -> tuple[str, ...]:
+        """Return names that Redis has to be told of."""
+        with self._lock:
+            return tuple(islice(self.owed, most))
 
     def pay(self, names: tuple[str, ...], moment: float) -> None:
         """Redis knows of these now."""
@@ -120,6 +132,10 @@ class Link:
         horizon = round(min(self.options.horizon, _WRITES_SECONDS) * 1e6)
         head = (record or b"", max(1, round(seconds * 1000)), horizon, self.layout.changes, self.sender)
         return Command(script, self.layout.keys(shard, "emtg", name), (*head, shard, name, *more))
+
+    def drop(self, shard: int) -> Command:
+        """Return the command that makes all of a shard invalid."""
+        return Command(DROP, self.layout.keys(shard, "mtg", ""), (self.layout.changes, self.sender, shard))
 
     def hear(self, message: str) -> int | None:
         """Take a message about invalidations; return the shard of which an earlier one was missed."""

@@ -18,6 +18,8 @@ _TICK_SECONDS = 0.1
 _CHECK_SECONDS = 1.0
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0)
 _MOST_NAMES = 10_000
+_NAMES_AT_ONCE = 500
+"""So many take Redis about a millisecond."""
 _SUBSCRIBE_TICKS = 10
 
 
@@ -88,10 +90,16 @@ class Listener:
         self.is_synced.set()
 
     def _pay(self) -> None:
-        link = self._link
-        while link.owed:
-            names = tuple(link.owed)
-            shards = range(link.layout.shards)
+        link, shards = self._link, range(self._link.layout.shards)
+        if link.owes_all:
+            link.owes_all = False  # before: more may be owed meanwhile
+            try:
+                for shard in shards:
+                    self._caller.demand(link.drop(shard))
+            except BaseException:
+                link.owes_all = True
+                raise
+        while names := link.some_owed(_NAMES_AT_ONCE):
             replies = [self._caller.demand(link.invalidation(shard, names)) for shard in shards]
             link.pay(names, max(float(reply[0]) for reply in replies))
 

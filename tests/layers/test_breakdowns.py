@@ -128,6 +128,31 @@ def test_an_invalidation_that_redis_missed_is_made_up_for(
     assert ours.get(key) == "new"
 
 
+@pytest.mark.parametrize(
+    ("count", "is_kept"),
+    [
+        pytest.param(30_000, True, id="as many as Redis takes in several steps"),
+        pytest.param(100_001, False, id="more than are remembered, so that all counts as invalid"),
+    ],
+)
+def test_many_invalidations_that_redis_missed_are_made_up_for(
+    connect: Callable[..., Any], server: RedisServer, count: int, *, is_kept: bool
+) -> None:
+    ours = connect(server.url)
+    gone, other = FAMILY.key(id=17), FAMILY.key(id="other")
+    for key in (gone, other):
+        ours.get_or_load(key, Source("old"))
+    server.freeze()
+    ours.invalidate(groups=[*(f"group-{number}" for number in range(count)), "product-17"])
+    server.thaw()
+    eventually(lambda: bool(ours.link.is_up) and not ours.link.owed)
+    others = connect(server.url)
+    assert others.get(gone) is None
+    assert others.get(other) == ("old" if is_kept else None)
+    assert ours.get_or_load(gone, Source("new")) == "new"
+    assert others.get(gone) == "new"
+
+
 def test_a_deletion_that_redis_missed_holds_for_who_comes_later(
     connect: Callable[..., Any], server: RedisServer
 ) -> None:
@@ -261,11 +286,12 @@ def test_a_cluster_that_is_frozen_costs_one_timeout(driver: str, tmp_path: Path,
             cache.get_or_load(FAMILY.key(id=0), Source("a"))
         for node in running.nodes:
             node.freeze()
-        for verb in (
+        verbs: list[Callable[[], object]] = [
             lambda: cache.get_or_load(FAMILY.key(id=1), Source("a")),
             lambda: cache.get_many_or_load([FAMILY.key(id=2)], lambda keys: dict.fromkeys(keys, "a")),
             lambda: cache.invalidate(groups=["product-0"]),
-        ):
+        ]
+        for verb in verbs:
             began = time.monotonic()
             verb()
             assert time.monotonic() - began < seconds + BUSY_SECONDS
