@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cachewire.directives import response_directives
+from cachewire.fields import combined as fields_by_name
 from cachewire.lifetimes import explicit_lifetime, forbids_stale, window
 from cachewire.record import Record
 from origin_sdk.project import EdgeRule, Project
@@ -30,12 +31,8 @@ class Windows:
 
 
 def combined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return fields by name in lower case, repeated ones combined (RFC 9110 section 5.3)."""
-    by_name: dict[str, str] = {}
-    for written, value in fields:
-        name = written.lower()
-        by_name[name] = f"{by_name[name]}, {value}" if name in by_name else value
-    return by_name
+    """Return fields by name in lower case, repeated ones combined."""
+    return fields_by_name((name.lower(), value) for name, value in fields)
 
 
 def windows_of(

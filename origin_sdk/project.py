@@ -1,6 +1,5 @@
 """What ``wrangler.toml`` says that the origin's side needs: namespace, mark interval, retention and rules."""
 
-import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -9,14 +8,13 @@ from typing import Any
 
 from cachewire.bounds import DEFAULT_MARK_INTERVAL_SECONDS
 from cachewire.errors import InvalidRule
+from cachewire.quantities import BYTES, SECONDS, quantity
 from cachewire.rules import KeyRule, parse_key_rule
 from origin_sdk.errors import InvalidSettings
 
 __all__ = ["DEFAULT_PROJECT", "EdgeRule", "Project", "read_project"]
 
 _DAY = 86_400
-_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*")
-_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 
 @dataclass(frozen=True)
@@ -134,37 +132,25 @@ class _RuleReader:
 
 def seconds(value: object, setting: str) -> float:
     """Read a duration as ``wrangler.toml`` has it: a number, or a text such as ``"5m"``."""
-    found = _QUANTITY.fullmatch(str(value))
-    if not found or found[2] not in _SECONDS:
-        raise InvalidSettings(
-            f"{setting} = {value!r}: give seconds, or a text such as 500ms, 30s, 5m, 2h or 7d"
-        )
-    return float(found[1]) * _SECONDS[found[2]]
+    return _read(value, SECONDS, setting, "seconds, or a text such as 500ms, 30s, 5m, 2h or 7d")
 
 
 def _whole_seconds(value: object, setting: str) -> int:
     return int(seconds(value, setting))
 
 
-_UNITS = {
-    "": 1,
-    "B": 1,
-    "kB": 1000,
-    "KB": 1000,
-    "MB": 1000**2,
-    "GB": 1000**3,
-    "KiB": 1 << 10,
-    "MiB": 1 << 20,
-    "GiB": 1 << 30,
-}
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kKMG]?i?B?)\s*")
-
-
 def _bytes(value: object, setting: str) -> int:
-    found = _SIZE.fullmatch(str(value))
-    if not found or found[2] not in _UNITS:
-        raise InvalidSettings(f"{setting} = {value!r}: give bytes, or a text such as 512KiB or 25MiB")
-    return int(float(found[1]) * _UNITS[found[2]])
+    return int(_read(value, BYTES, setting, "bytes, or a text such as 512KiB or 25MiB"))
+
+
+def _read(value: object, units: Mapping[str, float], setting: str, expects: str) -> float:
+    try:
+        found = quantity(value, units)
+    except ValueError as error:
+        raise InvalidSettings(f"{setting} = {value!r}: give {expects}") from error
+    if found < 0:
+        raise InvalidSettings(f"{setting} = {value!r}: give {expects}, from 0")
+    return found
 
 
 _READERS: Mapping[str, Any] = {

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cachewire.fields import combined
 from cachewire.key import parse_target
 from cachewire.marks import group_mark, url_mark
 from cachewire.record import Record
@@ -22,7 +23,7 @@ from edgecache.policy.decision import (
     on_request,
     on_stored,
 )
-from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts, combined
+from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.outcome import Fail, Plan, Relay, Reuse, on_forwarded, on_origin
 from edgecache.policy.relay import http_date, outbound_fields, relayed_fields
 from edgecache.policy.status import Forwarded, cache_status

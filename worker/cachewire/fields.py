@@ -1,4 +1,6 @@
-"""Names of header fields, in the lower case in which both sides compare them."""
+"""Header fields: their names, in the lower case in which both sides compare them."""
+
+from collections.abc import Iterable
 
 __all__ = [
     "CACHE_GROUPS",
@@ -10,6 +12,7 @@ __all__ = [
     "HOP_BY_HOP",
     "PRIVATE_GROUP_FIELDS",
     "SURROGATE_KEY",
+    "combined",
 ]
 
 CACHE_GROUPS = "cache-groups"
@@ -40,3 +43,11 @@ HOP_BY_HOP = frozenset(
         "proxy-authorization",
     }
 )
+
+
+def combined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return fields by name, repeated ones combined (RFC 9110 section 5.3)."""
+    by_name: dict[str, str] = {}
+    for name, value in fields:
+        by_name[name] = f"{by_name[name]}, {value}" if name in by_name else value
+    return by_name

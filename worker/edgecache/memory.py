@@ -4,8 +4,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cachewire.fields import combined
 from cachewire.record import Index, Record
-from edgecache.policy.facts import combined
 from edgecache.ports import Body
 
 __all__ = ["Entry", "Memory"]

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from cachewire.fields import combined
 from cachewire.record import Record
 from edgecache.hooks import HookRequest, HookResponse, Hooks, changed_fields
 from edgecache.memory import Entry
 from edgecache.policy.answer import BodyKind, answer_from
 from edgecache.policy.decision import Lookup
-from edgecache.policy.facts import OriginFailure, RequestFacts, ResponseFacts, combined
+from edgecache.policy.facts import OriginFailure, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import current_age_ms, freshness_of
 from edgecache.policy.relay import relayed_fields
 from edgecache.policy.status import Status, cache_status

@@ -5,9 +5,11 @@ A *kind* reads what was given and writes it back for the documentation. A value 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
+
+from cachewire.quantities import BYTES, SECONDS, quantity
 
 __all__ = [
     "Kind",
@@ -24,18 +26,6 @@ __all__ = [
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-_BYTES = {
-    "": 1,
-    "B": 1,
-    "kB": 1000,
-    "KB": 1000,
-    "MB": 1000**2,
-    "GB": 1000**3,
-    "KiB": 1 << 10,
-    "MiB": 1 << 20,
-    "GiB": 1 << 30,
-}
 _SWITCHES = {
     "true": True,
     "on": True,
@@ -62,7 +52,7 @@ def duration(*, whole: bool = False, least: float = 0, most: float = inf) -> Kin
     expects = "seconds, or a text such as 500ms, 30s, 5m, 2h or 7d" + _limits(least, most, _write_duration)
 
     def read(value: object) -> object:
-        seconds = _quantity(value, _SECONDS, expects)
+        seconds = _quantity(value, SECONDS, expects)
         if not least <= seconds <= most:
             raise ValueError(f"give {expects}")
         if whole and seconds != int(seconds):
@@ -77,7 +67,7 @@ def size(*, most: int) -> Kind:
     expects = "bytes, or a text such as 512KiB or 25MiB" + _limits(0, most, _write_size)
 
     def read(value: object) -> object:
-        found = _quantity(value, _BYTES, expects)
+        found = _quantity(value, BYTES, expects)
         if not 0 <= found <= most or found != int(found):
             raise ValueError(f"give {expects}")
         return int(found)
@@ -163,21 +153,9 @@ def shown_value(value: object) -> str:
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 
-def _quantity(value: object, units: dict[str, float] | dict[str, int], expects: str) -> float:
-    """Read a finite number with one of ``units`` behind it."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        number, unit = float(value), ""
-    else:
-        number, unit = _split_unit(value.strip() if isinstance(value, str) else "", expects)
-    if unit not in units or not isfinite(number):
-        raise ValueError(f"give {expects}")
-    return round(number * units[unit], 6)
-
-
-def _split_unit(written: str, expects: str) -> tuple[float, str]:
-    digits = written.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+def _quantity(value: object, units: Mapping[str, float], expects: str) -> float:
     try:
-        return float(digits), written[len(digits) :]
+        return quantity(value, units)
     except ValueError as error:
         raise ValueError(f"give {expects}") from error
 

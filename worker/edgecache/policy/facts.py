@@ -1,12 +1,12 @@
 """What the policy sees of requests and responses, and why it decides as it does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from cachewire.key import Target
 
-__all__ = ["Fields", "OriginFailure", "Reason", "RequestFacts", "ResponseFacts", "combined"]
+__all__ = ["Fields", "OriginFailure", "Reason", "RequestFacts", "ResponseFacts"]
 
 Fields = Mapping[str, str]
 
@@ -30,14 +30,6 @@ class ResponseFacts:
     response_ms: int
     set_cookies: tuple[str, ...] = ()
     """Set-Cookie, which can't be combined (RFC 9110 section 5.3)."""
-
-
-def combined(fields: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return fields by name, repeated ones combined (RFC 9110 section 5.3)."""
-    by_name: dict[str, str] = {}
-    for name, value in fields:
-        by_name[name] = f"{by_name[name]}, {value}" if name in by_name else value
-    return by_name
 
 
 class OriginFailure(StrEnum):

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, replace
 
+from cachewire.fields import combined
 from cachewire.marks import url_mark
 from cachewire.record import Record
 from edgecache.policy.decision import Ask, Forward, Lookup, on_request
-from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts, combined
+from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import freshness_of
 from edgecache.policy.invalidation import invalidated, resolve
 from edgecache.policy.ranges import Join, join_of, with_part
