@@ -89,12 +89,12 @@ def new_backend(redis_server: RedisServer, prefix: str) -> Iterator[Callable[...
             "" if layer == "memory" else redis_server.url, {"OPTIONS": options, **params}
         )
         made.append(backend)
-        assert layer == "memory" or backend._parts.cache.wait_until_synced()
+        assert layer == "memory" or backend.layers.wait_until_synced()
         return backend
 
     yield new
     for backend in made:
-        backend._parts.cache.close()
+        backend.layers.close()
 
 
 class Edge:
@@ -604,7 +604,7 @@ def test_without_redis_nothing_fails_and_nothing_waits(tmp_path: Path, driver: s
     with RedisServer(tmp_path / "redis") as server:
         inner = LayeredBackend(server.url, {"OPTIONS": {"REDIS": {"prefix": f"gone-{driver}"}}})
         cache: Any = Tasks(inner) if driver == "tasks" else inner
-        assert inner._parts.cache.wait_until_synced()
+        assert inner.layers.wait_until_synced()
         cache.set("key", "old")
         cache.set("count", 1)
         server.freeze()
@@ -630,11 +630,11 @@ def test_without_redis_nothing_fails_and_nothing_waits(tmp_path: Path, driver: s
             cache.incr("count")
         assert slowest < 0.4
         server.thaw()
-        eventually(lambda: bool(inner._parts.cache.link.is_up) and not inner._parts.cache.link.owed)  # type: ignore[union-attr]  # a link
+        eventually(lambda: bool(inner.layers.link.is_up) and not inner.layers.link.owed)  # type: ignore[union-attr]  # a link
         assert cache.get("key") is None  # what was set meanwhile is lost, and so is what it replaced
         cache.set("key", "newer")
         assert cache.get("key") == "newer"
-        inner._parts.cache.close()
+        inner.layers.close()
         if driver == "tasks":
             cache.stop()
 

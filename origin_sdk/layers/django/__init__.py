@@ -24,6 +24,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from origin_sdk.layers import obtaining
 from origin_sdk.layers.base import Invalidation, as_groups
+from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.django.setup import Parts, make
 from origin_sdk.layers.django.sharing import shared
 from origin_sdk.layers.errors import UnreadableRecord
@@ -63,6 +64,11 @@ class LayeredBackend(BaseCache):
         if self._own[0] != os.getpid():
             self._own = (os.getpid(), shared(self._settings, self._make))
         return self._own[1]
+
+    @property
+    def layers(self) -> LayeredCache:
+        """The cache below, for metrics and the ``detect`` block."""
+        return self._parts.cache
 
     def _key(self, key: Any, version: int | None) -> Key[bytes]:
         return self._parts.values.key(self.make_and_validate_key(key, version=version))

@@ -46,7 +46,7 @@ for text in ("a&b", "another"):
 visits = [client.get("/visits").json()["visits"] for _ in range(3)]
 session = client.cookies["sessionid"].value
 for alias in ("default", "sessions"):
-    caches[alias]._parts.cache.close()
+    caches[alias].layers.close()
 print(visits, session)
 """
 
@@ -96,7 +96,7 @@ for _ in range(3):
     assert client.get("/visits").json() == {"visits": 1}
     assert client.get("/page").status_code == 200
 for alias in ("default", "sessions"):
-    caches[alias]._parts.cache.close()
+    caches[alias].layers.close()
 """
 
 
