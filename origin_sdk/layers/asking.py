@@ -39,6 +39,9 @@ class Failed:
 
 FAILED: Final = Failed()
 
+_TURNS: Final = 2
+"""Turns of the loop before it is left to sleep until Redis answers, which then has mostly done so: falling
+asleep and being woken costs more on a busy machine, and others who are ready get these turns."""
 _LOST = (AttributeError, LookupError, RedisClusterException)
 """What redis-py's cluster clients raise, too, when a node is lost under them."""
 ERRORS = (*_LOST, OSError, RedisError)
@@ -296,6 +299,8 @@ class AsyncRedisCaller:
     async def _read_with(self, connection: Any, packed: bytes) -> Any:
         try:
             await connection.send_packed_command(packed)
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
             reply = await connection.read_response()
         except BaseException:
             # Cancelled halfway, it would hand this reply to the next caller.
