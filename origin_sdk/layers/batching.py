@@ -155,7 +155,12 @@ def _refresh(call: _Call) -> None:
         cache.deliver(key, futures[key.name], entry, error)
 
     due = {name: call.due[name] for name in futures}
-    cache.start_flow(fill_many(core, call.loader, due, settle))
+    try:
+        cache.start_flow(fill_many(core, call.loader, due, settle))
+    except BaseException:
+        for name, each in due.items():
+            cache.deliver(each.key, futures[name], None, None)
+        raise
     for is_early, event in ((True, "early-refresh"), (False, "stale-refresh")):
         core.stats.count_many(event, [each.key for each in due.values() if each.is_early is is_early])
 

@@ -410,6 +410,25 @@ def test_locks_of_many_are_renewed_while_their_holder_loads(
         assert not client.exists(*names)
 
 
+def test_a_load_of_many_that_outlived_its_locks_does_not_overwrite_the_next(
+    redis_server: RedisServer, new_cache: Callable[..., Any], prefix: str, driver: str
+) -> None:
+    slow, fast = new_cache("redis", driver), new_cache("redis", driver)
+    assert slow.wait_until_synced()
+    assert fast.wait_until_synced()
+    keys = keys_of(range(3))
+
+    def load(some: Iterable[Key[int]]) -> Mapping[Key[int], int]:
+        with redis_server.client() as client:
+            client.delete(*(lock_of(prefix, number) for number in range(3)))  # as if they had expired
+        assert fast.get_many_or_load(keys, Shelf()) == {key: 10 * id_of(key) for key in keys}
+        return dict.fromkeys(some, 1)
+
+    slow.get_many_or_load(keys, load)
+    fast.memory.clear()
+    assert [fast.get(key) for key in keys] == [0, 10, 20]
+
+
 def test_many_are_loaded_although_redis_forgot_the_scripts(
     redis_server: RedisServer, new_cache: Callable[..., Any], prefix: str, driver: str
 ) -> None:
