@@ -1,11 +1,11 @@
 """For how long a response may be used, as the Worker will see it: for publishing and for inspecting."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cachewire.directives import response_directives
 from cachewire.fields import combined as fields_by_name
-from cachewire.lifetimes import explicit_lifetime, forbids_stale, window
+from cachewire.lifetimes import explicit_lifetime, forbids_stale, jittered_ms, window
 from cachewire.record import Record
 from origin_sdk.project import EdgeRule, Project
 
@@ -40,7 +40,7 @@ def windows_of(
 ) -> Windows:
     """Return the windows of a response that came at ``response_seconds`` since the epoch.
 
-    What the Worker adds of its own isn't in it: a little jitter, heuristic freshness where it is switched on.
+    What the Worker adds of its own isn't in it: jitter, and heuristic freshness where it is switched on.
     """
     rule = rule or _NO_RULE
     directives = response_directives(fields)
@@ -63,5 +63,7 @@ def windows_of(
 
 
 def windows_of_record(record: Record, rule: EdgeRule | None, project: Project) -> Windows:
-    """Return the windows of a stored response."""
-    return windows_of(combined(record.fields), record.response_ms / 1000, rule, project)
+    """Return the windows of a stored response, with the jitter that its lifetime has."""
+    windows = windows_of(combined(record.fields), record.response_ms / 1000, rule, project)
+    lifetime_ms = jittered_ms(windows.lifetime, record.birth_ms, project.lifetime_jitter)
+    return replace(windows, lifetime=lifetime_ms // 1000)

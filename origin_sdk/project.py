@@ -8,6 +8,7 @@ from typing import Any
 
 from cachewire.bounds import DEFAULT_MARK_INTERVAL_SECONDS
 from cachewire.errors import InvalidRule
+from cachewire.lifetimes import DEFAULT_JITTER
 from cachewire.quantities import BYTES, SECONDS, quantity
 from cachewire.rules import KeyRule, parse_key_rule
 from origin_sdk.errors import InvalidSettings
@@ -50,6 +51,7 @@ class Project:
     memory_item_bytes: int = 1024 * 1024
     max_body_bytes: int = 25 * 1024 * 1024
     compress_min_bytes: int = 4096
+    lifetime_jitter: float = DEFAULT_JITTER
     rules: tuple[EdgeRule, ...] = ()
 
     def differences(self, namespace_id: str, mark_interval: float) -> Iterator[str]:
@@ -87,6 +89,8 @@ def read_project(path: Path) -> Project:
         for name, reader in _READERS.items()
         if name.upper() in variables
     }
+    if variables.get("PROFILE") == "rfc9111":
+        values = {"stale_if_error": 0, "lifetime_jitter": 0.0, **values}
     try:
         rules = _rules(variables.get("RULES", ()))
     except InvalidRule as error:
@@ -143,6 +147,14 @@ def _bytes(value: object, setting: str) -> int:
     return int(_read(value, BYTES, setting, "bytes, or a text such as 512KiB or 25MiB"))
 
 
+def _share(value: object, setting: str) -> float:
+    expects = "a number from 0 up to, but not including, 1, such as 0.1"
+    found = _read(value, {"": 1.0}, setting, expects)
+    if found >= 1:
+        raise InvalidSettings(f"{setting} = {value!r}: give {expects}")
+    return found
+
+
 def _read(value: object, units: Mapping[str, float], setting: str, expects: str) -> float:
     try:
         found = quantity(value, units)
@@ -161,4 +173,5 @@ _READERS: Mapping[str, Any] = {
     "memory_item_bytes": _bytes,
     "max_body_bytes": _bytes,
     "compress_min_bytes": _bytes,
+    "lifetime_jitter": _share,
 }

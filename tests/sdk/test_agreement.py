@@ -1,6 +1,5 @@
 """The SDK has its own small reading of freshness, storing and rules: it must be the Worker's."""
 
-import gzip
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from edgecache.settings import Rule, Settings
 from origin_sdk import cacheability
 from origin_sdk.cacheability import obstacles
 from origin_sdk.errors import InvalidSettings
-from origin_sdk.freshness import windows_of
+from origin_sdk.freshness import windows_of_record
 from origin_sdk.project import DEFAULT_PROJECT, EdgeRule, Project, read_project
 from origin_sdk.targets import Purge
 
@@ -56,10 +55,10 @@ RULES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("fields", FIELDS, ids=str)
 def test_windows_are_those_of_the_worker(fields: dict[str, str], rule: dict[str, Any]) -> None:
     record = Record(200, NOW * 1000, NOW * 1000, 0, tuple(fields.items()))
-    theirs = freshness_of(record, fields, Rule(**rule), Settings(lifetime_jitter=0))
-    ours = windows_of(fields, NOW, EdgeRule(**rule), DEFAULT_PROJECT)
+    theirs = freshness_of(record, fields, Rule(**rule), Settings())
+    ours = windows_of_record(record, EdgeRule(**rule), DEFAULT_PROJECT)
     assert (ours.lifetime, ours.stale_while_revalidate, ours.stale_if_error, ours.must_validate) == (
-        theirs.lifetime_ms / 1000,
+        theirs.lifetime_ms // 1000,
         theirs.stale_while_revalidate_ms / 1000,
         theirs.stale_if_error_ms / 1000,
         theirs.must_validate,
@@ -99,6 +98,7 @@ def test_what_is_cacheable_is_what_the_worker_stores(
         "memory_item_bytes",
         "max_body_bytes",
         "compress_min_bytes",
+        "lifetime_jitter",
         "mark_interval",
     ],
 )
@@ -201,8 +201,24 @@ def test_every_setting_of_a_rule_is_known_here_or_left_out_on_purpose() -> None:
     assert known | left_out == RULE_SETTINGS
 
 
-def test_compressed_bodies_are_gzip() -> None:
-    assert gzip.decompress(gzip.compress(b"x", mtime=0)) == b"x"
+@pytest.mark.parametrize(
+    "variables",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param('PROFILE = "rfc9111"', id="a profile"),
+        pytest.param(
+            'PROFILE = "rfc9111"\nLIFETIME_JITTER = 0.1\nSTALE_IF_ERROR = "1h"', id="a profile, and else"
+        ),
+    ],
+)
+def test_a_profile_means_what_it_means_to_the_worker(tmp_path: Any, variables: str) -> None:
+    import tomllib  # noqa: PLC0415
+
+    path = tmp_path / "wrangler.toml"
+    path.write_text(f"[vars]\n{variables}")
+    ours, theirs = read_project(path), load(tomllib.loads(variables))
+    for name in ("stale_while_revalidate", "stale_if_error", "lifetime_jitter"):
+        assert getattr(ours, name) == getattr(theirs, name)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +232,8 @@ def test_compressed_bodies_are_gzip() -> None:
         pytest.param(
             "[[vars.RULES]]\nlifetime = 'x'", r"RULES\[0\].lifetime = 'x'", id="a rule without duration"
         ),
+        pytest.param("[vars]\nLIFETIME_JITTER = 1", "lifetime_jitter = 1", id="no share"),
+        pytest.param("[vars]\nRETENTION = '-1d'", "retention = '-1d'", id="below 0"),
         pytest.param("[vars", "can't be read", id="not TOML"),
     ],
 )

@@ -1,7 +1,8 @@
 import pytest
 
-from origin_sdk import PurgeClient
+from origin_sdk import AsyncPurgeClient, PurgeClient
 from origin_sdk.inspecting import Outcome
+from origin_sdk.project import Project
 from origin_sdk.testing import FakeKV, ManualClock
 from tests.sdk.records import store
 
@@ -10,6 +11,12 @@ SWR = (("cache-control", "max-age=600, stale-while-revalidate=60"),)
 NO_CACHE = (("cache-control", "no-cache"), ("etag", '"1"'))
 
 
+@pytest.fixture
+def _without_jitter(purge_client: PurgeClient, async_purge_client: AsyncPurgeClient) -> None:
+    purge_client.project = async_purge_client.project = Project(lifetime_jitter=0)
+
+
+@pytest.mark.usefixtures("_without_jitter")
 @pytest.mark.parametrize(
     ("age", "fields", "outcome", "fresh_for"),
     [
@@ -32,6 +39,15 @@ def test_what_the_next_request_meets(
     store(fake_kv, URL, fields=fields, age_seconds=age)
     [stored] = client.inspect(URL).stored
     assert (stored.outcome, stored.fresh_for, stored.age) == (outcome, fresh_for, age)
+
+
+def test_a_lifetime_is_shown_with_the_jitter_that_the_worker_gives_it(
+    client: PurgeClient, fake_kv: FakeKV
+) -> None:
+    store(fake_kv, URL, fields=SWR)
+    [stored] = client.inspect(URL).stored
+    assert stored.fresh_for is not None
+    assert 570 <= stored.fresh_for < 600
 
 
 TARGETS: dict[str, dict[str, object]] = {

@@ -6,7 +6,10 @@ from functools import lru_cache
 
 from cachewire.directives import Directives
 
-__all__ = ["explicit_lifetime", "forbids_stale", "parse_date", "window"]
+__all__ = ["DEFAULT_JITTER", "explicit_lifetime", "forbids_stale", "jittered_ms", "parse_date", "window"]
+
+DEFAULT_JITTER = 0.05
+"""The share of a lifetime that the Worker takes off at most, unless ``LIFETIME_JITTER`` says otherwise."""
 
 _MONTHS = {
     name: number
@@ -106,3 +109,9 @@ def window(directives: Directives, name: str, by_rule: int | None, by_default: i
         return by_rule
     granted = directives.window(name)
     return by_default if granted is None else granted
+
+
+def jittered_ms(lifetime_seconds: int, birth_ms: int, jitter: float) -> int:
+    """Return a lifetime less up to the share ``jitter``: random among responses, constant for each."""
+    share = (birth_ms * 2_654_435_761 & 0xFFFF) / 0xFFFF
+    return round(lifetime_seconds * 1000 * (1 - jitter * share))

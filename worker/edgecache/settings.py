@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from cachewire.lifetimes import DEFAULT_JITTER
 from cachewire.rules import KeyRule
 
 __all__ = ["DataClass", "Profile", "Rule", "Settings"]
@@ -75,7 +76,7 @@ class Settings:
 
     RFC 9111 section 4.2.2.
     """
-    lifetime_jitter: float = 0.05
+    lifetime_jitter: float = DEFAULT_JITTER
     """The largest share of a lifetime that is cut off at random: what came together expires apart."""
     refresh_ahead: float = 0.0
     """The last share of a lifetime in which a hit on a hot response refreshes it in the background.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cachewire.directives import Directives, delta_seconds, parse_cache_control, response_directives
-from cachewire.lifetimes import explicit_lifetime, forbids_stale, parse_date, window
+from cachewire.lifetimes import explicit_lifetime, forbids_stale, jittered_ms, parse_date, window
 from cachewire.record import Record
 from edgecache.settings import Rule, Settings
 
@@ -77,7 +77,7 @@ def freshness_of(record: Record, fields: Mapping[str, str], rule: Rule, settings
     )
     if_error = window(directives, "stale-if-error", rule.stale_if_error, settings.stale_if_error)
     return Freshness(
-        lifetime_ms=round(lifetime * 1000 * (1 - settings.lifetime_jitter * _share(record))),
+        lifetime_ms=jittered_ms(lifetime, record.birth_ms, settings.lifetime_jitter),
         stale_while_revalidate_ms=0 if is_stale_forbidden else while_revalidate * 1000,
         stale_if_error_ms=0 if is_stale_forbidden else if_error * 1000,
         must_validate=directives.unqualified("no-cache"),
@@ -106,11 +106,6 @@ def _heuristic_lifetime(
     date = parse_date(fields.get("date", ""), record.response_ms)
     since = (record.response_ms // 1000 if date is None else date) - modified
     return min(_MAX_HEURISTIC_SECONDS, max(0, int(since * settings.heuristic_fraction)))
-
-
-def _share(record: Record) -> float:
-    """Return a number from 0 to 1, random among responses and constant for each: its birth, scrambled."""
-    return (record.birth_ms * 2_654_435_761 & 0xFFFF) / 0xFFFF
 
 
 def request_stale_if_error_ms(fields: Mapping[str, str]) -> int:
