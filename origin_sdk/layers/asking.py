@@ -171,14 +171,34 @@ class RedisCaller:
             return [self.ask(commands[0])]
         try:
             with self._link.options.bounded():
-                replies = self._ask_nodes(commands)
+                replies, _ = self._ask_nodes(commands)
         except ERRORS as error:
             return [_failed(self._link, error)] * len(commands)
         return [self._settled(command, reply) for command, reply in zip(commands, replies, strict=True)]
 
-    def _ask_nodes(self, commands: Sequence[Command]) -> list[Any]:
-        """Write to all nodes before any is waited for; errors are among the replies."""
+    def ask_replicated(self, commands: Sequence[Command]) -> tuple[list[Any], int]:
+        """Return the replies, and how many replicas of each node at least had it all in half of the time."""
+        options = self._link.options
+        if not self._link.is_up:
+            return [FAILED] * len(commands), 0
+        wait = ("WAIT", options.wait_replicas, max(1, round(options.timeout * 500)))
+        try:
+            with options.bounded():
+                replies, counts = self._ask_nodes(commands, wait)
+        except ERRORS as error:
+            return [_failed(self._link, error)] * len(commands), 0
+        settled = [self._settled(command, reply) for command, reply in zip(commands, replies, strict=True)]
+        return settled, min(count if isinstance(count, int) else 0 for count in counts)
+
+    def _ask_nodes(
+        self, commands: Sequence[Command], last: tuple[Any, ...] = ()
+    ) -> tuple[list[Any], list[Any]]:
+        """Write to all nodes before any is waited for; errors are among the replies.
+
+        ``last`` is asked of each node after its commands; the replies to it are in the second list.
+        """
         replies: list[Any] = [FAILED] * len(commands)
+        ends: list[Any] = []
         with ExitStack() as borrowed:
             unread = []
             for pool, places in self._pools(commands).items():
@@ -187,16 +207,19 @@ class RedisCaller:
                 unread.append((connection, places))
             try:
                 for connection, places in unread:
-                    packed = connection.pack_commands([words(commands[place]) for place in places])
+                    all_words = [words(commands[place], is_source=bool(last)) for place in places]
+                    packed = connection.pack_commands([*all_words, last] if last else all_words)
                     connection.send_packed_command(packed)
                 for connection, places in unread:
                     for place in places:
                         replies[place] = _answer_of(connection)
+                    if last:
+                        ends.append(_answer_of(connection))
             except BaseException:
                 for connection, _ in unread:
                     connection.disconnect()
                 raise
-        return replies
+        return replies, ends
 
     def _pools(self, commands: Sequence[Command]) -> dict[Any, list[int]]:
         """Return where to send the commands: each pool with their places."""
@@ -231,6 +254,7 @@ class AsyncRedisCaller:
         self._link = link
         self._client: Any = None
         self._idle: list[Any] = []
+        self._in_thread = RedisCaller(link)
         self._late: set[asyncio.Future[Any]] = set()
         """What a cluster was asked for and hasn't answered in time."""
 
@@ -328,12 +352,20 @@ class AsyncRedisCaller:
             for command, reply in zip(commands, replies, strict=True)
         ]
 
+    async def ask_replicated(self, commands: Sequence[Command]) -> tuple[list[Any], int]:
+        """Return the replies, and how many replicas of each node at least had it all in half of the time.
+
+        In a thread: to wait for replicas takes one connection from the first command to the last.
+        """
+        return await asyncio.to_thread(self._in_thread.ask_replicated, commands)
+
     def _settled(self, reply: Any) -> Any:
         return _failed(self._link, reply) if isinstance(reply, Exception) else reply
 
     async def close(self) -> None:
         """Close the connections."""
         await asyncio.gather(*self._late, return_exceptions=True)
+        await asyncio.to_thread(self._in_thread.close)
         if self._client is not None:
             while self._idle:
                 await self._client.connection_pool.release(self._idle.pop())

@@ -24,6 +24,7 @@ from origin_sdk.layers.flows import (
     FollowAll,
     Load,
     Purge,
+    Replicate,
     Step,
     Wait,
 )
@@ -196,6 +197,8 @@ class AsyncLayeredCache(Base):
                 return future.result() if done else PENDING
             case AskMany(commands):
                 return await cast("AsyncRedisCaller", self._redis).ask_many(commands)
+            case Replicate(commands):
+                return await cast("AsyncRedisCaller", self._redis).ask_replicated(commands)
             case FollowAll(flights, seconds):
                 ended = _Told()
                 self.flights.when_all(flights, ended.set)

@@ -38,12 +38,14 @@ class Invalidation:
     """Proof of an invalidation.
 
     If Redis doesn't know of it yet (``in_redis`` is False) this process tells it before it reads there again;
-    other processes hear of it then. ``edge`` is the purger's receipt; None of an outbox.
+    other processes hear of it then. ``edge`` is the purger's receipt; None of an outbox. ``in_replicas`` is
+    how many replicas of each primary at least had it in time, if the options say to wait for them.
     """
 
     groups: tuple[str, ...]
     in_redis: bool
     edge: Any = None
+    in_replicas: int | None = None
 
 
 class CacheOptions(TypedDict, total=False):

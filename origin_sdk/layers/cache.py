@@ -24,6 +24,7 @@ from origin_sdk.layers.flows import (
     FollowAll,
     Load,
     Purge,
+    Replicate,
     Step,
     Wait,
 )
@@ -195,6 +196,8 @@ class LayeredCache(Base):
                 return future.result() if wait([future], seconds).done else PENDING
             case AskMany(commands):
                 return cast("RedisCaller", self._redis).ask_many(commands)
+            case Replicate(commands):
+                return cast("RedisCaller", self._redis).ask_replicated(commands)
             case FollowAll(flights, seconds):
                 ended = Event()
                 self.flights.when_all(flights, ended.set)

@@ -38,6 +38,8 @@ class RedisOptions:
     application, one prefix. ``arguments`` go to redis-py as they are, ``ssl_ca_certs`` for example, and
     ``sentinel_arguments`` to its connections to sentinels. ``shards`` are spread over a cluster.
     ``horizon`` is how long, in seconds, Redis remembers an invalidation: older records count as invalid.
+    ``wait_replicas`` lets an invalidation wait until so many replicas have it, for half of the timeout at
+    most.
     """
 
     url: str
@@ -46,6 +48,7 @@ class RedisOptions:
     max_connections: int = 64
     horizon: float = 86_400.0
     shards: int | None = None
+    wait_replicas: int = 0
     arguments: Mapping[str, Any] = field(default_factory=dict)
     sentinel_arguments: Mapping[str, Any] = field(default_factory=dict)
 

@@ -32,7 +32,9 @@ __all__ = [
     "Follow",
     "FollowAll",
     "Load",
+    "Noted",
     "Purge",
+    "Replicate",
     "Step",
     "Wait",
 ]
@@ -115,10 +117,25 @@ class Purge:
     urls: list[str]
 
 
+@dataclass(slots=True)
+class Replicate:
+    """Ask Redis, and wait for replicas. Sent back: the replies, and how many replicas at least had it."""
+
+    commands: Sequence[Command]
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Whether Redis knows of an invalidation, and how many replicas, if they were asked."""
+
+    in_redis: bool
+    in_replicas: int | None = None
+
+
 PENDING: Final = object()
 """What is waited for isn't there yet."""
 
-Step: TypeAlias = Ask | AskMany | Await | Follow | FollowAll | Load | Purge | Wait
+Step: TypeAlias = Ask | AskMany | Await | Follow | FollowAll | Load | Purge | Replicate | Wait
 _Result = TypeVar("_Result")
 Flow: TypeAlias = Generator[Step, Any, _Result]
 
@@ -385,24 +402,33 @@ def _put_in_redis(link: Link, key: Key[Any], wrapped: bytes | None, kept_seconds
     if reply is FAILED:
         yield from owing(link, (key.name,), (link.layout.shard(key.name),))
         return 0.0
+    link.told(link.layout.shard(key.name), (key.name,), float(reply[0]))
     return float(reply[0])
 
 
-def invalidate(core: Core, groups: tuple[str, ...]) -> Flow[bool]:
-    """Invalidate groups in memory and Redis; return whether Redis knows, which otherwise is owed to it."""
+def invalidate(core: Core, groups: tuple[str, ...]) -> Flow[Noted]:
+    """Invalidate groups in memory and Redis, to which it is owed if it doesn't know of it."""
     core.moments.add(groups, 0.0)
     link = core.link
     if link is None:
-        return True
+        return Noted(in_redis=True)
     shards = range(link.layout.shards)
-    replies = yield AskMany([link.invalidation(shard, groups) for shard in shards])
+    commands = [link.invalidation(shard, groups) for shard in shards]
+    in_replicas: int | None = None
+    if link.options.wait_replicas:
+        replies, in_replicas = yield Replicate(commands)
+    else:
+        replies = yield AskMany(commands)
     moments = [float(reply[0]) for reply in replies if reply is not FAILED]
+    for shard, reply in zip(shards, replies, strict=True):
+        if reply is not FAILED:
+            link.told(shard, groups, float(reply[0]))
     if len(moments) < len(replies):
         failed = tuple(shard for shard, reply in zip(shards, replies, strict=True) if reply is FAILED)
         yield from owing(link, groups, failed)
-        return False
+        return Noted(in_redis=False, in_replicas=in_replicas)
     core.moments.add(groups, max(moments))
-    return True
+    return Noted(in_redis=True, in_replicas=in_replicas)
 
 
 def owing(link: Link, names: tuple[str, ...], shards: tuple[int, ...]) -> Flow[None]:

@@ -174,6 +174,8 @@ class KeyValue:
 
     def _heard(self, key: Key[bytes], moment: float, record: Record | None, seconds: float) -> None:
         seq = self._core.moments.add((key.name,), moment)
+        if link := self._cache.link:
+            link.told(link.layout.shard(key.name), (key.name,), moment)
         # A write that came after this one, from another process, has the later moment.
         if record and self._uses_memory and self._core.moments.moment(key.name) <= moment:
             self._remember(key, record, seq, seconds)
@@ -258,9 +260,11 @@ class KeyValue:
         self, key: Key[bytes], script: Script, wrapped: bytes, seconds: float, *more: bytes
     ) -> Flow[Any]:
         self._forget([key])
-        reply = yield Ask(self._link.change(script, key.name, wrapped, seconds, *more))
+        link = self._link
+        reply = yield Ask(link.change(script, key.name, wrapped, seconds, *more))
         if reply is not FAILED and reply[0] != b"0":
             self._core.moments.add((key.name,), float(reply[0]))
+            link.told(link.layout.shard(key.name), (key.name,), float(reply[0]))
         return reply
 
     def get_or_load(
@@ -284,7 +288,8 @@ class KeyValue:
     def clear(self) -> Flow[bool]:
         """Make every value invalid, at the cost of one write a shard; return whether Redis knows."""
         self._cache.listening()
-        return (yield from invalidate(self._core, (_ALL,)))
+        noted = yield from invalidate(self._core, (_ALL,))
+        return noted.in_redis
 
 
 def _record(value: bytes, seconds: float, groups: tuple[str, ...]) -> Record:

@@ -1,7 +1,7 @@
 """What this process knows of Redis: is it up, which invalidations are heard of, who waits, what is owed."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from threading import Event, Lock
@@ -11,7 +11,7 @@ from origin_sdk.clock import Clock
 from origin_sdk.layers.connecting import RedisOptions
 from origin_sdk.layers.memory import Moments
 from origin_sdk.layers.remedies import remedy_for
-from origin_sdk.layers.scripts import DROP, INVALIDATE, Command, Layout, Script
+from origin_sdk.layers.scripts import DROP, INVALIDATE, REPEAT, Command, Layout, Script
 from origin_sdk.layers.stats import Stats
 
 __all__ = ["HeldLock", "Link"]
@@ -19,6 +19,7 @@ __all__ = ["HeldLock", "Link"]
 _log = logging.getLogger("origin_sdk.layers")
 _UNKNOWN = float("inf")
 _MOST_OWED = 100_000
+_MOST_TOLD, _TOLD_SECONDS = 10_000, 60.0
 _WRITES_SECONDS = 3600.0
 """How long Redis remembers that a key was written: the result of a load that takes longer isn't stored."""
 
@@ -52,6 +53,8 @@ class Link:
         """Groups and keys whose invalidation Redis hasn't taken yet."""
         self.owes_all = False
         """Whether there are too many of them to remember: then all that Redis holds is invalid."""
+        self._told: dict[tuple[int, str], tuple[float, float]] = {}
+        """What Redis was told of lately, by shard and name: the moment that it had, and when that was."""
         self.wake = Event()
         self.locks: dict[str, HeldLock] = {}
         self._explained: set[str] = set()
@@ -119,6 +122,29 @@ class Link:
         with self._lock:
             self.owed.difference_update(names)
         self.moments.settle(names, moment)
+
+    def told(self, shard: int, names: Iterable[str], moment: float) -> None:
+        """Remember for a while what Redis has noted: a failover could lose it."""
+        now = self.clock.monotonic()
+        with self._lock:
+            for name in names:
+                self._told.pop((shard, name), None)
+                self._told[shard, name] = (moment, now)
+            excess = len(self._told) - _MOST_TOLD
+            for place, (oldest, (_, at)) in enumerate(list(islice(self._told.items(), max(2, excess)))):
+                if place < excess or at < now - _TOLD_SECONDS:
+                    del self._told[oldest]
+
+    def repetitions(self, most: int) -> Iterator[Command]:
+        """Yield the commands that repeat what Redis was told of lately, and may have lost."""
+        with self._lock:
+            told = dict(self._told)
+        for shard in range(self.layout.shards):
+            pairs = [(name, f"{moment:.0f}") for (of, name), (moment, _) in told.items() if of == shard]
+            head = (round(self.options.horizon * 1e6), self.layout.changes, self.sender, shard)
+            for start in range(0, len(pairs), most):
+                some = (each for pair in pairs[start : start + most] for each in pair)
+                yield Command(REPEAT, self.layout.keys(shard, "mtg", ""), (*head, *some))
 
     def invalidation(self, shard: int, names: tuple[str, ...]) -> Command:
         """Return the command that invalidates names in a shard."""

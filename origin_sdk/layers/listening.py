@@ -83,6 +83,9 @@ class Listener:
     def _heal(self) -> None:
         """Pay what is owed, catch up, and only then let callers use Redis."""
         self._pay()
+        for command in self._link.repetitions(_NAMES_AT_ONCE):
+            if lost := self._caller.demand(command):
+                self._link.stats.counts["invalidation-repeated", ""] += int(lost)
         for shard in range(self._link.layout.shards):
             self._catch_up(shard)
         self._measure_time()

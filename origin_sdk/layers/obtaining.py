@@ -193,14 +193,14 @@ def invalidating(
     """
     cache.listening()
     names = checked_groups(as_groups(groups))
-    in_redis = yield from invalidate(cache.core, names)
+    noted = yield from invalidate(cache.core, names)
     try:
         edge = (yield Purge(list(names), list(as_groups(urls)))) if at_edge else None
     except Exception as error:
         cache.core.audit.note("invalidate", type(error).__name__, groups=list(names))
         raise
-    cache.core.audit.note("invalidate", "done" if in_redis else "owed", groups=list(names))
-    return Invalidation(names, in_redis, edge)
+    cache.core.audit.note("invalidate", "done" if noted.in_redis else "owed", groups=list(names))
+    return Invalidation(names, noted.in_redis, edge, noted.in_replicas)
 
 
 def refreshing(

@@ -211,6 +211,25 @@ return {text(moment), text(last)}
 """)
 """Keys m g; arguments horizon, channel, sender, shard, names. Its moment and the one before."""
 
+REPEAT = Script("""
+local lost = {}
+for i = 5, #ARGV, 2 do
+  local kept = 0
+  for set = 1, 2 do kept = math.max(kept, tonumber(redis.call('ZSCORE', KEYS[set], ARGV[i]) or 0)) end
+  if kept < tonumber(ARGV[i + 1]) then lost[#lost + 1] = ARGV[i] end
+end
+if #lost == 0 then return 0 end
+local moment, last = next_moment(KEYS[3])
+mark(KEYS[1], lost, 1, moment, tonumber(ARGV[1]))
+redis.call('SET', KEYS[3], text(moment))
+tell(ARGV[2], ARGV[3], ARGV[4], last, moment, table.concat(lost, '\\n'))
+return #lost
+""")
+"""Keys m t g; arguments horizon, channel, sender, shard, names with the moments that they had.
+
+Invalidates those of which Redis has lost that, in a failover for example; how many there were.
+"""
+
 SINCE = Script("""
 local result = {known(KEYS[3]), text(math.max(floor(KEYS[1]), floor(KEYS[2]))), text(floor(KEYS[1])), 1}
 local since = '(' .. ARGV[1]

@@ -254,6 +254,60 @@ def test_failover_by_sentinels(connect: Callable[..., Any], tmp_path: Path) -> N
 
 
 @pytest.mark.timeout(90)
+def test_a_failover_that_loses_an_invalidation_does_not_bring_the_old_value_back(
+    connect: Callable[..., Any], tmp_path: Path
+) -> None:
+    running = SentinelSet(tmp_path)
+    try:
+        ours, others = connect(running.url, 1.0), connect(running.url, 1.0)
+        invalidated, deleted, kept = (FAMILY.key(id=number) for number in (17, 18, 19))
+        for key in (invalidated, deleted, kept):
+            ours.get_or_load(key, Source("old"))
+        eventually(lambda: all(has(replica, kept.name) for replica in running.replicas))
+        for replica in running.replicas:
+            replica.freeze()
+        with running.primary.client() as client:
+            client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+        assert ours.invalidate(groups=["product-17"]).in_redis
+        ours.delete(deleted)
+        running.primary.stop()
+        for replica in running.replicas:
+            replica.thaw()
+        eventually(lambda: not ours.link.is_up)
+        eventually(lambda: bool(ours.link.is_up and others.link.is_up), 40)
+        later = connect(running.url, 1.0)
+        for cache in (ours, others, later):
+            cache.memory.clear()
+            assert [cache.get(key) for key in (invalidated, deleted, kept)] == [None, None, "old"]
+    finally:
+        running.stop()
+
+
+def test_an_invalidation_waits_for_replicas_and_says_how_many_had_it(driver: str, tmp_path: Path) -> None:
+    running = SentinelSet(tmp_path)
+    options = RedisOptions(url=running.url, prefix="t", timeout=1.0, wait_replicas=2)
+    cache = make(driver, options)
+    try:
+        assert cache.wait_until_synced()
+        with running.primary.client() as client:
+            eventually(lambda: client.wait(2, 100) == 2)
+        assert cache.invalidate(groups=["a"]).in_replicas == 2
+        running.replicas[0].freeze()
+        receipt = cache.invalidate(groups=["a", "b"])
+        assert (receipt.in_redis, receipt.in_replicas) == (True, 1)
+        running.primary.freeze()
+        assert cache.invalidate(groups=["a"]).in_replicas == 0
+    finally:
+        cache.close()
+        running.stop()
+
+
+def has(server: RedisServer, name: str) -> bool:
+    with server.client() as client:
+        return bool(client.exists(f"{{t:0}}e:{name}"))
+
+
+@pytest.mark.timeout(90)
 def test_failover_in_a_cluster(connect: Callable[..., Any], tmp_path: Path) -> None:
     running = ClusterOfSix(tmp_path)
     try:

@@ -75,6 +75,7 @@ class Place:
             prefix="app",
             timeout=2,
             arguments=secured.of_client,
+            wait_replicas=0 if kind == "single" else 1,
             **self.arguments,
         )
 
@@ -103,6 +104,7 @@ def do_everything(cache: Any, driver: str) -> None:
         cache.get_or_load(keys[2], Source(LookupError("no rows")))
     assert cache.refresh(keys[3], Source("c")) == "c"
     assert cache.invalidate(groups=[f"product-{driver}-4"]).in_redis
+    eventually(lambda: cache.invalidate(groups=[]).in_replicas != 0)  # once replicas are there
 
 
 @pytest.mark.timeout(120)
