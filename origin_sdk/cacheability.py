@@ -30,7 +30,7 @@ def obstacles(status: int, fields: Mapping[str, str], *, sets_cookies: bool = Fa
         yield "it says Vary: *, so that no request matches it"
     if not 200 <= status < 500 or status in {206, 304}:
         yield f"its status is {status}"
-    if not windows_of(fields, 0.0, None, DEFAULT_PROJECT).lifetime:
+    if not windows_of(status, fields, 0.0, None, DEFAULT_PROJECT).lifetime:
         yield "it has no freshness lifetime: give max-age, s-maxage or CDN-Cache-Control"
     try:
         parse_strings(fields.get(CACHE_GROUPS, ""))

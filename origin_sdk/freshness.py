@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from cachewire.directives import response_directives
 from cachewire.fields import combined as fields_by_name
-from cachewire.lifetimes import explicit_lifetime, forbids_stale, jittered_ms, window
+from cachewire.lifetimes import explicit_lifetime, forbids_stale, jittered_ms, ruled_lifetime, window
 from cachewire.record import Record
 from origin_sdk.project import EdgeRule, Project
 
@@ -36,7 +36,7 @@ def combined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def windows_of(
-    fields: Mapping[str, str], response_seconds: float, rule: EdgeRule | None, project: Project
+    status: int, fields: Mapping[str, str], response_seconds: float, rule: EdgeRule | None, project: Project
 ) -> Windows:
     """Return the windows of a response that came at ``response_seconds`` since the epoch.
 
@@ -45,9 +45,8 @@ def windows_of(
     rule = rule or _NO_RULE
     directives = response_directives(fields)
     explicit = explicit_lifetime(directives, fields, round(response_seconds * 1000))
-    lifetime = next(
-        (given for given in (rule.lifetime, explicit, rule.default_lifetime) if given is not None), 0
-    )
+    ruled = ruled_lifetime(status, rule.default_lifetime, rule.negative_lifetimes)
+    lifetime = next((given for given in (rule.lifetime, explicit, ruled) if given is not None), 0)
     is_stale_forbidden = forbids_stale(directives)
     while_revalidate = window(
         directives, "stale-while-revalidate", rule.stale_while_revalidate, project.stale_while_revalidate
@@ -64,6 +63,6 @@ def windows_of(
 
 def windows_of_record(record: Record, rule: EdgeRule | None, project: Project) -> Windows:
     """Return the windows of a stored response, with the jitter that its lifetime has."""
-    windows = windows_of(combined(record.fields), record.response_ms / 1000, rule, project)
+    windows = windows_of(record.status, combined(record.fields), record.response_ms / 1000, rule, project)
     lifetime_ms = jittered_ms(windows.lifetime, record.birth_ms, project.lifetime_jitter)
     return replace(windows, lifetime=lifetime_ms // 1000)

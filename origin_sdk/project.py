@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class EdgeRule(KeyRule):
     default_lifetime: int | None = None
     stale_while_revalidate: int | None = None
     stale_if_error: int | None = None
+    negative_lifetimes: Mapping[int, int] = field(default_factory=dict, hash=False)
     groups: tuple[str, ...] = ()
     bypass: bool = False
     data_class: str = "public"
@@ -112,7 +113,7 @@ class _RuleReader:
     def read(self) -> EdgeRule:
         """Return the rule; raises :class:`InvalidRule`."""
         key = parse_key_rule(self.table, self.where)
-        known = {field.name: getattr(key, field.name) for field in fields(KeyRule)}
+        known = {each.name: getattr(key, each.name) for each in fields(KeyRule)}
         groups = self.table.get("groups", ())
         return EdgeRule(
             **known,
@@ -120,16 +121,29 @@ class _RuleReader:
             default_lifetime=self._seconds("default_lifetime"),
             stale_while_revalidate=self._seconds("stale_while_revalidate"),
             stale_if_error=self._seconds("stale_if_error"),
+            negative_lifetimes=self._negative_lifetimes(),
             groups=(groups,) if isinstance(groups, str) else tuple(groups),
             bypass=bool(self.table.get("bypass", False)),
             data_class=str(self.table.get("data_class", "public")),
         )
 
     def _seconds(self, setting: str) -> int | None:
-        if setting not in self.table:
-            return None
+        return self._read(self.table[setting], setting) if setting in self.table else None
+
+    def _negative_lifetimes(self) -> Mapping[int, int]:
+        table = self.table.get("negative_lifetimes", {})
+        if not isinstance(table, Mapping) or not all(str(status).isdecimal() for status in table):
+            raise InvalidRule(
+                f"{self.where}.negative_lifetimes = {table!r}: give status codes and durations, such as "
+                '{ 404 = "1m", 410 = "1h" }'
+            )
+        return {
+            int(status): self._read(value, f"negative_lifetimes.{status}") for status, value in table.items()
+        }
+
+    def _read(self, value: object, setting: str) -> int:
         try:
-            return int(seconds(self.table[setting], setting))
+            return int(seconds(value, setting))
         except InvalidSettings as error:
             raise InvalidRule(f"{self.where}.{error}") from error
 

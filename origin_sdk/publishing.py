@@ -104,7 +104,7 @@ class _Draft:
 
     @property
     def windows(self) -> Windows:
-        return windows_of(self.by_name, self.now_ms / 1000, self.rule, self.project)
+        return windows_of(self.publication.status, self.by_name, self.now_ms / 1000, self.rule, self.project)
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -48,13 +48,15 @@ RULES: list[dict[str, Any]] = [
     {"lifetime": 9},
     {"default_lifetime": 8},
     {"stale_while_revalidate": 3, "stale_if_error": 4},
+    {"default_lifetime": 8, "negative_lifetimes": {404: 7}},
 ]
 
 
+@pytest.mark.parametrize("status", [200, 404, 410])
 @pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("fields", FIELDS, ids=str)
-def test_windows_are_those_of_the_worker(fields: dict[str, str], rule: dict[str, Any]) -> None:
-    record = Record(200, NOW * 1000, NOW * 1000, 0, tuple(fields.items()))
+def test_windows_are_those_of_the_worker(fields: dict[str, str], rule: dict[str, Any], status: int) -> None:
+    record = Record(status, NOW * 1000, NOW * 1000, 0, tuple(fields.items()))
     theirs = freshness_of(record, fields, Rule(**rule), Settings())
     ours = windows_of_record(record, EdgeRule(**rule), DEFAULT_PROJECT)
     assert (ours.lifetime, ours.stale_while_revalidate, ours.stale_if_error, ours.must_validate) == (
@@ -132,6 +134,7 @@ path = "/search/**"
 query_drop = ["utm_*"]
 query_sort = true
 lifetime = "5m"
+negative_lifetimes = { 404 = "1m", 410 = 30 }
 groups = ["search"]
 
 [[vars.RULES]]
@@ -160,6 +163,7 @@ def test_a_wrangler_toml_is_read_as_the_worker_reads_it(tmp_path: Any) -> None:
         assert getattr(ours, name) == getattr(theirs, name)
     shared = {
         "name",
+        "negative_lifetimes",
         "lifetime",
         "default_lifetime",
         "stale_while_revalidate",
@@ -189,6 +193,7 @@ def test_every_setting_of_a_rule_is_known_here_or_left_out_on_purpose() -> None:
     known = {"name", "host", "path", "methods", "query_keep", "query_drop", "query_sort"}
     known |= {"key_fields", "key_cookies", "key_claims"}
     known |= {
+        "negative_lifetimes",
         "lifetime",
         "default_lifetime",
         "stale_while_revalidate",
@@ -197,7 +202,7 @@ def test_every_setting_of_a_rule_is_known_here_or_left_out_on_purpose() -> None:
         "bypass",
         "data_class",
     }
-    left_out = {"negative_lifetimes", "ignore_cookies"}  # neither moves a key nor what is published
+    left_out = {"ignore_cookies"}  # it moves no key
     assert known | left_out == RULE_SETTINGS
 
 
@@ -228,6 +233,9 @@ def test_a_profile_means_what_it_means_to_the_worker(tmp_path: Any, variables: s
         pytest.param("[vars]\nMAX_BODY_BYTES = 'much'", "max_body_bytes = 'much'", id="no size"),
         pytest.param(
             "[[vars.RULES]]\npath = 'products'", r"RULES\[0\].path = 'products'", id="a path without /"
+        ),
+        pytest.param(
+            "[[vars.RULES]]\nnegative_lifetimes = 9", r"negative_lifetimes = 9", id="no table of statuses"
         ),
         pytest.param(
             "[[vars.RULES]]\nlifetime = 'x'", r"RULES\[0\].lifetime = 'x'", id="a rule without duration"

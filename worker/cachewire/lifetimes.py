@@ -6,7 +6,15 @@ from functools import lru_cache
 
 from cachewire.directives import Directives
 
-__all__ = ["DEFAULT_JITTER", "explicit_lifetime", "forbids_stale", "jittered_ms", "parse_date", "window"]
+__all__ = [
+    "DEFAULT_JITTER",
+    "explicit_lifetime",
+    "forbids_stale",
+    "jittered_ms",
+    "parse_date",
+    "ruled_lifetime",
+    "window",
+]
 
 DEFAULT_JITTER = 0.05
 """The share of a lifetime that the Worker takes off at most, unless ``LIFETIME_JITTER`` says otherwise."""
@@ -87,6 +95,13 @@ def explicit_lifetime(directives: Directives, fields: Mapping[str, str], respons
         return 0  # section 5.3: an invalid date lies in the past
     date = parse_date(fields.get("date", ""), response_ms)
     return max(0, expires - (response_ms // 1000 if date is None else date))
+
+
+def ruled_lifetime(status: int, default: int | None, negative: Mapping[int, int]) -> int | None:
+    """Return the seconds that a rule gives to a response which names no lifetime; ``None`` for none."""
+    if status in negative:
+        return negative[status]
+    return default if status < 400 else None
 
 
 def forbids_stale(directives: Directives) -> bool:

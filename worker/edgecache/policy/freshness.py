@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cachewire.directives import Directives, delta_seconds, parse_cache_control, response_directives
-from cachewire.lifetimes import explicit_lifetime, forbids_stale, jittered_ms, parse_date, window
+from cachewire.lifetimes import (
+    explicit_lifetime,
+    forbids_stale,
+    jittered_ms,
+    parse_date,
+    ruled_lifetime,
+    window,
+)
 from cachewire.record import Record
 from edgecache.settings import Rule, Settings
 
@@ -68,7 +75,7 @@ def freshness_of(record: Record, fields: Mapping[str, str], rule: Rule, settings
     if rule.lifetime is not None:
         lifetime, is_explicit = rule.lifetime, True
     elif lifetime is None:
-        lifetime = _lifetime_by_rule(record.status, rule)
+        lifetime = ruled_lifetime(record.status, rule.default_lifetime, rule.negative_lifetimes)
         if lifetime is None:
             lifetime = _heuristic_lifetime(record, directives, fields, settings)
     is_stale_forbidden = forbids_stale(directives)
@@ -84,12 +91,6 @@ def freshness_of(record: Record, fields: Mapping[str, str], rule: Rule, settings
         forbids_stale=is_stale_forbidden,
         is_explicit=is_explicit,
     )
-
-
-def _lifetime_by_rule(status: int, rule: Rule) -> int | None:
-    if status in rule.negative_lifetimes:
-        return rule.negative_lifetimes[status]
-    return rule.default_lifetime if status < 400 else None
 
 
 def _heuristic_lifetime(
