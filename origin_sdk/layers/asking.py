@@ -67,8 +67,17 @@ def words(command: Command, *, is_source: bool = False) -> tuple[Any, ...]:
     return (*head, len(command.keys), *command.keys, *command.arguments)
 
 
+def packed(parts: Sequence[Any]) -> bytes:
+    """Return a command as it goes over the wire: in a fraction of the time that redis-py takes."""
+    pieces = [b"*%d\r\n" % len(parts)]
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        pieces.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(pieces)
+
+
 def packed_read(command: Command) -> bytes:
-    """Return a command of texts as it goes over the wire: in a fraction of the time that redis-py takes."""
+    """Return the same of a command of texts alone, in a fraction again."""
     parts = (*command.arguments, *command.keys)
     text = "".join([f"${len(part)}\r\n{part}\r\n" for part in parts])
     if not text.isascii():
@@ -98,6 +107,13 @@ def _below(link: Link, client: Any) -> list[Any]:
 def _answer_of(connection: Any) -> Any:
     try:
         return connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+async def _awaited_answer_of(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
     except ResponseError as error:
         return error
 
@@ -208,8 +224,8 @@ class RedisCaller:
             try:
                 for connection, places in unread:
                     all_words = [words(commands[place], is_source=bool(last)) for place in places]
-                    packed = connection.pack_commands([*all_words, last] if last else all_words)
-                    connection.send_packed_command(packed)
+                    all_words += [last] if last else []
+                    connection.send_packed_command((b"".join(map(packed, all_words)),))
                 for connection, places in unread:
                     for place in places:
                         replies[place] = _answer_of(connection)
@@ -341,16 +357,32 @@ class AsyncRedisCaller:
         if len(commands) == 1:
             return [await self.ask(commands[0])]
         try:
-            pipeline = self.client().pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*words(command))
-            replies = await self._in_time(pipeline.execute(raise_on_error=False))
+            replies = await self._in_time(self._ask_nodes(commands))
         except ERRORS as error:
             return [_failed(self._link, error)] * len(commands)
         return [
             await self.ask(command) if isinstance(reply, NoScriptError) else self._settled(reply)
             for command, reply in zip(commands, replies, strict=True)
         ]
+
+    async def _ask_nodes(self, commands: Sequence[Command]) -> list[Any]:
+        """Write all before any is waited for; errors are among the replies."""
+        if self._link.options.is_cluster:
+            pipeline = self.client().pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*words(command))
+            replies: list[Any] = await pipeline.execute(raise_on_error=False)
+            return replies
+        pool = self.client().connection_pool
+        connection = await pool.get_connection()
+        try:
+            await connection.send_packed_command(b"".join(packed(words(command)) for command in commands))
+            return [await _awaited_answer_of(connection) for _ in commands]
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
 
     async def ask_replicated(self, commands: Sequence[Command]) -> tuple[list[Any], int]:
         """Return the replies, and how many replicas of each node at least had it all in half of the time.

@@ -9,7 +9,7 @@ import pytest
 from redis import Connection
 
 from origin_sdk.layers import DataClass, DataClassViolation, Family, Invalidation, Key, LoadContext, Policy
-from origin_sdk.layers.asking import packed_read
+from origin_sdk.layers.asking import packed, packed_read
 from origin_sdk.layers.memory import Entry, Memory
 from origin_sdk.layers.policy import Windows
 from origin_sdk.layers.scripts import Command
@@ -195,9 +195,11 @@ def test_many_out_of_redis_leave_out_what_was_invalidated(cache: Any, invalidate
 
 
 @pytest.mark.parametrize("keys", [("a",), ("a:1", "b"), ("ü", "a")], ids=["one", "several", "not ASCII"])
-def test_a_read_is_packed_as_redis_py_packs_it(keys: tuple[str, ...]) -> None:
+def test_commands_are_packed_as_redis_py_packs_them(keys: tuple[str, ...]) -> None:
     connection: Any = Connection
     assert packed_read(Command(None, keys, ("MGET",))) == b"".join(connection().pack_command("MGET", *keys))
+    parts = ("EVALSHA", 12, "ü", b"\x00\xff\r\n", -1, "", b"", *keys)
+    assert packed(parts) == b"".join(connection().pack_command(*parts))
 
 
 def test_memory_takes_many_and_keeps_its_bound() -> None:
