@@ -67,17 +67,23 @@ class Listener:
                 failures += 1
 
     def _subscribed(self) -> Any:
-        layout = self._link.layout
         subscription = self._caller.client().pubsub()
-        subscription.subscribe(layout.changes, layout.loads)
+        try:
+            self._subscribe(subscription)
+        except BaseException:
+            subscription.close()
+            raise
+        return subscription
+
+    def _subscribe(self, subscription: Any) -> None:
+        subscription.subscribe(self._link.layout.changes, self._link.layout.loads)
         missing = 2
         for _ in range(_SUBSCRIBE_TICKS):
             message = subscription.get_message(timeout=_TICK_SECONDS)
             if message and message["type"] == "subscribe":
                 missing -= 1
             if not missing:
-                return subscription
-        subscription.close()
+                return
         raise TimeoutError("no answer to SUBSCRIBE")
 
     def _heal(self) -> None:
