@@ -27,6 +27,7 @@ from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.utils.functional import empty
 from django.utils.safestring import SafeString, mark_safe
 
+from origin_sdk.layers import Encryption, Wrapping
 from origin_sdk.layers.django import LayeredBackend
 from origin_sdk.layers.errors import UnreadableRecord
 from origin_sdk.layers.tagging import Tagging, UnsupportedValue
@@ -444,6 +445,25 @@ def test_declared_types_come_back_as_themselves(new_backend: Callable[..., Layer
     price = Price(995, datetime(2026, 1, 2, tzinfo=UTC))
     cache.set("price", {"net": price, "size": Size.SMALL})
     assert cache.get("price") == {"net": price, "size": Size.SMALL}
+
+
+def test_every_verb_works_on_what_is_encrypted(
+    new_backend: Callable[..., LayeredBackend], redis_server: RedisServer, prefix: str
+) -> None:
+    cache = new_backend(OPTIONS={"WRAPPING": Wrapping(seal=Encryption({"one": os.urandom(32)}))})
+    cache.set("secret", "not to be read", None)
+    with redis_server.client() as client:
+        stored: Any = client.get(f"{{{prefix}:0}}e:kv.v1::1:secret")
+        assert b"not to be read" not in stored
+    cache.set("count", 1, 0.5)
+    assert cache.incr("count") == 2
+    assert cache.touch("count", 100)
+    time.sleep(0.6)  # its first lifetime
+    assert cache.get_many(["secret", "count"]) == {"secret": "not to be read", "count": 2}
+    assert not cache.add("count", 3)
+    assert cache.get_or_set("count", 3) == 2
+    cache.clear()
+    assert cache.get("secret") is None
 
 
 def test_a_safe_text_stays_safe(backend: Any) -> None:
