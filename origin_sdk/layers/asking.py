@@ -28,6 +28,7 @@ from redis.exceptions import (
 )
 
 from origin_sdk.layers.link import Link
+from origin_sdk.layers.packing import packed, packed_read, words
 from origin_sdk.layers.scripts import Command
 
 __all__ = ["ERRORS", "FAILED", "AsyncRedisCaller", "Failed", "RedisCaller"]
@@ -56,33 +57,6 @@ _AWAY = (
     RedisTimeoutError,
     TimeoutError,
 )
-
-
-def words(command: Command, *, is_source: bool = False) -> tuple[Any, ...]:
-    """Return a command as Redis takes it; a script by its source where its hash isn't known."""
-    script = command.script
-    if script is None:
-        return (*command.arguments[:1], *command.keys, *command.arguments[1:])
-    head = ("EVAL", script.source) if is_source else ("EVALSHA", script.sha)
-    return (*head, len(command.keys), *command.keys, *command.arguments)
-
-
-def packed(parts: Sequence[Any]) -> bytes:
-    """Return a command as it goes over the wire: in a fraction of the time that redis-py takes."""
-    pieces = [b"*%d\r\n" % len(parts)]
-    for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode()
-        pieces.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(pieces)
-
-
-def packed_read(command: Command) -> bytes:
-    """Return the same of a command of texts alone, in a fraction again."""
-    parts = (*command.arguments, *command.keys)
-    text = "".join([f"${len(part)}\r\n{part}\r\n" for part in parts])
-    if not text.isascii():
-        text = "".join([f"${len(part.encode())}\r\n{part}\r\n" for part in parts])
-    return f"*{len(parts)}\r\n{text}".encode()
 
 
 def _failed(link: Link, error: Exception) -> Failed:

@@ -9,8 +9,8 @@ import pytest
 from redis import Connection
 
 from origin_sdk.layers import DataClass, DataClassViolation, Family, Invalidation, Key, LoadContext, Policy
-from origin_sdk.layers.asking import packed, packed_read
 from origin_sdk.layers.memory import Entry, Memory
+from origin_sdk.layers.packing import packed, packed_read
 from origin_sdk.layers.policy import Windows
 from origin_sdk.layers.scripts import Command
 
