@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from cachewire.directives import MAX_DELTA_SECONDS, parse_cache_control, response_directives
 from cachewire.errors import InvalidTarget, UnreadableRecord
+from cachewire.fields import combined
 from cachewire.key import MAX_KEY_BYTES, Target, parse_target, record_key, variant_key
 from cachewire.lifetimes import parse_date
 from cachewire.marks import Lane, mark_key, parse_mark, prefix_marks, url_mark
@@ -28,7 +29,7 @@ from edgecache.claims import verified_claims
 from edgecache.policy.answer import answer_from
 from edgecache.policy.decision import Ask, Forward, Invalidity, Lookup, Use, on_request, on_stored
 from edgecache.policy.disguise import forbids_disguised
-from edgecache.policy.facts import Fields, OriginFailure, RequestFacts, ResponseFacts, combined
+from edgecache.policy.facts import Fields, OriginFailure, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import current_age_ms, freshness_of
 from edgecache.policy.outcome import Reuse, on_forwarded, on_origin
 from edgecache.policy.relay import end_to_end, http_date, outbound_fields
