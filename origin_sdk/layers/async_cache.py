@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from inspect import isawaitable
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
 
@@ -34,7 +34,7 @@ from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import SingleFlight
 from origin_sdk.reading import current_reads, is_reading, reading
 
-__all__ = ["AsyncCached", "AsyncLayeredCache"]
+__all__ = ["AsyncCached", "AsyncLayeredCache", "carried_out"]
 
 _Value = TypeVar("_Value")
 _Result = TypeVar("_Result")
@@ -166,21 +166,8 @@ class AsyncLayeredCache(Base):
         """Return a future to be set by hand."""
         return asyncio.get_running_loop().create_future()
 
-    async def _run(self, flow: Flow[_Result]) -> _Result:
-        """Carry out a flow's steps in this task."""
-        resume: Callable[[Any], Step] = flow.send
-        answer: Any = None
-        try:
-            while True:
-                step = resume(answer)
-                try:
-                    answer = await self._do(step)
-                    resume = flow.send
-                except BaseException as error:  # noqa: BLE001 - it goes on in the flow
-                    answer, resume = error, flow.throw
-        except StopIteration as end:
-            result: _Result = end.value
-            return result
+    def _run(self, flow: Flow[_Result]) -> Coroutine[Any, Any, _Result]:
+        return carried_out(flow, self._do)
 
     async def _do(self, step: Step) -> Any:  # noqa: PLR0911 - a table of steps
         match step:
@@ -225,6 +212,23 @@ class AsyncLayeredCache(Base):
             for name in step.names:
                 link.forget(name, told)
         return replies
+
+
+async def carried_out(flow: Flow[_Result], do: Callable[[Step], Awaitable[Any]]) -> _Result:
+    """Carry out a flow's steps in this task, and return its result."""
+    resume: Callable[[Any], Step] = flow.send
+    answer: Any = None
+    try:
+        while True:
+            step = resume(answer)
+            try:
+                answer = await do(step)
+                resume = flow.send
+            except BaseException as error:  # noqa: BLE001 - it goes on in the flow
+                answer, resume = error, flow.throw
+    except StopIteration as end:
+        result: _Result = end.value
+        return result
 
 
 class _Told:

@@ -9,6 +9,7 @@ from inspect import isawaitable
 from threading import Lock
 from typing import Any, TypeVar, cast
 
+from origin_sdk.layers.async_cache import carried_out
 from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.flights import after
 from origin_sdk.layers.flows import PENDING, Await, Flow, Follow, FollowAll, Load, Step, Wait
@@ -60,19 +61,7 @@ class SharedCache(LayeredCache):
 
     async def arun(self, flow: Flow[_Result]) -> _Result:
         """Run a flow in this task."""
-        resume: Callable[[Any], Step] = flow.send
-        answer: Any = None
-        try:
-            while True:
-                step = resume(answer)
-                try:
-                    answer = await self._ado(step)
-                    resume = flow.send
-                except BaseException as error:  # noqa: BLE001 - it goes on in the flow
-                    answer, resume = error, flow.throw
-        except StopIteration as end:
-            result: _Result = end.value
-            return result
+        return await carried_out(flow, self._ado)
 
     async def _ado(self, step: Step) -> Any:
         """Carry out a step. A thread is taken for what is short alone: waiting tasks could use them up."""
