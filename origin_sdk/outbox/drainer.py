@@ -10,6 +10,7 @@ from typing import Self
 
 from origin_sdk.async_client import AsyncPurgeClient
 from origin_sdk.auditing import AuditEvent, Auditor
+from origin_sdk.base import PublishArguments
 from origin_sdk.client import PurgeClient
 from origin_sdk.clock import Clock, SystemClock
 from origin_sdk.errors import OriginSdkError
@@ -18,7 +19,7 @@ from origin_sdk.outbox.delivering import BACKOFF, Act, Publish, Send, deliver
 from origin_sdk.outbox.entries import Claim, End, Entry, Settlement, State, Verdict
 from origin_sdk.outbox.layering import AsyncLayer, Layer, insisting, tell, tell_async
 from origin_sdk.outbox.ports import AsyncOutbox, Outbox
-from origin_sdk.outbox.rendering import CanRender, Renderers
+from origin_sdk.outbox.rendering import CanRender, Renderers, Rendition
 from origin_sdk.purging import Receipt
 
 __all__ = ["AsyncDrainer", "Drainer", "Pace", "Round"]
@@ -118,6 +119,16 @@ class _Drain:
         if due is None:
             return self.pace.poll_seconds
         return min(self.pace.poll_seconds, max(0.0, due - self.clock.now()))
+
+
+def _publication(rendition: Rendition, born: datetime, after: Receipt) -> PublishArguments:
+    return {
+        "status": rendition.status,
+        "headers": rendition.headers,
+        "groups": rendition.groups,
+        "born": born,
+        "after": after,
+    }
 
 
 def _audited(entry: Entry, verdict: Verdict) -> AuditEvent:
@@ -251,16 +262,9 @@ class Drainer:
             case Publish(republish, after):
                 born = self.client.now()
                 rendition = self.render(republish)
-                published = self.client.publish(
-                    republish.url,
-                    rendition.body,
-                    timeout=self._drain.send_seconds,
-                    status=rendition.status,
-                    headers=rendition.headers,
-                    groups=rendition.groups,
-                    born=born,
-                    after=after,
-                )
+                arguments = _publication(rendition, born, after)
+                seconds = self._drain.send_seconds
+                published = self.client.publish(republish.url, rendition.body, timeout=seconds, **arguments)
                 return f"published {published.key}"
 
 
@@ -381,14 +385,9 @@ class AsyncDrainer:
             case Publish(republish, after):
                 born = self.client.now()
                 rendition = await asyncio.to_thread(self.render, republish)
+                arguments = _publication(rendition, born, after)
+                seconds = self._drain.send_seconds
                 published = await self.client.publish(
-                    republish.url,
-                    rendition.body,
-                    timeout=self._drain.send_seconds,
-                    status=rendition.status,
-                    headers=rendition.headers,
-                    groups=rendition.groups,
-                    born=born,
-                    after=after,
+                    republish.url, rendition.body, timeout=seconds, **arguments
                 )
                 return f"published {published.key}"
