@@ -71,7 +71,8 @@ class RedisServer:
         if self._secured:
             listen = (*self._secured.of_server, "--tls-port", str(self.port))
         quiet = ("--save", "", "--bind", "127.0.0.1", "--enable-debug-command", "yes")
-        return ("redis-server", *listen, *quiet, *self._arguments)
+        prompt = ("--repl-diskless-sync-delay", "0")  # else replicas wait five seconds for each other
+        return ("redis-server", *listen, *quiet, *prompt, *self._arguments)
 
     def _answer(self) -> bool | None:
         try:

@@ -102,7 +102,7 @@ def test_slow(connect: Callable[..., Any], server: RedisServer) -> None:
     cache = connect(server.url)
     with server.client() as client:
         connection = client.connection_pool.get_connection()
-        connection.send_command("DEBUG", "SLEEP", "0.6")
+        connection.send_command("DEBUG", "SLEEP", "1.5")
         time.sleep(0.05)  # Redis says nothing of having begun
         assert_answers_at_once(cache)
         connection.read_response()
