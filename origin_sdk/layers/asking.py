@@ -1,8 +1,10 @@
 """Carry out commands with redis-py, and say so when Redis can't. Nothing here raises."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
+from functools import partial
+from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, Final
 
@@ -43,6 +45,10 @@ FAILED: Final = Failed()
 _TURNS: Final = 2
 """Turns of the loop before it is left to sleep until Redis answers, which then has mostly done so: falling
 asleep and being woken costs more on a busy machine, and others who are ready get these turns."""
+_TASKS_AT_ONCE: Final = 16
+"""Commands of one event loop that wait for Redis at a time: more would wait for the loop instead."""
+_TURN: Final = 10.0
+"""How long to wait for one's turn, in times of a call: those before are many, and Redis answers them."""
 _LOST = (AttributeError, LookupError, RedisClusterException)
 """What redis-py's cluster clients raise, too, when a node is lost under them."""
 ERRORS = (*_LOST, OSError, RedisError)
@@ -59,8 +65,39 @@ _AWAY = (
 )
 
 
+class _CrowdedError(RedisError):
+    """This process asks more than it can ask; that is no fault of Redis."""
+
+
+def _at_once(link: Link) -> int:
+    """Return how many may ask at a time: as many connections lie idle at most, and none is waited for."""
+    return max(1, link.options.max_connections // 2)
+
+
+class _Turns:
+    """Lets so many threads ask at a time.
+
+    A crowd must not look like a Redis that is slow. If that is slow, those before end in time.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._seconds = link.options.timeout * _TURN
+        self._free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(_at_once(link)):
+            self._free.put(None)
+
+    def __enter__(self) -> None:
+        try:
+            self._free.get(timeout=self._seconds)
+        except Empty as error:
+            raise _CrowdedError("too many threads ask Redis at once") from error
+
+    def __exit__(self, *_: object) -> None:
+        self._free.put(None)
+
+
 def _failed(link: Link, error: Exception) -> Failed:
-    if isinstance(error, MaxConnectionsError) or "No connection available" in str(error):
+    if isinstance(error, MaxConnectionsError | _CrowdedError) or "No connection available" in str(error):
         link.stats.count("redis-busy", "", "")  # this process has too much to ask: no fault of Redis
     elif isinstance(error, _AWAY):
         link.trip(error)
@@ -100,6 +137,8 @@ class RedisCaller:
         self._client: Any = None
         self._idle: list[Any] = []
         """Connections of the client's pool, kept for reads."""
+        self._most_idle = link.options.max_connections // 2
+        self._turns = _Turns(link)
         self._lock = Lock()
 
     def client(self) -> Any:
@@ -115,12 +154,18 @@ class RedisCaller:
         if not self._link.is_up:
             return FAILED
         try:
-            if command.script is None and not self._link.options.is_cluster:
-                return self._read(packed_read(command))
-            with self._link.options.bounded():
-                return self.demand(command)
+            with self._turns:
+                if self._is_away():
+                    return FAILED
+                if command.script is None and not self._link.options.is_cluster:
+                    return self._read(packed_read(command))
+                with self._link.options.bounded():
+                    return self.demand(command)
         except ERRORS as error:
             return _failed(self._link, error)
+
+    def _is_away(self) -> bool:
+        return not self._link.is_up  # by now: others had their turns before
 
     def _read(self, packed: bytes) -> Any:
         """Read as redis-py does, without what its client adds to each command: nearly half of the time."""
@@ -142,7 +187,10 @@ class RedisCaller:
             connection.disconnect()
             self.client().connection_pool.release(connection)
             raise
-        self._idle.append(connection)
+        if len(self._idle) < self._most_idle:
+            self._idle.append(connection)
+        else:
+            self.client().connection_pool.release(connection)
         return reply
 
     def demand(self, command: Command) -> Any:
@@ -160,8 +208,11 @@ class RedisCaller:
         if len(commands) == 1:
             return [self.ask(commands[0])]
         try:
-            with self._link.options.bounded():
-                replies, _ = self._ask_nodes(commands)
+            with self._turns:
+                if self._is_away():
+                    return [FAILED] * len(commands)
+                with self._link.options.bounded():
+                    replies, _ = self._ask_nodes(commands)
         except ERRORS as error:
             return [_failed(self._link, error)] * len(commands)
         return [self._settled(command, reply) for command, reply in zip(commands, replies, strict=True)]
@@ -173,7 +224,7 @@ class RedisCaller:
             return [FAILED] * len(commands), 0
         wait = ("WAIT", options.wait_replicas, max(1, round(options.timeout * 500)))
         try:
-            with options.bounded():
+            with self._turns, options.bounded():
                 replies, counts = self._ask_nodes(commands, wait)
         except ERRORS as error:
             return [_failed(self._link, error)] * len(commands), 0
@@ -244,9 +295,11 @@ class AsyncRedisCaller:
         self._link = link
         self._client: Any = None
         self._idle: list[Any] = []
+        self._most_idle = link.options.max_connections // 2
         self._in_thread = RedisCaller(link)
         self._late: set[asyncio.Future[Any]] = set()
         """What a cluster was asked for and hasn't answered in time."""
+        self._turns = asyncio.Semaphore(min(_TASKS_AT_ONCE, _at_once(link)))
 
     def client(self) -> Any:
         """Return the client."""
@@ -259,23 +312,48 @@ class AsyncRedisCaller:
         if not self._link.is_up:
             return FAILED
         try:
-            if self._link.options.is_cluster:
-                return await self._in_time(self._demand(command))
-            # One bound on all of it, connecting included; redis-py's own makes a task for each write.
-            async with asyncio.timeout(self._link.options.timeout):
-                return await self._demand(command)
+            return await self._in_time(partial(self._demand, command))
         except ERRORS as error:
             return _failed(self._link, error)
 
-    async def _in_time(self, asking: Coroutine[Any, Any, Any]) -> Any:
+    async def _in_time(self, ask: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """Ask within the time of a call, once it is this one's turn; FAILED if Redis is away by then."""
+        seconds = self._link.options.timeout
+        await self._turn(seconds * _TURN)
+        try:
+            if not self._link.is_up:
+                return FAILED
+            if self._link.options.is_cluster:
+                return await self._of_cluster(ask())
+            # One bound on all of it, connecting included; redis-py's own makes a task for each write.
+            async with asyncio.timeout(seconds):
+                return await ask()
+        except TimeoutError as error:
+            if self._link.options.is_cluster:
+                raise
+            # Either Redis is late or this loop: the listener's thread can tell.
+            self._link.is_doubted = True
+            raise _CrowdedError("Redis wasn't heard in time") from error
+        finally:
+            self._turns.release()
+
+    async def _turn(self, seconds: float) -> None:
+        """Wait for a turn, as threads do."""
+        if not self._turns.locked():
+            await self._turns.acquire()
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise _CrowdedError("too many tasks ask Redis at once") from error
+
+    async def _of_cluster(self, asking: Coroutine[Any, Any, Any]) -> Any:
         """Bound the time of the caller.
 
         A cluster's client leaves connections open when it is cancelled, and asks its nodes for the way one
         after the other: it goes on by itself, with a bound on each of its steps.
         """
-        if not self._link.options.is_cluster:
-            async with asyncio.timeout(self._link.options.timeout):
-                return await asking
         task = asyncio.ensure_future(asking)
         self._late.add(task)
         task.add_done_callback(self._ended)
@@ -321,7 +399,10 @@ class AsyncRedisCaller:
             await connection.disconnect(nowait=True)
             await self.client().connection_pool.release(connection)
             raise
-        self._idle.append(connection)
+        if len(self._idle) < self._most_idle:
+            self._idle.append(connection)
+        else:
+            await self.client().connection_pool.release(connection)
         return reply
 
     async def ask_many(self, commands: Sequence[Command]) -> list[Any]:
@@ -331,9 +412,11 @@ class AsyncRedisCaller:
         if len(commands) == 1:
             return [await self.ask(commands[0])]
         try:
-            replies = await self._in_time(self._ask_nodes(commands))
+            replies = await self._in_time(partial(self._ask_nodes, commands))
         except ERRORS as error:
             return [_failed(self._link, error)] * len(commands)
+        if replies is FAILED:
+            return [FAILED] * len(commands)
         return [
             await self.ask(command) if isinstance(reply, NoScriptError) else self._settled(reply)
             for command, reply in zip(commands, replies, strict=True)

@@ -56,6 +56,8 @@ class Link:
         self._told: dict[tuple[int, str], tuple[float, float]] = {}
         """What Redis was told of lately, by shard and name: the moment that it had, and when that was."""
         self.wake = Event()
+        self.is_doubted = False
+        """Whether the listener is to find out at once if Redis answers."""
         self.locks: dict[str, HeldLock] = {}
         self._explained: set[str] = set()
         self._waiters: dict[str, list[Callable[[], None]]] = {}

@@ -133,7 +133,8 @@ class Listener:
                 self._take(message)
             now = link.clock.monotonic()
             self._renew(now)
-            if now >= check_at:
+            if now >= check_at or link.is_doubted:
+                link.is_doubted = False
                 self._measure_time()
                 subscription.ping()
                 check_at = now + _CHECK_SECONDS

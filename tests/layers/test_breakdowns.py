@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
@@ -96,6 +97,40 @@ def test_frozen(connect: Callable[..., Any], server: RedisServer) -> None:
     assert cache.get(FAMILY.key(id="known")) == "a"
     server.thaw()
     assert_is_back(cache, server)
+
+
+def at_once(count: int, call: Callable[[int], object]) -> None:
+    """Call from so many threads at the same time."""
+    together = Barrier(count)
+
+    def run(number: int) -> None:
+        together.wait()
+        call(number)
+
+    threads = [Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_crowd_is_not_taken_for_a_redis_that_is_slow(
+    connect: Callable[..., Any], server: RedisServer
+) -> None:
+    cache = connect(server.url)
+    at_once(300, lambda number: cache.get_or_load(FAMILY.key(id=number), Source("a")))
+    assert (cache.link.is_up, cache.stats.breaker_openings) == (True, 0)
+
+
+def test_reads_of_many_leave_connections_for_writes(driver: str, server: RedisServer) -> None:
+    options = RedisOptions(url=server.url, prefix="t", timeout=2.0, max_connections=4)
+    with make(driver, options) as cache:
+        assert cache.wait_until_synced()
+        at_once(30, lambda number: [cache.get(FAMILY.key(id=f"{number}-{each}")) for each in range(10)])
+        for number in range(5):
+            cache.get_or_load(FAMILY.key(id=number), Source("a"))
+            assert cache.invalidate(groups=[f"product-{number}"]).in_redis
+        assert not cache.stats.counts["redis-busy", ""]
 
 
 def test_slow(connect: Callable[..., Any], server: RedisServer) -> None:
