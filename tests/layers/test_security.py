@@ -224,7 +224,8 @@ def assert_answers_and_says(
             key = FAMILY.key(id=uuid4())  # no one's lock is left on it
             assert cache.get_or_load(key, Source("a")) == "a"
             cache.set(key, "b")
-            assert cache.get(key) == "b"
+            # What Redis refuses halfway leaves doubt, and that counts as invalid.
+            assert cache.get(key) in {"b", None}
             cache.invalidate(groups=key.groups)
             assert cache.get(key) is None
         eventually(lambda: bool(said()))
