@@ -69,6 +69,10 @@ class _CrowdedError(RedisError):
     """This process asks more than it can ask; that is no fault of Redis."""
 
 
+class _AwayError(RedisError):
+    """Redis was left out while this call waited for its turn."""
+
+
 def _at_once(link: Link) -> int:
     """Return how many may ask at a time: as many connections lie idle at most, and none is waited for."""
     return max(1, link.options.max_connections // 2)
@@ -81,6 +85,7 @@ class _Turns:
     """
 
     def __init__(self, link: Link) -> None:
+        self._link = link
         self._seconds = link.options.timeout * _TURN
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(_at_once(link)):
@@ -91,12 +96,17 @@ class _Turns:
             self._free.get(timeout=self._seconds)
         except Empty as error:
             raise _CrowdedError("too many threads ask Redis at once") from error
+        if not self._link.is_up:
+            self._free.put(None)
+            raise _AwayError
 
     def __exit__(self, *_: object) -> None:
         self._free.put(None)
 
 
 def _failed(link: Link, error: Exception) -> Failed:
+    if isinstance(error, _AwayError):
+        return FAILED
     if isinstance(error, MaxConnectionsError | _CrowdedError) or "No connection available" in str(error):
         link.stats.count("redis-busy", "", "")  # this process has too much to ask: no fault of Redis
     elif isinstance(error, _AWAY):
@@ -155,17 +165,12 @@ class RedisCaller:
             return FAILED
         try:
             with self._turns:
-                if self._is_away():
-                    return FAILED
                 if command.script is None and not self._link.options.is_cluster:
                     return self._read(packed_read(command))
                 with self._link.options.bounded():
                     return self.demand(command)
         except ERRORS as error:
             return _failed(self._link, error)
-
-    def _is_away(self) -> bool:
-        return not self._link.is_up  # by now: others had their turns before
 
     def _read(self, packed: bytes) -> Any:
         """Read as redis-py does, without what its client adds to each command: nearly half of the time."""
@@ -208,11 +213,8 @@ class RedisCaller:
         if len(commands) == 1:
             return [self.ask(commands[0])]
         try:
-            with self._turns:
-                if self._is_away():
-                    return [FAILED] * len(commands)
-                with self._link.options.bounded():
-                    replies, _ = self._ask_nodes(commands)
+            with self._turns, self._link.options.bounded():
+                replies, _ = self._ask_nodes(commands)
         except ERRORS as error:
             return [_failed(self._link, error)] * len(commands)
         return [self._settled(command, reply) for command, reply in zip(commands, replies, strict=True)]
@@ -317,12 +319,12 @@ class AsyncRedisCaller:
             return _failed(self._link, error)
 
     async def _in_time(self, ask: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """Ask within the time of a call, once it is this one's turn; FAILED if Redis is away by then."""
+        """Ask within the time of a call, once it is this one's turn."""
         seconds = self._link.options.timeout
         await self._turn(seconds * _TURN)
         try:
             if not self._link.is_up:
-                return FAILED
+                raise _AwayError
             if self._link.options.is_cluster:
                 return await self._of_cluster(ask())
             # One bound on all of it, connecting included; redis-py's own makes a task for each write.
@@ -415,8 +417,6 @@ class AsyncRedisCaller:
             replies = await self._in_time(partial(self._ask_nodes, commands))
         except ERRORS as error:
             return [_failed(self._link, error)] * len(commands)
-        if replies is FAILED:
-            return [FAILED] * len(commands)
         return [
             await self.ask(command) if isinstance(reply, NoScriptError) else self._settled(reply)
             for command, reply in zip(commands, replies, strict=True)
