@@ -11,20 +11,18 @@ from origin_sdk.layers.base import Base
 from origin_sdk.layers.batch_loads import BatchLoader, fill_many
 from origin_sdk.layers.core import CachedError, Core, opened
 from origin_sdk.layers.families import Key
-from origin_sdk.layers.flights import Flight
+from origin_sdk.layers.flights import TRIES, Flight
 from origin_sdk.layers.flows import AskMany, Filling, Flow, FollowAll, look_surely
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.obtaining import too_long
-from origin_sdk.layers.policy import SingleFlight, State
+from origin_sdk.layers.policy import ANSWERS, SingleFlight, State
 from origin_sdk.layers.scripts import Command
 from origin_sdk.reading import current_reads
 
 __all__ = ["getting_many"]
 
 _Value = TypeVar("_Value")
-_TRIES = 3
-_ANSWERS = frozenset({State.FRESH, State.EARLY, State.STALE})
 _until_of = attrgetter("until")
 
 
@@ -53,7 +51,7 @@ class _Call:
             return False
         if state is not State.FRESH:
             self.previous[key.name] = entry
-        if state not in _ANSWERS:
+        if state not in ANSWERS:
             return False
         if state is not State.FRESH:
             self.due[key.name] = self.filling(key, is_early=state is State.EARLY)
@@ -169,9 +167,9 @@ def _load_missing(call: _Call, missing: Sequence[Key[Any]]) -> Flow[None]:
     """Load what nobody loads, and wait for who loads the rest."""
     core, flights = call.cache.core, call.cache.flights
     fillings = {key.name: call.filling(key) for key in missing}
-    for tries in range(_TRIES + 1):
+    for tries in range(TRIES + 1):
         led, followed = flights.join_all(each.key for each in fillings.values())
-        if tries == _TRIES:
+        if tries == TRIES:
             # Invalidated again and again while others loaded: loads of one's own are new enough.
             led |= {name: Flight(core.moments.seq) for name in followed}
             followed = {}

@@ -8,7 +8,10 @@ from typing import Any, Protocol, TypeVar
 from origin_sdk.layers.families import Key
 from origin_sdk.layers.memory import Entry, Moments
 
-__all__ = ["Flight", "Flights", "after"]
+__all__ = ["TRIES", "Flight", "Flights", "after"]
+
+TRIES = 3
+"""How often to follow others whose loads are invalidated, before a load of one's own."""
 
 
 class CanBeSet(Protocol):
@@ -38,6 +41,12 @@ class Flight:
         self.error: Exception | None = None
         self.waiters: list[Callable[[], None]] | None = None
 
+    def tell(self, told: Callable[[], None]) -> None:
+        """Call ``told`` at the end."""
+        if self.waiters is None:
+            self.waiters = []
+        self.waiters.append(told)
+
 
 class Flights:
     """The loads under way, by key."""
@@ -58,15 +67,20 @@ class Flights:
         A load that began before an invalidation isn't joined after it.
         """
         with self._lock:
-            flight = self._flights.get(key.name)
-            if flight is None or self._moments.covers((key.name, *key.groups), flight.seq):
-                flight = self._flights[key.name] = Flight(self._moments.seq)
+            flight, leads = self._of(key)
+            if leads:
                 return flight, None
             waiter = make()
-            if flight.waiters is None:
-                flight.waiters = []
-            flight.waiters.append(waiter.set)
+            flight.tell(waiter.set)
             return flight, waiter
+
+    def _of(self, key: Key[Any]) -> tuple[Flight, bool]:
+        """Return the key's flight, and whether it begins just now."""
+        flight = self._flights.get(key.name)
+        if flight is None or self._moments.covers((key.name, *key.groups), flight.seq):
+            flight = self._flights[key.name] = Flight(self._moments.seq)
+            return flight, True
+        return flight, False
 
     def join_all(self, keys: Iterable[Key[Any]]) -> tuple[dict[str, Flight], dict[str, Flight]]:
         """Return by name the flights that the caller leads from now on, and those that others lead.
@@ -77,11 +91,8 @@ class Flights:
         followed: dict[str, Flight] = {}
         with self._lock:
             for key in keys:
-                flight = self._flights.get(key.name)
-                if flight is None or self._moments.covers((key.name, *key.groups), flight.seq):
-                    led[key.name] = self._flights[key.name] = Flight(self._moments.seq)
-                else:
-                    followed[key.name] = flight
+                flight, leads = self._of(key)
+                (led if leads else followed)[key.name] = flight
         return led, followed
 
     def when_all(self, flights: Sequence[Flight], told: Callable[[], None]) -> None:
@@ -90,9 +101,7 @@ class Flights:
             pending = [flight for flight in flights if not flight.is_done]
             tell = after(len(pending), told)
             for flight in pending:
-                if flight.waiters is None:
-                    flight.waiters = []
-                flight.waiters.append(tell)
+                flight.tell(tell)
         if not pending:
             told()
 

@@ -8,7 +8,7 @@ from origin_sdk.layers.core import checked_groups, opened
 from origin_sdk.layers.envelope import Record
 from origin_sdk.layers.errors import LoadTimeout
 from origin_sdk.layers.families import Key
-from origin_sdk.layers.flights import Flight
+from origin_sdk.layers.flights import TRIES, Flight
 from origin_sdk.layers.flows import (
     PENDING,
     Await,
@@ -22,25 +22,23 @@ from origin_sdk.layers.flows import (
     put,
 )
 from origin_sdk.layers.memory import Entry
-from origin_sdk.layers.policy import Policy, SingleFlight, State
+from origin_sdk.layers.policy import ANSWERS, Policy, SingleFlight, State
 from origin_sdk.reading import current_reads
 
 __all__ = ["deleting", "getting", "invalidating", "obtaining", "refreshing", "setting"]
 
 _Value = TypeVar("_Value")
-_TRIES = 3
-_ANSWERS = frozenset({State.FRESH, State.EARLY, State.STALE})
 Loader: TypeAlias = Callable[[Any], Any]
 
 
 def getting(cache: Base, key: Key[Any], default: _Value | None) -> Flow[_Value | None]:
     """Return what may be answered with, else ``default``."""
     state, entry = cache.core.peek(key, cache.core.clock.monotonic())
-    is_hit = state in _ANSWERS
+    is_hit = state in ANSWERS
     cache.core.stats.count("memory-hit" if is_hit else "memory-miss", key.family.name, key.name)
     if not is_hit:
         entry = yield from _looking(cache, key)
-        if entry is not None and _state(cache, entry) not in _ANSWERS:
+        if entry is not None and _state(cache, entry) not in ANSWERS:
             entry = None
     _note(cache, key, entry)
     return default if entry is None else opened(entry)
@@ -66,10 +64,10 @@ def _entry(cache: Base, key: Key[Any], loader: Loader, single_flight: SingleFlig
     core = cache.core
     policy = core.policy(key)
     entry: Entry | None = None
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         began = core.clock.monotonic()
         state, entry = core.peek(key, began)
-        if entry is not None and state in _ANSWERS:
+        if entry is not None and state in ANSWERS:
             core.stats.count("memory-hit", key.family.name, key.name)
             return _answer(cache, Filling(key, loader, entry, single_flight=single_flight), entry, state)
         core.stats.count("memory-miss", key.family.name, key.name)
@@ -117,7 +115,7 @@ def _resolving(cache: Base, filling: Filling, policy: Policy) -> Flow[Entry]:
     """Find the value in Redis, or load it."""
     found = yield from _looking(cache, filling.key)
     if found is not None:
-        if (state := _state(cache, found)) in _ANSWERS:
+        if (state := _state(cache, found)) in ANSWERS:
             return _answer(cache, filling, found, state)
         filling.previous = found
     if found is None and (found := cache.core.fresh_in_memory(filling.key)) is not None:

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from origin_sdk.layers.errors import InvalidFamily
 
-__all__ = ["Policy", "SingleFlight", "State", "Windows"]
+__all__ = ["ANSWERS", "Policy", "SingleFlight", "State", "Windows"]
 
 SingleFlight: TypeAlias = Literal["processes", "process"]
 
@@ -27,6 +27,10 @@ class State(Enum):
     LAST_RESORT = "last-resort"
     """May stand in if loading fails."""
     GONE = "gone"
+
+
+ANSWERS = frozenset({State.FRESH, State.EARLY, State.STALE})
+"""What a caller is answered with."""
 
 
 @dataclass(frozen=True, slots=True)
