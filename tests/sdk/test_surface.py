@@ -182,7 +182,8 @@ def test_the_wheel_holds_the_sdk_and_the_wire_contract_alone(tmp_path: Path) -> 
         [entry_points] = [archive.read(name).decode() for name in names if name.endswith("entry_points.txt")]
     rooms = {name.partition("/")[0] for name in names}
     assert {room for room in rooms if not room.endswith(".dist-info")} == {"cachewire", "origin_sdk"}
-    assert "origin_sdk/py.typed" in names
+    assert {"origin_sdk/py.typed", "cachewire/py.typed"} <= set(names)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "origin-sdk = origin_sdk.cli:main" in entry_points
     assert python(
         f"import sys; sys.path.insert(0, {str(wheel)!r}); import origin_sdk.client as c; print(c.__file__)"
