@@ -13,7 +13,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
 _RUNTIME = ("js", "pyodide")
-_POLICY = ("edgecache.policy", "edgecache.settings", "edgecache.claims")
+_POLICY = ("edgecache.policy", "edgecache.claims")
 
 WORKER_ROOMS: Mapping[str, tuple[str, ...]] = {
     "worker/cachewire/": ("cachewire",),

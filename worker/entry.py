@@ -8,6 +8,7 @@ from typing import Any
 import js
 
 import hooks
+from cachewire.config import ConfigError, load
 from cachewire.key import parse_target
 from edgecache.adapters.bodies import ArrayBuffers
 from edgecache.adapters.javascript import stringified_fields
@@ -15,7 +16,6 @@ from edgecache.adapters.kv import KvStore
 from edgecache.adapters.origin import FetchOrigin
 from edgecache.adapters.outgoing import JsResponses
 from edgecache.adapters.timing import JsTiming, WaitUntil
-from edgecache.config import ConfigError, load
 from edgecache.fastpath import FastPath
 from edgecache.handler import Handler
 from edgecache.hooks import load_hooks

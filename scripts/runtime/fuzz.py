@@ -23,6 +23,7 @@ from cachewire.lifetimes import parse_date
 from cachewire.marks import Lane, mark_key, parse_mark, prefix_marks, url_mark
 from cachewire.record import Record, head_of, metadata_for, parse_head, read_metadata
 from cachewire.rules import KeyRule, key_target
+from cachewire.settings import DataClass, Profile, Rule, Settings
 from cachewire.structured import parse_dictionary, parse_strings, serialise_strings
 from cachewire.vary import selecting_names, selecting_values
 from edgecache.claims import verified_claims
@@ -34,7 +35,6 @@ from edgecache.policy.freshness import current_age_ms, freshness_of
 from edgecache.policy.outcome import Reuse, on_forwarded, on_origin
 from edgecache.policy.relay import end_to_end, http_date, outbound_fields
 from edgecache.policy.storing import is_for_everyone, record_of
-from edgecache.settings import DataClass, Profile, Rule, Settings
 
 __all__ = ["TARGETS", "FoundError", "fuzz", "main"]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from edgecache.config import SettingRow, documentation, load
-from edgecache.rule_tables import RULE_SETTINGS
-from edgecache.settings import Settings
+from cachewire.config import SettingRow, documentation, load
+from cachewire.rule_tables import RULE_SETTINGS
+from cachewire.settings import Settings
 
 _DOCUMENT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
 _LONG_TEXT = "0123456789abcdef0123456789abcdef"

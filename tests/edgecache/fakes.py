@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cachewire.settings import Settings
 from edgecache.fastpath import FastPath
 from edgecache.handler import Handler, Served
 from edgecache.hooks import Hooks
 from edgecache.policy.facts import RequestFacts
 from edgecache.ports import Incoming, OriginResponse, Ports, StoredValue
-from edgecache.settings import Settings
 from edgecache.storage import Storage
 
 START_MS = 1_795_744_800_000

@@ -21,10 +21,10 @@ from cachewire.marks import (
     prefix_mark,
     url_mark,
 )
+from cachewire.settings import Rule, Settings
 from edgecache.policy.facts import RequestFacts
 from edgecache.policy.relay import http_date
 from edgecache.ports import StoredValue
-from edgecache.settings import Rule, Settings
 from tests.edgecache.fakes import START_MS, FakeEdge, FakeResponse, Sent
 
 HOST = "http://api.example"

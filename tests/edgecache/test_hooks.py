@@ -7,7 +7,7 @@ import pytest
 
 import edgecache.hooks
 import hooks as default_hooks
-from edgecache.config import ConfigError
+from cachewire.config import ConfigError
 from edgecache.hooks import (
     HookAnswer,
     HookRequest,

@@ -11,6 +11,7 @@ from cachewire.fields import combined
 from cachewire.key import parse_target
 from cachewire.marks import group_mark, url_mark
 from cachewire.record import Record
+from cachewire.settings import DataClass, Profile, Rule, Settings
 from edgecache.policy.answer import answer_from
 from edgecache.policy.decision import (
     VALID,
@@ -28,7 +29,6 @@ from edgecache.policy.outcome import Fail, Plan, Relay, Reuse, on_forwarded, on_
 from edgecache.policy.relay import http_date, outbound_fields, relayed_fields
 from edgecache.policy.status import Forwarded, cache_status
 from edgecache.policy.storing import unstored_fields
-from edgecache.settings import DataClass, Profile, Rule, Settings
 
 NOW = 1_795_744_800_000
 URL = "https://api.example/products?page=2"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cachewire.key import parse_target
+from cachewire.settings import DataClass, Rule, Settings
 from edgecache.policy.disguise import forbids_disguised
-from edgecache.settings import DataClass, Rule, Settings
 
 SETTINGS = Settings(
     rules=(

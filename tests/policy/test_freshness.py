@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from cachewire.lifetimes import parse_date
 from cachewire.record import Record
+from cachewire.settings import Profile, Rule, Settings
 from edgecache.policy.freshness import current_age_ms, freshness_of, initial_age_ms
 from edgecache.policy.relay import http_date
-from edgecache.settings import Profile, Rule, Settings
 
 NOW = 1_795_744_800_000  # 27 November 2026
 STRICT = Settings(profile=Profile.RFC9111, stale_if_error=0, heuristic_fraction=0.1, lifetime_jitter=0.0)

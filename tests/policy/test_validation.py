@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachewire.record import Record
+from cachewire.settings import Profile, Rule, Settings
 from edgecache.policy.facts import ResponseFacts
 from edgecache.policy.validation import (
     can_freshen,
@@ -14,7 +15,6 @@ from edgecache.policy.validation import (
     is_not_modified,
     weakly_equal,
 )
-from edgecache.settings import Profile, Rule, Settings
 
 NOW = 1_795_744_800_000
 THEN, AFTER, BEFORE = (f"Sun, 06 Nov 1994 08:49:3{second} GMT" for second in (7, 8, 6))

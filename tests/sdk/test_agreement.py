@@ -5,16 +5,16 @@ from typing import Any
 import pytest
 
 from cachewire.bounds import DEFAULT_MARK_INTERVAL_SECONDS
+from cachewire.config import load
 from cachewire.key import parse_target
 from cachewire.marks import Lane, mark_key, prefix_marks
 from cachewire.record import Record
-from edgecache.config import load
+from cachewire.rule_tables import RULE_SETTINGS
+from cachewire.settings import Rule, Settings
 from edgecache.policy.decision import Lookup, on_request
 from edgecache.policy.facts import Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import freshness_of
 from edgecache.policy.storing import MAX_GROUPS, may_store
-from edgecache.rule_tables import RULE_SETTINGS
-from edgecache.settings import Rule, Settings
 from origin_sdk import cacheability
 from origin_sdk.cacheability import obstacles
 from origin_sdk.errors import InvalidSettings

@@ -3,7 +3,8 @@
 Everything that both sides must agree on to the letter: how a request target becomes a KV key
 (:mod:`cachewire.key`), what a purge mark is called and holds (:mod:`cachewire.marks`), how a stored
 response is laid out (:mod:`cachewire.record`), which rule applies to a request and what it puts into the key
-(:mod:`cachewire.rules`) and the structured fields both sides read (:mod:`cachewire.structured`).
+(:mod:`cachewire.rules`), the structured fields both sides read (:mod:`cachewire.structured`), and what a
+configuration of the Worker means and what is wrong with it (:mod:`cachewire.config`).
 
 Pure functions and frozen values; the standard library only.
 

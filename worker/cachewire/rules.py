@@ -2,7 +2,7 @@
 
 A rule is a table of ``[[vars.RULES]]`` in ``wrangler.toml``. This module reads the part of it that decides
 *which* stored responses a request can meet, since the Worker and the SDK's ``explain`` and ``purge`` must
-agree on that; lifetimes and the rest of a rule are the Worker's own (``edgecache.config``).
+agree on that; :mod:`cachewire.rule_tables` reads lifetimes and the rest of a rule.
 
 The first rule that matches a request applies.
 """

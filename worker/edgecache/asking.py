@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from cachewire.record import Record
+from cachewire.settings import Settings
 from edgecache.health import Health
 from edgecache.hooks import HookRequest, HookResponse, Hooks
 from edgecache.memory import Entry
@@ -15,7 +16,6 @@ from edgecache.policy.ranges import Join, completed
 from edgecache.policy.relay import http_date, localised
 from edgecache.policy.status import Status
 from edgecache.ports import Body, OriginError, OriginResponse, Ports, StoreError
-from edgecache.settings import Settings
 from edgecache.storage import Storage
 
 __all__ = ["Asker", "Outcome", "Question"]

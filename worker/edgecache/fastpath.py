@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from cachewire.record import Record
+from cachewire.settings import Settings
 from cachewire.vary import selecting_names
 from edgecache.handler import Served
 from edgecache.hooks import Hooks
@@ -25,7 +26,6 @@ from edgecache.policy.facts import Reason
 from edgecache.policy.freshness import current_age_ms, freshness_of
 from edgecache.policy.status import Status, cache_status
 from edgecache.ports import Body
-from edgecache.settings import Settings
 
 __all__ = ["CHANGES_DECISION", "FastPath", "Rendered", "Rendering"]
 

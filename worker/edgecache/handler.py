@@ -6,6 +6,7 @@ from typing import Any, assert_never
 
 from cachewire.errors import InvalidTarget
 from cachewire.key import parse_target
+from cachewire.settings import Settings
 from edgecache.asking import Asker, Outcome, Question
 from edgecache.begun import Begun
 from edgecache.flights import Flight, Flights
@@ -32,7 +33,6 @@ from edgecache.policy.storing import unstored_fields
 from edgecache.policy.validation import conditional_fields
 from edgecache.ports import Background, Incoming, OriginError, Ports, StoreError
 from edgecache.sending import BodyGoneError, Sender
-from edgecache.settings import Settings
 from edgecache.storage import Found, Storage
 
 __all__ = ["MARKS_AHEAD", "Handler", "Served"]

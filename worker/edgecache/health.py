@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from edgecache.settings import Settings
+from cachewire.settings import Settings
 
 __all__ = ["Health"]
 

@@ -11,9 +11,9 @@ from functools import partial
 from types import FunctionType, MappingProxyType
 from typing import Any, TypeAlias
 
+from cachewire.config import ConfigError
 from cachewire.key import parse_target
-from edgecache.config import ConfigError
-from edgecache.rule_tables import nearest
+from cachewire.rule_tables import nearest
 
 __all__ = [
     "AfterOrigin",
@@ -116,7 +116,7 @@ class Hooks:
 def load_hooks(module: object, report: Report) -> Hooks:
     """Take the hooks of ``module``; what they raise later goes to ``report``.
 
-    Raises :class:`~edgecache.config.ConfigError` for a hook that can't be called as one.
+    Raises :class:`~cachewire.config.ConfigError` for a hook that can't be called as one.
     """
     problems = [*_misspelt(module)]
     found: dict[str, Any] = {}

@@ -6,6 +6,7 @@ from typing import Any
 
 from cachewire.fields import combined
 from cachewire.record import Record
+from cachewire.settings import Settings
 from edgecache.hooks import HookRequest, HookResponse, Hooks, changed_fields
 from edgecache.memory import Entry
 from edgecache.policy.answer import BodyKind, answer_from
@@ -16,7 +17,6 @@ from edgecache.policy.relay import relayed_fields
 from edgecache.policy.status import Status, cache_status
 from edgecache.policy.validation import is_not_modified
 from edgecache.ports import Body, OriginResponse, Ports
-from edgecache.settings import Settings
 from edgecache.storage import Storage
 
 __all__ = ["BodyGoneError", "Sender"]

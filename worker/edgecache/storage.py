@@ -11,13 +11,13 @@ from cachewire.errors import UnreadableRecord
 from cachewire.key import body_key, digest, variant_key
 from cachewire.marks import Lane, Mark, mark_key, parse_mark, prefix_index_mark, prefix_marks
 from cachewire.record import MAX_INDEX_SETS, Index, Record, head_of, metadata_for, parse_head, read_metadata
+from cachewire.settings import Settings
 from cachewire.vary import selecting_names, selecting_values
 from edgecache.marktable import MarkTable
 from edgecache.memory import Entry, Memory
 from edgecache.policy.decision import VALID, Invalidity, Lookup, mark_names
 from edgecache.policy.freshness import freshness_of
 from edgecache.ports import Bodies, Body, Report, Signal, Store, StoredValue, StoreError, Timing
-from edgecache.settings import Settings
 from edgecache.writes import Writes
 
 __all__ = ["Found", "Storage"]

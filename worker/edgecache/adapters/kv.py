@@ -7,9 +7,9 @@ from typing import Any
 
 from pyodide.ffi import JsException
 
+from cachewire.settings import Settings
 from edgecache.adapters.javascript import entries_of, from_json, within
 from edgecache.ports import Body, StoredValue, StoreError
-from edgecache.settings import Settings
 
 __all__ = ["KvStore"]
 

@@ -7,11 +7,11 @@ from typing import Any
 import js
 from pyodide.ffi import JsException
 
+from cachewire.settings import Settings
 from edgecache.adapters.javascript import fields_of, from_json, within
 from edgecache.policy.facts import OriginFailure, RequestFacts
 from edgecache.policy.relay import origin_url, outbound_fields
 from edgecache.ports import Body, OriginError
-from edgecache.settings import Settings
 
 __all__ = ["FetchOrigin", "FetchedResponse"]
 

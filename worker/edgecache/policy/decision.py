@@ -18,6 +18,7 @@ from cachewire.key import Target, record_key
 from cachewire.marks import EVERYTHING, group_mark, host_mark, prefix_index_mark, url_mark
 from cachewire.record import Record
 from cachewire.rules import first_match, key_target
+from cachewire.settings import DataClass, Rule, Settings
 from edgecache.claims import verified_claims
 from edgecache.policy.answer import answers_range
 from edgecache.policy.disguise import forbids, forbids_disguised
@@ -28,7 +29,6 @@ from edgecache.policy.ranges import completing_fields, range_fields
 from edgecache.policy.status import Forwarded
 from edgecache.policy.storing import is_for_everyone
 from edgecache.policy.validation import conditional_fields
-from edgecache.settings import DataClass, Rule, Settings
 
 __all__ = [
     "DEFAULT_RULE",

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from cachewire.key import Target, escape_path
 from cachewire.rules import first_match
-from edgecache.settings import DataClass, Rule, Settings
+from cachewire.settings import DataClass, Rule, Settings
 
 __all__ = ["forbids", "forbids_disguised"]
 

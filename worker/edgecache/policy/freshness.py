@@ -13,7 +13,7 @@ from cachewire.lifetimes import (
     window,
 )
 from cachewire.record import Record
-from edgecache.settings import Rule, Settings
+from cachewire.settings import Rule, Settings
 
 __all__ = [
     "HEURISTICALLY_CACHEABLE",

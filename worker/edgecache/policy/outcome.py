@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from cachewire.fields import combined
 from cachewire.marks import url_mark
 from cachewire.record import Record
+from cachewire.settings import Settings
 from edgecache.policy.decision import Ask, Forward, Lookup, on_request
 from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import freshness_of
@@ -13,7 +14,6 @@ from edgecache.policy.ranges import Join, join_of, with_part
 from edgecache.policy.status import Status
 from edgecache.policy.storing import may_store, record_of
 from edgecache.policy.validation import can_freshen, freshened, head_agrees
-from edgecache.settings import Settings
 
 __all__ = ["Fail", "Plan", "Relay", "Reuse", "on_forwarded", "on_origin"]
 

@@ -6,9 +6,9 @@ What the origin gets to see of a request, and the client of a response (RFC 9110
 from cachewire.directives import split_list
 from cachewire.fields import PRIVATE_GROUP_FIELDS
 from cachewire.key import Target
+from cachewire.settings import Settings
 from edgecache.policy.facts import Fields, RequestFacts
 from edgecache.policy.storing import hop_by_hop
-from edgecache.settings import Settings
 
 __all__ = ["end_to_end", "http_date", "localised", "origin_url", "outbound_fields", "relayed_fields"]
 

@@ -5,12 +5,12 @@ from cachewire.errors import InvalidGroup
 from cachewire.fields import CACHE_GROUPS, CACHE_STATUS, HOP_BY_HOP, PRIVATE_GROUP_FIELDS, SURROGATE_KEY
 from cachewire.marks import group_mark
 from cachewire.record import Record
+from cachewire.settings import DataClass, Rule, Settings
 from cachewire.structured import parse_strings
 from cachewire.vary import varies_on_everything
 from edgecache.policy.facts import Fields, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import HEURISTICALLY_CACHEABLE, Freshness, freshness_of, initial_age_ms
 from edgecache.policy.ranges import content_part
-from edgecache.settings import DataClass, Rule, Settings
 
 __all__ = [
     "MAX_GROUPS",

@@ -6,10 +6,10 @@ from dataclasses import replace
 from cachewire.directives import split_list
 from cachewire.lifetimes import parse_date
 from cachewire.record import Record
+from cachewire.settings import Rule, Settings
 from edgecache.policy.facts import Fields, ResponseFacts
 from edgecache.policy.freshness import initial_age_ms
 from edgecache.policy.storing import groups_of, record_of
-from edgecache.settings import Rule, Settings
 
 __all__ = ["can_freshen", "conditional_fields", "freshened", "head_agrees", "is_not_modified", "weakly_equal"]
 

@@ -6,8 +6,8 @@ import js
 from vector_runner import run_vectors
 
 import hooks
+from cachewire.config import ConfigError, load
 from edgecache.claims import verified_claims
-from edgecache.config import ConfigError, load
 from edgecache.hooks import Hooks, load_hooks
 
 

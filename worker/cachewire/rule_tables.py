@@ -12,8 +12,8 @@ from cachewire.errors import InvalidRule
 from cachewire.key import Target
 from cachewire.marks import group_mark
 from cachewire.rules import KEY_RULE_SETTINGS, KeyRule, parse_key_rule
-from edgecache.settings import DataClass, Rule
-from edgecache.values import duration, shown_value, switch
+from cachewire.settings import DataClass, Rule
+from cachewire.values import duration, shown_value, switch
 
 __all__ = ["RULE_SETTINGS", "nearest", "read_rules"]
 

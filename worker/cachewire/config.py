@@ -1,8 +1,9 @@
-"""From the Worker's variables to :class:`~edgecache.settings.Settings`.
+"""From the Worker's variables to :class:`~cachewire.settings.Settings`.
 
 Each setting is a variable of the same name in upper case: in ``[vars]`` of ``wrangler.toml``, after
-``--var NAME:VALUE``, or as a secret. All of it is checked at start, and one :class:`ConfigError` names every
-problem.
+``--var NAME:VALUE``, or as a secret. The Worker checks all of it at start (:func:`load`), and the SDK before
+a deploy (:func:`problems`): an *error* is what the Worker refuses to run with, a *warning* what it runs with,
+although it probably does harm or nothing. Each names the setting, the value and the remedy.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,11 +13,11 @@ from typing import Any
 
 from cachewire.errors import InvalidTarget
 from cachewire.key import parse_target
-from edgecache.rule_tables import nearest, read_rules
-from edgecache.settings import Profile, Settings
-from edgecache.values import Kind, count, duration, field_names, share, shown_value, size, switch, token
+from cachewire.rule_tables import nearest, read_rules
+from cachewire.settings import Profile, Settings
+from cachewire.values import Kind, count, duration, field_names, share, shown_value, size, switch, token
 
-__all__ = ["ConfigError", "SettingRow", "documentation", "load"]
+__all__ = ["ConfigError", "Problems", "SettingRow", "documentation", "load", "problems"]
 
 _MIB = 1 << 20
 _YEAR = 365 * 86_400
@@ -94,34 +95,57 @@ class ConfigError(ValueError):
         self.problems = problems
 
 
+@dataclass(frozen=True, slots=True)
+class Problems:
+    """What is wrong with a configuration, one sentence for each problem, and the settings if it can be used.
+
+    The Worker refuses to run with ``errors``. It runs with ``warnings``, and writes them to its log.
+    """
+
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+    settings: Settings | None
+
+
 def load(environment: Mapping[str, object]) -> Settings:
     """Read the settings from the Worker's variables; what isn't one of ours is left alone.
 
     Values are text, numbers, booleans, lists and tables, as wrangler passes them.
     Raises :class:`ConfigError`.
     """
-    problems = list(_misspelt(environment))
+    found = problems(environment)
+    if found.settings is None:
+        raise ConfigError(found.errors)
+    return found.settings
+
+
+def problems(environment: Mapping[str, object], *, has_secrets: bool = True) -> Problems:
+    """Check the Worker's variables, as :func:`load` takes them; never raises.
+
+    ``has_secrets`` says whether secrets are among them, as they are in the Worker. In ``wrangler.toml`` they
+    are not, and what needs one is a warning.
+    """
+    errors = list(_misspelt(environment))
+    warnings: list[str] = []
     given = {name: environment[name.upper()] for name in _KINDS if name.upper() in environment}
-    values = {name: value for name in given if (value := _read(name, given[name], problems)) is not None}
+    values = {name: value for name in given if (value := _read(name, given[name], errors)) is not None}
     if "RULES" in environment:
-        values["rules"] = read_rules(environment["RULES"], problems)
+        values["rules"] = read_rules(environment["RULES"], errors)
     profile = Profile(values.get("profile", Profile.SAFE))
     settings = Settings(**{**_DEFAULTS[profile], **values})
-    problems += _contradictions(settings)
+    errors += _contradictions(settings)
     if not given.get("token_secret"):
-        problems += _unverifiable(settings)
-    if problems:
-        raise ConfigError(tuple(problems))
-    return settings
+        (errors if has_secrets else warnings).extend(_unverifiable(settings))
+    return Problems(tuple(errors), tuple(warnings), None if errors else settings)
 
 
-def _read(name: str, value: object, problems: list[str]) -> Any:
+def _read(name: str, value: object, errors: list[str]) -> Any:
     """Read one value, or note what is wrong with it and return ``None``."""
     try:
         return _KINDS[name].read(value)
     except ValueError as error:
         shown = "(not shown)" if name in _SECRET else shown_value(value)
-        problems.append(f"{name.upper()} = {shown}: {error}")
+        errors.append(f"{name.upper()} = {shown}: {error}")
         return None
 
 

@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cachewire.config import ConfigError, documentation, load
 from cachewire.key import Target
+from cachewire.rule_tables import RULE_SETTINGS, _covers
 from cachewire.rules import KeyRule
-from edgecache.config import ConfigError, documentation, load
-from edgecache.rule_tables import RULE_SETTINGS, _covers
-from edgecache.settings import DataClass, Profile, Rule, Settings
+from cachewire.settings import DataClass, Profile, Rule, Settings
 
 _LONG_TEXT = "0123456789abcdef0123456789abcdef"
 

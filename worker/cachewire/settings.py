@@ -1,6 +1,6 @@
 """What can be set, as frozen values with the defaults of the safe profile.
 
-``edgecache.config`` reads them from the environment.
+``cachewire.config`` reads them from the environment.
 """
 
 from collections.abc import Mapping
