@@ -73,6 +73,12 @@ class RedisOptions:
         return self.scheme == "redis+cluster"
 
     @property
+    def lacks_certificate(self) -> bool:
+        """Whether TLS is spoken without a client's certificate."""
+        given = self.arguments.keys() | dict(parse_qsl(urlsplit(self.url).query)).keys()
+        return urlsplit(self.url).scheme.startswith("rediss") and "ssl_certfile" not in given
+
+    @property
     def shard_count(self) -> int:
         """How many hash tags there are."""
         return self.shards or (_CLUSTER_SHARDS if self.is_cluster else 1)

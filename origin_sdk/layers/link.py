@@ -60,6 +60,8 @@ class Link:
         """Whether the listener is to find out at once if Redis answers."""
         self.locks: dict[str, HeldLock] = {}
         self._explained: set[str] = set()
+        self._is_proven = False
+        """Whether Redis has ever been used with these options."""
         self._waiters: dict[str, list[Callable[[], None]]] = {}
         self._lock = Lock()
 
@@ -94,13 +96,15 @@ class Link:
 
     def explain(self, error: BaseException) -> None:
         """Say what to do about an error, once for each remedy."""
-        remedy = remedy_for(error)
+        wants_nothing = self._is_proven or not self.options.lacks_certificate
+        remedy = remedy_for(error, may_want_certificate=not wants_nothing)
         if remedy and remedy not in self._explained:
             self._explained.add(remedy)
             _log.warning("Redis can't be used as it should: %s (%s); said once", remedy, error)
 
     def restore(self) -> None:
         """Use Redis again."""
+        self._is_proven = True
         if not self.is_up:
             self.is_up = True
             _log.warning("Redis is back")

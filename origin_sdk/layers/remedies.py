@@ -4,6 +4,15 @@ from collections.abc import Iterator
 
 __all__ = ["remedy_for"]
 
+_CERTIFICATE = "the server wants a client's certificate: arguments={'ssl_certfile': …, 'ssl_keyfile': …}"
+_CLOSED = (
+    "reset by peer",
+    "connection reset",
+    "broken pipe",
+    "closed by server",
+    "connection lost",
+    "eof occurred",
+)
 _REMEDIES = (
     (
         ("hostname mismatch", "ip address mismatch"),
@@ -15,7 +24,7 @@ _REMEDIES = (
     ),
     (
         ("certificate required", "certificate_required", "handshake failure", "bad certificate"),
-        "the server wants a client's certificate: arguments={'ssl_certfile': …, 'ssl_keyfile': …}",
+        _CERTIFICATE,
     ),
     (
         ("wrongpass", "invalid username-password", "noauth", "authentication required", "invalid password"),
@@ -47,12 +56,19 @@ _REMEDIES = (
 )
 
 
-def remedy_for(error: BaseException) -> str:
-    """Return what to do about an error; nothing where waiting is all there is to do."""
-    text = " ".join(str(each) for each in _chain(error)).lower()
+def remedy_for(error: BaseException, *, may_want_certificate: bool = False) -> str:
+    """Return what to do about an error; nothing where waiting is all there is to do.
+
+    ``may_want_certificate`` tells that TLS is spoken without a client's certificate, and never with success.
+    """
+    text = " ".join(f"{type(each).__name__} {each}" for each in _chain(error)).lower()
     for signs, remedy in _REMEDIES:
         if any(sign in text for sign in signs):
             return remedy
+    # Under TLS 1.3 a client has shaken hands before the server looks for its certificate (RFC 8446 section
+    # 2): the alert that says what is missing is lost if the client writes first, by a connection's reset.
+    if may_want_certificate and any(sign in text for sign in _CLOSED):
+        return _CERTIFICATE
     return ""
 
 

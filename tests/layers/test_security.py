@@ -2,9 +2,14 @@
 
 import logging
 import re
+import socket
+import ssl
+import struct
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +18,10 @@ import pytest
 from origin_sdk.layers import Family, RedisOptions
 from origin_sdk.layers.django.sharing import SharedCache
 from origin_sdk.layers.keyvalue import KeyValue
+from origin_sdk.layers.link import Link
+from origin_sdk.layers.memory import Moments
+from origin_sdk.layers.stats import Stats
+from origin_sdk.testing import ManualClock
 from scripts.runtime import paths
 from tests.layers.caches import make
 from tests.layers.certificates import Secured
@@ -203,6 +212,68 @@ def test_what_is_wrong_is_said_once_and_calls_are_answered(
         url=strict.url.replace("://", f"://{account}@"), prefix="app", timeout=0.5, arguments=given
     )
     assert_answers_and_says(options, driver, remedy, caplog)
+
+
+class Closing:
+    """Shakes hands by TLS 1.3 and then, as a server does that misses a certificate, ends the connection."""
+
+    def __init__(self, secured: Secured, *, resets: bool) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(secured.server, secured.server_key)
+        self._linger = struct.pack("ii", 1, 0) if resets else None
+        self._socket = context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True)
+        self.port = self._socket.getsockname()[1]
+        Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except ssl.SSLError:
+                continue
+            except OSError:
+                return
+            if self._linger:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, self._linger)
+            connection.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.mark.parametrize("driver", ["sync", "async"])
+@pytest.mark.parametrize("resets", [pytest.param(True, id="resets"), pytest.param(False, id="closes")])
+def test_a_server_that_ends_tls_without_an_alert_is_explained(
+    secured: Secured, caplog: pytest.LogCaptureFixture, driver: str, *, resets: bool
+) -> None:
+    with closing(Closing(secured, resets=resets)) as server:
+        arguments = {"ssl_ca_certs": secured.of_client["ssl_ca_certs"]}
+        options = RedisOptions(
+            url=f"rediss://127.0.0.1:{server.port}", prefix="app", timeout=0.5, arguments=arguments
+        )
+        assert_answers_and_says(options, driver, "wants a client's certificate", caplog)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "arguments", "says"),
+    [
+        pytest.param("rediss", {}, True, id="TLS without a certificate"),
+        pytest.param("rediss", {"ssl_certfile": "client.pem"}, False, id="a certificate is given"),
+        pytest.param("redis", {}, False, id="no TLS"),
+    ],
+)
+def test_a_connection_that_is_reset_is_no_riddle_where_a_certificate_may_be_missing(
+    caplog: pytest.LogCaptureFixture, scheme: str, arguments: dict[str, str], *, says: bool
+) -> None:
+    clock = ManualClock()
+    options = RedisOptions(url=f"{scheme}://127.0.0.1:1", arguments=arguments)
+    link = Link(options, Moments(), clock, Stats())
+    link.trip(ConnectionResetError(104, "Connection reset by peer"))
+    assert ("wants a client's certificate" in caplog.text) is says
+    caplog.clear()
+    link.restore()
+    link.trip(ConnectionResetError(104, "Connection reset by peer"))
+    assert "wants a client's certificate" not in caplog.text
 
 
 @pytest.mark.parametrize("driver", ["sync", "async"])

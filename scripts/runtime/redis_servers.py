@@ -1,0 +1,248 @@
+"""Real Redis for tests and chaos: one server, a primary with replicas and sentinels, a cluster."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, Self
+
+import redis
+
+from scripts.runtime.process import Process, ProcessError
+
+__all__ = ["ClusterOfSix", "RedisServer", "SentinelSet", "reserved_ports"]
+
+START_SECONDS = 20.0
+_PORTS = range(12_000, 22_000)
+"""Low enough that a cluster's bus, 10,000 above, is still below the ports that the system hands out."""
+_reserved: Final[dict[int, int]] = {}
+"""Files that keep other runs off this one's ports for as long as this process lives."""
+
+
+class Secured(Protocol):
+    """Certificates, and how they are passed on."""
+
+    @property
+    def of_server(self) -> tuple[str, ...]:
+        """What redis-server is started with."""
+        ...
+
+    @property
+    def of_redis_cli(self) -> tuple[str, ...]:
+        """What redis-cli is called with."""
+        ...
+
+    @property
+    def of_client(self) -> Mapping[str, Any]:
+        """What redis-py is given."""
+        ...
+
+
+def reserved_ports(count: int) -> list[int]:
+    """Return ports that are this process's own until it ends, though nobody may listen on them yet."""
+    folder = Path(tempfile.gettempdir()) / "origin-sdk-ports"
+    folder.mkdir(exist_ok=True)
+    found: list[int] = []
+    for port in _PORTS:
+        if len(found) == count:
+            return found
+        if port not in _reserved and _reserve(folder, port):
+            found.append(port)
+    raise ProcessError(f"no {count} ports are free from {_PORTS.start} to {_PORTS.stop}")
+
+
+def _reserve(folder: Path, port: int) -> bool:
+    file = os.open(folder / str(port), os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return False
+    if not all(_is_free(each) for each in (port, port + 10_000)):
+        os.close(file)
+        return False
+    _reserved[port] = file
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+class RedisServer:
+    """A redis-server of its own, that can be stopped, frozen and started again on the same port."""
+
+    def __init__(
+        self, folder: Path, *arguments: str, port: int | None = None, secured: Secured | None = None
+    ) -> None:
+        if not shutil.which("redis-server"):
+            raise ProcessError("redis-server is missing: scripts/install redis-server")
+        self.folder = folder
+        self.port = port or reserved_ports(1)[0]
+        self._arguments = arguments
+        self._secured = secured
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it, empty."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / f"redis-{self.port}.log"
+        self._process = Process("redis-server", self._command(), log=log, folder=self.folder)
+        try:
+            self._process.wait_for(self._answer, what="an answer", seconds=START_SECONDS)
+        except BaseException:
+            self._process.stop()
+            raise
+
+    def _command(self) -> Sequence[str]:
+        listen: tuple[str, ...] = ("--port", str(self.port))
+        if self._secured:
+            listen = (*self._secured.of_server, "--tls-port", str(self.port))
+        quiet = ("--save", "", "--bind", "127.0.0.1", "--enable-debug-command", "yes")
+        prompt = ("--repl-diskless-sync-delay", "0")  # else replicas wait five seconds for each other
+        return ("redis-server", *listen, *quiet, *prompt, *self._arguments)
+
+    def _answer(self) -> bool | None:
+        try:
+            with self.client() as client:
+                answering = int(client.info("server")["process_id"])
+        except redis.AuthenticationError:
+            return True
+        except (redis.RedisError, OSError):
+            return None
+        if answering != self._process.id:
+            raise ProcessError(f"on port {self.port} answers another server, process {answering}")
+        return True
+
+    def client(self) -> redis.Redis:
+        """Return a plain client."""
+        secured: dict[str, Any] = {"ssl": True, **self._secured.of_client} if self._secured else {}
+        return redis.Redis(port=self.port, socket_timeout=2, **secured)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"redis{'s' if self._secured else ''}://127.0.0.1:{self.port}/0"
+
+    def _send(self, number: signal.Signals) -> None:
+        os.killpg(self._process.id, number)
+
+    def freeze(self) -> None:
+        """Let it hold connections and answer nothing."""
+        self._send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._send(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End it."""
+        with contextlib.suppress(ProcessLookupError):
+            self._send(signal.SIGCONT)
+        self._process.stop()
+
+
+class SentinelSet:
+    """A primary, two replicas and three sentinels, which know it by a name that no other set has."""
+
+    def __init__(
+        self, folder: Path, *arguments: str, secured: Secured | None = None, rights: str = ""
+    ) -> None:
+        self._secured = secured
+        self.primary = RedisServer(folder / "primary", *arguments, secured=secured)
+        self.service = f"main-{self.primary.port}"
+        replica = (*arguments, "--replicaof", f"127.0.0.1 {self.primary.port}")
+        self.replicas = [
+            RedisServer(folder / f"replica-{number}", *replica, secured=secured) for number in (1, 2)
+        ]
+        self.sentinels: list[RedisServer] = []
+        for number in (1, 2, 3):
+            config = folder / f"sentinel-{number}.conf"
+            config.write_text(
+                f"sentinel monitor {self.service} 127.0.0.1 {self.primary.port} 2\n"
+                f"sentinel down-after-milliseconds {self.service} 500\n"
+                f"sentinel failover-timeout {self.service} 3000\n"
+                + (f"user cache on >secret {rights}\n" if rights else "")
+            )
+            self.sentinels.append(_Sentinel(folder / f"sentinel-{number}", config, secured))
+
+    @property
+    def url(self) -> str:
+        """Where the sentinels are."""
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis{'s' if self._secured else ''}+sentinel://{hosts}/{self.service}"
+
+    def stop(self) -> None:
+        """End all."""
+        for server in (*self.sentinels, *self.replicas, self.primary):
+            server.stop()
+
+
+class _Sentinel(RedisServer):
+    def __init__(self, folder: Path, config: Path, secured: Secured | None) -> None:
+        self._config = config
+        super().__init__(folder, secured=secured)
+
+    def _command(self) -> Sequence[str]:
+        program, *arguments = super()._command()
+        # A sentinel takes these two from nobody.
+        listen = arguments[: arguments.index("--save")]
+        return (program, str(self._config), "--sentinel", *listen, "--bind", "127.0.0.1")
+
+
+class ClusterOfSix:
+    """Three primaries with a replica each."""
+
+    def __init__(self, folder: Path, *arguments: str, secured: Secured | None = None) -> None:
+        enabled = (*arguments, "--cluster-enabled", "yes", "--cluster-node-timeout", "1500")
+        self._secured = secured
+        if secured:
+            enabled = (*enabled, "--tls-cluster", "yes")
+        self.nodes = [
+            RedisServer(
+                folder / str(port),
+                *(*enabled, "--cluster-config-file", f"{port}.conf"),
+                port=port,
+                secured=secured,
+            )
+            for port in reserved_ports(6)
+        ]
+        hosts = [f"127.0.0.1:{node.port}" for node in self.nodes]
+        subprocess.run(  # noqa: S603 - our own arguments, no shell
+            (
+                *("redis-cli", *(secured.of_redis_cli if secured else ()), "--cluster", "create", *hosts),
+                *("--cluster-replicas", "1", "--cluster-yes"),
+            ),
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+
+    @property
+    def url(self) -> str:
+        """Where some of the nodes are."""
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:3])
+        return f"redis{'s' if self._secured else ''}+cluster://{hosts}"
+
+    def stop(self) -> None:
+        """End all."""
+        for node in self.nodes:
+            node.stop()
