@@ -20,6 +20,7 @@ from origin_sdk.base import (
     Targets,
     resolved,
 )
+from origin_sdk.connections import AsyncConnections, AsyncTransport
 from origin_sdk.doctoring import Finding, examine
 from origin_sdk.drivers import AsyncDriver, OnProgress
 from origin_sdk.inspecting import Inspection, inspect
@@ -36,7 +37,12 @@ __all__ = ["AsyncPurgeClient"]
 
 
 class AsyncPurgeClient(Base):
-    """:class:`origin_sdk.client.PurgeClient` for asyncio. Safe to share by the tasks of one event loop."""
+    """:class:`origin_sdk.client.PurgeClient` for asyncio.
+
+    Safe to share by tasks, by the event loops of several threads and of one ``asyncio.run`` after another,
+    and to make before a fork: each event loop opens connections of its own, which are closed as it ends.
+    ``transport`` is one of httpx, or a function that makes one for each event loop.
+    """
 
     def __init__(
         self,
@@ -44,14 +50,15 @@ class AsyncPurgeClient(Base):
         *,
         project: Project | None = None,
         options: Options | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-        edge_transport: httpx.AsyncBaseTransport | None = None,
+        transport: AsyncTransport | None = None,
+        edge_transport: AsyncTransport | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(*resolved(settings, project, arguments), options or Options())
-        self._api = httpx.AsyncClient(transport=transport, headers=self._api_fields())
-        self._edge = httpx.AsyncClient(transport=edge_transport, headers=EDGE_FIELDS, timeout=WARM_SECONDS)
-        self._driver = AsyncDriver(self._api, self.options.clock)
+        self._transports = {"transport": transport, "edge_transport": edge_transport}
+        self._api = AsyncConnections(transport, headers=self._api_fields())
+        self._edge = AsyncConnections(edge_transport, headers=EDGE_FIELDS, timeout=WARM_SECONDS)
+        self._driver = AsyncDriver(self._api.client, self.options.clock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -60,7 +67,7 @@ class AsyncPurgeClient(Base):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the running event loop's connections; a later call opens new ones."""
         await self._api.aclose()
         await self._edge.aclose()
 
@@ -166,7 +173,8 @@ class AsyncPurgeClient(Base):
 
     async def _warm(self, url: str) -> Warmed:
         try:
-            async with self._edge.stream("GET", url) as response:
+            edge = await self._edge.client()
+            async with edge.stream("GET", url) as response:
                 async for _ in response.aiter_bytes():
                     pass  # a body cut short would not be stored
         except (httpx.HTTPError, httpx.InvalidURL) as error:

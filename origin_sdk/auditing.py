@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from cachewire.marks import MARK_PREFIX
 from origin_sdk.errors import InvalidSettings, OriginSdkError
+from origin_sdk.forking import renew_after_fork
 from origin_sdk.purging import Operation
 from origin_sdk.steps import Flow
 
@@ -61,6 +62,15 @@ class AuditFile:
     def __init__(self, path: Path) -> None:
         """Write to ``path``, which is made with its folder when the first event comes."""
         self.path = path
+        self._lock = Lock()
+        renew_after_fork(self)
+
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        """Be sent to another process as a writer of the same file."""
+        return type(self), (self.path,)
+
+    def renew(self) -> None:
+        """Free the lock in a forked process: the thread that held it isn't there."""
         self._lock = Lock()
 
     def __call__(self, event: AuditEvent, /) -> None:

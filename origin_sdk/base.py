@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypedDict, TypeVar
 
 from origin_sdk.auditing import AuditEvent, AuditFile, Auditor, outcome_of
@@ -102,6 +103,12 @@ class Base:
         self._audit = options.audit or (AuditFile(Path(settings.audit_file)) if settings.audit_file else None)
         shared = RateBudget.shared(settings.token) if settings.is_cloudflare else RateBudget.unlimited()
         self._budget = options.budget or shared
+
+    _transports: Mapping[str, object] = MappingProxyType({})
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        """Be sent to a spawned process as a client of the same settings."""
+        return _made_again, (type(self), self.settings, self.project, self.options, dict(self._transports))
 
     def __repr__(self) -> str:
         return (
@@ -225,6 +232,16 @@ class Base:
         except Exception:  # noqa: BLE001 - an auditor is anyone's code
             # What is purged is purged: an audit that can't be written must not make it look undone.
             _log.exception("the audit of %s isn't written", action)
+
+
+def _made_again(
+    kind: Callable[..., object],
+    settings: Settings,
+    project: Project,
+    options: Options,
+    transports: Mapping[str, object],
+) -> object:
+    return kind(settings, project=project, options=options, **transports)
 
 
 def _completed(given: PublishArguments, born: datetime, reads: Reads) -> PublishArguments:

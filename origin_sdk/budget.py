@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import ClassVar
 
+from origin_sdk.forking import renew_after_fork
+
 __all__ = ["LONGEST_BLOCK_SECONDS", "RateBudget", "retry_after_seconds"]
 
 LONGEST_BLOCK_SECONDS = 300.0
@@ -22,7 +24,7 @@ _LEAST_WAIT_SECONDS = 0.001
 _RATELIMIT = re.compile(r'^\s*"[^"]*"\s*;\s*r=(\d{1,9})\s*;\s*t=(\d{1,9})')
 
 
-@dataclass
+@dataclass(eq=False)
 class RateBudget:
     """A token bucket: ``requests`` for each ``seconds``, fed back by what the API says is left.
 
@@ -42,17 +44,24 @@ class RateBudget:
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     _shared: ClassVar[dict[str, "RateBudget"]] = {}
-    _shared_lock: ClassVar[Lock] = Lock()
 
     def __post_init__(self) -> None:
         """Fill the bucket."""
         self._tokens = float(self.burst)
+        renew_after_fork(self)
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """Be sent to another process as a bucket of the same size."""
+        return type(self), (self.requests, self.seconds, self.burst)
+
+    def renew(self) -> None:
+        """Free the lock in a forked process: the thread that held it isn't there."""
+        self._lock = Lock()
 
     @classmethod
     def shared(cls, token: str) -> "RateBudget":
         """Return the one budget of all clients of this process that use ``token``."""
-        with cls._shared_lock:
-            return cls._shared.setdefault(hashlib.sha256(token.encode()).hexdigest(), cls())
+        return cls._shared.setdefault(hashlib.sha256(token.encode()).hexdigest(), cls())
 
     @classmethod
     def unlimited(cls) -> "RateBudget":

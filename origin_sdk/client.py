@@ -20,6 +20,7 @@ from origin_sdk.base import (
     Targets,
     resolved,
 )
+from origin_sdk.connections import Connections, Transport
 from origin_sdk.doctoring import Finding, examine
 from origin_sdk.drivers import Driver, OnProgress
 from origin_sdk.inspecting import Inspection, inspect
@@ -39,8 +40,10 @@ class PurgeClient(Base):
     """Purges, publishes and inspects what an edge cache stores in one KV namespace.
 
     Settings come from ``settings``, or from keywords such as ``namespace_id``, else from the environment;
-    ``project`` is what :func:`origin_sdk.project.read_project` returns, needed where rules edit queries. Safe
-    to share by threads.
+    ``project`` is what :func:`origin_sdk.project.read_project` returns, needed where rules edit queries.
+
+    Thread-safe, and safe to make before a fork, as gunicorn's preload does: each process opens connections of
+    its own. ``transport`` is one of httpx, or a function that makes one for each process.
 
     Every call raises :class:`origin_sdk.errors.OriginSdkError`.
     """
@@ -51,14 +54,15 @@ class PurgeClient(Base):
         *,
         project: Project | None = None,
         options: Options | None = None,
-        transport: httpx.BaseTransport | None = None,
-        edge_transport: httpx.BaseTransport | None = None,
+        transport: Transport | None = None,
+        edge_transport: Transport | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(*resolved(settings, project, arguments), options or Options())
-        self._api = httpx.Client(transport=transport, headers=self._api_fields())
-        self._edge = httpx.Client(transport=edge_transport, headers=EDGE_FIELDS, timeout=WARM_SECONDS)
-        self._driver = Driver(self._api, self.options.clock)
+        self._transports = {"transport": transport, "edge_transport": edge_transport}
+        self._api = Connections(transport, headers=self._api_fields())
+        self._edge = Connections(edge_transport, headers=EDGE_FIELDS, timeout=WARM_SECONDS)
+        self._driver = Driver(self._api.client, self.options.clock)
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +71,7 @@ class PurgeClient(Base):
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close this process's connections; a later call opens new ones."""
         self._api.close()
         self._edge.close()
 
@@ -155,7 +159,7 @@ class PurgeClient(Base):
 
     def _warm(self, url: str) -> Warmed:
         try:
-            with self._edge.stream("GET", url) as response:
+            with self._edge.client().stream("GET", url) as response:
                 for _ in response.iter_bytes():
                     pass  # a body cut short would not be stored
         except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -1,6 +1,6 @@
 """Do the steps of a flow with httpx: once for threads, once for asyncio. No rule stands here."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import TypeVar
 
@@ -47,7 +47,7 @@ def _failure(error: httpx.HTTPError) -> Failure:
 class Driver:
     """Drives flows in the calling thread."""
 
-    def __init__(self, client: httpx.Client, clock: Clock) -> None:
+    def __init__(self, client: Callable[[], httpx.Client], clock: Clock) -> None:
         self._client = client
         self._clock = clock
 
@@ -75,9 +75,10 @@ class Driver:
         return None
 
     def _call(self, call: Call) -> Reply | Failure:
+        client = self._client()
         sent_at = self._clock.now()
         try:
-            response = self._client.send(_request(self._client, call))
+            response = client.send(_request(client, call))
         except httpx.HTTPError as error:
             return _failure(error)
         return _reply(response, sent_at, self._clock.now())
@@ -86,7 +87,7 @@ class Driver:
 class AsyncDriver:
     """Drives flows in the running event loop."""
 
-    def __init__(self, client: httpx.AsyncClient, clock: Clock) -> None:
+    def __init__(self, client: Callable[[], Awaitable[httpx.AsyncClient]], clock: Clock) -> None:
         self._client = client
         self._clock = clock
 
@@ -114,9 +115,10 @@ class AsyncDriver:
         return None
 
     async def _call(self, call: Call) -> Reply | Failure:
+        client = await self._client()
         sent_at = self._clock.now()
         try:
-            response = await self._client.send(_request(self._client, call))
+            response = await client.send(_request(client, call))
         except httpx.HTTPError as error:
             return _failure(error)
         return _reply(response, sent_at, self._clock.now())

@@ -166,7 +166,7 @@ def envelope(reply: Reply) -> dict[str, Any]:
             f"the answer ({reply.status}) isn't Cloudflare's API's; check CLOUDFLARE_API_BASE_URL",
             status=reply.status,
         )
-    if reply.status >= 400 or not decoded["success"]:
+    if reply.status >= 400 or decoded["success"] is not True:
         raise refusal(reply.status, decoded)
     return decoded
 

@@ -101,7 +101,7 @@ class Namespace:
             body = "[" + ",".join(pair.encoded() for pair in pairs(keys)) + "]"
             return self._call("PUT", "/bulk", body.encode(), len(keys))
 
-        yield from self._until_done(exchange, keys, call)
+        yield from self._until_done(exchange, keys, call, _unconfirmed)
 
     def delete(self, exchange: Exchange, keys: Sequence[str]) -> Flow[None]:
         """Delete one batch of at most 10,000 keys; a key that isn't there counts as deleted.
@@ -112,7 +112,7 @@ class Namespace:
         def call(keys: Sequence[str]) -> Call:
             return self._call("POST", "/bulk/delete", json.dumps(keys).encode(), len(keys))
 
-        yield from self._until_done(exchange, keys, call)
+        yield from self._until_done(exchange, keys, call, _unsuccessful)
 
     def page(
         self, exchange: Exchange, prefix: str, cursor: str, limit: int = PAGE_KEYS
@@ -155,7 +155,11 @@ class Namespace:
         return Call(method, self.url + path, body=body, seconds=30 + count * _SECONDS_A_PAIR)
 
     def _until_done(
-        self, exchange: Exchange, keys: Sequence[str], call: Callable[[Sequence[str]], Call]
+        self,
+        exchange: Exchange,
+        keys: Sequence[str],
+        call: Callable[[Sequence[str]], Call],
+        undone: Callable[[object, Sequence[str]], list[str]],
     ) -> Flow[None]:
         attempt = 0
         while keys:
@@ -164,7 +168,7 @@ class Namespace:
                 if attempt:
                     yield from exchange.pause(max(_KEY_SECONDS, exchange.backoff(attempt - 1)))
                 reply = yield from exchange.send(lambda left=left: call(left))  # type: ignore[misc]  # mypy: lambda's default
-                keys = _unsuccessful(envelope(reply), left)
+                keys = undone(envelope(reply).get("result"), left)
             except OriginSdkError as error:
                 if attempt:
                     raise Unwritten(left) from error
@@ -174,10 +178,30 @@ class Namespace:
                 raise Unwritten(keys)
 
 
-def _unsuccessful(decoded: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+def _unsuccessful(result: object, keys: Sequence[str]) -> list[str]:
+    """Return the keys that the API says aren't done; all of them where it answered something else."""
+    if result is None:
+        return []
+    named = result.get("unsuccessful_keys") or () if isinstance(result, dict) else None
+    if not isinstance(named, list | tuple):
+        return list(keys)
     # In the order given, and only what was asked for: the API's list is not to be trusted with more.
-    failed = set((decoded.get("result") or {}).get("unsuccessful_keys") or ())
+    failed = {key for key in named if isinstance(key, str)}
     return [key for key in keys if key in failed]
+
+
+def _unconfirmed(result: object, keys: Sequence[str]) -> list[str]:
+    """Return the keys that the API doesn't say it wrote: all of them where its count is another one.
+
+    Such an answer belongs to another request.
+    """
+    failed = _unsuccessful(result, keys)
+    if not isinstance(result, dict) or not result:
+        return failed
+    count = result.get(
+        "successful_key_count", len(keys) - len(failed) if "unsuccessful_keys" in result else None
+    )
+    return failed if count == len(keys) - len(failed) else list(keys)
 
 
 def batches(items: Iterable[tuple[str, int]]) -> Iterator[list[str]]:

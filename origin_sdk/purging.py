@@ -218,9 +218,9 @@ def _incomplete(
     reason = cause.__cause__ if isinstance(cause, Unwritten) else cause
     if not written and isinstance(reason, OriginSdkError):
         return reason
+    why = str(reason) if reason else "Cloudflare didn't confirm them"
     error = PartialPurgeError(
-        f"purge {marking.id}: {len(missing)} of {len(marks)} marks aren't written"
-        f"{f' ({reason})' if reason else ': Cloudflare reports them as unsuccessful'}; send "
+        f"purge {marking.id}: {len(missing)} of {len(marks)} marks aren't written ({why}); send "
         "`remaining` again",
         _receipt(operation, marking),
         marking.purge.only(missing, operation.rules),

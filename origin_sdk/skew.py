@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from threading import Lock
 
+from origin_sdk.forking import renew_after_fork
 from origin_sdk.steps import Reply
 
 __all__ = ["Skew"]
 
 
-@dataclass
+@dataclass(eq=False)
 class Skew:
     """The seconds by which Cloudflare's clock is ahead, as an interval that each reply's ``Date`` narrows.
 
@@ -20,6 +21,14 @@ class Skew:
     _low: float = field(default=float("-inf"), init=False)
     _high: float = field(default=float("inf"), init=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Let a forked process have a lock of its own."""
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Free the lock in a forked process: the thread that held it isn't there."""
+        self._lock = Lock()
 
     @property
     def seconds(self) -> float:

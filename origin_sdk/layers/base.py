@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 
 from origin_sdk.auditing import AuditEvent
 from origin_sdk.clock import Clock, SystemClock
+from origin_sdk.forking import renew_after_fork
 from origin_sdk.layers.audit import Auditing
 from origin_sdk.layers.connecting import RedisOptions
 from origin_sdk.layers.core import Core
@@ -21,7 +22,6 @@ from origin_sdk.layers.errors import InvalidFamily
 from origin_sdk.layers.families import Family, FamilyDetails, Key
 from origin_sdk.layers.flights import Flights
 from origin_sdk.layers.flows import Filling, Flow, fill
-from origin_sdk.layers.forking import renew_after_fork
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.listening import Listener
 from origin_sdk.layers.loading import LoadContext

@@ -313,6 +313,7 @@ class AsyncDrainer:
 
     async def run(self) -> None:
         """Drain until :meth:`stop` is called; a failing store is tried again, never raised."""
+        self._awake = asyncio.Event()  # belongs to the event loop that first waits for it
         failures, prune_at = 0, 0.0
         while not self._is_stopping:
             self._awake.clear()

@@ -164,8 +164,7 @@ class FakeKV:
     @contextmanager
     def serve(self) -> Iterator[str]:
         """Serve the API on 127.0.0.1 and yield the base URL for ``CLOUDFLARE_API_BASE_URL``."""
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        server.daemon_threads = True
+        server = _Server(("127.0.0.1", 0), _handler(self))
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
@@ -398,6 +397,11 @@ def _refused(code: int, message: str) -> bytes:
     return json.dumps(
         {"success": False, "errors": [{"code": code, "message": message}], "messages": [], "result": None}
     ).encode()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # a connection that finds the queue full waits for a second
 
 
 def _handler(fake: FakeKV) -> type[BaseHTTPRequestHandler]:

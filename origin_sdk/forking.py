@@ -11,7 +11,7 @@ class Renewable(Protocol):
     """Something with threads, locks or connections."""
 
     def renew(self) -> None:
-        """Begin anew in a process that has none of the parent's threads."""
+        """Start over in a process that has none of the parent's threads."""
         ...
 
 
