@@ -403,7 +403,7 @@ def _on_origin(lookup: Lookup, ask: Ask, response: ResponseFacts, settings: Sett
     if plan.store is None:
         return
     control = response_directives(response.fields)
-    _hold("no-store" not in control or "must-understand" in control, "no-store is stored", response)
+    _hold("no-store" not in control or control.permits("must-understand"), "no-store is stored", response)
     is_mine = lookup.rule.data_class is DataClass.PRIVATE
     _hold(is_mine or not control.unqualified("private"), "private is stored", response)
     was_good = ask.stored is not None and ask.stored.status < 500
@@ -411,7 +411,12 @@ def _on_origin(lookup: Lookup, ask: Ask, response: ResponseFacts, settings: Sett
     if settings.is_safe:
         _hold(not response.set_cookies, "Set-Cookie is stored", response)
     if "authorization" in lookup.request.fields and not is_mine:
-        _hold(is_for_everyone(control), "a response to credentials is stored", lookup.request, response)
+        _hold(
+            is_for_everyone(control, settings),
+            "a response to credentials is stored",
+            lookup.request,
+            response,
+        )
     record_of(response, lookup.rule)
 
 

@@ -57,6 +57,7 @@ def test_response_directives(fields: Mapping[str, str], expected: Mapping[str, s
         pytest.param({"cache-control": "max-age=0"}, {"max-age": "0"}, id="Cache-Control counts"),
         pytest.param({"pragma": "No-Cache"}, {"no-cache": None}, id="Pragma counts for itself"),
         pytest.param({"pragma": "x"}, {}, id="another Pragma means nothing"),
+        pytest.param({"pragma": "x-no-cache"}, {}, id="nor does one that only holds the word"),
         pytest.param(
             {"pragma": "no-cache", "cache-control": "max-age=9"},
             {"max-age": "9"},
@@ -111,12 +112,98 @@ def test_qualified_directives(value: str, names: frozenset[str], is_unqualified:
 
 
 @pytest.mark.parametrize(
+    ("value", "name", "is_permitted"),
+    [
+        pytest.param("public", "public", True, id="public"),
+        pytest.param("PUBLIC, public", "public", True, id="public twice"),
+        pytest.param("public=bad", "public", False, id="public with an argument"),
+        pytest.param('public=""', "public", False, id="public with an empty argument"),
+        pytest.param("public=", "public", False, id="public with no argument after the sign"),
+        pytest.param("public, public=bad", "public", False, id="public, once with an argument"),
+        pytest.param("public;max-age=60", "public", False, id="public before a semicolon"),
+        pytest.param("max-age=60; public", "public", False, id="public after a semicolon"),
+        pytest.param("max-age=60 public", "public", False, id="public without a comma before it"),
+        pytest.param('x="public"', "public", False, id="public in a quoted string"),
+        pytest.param('x="a, public, max-age=60', "public", False, id="public after a quote never closed"),
+        pytest.param('", public', "public", False, id="public after a lone quote"),
+        pytest.param('public, x="', "public", True, id="public before a quote never closed"),
+        pytest.param('public, x="a, public', "public", False, id="public on both sides of one"),
+        pytest.param("s-maxage=60", "s-maxage", True, id="seconds"),
+        pytest.param('s-maxage="60"', "s-maxage", True, id="seconds in quotes"),
+        pytest.param("s-maxage", "s-maxage", False, id="s-maxage without seconds"),
+        pytest.param("s-maxage=-1", "s-maxage", False, id="s-maxage with seconds below 0"),
+        pytest.param("s-maxage=60, s-maxage=x", "s-maxage", False, id="s-maxage, once unreadable"),
+        pytest.param("must-understand=1", "must-understand", False, id="must-understand with an argument"),
+        pytest.param("stale-if-error=1d", "stale-if-error", False, id="a window with a unit"),
+    ],
+)
+def test_a_permission_is_believed_only_where_it_is_well_formed(
+    value: str, name: str, is_permitted: bool
+) -> None:
+    assert parse_cache_control(value).permits(name) is is_permitted
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{}",
+        "{}=bad",
+        "{}=true",
+        "{}=1",
+        '{}="',
+        '"{}"',
+        '"{}',
+        "{};max-age=60",
+        "max-age=60;{}",
+        "max-age=60 {}",
+        'x="a, {}, max-age=60',
+        "max-age=60, {}=x=y",
+        "{}, {}=x",
+        "{}=x-a, {}",
+        "@{}",
+    ],
+)
+@pytest.mark.parametrize("name", ["no-store", "private", "no-cache", "must-revalidate"])
+def test_what_withdraws_counts_also_where_it_is_malformed(value: str, name: str) -> None:
+    directives = parse_cache_control(value.replace("{}", name.upper()))
+    assert name in directives
+    assert directives.unqualified(name) or name not in {"private", "no-cache"} or value == "{}=bad"
+
+
+@pytest.mark.parametrize(
+    ("targeted", "control", "expected"),
+    [
+        pytest.param("no-store;;", "max-age=60", {"max-age": "60", "no-store": None}, id="no-store"),
+        pytest.param("Private", "max-age=60", {"max-age": "60", "private": None}, id="private"),
+        pytest.param("max-age=9;;", "no-store", {"no-store": None}, id="nothing that permits"),
+    ],
+)
+def test_a_malformed_targeted_field_withdraws_and_permits_nothing(
+    targeted: str, control: str, expected: Mapping[str, str | None]
+) -> None:
+    fields = {"cdn-cache-control": targeted, "cache-control": control}
+    assert response_directives(fields).arguments == expected
+
+
+def test_the_names_of_repeated_qualified_directives_all_count() -> None:
+    assert parse_cache_control('private="x-a", private="x-b"').field_names("private") == {"x-a", "x-b"}
+
+
+@pytest.mark.parametrize(
     ("vary", "expected"),
     [
         pytest.param("*", True, id="a star"),
         pytest.param("accept, *", True, id="a star among names"),
         pytest.param("accept", False, id="a name"),
         pytest.param("", False, id="nothing"),
+        pytest.param(",,accept,", False, id="empty members"),
+        pytest.param("Cookie Accept", True, id="a comma that is missing"),
+        pytest.param("Cookie;q=1", True, id="a parameter"),
+        pytest.param('"Cookie"', True, id="a name in quotes"),
+        pytest.param('"Cookie, Accept', True, id="a quote that isn't closed"),
+        pytest.param("Accept: x", True, id="a colon"),
+        pytest.param("accept,\u00e9", True, id="a letter that isn't ASCII"),
+        pytest.param("[accept]", True, id="brackets"),
     ],
 )
 def test_varies_on_everything(vary: str, expected: bool) -> None:

@@ -27,16 +27,26 @@ _DIRECTIVE = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~A-Za-z-][!#$%&'*+.^_`|~0-9A-Za-z-]*")
 _QUOTED_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*+("?)|,', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _INVALID = "\x00"
+_BARE = frozenset({"public", "must-understand", "immutable"})
+"""Directives that permit something and take no argument."""
+_SECONDS = frozenset({"max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"})
+"""Directives of a response that permit something for some seconds."""
+_QUALIFIED = frozenset({"no-cache", "private"})
+_WITHDRAWING = _QUALIFIED | {"no-store", "must-revalidate", "proxy-revalidate"}
+_SWITCHES = frozenset({"true", "false", "yes", "no", "on", "off"})
+"""Arguments of someone who took a directive for a switch, and no names of fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class Directives:
     """Directives by name in lower case, with their arguments.
 
-    Of a repeated one the first counts (RFC 9111 section 4.2.1).
+    Of a repeated one the first counts (RFC 9111 section 4.2.1). What permits something is believed only where
+    each of its occurrences is well-formed; what withdraws it counts wherever it stands.
     """
 
     arguments: Mapping[str, str | None]
@@ -52,12 +62,18 @@ class Directives:
         """Whether ``name`` is there without a list of field names, so that it covers the whole response."""
         return name in self.arguments and not self.field_names(name)
 
+    def permits(self, name: str) -> bool:
+        """Whether a directive that permits something is there, and well-formed."""
+        argument = self.arguments.get(name, _INVALID)
+        return argument is None if name in _BARE else delta_seconds(argument) is not None
+
     def field_names(self, name: str) -> frozenset[str]:
-        """Return the field names that qualify ``no-cache`` or ``private``, in lower case."""
-        argument = self.arguments.get(name) or ""
-        if argument.startswith(_INVALID):
-            return frozenset()
-        return frozenset(member.lower() for member in split_list(argument))
+        """Return the field names that qualify ``no-cache`` or ``private``, in lower case.
+
+        None if one of them can't be a name: the directive then covers the whole response.
+        """
+        names = frozenset(member.lower() for member in split_list(self.arguments.get(name) or ""))
+        return names if all(map(_FIELD_NAME.fullmatch, names)) and not names & _SWITCHES else frozenset()
 
     def lifetime(self, name: str) -> int | None:
         """Return the seconds of a freshness directive, 0 for unreadable ones, ``None`` if it isn't there."""
@@ -103,17 +119,54 @@ def _members(value: str) -> Iterator[str]:
     yield value[begin:]
 
 
+def _unclosed_quote(value: str) -> int:
+    """Return where a quoted string begins that never ends, or the length of ``value``."""
+    strings = (found for found in _QUOTED_OR_COMMA.finditer(value) if found[0] != "," and not found[1])
+    return next((found.start() for found in strings), len(value))
+
+
 @remember_short(512)
 def parse_cache_control(value: str) -> Directives:
-    """Read a Cache-Control value leniently: what isn't a directive is kept by name, its argument invalid."""
+    """Read a Cache-Control value leniently: what isn't a directive is kept by name, its argument invalid.
+
+    From a quoted string that never ends to the end of the value, nothing is a directive.
+    """
     arguments: dict[str, str | None] = {}
-    for member in split_list(value):
+    end = _unclosed_quote(value)
+    sound = len(value) if end == len(value) else value.rfind(",", 0, end) + 1
+    for member in split_list(value[:sound]):
         name, argument = _directive(member)
-        if name not in arguments:
-            arguments[name] = argument
-        elif argument is None and name in {"no-cache", "private"}:
-            arguments[name] = None  # section 4.2.1: of conflicting directives the most restrictive
+        _add(arguments, name, argument)
+        if argument == _INVALID:
+            _add_withdrawals(arguments, member)
+    for member in value[sound:].split(","):
+        if found := _NAME.search(member):
+            _add(arguments, found.group().lower(), _INVALID)
+    _add_withdrawals(arguments, value[sound:])
     return Directives(arguments)
+
+
+def _add(arguments: dict[str, str | None], name: str, argument: str | None) -> None:
+    if (name in _BARE and argument is not None) or (name in _SECONDS and delta_seconds(argument) is None):
+        argument = _INVALID
+    if name not in arguments:
+        arguments[name] = argument
+    elif name in _QUALIFIED:
+        known = arguments[name]
+        # section 4.2.1: of conflicting directives the most restrictive
+        arguments[name] = None if known is None or argument is None else f"{known}, {argument}"
+    elif argument == _INVALID:
+        arguments[name] = _INVALID
+
+
+def _add_withdrawals(arguments: dict[str, str | None], malformed: str) -> None:
+    """Let what withdraws a permission count, also in what can't be read."""
+    for name in _withdrawals(malformed):
+        arguments[name] = None
+
+
+def _withdrawals(malformed: str) -> frozenset[str]:
+    return _WITHDRAWING & {found.group().lower() for found in _NAME.finditer(malformed)}
 
 
 def _directive(member: str) -> tuple[str, str | None]:
@@ -148,13 +201,19 @@ def _argument(item: BareItem) -> str | None:
 
 
 def response_directives(fields: Mapping[str, str]) -> Directives:
-    """Return the directives that govern a response: those of a valid targeted field alone (RFC 9213)."""
+    """Return the directives that govern a response: those of a valid targeted field alone (RFC 9213).
+
+    An invalid one is ignored, but for what it withdraws.
+    """
+    withdrawn: frozenset[str] = frozenset()
     if targeted := fields.get(CDN_CACHE_CONTROL):
         directives = _parse_targeted(targeted)
         if directives is not None:
             return directives
+        withdrawn = _withdrawals(targeted)
     value = fields.get("cache-control")
-    return parse_cache_control(value) if value else _NONE
+    directives = parse_cache_control(value) if value else _NONE
+    return Directives({**directives.arguments, **dict.fromkeys(withdrawn)}) if withdrawn else directives
 
 
 def request_directives(fields: Mapping[str, str]) -> Directives:
@@ -163,4 +222,5 @@ def request_directives(fields: Mapping[str, str]) -> Directives:
     if value is not None:
         return parse_cache_control(value)
     # RFC 9111 section 5.4: only no-cache had a meaning, and only in requests.
-    return parse_cache_control("no-cache") if "no-cache" in fields.get("pragma", "").lower() else _NONE
+    pragma = fields.get("pragma")
+    return parse_cache_control("no-cache") if pragma and "no-cache" in parse_cache_control(pragma) else _NONE

@@ -114,7 +114,7 @@ def forbids_stale(directives: Directives) -> bool:
         return True
     # s-maxage implies proxy-revalidate (section 5.2.2.10), unless the same field grants a window by name.
     return "s-maxage" in directives and not (
-        "stale-while-revalidate" in directives or "stale-if-error" in directives
+        directives.permits("stale-while-revalidate") or directives.permits("stale-if-error")
     )
 
 

@@ -11,22 +11,27 @@ __all__ = ["selecting_names", "selecting_values", "varies_on_everything"]
 _UNORDERED = frozenset({"accept", "accept-charset", "accept-encoding"})
 _CASELESS = _UNORDERED | {"accept-language"}
 _WEIGHT = re.compile(r";q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)$")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SPACES = re.compile(r"(?<![ \t])[ \t]*([;=])[ \t]*")
 
 
 def varies_on_everything(fields: Mapping[str, str]) -> bool:
-    """Whether Vary has the member ``*``, so that no other request matches."""
-    return "*" in split_list(fields.get("vary", ""))
+    """Whether Vary has the member ``*``, so that no other request matches.
+
+    A member that can't be a name stands for that, too: what it was meant to name isn't known.
+    """
+    return "*" in _names(fields.get("vary", ""))
 
 
 @remember_short(256)
 def _names(vary: str) -> tuple[str, ...]:
-    return tuple(sorted({name.lower() for name in split_list(vary)} - {"*"}))
+    return tuple(sorted({name.lower() if _NAME.fullmatch(name) else "*" for name in split_list(vary)}))
 
 
 def selecting_names(fields: Mapping[str, str]) -> tuple[str, ...]:
     """Return the selecting header fields that a response nominates: in lower case, sorted, each once."""
-    return _names(fields.get("vary", ""))
+    names = _names(fields.get("vary", ""))
+    return tuple(name for name in names if name != "*") if "*" in names else names
 
 
 def selecting_values(names: tuple[str, ...], request: Mapping[str, str]) -> list[tuple[str, str | None]]:

@@ -9,6 +9,7 @@ from enum import Enum, auto
 
 from cachewire.directives import split_list
 from cachewire.record import Record
+from cachewire.vary import selecting_names
 from edgecache.policy.facts import Fields, RequestFacts
 from edgecache.policy.freshness import current_age_ms
 from edgecache.policy.ranges import Part, content_part, requested
@@ -80,7 +81,7 @@ def _whole(record: Record, shown: list[tuple[str, str]], request: RequestFacts) 
 def _varying(shown: list[tuple[str, str]]) -> list[tuple[str, str]]:
     # RFC 9110 section 12.5.5: the cache chooses by Accept-Encoding, so what it sends varies by it.
     vary = ", ".join(value for name, value in shown if name == "vary")
-    if "accept-encoding" in vary.lower():
+    if "accept-encoding" in selecting_names({"vary": vary}):
         return shown
     return [
         *((name, value) for name, value in shown if name != "vary"),

@@ -414,4 +414,6 @@ def _is_credential_risk(lookup: Lookup, fields: Fields, settings: Settings) -> b
     """Whether a request with credentials meets a response that isn't for everyone by name."""
     if not settings.is_safe or lookup.rule.data_class is DataClass.PRIVATE:
         return False
-    return "authorization" in lookup.client.fields and not is_for_everyone(response_directives(fields))
+    return "authorization" in lookup.client.fields and not is_for_everyone(
+        response_directives(fields), settings
+    )

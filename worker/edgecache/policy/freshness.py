@@ -98,7 +98,7 @@ def _heuristic_lifetime(
 ) -> int:
     # Section 4.2.2
     if not settings.heuristic_fraction or not (
-        record.status in HEURISTICALLY_CACHEABLE or "public" in directives
+        record.status in HEURISTICALLY_CACHEABLE or directives.permits("public")
     ):
         return 0
     modified = parse_date(fields.get("last-modified", ""), record.response_ms)

@@ -7,7 +7,7 @@ from cachewire.marks import group_mark
 from cachewire.record import Record
 from cachewire.settings import DataClass, Rule, Settings
 from cachewire.structured import parse_strings
-from cachewire.vary import varies_on_everything
+from cachewire.vary import selecting_names, varies_on_everything
 from edgecache.policy.facts import Fields, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import HEURISTICALLY_CACHEABLE, Freshness, freshness_of, initial_age_ms
 from edgecache.policy.ranges import content_part
@@ -72,7 +72,7 @@ def _forbidden_by_directive(
     if "no-store" in request_directives(request.fields):
         return Reason.REQUEST_NO_STORE
     # Section 5.2.2.3: must-understand lifts no-store where the status code is understood.
-    if "no-store" in directives and "must-understand" not in directives:
+    if "no-store" in directives and not directives.permits("must-understand"):
         return Reason.NO_STORE
     if directives.unqualified("private") and rule.data_class is not DataClass.PRIVATE:
         return Reason.PRIVATE
@@ -85,21 +85,26 @@ def _forbidden_by_identity(
     request: RequestFacts, response: ResponseFacts, directives: Directives, rule: Rule, settings: Settings
 ) -> Reason | None:
     is_declared = rule.data_class is DataClass.PRIVATE
-    if "authorization" in request.fields and not (is_declared or is_for_everyone(directives)):
+    if "authorization" in request.fields and not (is_declared or is_for_everyone(directives, settings)):
         return Reason.AUTHORIZATION
     if not settings.is_safe:
         return None
-    is_named = "public" in directives or "s-maxage" in directives or directives.is_targeted
+    is_named = is_for_everyone(directives, settings) or directives.is_targeted
     if "cookie" in request.fields and not (
-        is_named or is_declared or "cookie" in response.fields.get("vary", "").lower()
+        is_named or is_declared or "cookie" in selecting_names(response.fields)
     ):
         return Reason.COOKIE
     return Reason.SET_COOKIE if response.set_cookies else None
 
 
-def is_for_everyone(directives: Directives) -> bool:
-    """Whether a response to a request with credentials may be shared (section 3.5)."""
-    return any(name in directives for name in ("public", "s-maxage", "must-revalidate"))
+def is_for_everyone(directives: Directives, settings: Settings) -> bool:
+    """Whether a response to a request with credentials may be shared (section 3.5).
+
+    In the safe profile only one that says so itself: ``must-revalidate`` forbids staleness, and is mostly
+    meant so.
+    """
+    is_named = directives.permits("public") or directives.permits("s-maxage")
+    return is_named or (not settings.is_safe and "must-revalidate" in directives)
 
 
 def _forbidden_by_fields(response: ResponseFacts) -> Reason | None:
@@ -118,7 +123,7 @@ def _useless(
     if len(record.groups) > MAX_GROUPS:
         return Reason.TOO_MANY_GROUPS
     freshness = freshness_of(record, response.fields, rule, settings)
-    is_explicit = freshness.is_explicit or "public" in directives
+    is_explicit = freshness.is_explicit or directives.permits("public")
     by_status = (
         response.status in HEURISTICALLY_CACHEABLE
         or response.status in rule.negative_lifetimes
