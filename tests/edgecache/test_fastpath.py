@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import pytest
 from hypothesis import given, settings
@@ -16,15 +17,18 @@ from cachewire.marks import (
     Lane,
     Mark,
     group_mark,
+    host_mark,
     mark_key,
     prefix_index_mark,
     prefix_mark,
+    prefix_marks,
     url_mark,
 )
 from cachewire.settings import Rule, Settings
 from edgecache.policy.facts import RequestFacts
 from edgecache.policy.relay import http_date
 from edgecache.ports import StoredValue
+from tests.edgecache.examples import examples
 from tests.edgecache.fakes import START_MS, FakeEdge, FakeResponse, Sent
 
 HOST = "http://api.example"
@@ -33,12 +37,20 @@ RULES = (
     Rule(name="keyed", paths=("/keyed",), fields=("x-tenant",)),
     Rule(name="cookie", paths=("/cookie",), cookies=("lang",)),
 )
-MARKS = (
-    EVERYTHING,
-    group_mark("all"),
-    url_mark(parse_target(f"{HOST}/plain")),
-    prefix_mark(parse_target(f"{HOST}/deep")),
-)
+
+
+def _marks(path: str) -> list[str]:
+    """Name the marks that a response falls under, and of what is beside it."""
+    target = parse_target(f"{HOST}{path}")
+    beside = prefix_mark(parse_target(f"{HOST}/beside"))
+    return [
+        EVERYTHING,
+        group_mark("all"),
+        host_mark("api.example"),
+        url_mark(target),
+        *prefix_marks(target),
+        beside,
+    ]
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,9 @@ class Wait:
 class Purge:
     name: str
     lane: Lane
+
+
+Steps: TypeAlias = list[Get | Wait | Purge]
 
 
 def _optional(name: str, *values: str) -> st.SearchStrategy[dict[str, str]]:
@@ -77,10 +92,10 @@ REQUEST_FIELDS = st.tuples(
 
 
 @st.composite
-def _steps(draw: st.DrawFn, path: str) -> list[Get | Wait | Purge]:
+def _steps(draw: st.DrawFn, path: str) -> Steps:
     """Draw requests for one URL: the same thrice, so that it is repeated, then some that differ a little."""
     usual = draw(REQUEST_FIELDS.map(lambda fields: {k: v for k, v in fields.items() if k in SELECTING}))
-    steps: list[Get | Wait | Purge] = []
+    steps: Steps = []
     for _ in range(draw(st.integers(1, 6))):
         steps += [Get(path, usual)] * 3
         steps += draw(
@@ -88,8 +103,8 @@ def _steps(draw: st.DrawFn, path: str) -> list[Get | Wait | Purge]:
                 st.one_of(
                     st.builds(Get, st.just(path), REQUEST_FIELDS.map(lambda fields: {**usual, **fields})),
                     st.builds(Get, st.just(path), REQUEST_FIELDS),
-                    st.builds(Wait, st.sampled_from([1, 400, 999, 1000, 2500, 4000, 30_000])),
-                    st.builds(Purge, st.sampled_from(MARKS), st.sampled_from(list(Lane))),
+                    st.builds(Wait, st.sampled_from([1, 400, 999, 1000, 2500, 3400, 4000, 4600, 30_000])),
+                    st.builds(Purge, st.sampled_from(_marks(path)), st.sampled_from(list(Lane))),
                 ),
                 max_size=4,
             )
@@ -117,7 +132,7 @@ def _answer(edge_ms: int, request: RequestFacts) -> FakeResponse:
     return FakeResponse(200, fields, body)
 
 
-async def _run(steps: list[Get | Wait | Purge], configured: Settings) -> int:
+async def _run(steps: Steps, configured: Settings) -> int:
     edge = FakeEdge(configured, lambda request: _answer(edge.timing.ms, request))
     repeated = 0
     for step in steps:
@@ -152,7 +167,7 @@ async def _get(edge: FakeEdge, step: Get) -> int:
 @pytest.mark.parametrize("refresh_ahead", [0.0, 0.5])
 @pytest.mark.parametrize("path", PATHS)
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_what_is_repeated_is_what_would_be_decided(
     path: str, refresh_ahead: float, data: st.DataObject
 ) -> None:
@@ -161,7 +176,10 @@ def test_what_is_repeated_is_what_would_be_decided(
 
 
 PLAIN = Get("/plain", {"user-agent": "plain"})
-THIRD_IS_REPEATED: list[Get | Wait | Purge] = [PLAIN, PLAIN, PLAIN, PLAIN]
+DEEP = Get("/deep/er/one", {"user-agent": "deep"})
+DEEP_AGAIN = Get("/deep/er/one", {"pragma": "no-cache"})
+
+THIRD_IS_REPEATED: Steps = [PLAIN, PLAIN, PLAIN, PLAIN]
 
 
 @pytest.mark.parametrize(
@@ -174,9 +192,30 @@ THIRD_IS_REPEATED: list[Get | Wait | Purge] = [PLAIN, PLAIN, PLAIN, PLAIN]
         pytest.param([*THIRD_IS_REPEATED, Get("/plain", {"x": "y"})], 2, id="whatever doesn't select"),
     ],
 )
-def test_when_a_decision_is_repeated(steps: list[Get | Wait | Purge], repeated: int) -> None:
+def test_when_a_decision_is_repeated(steps: Steps, repeated: int) -> None:
     configured = replace(Settings(origin="http://origin"), lifetime_jitter=0.0)
     assert asyncio.run(_run(steps, configured)) == repeated
+
+
+@pytest.mark.parametrize("lane", Lane)
+@pytest.mark.parametrize("name", _marks(DEEP.path))
+def test_what_is_repeated_lasts_no_longer_than_what_is_known_of_marks(name: str, lane: Lane) -> None:
+    # That any prefix was purged was read; which, not yet.
+    steps: Steps = [
+        DEEP,
+        DEEP,
+        DEEP,
+        Wait(400),
+        DEEP,
+        DEEP_AGAIN,
+        DEEP,
+        DEEP,
+        DEEP,
+        Wait(4000),
+        Purge(name, lane),
+    ]
+    steps += [*[DEEP] * 5, Wait(400), *[DEEP] * 3]
+    asyncio.run(_run(steps, Settings(origin="http://origin", refresh_ahead=0.5)))
 
 
 def test_an_invalidation_in_the_isolate_ends_what_is_repeated() -> None:

@@ -16,12 +16,12 @@ from typing import Any, Protocol
 from cachewire.record import Record
 from cachewire.settings import Settings
 from cachewire.vary import selecting_names
-from edgecache.handler import Served
+from edgecache.handler import MARKS_AHEAD, Served
 from edgecache.hooks import Hooks
 from edgecache.marktable import MarkTable
 from edgecache.memory import Entry
 from edgecache.policy.answer import BodyKind, answer_from
-from edgecache.policy.decision import Lookup, Use, mark_names
+from edgecache.policy.decision import Lookup, Use
 from edgecache.policy.facts import Reason
 from edgecache.policy.freshness import current_age_ms, freshness_of
 from edgecache.policy.status import Status, cache_status
@@ -172,8 +172,9 @@ class FastPath:
 
     def _until_ms(self, lookup: Lookup, entry: Entry, use: Use) -> int:
         # Marks are read again, by the full path and in the background, before the interval is over.
-        marks_ms = self._marks.known_at(mark_names(lookup, entry.record), entry.record.birth_ms) + int(
-            self._marks.interval_ms * 0.7
+        names = self._marks.deciding(lookup, entry.record)
+        marks_ms = self._marks.known_at(names, entry.record.birth_ms) + int(
+            self._marks.interval_ms * MARKS_AHEAD
         )
         freshness = freshness_of(entry.record, entry.fields, lookup.rule, self._settings)
         return min(use.until_ms - int(freshness.lifetime_ms * self._settings.refresh_ahead), marks_ms)

@@ -20,7 +20,6 @@ from edgecache.policy.decision import (
     Lookup,
     Refuse,
     Use,
-    mark_names,
     on_request,
     on_stored,
 )
@@ -199,7 +198,8 @@ class Handler:
         return use.ttl_seconds * 1000 < freshness.lifetime_ms * share
 
     def _read_marks_ahead(self, lookup: Lookup, entry: Entry, background: Background) -> None:
-        names, marks, now_ms = mark_names(lookup, entry.record), self.storage.marks, self._timing.now_ms()
+        marks, now_ms = self.storage.marks, self._timing.now_ms()
+        names = marks.deciding(lookup, entry.record)
         if marks.known_at(names, entry.record.birth_ms) < now_ms - marks.interval_ms * MARKS_AHEAD:
             outdated = marks.claim(marks.outdated(names, now_ms, MARKS_AHEAD / 2), now_ms)
             if outdated:

@@ -1,11 +1,12 @@
 """The purge marks that this isolate knows, and how lately it read them."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cachewire.marks import Lane
-from edgecache.policy.decision import VALID, Invalidity
+from cachewire.marks import Lane, prefix_index_mark, prefix_marks
+from cachewire.record import Record
+from edgecache.policy.decision import VALID, Invalidity, Lookup, mark_names
 
 __all__ = ["MarkTable"]
 
@@ -34,6 +35,23 @@ class MarkTable:
         self.generation = 0
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._characters = 0
+        self._forgotten_ms = 0
+
+    def deciding(self, lookup: Lookup, record: Record) -> Sequence[str]:
+        """Return the names whose marks have to be known to decide on a stored response.
+
+        Those of its path's prefixes only once the index says that any prefix of the host was purged.
+        """
+        names, index = mark_names(lookup, record), prefix_index_mark(lookup.request.target.host)
+        is_touched = self.invalidity((index,), record.birth_ms) is not VALID
+        return [*names, *prefix_marks(lookup.request.target)] if is_touched else names
+
+    def verdict(self, lookup: Lookup, record: Record) -> Invalidity:
+        """Return since when a stored response is stale or gone by the marks that are known."""
+        names = self.deciding(lookup, record)
+        index = prefix_index_mark(lookup.request.target.host)
+        # The index only says where to look: it covers prefixes that aren't this path's, too.
+        return self.invalidity((name for name in names if name != index), record.birth_ms)
 
     def outdated(self, names: Iterable[str], now_ms: int, share: float = 1.0) -> list[str]:
         """Return the names whose marks were read longer than ``share`` of the interval ago."""
@@ -71,7 +89,9 @@ class MarkTable:
             self._characters += len(name)
         self._known[name] = mark
         while self._characters > _MAX_CHARACTERS and len(self._known) > 1:
-            self._characters -= len(self._known.popitem(last=False)[0])
+            forgotten, dropped = self._known.popitem(last=False)
+            self._characters -= len(forgotten)
+            self._forgotten_ms = max(self._forgotten_ms, dropped.soft_ms, dropped.hard_ms)
         return mark
 
     def _advance(self, mark: _Known, soft_ms: int, hard_ms: int) -> None:
@@ -82,13 +102,13 @@ class MarkTable:
     def known_at(self, names: Iterable[str], birth_ms: int) -> int:
         """Return the time up to which all purges of a response are known.
 
-        It can't be older than the response itself.
+        It can't be older than the response itself, unless a mark was known that is forgotten now.
         """
         known, oldest_ms = self._known, _FAR_FUTURE_MS
         for name in names:
             mark = known.get(name)
-            if mark is None:
-                return birth_ms
+            if mark is None or not mark.read_ms:
+                return birth_ms if birth_ms > self._forgotten_ms else 0
             oldest_ms = min(oldest_ms, mark.read_ms)
         return max(oldest_ms, birth_ms)
 

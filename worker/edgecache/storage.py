@@ -9,7 +9,7 @@ from cachewire.bounds import MARK_SECONDS, MAX_RECORD_SECONDS
 from cachewire.directives import response_directives
 from cachewire.errors import UnreadableRecord
 from cachewire.key import body_key, digest, variant_key
-from cachewire.marks import Lane, Mark, mark_key, parse_mark, prefix_index_mark, prefix_marks
+from cachewire.marks import Lane, Mark, mark_key, parse_mark
 from cachewire.record import MAX_INDEX_SETS, Index, Record, head_of, metadata_for, parse_head, read_metadata
 from cachewire.settings import Settings
 from cachewire.vary import selecting_names, selecting_values
@@ -321,27 +321,19 @@ class Storage:
         invalidity = self.marks.invalidity(names, record.birth_ms)
         if invalidity is VALID:
             return invalidity
-        further = self._with_prefixes(lookup, record, names)
-        if self.marks.known_at(further, record.birth_ms) < oldest_ms:
+        if self.marks.known_at(self.marks.deciding(lookup, record), record.birth_ms) < oldest_ms:
             return None
-        return self.marks.invalidity(further, record.birth_ms)
-
-    def _with_prefixes(self, lookup: Lookup, record: Record, names: Sequence[str]) -> Sequence[str]:
-        """Return the names that decide: in place of the index of prefixes, where it was touched, those."""
-        index = prefix_index_mark(lookup.request.target.host)
-        is_touched = self.marks.invalidity((index,), record.birth_ms) is not VALID
-        others = [name for name in names if name != index]
-        return [*others, *prefix_marks(lookup.request.target)] if is_touched else others
+        return self.marks.verdict(lookup, record)
 
     async def invalidity(self, lookup: Lookup, record: Record) -> Invalidity:
         """Return what the purge marks say of a stored response, reading those that are not known."""
-        names: Sequence[str] = mark_names(lookup, record)
-        if not await self.read_marks(names):
+        # Twice, because the index of prefixes may show that there is more to read.
+        are_known = await self.read_marks(mark_names(lookup, record)) and await self.read_marks(
+            self.marks.deciding(lookup, record)
+        )
+        if not are_known:
             return Invalidity(is_unknown=True)
-        further = self._with_prefixes(lookup, record, names)
-        if not await self.read_marks(further):
-            return Invalidity(is_unknown=True)
-        return self.marks.invalidity(further, record.birth_ms)
+        return self.marks.verdict(lookup, record)
 
     async def read_marks(self, names: Sequence[str], share: float = 1.0) -> bool:
         """Read the marks that were read longer than ``share`` of the interval ago.
