@@ -4,7 +4,7 @@ import functools
 import inspect
 import os
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from threading import RLock
@@ -19,7 +19,7 @@ from origin_sdk.layers.core import Core
 from origin_sdk.layers.edges import AsyncPurger, Purger
 from origin_sdk.layers.envelope import Wrapping
 from origin_sdk.layers.errors import InvalidFamily
-from origin_sdk.layers.families import Family, FamilyDetails, Key
+from origin_sdk.layers.families import Family, FamilyDetails, Key, as_texts
 from origin_sdk.layers.flights import Flights
 from origin_sdk.layers.flows import Filling, Flow, fill
 from origin_sdk.layers.link import Link
@@ -101,7 +101,6 @@ class Base:
         self.loads: set[Any] = set()
         """The futures of what runs in the background."""
         self._running_lock = RLock()
-        self.families: dict[str, Family[Any]] = {}
         self._listener: Listener | None = None
         self._listening_in = 0
         renew_after_fork(self)
@@ -231,9 +230,12 @@ class Base:
 
     def register(self, family: Family[Any]) -> None:
         """Know a family. Raises InvalidFamily if another has its name and means something else."""
-        known = self.families.setdefault(family.name, family)
-        if known is not family and (known.template, known.type) != (family.template, family.type):
-            raise InvalidFamily(f"two families are called {family.name!r}: name one of them otherwise")
+        self.core.know(family)
+
+    @property
+    def families(self) -> Mapping[str, Family[Any]]:
+        """The families that were used or declared."""
+        return self.core.families
 
     def family_for(
         self, function: Callable[..., Any], family: Family[Any] | str, options: FamilyOptions
@@ -243,15 +245,9 @@ class Base:
             kind = typing.get_type_hints(function).get("return", Any)
             arguments: dict[str, Any] = {"name": function.__name__, **options}
             family = Family(arguments.pop("name"), family, kind, **arguments)
+            family.maker = f"{function.__module__}.{function.__qualname__}"
         self.register(family)
         return family
-
-
-def as_groups(groups: Iterable[str]) -> tuple[str, ...]:
-    """Return groups as they are handed on. Raises InvalidFamily for a single text, which is a slip."""
-    if isinstance(groups, str):
-        raise InvalidFamily(f"groups={groups!r}: a list is needed, [{groups!r}]")
-    return tuple(dict.fromkeys(groups))
 
 
 class Signature:
@@ -263,7 +259,7 @@ class Signature:
         self._function = function
         self._family = family
         names = [name for name in self._signature.parameters if name != self._context]
-        self._check(names, set(ignore))
+        self._check(names, set(as_texts(ignore)))
         self.arity = len(names)
         self._names = names
         self._picked = tuple(names.index(field) for field in family.fields)

@@ -5,8 +5,9 @@ import logging
 from collections.abc import Iterable
 
 from origin_sdk.layers.async_cache import AsyncLayeredCache
-from origin_sdk.layers.base import as_groups
 from origin_sdk.layers.cache import LayeredCache
+from origin_sdk.layers.core import checked_groups
+from origin_sdk.layers.families import as_texts
 
 __all__ = ["committed"]
 
@@ -25,7 +26,7 @@ def committed(cache: LayeredCache | AsyncLayeredCache, groups: Iterable[str]) ->
         if isinstance(cache, LayeredCache):
             cache.invalidate(groups=groups, at_edge=False)
         else:
-            cache.moments.add(as_groups(groups), 0.0)
+            cache.moments.add(checked_groups(as_texts(groups)), 0.0)
             task = asyncio.get_running_loop().create_task(_forgotten(cache, groups))
             tasks.add(task)
             task.add_done_callback(tasks.discard)

@@ -14,6 +14,7 @@ from origin_sdk.layers.audit import Auditing
 from origin_sdk.layers.envelope import HEADER, Record, Wrapping
 from origin_sdk.layers.errors import DataClassViolation, InvalidFamily, UnreadableRecord
 from origin_sdk.layers.families import DataClass, Family, Key
+from origin_sdk.layers.keys import group_name
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry, Memory, Moments, split_groups
@@ -81,12 +82,24 @@ class Core:
         self.audit = audit
         self._warned: set[str] = set()
         self._readings: dict[Family[Any], _Reading] = {}
+        self.families: dict[str, Family[Any]] = {}
+        """By the beginning of their keys."""
 
     def policy(self, key: Key[Any]) -> Policy:
         """Return the policy that applies. Raises DataClassViolation for what must never be cached."""
+        self.know(key.family)
         if key.family.data_class is DataClass.NEVER:
             raise DataClassViolation(f"family {key.family.name}: its data class says that it is never cached")
         return key.family.policy or self.default_policy
+
+    def know(self, family: Family[Any]) -> None:
+        """Raise InvalidFamily if another family has the name of this one, and means something else."""
+        known = self.families.setdefault(family.prefix, family)
+        if known is not family and not known.agrees_with(family):
+            raise InvalidFamily(
+                f"two families are called {family.name!r} and differ in {_difference(known, family)}: "
+                "give one of them another name=…, or another schema=…"
+            )
 
     def reaches_redis(self, family: Family[Any]) -> bool:
         """Whether a family's values may go to Redis at all."""
@@ -301,10 +314,12 @@ class Core:
             _log.warning("%s; said once", message)
 
 
+def _difference(one: Family[Any], other: Family[Any]) -> str:
+    names = ("maker", "template", "type", "identity", "data_class")
+    differing = [name for name in names if getattr(one, name) != getattr(other, name)]
+    return ", ".join(f"{name} ({getattr(one, name)!r}, {getattr(other, name)!r})" for name in differing)
+
+
 def checked_groups(groups: Iterable[str]) -> tuple[str, ...]:
-    """Return groups without repetition. Raises InvalidFamily for one that can't be."""
-    unique = tuple(dict.fromkeys(groups))
-    for group in unique:
-        if not group or not group.isprintable():
-            raise InvalidFamily(f"group {group!r}: a printable text is needed")
-    return unique
+    """Return groups as they are stored, without repetition. Raises InvalidFamily for one that can't be."""
+    return tuple(dict.fromkeys(map(group_name, groups)))

@@ -1,12 +1,13 @@
 """Families of keys: what is declared once for all values of a kind."""
 
 import builtins
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 
 from origin_sdk.layers.errors import InvalidFamily, UnstableKey
-from origin_sdk.layers.keys import Template, render
+from origin_sdk.layers.keys import Template, group_name, render
 from origin_sdk.layers.policy import Policy
 
 __all__ = ["DataClass", "Family", "FamilyDetails", "Key"]
@@ -60,8 +61,8 @@ class FamilyDetails(TypedDict, total=False):
     ``schema`` when the type changes its meaning. Without a ``policy`` the cache's applies.
     """
 
-    groups: tuple[str, ...]
-    identity: tuple[str, ...]
+    groups: Iterable[str]
+    identity: Iterable[str]
     schema: int
     data_class: DataClass
     policy: Policy
@@ -99,19 +100,23 @@ class Family(Generic[Value]):
     ) -> None:
         self.name = name
         self.type = type
-        self.identity = details.get("identity", ())
+        self.identity = as_texts(details.get("identity", ()))
         self.schema = details.get("schema", 1)
         self.data_class = details.get("data_class", DataClass.CENTRAL)
         self.strictness = self.data_class.strictness
         self.policy = details.get("policy")
+        self.maker = ""
+        """The function that a decorator made it for."""
         self.template = key if isinstance(key, str) else _template(key)
-        template = Template(self.template)
+        self._key_class = None if isinstance(key, str) else key
+        template = Template(self.template).separated()
         self.fields = template.names
         self._check()
         self.prefix = f"{name}.v{self.schema}:"
-        self.render = template.renderer(self.fields, self.prefix, self._shown)
+        self.render = template.renderer(self.fields, self.prefix, render, self.identity)
         self._groups = [
-            self._group(text).renderer(self.fields, "", _plain) for text in details.get("groups", ())
+            self._group(text).renderer(self.fields, "", _plain)
+            for text in as_texts(details.get("groups", ()))
         ]
 
     def _check(self) -> None:
@@ -140,26 +145,47 @@ class Family(Generic[Value]):
             )
         return template
 
-    def _shown(self, value: object, name: str) -> str:
-        return f"@{render(value, name)}" if name in self.identity else render(value, name)
-
     def key(self, *instance: object, **values: object) -> Key[Value]:
         """Return the key of these values, or of an instance of the key class."""
         if instance:
-            (given,) = instance
-            values = {name: getattr(given, name) for name in self.fields}
+            values = self._values_of(instance)
         if values.keys() != set(self.fields):
             raise UnstableKey(f"family {self.name}: the key needs {self.fields}, not {tuple(values)}")
         return self.key_of(tuple(values[name] for name in self.fields))
 
     def key_of(self, values: tuple[object, ...]) -> Key[Value]:
         """Return the key of values in the order of ``fields``."""
-        return Key(self.render(*values), self, tuple(group(*values) for group in self._groups))
+        groups = [group(*values) for group in self._groups]
+        return Key(self.render(*values), self, tuple([group for group in groups if group]))
+
+    def _values_of(self, instance: tuple[object, ...]) -> dict[str, object]:
+        if self._key_class is None:
+            wanted = ", ".join(f"{name}=…" for name in self.fields)
+            raise UnstableKey(f"family {self.name}: key({wanted}) is needed, not {instance!r}")
+        if len(instance) > 1 or not isinstance(instance[0], self._key_class):
+            raise UnstableKey(f"family {self.name}: a {self._key_class.__name__} is needed, not {instance!r}")
+        return {name: getattr(instance[0], name) for name in self.fields}
+
+    def agrees_with(self, other: "Family[Any]") -> bool:
+        """Whether a value of the other family, stored under the same name, is one of this family's."""
+        if self.maker and other.maker and self.maker != other.maker:
+            return False
+        return (self.template, self.type, self.identity, self.data_class) == (
+            other.template,
+            other.type,
+            other.identity,
+            other.data_class,
+        )
+
+
+def as_texts(given: Iterable[str]) -> tuple[str, ...]:
+    """Return texts without repetition; a single one stands for itself, not for its letters."""
+    return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
 
 
 def _plain(value: object, name: str) -> str:
-    if type(value) in {str, int}:
-        return str(value)
+    if type(value) is str:
+        return value if value.isprintable() else group_name(value)
     return render(value, name)
 
 

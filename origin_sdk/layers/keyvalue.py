@@ -58,7 +58,11 @@ class KeyValue:
 
     def key(self, text: str) -> Key[bytes]:
         """Return the key of a text."""
-        shown = text if text.isprintable() and not text.startswith("'") else f"'{quote(text)}"
+        shown = (
+            text
+            if text.isprintable() and not text.startswith("'")
+            else f"'{quote(text, errors='surrogatepass')}"
+        )
         return Key(self._family.prefix + shown, self._family, (_ALL,))
 
     def get_many(self, keys: Sequence[Key[bytes]]) -> Flow[dict[Key[bytes], bytes]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from origin_sdk.layers.errors import InvalidFamily
-from origin_sdk.layers.families import Key
+from origin_sdk.layers.families import Key, as_texts
 
 __all__ = ["LoadContext", "NotModified"]
 
@@ -47,7 +47,7 @@ class LoadContext(Generic[Value]):
 
     def add_groups(self, groups: Iterable[str]) -> None:
         """Let the value belong to more groups."""
-        self.groups.extend(groups)
+        self.groups.extend(as_texts(groups))
 
     def do_not_store(self) -> None:
         """Give the value to who waits for it, and forget it."""

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
-from origin_sdk.layers.base import Base, Invalidation, as_groups
+from origin_sdk.layers.base import Base, Invalidation
 from origin_sdk.layers.core import checked_groups, opened
 from origin_sdk.layers.envelope import Record
 from origin_sdk.layers.errors import LoadTimeout
-from origin_sdk.layers.families import Key
+from origin_sdk.layers.families import Key, as_texts
 from origin_sdk.layers.flights import TRIES, Flight
 from origin_sdk.layers.flows import (
     PENDING,
@@ -33,6 +33,7 @@ Loader: TypeAlias = Callable[[Any], Any]
 
 def getting(cache: Base, key: Key[Any], default: _Value | None) -> Flow[_Value | None]:
     """Return what may be answered with, else ``default``."""
+    cache.core.know(key.family)
     state, entry = cache.core.peek(key, cache.core.clock.monotonic())
     is_hit = state in ANSWERS
     cache.core.stats.count("memory-hit" if is_hit else "memory-miss", key.family.name, key.name)
@@ -170,7 +171,7 @@ def setting(
     """Write a value through all layers."""
     policy, fraction = cache.core.policy(key), cache.core.clock.fraction()
     seconds = policy.lifetime_of(value, lifetime, fraction)
-    all_groups = checked_groups((*key.groups, *as_groups(groups)))
+    all_groups = checked_groups((*key.groups, *as_texts(groups)))
     cache.listening()
     record = Record(value, 0.0, seconds, policy.stale, policy.fail_safe, 0.0, all_groups)
     yield from put(cache.core, key, record)
@@ -190,10 +191,10 @@ def invalidating(
     The edge comes last: it asks the service at once, which must not answer with what is invalid.
     """
     cache.listening()
-    names = checked_groups(as_groups(groups))
+    names = checked_groups(as_texts(groups))
     noted = yield from invalidate(cache.core, names)
     try:
-        edge = (yield Purge(list(names), list(as_groups(urls)))) if at_edge else None
+        edge = (yield Purge(list(names), list(as_texts(urls)))) if at_edge else None
     except Exception as error:
         cache.core.audit.note("invalidate", type(error).__name__, groups=list(names))
         raise

@@ -20,9 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 
 from origin_sdk.layers.async_cache import AsyncLayeredCache
-from origin_sdk.layers.base import as_groups
 from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.committing import committed
+from origin_sdk.layers.families import as_texts
 from origin_sdk.outbox.sqlalchemy import record
 from origin_sdk.targets import Purge
 
@@ -39,14 +39,14 @@ def invalidate_with(
 
     Raises InvalidRequest for what can't be purged.
     """
-    _begin(session, cache, as_groups(groups), as_groups(urls))
+    _begin(session, cache, as_texts(groups), as_texts(urls))
 
 
 async def invalidate_with_async(
     session: AsyncSession, cache: AsyncLayeredCache, *, groups: Iterable[str], urls: Iterable[str] = ()
 ) -> None:
     """Do what :func:`invalidate_with` does, for an asynchronous session."""
-    await session.run_sync(_begin, cache, as_groups(groups), as_groups(urls))
+    await session.run_sync(_begin, cache, as_texts(groups), as_texts(urls))
 
 
 def _begin(

@@ -3,11 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from enum import Enum
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -22,11 +18,9 @@ from origin_sdk.layers import (
     RedisOptions,
     Signature,
     UnreadableRecord,
-    UnstableKey,
     Wrapping,
 )
 from origin_sdk.layers.envelope import Record
-from origin_sdk.layers.keys import render
 from tests.layers.servers import RedisServer
 from tests.layers.test_contract import Source
 
@@ -35,10 +29,6 @@ FAMILY = Family("text", "{id}", str)
 KEY = FAMILY.key(id=1)
 RECORD = Record("secret", 1.0, 60.0, 0.0, 0.0, 0.0, ("g",))
 BIRTH = b"\0" * 8
-
-
-class Size(Enum):
-    SMALL = 1
 
 
 def localised(number: int, locale: str) -> str:
@@ -54,52 +44,6 @@ class OrderKey:
 @dataclass
 class Mutable:
     user: str
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (17, "17"),
-        ("lamp", "lamp"),
-        ("17", "'17"),
-        ("", "'"),
-        ("a:b c", "a%3Ab%20c"),
-        (None, "!none"),
-        (True, "!true"),
-        (1.5, "!f1.5"),
-        (Decimal("1.50"), "!d1.50"),
-        (UUID(int=1), "!u00000000-0000-0000-0000-000000000001"),
-        (b"\x01", "!x01"),
-        (date(2026, 1, 2), "!t2026-01-02"),
-        (datetime(2026, 1, 2, tzinfo=UTC), "!t2026-01-02T00-00-00+00-00"),
-        (Size.SMALL, "!eSize.SMALL"),
-        ([1, "a"], "(1,a)"),
-        ({2, 1}, "!s(1,2)"),
-        ({"b": 1, "a": 2}, "!m(a=2,b=1)"),
-        (OrderKey("ann", 7), "OrderKey(user=ann,order=7)"),
-    ],
-)
-def test_each_type_has_one_rendering(value: object, text: str) -> None:
-    assert render(value) == text
-
-
-SIMPLE = st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.floats(allow_nan=False)
-
-
-@given(SIMPLE, SIMPLE)
-def test_two_values_render_alike_only_if_they_are_one(left: object, right: object) -> None:
-    is_one = type(left) is type(right) and repr(left) == repr(right)
-    assert (render(left) == render(right)) is is_one
-
-
-@pytest.mark.parametrize(
-    "value",
-    [object(), Mutable("ann"), float("nan"), datetime(2026, 1, 2), lambda: 1],  # noqa: DTZ001 - a naive one is refused
-    ids=["an object", "a mutable dataclass", "NaN", "a naive datetime", "a function"],
-)
-def test_what_has_no_stable_rendering_is_an_error(value: object) -> None:
-    with pytest.raises(UnstableKey, match="no stable rendering"):
-        render(value, "id")
 
 
 def test_a_key_shows_family_schema_and_identity() -> None:

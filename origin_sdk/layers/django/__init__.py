@@ -23,12 +23,12 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.exceptions import ImproperlyConfigured
 
 from origin_sdk.layers import obtaining
-from origin_sdk.layers.base import Invalidation, as_groups
+from origin_sdk.layers.base import Invalidation
 from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.django.setup import Parts, make
 from origin_sdk.layers.django.sharing import shared
 from origin_sdk.layers.errors import UnreadableRecord
-from origin_sdk.layers.families import Key
+from origin_sdk.layers.families import Key, as_texts
 from origin_sdk.layers.flows import Flow
 from origin_sdk.layers.keyvalue import FOREVER_SECONDS
 from origin_sdk.layers.tagging import UnsupportedValue
@@ -146,7 +146,7 @@ class LayeredBackend(BaseCache):
         if skipped:
             yield from values.delete_many(skipped)
         stored = {name: each for name, each in encoded.items() if each is not None}
-        failed = yield from values.set_many(stored, seconds, as_groups(groups))
+        failed = yield from values.set_many(stored, seconds, as_texts(groups))
         return [names[name] for name in (*skipped, *failed)]
 
     def set(
@@ -201,7 +201,7 @@ class LayeredBackend(BaseCache):
         name, data = self._key(key, version), self._encoded(value)
         if data is None:
             return False
-        added = yield from self._parts.values.add(name, data, self._seconds(timeout), as_groups(groups))
+        added = yield from self._parts.values.add(name, data, self._seconds(timeout), as_texts(groups))
         return self._parts.adds_without_redis if added is None else added
 
     def add(
@@ -247,7 +247,7 @@ class LayeredBackend(BaseCache):
         name = self._key(key, version)
         try:
             data = yield from self._parts.values.get_or_load(
-                name, load, self._seconds(timeout), as_groups(groups)
+                name, load, self._seconds(timeout), as_texts(groups)
             )
         except UnsupportedValue as error:
             if not self._parts.skips:

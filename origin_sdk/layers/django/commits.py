@@ -16,9 +16,9 @@ from functools import partial
 
 from django.db import DEFAULT_DB_ALIAS, transaction
 
-from origin_sdk.layers.base import as_groups
 from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.committing import committed
+from origin_sdk.layers.families import as_texts
 from origin_sdk.outbox.django.store import record
 from origin_sdk.targets import Purge
 
@@ -32,6 +32,6 @@ def invalidate_with(
 
     Outside of any, at once. Raises InvalidRequest for what can't be purged.
     """
-    names = as_groups(groups)
-    record(Purge.of(groups=names, urls=as_groups(urls)), using=using)
+    names = as_texts(groups)
+    record(Purge.of(groups=names, urls=as_texts(urls)), using=using)
     transaction.on_commit(partial(committed, cache, names), using=using)
