@@ -202,10 +202,11 @@ class Base:
         return future
 
     def running_load(self, key: Key[Any]) -> Any | None:
-        """Return the future of a load in the background that isn't outdated."""
+        """Return the future of a load in the background that goes on and isn't known to be outdated."""
         seq, running = self.running.get(key.name, (0, None))
-        is_outdated = running is not None and self.moments.covers((key.name, *key.groups), seq)
-        return None if is_outdated else running
+        if running is None or running.done() or self.moments.covers((key.name, *key.groups), seq):
+            return None
+        return running
 
     def _forget_running(self, key: Key[Any], future: Any) -> None:
         with self._running_lock:

@@ -34,6 +34,8 @@ class _Call:
     loader: BatchLoader
     single_flight: SingleFlight | None
     wanted: dict[str, Key[Any]]
+    since: int
+    """The invalidation that it came after."""
     found: dict[str, Entry] = field(default_factory=dict)
     previous: dict[str, Entry] = field(default_factory=dict)
     """Too old to answer with, but they may stand in for a load that fails."""
@@ -64,7 +66,7 @@ def getting_many(
 ) -> Flow[dict[Key[_Value], _Value]]:
     """Return values by key: from memory, one round trip to Redis, and one call of the loader."""
     core = cache.core
-    call = _Call(cache, loader, single_flight, {key.name: key for key in keys})
+    call = _Call(cache, loader, single_flight, {key.name: key for key in keys}, core.moments.seq)
     wanted, found = call.wanted, call.found
     families = {key.family: core.policy(key) for key in {key.family: key for key in wanted.values()}.values()}
     missing = _recall(call)
@@ -175,23 +177,25 @@ def _load_missing(call: _Call, missing: Sequence[Key[Any]]) -> Flow[None]:
             followed = {}
         core.stats.count_many("waited", [fillings[name].key for name in followed])
         try:
-            yield from _lead(call, {name: fillings[name] for name in led}, led)
+            yield from _lead(call, {name: fillings[name] for name in led}, led, joins=tries < TRIES)
         except BaseException:
             for name in led:
                 flights.finish(fillings[name].key, led[name])
             raise
-        fillings = yield from _land(call, fillings, led, followed)
+        fillings = yield from _land(call, fillings, {**led, **followed})
         if not fillings:
             return
 
 
-def _lead(call: _Call, fillings: dict[str, Filling], flights: Mapping[str, Flight]) -> Flow[None]:
-    """Load, here or in the background, and end the flights."""
+def _lead(
+    call: _Call, fillings: dict[str, Filling], flights: Mapping[str, Flight], *, joins: bool
+) -> Flow[None]:
+    """Load, here or in the background, and end the flights; with ``joins``, also by loads that run."""
     cache, core = call.cache, call.cache.core
     for name, each in list(fillings.items()):
         if (entry := core.fresh_in_memory(each.key)) is not None:
             cache.flights.finish(each.key, flights[name], entry)  # someone's load ended just now
-        elif (running := cache.running_load(each.key)) is not None:
+        elif joins and (running := cache.running_load(each.key)) is not None:
             running.add_done_callback(partial(_ended, cache, each.key, flights[name]))
         else:
             continue
@@ -225,10 +229,10 @@ def _ended(cache: Base, key: Key[Any], flight: Flight, future: Any) -> None:
 
 
 def _land(
-    call: _Call, fillings: dict[str, Filling], led: Mapping[str, Flight], followed: Mapping[str, Flight]
+    call: _Call, fillings: dict[str, Filling], flights: Mapping[str, Flight]
 ) -> Flow[dict[str, Filling]]:
     """Wait, take what was loaded, and return what has to be tried again."""
-    core, flights = call.cache.core, {**led, **followed}
+    core = call.cache.core
     yield from _wait(call, fillings, flights)
     again: dict[str, Filling] = {}
     for name, filling in fillings.items():
@@ -238,7 +242,7 @@ def _land(
         if flight.error is not None:
             raise flight.error
         entry = flight.entry
-        if entry is not None and (name in led or not core.is_outdated(filling.key, entry)):
+        if entry is not None and core.may_give(filling.key, entry, call.since):
             call.found[name] = entry
         elif not flight.is_absent:
             again[name] = filling

@@ -142,6 +142,13 @@ class Core:
         """Whether what was loaded has been invalidated since its load began."""
         return self.moments.covers((key.name, *entry.groups), entry.seq)
 
+    def may_give(self, key: Key[Any], entry: Entry, since: int) -> bool:
+        """Whether a caller who came at ``since`` may have what another's load returned.
+
+        Only the load itself told all that its value belongs to: so who joined one is judged when it lands.
+        """
+        return entry.seq >= since or not self.is_outdated(key, entry)
+
     def admit_read(
         self, link: Link, shard: int, keys: Sequence[Key[Any]], reply: list[Any], seq: int
     ) -> tuple[dict[str, Entry], list[Key[Any]]]:

@@ -110,14 +110,13 @@ class Moments:
 
     def covers(self, names: tuple[str, ...], seq: int) -> bool:
         """Whether one of ``names`` was invalidated after ``seq``."""
-        if seq < self.floor:
-            return True
         young, old = self._young, self._old
         for name in names:
             known = young.get(name) or old.get(name)
             if known and known[0] > seq:
                 return True
-        return False
+        # Last: the floor rises before names are dropped, so that what was missed above is seen here.
+        return seq < self.floor
 
     def covers_birth(self, names: tuple[str, ...], birth: float) -> bool:
         """Whether one of ``names`` was invalidated at or after ``birth`` by Redis's clock."""

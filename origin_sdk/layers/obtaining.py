@@ -65,6 +65,7 @@ def _entry(cache: Base, key: Key[Any], loader: Loader, single_flight: SingleFlig
     core = cache.core
     policy = core.policy(key)
     entry: Entry | None = None
+    since = core.moments.seq
     for _ in range(TRIES):
         began = core.clock.monotonic()
         state, entry = core.peek(key, began)
@@ -75,14 +76,14 @@ def _entry(cache: Base, key: Key[Any], loader: Loader, single_flight: SingleFlig
         flight, leads, is_done = yield Follow(key, policy.hard_timeout)
         if leads:
             filling = Filling(key, loader, entry, single_flight=single_flight)
-            return (yield from _leading(cache, flight, filling, policy))
+            return (yield from _leading(cache, flight, filling, policy, since))
         core.stats.count("waited", key.family.name, key.name)
         core.stats.observe("wait-seconds", core.clock.monotonic() - began, key.family.name)
         if not is_done:
             raise too_long(key, policy)
         if flight.error is not None:
             raise flight.error
-        if flight.entry is not None and not core.is_outdated(key, flight.entry):
+        if flight.entry is not None and core.may_give(key, flight.entry, since):
             return flight.entry  # type: ignore[no-any-return]  # a step's answer has no type
     # Invalidated again and again while others loaded: a load of one's own is new enough.
     return (yield from fill(core, Filling(key, loader, entry, single_flight=single_flight)))
@@ -102,9 +103,9 @@ def _answer(cache: Base, filling: Filling, entry: Entry, state: State) -> Entry:
     return entry
 
 
-def _leading(cache: Base, flight: Flight, filling: Filling, policy: Policy) -> Flow[Entry]:
+def _leading(cache: Base, flight: Flight, filling: Filling, policy: Policy, since: int) -> Flow[Entry]:
     try:
-        entry = yield from _resolving(cache, filling, policy)
+        entry = yield from _resolving(cache, filling, policy, since)
     except BaseException as error:
         cache.flights.finish(filling.key, flight, None, error)
         raise
@@ -112,7 +113,7 @@ def _leading(cache: Base, flight: Flight, filling: Filling, policy: Policy) -> F
     return entry
 
 
-def _resolving(cache: Base, filling: Filling, policy: Policy) -> Flow[Entry]:
+def _resolving(cache: Base, filling: Filling, policy: Policy, since: int) -> Flow[Entry]:
     """Find the value in Redis, or load it."""
     found = yield from _looking(cache, filling.key)
     if found is not None:
@@ -124,17 +125,18 @@ def _resolving(cache: Base, filling: Filling, policy: Policy) -> Flow[Entry]:
     has_timeout = policy.soft_timeout is not None or policy.hard_timeout is not None
     if cache.loads_inline and not has_timeout and filling.key.name not in cache.running:
         return (yield from fill(cache.core, filling))
-    return (yield from _awaiting(cache, filling, policy))
+    return (yield from _awaiting(cache, filling, policy, since))
 
 
-def _awaiting(cache: Base, filling: Filling, policy: Policy) -> Flow[Entry]:
+def _awaiting(cache: Base, filling: Filling, policy: Policy, since: int) -> Flow[Entry]:
     """Load in the background, and wait as long as the policy says; the load goes on anyway."""
     core, key, previous = cache.core, filling.key, filling.previous
     soft, hard = policy.soft_timeout, policy.hard_timeout
     has_spare = previous is not None and _state(cache, previous) is not State.GONE
     seconds = soft if soft is not None and has_spare and (hard is None or soft < hard) else hard
     entry = None
-    while entry is None:  # a loader of many that runs may leave this key out
+    # A loader of many that runs may leave this key out, and one that began earlier may be outdated.
+    while entry is None or (entry is not PENDING and not core.may_give(key, entry, since)):
         entry = yield Await(cache.start(filling), seconds)
     if entry is not PENDING:
         return entry  # type: ignore[no-any-return]  # see above
