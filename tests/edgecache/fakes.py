@@ -174,9 +174,20 @@ class FakeBackground:
 class FakeEdge:
     """A whole Worker, but for the runtime."""
 
-    def __init__(self, settings: Settings, answer: Callable[[RequestFacts], FakeResponse]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        answer: Callable[[RequestFacts], FakeResponse],
+        *,
+        timing: Any = None,
+        store: Any = None,
+    ) -> None:
         self.faults: list[tuple[str, Exception]] = []
-        self.timing, self.store, self.origin = FakeTiming(), FakeStore(), FakeOrigin(answer)
+        self.timing, self.store, self.origin = (
+            timing or FakeTiming(),
+            store or FakeStore(),
+            FakeOrigin(answer),
+        )
         outgoing, bodies = FakeOutgoing(), FakeBodies()
 
         def report(where: str, error: Exception) -> None:

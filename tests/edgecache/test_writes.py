@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
@@ -36,6 +37,10 @@ class Store:
         self.written: list[tuple[int, str, object]] = []
         self.refusals = refusals
         self._timing = timing
+
+    @property
+    def now_ms(self) -> int:
+        return self._timing.now
 
     async def write(self, key: str, value: object, metadata: str | None, ttl_seconds: int) -> None:
         assert (metadata, ttl_seconds) == ("{}", 60)
@@ -92,3 +97,25 @@ async def test_a_write_that_goes_on_being_refused_raises() -> None:
         await writes.write("a", 1, "{}", 60)
 
     assert store.written == []
+
+
+async def test_a_key_that_is_written_again_and_again_costs_a_few_writes_a_minute() -> None:
+    store, writes = _made()
+
+    for value in range(12):
+        await writes.write("a", value, "{}", 60)
+    await writes.write("b", 0, "{}", 60)
+
+    moments = [ms for ms, key, _ in store.written if key == "a"]
+    assert sum(ms < 60_000 for ms in moments) <= 11
+    assert [later - earlier for earlier, later in pairwise(moments)][-3:] == [10_000] * 3
+    assert store.written[-1] == (moments[-1], "b", 0)
+
+
+async def test_what_is_written_is_made_when_its_time_has_come_at_each_try() -> None:
+    store, writes = _made(refusals=1)
+
+    await writes.write("a", "first", "{}", 60)
+    await writes.write_made("a", lambda: store.now_ms - START_MS, "{}", 60)
+
+    assert store.written[-1] == (3300, "a", 3300)

@@ -1,6 +1,7 @@
 """Numbers on which a purge's promise rests, and that both sides must therefore agree on."""
 
 __all__ = [
+    "CLOCK_TOLERANCE_MS",
     "DEFAULT_MARK_INTERVAL_SECONDS",
     "KV_PROPAGATION_SECONDS",
     "MARK_SECONDS",
@@ -12,6 +13,9 @@ _DAY = 86_400
 
 KV_PROPAGATION_SECONDS = 60
 """Cloudflare's documented time for a write to KV to be seen in every location."""
+
+CLOCK_TOLERANCE_MS = 1000
+"""By how much the clocks of two of Cloudflare's machines may differ: a mark's moment lies so far ahead."""
 
 DEFAULT_MARK_INTERVAL_SECONDS = 5.0
 """For how long the Worker relies on the marks that it read last, unless ``MARK_INTERVAL`` says otherwise."""

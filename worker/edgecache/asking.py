@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from cachewire.marks import Lane
 from cachewire.record import Record
 from cachewire.settings import Settings
 from edgecache.health import Health
@@ -202,15 +203,14 @@ class Asker:
     def mark_here(self, outcome: Outcome) -> None:
         """Let what the outcome invalidates take effect in this isolate."""
         if outcome.plan.marks and outcome.facts:
-            self._storage.mark_here(outcome.plan.marks, outcome.facts.birth_ms - 1)
+            self._storage.mark_here(outcome.plan.marks, Lane.HARD, outcome.facts.birth_ms - 1)
 
     async def keep(self, lookup: Lookup, outcome: Outcome, entry: Entry | None) -> None:
         """Write to KV what the outcome stores and invalidates."""
         plan = outcome.plan
         try:
             if plan.marks and outcome.facts:
-                moment_ms = outcome.facts.birth_ms - 1
-                await self._storage.mark_everywhere(plan.marks, moment_ms, "origin-response")
+                await self._storage.mark_everywhere(plan.marks, Lane.HARD, "origin-response")
             if entry and (plan.store or (plan.freshen and self._is_extended(lookup, entry))):
                 await self._storage.keep(lookup, entry)
         except (StoreError, ValueError) as error:

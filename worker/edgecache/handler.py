@@ -6,6 +6,7 @@ from typing import Any, assert_never
 
 from cachewire.errors import InvalidTarget
 from cachewire.key import parse_target
+from cachewire.marks import Lane
 from cachewire.settings import Settings
 from edgecache.asking import Asker, Outcome, Question
 from edgecache.begun import Begun
@@ -114,8 +115,8 @@ class Handler:
         facts = self._asker.facts_of(forward.request, response, birth_ms)
         plan = on_forwarded(forward, facts, self.settings)
         if plan.marks:
-            self.storage.mark_here(plan.marks, facts.response_ms)
-            background.run(self._mark_everywhere(plan.marks, facts.response_ms))
+            self.storage.mark_here(plan.marks, Lane.HARD, facts.response_ms)
+            background.run(self._mark_everywhere(plan.marks))
         if plan.store and plan.lookup:
             try:
                 entry = await self._asker.taken(plan.lookup, plan.store, response)
@@ -125,9 +126,9 @@ class Handler:
             background.run(self._asker.keep(plan.lookup, Outcome(replace(plan, marks=())), entry))
         return self._sender.relayed(response, facts, forward.request, plan.status)
 
-    async def _mark_everywhere(self, names: tuple[str, ...], moment_ms: int) -> None:
+    async def _mark_everywhere(self, names: tuple[str, ...]) -> None:
         try:
-            await self.storage.mark_everywhere(names, moment_ms, "unsafe-request")
+            await self.storage.mark_everywhere(names, Lane.HARD, "unsafe-request")
         except StoreError as error:
             self._report("invalidation", error)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cachewire.bounds import MARK_SECONDS, MAX_RECORD_SECONDS
+from cachewire.bounds import CLOCK_TOLERANCE_MS, MARK_SECONDS, MAX_RECORD_SECONDS
 from cachewire.directives import response_directives
 from cachewire.errors import UnreadableRecord
 from cachewire.key import body_key, digest, variant_key
@@ -380,16 +380,22 @@ class Storage:
             self.marks.learn(name, moments[0], moments[1], now_ms)
         return True
 
-    def mark_here(self, names: Sequence[str], moment_ms: int) -> None:
+    def mark_here(self, names: Sequence[str], lane: Lane, moment_ms: int) -> None:
         """Let an invalidation take effect in this isolate, at once."""
         for name in names:
-            self.marks.write(name, Lane.HARD, moment_ms)
+            self.marks.write(name, lane, moment_ms)
 
-    async def mark_everywhere(self, names: Sequence[str], moment_ms: int, purge_id: str) -> None:
+    async def mark_everywhere(self, names: Sequence[str], lane: Lane, purge_id: str) -> None:
         """Write the marks of an invalidation to KV; raises :class:`StoreError`."""
-        value = str(Mark(moment_ms, purge_id))
-        keys = [mark_key(name, Lane.HARD) for name in names]
-        await asyncio.gather(*(self._writes.write(key, value, None, MARK_SECONDS) for key in keys))
+
+        def value() -> str:
+            # The moment of the write, which may have waited, or been tried before: the last write wins in KV,
+            # and must not take back a later purge. Ahead, because another location's clock may be.
+            return str(Mark(self._timing.now_ms() + CLOCK_TOLERANCE_MS, purge_id))
+
+        keys = [mark_key(name, lane) for name in names]
+        writes = (self._writes.write_made(key, value, None, MARK_SECONDS) for key in keys)
+        await asyncio.gather(*writes)
 
 
 def _variant(lookup: Lookup, names: tuple[str, ...]) -> str:

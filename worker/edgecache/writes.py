@@ -1,7 +1,9 @@
-"""Writes to KV in their order: it takes one a second for each key, and refuses more."""
+"""Writes to KV in their order: it takes one a second for each key, refuses more, and charges for each."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from edgecache.ports import Body, Store, StoreError, Timing
 
@@ -10,12 +12,20 @@ __all__ = ["Writes"]
 _PAUSE_MS = 1100
 _TRIES = 3
 _MAX_REMEMBERED = 4096
+_AT_ONCE = 5
+"""So many writes to one key in a row are only as far apart as KV wants them."""
+_REFILL_MS = 10_000
+"""Then one in this time: clients that make a key be written again and again cost 6 writes a minute."""
+
+Made: TypeAlias = Callable[[], Body | str]
 
 
 @dataclass(slots=True, eq=False)
 class _Key:
     turn: int = 0
     next_ms: int = 0
+    full_ms: int = 0
+    """When the allowance of writes at once will be whole again."""
 
 
 class Writes:
@@ -31,6 +41,10 @@ class Writes:
 
         Raises :class:`StoreError` if KV goes on refusing.
         """
+        await self.write_made(key, lambda: value, metadata, ttl_seconds)
+
+    async def write_made(self, key: str, make: Made, metadata: str | None, ttl_seconds: int) -> None:
+        """Write what ``make`` returns when the time for it has come, at each try."""
         known = self._known(key)
         known.turn += 1
         turn = known.turn
@@ -40,14 +54,20 @@ class Writes:
                 await self._timing.sleep(wait_ms / 1000)
             if known.turn != turn:
                 return
-            known.next_ms = self._timing.now_ms() + _PAUSE_MS * attempt
+            self._take_turn(known, attempt)
             try:
-                await self._store.write(key, value, metadata, ttl_seconds)
+                await self._store.write(key, make(), metadata, ttl_seconds)
             except StoreError:
                 if attempt == _TRIES:
                     raise
             else:
                 return
+
+    def _take_turn(self, known: _Key, attempt: int) -> None:
+        now_ms = self._timing.now_ms()
+        known.full_ms = max(known.full_ms, now_ms) + _REFILL_MS
+        spent_ms = known.full_ms - now_ms - _AT_ONCE * _REFILL_MS
+        known.next_ms = now_ms + max(_PAUSE_MS * attempt, spent_ms)
 
     def _known(self, key: str) -> _Key:
         known = self._keys.setdefault(key, _Key())
