@@ -27,6 +27,7 @@ BANNED_ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "origin_sdk/": ("edgecache", "entry", "hooks", "workers", "scripts", "tests", *_RUNTIME),
     "examples/": ("edgecache", "entry", "hooks", "workers", "scripts", "tests", *_RUNTIME),
     "scripts/benches/workers/": (),
+    "scripts/runtime/workers/": (),
     "scripts/runtime/fuzz.py": ("entry", "hooks", "workers", "tests", *_RUNTIME),
     "scripts/": ("edgecache", "entry", "hooks", "workers", "tests", *_RUNTIME),
 }

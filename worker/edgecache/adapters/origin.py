@@ -23,8 +23,9 @@ _PIECE_BYTES = 256 * 1024
 class FetchedResponse:
     """See :class:`edgecache.ports.OriginResponse`."""
 
-    def __init__(self, raw: Any, timeout_seconds: float) -> None:
+    def __init__(self, raw: Any, timeout_seconds: float, abort: Any) -> None:
         self.raw = raw
+        self._abort = abort
         self.body = raw.body
         self.status: int = raw.status
         fields = fields_of(raw.headers)
@@ -37,7 +38,7 @@ class FetchedResponse:
     async def read(self) -> Body:
         """Return the whole body."""
         try:
-            return await within(self._timeout_seconds, self.raw.arrayBuffer())
+            return await within(self._timeout_seconds, self.raw.arrayBuffer(), self._abort)
         except JsException as error:
             raise OriginError(OriginFailure.TRUNCATED, str(error)) from error
         except TimeoutError as error:
@@ -56,7 +57,7 @@ class FetchedResponse:
                 while True:
                     # Room for much at once: each piece costs a way through Python, and is small by default.
                     piece = reader.read(js.Uint8Array.new(_PIECE_BYTES))
-                    step = await within(self._timeout_seconds, piece)
+                    step = await within(self._timeout_seconds, piece, reader.cancel)
                     if step.done:
                         break
                     size += step.value.byteLength
@@ -93,10 +94,10 @@ class FetchOrigin:
         controller = js.AbortController.new()
         init.signal = controller.signal
         try:
-            raw = await within(timeout_seconds, js.fetch(origin_url(request.target, self._settings), init))
+            fetched = js.fetch(origin_url(request.target, self._settings), init)
+            raw = await within(timeout_seconds, fetched, controller.abort)
         except JsException as error:
             raise OriginError(OriginFailure.UNREACHABLE, str(error)) from error
         except TimeoutError as error:
-            controller.abort()
             raise OriginError(OriginFailure.TIMEOUT, f"no response within {timeout_seconds:g} s") from error
-        return FetchedResponse(raw, timeout_seconds)
+        return FetchedResponse(raw, timeout_seconds, controller.abort)

@@ -1,0 +1,154 @@
+"""What an isolate holds: nothing of a request that is over, and no more than its budget of the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from scripts.runtime.inspection import INSPECTED, Holdings, inspected_source
+from scripts.runtime.workerd import Workerd
+from scripts.runtime.workerd_config import Json, StandIn, Worker
+from tests.runtime.crowd import Asked, crowd
+from tests.runtime.edge import QUIET
+from tests.runtime.kv import BreakableKV
+from tests.runtime.origin import ScriptedOrigin
+from tests.runtime.replies import Pause, Reply, Reset, chunked, head, reply
+
+CACHED = [("Cache-Control", "max-age=60")]
+STALE = [("Cache-Control", "max-age=0, stale-while-revalidate=60, stale-if-error=60")]
+_REQUESTS = 40
+_FEW = 8
+"""What first use of something leaves behind, once."""
+_PATIENCE_SECONDS = 15.0
+_numbers = count(1)
+
+Requests = Callable[[], list[Asked]]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return inspected_source(tmp_path_factory.mktemp("inspected"))
+
+
+@pytest.fixture(scope="module")
+def edge(
+    source: Path,
+    running_origin: ScriptedOrigin,
+    running_kv: BreakableKV,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Workerd]:
+    quick: dict[str, Json] = {
+        **QUIET,
+        "ORIGIN": running_origin.url,
+        "KV_TIMEOUT": "3s",
+        "ORIGIN_TIMEOUT": "500ms",
+        "COLLAPSE_TIMEOUT": "400ms",
+        "SOFT_TIMEOUT": "300ms",
+        "REFRESH_THROTTLE": 0,
+    }
+    workers = [
+        Worker(
+            name,
+            source,
+            main=INSPECTED,
+            variables={**quick, "MEMORY_BYTES": size},
+            stores={"CACHE": StandIn(running_kv.address)},
+        )
+        for name, size in {"edge": 32 * 1024 * 1024, "without-memory": 0}.items()
+    ]
+    with Workerd(tmp_path_factory.mktemp("memory"), workers) as workerd:
+        yield workerd
+
+
+def _one_path() -> list[Asked]:
+    return [Asked("/one")] * _REQUESTS
+
+
+def _new_paths() -> list[Asked]:
+    return [Asked(f"/new-{next(_numbers)}") for _ in range(_REQUESTS)]
+
+
+def _few_new_paths() -> list[Asked]:
+    return _new_paths()[:12]
+
+
+def _leaving() -> list[Asked]:
+    return [Asked(f"/new-{next(_numbers)}", leaves_after=0.1) for _ in range(_REQUESTS)]
+
+
+def _crowd() -> list[Asked]:
+    return [Asked(f"/new-{next(_numbers)}")] * _REQUESTS
+
+
+def _posts() -> list[Asked]:
+    return [Asked(f"/new-{next(_numbers)}", method="POST") for _ in range(_REQUESTS)]
+
+
+_WHOLE = reply(200, CACHED, b"whole")
+_SLOW_FIELDS = reply(200, CACHED, b"late").after(Pause(0.8))
+_SLOW_BODY = Reply((head(200, [*CACHED, ("Content-Length", "8")]), b"half", Pause(0.8), b"rest"))
+_SLOW_CHUNKS = chunked(200, CACHED, [b"half", Pause(0.8), b"rest"])
+
+
+@pytest.mark.parametrize(
+    ("worker", "requests", "answer"),
+    [
+        pytest.param("edge", _one_path, _WHOLE, id="memory hits"),
+        pytest.param("without-memory", _one_path, _WHOLE, id="KV hits"),
+        pytest.param("edge", _one_path, reply(200, STALE, b"old"), id="stale hits that are refreshed"),
+        pytest.param("edge", _new_paths, _WHOLE, id="misses"),
+        pytest.param("edge", _new_paths, chunked(200, CACHED, [b"a", b"b"]), id="misses of chunked bodies"),
+        pytest.param(
+            "edge", _few_new_paths, reply(200, CACHED, b"x" * 1_100_000), id="misses of large bodies"
+        ),
+        pytest.param("edge", _new_paths, reply(200, [("Cache-Control", "no-store")], b"own"), id="no-store"),
+        pytest.param("edge", _posts, reply(204), id="POSTs that invalidate"),
+        pytest.param("edge", _crowd, _WHOLE.after(Pause(0.2)), id="requests that wait for another"),
+        pytest.param("edge", _crowd, _WHOLE.after(Pause(0.8)), id="requests that lose patience"),
+        pytest.param("edge", _new_paths, _SLOW_FIELDS, id="an origin that is too slow"),
+        pytest.param("edge", _new_paths, _SLOW_BODY, id="bodies that are too slow"),
+        pytest.param("edge", _new_paths, _SLOW_CHUNKS, id="chunks that are too slow"),
+        pytest.param("edge", _new_paths, Reply((Reset(),)), id="an origin that resets"),
+        pytest.param("edge", _leaving, _WHOLE.after(Pause(0.3)), id="clients that leave before the response"),
+        pytest.param("edge", _leaving, _SLOW_FIELDS, id="clients that leave an origin that is too slow"),
+        pytest.param("edge", _leaving, _SLOW_BODY, id="clients that leave in the middle of a body"),
+        pytest.param("edge", _leaving, _SLOW_CHUNKS, id="clients that leave in the middle of chunks"),
+    ],
+)
+def test_nothing_of_a_request_outlives_it(
+    edge: Workerd,
+    origin: ScriptedOrigin,
+    breakable_kv: BreakableKV,
+    worker: str,
+    requests: Requests,
+    answer: Reply,
+) -> None:
+    url = edge.url(worker)
+    origin.otherwise(lambda _: answer)
+    breakable_kv.reset()
+    crowd(url, requests()[:10])
+    _settled(url, Holdings.of(url))
+    before = Holdings.of(url)
+
+    crowd(url, requests())
+
+    left = _settled(url, before)
+    assert {name: more for name, more in left.items() if more > _FEW} == {}
+
+
+def _settled(url: str, before: Holdings) -> dict[str, int]:
+    """Return what requests left behind, once what goes on in the background is over."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        now = Holdings.of(url)
+        left = {
+            **now.left_by_requests(before),
+            "pending futures": now.pending_futures - before.pending_futures,
+        }
+        if max(left.values()) <= _FEW or time.monotonic() > deadline:
+            return left
+        time.sleep(0.2)
