@@ -92,7 +92,7 @@ class AuditFile:
             for number, line in enumerate(lines, 1):
                 try:
                     event = json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise InvalidSettings(
                         f"{self.path}, line {number}, isn't an audit event: {error}"
                     ) from error

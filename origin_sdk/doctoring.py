@@ -105,8 +105,37 @@ def _token(operation: Operation) -> Flow[Finding]:
 
 
 def _namespace(operation: Operation) -> Flow[Finding]:
-    yield from operation.namespace.page(operation.exchange, "", "", 10)
-    return Finding("namespace", Verdict.GOOD, "it is there, and the token may list it")
+    keys, _ = yield from operation.namespace.page(operation.exchange, "", "", 10)
+    if operation.settings.is_cloudflare:
+        return Finding("namespace", Verdict.GOOD, "it is there, and the token may list it")
+    known = yield from _known_namespaces(operation)
+    name = operation.settings.namespace_id
+    if known and name not in known:
+        return Finding(
+            "namespace",
+            Verdict.BAD,
+            f"the local API answers for any name, but the Worker that runs there has {', '.join(known)}, not "
+            f"{name}: set EDGE_CACHE_NAMESPACE_ID, or --namespace, to it",
+        )
+    holds = "it holds keys" if keys else "it is empty"
+    if known:
+        return Finding("namespace", Verdict.GOOD, f"the Worker that runs there has it; {holds}")
+    return Finding(
+        "namespace",
+        Verdict.WARNING,
+        f"the API answers for any name, and doesn't say which the Worker has; {holds}",
+    )
+
+
+def _known_namespaces(operation: Operation) -> Flow[list[str]]:
+    """Return the namespaces that a local API lists; none where it lists nothing."""
+    url = f"{operation.settings.account_url}/storage/kv/namespaces"
+    try:
+        listed = envelope((yield from operation.exchange.send(Call("GET", url)))).get("result")
+    except CloudflareError:
+        return []
+    entries = listed if isinstance(listed, list) else []
+    return [str(each["id"]) for each in entries if isinstance(each, dict) and "id" in each]
 
 
 def _writing(operation: Operation) -> Flow[Finding]:
@@ -124,10 +153,10 @@ def _writing(operation: Operation) -> Flow[Finding]:
 def _wire_version(operation: Operation) -> Flow[list[Finding]]:
     """Tell by the keys' prefixes which versions of the wire contract write into the namespace."""
     findings: list[Finding] = []
-    has_records = False
+    seen: set[str] = set()
     for kind, known in zip("rbm", _KNOWN_PREFIXES, strict=True):
         versions = yield from _versions(operation, kind)
-        has_records = has_records or known in versions
+        seen |= versions
         if foreign := sorted(versions - {known}):
             findings.append(
                 Finding(
@@ -139,10 +168,13 @@ def _wire_version(operation: Operation) -> Flow[list[Finding]]:
             )
     if findings:
         return findings
-    if not has_records:
-        nothing = "nothing is stored yet: send a request through the Worker, then ask again"
-        return [Finding("wire version", Verdict.WARNING, nothing)]
-    return [Finding("wire version", Verdict.GOOD, f"the Worker and this SDK speak version {WIRE_VERSION}")]
+    if RECORD_PREFIX in seen:
+        good = f"what is stored there is of version {WIRE_VERSION}, this SDK's"
+        return [Finding("wire version", Verdict.GOOD, good)]
+    # Marks prove nothing: whoever purges writes them, this SDK too.
+    what = "only purge marks are there, no response" if MARK_PREFIX in seen else "nothing is stored there yet"
+    remedy = "send a request through the Worker, then ask again"
+    return [Finding("wire version", Verdict.WARNING, f"{what}: {remedy}")]
 
 
 def _versions(operation: Operation, kind: str) -> Flow[set[str]]:

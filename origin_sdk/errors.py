@@ -15,6 +15,7 @@
     │   └── CloudflareUnavailable     5xx, or an answer that isn't the API's
     ├── ConnectionFailed              the network: no answer came
     ├── DeadlineExceeded              the time that the caller gave is over
+    ├── OutboxUnavailable             the outbox's store: not there, not migrated, or failing
     └── PartialPurgeError             some of it is purged; ``remaining`` is what isn't
 """
 
@@ -38,6 +39,7 @@ __all__ = [
     "NamespaceNotFound",
     "NotCacheable",
     "OriginSdkError",
+    "OutboxUnavailable",
     "PartialPurgeError",
     "RateLimited",
     "RequestRejected",
@@ -99,6 +101,10 @@ class ConnectionFailed(OriginSdkError):
 
 class DeadlineExceeded(OriginSdkError):
     """The next step would end after the ``timeout`` that the caller gave."""
+
+
+class OutboxUnavailable(OriginSdkError):
+    """The store of an outbox isn't there, lacks its table, or fails."""
 
 
 class PartialPurgeError(OriginSdkError):

@@ -6,7 +6,8 @@ from typing import Any
 from cachewire.key import MAX_KEY_BYTES, Target, record_key
 from cachewire.marks import EVERYTHING, host_mark, prefix_marks, url_mark
 from cachewire.rules import key_target
-from origin_sdk.project import EdgeRule, Project
+from cachewire.settings import Rule
+from origin_sdk.project import Project
 from origin_sdk.targets import parse_url
 
 __all__ = ["Explanation", "RuleVerdict", "explain"]
@@ -84,17 +85,17 @@ def _verdicts(project: Project, method: str, target: Target) -> tuple[RuleVerdic
     return tuple(verdicts)
 
 
-def _mismatch(rule: EdgeRule, method: str, target: Target) -> str:
+def _mismatch(rule: Rule, method: str, target: Target) -> str:
     if rule.methods and method not in rule.methods:
         return f"methods = {sorted(rule.methods)} without {method}"
-    if rule.hosts and not EdgeRule(hosts=rule.hosts).matches(method, target):
+    if rule.hosts and not Rule(hosts=rule.hosts).matches(method, target):
         return f"host = {list(rule.hosts)} doesn't match {target.host}"
-    if rule.paths and not EdgeRule(paths=rule.paths).matches(method, target):
+    if rule.paths and not Rule(paths=rule.paths).matches(method, target):
         return f"path = {list(rule.paths)} doesn't match {target.path}"
     return ""
 
 
-def _merged(url: str, target: Target, keyed: Target, rule: EdgeRule | None) -> list[str]:
+def _merged(url: str, target: Target, keyed: Target, rule: Rule | None) -> list[str]:
     merged: list[str] = []
     if url != str(target):
         merged.append(f"spelling: {url} is {target} to the cache (RFC 3986 section 6.2.2)")
@@ -114,7 +115,7 @@ def _merged(url: str, target: Target, keyed: Target, rule: EdgeRule | None) -> l
     return merged
 
 
-def _split_by(target: Target, rule: EdgeRule | None, key: str) -> list[str]:
+def _split_by(target: Target, rule: Rule | None, key: str) -> list[str]:
     if not key:
         return ["nothing: the rule keeps it from the edge, each request goes to the origin"]
     split = ["scheme, host and path", *(["the query, letter by letter"] if target.query else [])]

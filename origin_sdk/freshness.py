@@ -7,11 +7,12 @@ from cachewire.directives import response_directives
 from cachewire.fields import combined as fields_by_name
 from cachewire.lifetimes import explicit_lifetime, forbids_stale, jittered_ms, ruled_lifetime, window
 from cachewire.record import Record
-from origin_sdk.project import EdgeRule, Project
+from cachewire.settings import Rule
+from origin_sdk.project import Project
 
 __all__ = ["Windows", "combined", "windows_of"]
 
-_NO_RULE = EdgeRule()
+_NO_RULE = Rule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def combined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def windows_of(
-    status: int, fields: Mapping[str, str], response_seconds: float, rule: EdgeRule | None, project: Project
+    status: int, fields: Mapping[str, str], response_seconds: float, rule: Rule | None, project: Project
 ) -> Windows:
     """Return the windows of a response that came at ``response_seconds`` since the epoch.
 
@@ -61,7 +62,7 @@ def windows_of(
     )
 
 
-def windows_of_record(record: Record, rule: EdgeRule | None, project: Project) -> Windows:
+def windows_of_record(record: Record, rule: Rule | None, project: Project) -> Windows:
     """Return the windows of a stored response, with the jitter that its lifetime has."""
     windows = windows_of(record.status, combined(record.fields), record.response_ms / 1000, rule, project)
     lifetime_ms = jittered_ms(windows.lifetime, record.birth_ms, project.lifetime_jitter)

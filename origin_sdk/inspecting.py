@@ -20,8 +20,9 @@ from cachewire.marks import (
     url_mark,
 )
 from cachewire.record import Record
+from cachewire.settings import Rule
 from origin_sdk.freshness import Windows, windows_of_record
-from origin_sdk.project import EdgeRule, Project
+from origin_sdk.project import Project
 from origin_sdk.purging import Operation
 from origin_sdk.steps import Flow
 from origin_sdk.stored import StoredResponse, base_of, both_schemes, with_head
@@ -201,7 +202,7 @@ def _inspected(
     )
 
 
-def _rule(project: Project, target: Target) -> EdgeRule | None:
+def _rule(project: Project, target: Target) -> Rule | None:
     return next((rule for rule in project.rules if rule.matches("GET", target)), None)
 
 

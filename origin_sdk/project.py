@@ -1,59 +1,28 @@
-"""What ``wrangler.toml`` says that the origin's side needs: namespace, mark interval, retention and rules."""
+"""What ``wrangler.toml`` says that the origin's side needs: namespace, routes, and the Worker's settings."""
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from cachewire.bounds import DEFAULT_MARK_INTERVAL_SECONDS
-from cachewire.errors import InvalidRule
-from cachewire.lifetimes import DEFAULT_JITTER
-from cachewire.quantities import BYTES, SECONDS, quantity
-from cachewire.rules import KeyRule, parse_key_rule
+from cachewire.config import problems
+from cachewire.settings import Settings
 from origin_sdk.errors import InvalidSettings
 
-__all__ = ["DEFAULT_PROJECT", "EdgeRule", "Project", "read_project"]
+__all__ = ["DEFAULT_PROJECT", "Configuration", "Project", "read_configurations", "read_project"]
 
-_DAY = 86_400
-
-
-@dataclass(frozen=True)
-class EdgeRule(KeyRule):
-    """A rule with what publishing and explaining need beside the key.
-
-    Seconds, ``None`` where the response decides.
-    """
-
-    lifetime: int | None = None
-    default_lifetime: int | None = None
-    stale_while_revalidate: int | None = None
-    stale_if_error: int | None = None
-    negative_lifetimes: Mapping[int, int] = field(default_factory=dict, hash=False)
-    groups: tuple[str, ...] = ()
-    bypass: bool = False
-    data_class: str = "public"
-
-    @property
-    def never_stores(self) -> bool:
-        """Whether nothing that the rule matches lies in KV."""
-        return self.bypass or self.data_class == "never"
+_BINDING = "CACHE"
 
 
 @dataclass(frozen=True)
-class Project:
-    """The settings of a Worker, as far as its origin has to know them. Durations are seconds."""
+class Project(Settings):
+    """The settings of a Worker, with where it stores and what it answers for."""
 
     namespace_id: str = ""
-    mark_interval: float = DEFAULT_MARK_INTERVAL_SECONDS
-    retention: int = 7 * _DAY
-    stale_while_revalidate: int = 0
-    stale_if_error: int = _DAY
-    memory_item_bytes: int = 1024 * 1024
-    max_body_bytes: int = 25 * 1024 * 1024
-    compress_min_bytes: int = 4096
-    lifetime_jitter: float = DEFAULT_JITTER
-    rules: tuple[EdgeRule, ...] = ()
+    routes: tuple[str, ...] = ()
+    """The route patterns of ``wrangler.toml``, such as ``api.example.com/*``; empty if it names none."""
 
     def differences(self, namespace_id: str, mark_interval: float) -> Iterator[str]:
         """Say where this machine's settings contradict the Worker's."""
@@ -70,122 +39,108 @@ class Project:
                 "promise too much"
             )
 
+    def serves(self, host: str) -> bool:
+        """Whether the Worker answers for a host, as far as the routes tell: without any, it may."""
+        name = host.partition(":")[0]
+        hosts = [pattern.partition("://")[2] or pattern for pattern in self.routes]
+        return not hosts or any(fnmatchcase(name, each.partition("/")[0].lower()) for each in hosts)
+
 
 DEFAULT_PROJECT = Project()
 
 
-def read_project(path: Path) -> Project:
-    """Read a ``wrangler.toml``.
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """One environment of a ``wrangler.toml``; the top level is ``""``.
 
-    Raises :class:`InvalidSettings`, which names the file, the setting and the remedy.
+    ``problems`` are those of its form; whether the Worker can use ``variables`` is for
+    :func:`cachewire.config.problems` to say.
+    """
+
+    file: Path
+    environment: str
+    variables: Mapping[str, Any]
+    namespace_id: str
+    routes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return f"{self.file} [env.{self.environment}]" if self.environment else str(self.file)
+
+
+def read_project(path: Path, environment: str = "") -> Project:
+    """Read an environment of a ``wrangler.toml``, with the Worker's own validation.
+
+    Raises :class:`InvalidSettings`, which names the file, each setting and the remedy.
+    """
+    for configuration in read_configurations(path):
+        if configuration.environment == environment:
+            return _project(configuration)
+    raise InvalidSettings(f"{path} has no [env.{environment}]: add it, or choose another --env")
+
+
+def _project(configuration: Configuration) -> Project:
+    found = problems(configuration.variables)
+    if found.settings is None:
+        errors = "\n".join(found.errors)
+        raise InvalidSettings(f"the Worker can't use the settings in {configuration.name}:\n{errors}")
+    values = {each.name: getattr(found.settings, each.name) for each in fields(Settings)}
+    return Project(**values, namespace_id=configuration.namespace_id, routes=configuration.routes)
+
+
+def read_configurations(path: Path) -> Sequence[Configuration]:
+    """Read all environments of a ``wrangler.toml``, the top level first.
+
+    Raises :class:`InvalidSettings` if it can't be read as TOML.
     """
     try:
         declared = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InvalidSettings(f"{path} can't be read: {error}; give --config FILE") from error
-    variables = declared.get("vars", {})
-    namespaces = [entry for entry in declared.get("kv_namespaces", ()) if entry.get("binding") == "CACHE"]
-    values = {
-        name: reader(variables[name.upper()], name)
-        for name, reader in _READERS.items()
-        if name.upper() in variables
-    }
-    if variables.get("PROFILE") == "rfc9111":
-        values = {"stale_if_error": 0, "lifetime_jitter": 0.0, **values}
-    try:
-        rules = _rules(variables.get("RULES", ()))
-    except InvalidRule as error:
-        raise InvalidSettings(f"{path}: {error}") from error
-    return Project(namespace_id=namespaces[0].get("id", "") if namespaces else "", rules=rules, **values)
+    except OSError as error:
+        raise InvalidSettings(f"{path} can't be read: {error.strerror}; give --config FILE") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidSettings(f"{path} isn't TOML: {error}") from error
+    environments = declared.get("env", {})
+    if not isinstance(environments, Mapping):
+        raise InvalidSettings(f"{path}: env = {environments!r} isn't a table: write [env.production], say")
+    tables = {"": declared, **environments}
+    return [_configuration(path, name, table, declared) for name, table in tables.items()]
 
 
-def _rules(tables: Sequence[Mapping[str, Any]]) -> tuple[EdgeRule, ...]:
-    return tuple(_RuleReader(table, f"RULES[{number}]").read() for number, table in enumerate(tables))
+def _configuration(path: Path, environment: str, table: object, top: Mapping[str, Any]) -> Configuration:
+    """Read one environment as wrangler does: variables and bindings aren't inherited, routes are."""
+    found: list[str] = []
+    if not isinstance(table, Mapping):
+        found.append(f"isn't a table: write [env.{environment}]")
+        table = {}
+    variables = table.get("vars", {})
+    if not isinstance(variables, Mapping):
+        found.append(f"vars = {variables!r} isn't a table: write [vars] and a setting on each line")
+        variables = {}
+    namespace_id = _namespace_id(table.get("kv_namespaces", ()), found)
+    routes = _routes(table if "routes" in table or "route" in table else top, found)
+    return Configuration(path, environment, variables, namespace_id, routes, tuple(found))
 
 
-@dataclass(frozen=True, slots=True)
-class _RuleReader:
-    """Reads one ``[[vars.RULES]]`` table; ``where`` names it in errors."""
-
-    table: Mapping[str, Any]
-    where: str
-
-    def read(self) -> EdgeRule:
-        """Return the rule; raises :class:`InvalidRule`."""
-        key = parse_key_rule(self.table, self.where)
-        known = {each.name: getattr(key, each.name) for each in fields(KeyRule)}
-        groups = self.table.get("groups", ())
-        return EdgeRule(
-            **known,
-            lifetime=self._seconds("lifetime"),
-            default_lifetime=self._seconds("default_lifetime"),
-            stale_while_revalidate=self._seconds("stale_while_revalidate"),
-            stale_if_error=self._seconds("stale_if_error"),
-            negative_lifetimes=self._negative_lifetimes(),
-            groups=(groups,) if isinstance(groups, str) else tuple(groups),
-            bypass=bool(self.table.get("bypass", False)),
-            data_class=str(self.table.get("data_class", "public")),
-        )
-
-    def _seconds(self, setting: str) -> int | None:
-        return self._read(self.table[setting], setting) if setting in self.table else None
-
-    def _negative_lifetimes(self) -> Mapping[int, int]:
-        table = self.table.get("negative_lifetimes", {})
-        if not isinstance(table, Mapping) or not all(str(status).isdecimal() for status in table):
-            raise InvalidRule(
-                f"{self.where}.negative_lifetimes = {table!r}: give status codes and durations, such as "
-                '{ 404 = "1m", 410 = "1h" }'
-            )
-        return {
-            int(status): self._read(value, f"negative_lifetimes.{status}") for status, value in table.items()
-        }
-
-    def _read(self, value: object, setting: str) -> int:
-        try:
-            return int(seconds(value, setting))
-        except InvalidSettings as error:
-            raise InvalidRule(f"{self.where}.{error}") from error
+def _namespace_id(bindings: object, found: list[str]) -> str:
+    entries = bindings if isinstance(bindings, Sequence) and not isinstance(bindings, str) else ()
+    ids = [
+        each.get("id") for each in entries if isinstance(each, Mapping) and each.get("binding") == _BINDING
+    ]
+    if ids and isinstance(ids[0], str) and ids[0]:
+        return ids[0]
+    found.append(
+        f'no KV namespace is bound as {_BINDING}: write [[kv_namespaces]], binding = "{_BINDING}" and the id '
+        f"that `wrangler kv namespace create {_BINDING}` prints"
+    )
+    return ""
 
 
-def seconds(value: object, setting: str) -> float:
-    """Read a duration as ``wrangler.toml`` has it: a number, or a text such as ``"5m"``."""
-    return _read(value, SECONDS, setting, "seconds, or a text such as 500ms, 30s, 5m, 2h or 7d")
-
-
-def _whole_seconds(value: object, setting: str) -> int:
-    return int(seconds(value, setting))
-
-
-def _bytes(value: object, setting: str) -> int:
-    return int(_read(value, BYTES, setting, "bytes, or a text such as 512KiB or 25MiB"))
-
-
-def _share(value: object, setting: str) -> float:
-    expects = "a number from 0 up to, but not including, 1, such as 0.1"
-    found = _read(value, {"": 1.0}, setting, expects)
-    if found >= 1:
-        raise InvalidSettings(f"{setting} = {value!r}: give {expects}")
-    return found
-
-
-def _read(value: object, units: Mapping[str, float], setting: str, expects: str) -> float:
-    try:
-        found = quantity(value, units)
-    except ValueError as error:
-        raise InvalidSettings(f"{setting} = {value!r}: give {expects}") from error
-    if found < 0:
-        raise InvalidSettings(f"{setting} = {value!r}: give {expects}, from 0")
-    return found
-
-
-_READERS: Mapping[str, Any] = {
-    "mark_interval": seconds,
-    "retention": _whole_seconds,
-    "stale_while_revalidate": _whole_seconds,
-    "stale_if_error": _whole_seconds,
-    "memory_item_bytes": _bytes,
-    "max_body_bytes": _bytes,
-    "compress_min_bytes": _bytes,
-    "lifetime_jitter": _share,
-}
+def _routes(table: Mapping[str, Any], found: list[str]) -> tuple[str, ...]:
+    declared = table.get("routes", [table["route"]] if "route" in table else [])
+    entries = declared if isinstance(declared, list) else [declared]
+    patterns = [each.get("pattern") if isinstance(each, Mapping) else each for each in entries]
+    if wrong := [each for each in patterns if not isinstance(each, str)]:
+        found.append(f'routes: {wrong[0]!r} isn\'t a pattern: write {{ pattern = "api.example.com/*" }}')
+    return tuple(each for each in patterns if isinstance(each, str))

@@ -23,13 +23,14 @@ from cachewire.key import body_key, digest, record_key, variant_key
 from cachewire.marks import group_mark
 from cachewire.record import Index, Record, head_of, metadata_for
 from cachewire.rules import first_match, key_target
+from cachewire.settings import Rule
 from cachewire.structured import parse_strings
 from cachewire.vary import selecting_names, selecting_values, varies_on_everything
 from origin_sdk.cacheability import MAX_GROUPS
 from origin_sdk.errors import InvalidRequest, NotCacheable
 from origin_sdk.freshness import Windows, combined, windows_of
 from origin_sdk.kv import Namespace, Pair
-from origin_sdk.project import EdgeRule, Project
+from origin_sdk.project import Project
 from origin_sdk.purging import Operation
 from origin_sdk.steps import Flow
 from origin_sdk.stored import read_listed
@@ -94,7 +95,7 @@ class _Draft:
     """A publication on its way into records."""
 
     publication: Publication
-    rule: EdgeRule | None
+    rule: Rule | None
     project: Project
     now_ms: int
 
@@ -225,7 +226,7 @@ def publish(operation: Operation, publication: Publication, project: Project) ->
     """
     rule = first_match(project.rules, "GET", parse_url(publication.url))
     now_ms = max(round(operation.cloudflare_now() * 1000), publication.birth_ms)
-    draft = _Draft(publication, rule if isinstance(rule, EdgeRule) else None, project, now_ms)
+    draft = _Draft(publication, rule if isinstance(rule, Rule) else None, project, now_ms)
     _check(draft)
     pairs: list[Pair] = []
     if draft.vary:

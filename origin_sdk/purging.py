@@ -288,30 +288,38 @@ class BlastRadius:
     scanned_keys: int
     requests: int
     examples: tuple[str, ...]
+    idle: tuple[str, ...] = ()
+    """The targets by which nothing is hit: each may be misspelled, or nothing of it is stored."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON types."""
         return {name: getattr(self, name) for name in self.__slots__} | {
             "purge": self.purge.as_json(),
             "examples": list(self.examples),
+            "idle": list(self.idle),
         }
 
 
 def blast_radius(operation: Operation, purge: Purge) -> Flow[BlastRadius]:
     """Count what ``purge`` would hit, and write nothing."""
-    listing = Listing(operation.exchange, operation.namespace, Coverage(purge, operation.rules))
+    coverage = Coverage(purge, operation.rules)
+    listing = Listing(operation.exchange, operation.namespace, coverage)
     responses, body_bytes = 0, 0
     examples: dict[str, None] = {}
+    idle = dict.fromkeys(coverage.targets())
     while not listing.is_done:
         for stored in _responses((yield from listing.next_page())):
             responses += 1
             body_bytes += stored.body_bytes
+            for target in coverage.covering(stored) if idle else ():
+                idle.pop(target, None)
             if len(examples) < _SHOWN_EXAMPLES:
                 examples[stored.url] = None
         yield Progress(listing.scanned_keys)
     marks = len(purge.marks(operation.rules))
     requests = operation.exchange.requests
-    return BlastRadius(purge, marks, responses, body_bytes, listing.scanned_keys, requests, tuple(examples))
+    scanned = listing.scanned_keys
+    return BlastRadius(purge, marks, responses, body_bytes, scanned, requests, tuple(examples), tuple(idle))
 
 
 def _responses(page: list[StoredResponse]) -> list[StoredResponse]:

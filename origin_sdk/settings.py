@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from cachewire.bounds import DEFAULT_MARK_INTERVAL_SECONDS, MARK_SECONDS, MAX_RECORD_SECONDS
 from origin_sdk.errors import InvalidSettings
@@ -13,6 +13,7 @@ __all__ = ["DEFAULT_BASE_URL", "Settings"]
 
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
 
+_NAMESPACES = "/storage/kv/namespaces/"
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -22,7 +23,8 @@ class Settings:
 
     ``base_url`` is what comes before ``/storage/kv/namespaces/…``. Cloudflare's own, the default, gets
     ``/accounts/{account_id}`` appended; any other is taken as it is, such as that of ``wrangler dev``,
-    ``http://127.0.0.1:8787/cdn-cgi/local/explorer/api``, which needs no account and no token.
+    ``http://127.0.0.1:8787/cdn-cgi/local/explorer/api``, which needs no account and no token. The URL of a
+    namespace, with ``/storage/kv/namespaces/{id}`` at its end, is taken apart.
 
     ``mark_interval`` must be the Worker's ``MARK_INTERVAL``, in seconds: receipts tell by it when a purge is
     seen.
@@ -42,6 +44,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raise :class:`InvalidSettings` for what can't work."""
+        self._take_namespace_url_apart()
         if not self.namespace_id:
             raise InvalidSettings(
                 "no KV namespace: set EDGE_CACHE_NAMESPACE_ID to the id in wrangler.toml, or pass "
@@ -63,8 +66,33 @@ class Settings:
                 f"keeps for up to {MAX_RECORD_SECONDS} s; leave it at {MARK_SECONDS}"
             )
 
+    def _take_namespace_url_apart(self) -> None:
+        """Accept the URL of a namespace, as it is shown in many places, for ``base_url``."""
+        base, found, namespace = self.base_url.rstrip("/").partition(_NAMESPACES)
+        if not found:
+            return
+        namespace = unquote(namespace.partition("/")[0])
+        if self.namespace_id not in {"", namespace}:
+            raise InvalidSettings(
+                f"CLOUDFLARE_API_BASE_URL = {self.base_url!r} is the URL of the namespace {namespace!r}, but "
+                f"the namespace id given is {self.namespace_id!r} (EDGE_CACHE_NAMESPACE_ID, wrangler.toml): "
+                "leave one of them out"
+            )
+        base, is_cloudflare, account = base.partition(f"{DEFAULT_BASE_URL}/accounts/")
+        if is_cloudflare:
+            base = DEFAULT_BASE_URL
+            object.__setattr__(self, "account_id", self.account_id or unquote(account))
+        object.__setattr__(self, "base_url", base)
+        object.__setattr__(self, "namespace_id", namespace)
+
     def _check_base_url(self) -> None:
-        parts = urlsplit(self.base_url)
+        try:
+            parts = urlsplit(self.base_url)
+            _ = parts.port
+        except ValueError as error:
+            raise InvalidSettings(
+                f"CLOUDFLARE_API_BASE_URL isn't a URL ({error}): give http(s)://host/prefix"
+            ) from error
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
             raise InvalidSettings(
                 f"CLOUDFLARE_API_BASE_URL = {parts.scheme}://{parts.hostname or ''}…: give "

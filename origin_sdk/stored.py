@@ -1,7 +1,7 @@
 """What lies in KV under record keys, as lists show it, and which of it a purge covers."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -100,18 +100,19 @@ class Coverage:
 
     purge: Purge
     rules: Sequence[KeyRule] = ()
-    _bases: frozenset[str] = field(init=False, repr=False)
-    _prefixes: tuple[tuple[str, str], ...] = field(init=False, repr=False)
+    _bases: Mapping[str, str] = field(init=False, repr=False)
+    _prefixes: Mapping[tuple[str, str], str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Prepare what is compared."""
-        prefixes = map(parse_url, self.purge.prefixes)
-        object.__setattr__(
-            self, "_bases", frozenset(map(record_key, both_schemes(self.purge.urls, self.rules)))
-        )
-        object.__setattr__(
-            self, "_prefixes", tuple((target.host, path_prefix(target.path)) for target in prefixes)
-        )
+        bases = {
+            record_key(target): url for url in self.purge.urls for target in both_schemes((url,), self.rules)
+        }
+        prefixes = {
+            (each.host, path_prefix(each.path)): str(each) for each in map(parse_url, self.purge.prefixes)
+        }
+        object.__setattr__(self, "_bases", bases)
+        object.__setattr__(self, "_prefixes", prefixes)
 
     def by_place(self, stored: StoredResponse) -> bool:
         """Whether the response is covered whatever its groups are."""
@@ -125,6 +126,24 @@ class Coverage:
     def by_group(self, stored: StoredResponse) -> bool:
         """Whether one of the response's groups is covered."""
         return stored.record is not None and not set(self.purge.groups).isdisjoint(stored.record.groups)
+
+    def targets(self) -> Iterator[str]:
+        """Name the targets, as :meth:`covering` does."""
+        yield from (f"group {group}" for group in self.purge.groups)
+        yield from (f"host {host}" for host in self.purge.hosts)
+        yield from (f"URL {url}" for url in self.purge.urls)
+        yield from (f"prefix {prefix}" for prefix in self._prefixes.values())
+
+    def covering(self, stored: StoredResponse) -> Iterator[str]:
+        """Name the targets that cover a response."""
+        if stored.record:
+            yield from (f"group {group}" for group in stored.record.groups)
+        yield f"host {stored.host}"
+        if url := self._bases.get(base_of(stored.key)):
+            yield f"URL {url}"
+        for (host, prefix), written in self._prefixes.items():
+            if stored.host == host and is_below(stored.path, prefix):
+                yield f"prefix {written}"
 
 
 def both_schemes(urls: Iterable[str], rules: Sequence[KeyRule]) -> Iterator[Target]:

@@ -20,7 +20,7 @@ from cachewire.marks import (
 from cachewire.rules import KeyRule, first_match, key_target
 from origin_sdk.errors import InvalidRequest
 
-__all__ = ["Purge", "Texts", "keyed_target", "parse_host", "parse_url", "texts"]
+__all__ = ["Purge", "Texts", "keyed_target", "parse_group", "parse_host", "parse_url", "texts"]
 
 Texts: TypeAlias = str | Iterable[str]
 """One text or several: a lone ``str`` is one, not its letters."""
@@ -66,7 +66,7 @@ class Purge:
             )
         made = cls(
             urls=_unique(urls, _url),
-            groups=_unique(groups, _group),
+            groups=_unique(groups, parse_group),
             prefixes=_unique(prefixes, _prefix),
             hosts=_unique(hosts, parse_host),
             everything=everything,
@@ -189,7 +189,17 @@ def _url(url: str) -> str:
 
 
 def parse_url(url: str) -> Target:
-    """Read a URL, with ``https://`` where it has no scheme; raises :class:`InvalidRequest`."""
+    """Read a URL, with ``https://`` where it has no scheme; raises :class:`InvalidRequest`.
+
+    Without a scheme, a host shows by a dot or a port: ``nonsense`` is no URL, but a slip.
+    """
+    target = _target(url)
+    if "://" not in url and "." not in target.host and ":" not in target.host and target.host != "localhost":
+        raise InvalidRequest(f"{url!r} isn't a URL: write https://{url} if it begins with a host")
+    return target
+
+
+def _target(url: str) -> Target:
     try:
         return parse_target(url if "://" in url else f"https://{url}")
     except WireError as error:
@@ -198,7 +208,7 @@ def parse_url(url: str) -> Target:
 
 def parse_host(host: str) -> str:
     """Read a host, perhaps with a port, or the URL of one; raises :class:`InvalidRequest`."""
-    target = parse_url(host)
+    target = _target(host)
     if target.path != "/" or target.query is not None:
         raise InvalidRequest(f"{host!r} isn't a host: it has a path or query; purge it as a prefix or a URL")
     return target.host
@@ -215,7 +225,8 @@ def _prefix(prefix: str) -> str:
     return str(target)
 
 
-def _group(group: str) -> str:
+def parse_group(group: str) -> str:
+    """Read the name of a group; raises :class:`InvalidRequest`."""
     try:
         group_mark(group)
     except WireError as error:

@@ -2,14 +2,24 @@
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
 import typer
 
-from origin_sdk.cli.context import EXIT_CODES, exit_code, report_error
-from origin_sdk.cli.draining import drain, outbox
-from origin_sdk.cli.looking import audit, doctor, explain, inspect
-from origin_sdk.cli.purging import purge
-from origin_sdk.cli.storing import publish, warm
+from cachewire import WIRE_VERSION
+from origin_sdk.cli.audit import audit
+from origin_sdk.cli.check import check
+from origin_sdk.cli.context import EXIT_CODES, exit_code, report_error, report_unexpected
+from origin_sdk.cli.doctor import doctor
+from origin_sdk.cli.drain import drain
+from origin_sdk.cli.explain import explain
+from origin_sdk.cli.inspect import inspect
+from origin_sdk.cli.list import list_
+from origin_sdk.cli.outbox import outbox
+from origin_sdk.cli.publish import publish
+from origin_sdk.cli.purge import purge
+from origin_sdk.cli.warm import warm
 from origin_sdk.errors import OriginSdkError
 
 __all__ = ["app", "run"]
@@ -30,15 +40,41 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (purge, publish, warm, inspect, explain, doctor, audit, drain):
+for command in (purge, publish, warm, inspect, explain, check, doctor, audit, drain):
     app.command(epilog=_EPILOG)(command)
+app.command(name="list", epilog=_EPILOG)(list_)
 app.add_typer(outbox, name="outbox")
 
 
+def _show_version(is_asked: bool) -> None:  # noqa: FBT001 - typer's way of calling back
+    if not is_asked:
+        return
+    try:
+        installed = version("origin-sdk")
+    except PackageNotFoundError:  # run from a checkout that isn't installed
+        installed = "(not installed)"
+    typer.echo(f"origin-sdk {installed}, wire version {WIRE_VERSION}")
+    raise typer.Exit
+
+
+@app.callback()
+def main(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
+
+
 def run(arguments: Sequence[str]) -> None:
-    """Run a command; errors of the SDK end it with their exit code and no traceback."""
+    """Run a command; an error ends it with its exit code and a line that says what to do, not a traceback."""
+    as_json = "--json" in arguments
     try:
         app(args=list(arguments), prog_name="origin-sdk")
     except OriginSdkError as error:
-        report_error(error, as_json="--json" in arguments)
+        report_error(error, as_json=as_json)
         sys.exit(exit_code(error))
+    except Exception as error:  # noqa: BLE001 - the last net: a person gets a sentence, not a traceback
+        report_unexpected(error, as_json=as_json)
+        sys.exit(70)

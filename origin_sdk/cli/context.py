@@ -1,9 +1,11 @@
-"""What all commands share: options, the client, and the way to the screen."""
+"""What all commands share: options, the client, and how a command ends."""
 
 import getpass
 import json
+import os
 import platform
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,12 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
 
 from origin_sdk.base import Options, resolved
+from origin_sdk.cli.screen import Screen, as_json
 from origin_sdk.client import PurgeClient
 from origin_sdk.errors import (
     AuthenticationFailed,
@@ -34,31 +35,41 @@ __all__ = [
     "BaseUrl",
     "ConfigFile",
     "Context",
+    "Environment",
     "NamespaceId",
-    "counted",
     "exit_code",
-    "read_text",
     "report_error",
-    "table",
+    "report_unexpected",
 ]
 
-_CONFIG = Path("wrangler.toml")
+CONFIG = Path("wrangler.toml")
 _LOCATION = "Where the cache is"
+_TRACEBACK = "ORIGIN_SDK_TRACEBACK"
 
 EXIT_CODES: Mapping[int, str] = {
     0: "done",
-    1: "not all of it is done, or a problem was found",
-    2: "the command can't be: an option, a URL, a setting",
-    3: "Cloudflare refuses: the token, the account, the namespace",
-    4: "Cloudflare or the network fails, or the time is over",
+    1: "not everything was done, or a problem was found",
+    2: "invalid command: an option, a URL, a setting",
+    3: "Cloudflare refused: the token, the account, the namespace",
+    4: "Cloudflare, a store or the network failed, or the time was up",
+    70: "an error of this program",
 }
 
 ConfigFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="The Worker's wrangler.toml: rules, namespace, intervals. Default: the one in this "
-        "folder, if any.",
+        help="The Worker's wrangler.toml: rules, namespace, intervals. Default: the one in this folder.",
+        rich_help_panel=_LOCATION,
+    ),
+]
+Environment: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--env",
+        help="An environment of wrangler.toml, as wrangler's own --env. Default: CLOUDFLARE_ENV, else none.",
+        envvar="CLOUDFLARE_ENV",
+        show_envvar=False,
         rich_help_panel=_LOCATION,
     ),
 ]
@@ -74,8 +85,7 @@ BaseUrl: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--base-url",
-        help="The API before /storage, such as that of wrangler dev: "
-        "http://127.0.0.1:8787/cdn-cgi/local/explorer/api. "
+        help="The KV REST API, such as the one that scripts/dev prints. "
         "Default: CLOUDFLARE_API_BASE_URL, then Cloudflare's own.",
         rich_help_panel=_LOCATION,
     ),
@@ -89,17 +99,22 @@ AsJson: TypeAlias = Annotated[
 class Context:
     """One run of a command."""
 
-    config: Path | None
-    namespace_id: str | None
-    base_url: str | None
-    as_json: bool
+    config: Path | None = None
+    environment: str = ""
+    namespace_id: str | None = None
+    base_url: str | None = None
+    as_json: bool = False
 
     @property
     def project(self) -> Project:
         """What wrangler.toml says; nothing if none is named and none is here."""
-        if self.config is None and not _CONFIG.exists():
+        if self.config is None and not CONFIG.exists():
+            if self.environment:
+                raise InvalidRequest(
+                    f"--env {self.environment}: there is no {CONFIG} in this folder; name it with --config"
+                )
             return DEFAULT_PROJECT
-        return read_project(self.config or _CONFIG)
+        return read_project(self.config or CONFIG, self.environment)
 
     @contextmanager
     def client(self, timeout: float | None = None) -> Iterator[PurgeClient]:
@@ -111,28 +126,39 @@ class Context:
         with PurgeClient(settings, project=project, options=Options(timeout=timeout)) as client:
             yield client
 
-    def show(self, values: object, draw: Callable[[Console], None]) -> None:
-        """Print ``values`` as JSON, or let ``draw`` say it to a person."""
+    def show(self, values: object, draw: Callable[[Screen], None]) -> None:
+        """Print ``values`` as JSON, or let ``draw`` tell a person."""
         if self.as_json:
-            typer.echo(json.dumps(values, ensure_ascii=False, indent=2))
+            typer.echo(as_json(values))
         else:
-            draw(Console(soft_wrap=True, highlight=False))
+            draw(Screen())
+
+    def warn(self, message: str) -> None:
+        """Tell a person, on standard error, about something that doesn't stop the command."""
+        if not self.as_json:
+            Screen(stderr=True).print(f"warning: {message}", style="yellow")
+
+    def note(self, message: str) -> None:
+        """Tell a person, on standard error, what goes on."""
+        if not self.as_json:
+            Screen(stderr=True).print(message, style="dim")
 
     @contextmanager
-    def progress(self, label: str) -> Iterator[Callable[[Progress], None] | None]:
+    def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[Progress], None] | None]:
         """Show a bar on standard error while work goes on, where a person is watching."""
         if self.as_json or not sys.stderr.isatty():
             yield None
             return
         columns = (SpinnerColumn(), TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(label, total=None)
-            yield lambda progress: bar.update(task, completed=progress.done, total=progress.total or None)
+        with Bar(*columns, console=Screen(stderr=True), transient=True) as bar:
+            task = bar.add_task(label, total=total)
+            yield lambda progress: bar.update(task, completed=progress.done, total=progress.total or total)
 
     def confirm(self, question: str) -> None:
-        """Ask a person; a script has decided by running the command."""
-        if not self.as_json and sys.stdin.isatty():
-            typer.confirm(question, abort=True, err=True)
+        """Ask a person. Where nobody can be asked, the command has to say ``--yes``."""
+        if self.as_json or not sys.stdin.isatty():
+            raise InvalidRequest(f"{question} There is no terminal to ask at: pass --yes if you mean it")
+        typer.confirm(question, abort=True, err=True)
 
 
 def _user() -> str:
@@ -140,27 +166,6 @@ def _user() -> str:
         return f"{getpass.getuser()}@{platform.node()}"
     except (KeyError, OSError):  # a container's user may have no name
         return platform.node()
-
-
-def read_text(path: str) -> str:
-    """Read a file, or standard input for ``-``; raises :class:`InvalidRequest`."""
-    try:
-        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{path} can't be read: {error}") from error
-
-
-def counted(count: int, noun: str) -> str:
-    """Return ``1 key``, ``2 keys``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def table(*columns: str) -> Table:
-    """Return an empty table as all commands draw them."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    return made
 
 
 def exit_code(error: OriginSdkError) -> int:
@@ -177,12 +182,30 @@ def exit_code(error: OriginSdkError) -> int:
 
 def report_error(error: OriginSdkError, *, as_json: bool) -> None:
     """Say what went wrong, without a traceback."""
-    if not as_json:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            "error:", str(error), style="red", markup=False
-        )
-        return
-    values: dict[str, Any] = {"error": {"type": type(error).__name__, "message": str(error)}}
+    values: dict[str, Any] = {}
     if isinstance(error, PartialPurgeError):
-        values |= {"receipt": error.receipt.as_json(), "remaining": error.remaining.as_json()}
-    typer.echo(json.dumps(values, ensure_ascii=False, indent=2))
+        values = {"receipt": error.receipt.as_json(), "remaining": error.remaining.as_json()}
+    _report(type(error).__name__, str(error), values, as_json=as_json)
+
+
+def report_unexpected(error: Exception, *, as_json: bool) -> None:
+    """Say that this program failed, and how to see where."""
+    if os.environ.get(_TRACEBACK):
+        traceback.print_exception(error)
+    message = f"unexpected {type(error).__name__}: {error}; set {_TRACEBACK}=1 to see where, and report it"
+    _report("Unexpected", message, {}, as_json=as_json)
+
+
+def _report(kind: str, message: str, values: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(_error_json({"error": {"type": kind, "message": message}, **values}))
+        return
+    screen = Screen(stderr=True)
+    first, *others = message.splitlines() or [""]
+    screen.print(f"error: {first}", style="red")
+    for line in others:
+        screen.print(f"  {line.strip()}", style="red")
+
+
+def _error_json(values: Mapping[str, Any]) -> str:
+    return as_json(json.loads(json.dumps(values, default=str)))

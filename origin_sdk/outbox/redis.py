@@ -22,10 +22,11 @@ from uuid import uuid4
 import redis
 
 from origin_sdk.clock import Clock, SystemClock
+from origin_sdk.errors import InvalidSettings
 from origin_sdk.outbox.entries import Claim, Entry, Intent, Listed, Settlement, State, Status, Verdict
 from origin_sdk.outbox.sql import recorded_rows
 
-__all__ = ["RedisOutbox"]
+__all__ = ["RedisOutbox", "client_and_name"]
 
 _GROUP = "drainers"
 _AT_ONCE = 500
@@ -110,9 +111,7 @@ class RedisOutbox:
     @classmethod
     def from_url(cls, url: str) -> "RedisOutbox":
         """Open ``redis://host/0?stream=name``."""
-        parts = urlsplit(url)
-        [name] = parse_qs(parts.query).get("stream", ["edge-outbox"])
-        return cls(redis.Redis.from_url(urlunsplit(parts._replace(query=""))), name)
+        return cls(*client_and_name(url))
 
     def record(self, *intents: Intent) -> None:
         """Record purges and republications."""
@@ -237,6 +236,17 @@ class RedisOutbox:
             for id_, raw in page:
                 yield _text(id_), _listed(_strings(raw))
             start = f"({_text(page[-1][0])}"
+
+
+def client_and_name(url: str) -> "tuple[redis.Redis, str]":
+    """Take ``redis://host/0?stream=name`` apart; raises :class:`InvalidSettings`."""
+    try:
+        parts = urlsplit(url)
+        names = parse_qs(parts.query).get("stream", ["edge-outbox"])
+        client = redis.Redis.from_url(urlunsplit(parts._replace(query="")))
+    except ValueError as error:
+        raise InvalidSettings(f"not a Redis URL: {error}; write redis://host:6379/0?stream=name") from error
+    return client, names[-1]
 
 
 def _text(value: Any) -> str:

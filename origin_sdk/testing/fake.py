@@ -228,6 +228,8 @@ class FakeKV:
         if request.path.endswith("/tokens/verify"):
             self._authenticate(request)
             return _accepted({"id": "1", "status": "active"})
+        if request.path.endswith("/storage/kv/namespaces"):
+            return _accepted([{"id": self.namespace_id, "title": "CACHE"}])
         found = _PATH.search(request.path)
         if not found:
             raise _RefusalError(404, 7003, "no such route")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from cachewire.config import problems
 from scripts.runtime import paths
 from scripts.runtime.process import Process, ProcessError
 from scripts.runtime.wrangler import Wrangler, read_config
@@ -79,6 +80,7 @@ def _serve(options: argparse.Namespace) -> NoReturn:
         elif not _answers(origin):
             print(f"scripts/dev: nothing answers at {origin} yet: start the origin", file=sys.stderr)
         variables = {"ORIGIN": origin, **dict(options.var)}
+        _check(variables)
         wrangler = stack.enter_context(Wrangler(folder, port=port, variables=variables))
         _announce(wrangler, origin, demo)
         while True:
@@ -86,6 +88,17 @@ def _serve(options: argparse.Namespace) -> NoReturn:
             if demo is not None:
                 demo.check()
             time.sleep(_WATCH_SECONDS)
+
+
+def _check(variables: Mapping[str, str]) -> None:
+    """Hold the settings against the Worker's own validation: with invalid ones it answers 500."""
+    found = problems({**read_config().get("vars", {}), **variables})
+    for warning in found.warnings:
+        print(f"scripts/dev: warning: {warning}", file=sys.stderr)
+    if found.errors:
+        raise DevError(
+            "the Worker can't use these settings:\n" + "\n".join(f"  {each}" for each in found.errors)
+        )
 
 
 def _purging_through(port: int) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,10 +17,12 @@ from sqlalchemy import create_engine
 from typer.testing import CliRunner, Result
 
 from origin_sdk import AuditFile, InvalidSettings, Purge
+from origin_sdk.cli import main
 from origin_sdk.cli.app import app
 from origin_sdk.layers import Family, LayeredCache, RedisOptions
 from origin_sdk.outbox import State, acting
 from origin_sdk.outbox.opening import open_layers, open_outbox
+from origin_sdk.outbox.redis import RedisOutbox
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import FakeKV, assert_purged
 from scripts.runtime.crash import _CLOCK as CLOCK
@@ -172,6 +175,8 @@ def test_any_kind_of_outbox_opens_by_its_url(postgres_url: str, redis_server: Re
     sqlalchemy_kind(engine)
     engine.dispose()
     plain = postgres_url.replace("+psycopg", "")
+    RedisOutbox.from_url(f"{redis_server.url}?stream=opened").close()
+    SqliteOutbox(tmp_path / "opened.db").close()
     for url in (plain, f"{redis_server.url}?stream=opened", f"sqlite:///{tmp_path}/opened.db"):
         opened = open_outbox(url)
         assert list(opened.list([State.WAITING], 1)) == []
@@ -180,5 +185,134 @@ def test_any_kind_of_outbox_opens_by_its_url(postgres_url: str, redis_server: Re
 
 @pytest.mark.parametrize("url", ["", "mysql://x", "outbox.db"])
 def test_an_unknown_kind_of_outbox_is_refused(url: str) -> None:
-    with pytest.raises(InvalidSettings, match="isn't known"):
+    with pytest.raises(InvalidSettings, match="unknown kind of outbox"):
         open_outbox(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        pytest.param("sqlite:///typo.db", "there is no file", id="no such file"),
+        pytest.param("sqlite://outbox.db", "write sqlite:///", id="two slashes"),
+        pytest.param("sqlite:///", "write sqlite:///", id="no file named"),
+        pytest.param("sqlite:///other.db", "has no table edge_outbox", id="a database of something else"),
+        pytest.param("sqlite:///text.db", "DatabaseError", id="not a database"),
+        pytest.param("postgresql://127.0.0.1:1/x", "is it running", id="nobody listens"),
+        pytest.param("postgresql://u:secret@127.0.0.1:x/y", "", id="a port that isn't one"),
+        pytest.param("redis://:secret@127.0.0.1:1/0", "is it running", id="no Redis"),
+        pytest.param("redis://127.0.0.1:x/0", "", id="a Redis port that isn't one"),
+        pytest.param("{redis}?stream=typo", "there is no stream", id="no such stream"),
+        pytest.param("{postgres}", "make its table", id="a database without the table"),
+        pytest.param("django", "DJANGO_SETTINGS_MODULE isn't set", id="no Django settings"),
+    ],
+)
+@pytest.mark.parametrize("action", [["drain", "--once"], ["outbox", "list"]], ids=["drain", "list"])
+@pytest.mark.usefixtures("api")
+def test_a_store_that_is_not_there_is_an_error(
+    action: list[str],
+    url: str,
+    said: str,
+    tmp_path: Path,
+    redis_server: Redis,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
+    sqlite3.connect("other.db").executescript("CREATE TABLE other (id INTEGER)").connection.close()
+    Path("text.db").write_text("not a database, however long this line is made for it to be")
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setenv("EDGE_CACHE_OUTBOX", url.format(redis=redis_server.url, postgres=postgres_url))
+    with pytest.raises(SystemExit) as ended:
+        main(action)
+    shown = capsys.readouterr()
+    assert ended.value.code in {2, 4}
+    assert said in shown.err
+    assert "secret" not in shown.err + shown.out
+    assert "Traceback" not in shown.err
+    assert sorted(tmp_path.iterdir()) == before, "looking makes nothing"
+
+
+@pytest.mark.usefixtures("outbox")
+def test_a_drainer_says_what_it_drains_into_what(api: FakeKV) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from origin_sdk.cli import main; main()", "drain"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    banner = process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    process.stderr.close()
+    assert "draining sqlite:///" in banner
+    assert f"namespace {api.namespace_id}" in banner
+
+
+def test_what_no_entry_has_is_said(outbox: SqliteOutbox) -> None:
+    outbox.record(Purge.of(groups="a"))
+    done = command("outbox", "drop", "1", "99")
+    assert (done.exit_code, "1 entry is dropped. 1 of 2 ids name no open entry" in done.output) == (1, True)
+
+
+DJANGO = """
+import os, sys
+import django
+from django.conf import settings
+settings.configure(
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "django.db"}},
+    INSTALLED_APPS=["origin_sdk.outbox.django"],
+    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+)
+django.setup()
+from django.core.management import call_command, execute_from_command_line
+if sys.argv[1] == "record":
+    from origin_sdk import Purge
+    from origin_sdk.outbox.django.store import record
+    call_command("migrate", verbosity=0)
+    record(Purge.of(groups="a", reason="sale"))
+else:
+    execute_from_command_line(["manage.py", *sys.argv[1:]])
+"""
+
+
+def test_a_django_project_drains_and_looks_with_its_own_commands(
+    api: FakeKV, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "manage.py").write_text(DJANGO)
+    monkeypatch.chdir(tmp_path)
+
+    def manage(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments], capture_output=True, text=True, timeout=50, check=False
+        )
+
+    unmigrated = manage("edge_drain", "--once")
+    assert (unmigrated.returncode, "manage.py migrate" in unmigrated.stderr) == (4, True)
+    assert manage("record").returncode == 0
+    assert "group a" in manage("edge_outbox", "list").stdout
+    assert manage("edge_outbox", "drop", "99").returncode == 1
+    drained = manage("edge_drain", "--once")
+    assert (drained.returncode, drained.stdout[:7]) == (0, "1 done,")
+    assert_purged(api, group="a")
+
+
+def test_a_django_project_is_found_in_the_folder(
+    api: FakeKV, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "manage.py").write_text(DJANGO)
+    (tmp_path / "shop_settings.py").write_text(
+        'DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "django.db"}}\n'
+        'INSTALLED_APPS = ["origin_sdk.outbox.django"]\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([sys.executable, "manage.py", "record"], check=True, timeout=50)
+    program = [str(Path(sys.executable).parent / "origin-sdk"), "drain", "--once", "--outbox", "django"]
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "shop_settings")
+    assert subprocess.run(program, timeout=50, check=False).returncode == 0
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "no_settings")
+    ran = subprocess.run(program, capture_output=True, text=True, timeout=50, check=False)
+    assert ran.returncode == 2
+    assert "DJANGO_SETTINGS_MODULE = 'no_settings' can't be loaded" in ran.stderr
+    assert_purged(api, group="a")

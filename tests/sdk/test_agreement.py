@@ -19,7 +19,7 @@ from origin_sdk import cacheability
 from origin_sdk.cacheability import obstacles
 from origin_sdk.errors import InvalidSettings
 from origin_sdk.freshness import windows_of_record
-from origin_sdk.project import DEFAULT_PROJECT, EdgeRule, Project, read_project
+from origin_sdk.project import DEFAULT_PROJECT, Project, read_project
 from origin_sdk.targets import Purge
 
 NOW = 1_795_000_000
@@ -58,7 +58,7 @@ RULES: list[dict[str, Any]] = [
 def test_windows_are_those_of_the_worker(fields: dict[str, str], rule: dict[str, Any], status: int) -> None:
     record = Record(status, NOW * 1000, NOW * 1000, 0, tuple(fields.items()))
     theirs = freshness_of(record, fields, Rule(**rule), Settings())
-    ours = windows_of_record(record, EdgeRule(**rule), DEFAULT_PROJECT)
+    ours = windows_of_record(record, Rule(**rule), DEFAULT_PROJECT)
     assert (ours.lifetime, ours.stale_while_revalidate, ours.stale_if_error, ours.must_validate) == (
         theirs.lifetime_ms // 1000,
         theirs.stale_while_revalidate_ms / 1000,
@@ -229,8 +229,8 @@ def test_a_profile_means_what_it_means_to_the_worker(tmp_path: Any, variables: s
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        pytest.param("[vars]\nMARK_INTERVAL = 'soon'", "mark_interval = 'soon'", id="no duration"),
-        pytest.param("[vars]\nMAX_BODY_BYTES = 'much'", "max_body_bytes = 'much'", id="no size"),
+        pytest.param("[vars]\nMARK_INTERVAL = 'soon'", "MARK_INTERVAL = 'soon'", id="no duration"),
+        pytest.param("[vars]\nMAX_BODY_BYTES = 'much'", "MAX_BODY_BYTES = 'much'", id="no size"),
         pytest.param(
             "[[vars.RULES]]\npath = 'products'", r"RULES\[0\].path = 'products'", id="a path without /"
         ),
@@ -240,9 +240,9 @@ def test_a_profile_means_what_it_means_to_the_worker(tmp_path: Any, variables: s
         pytest.param(
             "[[vars.RULES]]\nlifetime = 'x'", r"RULES\[0\].lifetime = 'x'", id="a rule without duration"
         ),
-        pytest.param("[vars]\nLIFETIME_JITTER = 1", "lifetime_jitter = 1", id="no share"),
-        pytest.param("[vars]\nRETENTION = '-1d'", "retention = '-1d'", id="below 0"),
-        pytest.param("[vars", "can't be read", id="not TOML"),
+        pytest.param("[vars]\nLIFETIME_JITTER = 1", "LIFETIME_JITTER = 1", id="no share"),
+        pytest.param("[vars]\nRETENTION = '-1d'", "RETENTION = '-1d'", id="below 0"),
+        pytest.param("[vars", "isn't TOML", id="not TOML"),
     ],
 )
 def test_a_setting_that_cannot_be_read_is_named(tmp_path: Any, text: str, named: str) -> None:
@@ -283,4 +283,4 @@ def test_the_worker_looks_at_what_a_purge_marks(url: str, kind: str) -> None:
         "everything": True,
     }
     purge = Purge.of(**{kind: given[kind]})
-    assert set(purge.marks((EdgeRule(**EDITS),))) <= {mark_key(name, Lane.SOFT) for name in looked_at}
+    assert set(purge.marks((Rule(**EDITS),))) <= {mark_key(name, Lane.SOFT) for name in looked_at}

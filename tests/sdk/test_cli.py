@@ -1,7 +1,11 @@
 """The command line over the fake API on a port; tests/runtime/test_purge_e2e.py has the real Worker."""
 
+import gzip
 import io
 import json
+import os
+import re
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,8 +15,11 @@ from typing import Any
 
 import pytest
 
+from origin_sdk import Purge, PurgeClient, Receipt
 from origin_sdk.cli import main
+from origin_sdk.cli.lines import Lines
 from origin_sdk.clock import SystemClock
+from origin_sdk.targets import parse_url
 from origin_sdk.testing import FakeKV
 from tests.sdk.records import store
 
@@ -101,7 +108,20 @@ def test_deleting_tells_how_much(run: Run, kv: FakeKV) -> None:
         pytest.param(["purge", "--group", " a"], 2, "isn't a group name", id="a group that can't be"),
         pytest.param(["purge", "--groups", "a"], 2, "No such option", id="a misspelt option"),
         pytest.param(["purge", "--group", "a", "--delete"], 2, "hard", id="options that contradict"),
-        pytest.param(["purge", "--url-file", "none"], 2, "none can't be read", id="no such file"),
+        pytest.param(["purge", "--url-file", "none"], 2, "none: can't be read", id="no such file"),
+        pytest.param(["purge", "--url-file", "."], 2, ".: can't be read", id="a folder"),
+        pytest.param(["purge", "--url", "nonsense"], 2, "'nonsense' isn't a URL", id="a word for a URL"),
+        pytest.param(["purge", "--everything"], 2, "pass --yes", id="nobody to ask"),
+        pytest.param(["purge", "--host", "a.example"], 2, "pass --yes", id="nobody to ask about a host"),
+        pytest.param(
+            ["purge", "--group", "a", "--base-url", "http://["], 2, "isn't a URL", id="a broken base URL"
+        ),
+        pytest.param(
+            ["explain", "a.example", "--env", "x"], 2, "no wrangler.toml", id="an environment of nothing"
+        ),
+        pytest.param(["check"], 2, "wrangler.toml can't be read", id="nothing to check"),
+        pytest.param(["warm", "ftp://a"], 2, "isn't an absolute http or https URL", id="no URL to warm"),
+        pytest.param(["warm", "--sitemap", "ftp://a/x"], 2, "an http or https URL", id="a sitemap by ftp"),
         pytest.param(
             ["purge", "--group", "a", "--namespace", "x"], 3, "no such KV namespace", id="no such namespace"
         ),
@@ -117,7 +137,7 @@ def test_deleting_tells_how_much(run: Run, kv: FakeKV) -> None:
         ),
         pytest.param(["warm"], 2, "nothing to warm", id="nothing to warm"),
         pytest.param(
-            ["publish", "a.example", "none.json"], 2, "none.json can't be read", id="nothing to publish"
+            ["publish", "a.example", "none.json"], 2, "none.json: can't be read", id="nothing to publish"
         ),
     ],
 )
@@ -163,8 +183,8 @@ def test_a_file_is_published_with_its_age(run: Run, kv: FakeKV, tmp_path: Path) 
     ("header", "said"), [("nonsense", "Name: value"), ("Cache-Control: no-store", "can't be published")]
 )
 def test_what_cannot_be_published_is_said(run: Run, tmp_path: Path, header: str, said: str) -> None:
-    (tmp_path / "x").write_text("")
-    ran = run("publish", "https://a.example/x", "x", "-H", header)
+    (tmp_path / "x.txt").write_text("")
+    ran = run("publish", "https://a.example/x", "x.txt", "-H", header)
     assert ran.code == 2
     assert said in ran.err
 
@@ -174,7 +194,7 @@ def test_inspecting_shows_what_is_stored(run: Run, kv: FakeKV) -> None:
     run("purge", "--group", "g", "--reason", "sale")
     ran = run("inspect", "https://a.example/1")
     assert ran.code == 0
-    for text in ("r1/https/a.example/1", "groups     g", "group/g", "purges it (soft)"):
+    for text in ("r1/https/a.example/1", "groups      g", "group/g", "purges it (soft)"):
         assert text in ran.out
     assert run("inspect", "https://a.example/1", "--json").json["stored"][0]["groups"] == ["g"]
 
@@ -253,10 +273,14 @@ def test_warming_reads_lists_and_tells_what_did_not_come_out(run: Run, tmp_path:
     (tmp_path / "api.json").write_text(json.dumps({"paths": {"/p/{id}": {"get": {}}, "/x": {"get": {}}}}))
     ran = run("warm", "--openapi", "api.json", "--base", "http://127.0.0.1:1", "--json")
     assert ran.code == 1
-    assert (ran.json["asked"], ran.json["cached"], ran.json["left_out"]) == (1, 0, ["/p/{id}"])
+    assert (ran.json["asked"], ran.json["cached"], ran.json["failed"]) == (1, 0, 1)
+    assert ran.json["left_out"] == ["/p/{id} (a parameter has no example)"]
 
 
-@pytest.mark.parametrize("command", ["purge", "publish", "warm", "inspect", "explain", "doctor", "audit"])
+COMMANDS = ["purge", "publish", "warm", "inspect", "explain", "check", "doctor", "audit", "list", "drain"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches(run: Run, command: str) -> None:
     ran = run(command, "--help")
     assert ran.code == 0
@@ -305,11 +329,15 @@ class Edge:
 
     url: str
     asked: list[str]
+    pages: dict[str, str]
+    redirects: dict[str, str]
 
 
 @pytest.fixture
 def edge() -> Iterator[Edge]:
     asked: list[str] = []
+    pages: dict[str, str] = {}
+    redirects: dict[str, str] = {}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -321,9 +349,12 @@ def edge() -> Iterator[Edge]:
                     f"<sitemapindex><sitemap><loc>{place}/pages.xml</loc></sitemap></sitemapindex>".encode()
                 )
             if self.path == "/pages.xml":
-                pages = "".join(f"<url><loc>{place}/{page}</loc></url>" for page in ("1", "private"))
-                body = f"<urlset>{pages}</urlset>".encode()
-            self.send_response(200)
+                named = "".join(f"<url><loc>{place}/{page}</loc></url>" for page in ("1", "private"))
+                body = f"<urlset>{named}</urlset>".encode()
+            body = pages[self.path].encode() if self.path in pages else body
+            self.send_response(302 if self.path in redirects else 200)
+            if self.path in redirects:
+                self.send_header("Location", redirects[self.path])
             self.send_header("Cache-Status", f"EdgeCache; fwd=uri-miss; {stored}")
             self.end_headers()
             self.wfile.write(body)
@@ -334,7 +365,7 @@ def edge() -> Iterator[Edge]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
-        yield Edge(f"http://127.0.0.1:{server.server_port}", asked)
+        yield Edge(f"http://127.0.0.1:{server.server_port}", asked, pages, redirects)
         server.shutdown()
         thread.join()
 
@@ -342,7 +373,7 @@ def edge() -> Iterator[Edge]:
 def test_a_sitemap_is_followed_and_what_the_edge_did_not_keep_is_shown(run: Run, edge: Edge) -> None:
     ran = run("warm", "--sitemap", f"{edge.url}/sitemap.xml")
     assert sorted(edge.asked) == ["/1", "/pages.xml", "/private", "/sitemap.xml"]
-    assert ran.code == 1
+    assert ran.code == 0, "that the edge doesn't keep a page is no failure"
     assert "1 of 2 URLs are at the edge" in ran.out
     assert "detail=private" in ran.out
 
@@ -366,16 +397,20 @@ def test_a_sitemap_that_is_not_there(run: Run) -> None:
 
 def test_a_body_from_standard_input(run: Run, kv: FakeKV, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"piped")))
-    assert run("publish", "https://a.example/x", "-", "-H", "Cache-Control: max-age=60").code == 0
+    fields = ["-H", "Cache-Control: max-age=60"]
+    assert "pass -H 'Content-Type" in run("publish", "https://a.example/x", "-", *fields).err
+    fields += ["-H", "Content-Type: text/plain"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"piped")))
+    assert run("publish", "https://a.example/x", "-", *fields).code == 0
     assert kv.read("r1/https/a.example/x") == b"piped"
 
 
 def test_the_moment_of_rendering_can_be_given(run: Run, kv: FakeKV, tmp_path: Path) -> None:
-    (tmp_path / "x").write_text("")
+    (tmp_path / "x.txt").write_text("")
     run(
         "publish",
         "https://a.example/x",
-        "x",
+        "x.txt",
         "-H",
         "Cache-Control: max-age=60",
         "--born",
@@ -391,3 +426,294 @@ def test_the_moment_of_rendering_can_be_given(run: Run, kv: FakeKV, tmp_path: Pa
 def test_inspecting_shows_by_what_a_url_varies(run: Run, kv: FakeKV) -> None:
     store(kv, "https://a.example/1", varies=(("accept-language", "de"),))
     assert "varies by accept-language" in run("inspect", "https://a.example/1").out
+
+
+def test_the_version_is_told(run: Run) -> None:
+    assert re.fullmatch(r"origin-sdk \d+\.\d+\.\d+, wire version \d+\n", run("--version").out)
+
+
+@pytest.mark.parametrize("command", ["explain", "list", "warm", "publish", "purge"])
+def test_help_keeps_the_lines_of_its_examples(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = run(command, "--help").out
+    examples = [
+        line.strip() for line in shown.splitlines() if line.strip().startswith(f"origin-sdk {command}")
+    ]
+    assert examples
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+HOSTILE = "a\x1b]0;owned\x07\x9b2J[/x]\u202egnp\nforged"
+
+
+def test_foreign_text_reaches_the_terminal_as_text(run: Run, kv: FakeKV) -> None:
+    at = round(SystemClock().now() * 1000)
+    about = {"at": at, "id": HOSTILE, "by": HOSTILE, "why": HOSTILE}
+    kv.put("m1/s/url/a.example/[/x]", f"{at} x", about)
+    store(kv, "https://a.example/1", groups=("g",))
+    for command in (["audit"], ["audit", "--json"], ["inspect", "https://a.example/1"], ["list"]):
+        ran = run(*command)
+        assert ran.code == 0
+        assert all(character.isprintable() or character == "\n" for character in ran.out + ran.err)
+    assert "[/x]" in run("audit").out
+    assert run("audit", "--json").json["marks"][0]["why"] == HOSTILE
+
+
+def test_the_audit_fits_a_narrow_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run("purge", "--group", "product-17", "--reason", "a new price")
+    assert all(len(line) <= 80 for line in run("audit").out.splitlines())
+
+
+@pytest.mark.parametrize("line", ["{", "[" * 100_000, "\udcff"], ids=["half a line", "deep", "not UTF-8"])
+def test_an_audit_file_that_cannot_be_read_is_named(run: Run, tmp_path: Path, line: str) -> None:
+    (tmp_path / "audit.jsonl").write_bytes(line.encode("utf-8", "surrogateescape"))
+    ran = run("audit", "--file", "audit.jsonl")
+    assert (ran.code, "audit.jsonl" in ran.err) == (2, True)
+
+
+def test_each_wrong_line_of_a_list_is_named_and_nothing_is_purged(
+    run: Run, kv: FakeKV, tmp_path: Path
+) -> None:
+    (tmp_path / "urls").write_text("https://a.example/1\n\nnonsense\nhttps://a.example:x/\n# no\n")
+    ran = run("purge", "--url-file", "urls")
+    assert ran.code == 2
+    for said in ("urls: 2 of 3 lines are invalid", "line 3: 'nonsense'", "line 4: 'https://a.example:x/'"):
+        assert said in ran.err
+    assert kv.stored_keys() == []
+
+
+def test_groups_are_read_from_a_file(run: Run, kv: FakeKV, tmp_path: Path) -> None:
+    (tmp_path / "groups").write_text("\ufeffa\r\nb\r\n")
+    assert run("purge", "--group-file", "groups", "--group", "c").code == 0
+    assert kv.stored_keys() == ["m1/s/group/a", "m1/s/group/b", "m1/s/group/c"]
+
+
+@pytest.mark.parametrize("command", [["purge", "--url-file", "-"], ["warm", "--file", "-"]], ids=" ".join)
+def test_an_empty_list_is_nothing_to_do(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n# nothing today\n")))
+    ran = run(*command)
+    assert (ran.code, ran.out.startswith("Nothing to")) == (0, True)
+
+
+LONG = 25_000
+
+
+@pytest.fixture
+def long_list(tmp_path: Path) -> Path:
+    path = tmp_path / "urls"
+    path.write_text("".join(f"https://a.example/{number}\n" for number in range(1, LONG + 1)))
+    return path
+
+
+@pytest.mark.usefixtures("long_list")
+def test_a_long_list_is_purged_in_parts(run: Run, kv: FakeKV) -> None:
+    values = run("purge", "--url-file", "urls", "--reason", "import", "--json").json
+    assert (values["marks"], values["requests"], values["lines"]) == (LONG, 3, LONG)
+    assert len(kv.stored_keys()) == LONG
+    assert "Purged, up to line 25000" in run("purge", "--url-file", "urls").out
+
+
+@pytest.mark.usefixtures("long_list")
+def test_a_long_list_that_ends_early_tells_how_to_go_on(
+    run: Run, kv: FakeKV, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = PurgeClient.send
+    sent: list[int] = []
+
+    def interrupted(self: PurgeClient, purge: Purge, **options: Any) -> Receipt:
+        if len(sent) == 2:
+            raise KeyboardInterrupt
+        sent.append(len(purge.urls))
+        return send(self, purge, **options)
+
+    monkeypatch.setattr(PurgeClient, "send", interrupted)
+    ran = run("purge", "--url-file", "urls")
+    assert (ran.code, len(kv.stored_keys())) == (1, 20_000)
+    assert "interrupted" in ran.err
+    assert "purged up to line 20000" in ran.err
+    assert "--from-line 20001" in ran.err
+    monkeypatch.setattr(PurgeClient, "send", send)
+    kv.requests.clear()
+    assert run("purge", "--url-file", "urls", "--from-line", "20001").code == 0
+    assert (len(kv.requests), len(kv.stored_keys())) == (1, LONG)
+
+
+def test_a_long_list_takes_little_memory(tmp_path: Path) -> None:
+    with Lines(str(write_urls(tmp_path / "urls", 200_000))) as lines:
+        tracemalloc.start()
+        assert lines.check(parse_url) == 200_000
+        assert sum(len(batch) for _, _, batch in lines.batches(10_000)) == 200_000
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 16 << 20
+
+
+def write_urls(path: Path, count: int) -> Path:
+    path.write_text("".join(f"https://a.example/{number}\n" for number in range(count)))
+    return path
+
+
+def test_hosts_that_no_route_serves_are_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "wrangler.toml").write_text(
+        'routes = [{ pattern = "*.example/*", zone_name = "example" }]\n'
+        '[[kv_namespaces]]\nbinding = "CACHE"\nid = "namespace"\n'
+    )
+    ran = run("purge", "--url", "https://a.exmaple/1", "--url", "https://a.example/1")
+    assert ran.code == 0
+    assert "no route in wrangler.toml serves a.exmaple" in ran.err
+    assert "warning" not in run("purge", "--url", "https://a.example/1").err
+
+
+def test_a_dry_run_names_what_hits_nothing(run: Run, kv: FakeKV) -> None:
+    store(kv, "https://a.example/p/1", groups=("product",))
+    ran = run("purge", "--group", "product", "--group", "prodcut", "--prefix", "a.example/p", "--dry-run")
+    assert "hit nothing by group prodcut" in ran.out
+    assert "hit nothing by group product\n" not in ran.out
+    assert "hit nothing by prefix" not in ran.out
+
+
+def test_what_is_stored_is_listed(run: Run, kv: FakeKV) -> None:
+    for number in range(3):
+        store(kv, f"https://a.example/{number}", groups=(f"g{number}",))
+    assert "3 stored responses." in run("list").out
+    assert "2 stored responses, and more" in run("list", "--limit", "2").out
+    values = run("list", "--group", "g1", "--json").json
+    assert [each["url"] for each in values["responses"]] == ["https://a.example/1"]
+
+
+WRANGLER = """
+[vars]
+STALE_IF_ERROR = "1d"
+[[kv_namespaces]]
+binding = "CACHE"
+id = "namespace"
+[env.production]
+vars = { STALE_IF_EROR = "1d", REFRESH_AHEAD = 5 }
+kv_namespaces = [{ binding = "CACHE", id = "live" }]
+[[env.staging.vars.RULES]]
+name = "catalogue"
+pth = "/x/**"
+"""
+
+
+def test_a_check_holds_every_environment_against_the_workers_own_validation(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "wrangler.toml").write_text(WRANGLER)
+    ran = run("check")
+    assert ran.code == 1
+    for said in (
+        "ok       wrangler.toml\n",
+        "[env.production]: STALE_IF_EROR",
+        "REFRESH_AHEAD = 5",
+        "[env.staging]: RULES[0].pth",
+        "[env.staging]: no KV namespace is bound as CACHE",
+    ):
+        assert said in ran.out
+    assert run("check", "--env", "production", "--json").json[0]["errors"]
+    assert "no [env.nowhere]" in run("check", "--env", "nowhere").err
+
+
+def test_no_command_works_with_settings_that_the_worker_refuses(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "wrangler.toml").write_text(WRANGLER)
+    ran = run("doctor", "--env", "production")
+    assert (ran.code, "STALE_IF_EROR" in ran.out) == (1, True)
+    ran = run("explain", "https://a.example/x/1", "--env", "staging")
+    assert (ran.code, "pth" in ran.err) == (2, True)
+
+
+def test_an_environment_has_a_namespace_of_its_own(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EDGE_CACHE_NAMESPACE_ID")
+    (tmp_path / "wrangler.toml").write_text(
+        WRANGLER.replace("STALE_IF_EROR", "STALE_IF_ERROR").replace("5", "0.1")
+    )
+    assert run("purge", "--group", "a").code == 0
+    assert run("purge", "--group", "a", "--env", "production").code == 3, "the fake has no namespace live"
+
+
+@pytest.mark.parametrize(
+    "text", ["vars = 3", "kv_namespaces = 3", "env = 3", "routes = [3]", "x = " + "[" * 9999]
+)
+def test_a_configuration_of_any_shape_is_a_line_and_an_exit_code(run: Run, tmp_path: Path, text: str) -> None:
+    (tmp_path / "wrangler.toml").write_text(text)
+    assert run("check").code in {1, 2}
+
+
+def test_the_printed_namespace_url_serves_as_base_url(
+    run: Run, kv: FakeKV, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = f"{os.environ['CLOUDFLARE_API_BASE_URL']}/storage/kv/namespaces/{kv.namespace_id}"
+    monkeypatch.delenv("EDGE_CACHE_NAMESPACE_ID")
+    assert run("purge", "--group", "a", "--base-url", printed).code == 0
+    assert (
+        "leave one of them out" in run("purge", "--group", "a", "--base-url", printed, "--namespace", "b").err
+    )
+
+
+def test_an_error_of_the_program_is_a_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PurgeClient, "send", lambda *_, **__: 1 / 0)
+    ran = run("purge", "--group", "a")
+    assert (ran.code, "Traceback" in ran.err) == (70, False)
+    assert "unexpected ZeroDivisionError" in ran.err
+    monkeypatch.setenv("ORIGIN_SDK_TRACEBACK", "1")
+    assert "Traceback" in run("purge", "--group", "a").err
+
+
+def test_a_remote_sitemap_names_nothing_but_its_own_host(run: Run, edge: Edge, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("https://a.example/secret")
+    locations = ["/etc/passwd", f"file://{tmp_path}/secret", "http://127.0.0.1:1/x", "https://u:p@a.example/"]
+    edge.pages["/hostile.xml"] = (
+        "<sitemapindex>"
+        + "".join(f"<sitemap><loc>{location}</loc></sitemap>" for location in locations)
+        + "".join(f"<url><loc>{location}</loc></url>" for location in locations)
+        + "</sitemapindex>"
+    )
+    ran = run("warm", "--sitemap", f"{edge.url}/hostile.xml", "--json")
+    assert (ran.code, ran.json["asked"], len(ran.json["left_out"])) == (0, 0, 2 * len(locations))
+    assert edge.asked == ["/hostile.xml"]
+
+
+@pytest.mark.parametrize(
+    "location", ["http://x/http://127.0.0.1:1/", "http://x//127.0.0.1:1/", "http://x/../y"]
+)
+def test_a_url_never_leaves_the_base(run: Run, edge: Edge, tmp_path: Path, location: str) -> None:
+    (tmp_path / "map.xml").write_text(f"<urlset><url><loc>{location}</loc></url></urlset>")
+    assert run("warm", "--sitemap", "map.xml", "--base", edge.url).code == 0
+    assert len(edge.asked) == 1
+
+
+def test_a_redirect_to_another_host_is_not_followed(run: Run, edge: Edge) -> None:
+    edge.redirects["/moved.xml"] = "http://127.0.0.1:1/sitemap.xml"
+    ran = run("warm", "--sitemap", f"{edge.url}/moved.xml")
+    assert (ran.code, "redirects to another host" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "{}",
+        "[]",
+        '{"paths": []}',
+        '{"paths": {"/x": {"get": 3}}}',
+        "[" * 100_000,
+        '{"paths": {"x": {"get": {}}}}',
+    ],
+    ids=["empty", "a list", "paths of a list", "an operation of a number", "deep", "a relative path"],
+)
+def test_an_openapi_document_of_any_shape_is_a_line(
+    run: Run, edge: Edge, tmp_path: Path, document: str
+) -> None:
+    (tmp_path / "api.json").write_text(document)
+    assert run("warm", "--openapi", "api.json", "--base", edge.url).code in {0, 2}
+    assert edge.asked == []
+
+
+def test_an_archive_that_expands_beyond_the_bound_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bomb.xml.gz").write_bytes(gzip.compress(b" " * (60 << 20)))
+    ran = run("warm", "--sitemap", "bomb.xml.gz")
+    assert (ran.code, "longer than 50 MiB" in ran.err) == (2, True)

@@ -54,7 +54,14 @@ def test_nothing_is_written_if_it_may_not_be(client: PurgeClient, fake_kv: FakeK
             id="no such namespace",
         ),
         pytest.param(
-            lambda _: None, "wire version", WARNING, "nothing is stored yet", id="an empty namespace"
+            lambda _: None, "wire version", WARNING, "nothing is stored there yet", id="an empty namespace"
+        ),
+        pytest.param(
+            lambda kv: kv.put("m1/s/everything", "1 x"),
+            "wire version",
+            WARNING,
+            "only purge marks are there",
+            id="marks alone, which this SDK writes itself",
         ),
         pytest.param(
             lambda kv: kv.put("r2/https/a.example/", b""),

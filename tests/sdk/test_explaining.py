@@ -1,14 +1,15 @@
 import pytest
 
+from cachewire.settings import Rule
 from origin_sdk.explaining import explain
-from origin_sdk.project import EdgeRule, Project
+from origin_sdk.project import Project
 
 PROJECT = Project(
     rules=(
-        EdgeRule("writes", methods=frozenset({"POST"})),
-        EdgeRule("internal", hosts=("*.internal.example",), bypass=True),
-        EdgeRule("search", paths=("/search/**",), query_drop=("utm_*",), query_sort=True),
-        EdgeRule("tenants", paths=("/t/**",), fields=("x-tenant",), cookies=("sid",), claims=("sub",)),
+        Rule("writes", methods=frozenset({"POST"})),
+        Rule("internal", hosts=("*.internal.example",), bypass=True),
+        Rule("search", paths=("/search/**",), query_drop=("utm_*",), query_sort=True),
+        Rule("tenants", paths=("/t/**",), fields=("x-tenant",), cookies=("sid",), claims=("sub",)),
     )
 )
 

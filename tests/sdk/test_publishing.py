@@ -10,11 +10,12 @@ import pytest
 from cachewire.bounds import MAX_RECORD_SECONDS
 from cachewire.key import parse_target, record_key, variant_key
 from cachewire.record import Index, Record, parse_head, read_metadata
+from cachewire.settings import DataClass as EdgeDataClass
+from cachewire.settings import Rule
 from origin_sdk import AsyncPurgeClient, NotCacheable, Project, PurgeClient
 from origin_sdk.auditing import AuditEvent
 from origin_sdk.errors import DataClassViolation, InvalidRequest
 from origin_sdk.layers import AsyncLayeredCache, DataClass, Family, LayeredCache
-from origin_sdk.project import EdgeRule
 from origin_sdk.testing import FakeKV, ManualClock
 
 URL = "https://a.example/x"
@@ -146,11 +147,9 @@ def test_variants_lie_beside_their_index(client: PurgeClient, fake_kv: FakeKV) -
 
 RULED = Project(
     rules=(
-        EdgeRule("dropped", paths=("/never/**",), bypass=True),
-        EdgeRule("mine", paths=("/mine/**",), cookies=("sid",), data_class="private"),
-        EdgeRule(
-            "tenants", paths=("/t/**",), fields=("x-tenant",), query_drop=("utm_*",), groups=("tenants",)
-        ),
+        Rule("dropped", paths=("/never/**",), bypass=True),
+        Rule("mine", paths=("/mine/**",), cookies=("sid",), data_class=EdgeDataClass.PRIVATE),
+        Rule("tenants", paths=("/t/**",), fields=("x-tenant",), query_drop=("utm_*",), groups=("tenants",)),
     )
 )
 

@@ -9,7 +9,7 @@ from origin_sdk import AsyncPurgeClient, PurgeClient
 from origin_sdk.errors import InvalidRequest
 from origin_sdk.steps import Progress
 from origin_sdk.testing import FakeKV
-from origin_sdk.warming import moved_to, urls_of_list, urls_of_openapi, urls_of_sitemap, warmed
+from origin_sdk.warming import moved_to, urls_of_openapi, urls_of_sitemap, warmed
 
 SITEMAP = b"""<?xml version="1.0" encoding="UTF-8"?>
 <urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">
@@ -93,13 +93,6 @@ def test_urls_of_an_openapi_document(path: str, item: dict[str, Any], url: str |
 def test_a_document_without_what_is_needed_is_refused(content: bytes, named: str) -> None:
     with pytest.raises(InvalidRequest, match=named):
         urls_of_openapi(content)
-
-
-def test_urls_of_a_list() -> None:
-    assert list(urls_of_list("https://a.example/1\n\n  # no\n https://a.example/2 \n")) == [
-        "https://a.example/1",
-        "https://a.example/2",
-    ]
 
 
 def test_a_url_on_another_host() -> None:

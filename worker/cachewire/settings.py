@@ -47,13 +47,18 @@ class Rule(KeyRule):
     default_lifetime: int | None = None
     stale_while_revalidate: int | None = None
     stale_if_error: int | None = None
-    negative_lifetimes: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
+    negative_lifetimes: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     """Status code to lifetime, for 404 and 410 and their like; where the response gives none."""
     groups: tuple[str, ...] = ()
     bypass: bool = False
     data_class: DataClass = DataClass.PUBLIC
     ignore_cookies: bool = False
     """The response doesn't depend on cookies: they neither prevent storing nor reach the origin."""
+
+    @property
+    def never_stores(self) -> bool:
+        """Whether nothing that the rule matches is stored."""
+        return self.bypass or self.data_class is DataClass.NEVER
 
 
 @dataclass(frozen=True)

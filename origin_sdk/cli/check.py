@@ -1,0 +1,84 @@
+"""`origin-sdk check`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import typer
+
+from cachewire.config import problems
+from origin_sdk.cli.context import CONFIG, AsJson, ConfigFile, Context, Environment
+from origin_sdk.cli.screen import Screen, counted
+from origin_sdk.errors import InvalidSettings
+from origin_sdk.project import Configuration, read_configurations
+
+__all__ = ["Checked", "check", "checked", "examined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the Worker would say of one environment's settings when it starts."""
+
+    name: str
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as JSON types."""
+        return {"environment": self.name, "errors": list(self.errors), "warnings": list(self.warnings)}
+
+
+def check(
+    config: ConfigFile = None,
+    environment: Environment = "",
+    as_json: AsJson = False,
+) -> None:
+    """Check wrangler.toml with the Worker's own validation, before a deploy. Asks nobody.
+
+    Every environment is checked, or the one that --env names. Exits with 1 if the Worker would refuse its
+    settings.
+    """
+    file = config or CONFIG
+    configurations = read_configurations(file)
+    if environment:
+        configurations = [each for each in configurations if each.environment == environment]
+        if not configurations:
+            raise InvalidSettings(f"{file} has no [env.{environment}]: add it, or choose another --env")
+    results = [checked(each) for each in configurations]
+    Context(as_json=as_json).show([each.as_json() for each in results], lambda screen: _draw(screen, results))
+    if any(each.errors for each in results):
+        raise typer.Exit(1)
+
+
+def checked(configuration: Configuration) -> Checked:
+    """Check one environment's settings."""
+    found = problems(configuration.variables)
+    errors = [*found.errors, *configuration.problems]
+    return Checked(configuration.name, tuple(errors), found.warnings)
+
+
+def examined(context: Context) -> Checked | None:
+    """Check the environment that a command works on; ``None`` if there is no wrangler.toml."""
+    file = context.config or CONFIG
+    if context.config is None and not file.exists():
+        return None
+    for configuration in read_configurations(file):
+        if configuration.environment == context.environment:
+            return checked(configuration)
+    raise InvalidSettings(f"{file} has no [env.{context.environment}]: add it, or choose another --env")
+
+
+def _draw(screen: Screen, results: Sequence[Checked]) -> None:
+    for each in results:
+        for error in each.errors:
+            screen.print("problem ", style="red", end="")
+            screen.print(f" {each.name}: {error}")
+        for warning in each.warnings:
+            screen.print("warning ", style="yellow", end="")
+            screen.print(f" {each.name}: {warning}")
+        if not each.errors and not each.warnings:
+            screen.print("ok      ", style="green", end="")
+            screen.print(f" {each.name}")
+    if errors := sum(len(each.errors) for each in results):
+        screen.print(
+            f"{counted(errors, 'problem')}: with these settings the Worker answers 500 to everything."
+        )

@@ -1,0 +1,371 @@
+"""`origin-sdk purge`."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from origin_sdk.base import Targets
+from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
+from origin_sdk.cli.lines import Lines
+from origin_sdk.cli.screen import Screen, counted
+from origin_sdk.client import PurgeClient
+from origin_sdk.errors import InvalidRequest, OriginSdkError
+from origin_sdk.kv import MAX_BATCH_PAIRS
+from origin_sdk.project import Project
+from origin_sdk.purging import BlastRadius, Receipt
+from origin_sdk.steps import Progress
+from origin_sdk.targets import Purge, parse_group, parse_url
+
+__all__ = ["purge"]
+
+_WHAT = "What to purge"
+_HOW = "How"
+_NAMED = 3
+_IDLE_SHOWN = 10
+
+Urls = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--url", help="A URL, with all its variants, under http and https. Repeatable.", rich_help_panel=_WHAT
+    ),
+]
+UrlFile = Annotated[
+    str | None,
+    typer.Option(
+        "--url-file", help="A file with a URL in each line; - for standard input.", rich_help_panel=_WHAT
+    ),
+]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group",
+        help="A group: what the origin named in Cache-Groups, Cache-Tag or Surrogate-Key. Repeatable.",
+        rich_help_panel=_WHAT,
+    ),
+]
+GroupFile = Annotated[
+    str | None,
+    typer.Option(
+        "--group-file", help="A file with a group in each line; - for standard input.", rich_help_panel=_WHAT
+    ),
+]
+Prefixes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prefix",
+        help="A URL; everything at or below its path: /a covers /a/b, not /ab. Repeatable.",
+        rich_help_panel=_WHAT,
+    ),
+]
+Hosts = Annotated[
+    list[str] | None,
+    typer.Option("--host", help="A host with all it serves. Repeatable.", rich_help_panel=_WHAT),
+]
+Everything = Annotated[bool, typer.Option("--everything", help="The whole cache.", rich_help_panel=_WHAT)]
+Hard = Annotated[
+    bool,
+    typer.Option(
+        "--hard",
+        help="As if it weren't stored. Without: stale, so that it may still be shown while it is "
+        "refreshed or while the origin is down.",
+        rich_help_panel=_HOW,
+    ),
+]
+Delete = Annotated[
+    bool,
+    typer.Option(
+        "--delete",
+        help="Remove it from KV as well (with --hard). Costs requests by what is stored.",
+        rich_help_panel=_HOW,
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Purge nothing; count what would be hit.", rich_help_panel=_HOW)
+]
+FromLine = Annotated[
+    int,
+    typer.Option(
+        "--from-line", min=1, help="Leave out the lines of the file before this one.", rich_help_panel=_HOW
+    ),
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for `origin-sdk audit`.", rich_help_panel=_HOW)]
+Yes = Annotated[
+    bool,
+    typer.Option(
+        "--yes",
+        "-y",
+        help="Don't ask before purging a host or everything. Needed where there is no terminal to ask at.",
+        rich_help_panel=_HOW,
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        min=0,
+        help="Seconds for all of it. Default: as long as Cloudflare's limits make it.",
+        rich_help_panel=_HOW,
+    ),
+]
+
+
+def purge(
+    urls: Urls = None,
+    url_file: UrlFile = None,
+    groups: Groups = None,
+    group_file: GroupFile = None,
+    prefixes: Prefixes = None,
+    hosts: Hosts = None,
+    everything: Everything = False,
+    hard: Hard = False,
+    delete: Delete = False,
+    dry_run: DryRun = False,
+    from_line: FromLine = 1,
+    reason: Reason = "",
+    yes: Yes = False,
+    timeout: Timeout = None,
+    config: ConfigFile = None,
+    environment: Environment = "",
+    namespace_id: NamespaceId = None,
+    base_url: BaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Purge URLs, groups, path prefixes, hosts or everything: any mix, in one request.
+
+    A purge writes marks: it costs the same for ten stored responses as for ten million, and a refresh that is
+    under way can't bring old data back. A group or URL for which nothing is stored is purged all the same:
+    --dry-run says what would be hit.
+
+        origin-sdk purge --group product-17 --group products
+        origin-sdk purge --prefix https://api.example.com/products --dry-run
+        git diff --name-only | ./urls-of | origin-sdk purge --url-file -
+    """
+    context = Context(config, environment, namespace_id, base_url, as_json)
+    if url_file and group_file:
+        raise InvalidRequest("--url-file and --group-file: give one of them; purge the other afterwards")
+    targets = Targets(
+        urls=urls or (),
+        groups=groups or (),
+        prefixes=prefixes or (),
+        hosts=hosts or (),
+        everything=everything,
+        hard=hard,
+        delete=delete,
+        reason=reason,
+    )
+    with ExitStack() as stack:
+        listed = _Listed.opened(stack, url_file, group_file, from_line)
+        client = stack.enter_context(context.client(timeout))
+        if listed and not listed.count and not _is_something(targets):
+            _show_nothing(context, listed)
+            return
+        if listed and listed.count <= MAX_BATCH_PAIRS:
+            targets = listed.joined(targets)
+            listed = None
+        if dry_run:
+            _preview(context, client, targets, listed)
+            return
+        if (everything or hosts) and not yes:
+            context.confirm(f"Purge {'everything' if everything else ', '.join(hosts or ())}?")
+        if listed:
+            _purge_listed(context, client, targets, listed)
+            return
+        purge = Purge.of(**targets)
+        _warn_of_hosts(context, client.project, [purge])
+        with context.progress("purging") as on_progress:
+            receipt = client.send(purge, on_progress=on_progress)
+    context.show(receipt.as_json(), lambda screen: _draw_receipt(screen, receipt))
+
+
+def _is_something(targets: Targets) -> bool:
+    return any(targets.get(name) for name in ("urls", "groups", "prefixes", "hosts", "everything"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A file of targets, all of them checked."""
+
+    lines: Lines
+    kind: str
+    count: int
+    from_line: int
+
+    @classmethod
+    def opened(
+        cls, stack: ExitStack, url_file: str | None, group_file: str | None, from_line: int
+    ) -> "_Listed | None":
+        path = url_file or group_file
+        if path is None:
+            return None
+        lines = stack.enter_context(Lines(path))
+        return cls(
+            lines,
+            "urls" if url_file else "groups",
+            lines.check(parse_url if url_file else parse_group),
+            from_line,
+        )
+
+    def joined(self, targets: Targets) -> Targets:
+        """Return the targets with what is listed."""
+        listed = [each for _, _, batch in self.batches() for each in batch]
+        mixed = Targets(**targets)
+        if self.kind == "urls":
+            mixed["urls"] = (*targets["urls"], *listed)
+        else:
+            mixed["groups"] = (*targets["groups"], *listed)
+        return mixed
+
+    def batches(self) -> Iterator[tuple[int, int, list[str]]]:
+        return self.lines.batches(MAX_BATCH_PAIRS, self.from_line)
+
+    def purges(self, targets: Targets) -> Iterator[tuple[int, int, Purge]]:
+        """Yield purges of a request each, with the first and the last line of what they hold."""
+        rest = {name: targets[name] for name in ("hard", "delete", "reason")}
+        for first, last, batch in self.batches():
+            yield first, last, Purge.of(**{self.kind: batch}, **rest)  # type: ignore[arg-type]  # by name
+
+
+@dataclass
+class _Total:
+    """What the purges of one long list came to."""
+
+    marks: int = 0
+    requests: int = 0
+    deleted: int = 0
+    lines: int = 0
+    receipts: list[str] = field(default_factory=list)
+    visible_by: datetime | None = None
+
+    def add(self, receipt: Receipt) -> None:
+        self.marks += len(receipt.marks)
+        self.requests += receipt.requests
+        self.deleted += receipt.deleted
+        self.receipts.append(receipt.id)
+        self.visible_by = receipt.visible_by
+
+    def as_json(self) -> dict[str, Any]:
+        visible_by = self.visible_by.isoformat() if self.visible_by else None
+        names = ("marks", "requests", "deleted", "lines")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "ids": self.receipts,
+            "visible_by": visible_by,
+        }
+
+
+def _purge_listed(context: Context, client: PurgeClient, targets: Targets, listed: _Listed) -> None:
+    """Purge a list that takes several requests, with a batch of it in memory at a time."""
+    total = _Total()
+    try:
+        if _is_something(targets):
+            total.add(client.send(Purge.of(**targets)))
+        with context.progress("purging", listed.count) as on_progress:
+            for _, last, purge in listed.purges(targets):
+                total.add(client.send(purge))
+                total.lines = last
+                if on_progress:
+                    on_progress(Progress(min(total.marks, listed.count), listed.count))
+    except (OriginSdkError, KeyboardInterrupt) as error:
+        _tell_how_to_go_on(context, listed, total, error)
+        raise typer.Exit(1) from error
+    context.show(total.as_json(), lambda screen: _draw_total(screen, total))
+
+
+def _tell_how_to_go_on(
+    context: Context, listed: _Listed, total: _Total, error: OriginSdkError | KeyboardInterrupt
+) -> None:
+    reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+    next_line = total.lines + 1 if total.lines else listed.from_line
+    done = (
+        f"{listed.lines.path}: purged up to line {total.lines}, in {counted(total.marks, 'mark')}"
+        if total.lines
+        else f"{listed.lines.path}: no line of it is known to be purged"
+    )
+    values = {**total.as_json(), "error": {"message": reason}, "next_line": next_line}
+
+    def draw(_: Screen) -> None:
+        screen = Screen(stderr=True)
+        screen.print(f"error: {reason}", style="red")
+        screen.print(f"{done}; go on with --from-line {next_line}")
+
+    context.show(values, draw)
+
+
+def _show_nothing(context: Context, listed: _Listed) -> None:
+    text = f"Nothing to purge: {listed.lines.path} lists nothing."
+    context.show({**_Total().as_json(), "message": text}, lambda screen: screen.print(text))
+
+
+def _warn_of_hosts(context: Context, project: Project, purges: Sequence[Purge]) -> None:
+    """Name hosts that no route of wrangler.toml serves: nothing of theirs can be stored."""
+    hosts: dict[str, None] = {}
+    for each in purges:
+        hosts.update(dict.fromkeys(each.hosts))
+        hosts.update(dict.fromkeys(parse_url(url).host for url in (*each.urls, *each.prefixes)))
+    unserved = [host for host in hosts if not project.serves(host)]
+    if unserved:
+        named = ", ".join(unserved[:_NAMED]) + (" and others" if len(unserved) > _NAMED else "")
+        context.warn(
+            f"no route in wrangler.toml serves {named}: nothing can be stored there; check the spelling"
+        )
+
+
+def _preview(context: Context, client: PurgeClient, targets: Targets, listed: _Listed | None) -> None:
+    if listed:
+        raise InvalidRequest(
+            f"--dry-run looks at {MAX_BATCH_PAIRS:,} lines at most, and {listed.lines.path} has "
+            f"{listed.count:,}: try it with a part of the list"
+        )
+    purge = Purge.of(**targets)
+    _warn_of_hosts(context, client.project, [purge])
+    with context.progress("looking through KV") as on_progress:
+        radius = client.preview(on_progress=on_progress, **targets)
+    context.show(radius.as_json(), lambda screen: _draw_radius(screen, radius))
+
+
+def _draw_radius(screen: Screen, radius: BlastRadius) -> None:
+    screen.print(f"Nothing is purged. A purge of {radius.purge} would")
+    screen.print(f"  write {counted(radius.marks, 'mark')}")
+    screen.print(f"  hit {counted(radius.responses, 'stored response')} of {_size(radius.body_bytes)} in all")
+    for example in radius.examples:
+        screen.print(f"    {example}")
+    if radius.responses > len(radius.examples):
+        screen.print("    …")
+    for target in radius.idle[:_IDLE_SHOWN]:
+        screen.print(f"  hit nothing by {target}", style="yellow")
+    if len(radius.idle) > _IDLE_SHOWN:
+        screen.print(f"  nor by {counted(len(radius.idle) - _IDLE_SHOWN, 'other target')}", style="yellow")
+    screen.print(
+        f"Counted over {counted(radius.scanned_keys, 'key')} in {counted(radius.requests, 'request')}.",
+        style="dim",
+    )
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError
+
+
+def _draw_receipt(screen: Screen, receipt: Receipt) -> None:
+    screen.print(f"Purged, {receipt.purge}", style="green")
+    screen.row("id", receipt.id)
+    screen.row("marks", f"{len(receipt.marks)} in {counted(receipt.requests, 'request')}")
+    if receipt.deleted:
+        screen.row("deleted", counted(receipt.deleted, "key"))
+    screen.row("everywhere", f"by {receipt.visible_by:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _draw_total(screen: Screen, total: _Total) -> None:
+    screen.print(f"Purged, up to line {total.lines}", style="green")
+    screen.row("marks", f"{total.marks:,} in {counted(total.requests, 'request')}")
+    if total.deleted:
+        screen.row("deleted", counted(total.deleted, "key"))
+    if total.visible_by:
+        screen.row("everywhere", f"by {total.visible_by:%Y-%m-%d %H:%M:%S} UTC")
