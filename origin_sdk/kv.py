@@ -7,11 +7,12 @@ pairs.
 import base64
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
-from origin_sdk.errors import OriginSdkError, RequestRejected
+from origin_sdk.errors import AuthenticationFailed, OriginSdkError, RequestRejected
 from origin_sdk.exchange import Exchange, envelope
 from origin_sdk.steps import Call, Flow
 
@@ -31,6 +32,9 @@ MAX_BATCH_PAIRS = 10_000
 MAX_BATCH_BYTES = 100 * 1000 * 1000
 MAX_READ_KEYS = 100
 PAGE_KEYS = 1000
+
+_REFUSED_ALONE = 8
+"""So many keys are refused one by one, and none is taken, before the request itself is at fault."""
 
 _SECONDS_A_PAIR = 0.012
 _KEY_SECONDS = 1.0
@@ -161,6 +165,36 @@ class Namespace:
         call: Callable[[Sequence[str]], Call],
         undone: Callable[[object, Sequence[str]], list[str]],
     ) -> Flow[None]:
+        """Do a batch; one that the API refuses is halved until the keys that it refuses are found."""
+        parts, failed = [list(keys)], _Failed()
+        while parts:
+            part = parts.pop()
+            try:
+                yield from self._tried(exchange, part, call, undone)
+            except Unwritten as error:
+                left, cause = list(error.keys), error.__cause__
+            else:
+                failed.is_all = False
+                continue
+            if _may_be_one_keys(cause) and len(left) > 1:
+                half = len(left) // 2
+                parts += [left[half:], left[:half]]
+                continue
+            failed.add(left, cause)
+            if failed.is_hopeless:
+                break
+        if failed.keys:
+            failed.keys.update(chain.from_iterable(parts))
+            raise failed.error(keys)
+
+    def _tried(
+        self,
+        exchange: Exchange,
+        keys: Sequence[str],
+        call: Callable[[Sequence[str]], Call],
+        undone: Callable[[object, Sequence[str]], list[str]],
+    ) -> Flow[None]:
+        """Do a batch, and again what the API says isn't done."""
         attempt = 0
         while keys:
             left = keys
@@ -170,12 +204,48 @@ class Namespace:
                 reply = yield from exchange.send(lambda left=left: call(left))  # type: ignore[misc]  # mypy: lambda's default
                 keys = undone(envelope(reply).get("result"), left)
             except OriginSdkError as error:
-                if attempt:
-                    raise Unwritten(left) from error
-                raise
+                raise Unwritten(left) from error
             attempt += 1
             if keys and attempt >= exchange.retries.attempts:
                 raise Unwritten(keys)
+
+
+def _may_be_one_keys(cause: BaseException | None) -> bool:
+    """Return whether the rest of a batch may be taken where all of it was refused."""
+    # What guards the API answers 403 without a code to what looks like an attack, such as a script in a URL.
+    is_guard = isinstance(cause, AuthenticationFailed) and cause.status == 403 and not cause.code
+    return is_guard or isinstance(cause, RequestRejected)
+
+
+@dataclass
+class _Failed:
+    """The keys of a batch that aren't done, and why."""
+
+    keys: set[str] = field(default_factory=set)
+    cause: BaseException | None = None
+    is_all: bool = True
+    """Whether nothing was done so far."""
+
+    def add(self, keys: Iterable[str], cause: BaseException | None) -> None:
+        self.keys.update(keys)
+        if not self.cause or (cause and not _may_be_one_keys(cause)):
+            self.cause = cause
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the rest would fail too: the API is away, or refuses one key as well as the other."""
+        if _may_be_one_keys(self.cause):
+            return self.is_all and len(self.keys) >= _REFUSED_ALONE
+        return self.cause is not None
+
+    def error(self, keys: Sequence[str]) -> BaseException:
+        """Return what to raise: the cause itself, if no key is done."""
+        left = [key for key in keys if key in self.keys]
+        if self.cause and len(left) == len(keys):
+            return self.cause
+        error = Unwritten(left)
+        error.__cause__ = self.cause
+        return error
 
 
 def _unsuccessful(result: object, keys: Sequence[str]) -> list[str]:

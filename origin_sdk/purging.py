@@ -10,7 +10,7 @@ from cachewire.bounds import purge_bound_seconds
 from cachewire.marks import Mark
 from cachewire.rules import KeyRule
 from origin_sdk.clock import Clock
-from origin_sdk.errors import OriginSdkError, PartialPurgeError
+from origin_sdk.errors import OriginSdkError, PartialPurgeError, RequestRejected
 from origin_sdk.exchange import Exchange
 from origin_sdk.kv import MAX_BATCH_PAIRS, Namespace, Pair, Unwritten, batches
 from origin_sdk.settings import Settings
@@ -167,13 +167,14 @@ def purge(operation: Operation, purge: Purge) -> Flow[Receipt]:
     marking = _Marking(operation, purge, purge_id(operation.clock.now(), operation.clock.token()))
     marks = list(purge.marks(operation.rules))
     missing: list[str] = []
-    cause: OriginSdkError | None = None
+    cause: BaseException | None = None
     for batch in batches((mark, _MARK_BYTES) for mark in marks):
         try:
             missing += yield from marking.write(batch)
         except OriginSdkError as error:
-            cause = error
-            break
+            cause = error.__cause__ if isinstance(error, Unwritten) else error
+            if not isinstance(cause, RequestRejected):
+                break
         if len(marks) > MAX_BATCH_PAIRS:
             yield Progress(len(marking.written), len(marks))
     if missing or cause:
@@ -211,11 +212,10 @@ def _receipt(operation: Operation, marking: _Marking, deleted: int = 0) -> Recei
 
 
 def _incomplete(
-    operation: Operation, marking: _Marking, marks: Sequence[str], cause: OriginSdkError | None
+    operation: Operation, marking: _Marking, marks: Sequence[str], reason: BaseException | None
 ) -> OriginSdkError:
     written = set(marking.written)
     missing = [mark for mark in marks if mark not in written]
-    reason = cause.__cause__ if isinstance(cause, Unwritten) else cause
     if not written and isinstance(reason, OriginSdkError):
         return reason
     why = str(reason) if reason else "Cloudflare didn't confirm them"

@@ -21,12 +21,19 @@ from origin_sdk.outbox.entries import Claim, End, Entry, Republish, State
 from origin_sdk.purging import Receipt
 from origin_sdk.targets import Purge
 
-__all__ = ["BACKOFF", "Act", "Delivering", "Publish", "Send", "deliver"]
+__all__ = ["BACKOFF", "Act", "Delivering", "Publish", "Send", "Unexpected", "deliver"]
 
 BACKOFF = Retries(attempts=8, first_seconds=1.0, longest_seconds=300.0)
 """Delays between rounds; ``attempts`` is after how many an entry that Cloudflare rejects is dead."""
 
 _MAX_RESULT = 500
+
+
+class Unexpected(OriginSdkError):
+    """Something else than this package's errors came out of a client or a renderer."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(f"unexpected {type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +80,15 @@ class _Round:
 
 
 def _is_hopeless(error: OriginSdkError, attempts: int, backoff: Retries) -> bool:
-    # A setting can be put right, so it isn't the entry's fault; a rejection may be, or an outage's odd face.
-    if isinstance(error, RequestRejected):
+    cause = error.__cause__ if isinstance(error, PartialPurgeError) else error
+    # A rejection may be the entry's fault, or an outage's odd face.
+    if isinstance(cause, RequestRejected | Unexpected):
         return attempts >= backoff.attempts
+    return _is_wrong(error)
+
+
+def _is_wrong(error: OriginSdkError) -> bool:
+    # A setting can be put right, so it isn't the entry's fault.
     return isinstance(error, InvalidRequest) and not isinstance(error, InvalidSettings)
 
 
@@ -90,8 +103,7 @@ def deliver(claim: Claim, fraction: float = 0.0, backoff: Retries = BACKOFF) -> 
         round_.ends[entry.id] = End(State.DEAD, problem[:_MAX_RESULT])
     receipts: dict[str, Receipt] = {}
     for delivery in coalesced.deliveries:
-        if receipt := (yield from _send(delivery, round_)):
-            receipts.update(dict.fromkeys(delivery.purge.urls, receipt))
+        receipts |= yield from _send(delivery, round_)
     for republish, entries in coalesced.republications:
         pending = [entry for entry in entries if round_.ends[entry.id].state is State.DONE]
         if pending:
@@ -99,7 +111,17 @@ def deliver(claim: Claim, fraction: float = 0.0, backoff: Retries = BACKOFF) -> 
     return round_.ends
 
 
-def _send(delivery: Delivery, round_: _Round) -> Generator[Act, Receipt | str, Receipt | None]:
+def _send_halves(delivery: Delivery, round_: _Round) -> Generator[Act, Receipt | str, Mapping[str, Receipt]]:
+    receipts: dict[str, Receipt] = {}
+    half = len(delivery.entries) // 2
+    for entries in (delivery.entries[:half], delivery.entries[half:]):
+        for part in coalesce(entry for entry, _ in entries).deliveries:
+            receipts |= yield from _send(part, round_)
+    return receipts
+
+
+def _send(delivery: Delivery, round_: _Round) -> Generator[Act, Receipt | str, Mapping[str, Receipt]]:
+    """Send a purge; return the receipt of each of its URLs."""
     entries = [entry for entry, _ in delivery.entries]
     try:
         receipt = yield Send(delivery.purge)
@@ -107,13 +129,16 @@ def _send(delivery: Delivery, round_: _Round) -> Generator[Act, Receipt | str, R
         left = [entry for entry, purge in delivery.entries if needs(purge, error.remaining)]
         round_.failed(left, error)
         round_.done(entries, f"purge {error.receipt.id}")
-        return error.receipt
+        return dict.fromkeys(delivery.purge.urls, error.receipt)
     except OriginSdkError as error:
+        if len(entries) > 1 and (_is_wrong(error) or isinstance(error, Unexpected)):
+            # Refused on this side, so that it wasn't sent: one of them must not take the others along.
+            return (yield from _send_halves(delivery, round_))
         round_.failed(entries, error)
-        return None
+        return {}
     assert isinstance(receipt, Receipt)  # noqa: S101 - the answer to Send
     round_.done(entries, f"purge {receipt.id}")
-    return receipt
+    return dict.fromkeys(delivery.purge.urls, receipt)
 
 
 def _publish(

@@ -15,7 +15,7 @@ from origin_sdk.client import PurgeClient
 from origin_sdk.clock import Clock, SystemClock
 from origin_sdk.errors import OriginSdkError
 from origin_sdk.exchange import Retries
-from origin_sdk.outbox.delivering import BACKOFF, Act, Publish, Send, deliver
+from origin_sdk.outbox.delivering import BACKOFF, Act, Publish, Send, Unexpected, deliver
 from origin_sdk.outbox.entries import Claim, End, Entry, Settlement, State, Verdict
 from origin_sdk.outbox.layering import AsyncLayer, Layer, insisting, tell, tell_async
 from origin_sdk.outbox.ports import AsyncOutbox, Outbox
@@ -248,6 +248,9 @@ class Drainer:
                     answer = self._do(act)
                 except OriginSdkError as error:
                     act = flow.throw(error)
+                except Exception as error:  # noqa: BLE001 - one entry must not hold up the others
+                    _log.exception("a delivery failed in an unexpected way")
+                    act = flow.throw(Unexpected(error))
                 else:
                     act = flow.send(answer)
         except StopIteration as end:
@@ -372,6 +375,9 @@ class AsyncDrainer:
                     answer = await self._do(act)
                 except OriginSdkError as error:
                     act = flow.throw(error)
+                except Exception as error:  # noqa: BLE001 - one entry must not hold up the others
+                    _log.exception("a delivery failed in an unexpected way")
+                    act = flow.throw(Unexpected(error))
                 else:
                     act = flow.send(answer)
         except StopIteration as end:

@@ -92,6 +92,7 @@ class FakeKV:
     _versions: dict[str, list[_Version]] = field(default_factory=dict, repr=False)
     _sorted: list[str] | None = field(default=None, repr=False)
     _unwritable: Counter[str] = field(default_factory=Counter, repr=False)
+    _refused: dict[str, int] = field(default_factory=dict, repr=False)
     _failures: deque[int] = field(default_factory=deque, repr=False)
     _times: deque[float] = field(default_factory=deque, repr=False)
     _blocked_until: float = field(default=0.0, repr=False)
@@ -124,6 +125,10 @@ class FakeKV:
         """
         for key in keys:
             self._unwritable[key] += times
+
+    def refuse(self, *keys: str, status: int = 400) -> None:
+        """Refuse bulk requests that name one of these keys: 403 as a firewall would, else as the API."""
+        self._refused |= dict.fromkeys(keys, status)
 
     # For tests: what is stored
 
@@ -191,6 +196,8 @@ class FakeKV:
                 status, body = self._routed(request)
             except _RefusalError as refusal:
                 status, body = refusal.status, _refused(refusal.code, refusal.message)
+                if status == 403 and refusal.code == 10001:
+                    body = b"<html>Sorry, you have been blocked</html>"
             left = self.rate_limit - len(self._times)
             return status, {**fields, "ratelimit": f'"default";r={left};t=300'}, body
 
@@ -280,6 +287,9 @@ class FakeKV:
             raise _RefusalError(413, 10033, "the request is too large")
 
     def _unsuccessful(self, keys: list[str]) -> set[str]:
+        for key in keys:
+            if status := self._refused.get(key):
+                raise _RefusalError(status, 10001, f"{key} is refused")
         failed = {key for key in keys if self._unwritable[key] > 0}
         self._unwritable.subtract(failed)
         return failed

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -13,7 +14,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from cachewire.marks import Lane, group_mark, mark_key
+from cachewire.rules import KeyRule
 from origin_sdk import AsyncPurgeClient, AuditEvent, Purge, PurgeClient
+from origin_sdk.errors import InvalidRequest
 from origin_sdk.layers import Family, LayeredCache
 from origin_sdk.outbox import (
     AsyncDrainer,
@@ -193,6 +196,55 @@ def test_of_a_merged_purge_only_what_is_left_is_sent_again(
         kv_clock.advance(300)
         draining.drain()
     assert_purged(fake_kv, group="b")
+
+
+@pytest.mark.parametrize("status", [400, 403], ids=["refused", "a firewall's"])
+def test_an_entry_that_is_refused_takes_no_other_along(
+    draining: Draining, fake_kv: FakeKV, kv_clock: ManualClock, status: int
+) -> None:
+    names = [f"g-{number}" for number in range(100)]
+    draining.outbox.record(*[Purge.of(groups=name) for name in names])
+    draining.outbox.record(Purge.of(urls=URL, hard=True))
+    fake_kv.refuse(mark_key(group_mark("g-41"), Lane.SOFT), status=status)
+    [made] = draining.drain()
+    assert (made.done, made.failed, made.dead) == (100, 1, 0)
+    for round_ in range(10):
+        draining.outbox.record(Purge.of(groups=f"later-{round_}"))
+        kv_clock.advance(300)
+        draining.drain()
+        assert_purged(fake_kv, group=f"later-{round_}")
+    state = State.DEAD if status == 400 else State.WAITING
+    [left] = draining.outbox.list([State.DEAD, State.WAITING], 10)
+    assert (left.state, json.loads(left.payload)["purge"]["groups"]) == (state, ["g-41"])
+
+
+@pytest.mark.parametrize("error", [InvalidRequest("no"), ValueError("a defect"), RecursionError()], ids=repr)
+def test_an_entry_that_the_client_can_not_send_takes_no_other_along(
+    draining: Draining,
+    fake_kv: FakeKV,
+    kv_clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    marks = Purge.marks
+
+    def broken(purge: Purge, rules: Sequence[KeyRule] = ()) -> dict[str, None]:
+        if "g-41" in purge.groups:
+            raise error
+        return marks(purge, rules)
+
+    monkeypatch.setattr(Purge, "marks", broken)
+    draining.outbox.record(
+        *[Purge.of(groups=f"g-{number}") for number in range(60)], Republish(URL, "page", {"text": ""})
+    )
+    for _ in range(9):
+        draining.drain()
+        kv_clock.advance(300)
+    assert len(fake_kv.stored_keys("m1/")) == 60
+    assert published(fake_kv)
+    [dead] = draining.outbox.list([State.DEAD, State.WAITING], 10)
+    assert (dead.state, json.loads(dead.payload)["purge"]["groups"]) == (State.DEAD, ["g-41"])
+    assert type(error).__name__ in dead.result
 
 
 def test_delays_grow_up_to_a_bound(

@@ -23,6 +23,7 @@ from origin_sdk.errors import (
     InvalidRequest,
     PartialPurgeError,
     RateLimited,
+    RequestRejected,
 )
 from origin_sdk.purging import CLOUDFLARE_MARGIN_SECONDS
 from origin_sdk.steps import Progress
@@ -140,6 +141,39 @@ def test_a_mark_written_again_carries_a_later_moment(
     receipt = client.purge(groups=["a", "b"])
     assert kv_clock.now() >= began + 1, "KV takes one write a second to one key"
     assert fake_kv.marks_in_force()["m1/s/group/b"].moment_ms == round(receipt.moment.timestamp() * 1000)
+
+
+@pytest.mark.parametrize("status", [400, 413, 403], ids=["refused", "too large", "a firewall's"])
+@pytest.mark.parametrize("bad", [[0], [499], [0, 499], [17, 18, 300]], ids=str)
+def test_a_refused_target_takes_no_other_along(
+    client: PurgeClient, fake_kv: FakeKV, bad: list[int], status: int
+) -> None:
+    groups = [f"g-{number}" for number in range(500)]
+    fake_kv.refuse(*(f"m1/s/group/g-{number}" for number in bad), status=status)
+    with pytest.raises(PartialPurgeError, match=f"{len(bad)} of 500 marks") as raised:
+        client.purge(groups=groups)
+    refused = [groups[number] for number in bad]
+    assert list(raised.value.remaining.groups) == refused
+    assert sorted(raised.value.receipt.marks) == fake_kv.stored_keys("m1/")
+    assert len(fake_kv.stored_keys("m1/")) == 500 - len(bad)
+    assert len(fake_kv.requests) <= 1 + 20 * len(bad)
+
+
+def test_what_refuses_everything_is_soon_believed(client: PurgeClient, fake_kv: FakeKV) -> None:
+    groups = [f"g-{number}" for number in range(5000)]
+    fake_kv.refuse(*(f"m1/s/group/{group}" for group in groups))
+    with pytest.raises(RequestRejected):
+        client.purge(groups=groups)
+    assert len(fake_kv.requests) < 40
+
+
+def test_a_refused_key_holds_no_deletion_up(client: PurgeClient, fake_kv: FakeKV) -> None:
+    for number in range(20):
+        store(fake_kv, f"https://a.example/p/{number}")
+    fake_kv.refuse("r1/https/a.example/p/7")
+    with pytest.raises(PartialPurgeError):
+        client.purge(prefixes="a.example/p", hard=True, delete=True)
+    assert fake_kv.stored_keys("r1/") == ["r1/https/a.example/p/7"]
 
 
 def test_what_stays_unwritten_is_raised_with_the_targets_to_send_again(
