@@ -47,6 +47,7 @@ def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactor
         Worker("edge", variables=variables),
         Worker("twin", variables=variables),
         Worker("serving-stale", variables=swr),
+        Worker("breaking", variables={**variables, "BREAKER_FAILURES": 1, "BREAKER_PAUSE": 3600}),
         Worker("nearby", variables=variables, stores={"CACHE": NEARBY}),
         Worker("far", variables=variables, stores={"CACHE": FAR}),
     ]
@@ -164,6 +165,25 @@ def test_after_a_hard_purge_nothing_stands_in_even_in_an_outage(
 
     within(INTERVAL + SLACK, lambda: get(edge.url("edge"), path).status == 503)
     assert origin.requests(path)[1].value("If-None-Match") is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_soft_purge_is_honoured_while_the_breaker_is_open(
+    edge: Workerd, origin: ScriptedOrigin, kind: Kind
+) -> None:
+    away, path, other = _new(), _new(), _new()
+    soon_stale = [("Cache-Control", "max-age=0, stale-if-error=600")]
+    for each, fields in ((away, soon_stale), (other, soon_stale), (path, FRESH)):
+        origin.on(each, _page(b"old", each, fields), _page(b"new", each))
+        get(edge.url("breaking"), each)
+    origin.on(away, reply(522))
+
+    get(edge.url("breaking"), away)
+    assert detail(get(edge.url("breaking"), other)) == "breaker-open"
+    purge(edge, *kind(path), lane=Lane.SOFT)
+
+    _becomes(edge.url("breaking"), path, b"new")
+    assert get(edge.url("breaking"), other).body == b"new"  # an answer closed the breaker
 
 
 def test_a_later_soft_purge_does_not_take_back_a_hard_one(edge: Workerd, origin: ScriptedOrigin) -> None:

@@ -113,9 +113,9 @@ class Settings:
     refresh_throttle: float = 10.0
     """After a failed refresh, the time in which the stale response is served without another try."""
     breaker_failures: int = 5
-    """So many failures of the origin in a row open the breaker; 0 switches it off."""
-    breaker_pause: float = 10.0
-    """For how long an open breaker leaves the origin alone while there is something to serve."""
+    """So many times in a row without an answer of the origin open the breaker; 0 switches it off."""
+    breaker_pause: float = 2.0
+    """How far apart an open breaker lets requests try the origin while there is something to serve."""
 
     unkeyed_fields: frozenset[str] = frozenset()
     """Request fields that don't reach the origin on a cacheable request unless a rule puts them into the key.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from cachewire.marks import Lane
 from cachewire.record import Record
 from cachewire.settings import Settings
-from edgecache.health import Health
+from edgecache.health import Health, Subject
 from edgecache.hooks import HookRequest, HookResponse, Hooks
 from edgecache.memory import Entry
 from edgecache.policy.decision import Ask, Lookup
@@ -16,6 +16,8 @@ from edgecache.policy.outcome import Fail, Plan, Relay, on_origin
 from edgecache.policy.ranges import Join, completed
 from edgecache.policy.relay import http_date, localised
 from edgecache.policy.status import Status
+from edgecache.policy.trouble import Trouble, trouble_of
+from edgecache.policy.voice import voice_of
 from edgecache.ports import Body, OriginError, OriginResponse, Ports, StoreError
 from edgecache.storage import Storage
 
@@ -53,6 +55,8 @@ class Outcome:
     facts: ResponseFacts | None = None
     entry: Entry | None = None
     collect: Callable[[int], Awaitable[Body | None]] | None = None
+    trouble: Trouble | None = None
+    """What the answer says of the origin's state."""
 
     @property
     def failure(self) -> OriginFailure | None:
@@ -61,8 +65,8 @@ class Outcome:
 
     @property
     def is_sound(self) -> bool:
-        """Whether the origin answered, and with no server error."""
-        return self.facts is not None and self.facts.status < 500
+        """Whether the origin answered as it should."""
+        return self.facts is not None and self.trouble is None
 
 
 class Asker:
@@ -80,6 +84,7 @@ class Asker:
 
     async def ask(self, question: Question) -> Outcome:
         """Ask the origin; read the body of what is to be stored, where it is small enough to be checked."""
+        subject = self.subject(question)  # what is purged from here on is to be asked for once more
         outcome = await self._asked(question)
         if outcome.plan.again:
             question = replace(question, ask=replace(question.ask, conditional={}))
@@ -91,8 +96,15 @@ class Asker:
                 outcome = self._failed(question, error)
         if outcome.plan.freshen and question.entry:
             outcome.entry = self._freshened(question.lookup, question.entry, outcome.plan.freshen)
-        self._note_health(question.key, outcome)
+        self.health.note(subject, outcome.trouble, self._timing.now_ms())
         return outcome
+
+    def subject(self, question: Question) -> Subject:
+        """Return what the origin is asked for, as its health is remembered by."""
+        lookup, entry = question.lookup, question.entry
+        purged_ms = self._storage.marks.verdict(lookup, entry.record).soft_ms if entry else 0
+        origin = "" if self._settings.origin else lookup.request.target.host
+        return Subject(question.key, voice_of(lookup), origin, purged_ms)
 
     async def _asked(self, question: Question) -> Outcome:
         lookup, ask = question.lookup, question.ask
@@ -106,9 +118,9 @@ class Asker:
         hooked = self._after_origin(lookup.request, facts)
         if hooked is None:
             status = Status(Reason.HOOK_FAILED, forwarded=ask.forwarded, forwarded_status=facts.status)
-            return Outcome(Plan(Relay(), status, may_share=False), response, facts)
+            return Outcome(Plan(Relay(), status, may_share=False), response, facts, trouble=trouble_of(facts))
         plan = on_origin(lookup, ask, hooked, question.stored_fields, self._settings)
-        return Outcome(plan, response, hooked)
+        return Outcome(plan, response, hooked, trouble=trouble_of(facts))
 
     def _failed(self, question: Question, error: OriginError) -> Outcome:
         self._report("origin", error)
@@ -116,9 +128,8 @@ class Asker:
 
     def shared_failure(self, question: Question, failure: OriginFailure) -> Outcome:
         """Return what comes of the origin having failed."""
-        return Outcome(
-            on_origin(question.lookup, question.ask, failure, question.stored_fields, self._settings)
-        )
+        plan = on_origin(question.lookup, question.ask, failure, question.stored_fields, self._settings)
+        return Outcome(plan, trouble=trouble_of(failure))
 
     def facts_of(self, request: RequestFacts, response: OriginResponse, birth_ms: int) -> ResponseFacts:
         """Return what the policy sees of a response to a request that was sent at ``birth_ms``."""
@@ -174,12 +185,6 @@ class Asker:
         self._storage.memory.put(entry.key, fresh)
         return fresh
 
-    def _note_health(self, key: str, outcome: Outcome) -> None:
-        if outcome.is_sound:
-            self.health.succeeded(key)
-        else:
-            self.health.failed(key, self._timing.now_ms())
-
     async def collected(self, question: Question, outcome: Outcome) -> Entry | None:
         """Return the entry that others may use, once its body is there.
 
@@ -191,7 +196,7 @@ class Asker:
             body = await outcome.collect(self._settings.max_body_bytes)
         except OriginError as error:
             self._report("origin", error)
-            self.health.failed(question.key, self._timing.now_ms())
+            self.health.note(self.subject(question), trouble_of(error.failure), self._timing.now_ms())
             raise
         if body is None:
             return None

@@ -213,8 +213,6 @@ class Handler:
 
     def _refresh(self, lookup: Lookup, entry: Entry, background: Background) -> None:
         key = entry.key
-        if self.flights.current(key) or self.flights.is_unshared(key) or self._rests(key):
-            return
         lookup = replace(lookup, request=replace(lookup.request, method="GET"))
         ask = Ask(
             Forwarded.STALE,
@@ -224,26 +222,26 @@ class Handler:
             fallback=True,
             when_disconnected=True,
         )
-        background.run(self._lead(Question(lookup, ask, entry, key), self.flights.start(key), None))
+        question = Question(lookup, ask, entry, key)
+        if self.flights.current(key) or self.flights.is_unshared(key) or self._rests(question):
+            return
+        background.run(self._lead(question, self.flights.start(key), None))
 
-    def _rests(self, key: str) -> Reason | None:
+    def _rests(self, question: Question) -> Reason | None:
         """Return why the origin isn't to be asked for what can be answered otherwise."""
-        now_ms = self._timing.now_ms()
-        if self._asker.health.is_open(now_ms):
-            return Reason.BREAKER_OPEN
-        return Reason.THROTTLED if self._asker.health.is_throttled(key, now_ms) else None
+        return self._asker.health.rests(self._asker.subject(question), self._timing.now_ms())
 
     async def _ask_or_wait(
         self, lookup: Lookup, ask: Ask, entry: Entry | None, background: Background
     ) -> Any:
         key = entry.key if entry else self.storage.expected_key(lookup)
-        if entry and ask.fallback and (reason := self._rests(key)):
+        question = Question(lookup, ask, entry, key)
+        if entry and ask.fallback and (reason := self._rests(question)):
             return await self._sender.stored(lookup, entry, Status(reason, hit=True))
         flight = self.flights.current(key)
         is_apart = lookup.request.method != "GET" or self.flights.is_unshared(key)
         if is_apart or (ask.is_for_part and not flight):
             return await self._ask_alone(Question(_as_asked(lookup, ask), ask, entry, key), background)
-        question = Question(lookup, ask, entry, key)
         return await (self._wait(question, flight, background) if flight else self._fly(question, background))
 
     async def _ask_alone(self, question: Question, background: Background) -> Any:
@@ -327,7 +325,7 @@ class Handler:
             return await self._sender.stored(lookup, flight.entry, status)
         # What came shows what responses vary by; or that the origin isn't well, and what is stored will do.
         is_news = flight.entry and not entry and self.storage.expected_key(lookup) != question.key
-        if is_news or (entry and self._rests(question.key)):
+        if is_news or (entry and self._rests(question)):
             return await self._ask_or_wait(lookup, ask, entry, background)
         return await self._ask_alone(question, background)
 

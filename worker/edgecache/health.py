@@ -1,47 +1,139 @@
 """How the origin is doing: which refreshes to hold back, and when to leave it alone."""
 
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from cachewire.settings import Settings
+from edgecache.policy.facts import Reason
+from edgecache.policy.trouble import Trouble
 
-__all__ = ["Health"]
+__all__ = ["Health", "Subject"]
 
 _MAX_REMEMBERED = 4096
+_MAX_ORIGINS = 256
+_UNAVAILABLE_URLS = 5
+"""So many URLs in a row, at which an origin asks to be left alone, mean all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What the origin is asked for, on whose behalf.
+
+    ``voice`` is what only this client sends, empty for nothing: an answer to that speaks for no others.
+    ``purged_ms`` is the moment of the soft purge that the stored response is under.
+    """
+
+    key: str
+    voice: str
+    origin: str
+    purged_ms: int = 0
+
+    @property
+    def name(self) -> str:
+        """Under which the answers to such requests are remembered."""
+        return self.key + self.voice
+
+
+@dataclass(slots=True)
+class _Rest:
+    until_ms: int = 0
+    purged_ms: int = 0
+    """The last soft purge after which the origin was asked."""
+
+
+@dataclass(slots=True)
+class _Origin:
+    failures: int = 0
+    next_try_ms: int = 0
+    resting_until_ms: int = 0
+    waits: dict[str, int] = field(default_factory=dict)
+    """Until when, by key: of what in a row was unavailable, and is to be asked for later."""
 
 
 class Health:
-    """Failed refreshes by key (throttle), and failures in a row (breaker).
+    """Which URLs err (throttle), and which origins are away (breaker).
 
     It only ever holds back requests that can be answered from what is stored: a request that needs the
-    origin always goes there, and so finds out when it is back.
+    origin always goes there, and so finds out when it is back. What was purged softly is asked for once
+    even so.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._failures = 0
-        self._alone_until_ms = 0
-        self._throttled: OrderedDict[str, int] = OrderedDict()
+        self._rests: OrderedDict[str, _Rest] = OrderedDict()
+        self._origins: OrderedDict[str, _Origin] = OrderedDict()
 
-    def is_throttled(self, key: str, now_ms: int) -> bool:
-        """Whether the last refresh of ``key`` failed a short while ago."""
-        return now_ms < self._throttled.get(key, 0)
+    def rests(self, subject: Subject, now_ms: int) -> Reason | None:
+        """Return why the origin isn't to be asked; if it is, count that as the try of an open breaker."""
+        rest = self._rests.get(subject.name)
+        if subject.purged_ms > (rest.purged_ms if rest else 0):
+            return None
+        if rest and now_ms < rest.until_ms:
+            return Reason.THROTTLED
+        return self._origin_rests(subject.origin, now_ms)
 
-    def is_open(self, now_ms: int) -> bool:
-        """Whether the breaker leaves the origin alone."""
-        return now_ms < self._alone_until_ms
+    def _origin_rests(self, name: str, now_ms: int) -> Reason | None:
+        origin = self._origins.get(name)
+        if origin is None:
+            return None
+        if now_ms < origin.resting_until_ms:
+            return Reason.THROTTLED
+        if not self._is_open(origin):
+            return None
+        if now_ms < origin.next_try_ms:
+            return Reason.BREAKER_OPEN
+        origin.next_try_ms = now_ms + self._pause_ms
+        return None
 
-    def succeeded(self, key: str) -> None:
-        """Take note of a response that isn't a server error."""
-        self._failures = self._alone_until_ms = 0
-        self._throttled.pop(key, None)
+    def _is_open(self, origin: _Origin) -> bool:
+        return 0 < self._settings.breaker_failures <= origin.failures
 
-    def failed(self, key: str, now_ms: int) -> None:
-        """Take note of a failure or a server error."""
-        self._failures += 1
-        limit = self._settings.breaker_failures
-        if limit and self._failures >= limit:
-            self._alone_until_ms = now_ms + int(self._settings.breaker_pause * 1000)
-        self._throttled[key] = now_ms + int(self._settings.refresh_throttle * 1000)
-        self._throttled.move_to_end(key)
-        if len(self._throttled) > _MAX_REMEMBERED:
-            self._throttled.popitem(last=False)
+    @property
+    def _pause_ms(self) -> int:
+        return int(self._settings.breaker_pause * 1000)
+
+    def note(self, subject: Subject, trouble: Trouble | None, now_ms: int) -> None:
+        """Take note of what came of asking."""
+        if trouble is None:
+            self._rests.pop(subject.name, None)
+            self._origins.pop(subject.origin, None)
+            return
+        until_ms = now_ms + int(self._settings.refresh_throttle * 1000)
+        if trouble.retry_ms is not None and self._settings.is_safe:
+            until_ms = max(until_ms, now_ms + trouble.retry_ms)
+        rest = _remembered(self._rests, subject.name, _Rest, _MAX_REMEMBERED)
+        rest.until_ms, rest.purged_ms = until_ms, max(rest.purged_ms, subject.purged_ms)
+        if limit := self._settings.breaker_failures:
+            origin = _remembered(self._origins, subject.origin, _Origin, _MAX_ORIGINS)
+            self._note_away(origin, trouble, now_ms, limit)
+            if trouble.is_unavailable and trouble.retry_ms is not None and not subject.voice:
+                _note_wait(origin, subject.key, until_ms)
+
+    def _note_away(self, origin: _Origin, trouble: Trouble, now_ms: int, limit: int) -> None:
+        if not trouble.is_away:
+            origin.failures = 0  # it answers, though not as it should
+            return
+        origin.failures += 1
+        if origin.failures == limit:
+            origin.next_try_ms = now_ms + self._pause_ms
+
+
+def _note_wait(origin: _Origin, key: str, until_ms: int) -> None:
+    """Leave a whole origin alone that is unavailable at so many URLs in a row, for as long as it asks."""
+    origin.waits[key] = until_ms
+    if len(origin.waits) >= _UNAVAILABLE_URLS:
+        origin.resting_until_ms = min(origin.waits.values())
+        origin.waits.clear()
+
+
+_Value = TypeVar("_Value")
+
+
+def _remembered(table: OrderedDict[str, _Value], name: str, new: Callable[[], _Value], most: int) -> _Value:
+    """Return what is remembered under ``name``, perhaps anew; what was not used for longest is forgotten."""
+    value = table[name] = table.pop(name, None) or new()
+    if len(table) > most:
+        table.popitem(last=False)
+    return value

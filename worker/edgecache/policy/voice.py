@@ -1,0 +1,23 @@
+"""Whom a request speaks for: what only some clients send must not decide for all others."""
+
+from cachewire.directives import request_directives
+from cachewire.key import digest
+from cachewire.settings import DataClass
+from edgecache.policy.decision import Lookup
+
+__all__ = ["voice_of"]
+
+_OWN = ("authorization", "cookie")
+
+
+def voice_of(lookup: Lookup) -> str:
+    """Return what tells apart those whose answers may be for them alone; empty for a request of anybody's.
+
+    That a response can't be shared, or that a refresh fails, is remembered for the like-voiced only.
+    """
+    if lookup.rule.data_class is DataClass.PRIVATE:
+        return ""  # the key itself names the client
+    fields = lookup.request.fields
+    own = [fields.get(name) for name in _OWN]
+    refuses = "no-store" in request_directives(fields)
+    return f" {digest(own, refuses)}" if refuses or any(own) else ""
