@@ -1,62 +1,15 @@
-"""Values to bytes and back: JSON or MessagePack with types, compressed where that pays. Never pickle."""
+"""Content codings: bytes made smaller where that pays, and expanded to no more than a bound."""
 
 import gzip
+import zlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
-from typing import Any, Literal, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from origin_sdk.layers.errors import InvalidFamily
 
-__all__ = ["CODINGS", "FORMATS", "Coding", "Format", "Typed", "coding_named", "typed"]
-
-
-class Typed(NamedTuple):
-    """Encodes and decodes values of one type."""
-
-    encode: Callable[[Any], bytes]
-    decode: Callable[[bytes], Any]
-
-
-Format = Literal["json", "msgpack"]
-FORMATS: Mapping[Format, int] = {"json": 1, "msgpack": 2}
-"""Their numbers in an envelope."""
-
-_JSON = msgspec.json.Encoder(order="deterministic")
-_MSGPACK = msgspec.msgpack.Encoder(order="deterministic")
-
-
-@cache
-def typed(number: int, kind: Any) -> Typed:
-    """Return what encodes and decodes ``kind`` in the format of this number."""
-    encode = _JSON.encode if number == FORMATS["json"] else _MSGPACK.encode
-    try:
-        if number == FORMATS["json"]:
-            return Typed(_checked(kind, encode), msgspec.json.Decoder(kind).decode)
-        return Typed(_checked(kind, encode), msgspec.msgpack.Decoder(kind).decode)
-    except TypeError as error:
-        raise InvalidFamily(f"values of type {kind!r} can't be stored: {error}") from error
-
-
-_PLAIN = (type(None), bool, int, float, str, bytes, list, dict)
-
-
-def _checked(kind: Any, encode: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
-    """Refuse, where no type is declared, a value that wouldn't come back as itself."""
-    if kind is not Any:
-        return encode
-
-    def encode_plain(value: Any) -> bytes:
-        if type(value) not in _PLAIN:
-            name = type(value).__name__
-            raise InvalidFamily(
-                f"a {name} comes back as itself only if the family says so: Family(..., type={name})"
-            )
-        return encode(value)
-
-    return encode_plain
+__all__ = ["CODINGS", "Coding", "coding_named", "coding_numbered"]
 
 
 class Coding(NamedTuple):
@@ -64,24 +17,56 @@ class Coding(NamedTuple):
 
     number: int
     compress: Callable[[bytes], bytes]
-    expand: Callable[[bytes], bytes]
+    expand: Callable[[bytes, int], bytes]
+    """Expand to so many bytes at most. Raises ValueError for more, and for what isn't whole."""
+
+
+_GZIP_FORMAT = 16 + zlib.MAX_WBITS
+
+
+def _gzip() -> Coding:
+    def expand(data: bytes, most: int) -> bytes:
+        decompressor = zlib.decompressobj(_GZIP_FORMAT)
+        expanded = decompressor.decompress(data, most + 1)
+        return _within(expanded, most, is_whole=decompressor.eof and not decompressor.unused_data)
+
+    return Coding(1, lambda data: gzip.compress(data, 5, mtime=0), expand)
 
 
 def _brotli() -> Coding:
     module = import_module("brotli")
-    return Coding(2, lambda data: bytes(module.compress(data, quality=4)), module.decompress)
+
+    def expand(data: bytes, most: int) -> bytes:
+        decompressor = module.Decompressor()
+        expanded = bytearray(decompressor.process(data, output_buffer_limit=most + 1))
+        while len(expanded) <= most and not decompressor.can_accept_more_data():
+            expanded += decompressor.process(b"", output_buffer_limit=most + 1 - len(expanded))
+        return _within(bytes(expanded), most, is_whole=decompressor.is_finished())
+
+    return Coding(2, lambda data: bytes(module.compress(data, quality=4)), expand)
 
 
 def _zstd() -> Coding:
     module = import_module("zstandard")
-    return Coding(3, lambda data: bytes(module.compress(data, 3)), module.decompress)
+
+    def expand(data: bytes, most: int) -> bytes:
+        with module.ZstdDecompressor().stream_reader(data) as reader:
+            expanded = reader.read(most + 1)
+        declared = module.frame_content_size(data)
+        return _within(expanded, most, is_whole=declared in {-1, len(expanded)} or len(expanded) > most)
+
+    return Coding(3, lambda data: bytes(module.compress(data, 3)), expand)
 
 
-CODINGS: Mapping[str, Callable[[], Coding]] = {
-    "gzip": lambda: Coding(1, lambda data: gzip.compress(data, 5, mtime=0), gzip.decompress),
-    "br": _brotli,
-    "zstd": _zstd,
-}
+def _within(expanded: bytes, most: int, *, is_whole: bool) -> bytes:
+    if len(expanded) > most:
+        raise ValueError(f"expands to more than {most} bytes")
+    if not is_whole:
+        raise ValueError("isn't whole")
+    return expanded
+
+
+CODINGS: Mapping[str, Callable[[], Coding]] = {"gzip": _gzip, "br": _brotli, "zstd": _zstd}
 
 
 @cache

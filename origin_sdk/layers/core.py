@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from msgspec import MsgspecError
-
 from origin_sdk.clock import Clock
 from origin_sdk.layers.audit import Auditing
 from origin_sdk.layers.envelope import HEADER, Record, Wrapping
-from origin_sdk.layers.errors import DataClassViolation, InvalidFamily, UnreadableRecord
+from origin_sdk.layers.errors import DataClassViolation, InvalidFamily, UnreadableRecord, UnsupportedValue
 from origin_sdk.layers.families import DataClass, Family, Key
+from origin_sdk.layers.forms import READ_ERRORS
 from origin_sdk.layers.keys import group_name
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext
@@ -194,7 +193,7 @@ class Core:
                     continue
                 is_plain = head == plain
                 value = decode(stored[start:]) if is_plain else self.wrapping.value(key, stored, head, start)
-            except (UnreadableRecord, MsgspecError, struct.error) as error:
+            except (UnreadableRecord, struct.error, *READ_ERRORS) as error:
                 self._unreadable(key, error)
                 continue
             if birth > redis_now:  # noqa: PLR1730 - a call of min() costs as much as the slice above
@@ -294,7 +293,13 @@ class Core:
         """Return a record as Redis gets it, or None if it may or can not go there."""
         if not self.reaches_redis(key.family) or isinstance(record.value, CachedError):
             return None
-        wrapped = self.wrapping.wrap(key, record)
+        try:
+            wrapped = self.wrapping.wrap(key, record)
+        except (UnsupportedValue, struct.error) as error:
+            # What a value is like never fails a request, and least of all where Redis is there alone.
+            self.stats.count("redis-unsupported", key.family.name, key.name)
+            self._warn(f"unsupported {key.family.name}", f"{key}: {error}; kept in memory alone")
+            return None
         if wrapped is None:
             self._warn(f"large {key.family.name}", f"{key}: too large for Redis, kept in memory alone")
         else:

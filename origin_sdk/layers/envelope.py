@@ -14,11 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
-from origin_sdk.layers.codings import FORMATS, Format, coding_named, coding_numbered, typed
+from origin_sdk.layers.codings import coding_named, coding_numbered
 from origin_sdk.layers.errors import InvalidFamily, UnreadableRecord
 from origin_sdk.layers.families import Family, Key
+from origin_sdk.layers.forms import FORMATS, READ_ERRORS, TAGGED, Format
 from origin_sdk.layers.memory import split_groups
 from origin_sdk.layers.sealing import Seal
 
@@ -76,8 +75,11 @@ class Wrapping:
             coding_named(self.compression)
 
     def wrap(self, key: Key[Any], record: Record) -> bytes | None:
-        """Return everything but the birth, or None if the value is too large."""
-        payload = typed(FORMATS[self.format], key.family.type).encode(record.value)
+        """Return everything but the birth, or None if the value is too large.
+
+        Raises UnsupportedValue for a value that wouldn't come back as itself.
+        """
+        form, payload = key.family.typed.encode(record.value, FORMATS[self.format])
         if len(payload) > self.max_bytes:
             return None
         coding = 0
@@ -89,7 +91,7 @@ class Wrapping:
         groups = "\n".join(record.groups).encode()
         seal = self.seal.number if self.seal else 0
         header = _BODY.pack(
-            _HEAD.pack(_MAGIC, FORMATS[self.format], coding | seal << _SEAL_SHIFT, key.family.schema),
+            _HEAD.pack(_MAGIC, form, coding | seal << _SEAL_SHIFT, key.family.schema),
             *(
                 min(round(seconds * 1000), _MAX_MS)
                 for seconds in (record.lifetime, record.stale, record.fail_safe, record.load_seconds)
@@ -114,19 +116,23 @@ class Wrapping:
     def value(self, key: Key[Any], stored: bytes, head: bytes, end: int) -> Any:
         """Return a record's value, whose payload begins at ``end``. Raises UnreadableRecord."""
         magic, form, how, schema = _HEAD.unpack(head)
-        if magic != _MAGIC or schema != key.family.schema or form not in {1, 2}:
+        known = key.family.typed.forms.get(form)
+        if magic != _MAGIC or schema != key.family.schema or known is None:
             raise UnreadableRecord(f"{key}: of another version")
         payload = self._opened(key, stored, end, how) if how or self.seal else stored[end:]
+        if len(payload) > self.max_bytes:
+            raise UnreadableRecord(f"{key}: {len(payload)} bytes, where at most {self.max_bytes} are written")
         try:
-            return typed(form, key.family.type).decode(payload)
-        except msgspec.MsgspecError as error:
+            return known.decode(payload)
+        except READ_ERRORS as error:
             raise UnreadableRecord(f"{key}: {error}") from error
 
     def plain(self, family: Family[Any]) -> tuple[bytes, Callable[[bytes], Any]]:
         """Return the head of records whose payload only has to be decoded, as most have, and the decoder."""
-        number = FORMATS[self.format]
+        forms = family.typed.forms
+        number = FORMATS[self.format] if FORMATS[self.format] in forms else TAGGED
         head = b"" if self.seal else _HEAD.pack(_MAGIC, number, 0, family.schema)
-        return head, typed(number, family.type).decode
+        return head, forms[number].decode
 
     def load_seconds(self, stored: bytes) -> float:
         """Return how long a record's value took to load."""
@@ -146,7 +152,7 @@ class Wrapping:
         if coding is None:
             raise UnreadableRecord(f"{key}: compressed with what isn't installed here")
         try:
-            return coding.expand(payload)
+            return coding.expand(payload, self.max_bytes)
         except Exception as error:
             raise UnreadableRecord(f"{key}: {error}") from error
 

@@ -6,6 +6,7 @@
     ├── InvalidRequest (ValueError)
     │   ├── UnstableKey             an argument that renders to no stable text
     │   ├── InvalidFamily           a key family or a policy that contradicts itself
+    │   │   └── UnsupportedValue    a value that would not come back as itself
     │   └── NotCacheable
     │       └── DataClassViolation  data were to go where their class forbids it
     ├── LoadTimeout (TimeoutError)  the loader's time is over; what it returns late is kept
@@ -16,7 +17,14 @@ What a loader raises reaches the caller as it is. Redis never raises: a layer th
 
 from origin_sdk.errors import DataClassViolation, InvalidRequest, OriginSdkError
 
-__all__ = ["DataClassViolation", "InvalidFamily", "LoadTimeout", "UnreadableRecord", "UnstableKey"]
+__all__ = [
+    "DataClassViolation",
+    "InvalidFamily",
+    "LoadTimeout",
+    "UnreadableRecord",
+    "UnstableKey",
+    "UnsupportedValue",
+]
 
 
 class UnstableKey(InvalidRequest):
@@ -25,6 +33,10 @@ class UnstableKey(InvalidRequest):
 
 class InvalidFamily(InvalidRequest):
     """A key family or a policy that contradicts itself."""
+
+
+class UnsupportedValue(InvalidFamily):
+    """A value that can't be written, since it would not come back as itself."""
 
 
 class LoadTimeout(OriginSdkError, TimeoutError):

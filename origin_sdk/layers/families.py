@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 
 from origin_sdk.layers.errors import InvalidFamily, UnstableKey
+from origin_sdk.layers.forms import Typed, typed
 from origin_sdk.layers.keys import Template, group_name, render
 from origin_sdk.layers.policy import Policy
 
@@ -112,6 +113,7 @@ class Family(Generic[Value]):
         template = Template(self.template).separated()
         self.fields = template.names
         self._check()
+        self.typed = self._typed()
         self.prefix = f"{name}.v{self.schema}:"
         self.render = template.renderer(self.fields, self.prefix, render, self.identity)
         self._groups = [
@@ -136,6 +138,12 @@ class Family(Generic[Value]):
             raise InvalidFamily(
                 f"family {self.name}: a public value can't depend on an identity; say CENTRAL"
             )
+
+    def _typed(self) -> Typed:
+        try:
+            return typed(self.type)
+        except InvalidFamily as error:
+            raise InvalidFamily(f"family {self.name}: {error}") from error
 
     def _group(self, text: str) -> Template:
         template = Template(text)
