@@ -9,18 +9,27 @@
 
     edge.listen(sessions)      # a sessionmaker or async_sessionmaker
 
-What the ORM doesn't see, this doesn't either: statements on a connection, other services, triggers. For
-statements through the session, and what the database deletes along, there is ``bulk``.
+Flushes are seen object by object. Whatever else is executed on a session's connection, such as bulk and
+textual statements, ``bulk_save_objects`` and what the database deletes along, is for ``bulk``. Other
+services, triggers and connections of one's own aren't seen.
 """
 
-import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Delete, Insert, TextClause, Update, event, inspect, select, tuple_
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Select,
+    Update,
+    event,
+    inspect,
+    select,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import (
     InstanceState,
@@ -31,10 +40,10 @@ from sqlalchemy.orm import (
     scoped_session,
     sessionmaker,
 )
-from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
-from sqlalchemy.orm.relationships import RelationshipProperty
 
+from origin_sdk.events.history import WithoutHistory, old_values
 from origin_sdk.events.mapping import Before, EdgeRule, Registry, UnseenChangeWarning, gathered, groups_of
+from origin_sdk.events.statements import Reach, Written, table_names, written_by
 from origin_sdk.outbox.entries import Intent
 from origin_sdk.outbox.sqlalchemy import record
 
@@ -45,6 +54,8 @@ Sessions: TypeAlias = (
 )
 
 _DELETED = "origin_sdk.deleted"
+_MOST_KEYS = 500
+"""Keys in one look at rows: databases bound the parameters of a statement."""
 
 
 class EdgeEvents(Registry):
@@ -53,6 +64,9 @@ class EdgeEvents(Registry):
     def __init__(self) -> None:
         super().__init__()
         self._listened: WeakSet[Any] = WeakSet()
+        self._engines: WeakSet[Any] = WeakSet()
+        self._sessions: WeakKeyDictionary[Connection, Session] = WeakKeyDictionary()
+        self._reaches: dict[type, Reach] = {}
 
     def listen(self, sessions: Sessions) -> None:
         """Record for all sessions that come of ``sessions``."""
@@ -60,9 +74,10 @@ class EdgeEvents(Registry):
         if target in self._listened:
             return
         self._listened.add(target)
-        event.listen(target, "before_flush", _forget_deleted)
+        event.listen(target, "before_flush", self._before_flush)
         event.listen(target, "after_flush", self._after_flush)
         event.listen(target, "do_orm_execute", self._on_execute)
+        event.listen(target, "after_begin", self._after_begin)
         event.listen(target, "after_commit", self._after_commit)
         event.listen(target, "after_soft_rollback", self._after_rollback)
 
@@ -74,89 +89,155 @@ class EdgeEvents(Registry):
         else:
             event.listen(rule.model, "mapper_configured", lambda *_: _watch(rule))
 
+    def _before_flush(self, session: Session, flush: object, _: object) -> None:
+        session.info.pop(_DELETED, None)
+        session.info[self, "flush"] = flush
+        session.info[self, "old"] = {
+            _state(instance): WithoutHistory.of(_state(instance), rules)
+            for instance in session.dirty
+            if (rules := self.rules_of(type(instance)))
+        }
+
     def _after_flush(self, session: Session, _: object) -> None:
+        session.info.pop((self, "flush"), None)
         found: dict[Any, list[Intent]] = {}
         for instance, is_there in _changed(session):
-            intents = list(self._of_object(instance, is_there=is_there))
+            intents = list(self._of_object(session, instance, is_there=is_there))
             if intents:
                 bind = session.get_bind(_state(instance).mapper)
                 found.setdefault(bind, []).extend(intents)
+        session.info.pop((self, "old"), None)
         for bind, intents in found.items():
             self._record(session, intents, {"bind": bind})
 
-    def _of_object(self, instance: Any, *, is_there: bool) -> Iterator[Intent]:
+    def _of_object(self, session: Session, instance: Any, *, is_there: bool) -> Iterator[Intent]:
         if rules := self.rules_of(type(instance)):
-            yield from _intents(instance, rules, is_there=is_there)
-        if is_there:
-            return
-        for relation in _state(instance).mapper.relationships:
-            if relation.passive_deletes:
-                what = f"a delete of a {type(instance).__name__}, by ON DELETE CASCADE,"
-                for rule in self.rules_of(relation.mapper.class_):
-                    yield from _unseen(rule, what)
+            unseen = session.info.get((self, "old"), {}).get(_state(instance), WithoutHistory())
+            yield from _intents(instance, rules, unseen, is_there=is_there)
+        if not is_there:
+            what = f"a delete of a {type(instance).__name__}, by ON DELETE CASCADE or SET NULL,"
+            for rule in self._left_to_the_database(_state(instance).mapper):
+                yield from _unseen(rule, what)
+
+    def _left_to_the_database(self, deleted: Mapper[Any]) -> Iterator[EdgeRule]:
+        """Yield the rules whose rows the database deletes, or clears, with a row of this class."""
+        tables = table_names(deleted.tables)
+        is_passive = {each.mapper.class_: bool(each.passive_deletes) for each in deleted.relationships}
+        for rule in self._all_rules():
+            passive = [each for model, each in is_passive.items() if issubclass(model, rule.model)]
+            if any(passive) or (not passive and tables & self._reach(rule).deleted_with):
+                yield rule
 
     def _record(self, session: Session, intents: Iterable[Intent], bind_arguments: Any) -> None:
         if merged := gathered(intents):
             record(session.connection(bind_arguments=bind_arguments), *merged)
-            session.info.setdefault(self, {}).update(dict.fromkeys(groups_of(merged)))
+            self._note(session, merged)
+
+    def _note(self, session: Session, recorded: Iterable[Intent]) -> None:
+        session.info.setdefault(self, {}).update(dict.fromkeys(groups_of(recorded)))
 
     def _after_commit(self, session: Session) -> None:
         if not session.in_nested_transaction() and self in session.info:
             self.committed(session.info.pop(self))
 
     def _after_rollback(self, session: Session, ended: SessionTransaction) -> None:
+        session.info.pop((self, "flush"), None)
         # What a savepoint undoes counts as recorded, which costs a look and a load.
         if ended.parent is None:
             session.info.pop(self, None)
 
+    # Statements
+
+    def _after_begin(self, session: Session, _: object, connection: Connection) -> None:
+        self._sessions[connection] = session
+        if connection.engine not in self._engines:
+            self._engines.add(connection.engine)
+            event.listen(connection.engine, "after_cursor_execute", self._after_statement)
+
+    def _after_statement(
+        self,
+        connection: Connection,
+        _cursor: object,
+        statement: str,
+        _parameters: object,
+        context: Any,
+        _: object,
+    ) -> None:
+        session = self._sessions.get(connection)
+        if session is None or session.info.get((self, "statement")) is context:
+            return  # another's, or one batch more of the same
+        for written in written_by(context, statement):
+            session.info[self, "statement"] = context
+            if not self._is_of_flush(session, context, written):
+                self._on_written(session, connection, written)
+
+    def _is_of_flush(self, session: Session, context: Any, written: Written) -> bool:
+        flush = session.info.get((self, "flush"))
+        if flush is None or getattr(flush, "transaction", None) is None:
+            return False  # a flush that found nothing to do has no transaction, and no end
+        # What others execute during a flush, such as listeners of mappers, hasn't the mapper's own cache.
+        return "compiled_cache" in context.execution_options or any(
+            written.tables <= self._reach(rule).own and self._reach(rule).local not in written.tables
+            for rule in self._all_rules()
+        )
+
+    def _on_written(self, session: Session, connection: Connection, written: Written) -> None:
+        looked_up = session.info.get((self, "looked up"), ())
+        for rule in self._all_rules():
+            reach = self._reach(rule)
+            is_hit = not written.tables.isdisjoint(reach.own) and rule not in looked_up
+            if is_hit or (written.may_delete and not written.tables.isdisjoint(reach.deleted_with)):
+                unseen = _unseen(rule, written.what, can_look_up=written.can_look_up)
+                if merged := gathered(unseen):
+                    record(connection, *merged)
+                    self._note(session, merged)
+
     def _on_execute(self, state: ORMExecuteState) -> Any:
+        """Look rows up before and after a statement, where a rule says so."""
         statement = state.statement
-        if isinstance(statement, Update | Delete | Insert):
-            return self._on_bulk(state, statement)
-        if isinstance(statement, TextClause):
-            written = _written_tables(statement.text)
-            for rule in self._all_rules():
-                if not written.isdisjoint(table.name for table in _tables(rule)):
-                    self._record(state.session, _unseen(rule, "a textual statement"), state.bind_arguments)
-        return None
-
-    def _on_bulk(self, state: ORMExecuteState, statement: Update | Delete | Insert) -> Any:
-        rules = [rule for rule in self._all_rules() if statement.table in _tables(rule)]
-        by_rows: list[EdgeRule] = []
-        if can_look_up := isinstance(statement, Update | Delete):
-            by_rows = [
-                rule
-                for rule in rules
-                if rule.bulk == "rows" and statement.table == _mapper(rule.model).local_table
-            ]
-        what = f"a bulk {statement.__visit_name__} on {statement.table}"
-        for rule in rules:
-            if rule not in by_rows:
-                unseen = _unseen(rule, what, can_look_up=can_look_up)
-                self._record(state.session, unseen, state.bind_arguments)
-        if isinstance(statement, Insert) or not by_rows:
+        if not isinstance(statement, Update | Delete):
             return None
-        return self._looked_up(state, statement, by_rows)
+        by_rows = [rule for rule in self._all_rules() if rule.bulk == "rows"]
+        if state.bind_mapper and state.is_orm_statement:
+            model = state.bind_mapper.class_
+            rules = [
+                each for each in by_rows if issubclass(model, each.model) or issubclass(each.model, model)
+            ]
+        else:
+            written = table_names([statement.table])
+            rules = [rule for rule in by_rows if self._reach(rule).local in written]
+            model = min((rule.model for rule in rules), key=lambda each: len(each.__mro__), default=object)
+        return self._looked_up(state, statement, model, rules) if rules else None
 
-    def _looked_up(self, state: ORMExecuteState, statement: Update | Delete, rules: list[EdgeRule]) -> Any:
+    def _looked_up(
+        self, state: ORMExecuteState, statement: Update | Delete, model: type[Any], rules: list[EdgeRule]
+    ) -> Any:
         """Run the statement between two looks at its rows."""
-        model: type[Any] = rules[0].model
-        rows = select(model)
-        if statement.whereclause is not None:
-            rows = rows.where(statement.whereclause)
         session = state.session
         # Held until the commit, so that no row comes under the condition meanwhile.
-        before = session.scalars(rows.with_for_update()).all()
+        before = [
+            row
+            for rows, parameters in _looks(model, statement, state.parameters)
+            for row in session.scalars(rows.with_for_update(), parameters)
+        ]
         identities = [tuple(_state(row).identity or ()) for row in before]
-        intents = [intent for row in before for rule in rules for intent in rule.on_change(row)]
-        result = state.invoke_statement()
-        if isinstance(statement, Update) and identities:
-            keys = _mapper(model).primary_key
-            again = select(model).where(tuple_(*keys).in_(identities))
-            after = session.scalars(again.execution_options(populate_existing=True)).all()
-            intents += [intent for row in after for rule in rules for intent in rule.on_change(row, now=row)]
+        intents = [intent for row in before for intent in _of_row(row, rules)]
+        session.info[self, "looked up"] = rules
+        try:
+            result = state.invoke_statement()
+        finally:
+            session.info.pop((self, "looked up"))
+        if isinstance(statement, Update):
+            for rows in _by_key(model, identities):
+                after = session.scalars(rows.execution_options(populate_existing=True))
+                intents += [intent for row in after for intent in _of_row(row, rules, now=row)]
         self._record(session, intents, state.bind_arguments)
         return result
+
+    def _reach(self, rule: EdgeRule) -> Reach:
+        if rule.model not in self._reaches:
+            self._reaches[rule.model] = Reach.of(_mapper(rule.model))
+        return self._reaches[rule.model]
 
     def _all_rules(self) -> Iterator[EdgeRule]:
         for rules in self._rules.values():
@@ -197,10 +278,6 @@ def _synchronous(sessions: Any) -> Any:
     return sessions
 
 
-def _forget_deleted(session: Session, *_: object) -> None:
-    session.info.pop(_DELETED, None)
-
-
 def _note_deleted(_mapper: object, _connection: object, target: object) -> None:
     state = _state(target)
     if state.session:
@@ -234,13 +311,21 @@ def _changed(session: Session) -> Iterator[tuple[Any, bool]]:
         yield instance, False
 
 
-def _intents(instance: Any, rules: Iterable[EdgeRule], *, is_there: bool) -> Iterator[Intent]:
+def _of_row(row: Any, rules: Iterable[EdgeRule], now: Any = None) -> Iterator[Intent]:
+    for rule in rules:
+        if isinstance(row, rule.model):
+            yield from rule.on_change(row, now=now)
+
+
+def _intents(
+    instance: Any, rules: Iterable[EdgeRule], unseen: WithoutHistory, *, is_there: bool
+) -> Iterator[Intent]:
     state = _state(instance)
     if is_there and state.pending:
         for rule in rules:
             yield from rule.on_change(instance, now=instance)
         return
-    old = _old_values(state, rules)
+    old = old_values(state, rules, unseen)
     for rule in rules:
         if not is_there:
             yield from rule.on_change(Before(instance, old), instance)
@@ -248,59 +333,30 @@ def _intents(instance: Any, rules: Iterable[EdgeRule], *, is_there: bool) -> Ite
             yield from rule.on_change(Before(instance, old), instance, now=instance)
 
 
-def _old_values(state: InstanceState[Any], rules: Iterable[EdgeRule]) -> dict[str, Any]:
-    """Return the attributes with a net change, and what they were."""
-    watched = frozenset().union(*(rule.watch or () for rule in rules))
-    mapper, relationships = state.mapper, state.mapper.relationships
-    # A column that was set is named there; a collection may have changed without being loaded.
-    names = [name for name in state.committed_state if name not in relationships]
-    names += [each.key for each in relationships if each.key in watched or _refers(each)]
-    old: dict[str, Any] = {}
-    for name in names:
-        history = state.get_history(name, PASSIVE_NO_INITIALIZE)
-        if not history.has_changes():
-            continue
-        if name in relationships and relationships[name].uselist:
-            old[name] = [*history.unchanged, *history.deleted]
-        else:
-            old[name] = history.deleted[0] if history.deleted else None
-    return old | _derived(mapper, state.object, old) if old else old
+def _looks(
+    model: type[Any], statement: Update | Delete, parameters: Any
+) -> Iterator[tuple[Select[Any], Mapping[str, Any]]]:
+    """Yield queries for the rows that a statement changes, each with its parameters."""
+    rows = select(model) if statement.whereclause is None else select(model).where(statement.whereclause)
+    if not isinstance(parameters, Sequence):
+        yield rows, parameters or {}
+        return
+    mapper = _mapper(model)
+    names = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+    if all(name in each for each in parameters for name in names):
+        # An update by primary key: each set of parameters names its row.
+        identities = dict.fromkeys(tuple(each[name] for name in names) for each in parameters)
+        for query in _by_key(model, list(identities)):
+            yield query, {}
+        return
+    for each in parameters:
+        yield rows, each
 
 
-def _derived(mapper: Mapper[Any], instance: Any, old: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what composites and synonyms were, which have no history of their own."""
-    found = {each.key: old[each.name] for each in mapper.synonyms if each.name in old}
-    for composite in mapper.composites:
-        names = [each.key for each in composite.props]
-        if not old.keys().isdisjoint(names):
-            values = [old[name] if name in old else getattr(instance, name) for name in names]
-            found[composite.key] = composite.composite_class(*values)
-    return found
-
-
-def _refers(attribute: RelationshipProperty[Any]) -> bool:
-    """Whether a relationship counts as the object's own: what it refers to, not what refers to it."""
-    return attribute.secondary is not None or not attribute.uselist
-
-
-def _tables(rule: EdgeRule) -> list[Any]:
-    """Return the model's tables: its own, and those that its many-to-many relationships lie in."""
-    mapper = _mapper(rule.model)
-    secondary = [relation.secondary for relation in mapper.relationships if relation.secondary is not None]
-    return [*mapper.tables, *secondary]
-
-
-_LITERAL = re.compile(r"'(?:[^']|'')*'")
-_WRITTEN = re.compile(
-    r"\b(?:update(?:\s+only)?|into|delete\s+from(?:\s+only)?|truncate(?:\s+table)?)\s+([\w.\"`\[\]]+)",
-    re.IGNORECASE,
-)
-
-
-def _written_tables(statement: str) -> set[str]:
-    """Return the names of the tables that a textual statement seems to write to, without their schemas."""
-    names = _WRITTEN.findall(_LITERAL.sub("''", statement))
-    return {name.rpartition(".")[2].strip('"`[]') for name in names}
+def _by_key(model: type[Any], identities: Sequence[tuple[Any, ...]]) -> Iterator[Select[Any]]:
+    keys = _mapper(model).primary_key
+    for start in range(0, len(identities), _MOST_KEYS):
+        yield select(model).where(tuple_(*keys).in_(identities[start : start + _MOST_KEYS]))
 
 
 def _unseen(rule: EdgeRule, what: str, *, can_look_up: bool = False) -> Iterator[Intent]:

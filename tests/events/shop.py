@@ -105,6 +105,32 @@ class Box(Base):
     deep: Mapped[int] = synonym("depth")
 
 
+@edge.purges(groups=lambda note: f"note-{note.id}-v{note.version}", watch=["version"])
+class Note(Base):
+    __tablename__ = "note"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str]
+    version: Mapped[int] = mapped_column(nullable=False)
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
+
+
+class Animal(Base):
+    __tablename__ = "animal"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}  # noqa: RUF012
+
+
+class Dog(Animal):
+    __tablename__ = "dog"
+    id: Mapped[int] = mapped_column(ForeignKey("animal.id"), primary_key=True)
+    breed: Mapped[str]
+    __mapper_args__ = {"polymorphic_identity": "dog"}  # noqa: RUF012
+
+
+edge.register(Animal, groups=lambda animal: f"animal-{animal.id}", bulk=["animals"])
+
+
 class Shelf(Base):
     __tablename__ = "shelf"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -136,6 +162,7 @@ def fill(session: Session) -> None:
     session.add_all([Product(name="pan", category_id=1, tags=tags[:1]), Product(name="pot", category_id=1)])
     session.flush()
     session.add_all([Review(text="good", product_id=1), Page(slug="about"), Box(size=Size(2, 3)), Shelf()])
+    session.add_all([Note(text="a"), Dog(breed="pug")])
     session.commit()
     session.execute(update(Base.metadata.tables["edge_outbox"]).values(state="dropped"))
     session.commit()

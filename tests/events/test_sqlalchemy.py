@@ -6,10 +6,32 @@ import asyncio
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine, delete, insert, make_url, text, update
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    inspect,
+    literal,
+    make_url,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
@@ -23,6 +45,8 @@ from tests.events.shop import (
     Base,
     Box,
     Category,
+    Dog,
+    Note,
     Offer,
     Page,
     Product,
@@ -241,6 +265,61 @@ def _bulk_update_with_groups(session: Session) -> None:
     session.commit()
 
 
+def _set_to_sql(session: Session) -> None:
+    pot = session.get_one(Product, 2)
+    pot.price = Product.price + 1
+    session.commit()
+
+
+def _set_the_name_to_sql(session: Session) -> None:
+    pan = session.get_one(Product, 1)
+    session.expire(pan)
+    pan.name = func.upper("wok")
+    session.commit()
+
+
+def _insert_sql(session: Session) -> None:
+    session.add(Product(name=func.lower("CUP"), category_id=2))
+    session.commit()
+
+
+def _version(session: Session) -> None:
+    session.get_one(Note, 1).text = "b"
+    session.commit()
+
+
+def _by_primary_key(session: Session) -> None:
+    session.execute(update(Product), [{"id": 2, "price": 5}])
+    session.commit()
+
+
+def _by_primary_keys(session: Session) -> None:
+    session.execute(update(Product), [{"id": id_, "name": "urn"} for id_ in [1, 2] * 600])
+    session.commit()
+
+
+def _with_parameters(session: Session) -> None:
+    statement = update(Product).where(Product.id == bindparam("key")).values(price=bindparam("new"))
+    session.execute(statement, {"key": 2, "new": 9})
+    session.commit()
+
+
+def _by_query(session: Session) -> None:
+    session.query(Product).filter(Product.id == 2).update({"price": 5})
+    session.commit()
+
+
+def _by_table(session: Session) -> None:
+    table = Base.metadata.tables["product"]
+    session.execute(update(table).where(table.c.id == 2).values(price=5))
+    session.commit()
+
+
+def _nullify(session: Session) -> None:
+    session.delete(session.get_one(Category, 1))
+    session.commit()
+
+
 def _resize(session: Session) -> None:
     session.get_one(Box, 1).size = Size(2, 4)
     session.commit()
@@ -316,6 +395,16 @@ SCENARIOS: dict[str, tuple[Scenario, set[str]]] = {
     "a bulk delete": (_bulk_delete, POT),
     "a bulk update with groups declared for it": (_bulk_update_with_groups, {"tags"}),
     "a textual statement with groups declared for it": (_text_with_groups, {"tags"}),
+    "an update to an SQL expression": (_set_to_sql, POT),
+    "an SQL expression for what wasn't loaded": (_set_the_name_to_sql, {*PAN, "/WOK"}),
+    "an insert of an SQL expression": (_insert_sql, {"product-3", "category-2", "/cup"}),
+    "a version that counts itself": (_version, {"note-1-v1", "note-1-v2"}),
+    "an update by primary key: the rows named": (_by_primary_key, POT),
+    "an update by many primary keys": (_by_primary_keys, {*PAN, *POT, "/urn"}),
+    "a bulk update with parameters": (_with_parameters, POT),
+    "Query.update": (_by_query, POT),
+    "an update of the table instead of the model": (_by_table, POT),
+    "what a delete leaves without a parent": (_nullify, {*PAN, *POT, "category-None"}),
     "a bulk update that hits nothing": (_bulk_of_nothing, set()),
     "a bulk update that is rolled back": (_bulk_rolled_back, set()),
     "a composite": (_resize, {"2x3", "2x4", "deep-1"}),
@@ -349,6 +438,108 @@ def test_a_rule_may_publish_and_holds_for_subclasses(service: Service) -> None:
     ]
 
 
+def _listener(session: Session) -> None:
+    def hide(_mapper: object, connection: Connection, _target: object) -> None:
+        connection.execute(update(Base.metadata.tables["review"]).values(text="hidden"))
+
+    event.listen(Category, "after_update", hide)
+    try:
+        session.get_one(Category, 1).name = "kitchens"
+        session.flush()
+    finally:
+        event.remove(Category, "after_update", hide)
+
+
+TAG = Base.metadata.tables["tag"]
+# Statements that write tags and products: what bulk=[groups] is purged for, and what is warned of without.
+VERBS: dict[str, Callable[[Session, type[Base]], object]] = {
+    "bulk_save_objects, new": lambda s, model: s.bulk_save_objects([model(name="x")]),
+    "bulk_save_objects, known": lambda s, model: s.bulk_save_objects([renamed(s, model)]),
+    "bulk_insert_mappings": lambda s, model: s.bulk_insert_mappings(inspect(model), [{"name": "x"}]),
+    "bulk_update_mappings": lambda s, model: s.bulk_update_mappings(inspect(model), [{"id": 1, "name": "x"}]),
+    "insert": lambda s, model: s.execute(insert(model), {"name": "x"}),
+    "insert, many": lambda s, model: s.execute(insert(model), [{"name": "x"}, {"name": "y"}]),
+    "insert from a select": lambda s, model: s.execute(
+        insert(model).from_select(["name"], select(literal("x")))
+    ),
+    "from_statement of an insert": lambda s, model: s.scalars(
+        select(model).from_statement(insert(model).values(name="x").returning(model))
+    ).all(),
+    "from_statement of an update": lambda s, model: s.scalars(
+        select(model).from_statement(update(model).values(name="x").returning(model))
+    ).all(),
+    "text in from_statement": lambda s, model: s.scalars(
+        select(model).from_statement(text(f"UPDATE {model.__tablename__} SET name = 'x' RETURNING *"))  # noqa: S608
+    ).all(),
+    "text with columns": lambda s, model: s.execute(
+        text(f"UPDATE {model.__tablename__} SET name = 'x' RETURNING id").columns(id=Integer)  # noqa: S608
+    ).all(),
+    "text of a known table in another schema's quotes": lambda s, model: s.execute(
+        text(f'/* a */ DELETE  FROM "{model.__tablename__}" WHERE id = -1')  # noqa: S608
+    ),
+    "the session's connection": lambda s, model: s.connection().execute(
+        update(model.__table__).values(name="x")  # type: ignore[arg-type]  # a table
+    ),
+    "the driver's SQL": lambda s, model: s.connection().exec_driver_sql(
+        f"UPDATE {model.__tablename__} SET name = 'x'"  # noqa: S608
+    ),
+    "a table of another MetaData": lambda s, model: s.execute(
+        update(Table(model.__tablename__, MetaData(), Column("name", String))).values(name="x")
+    ),
+}
+
+
+def renamed(session: Session, model: type[Base]) -> Base:
+    row = session.get_one(model, 1)
+    session.expunge(row)
+    row.name = "x"  # type: ignore[attr-defined]  # all have one
+    return row
+
+
+def test_every_verb_purges_the_declared_groups(service: Service) -> None:
+    def scenario(session: Session, verb: str) -> None:
+        VERBS[verb](session, Tag)
+        rows = session.execute(text("SELECT payload FROM edge_outbox WHERE state = 'waiting'")).scalars()
+        purged[verb] = [payload for payload in rows if "tags" in payload]
+        session.rollback()
+
+    purged: dict[str, list[str]] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for verb in VERBS:
+            service.run(partial(scenario, verb=verb))
+    assert {verb: len(payloads) for verb, payloads in purged.items()} == dict.fromkeys(VERBS, 1)
+
+
+def test_every_verb_that_looks_up_no_row_is_warned_of(service: Service) -> None:
+    verbs = [verb for verb in VERBS if verb != "a table of another MetaData"]  # which looks rows up
+    for verb in verbs:
+        with pytest.warns(UnseenChangeWarning, match=r"changes Product .*bulk=\[groups\]"):
+            service.run(lambda session, verb=verb: VERBS[verb](session, Product))  # type: ignore[misc]  # mypy: lambda's default
+
+
+def test_a_write_in_a_cte_is_one_too(service: Service) -> None:
+    if service.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has no such CTE")
+    written = update(Tag).values(name="x").returning(Tag.id).cte("written")
+
+    def scenario(session: Session) -> None:
+        session.execute(select(written.c.id)).all()
+        session.commit()
+
+    service.run(scenario)
+    assert service.targets() == {"tags"}
+
+
+def test_an_update_of_a_subclass_counts_for_its_base(service: Service) -> None:
+    def scenario(session: Session) -> None:
+        session.execute(update(Dog.__table__).values(breed="mutt"))  # type: ignore[arg-type]  # a table
+        session.commit()
+
+    service.run(scenario)
+    assert service.targets() == {"animals"}
+
+
 UNSEEN: dict[str, tuple[Scenario, str]] = {
     "a bulk insert": (lambda s: s.execute(insert(Product), [{"name": "a"}]), "a bulk insert on product"),
     "a bulk update without a plan": (lambda s: s.execute(update(Review).values(text="x")), "Review"),
@@ -358,6 +549,15 @@ UNSEEN: dict[str, tuple[Scenario, str]] = {
         "a textual statement",
     ),
     "what the database deletes along": (_delete_what_cascades, "a delete of a Shelf, by ON DELETE CASCADE"),
+    "what the database deletes along with a bulk delete": (
+        lambda s: s.execute(delete(Shelf)),
+        "a bulk delete on shelf",
+    ),
+    "what the database deletes along with a textual delete": (
+        lambda s: s.execute(text("DELETE FROM shelf")),
+        "a textual statement changes Jar",
+    ),
+    "what a listener executes during a flush": (_listener, "a bulk update on review"),
     "a table instead of a model": (lambda s: s.execute(delete(Base.metadata.tables["review"])), "Review"),
 }
 
