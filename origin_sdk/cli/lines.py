@@ -10,11 +10,15 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Self
 
 from origin_sdk.errors import InvalidRequest, OriginSdkError
+from origin_sdk.steps import Progress
 
 __all__ = ["Lines"]
 
 _SPOOLED_BYTES = 1 << 20
 _MAX_LINE = 16 * 1024
+_TOLD = 10_000
+"""After so many entries the progress is told."""
+
 _NAMED = 5
 """How many wrong lines an error names."""
 
@@ -64,11 +68,15 @@ class Lines:
             if entry and not entry.startswith("#"):
                 yield number, entry
 
-    def check(self, read: Callable[[str], object]) -> int:
+    def check(
+        self, read: Callable[[str], object], on_progress: Callable[[Progress], None] | None = None
+    ) -> int:
         """Count the entries; raises :class:`InvalidRequest` that names the lines which ``read`` refuses."""
         count, wrong, refused = 0, [], 0
         for number, entry in self:
             count += 1
+            if on_progress and count % _TOLD == 0:
+                on_progress(Progress(count))
             try:
                 read(entry)
             except OriginSdkError as error:

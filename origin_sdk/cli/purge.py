@@ -158,7 +158,7 @@ def purge(
         reason=reason,
     )
     with ExitStack() as stack:
-        listed = _Listed.opened(stack, url_file, group_file, from_line)
+        listed = _Listed.opened(context, stack, url_file, group_file, from_line)
         client = stack.enter_context(context.client(timeout))
         if listed and not listed.count and not _is_something(targets):
             _show_nothing(context, listed)
@@ -196,18 +196,20 @@ class _Listed:
 
     @classmethod
     def opened(
-        cls, stack: ExitStack, url_file: str | None, group_file: str | None, from_line: int
+        cls,
+        context: Context,
+        stack: ExitStack,
+        url_file: str | None,
+        group_file: str | None,
+        from_line: int,
     ) -> "_Listed | None":
         path = url_file or group_file
         if path is None:
             return None
         lines = stack.enter_context(Lines(path))
-        return cls(
-            lines,
-            "urls" if url_file else "groups",
-            lines.check(parse_url if url_file else parse_group),
-            from_line,
-        )
+        with context.progress("checking lines") as on_progress:
+            count = lines.check(parse_url if url_file else parse_group, on_progress)
+        return cls(lines, "urls" if url_file else "groups", count, from_line)
 
     def joined(self, targets: Targets) -> Targets:
         """Return the targets with what is listed."""
