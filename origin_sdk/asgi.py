@@ -3,10 +3,13 @@
 app.add_middleware(CacheFields, strict=settings.debug)
 """
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, TypeAlias
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from functools import wraps
+from typing import Any, Final, TypeAlias, cast
 
 from origin_sdk.freshness import combined
+from origin_sdk.observed import ADDRESS, EVERYTHING, OBSERVERS, SESSION, USER, Observed, unobserved
 from origin_sdk.responses import (
     Draft,
     Exchanged,
@@ -27,32 +30,184 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
+_OBSERVED: Final = "origin_sdk.observed"
+_FRAMEWORK = (
+    # What they read themselves is for HTTP, or is kept where a handler has to look it up again.
+    *("fastapi.applications", "fastapi.openapi", "fastapi.routing", "uvicorn"),
+    *("starlette._exception_handler", "starlette.applications", "starlette.responses", "starlette.routing"),
+    *("starlette.staticfiles", "starsessions"),
+    *(
+        f"starlette.middleware.{name}"
+        for name in ("base", "body_limit", "cors", "errors", "exceptions", "gzip")
+    ),
+    *(f"starlette.middleware.{name}" for name in ("httpsredirect", "sessions", "trustedhost")),
+)
+_FASTAPI_PARAMETERS = "fastapi.dependencies.utils"
+_ASKED = frozenset({b"authorization", b"if-none-match"})
+"""What a request is asked for to finish its response."""
+_KEPT_IN_SCOPE = {"auth": USER, "client": ADDRESS, "session": SESSION, "user": USER}
+
+
 class CacheFields:
     """ASGI middleware that sets the fields.
 
-    ``strict`` raises in development what production answers as private.
+    ``strict`` raises in development what production answers as private. ``observers`` names packages, beside
+    the well-known ones, whose reading of a request says nothing about the response: they log or trace it.
     """
 
-    def __init__(self, app: App, *, strict: bool = False) -> None:
+    def __init__(self, app: App, *, strict: bool = False, observers: Iterable[str] = ()) -> None:
         self._app = app
         self._strict = strict
+        self._observers = (*OBSERVERS, *observers)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Pass the request on and finish its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        with drafting() as draft:
-            await self._app(scope, receive, _Response(scope, send, draft, strict=self._strict))
+        scope = _observed(scope)
+        with drafting(scope[_OBSERVED]) as draft:
+            await self._app(
+                scope, receive, _Response(scope, send, draft, self._observers, strict=self._strict)
+            )
+
+
+class _Scope(dict[str, Any]):
+    """A scope that notes who looks for what middlewares keep there of the client."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> Any:
+        if key in _KEPT_IN_SCOPE:
+            super().__getitem__(_OBSERVED).note(_KEPT_IN_SCOPE[key])
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value, noting that it was looked up."""
+        if key in _KEPT_IN_SCOPE and key in self:
+            super().__getitem__(_OBSERVED).note(_KEPT_IN_SCOPE[key])
+        return super().get(key, default)
+
+
+class _FieldName(bytes):
+    """The name of a request's first field: whoever looks for a field compares its name with this one."""
+
+    _observed: Observed
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, bytes):
+            self._observed.note(bytes.decode(other, "latin-1").lower())
+        return bytes.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        self._observed.note(EVERYTHING)  # put into a set or a dict, where names are found without comparing
+        return bytes.__hash__(self)
+
+    def __iter__(self) -> Iterator[int]:
+        self._observed.note(EVERYTHING)
+        return super().__iter__()
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_"):  # decoded, lowered, …: what is compared afterwards isn't seen
+            self._observed.note(EVERYTHING)
+        return super().__getattribute__(name)
+
+
+def _observed(scope: MutableMapping[str, Any]) -> _Scope:
+    """Return a scope that notes what is read, which it does from here on whoever copies it."""
+    if isinstance(scope, _Scope):
+        return scope
+    observing = _Scope(scope)
+    if _OBSERVED not in observing:
+        observed = Observed(_FRAMEWORK, lambda: observing.get("endpoint"))
+        observing[_OBSERVED] = observed
+        fields = list(scope["headers"])
+        if fields:
+            name = _FieldName(fields[0][0])
+            name._observed = observed  # noqa: SLF001 - bytes take no arguments of a subclass
+            fields[0] = (name, fields[0][1])
+        observing["headers"] = fields
+    return observing
+
+
+class _Cookies(dict[str, str]):
+    """Cookies that FastAPI takes for each request, and looks at where a parameter asks for one."""
+
+    __slots__ = ("_observed",)
+
+    def __init__(self, cookies: dict[str, str], observed: Observed) -> None:
+        super().__init__(cookies)
+        self._observed = observed
+
+    def __contains__(self, name: object) -> bool:
+        self._observed.note("cookie")
+        return super().__contains__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value, noting that it was looked up."""
+        self._observed.note("cookie")
+        return super().get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        self._observed.note("cookie")
+        return super().__iter__()
+
+
+def _observe_starlette() -> None:
+    """Observe from where an application begins, so that it doesn't matter what stands outside of CacheFields.
+
+    And see cookies each time that they are taken: Starlette keeps what it has parsed.
+    """
+    try:
+        from starlette.applications import Starlette  # noqa: PLC0415 - any ASGI application will do
+        from starlette.requests import HTTPConnection  # noqa: PLC0415
+    except ImportError:
+        return
+    call: Any = Starlette.__call__
+    cookies: Any = vars(HTTPConnection)["cookies"].fget
+
+    @wraps(call)
+    async def observed_call(self: Any, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        await call(self, _observed(scope) if scope["type"] == "http" else scope, receive, send)
+
+    @wraps(cookies)
+    def observed_cookies(self: Any) -> dict[str, str]:
+        observed: Observed | None = self.scope.get(_OBSERVED)
+        if observed is None:
+            return cast("dict[str, str]", cookies(self))
+        with unobserved():
+            found: dict[str, str] = cookies(self)
+        if sys._getframe(1).f_globals.get("__name__") == _FASTAPI_PARAMETERS:  # noqa: SLF001
+            return _Cookies(found, observed)
+        observed.note("cookie")
+        return found
+
+    Starlette.__call__ = observed_call  # type: ignore[method-assign]
+    HTTPConnection.cookies = property(observed_cookies)  # type: ignore[method-assign,assignment]
+
+
+_observe_starlette()
 
 
 class _Response:
     """Holds the start of a response back until it is known whether its first body is all of it."""
 
-    def __init__(self, scope: MutableMapping[str, Any], send: Send, draft: Draft, *, strict: bool) -> None:
+    def __init__(
+        self,
+        scope: MutableMapping[str, Any],
+        send: Send,
+        draft: Draft,
+        observers: tuple[str, ...],
+        *,
+        strict: bool,
+    ) -> None:
         self._scope = scope
         self._send = send
         self._draft = draft
+        self._observers = observers
         self._strict = strict
         self._start: Message | None = None
         self._is_over = False
@@ -65,23 +220,36 @@ class _Response:
             return
         if self._start is not None:
             start, self._start = self._start, None
-            is_whole = message["type"] == "http.response.body" and not message.get("more_body", False)
-            finished = self._finished(start, message.get("body", b"") if is_whole else None)
-            await self._send({**start, **_changed(start, finished)})
-            if finished.not_modified:
+            finished = None if self._draft.is_empty else self._finished(start, _whole_body(start, message))
+            await self._send({**start, **_changed(start, finished)} if finished else start)
+            if finished and finished.not_modified:
                 self._is_over = True
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
         if not message.get("more_body", False):
             self._draft.reads.shared_as = ""  # what runs behind the response may read anything
+            self._draft.observed.over()
         await self._send(message)
 
     def _finished(self, start: Message, body: bytes | None) -> Finished:
-        request, response = _fields(self._scope["headers"]), _fields(start.get("headers", ()))
+        with unobserved():
+            request = _fields(field for field in self._scope["headers"] if field[0].lower() in _ASKED)
+        response = _fields(start.get("headers", ()))
         method, path = self._scope["method"], self._scope.get("path", "")
         # The template of FastAPI and Starlette, which have found it by now.
         route = f"{method} {getattr(self._scope.get('route'), 'path', path)}"
         exchanged = Exchanged(method, request, start["status"], response, body, route=route)
-        return finish(self._draft, exchanged, strict=self._strict)
+        return finish(self._draft, exchanged, strict=self._strict, observers=self._observers)
+
+
+def _whole_body(start: Message, message: Message) -> bytes | None:
+    """Return the first part of a body if it is all of it, though its sender may not know that."""
+    if message["type"] != "http.response.body":
+        return None
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        return body
+    lengths = [value for name, value in start.get("headers", ()) if name.lower() == b"content-length"]
+    return body if lengths == [b"%d" % len(body)] else None
 
 
 def _fields(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -2,14 +2,24 @@
 
     MIDDLEWARE = ["origin_sdk.django.CacheFields", ...]     # first, so that it sees what the others add
 
-``settings.DEBUG`` makes it strict, unless ``ORIGIN_SDK_STRICT`` says otherwise.
+``settings.DEBUG`` makes it strict, unless ``ORIGIN_SDK_STRICT`` says otherwise. ``ORIGIN_SDK_OBSERVERS``
+names packages, beside the well-known ones, whose reading of a request says nothing about the response.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import cache, wraps
 from inspect import iscoroutinefunction
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from origin_sdk.freshness import combined
+from origin_sdk.observed import (
+    EVERYTHING,
+    OBSERVERS,
+    Observed,
+    ObservedEnviron,
+    observe_session,
+    unobserved,
+)
 from origin_sdk.responses import (
     Draft,
     Exchanged,
@@ -28,10 +38,20 @@ __all__ = ["CacheFields", "add_groups", "belongs_to_user", "cache_for", "invalid
 GetResponse: TypeAlias = Callable[[Any], Any]
 
 
-def _is_strict() -> bool:
+_FRAMEWORK: Final = (
+    # What they read themselves is for HTTP, or is kept where a view has to look it up again.
+    *("django.core.handlers", "django.middleware", "django.test", "django.utils.cache"),
+    "django.contrib.sessions.middleware",
+    # It sets Vary where there is something to choose from.
+    "rest_framework.negotiation",
+)
+_SESSIONS: Final = ("django.contrib.sessions.backends", "asgiref.sync", "concurrent.futures")
+
+
+def _setting(name: str, default: Any) -> Any:
     from django.conf import settings  # noqa: PLC0415 - read when first asked
 
-    return bool(getattr(settings, "ORIGIN_SDK_STRICT", settings.DEBUG))
+    return getattr(settings, name, default(settings))
 
 
 class CacheFields:
@@ -42,29 +62,39 @@ class CacheFields:
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
-        self._strict = _is_strict()
+        self._strict = bool(_setting("ORIGIN_SDK_STRICT", lambda settings: settings.DEBUG))
+        self._observers = (*OBSERVERS, *_setting("ORIGIN_SDK_OBSERVERS", lambda _: ()))
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             from asgiref.sync import markcoroutinefunction  # noqa: PLC0415 - Django's own dependency
 
             markcoroutinefunction(self)
+        _observe_handlers()
 
     def __call__(self, request: Any) -> Any:
         """Pass the request on and finish its response."""
         if self._is_async:
             return self._answer(request)
-        with drafting() as draft:
-            response = self._get_response(request)
-            return _finished(draft, request, response, strict=self._strict)
+        with drafting(_observed(request)) as draft:
+            return self._finished(draft, request, self._get_response(request))
 
     async def _answer(self, request: Any) -> Any:
-        with drafting() as draft:
+        with drafting(_observed(request)) as draft:
             answering: Awaitable[Any] = self._get_response(request)
-            return _finished(draft, request, await answering, strict=self._strict)
+            return self._finished(draft, request, await answering)
+
+    def _finished(self, draft: Draft, request: Any, response: Any) -> Any:
+        if draft.is_empty:
+            return response
+        with unobserved():
+            exchanged = _exchanged(request, response)
+            if draft.lifetimes and request.META.get("CSRF_COOKIE_NEEDS_UPDATE"):
+                draft.owner = draft.owner or "it has a CSRF token, which is its client's own"
+        finished = finish(draft, exchanged, strict=self._strict, observers=self._observers)
+        return _changed(draft, response, finished)
 
 
-def _finished(draft: Draft, request: Any, response: Any, *, strict: bool) -> Any:
-    finished = finish(draft, _exchanged(request, response), strict=strict)
+def _changed(draft: Draft, response: Any, finished: Finished) -> Any:
     if finished.not_modified:
         response.status_code = 304
         response.content = b""
@@ -79,7 +109,7 @@ def _finished(draft: Draft, request: Any, response: Any, *, strict: bool) -> Any
 
 
 def _exchanged(request: Any, response: Any) -> Exchanged:
-    session = getattr(request, "session", None)
+    session = None if request.__dict__.get("_origin_sdk_sees_session") else getattr(request, "session", None)
     return Exchanged(
         method=request.method,
         request=_lower(request.headers),
@@ -94,3 +124,97 @@ def _exchanged(request: Any, response: Any) -> Exchanged:
 
 def _lower(fields: Mapping[str, str]) -> dict[str, str]:
     return combined(tuple(fields.items()))
+
+
+@cache
+def _observe_handlers() -> None:
+    """Observe from where an application begins, so that it doesn't matter what stands above CacheFields."""
+    from django.core.handlers.base import BaseHandler  # noqa: PLC0415 - Django is there when it calls us
+
+    def observed_first(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        @wraps(call)
+        def observed_call(self: Any, request: Any) -> Any:
+            _observed(request)
+            return call(self, request)
+
+        return observed_call
+
+    for name in ("get_response", "get_response_async"):
+        setattr(BaseHandler, name, observed_first(getattr(BaseHandler, name)))
+
+
+def _observed(request: Any) -> Observed:
+    """Let a request note what is read of it from here on."""
+    known: Observed | None = request.__dict__.get("_origin_sdk_observed")
+    if known is not None:
+        return known
+    observed = Observed(_FRAMEWORK, lambda: getattr(request.resolver_match, "func", None))
+    environ = ObservedEnviron(request.META, observed)
+    request.__dict__ |= {"_origin_sdk_observed": observed, "META": environ}
+    if "environ" in request.__dict__:
+        request.environ = environ
+    kind: Any = type(request)
+    request.__class__ = _observed_class(kind)
+    return observed
+
+
+@cache
+def _observed_headers() -> Any:
+    from django.http.request import HttpHeaders  # noqa: PLC0415 - Django is there when it calls us
+
+    class ObservedHeaders(HttpHeaders):  # type: ignore[misc]  # Django has no types
+        """Fields that note which are looked up."""
+
+        def __init__(self, environ: Any, observed: Observed) -> None:
+            self._observed = observed
+            with unobserved():
+                super().__init__(environ)
+
+        def __getitem__(self, name: str) -> Any:
+            self._observed.note(name.lower().replace("_", "-"))
+            return super().__getitem__(name)
+
+        def __iter__(self) -> Iterator[str]:
+            self._observed.note(EVERYTHING)
+            return iter(super().__iter__())
+
+    return ObservedHeaders
+
+
+@cache
+def _observed_class(kind: Any) -> Any:
+    class ObservedRequest(kind):  # type: ignore[misc]  # chosen at run time
+        """A request that notes what is looked up: what its own class keeps, it notes each time."""
+
+        @property
+        def headers(self) -> Any:
+            if "headers" not in self.__dict__:
+                self.__dict__["headers"] = _observed_headers()(self.META, self._origin_sdk_observed)
+            return self.__dict__["headers"]
+
+        @property
+        def COOKIES(self) -> Any:  # noqa: N802 - Django's name
+            self._origin_sdk_observed.note("cookie")
+            with unobserved():
+                return self.__dict__["COOKIES"] if "COOKIES" in self.__dict__ else super().COOKIES
+
+        @COOKIES.setter
+        def COOKIES(self, cookies: Any) -> None:  # noqa: N802 - Django's name
+            self.__dict__["COOKIES"] = cookies
+
+        @property
+        def session(self) -> Any:
+            if "session" not in self.__dict__:
+                raise AttributeError("session")
+            return self.__dict__["session"]
+
+        @session.setter
+        def session(self, session: Any) -> None:
+            self.__dict__["session"] = session
+            self.__dict__["_origin_sdk_sees_session"] = observe_session(
+                session, self._origin_sdk_observed, _SESSIONS
+            )
+
+    ObservedRequest.__name__, ObservedRequest.__qualname__ = kind.__name__, kind.__qualname__
+    ObservedRequest.__module__ = kind.__module__
+    return ObservedRequest

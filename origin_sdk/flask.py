@@ -3,16 +3,27 @@
     CacheFields(app)            # or CacheFields().init_app(app)
 
 ``app.debug`` makes it strict, unless ``ORIGIN_SDK_STRICT`` in the configuration says otherwise.
+``ORIGIN_SDK_OBSERVERS`` names packages, beside the well-known ones, whose reading of a request says nothing
+about the response.
 """
 
 from collections.abc import Iterable
 from contextlib import ExitStack
-from typing import cast
+from typing import Any, Final, cast
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, g, request
 from flask.globals import request_ctx
 
 from origin_sdk.freshness import combined
+from origin_sdk.observed import (
+    ADDRESS,
+    EVERYTHING,
+    OBSERVERS,
+    Observed,
+    ObservedEnviron,
+    observe_session,
+    unobserved,
+)
 from origin_sdk.responses import (
     Draft,
     Exchanged,
@@ -29,7 +40,10 @@ from origin_sdk.streaming import watched
 __all__ = ["CacheFields", "add_groups", "belongs_to_user", "cache_for", "invalidate"]
 
 _OPEN = "_origin_sdk_open"
+_SEES_SESSION = "_origin_sdk_sees_session"
 _DRAFT = "_origin_sdk_draft"
+_FRAMEWORK: Final = ("flask.app", "flask.ctx", "flask.sansio", "flask.sessions", "flask.testing")
+_SESSIONS: Final = ("flask.ctx", "flask.sessions")
 
 
 class CacheFields:
@@ -41,6 +55,7 @@ class CacheFields:
 
     def init_app(self, app: Flask) -> None:
         """Register with an application; before other extensions, so that it sees what they add."""
+        app.request_class = _observed_class(app.request_class)
         app.before_request(_begin)
         app.after_request(_end)
         app.teardown_request(_close)
@@ -48,8 +63,9 @@ class CacheFields:
 
 def _begin() -> None:
     stack = ExitStack()
-    setattr(g, _DRAFT, stack.enter_context(drafting()))
+    setattr(g, _DRAFT, stack.enter_context(drafting(_observed())))
     setattr(g, _OPEN, stack)
+    setattr(g, _SEES_SESSION, observe_session(_opened_session(), _observed(), _SESSIONS))
 
 
 def _close(_: BaseException | None) -> None:
@@ -60,9 +76,12 @@ def _close(_: BaseException | None) -> None:
 
 def _end(response: Response) -> Response:
     draft: Draft | None = getattr(g, _DRAFT, None)
-    if draft is None:  # an earlier before_request answered
+    if draft is None or draft.is_empty:  # an earlier before_request answered, or there is nothing to say
         return response
-    finished = finish(draft, _exchanged(response), strict=_is_strict())
+    with unobserved():
+        exchanged = _exchanged(response)
+    observers = (*OBSERVERS, *current_app.config.get("ORIGIN_SDK_OBSERVERS", ()))
+    finished = finish(draft, exchanged, strict=_is_strict(), observers=observers)
     if finished.not_modified:
         response.status_code = 304
         response.set_data(b"")
@@ -93,7 +112,52 @@ def _exchanged(response: Response) -> Exchanged:
 
 
 def _uses_session() -> bool:
+    return not g.get(_SEES_SESSION) and bool(getattr(_opened_session(), "accessed", False))
+
+
+def _opened_session() -> Any:
     # Looking at `flask.session` counts as using it; the context keeps it under one of these names.
     context = vars(request_ctx._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001 - documented
-    opened = context.get("_session", context.get("session"))
-    return bool(getattr(opened, "accessed", False))
+    return context.get("_session", context.get("session"))
+
+
+class _ObservedRequest:
+    """Mixed into a request's class: notes what is looked up, also where the class keeps what it has found."""
+
+    def __init__(self, environ: dict[str, Any], *arguments: Any, **named: Any) -> None:
+        observed = Observed(_FRAMEWORK, lambda: current_app.view_functions.get(request.endpoint or ""))
+        self.origin_sdk_observed = observed
+        super().__init__(ObservedEnviron(environ, observed), *arguments, **named)  # type: ignore[call-arg]  # a request's
+
+    @property
+    def cookies(self) -> Any:
+        """Return the cookies, which Flask itself reads for its session."""
+        self.origin_sdk_observed.note("cookie")
+        with unobserved():
+            return super().cookies  # type: ignore[misc]  # a request's
+
+    @property
+    def remote_addr(self) -> Any:
+        """Return the client's address."""
+        self.origin_sdk_observed.note(ADDRESS)
+        return self._remote_addr
+
+    @remote_addr.setter
+    def remote_addr(self, address: Any) -> None:
+        self._remote_addr = address
+
+
+def _observed_class(kind: type[Request]) -> type[Request]:
+    if issubclass(kind, _ObservedRequest):
+        return kind
+    return cast(
+        "type[Request]", type(kind.__name__, (_ObservedRequest, kind), {"__module__": kind.__module__})
+    )
+
+
+def _observed() -> Observed:
+    observed: Observed | None = getattr(request, "origin_sdk_observed", None)
+    if observed is None:  # `request_class` was set after CacheFields: nothing of this request was seen
+        observed = Observed(())
+        observed.note(EVERYTHING)
+    return observed

@@ -8,25 +8,29 @@
 A middleware (:mod:`origin_sdk.asgi`, :mod:`origin_sdk.django`, :mod:`origin_sdk.flask`) opens a
 :class:`Draft` for each request and turns it into header fields with :func:`finish`. What layered caches
 answer meanwhile counts: a cacheable response has the groups of all values that it is made of, and isn't
-cacheable if one of them must not reach the edge. This module knows no framework.
+cacheable if one of them must not reach the edge. So does what is read of the request
+(:mod:`origin_sdk.observed`): that must be named in Vary or be declared to change nothing, or the response is
+private. This module knows no framework.
 """
 
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from cachewire.bounds import KV_PROPAGATION_SECONDS
+from cachewire.directives import response_directives
 from cachewire.errors import WireError
 from cachewire.fields import CACHE_GROUP_INVALIDATION, CACHE_GROUPS, CDN_CACHE_CONTROL
 from cachewire.marks import group_mark
 from cachewire.structured import parse_strings, serialise_strings
 from origin_sdk.cacheability import MAX_GROUPS, obstacles
 from origin_sdk.errors import DataClassViolation, InvalidRequest, NotCacheable
+from origin_sdk.observed import OBSERVERS, SESSION, Declared, Observed, Reading, unobserved
 from origin_sdk.reading import Reads, reading
 
 __all__ = [
@@ -60,7 +64,9 @@ _KEPT_BY_304 = frozenset(
         "vary",
     }
 )
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PRIVATE = "private, no-store"
+_TARGETED = (CDN_CACHE_CONTROL, "cloudflare-cdn-cache-control", "surrogate-control")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class _Lifetimes:
     negative: int
     for_everyone: bool
     read_groups: bool
+    vary: tuple[str, ...] = ()
     must_revalidate: bool = False
 
     def fields(self, status: int) -> dict[str, str]:
@@ -112,18 +119,26 @@ class Draft:
     """Why the response belongs to one user, if it does."""
     reads: Reads = field(default_factory=Reads)
     """What layered caches have answered."""
+    observed: Observed = field(default_factory=lambda: Observed(()))
+    """What was read of the request."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was said, and nothing read, that could change a field of the response."""
+        is_said = self.lifetimes or self.groups or self.invalidated or self.owner
+        return not (is_said or self.observed.has_readings)
 
 
 _draft: ContextVar[Draft] = ContextVar("origin_sdk_draft")
 
 
 @contextmanager
-def drafting() -> Iterator[Draft]:
+def drafting(observed: Observed | None = None) -> Iterator[Draft]:
     """Collect what is said in the ``with`` block.
 
     For middleware, and for tests of functions that use the verbs.
     """
-    draft = Draft()
+    draft = Draft(observed=observed or Observed(()))
     token = _draft.set(draft)
     try:
         with reading(draft.reads):
@@ -134,11 +149,11 @@ def drafting() -> Iterator[Draft]:
 
 @contextmanager
 def aside() -> Iterator[None]:
-    """Read from caches, in the ``with`` block, what the response isn't made of: who may see it, for example.
+    """Read from caches and of the request, in the ``with`` block, what the response isn't made of: for a log.
 
     What is read there neither tags the response nor keeps it from the edge.
     """
-    with reading(Reads()):
+    with reading(Reads()), unobserved():
         yield
 
 
@@ -159,18 +174,32 @@ def cache_for(
     stale_while_revalidate: int | None = None,
     stale_if_error: int | None = None,
     negative: int = 0,
+    vary: Collection[str] = (),
     for_everyone: bool = False,
     read_groups: bool = True,
 ) -> None:
-    """Let the edge keep the response fresh for ``seconds``; all arguments are seconds.
+    """Let the edge keep the response fresh for ``seconds``; all lifetimes are seconds.
 
     ``browser`` is for browsers, which no purge reaches. ``negative`` is for 404 and 410, which aren't kept
-    without it; other errors never are. ``for_everyone`` says that a response to a request with Authorization
-    or a session is the same for all. ``read_groups=False`` leaves out the groups of values that layered
+    without it; other errors never are. ``vary`` adds to Vary the request's fields that the response depends
+    on. ``for_everyone`` says that whatever was read of the request, a session or Authorization too, the
+    response is the same for all. ``read_groups=False`` leaves out the groups of values that layered
     caches have answered: the response is then purged by those of :func:`add_groups` alone.
+
+    Raises :class:`InvalidRequest` for a name in ``vary`` that no field can have.
     """
+    for name in vary if not isinstance(vary, str) else (f"vary={vary!r}",):
+        if not _FIELD_NAME.fullmatch(name):
+            raise InvalidRequest(f'{name!r} names no field: write vary=["Accept-Language"]')
     _current().lifetimes = _Lifetimes(
-        seconds, browser, stale_while_revalidate, stale_if_error, negative, for_everyone, read_groups
+        edge=seconds,
+        browser=browser,
+        stale_while_revalidate=stale_while_revalidate,
+        stale_if_error=stale_if_error,
+        negative=negative,
+        for_everyone=for_everyone,
+        read_groups=read_groups,
+        vary=tuple(vary),
     )
 
 
@@ -240,47 +269,107 @@ class Finished:
         return name.lower() in _KEPT_BY_304
 
 
-def finish(draft: Draft, exchanged: Exchanged, *, strict: bool) -> Finished:
+def finish(
+    draft: Draft, exchanged: Exchanged, *, strict: bool, observers: tuple[str, ...] = OBSERVERS
+) -> Finished:
     """Turn what was said into fields.
 
     A response that was declared cacheable and must not be shared raises :class:`NotCacheable` if ``strict``,
-    for development; else it is sent as private, and the log says why.
+    for development; else it is sent as private, and the log says why. ``observers`` are packages whose
+    reading of the request doesn't count.
     """
     if problem := _write_problem(draft, exchanged):
         _complain(problem, strict=strict)
     fields = _invalidation(draft, exchanged)
-    if not (draft.lifetimes or draft.owner or draft.groups):
-        return Finished(fields)
-    if draft.owner and not draft.lifetimes:
-        return Finished({**fields, "cache-control": _PRIVATE})
-    return _cacheable(draft, exchanged, fields, strict=strict)
-
-
-def _cacheable(draft: Draft, exchanged: Exchanged, fields: dict[str, str], *, strict: bool) -> Finished:
-    groups, is_shared = draft.groups, False
+    declared = _declared(draft, exchanged, observers)
     if draft.lifetimes and _is_storable(exchanged, draft.lifetimes):
-        fields |= draft.lifetimes.fields(exchanged.status)
-        if reasons := _reasons(draft, draft.lifetimes, exchanged, fields):
-            what = f"{exchanged.route}: cache_for() on a response that must not be shared"
-            error = DataClassViolation if draft.reads.confined else NotCacheable
-            _complain(f"{what}: {'; '.join(reasons)}", strict=strict, error=error)
-            return Finished({"cache-control": _PRIVATE, CDN_CACHE_CONTROL: _PRIVATE})
-        is_shared = True
-        if draft.lifetimes.read_groups:
-            groups, problem = _with_those_read(draft, exchanged)
-            if problem:
-                _complain(f"{exchanged.route}: {problem}", strict=strict)
-                fields |= draft.lifetimes.unpurged().fields(exchanged.status)
-    if merged := _merged(exchanged.response.get(CACHE_GROUPS, ""), groups):
-        fields[CACHE_GROUPS] = merged
-    if is_shared and exchanged.body is None:
+        return _cacheable(draft, exchanged, declared, fields, strict=strict)
+    if draft.owner or _is_for_its_client(draft, exchanged, declared, strict=strict):
+        return Finished(fields | _private_fields(draft, exchanged))
+    return Finished(fields | _group_fields(exchanged, draft.groups))
+
+
+def _declared(draft: Draft, exchanged: Exchanged, observers: tuple[str, ...]) -> Declared:
+    named = exchanged.response.get("vary", "").lower().split(",")
+    vary = frozenset(name.strip() for name in named)
+    if not draft.lifetimes:
+        return Declared(vary, observers=observers)
+    vary |= {name.lower() for name in draft.lifetimes.vary}
+    return Declared(vary, draft.lifetimes.for_everyone, observers)
+
+
+def _is_for_its_client(draft: Draft, exchanged: Exchanged, declared: Declared, *, strict: bool) -> bool:
+    """Whether a response that cache_for() isn't for might be kept all the same, and isn't for everyone."""
+    if draft.lifetimes:
+        return bool(_personal_reasons(draft, exchanged, declared))
+    readings = draft.observed.undeclared(declared)
+    directives = response_directives(exchanged.response)
+    if (
+        not readings
+        or exchanged.status == 304
+        or "no-store" in directives
+        or directives.unqualified("private")
+    ):
+        return False
+    if exchanged.status >= 300:
+        return (
+            True  # an error comes before a handler has said anything, and a rule may have a lifetime for it
+        )
+    if any(obstacles(exchanged.status, exchanged.response, sets_cookies=exchanged.sets_cookies)):
+        return False
+    what = f"{exchanged.route}: fields that let a response be shared which must not be"
+    _complain("; ".join([what, *map(_remedy, readings)]), strict=strict)
+    return True
+
+
+def _private_fields(draft: Draft, exchanged: Exchanged) -> dict[str, str]:
+    """Return the fields that keep a response from every shared cache, whatever it says itself."""
+    targeted = {name for name in _TARGETED if name in exchanged.response}
+    if draft.lifetimes:
+        targeted.add(CDN_CACHE_CONTROL)
+    return {"cache-control": _PRIVATE} | dict.fromkeys(sorted(targeted), _PRIVATE)
+
+
+def _group_fields(exchanged: Exchanged, groups: Mapping[str, None]) -> dict[str, str]:
+    merged = _merged(exchanged.response.get(CACHE_GROUPS, ""), groups) if groups else ""
+    return {CACHE_GROUPS: merged} if merged else {}
+
+
+def _cacheable(
+    draft: Draft, exchanged: Exchanged, declared: Declared, fields: dict[str, str], *, strict: bool
+) -> Finished:
+    lifetimes = draft.lifetimes
+    if not lifetimes:
+        return Finished(fields)
+    fields |= lifetimes.fields(exchanged.status) | _vary_fields(exchanged, lifetimes.vary)
+    if reasons := _reasons(draft, declared, exchanged, fields):
+        what = f"{exchanged.route}: cache_for() on a response that must not be shared"
+        error = DataClassViolation if draft.reads.confined else NotCacheable
+        _complain(f"{what}: {'; '.join(reasons)}", strict=strict, error=error)
+        return Finished(_private_fields(draft, exchanged))
+    groups = draft.groups
+    if lifetimes.read_groups:
+        groups, problem = _with_those_read(draft, exchanged)
+        if problem:
+            _complain(f"{exchanged.route}: {problem}", strict=strict)
+            fields |= lifetimes.unpurged().fields(exchanged.status)
+    fields |= _group_fields(exchanged, groups)
+    if exchanged.body is None:
         draft.reads.shared_as = f"{exchanged.route}, which streams to the edge,"
-    if draft.lifetimes is None or exchanged.method not in {"GET", "HEAD"} or exchanged.status != 200:
+        draft.observed.sent(exchanged.route, declared, draft.reads)
+    if exchanged.status != 200:
         return Finished(fields)
     etag = exchanged.response.get("etag") or _etag(exchanged)
     if etag and "etag" not in exchanged.response:
         fields["etag"] = etag
     return Finished(fields, not_modified=_matches(exchanged.request.get("if-none-match", ""), etag))
+
+
+def _vary_fields(exchanged: Exchanged, names: tuple[str, ...]) -> dict[str, str]:
+    present = exchanged.response.get("vary", "")
+    known = {name.strip().lower() for name in present.split(",")}
+    added = dict.fromkeys(name for name in names if name.lower() not in known)
+    return {"vary": ", ".join([present, *added] if present else added)} if added else {}
 
 
 def _with_those_read(draft: Draft, exchanged: Exchanged) -> tuple[dict[str, None], str]:
@@ -310,9 +399,7 @@ def _is_storable(exchanged: Exchanged, lifetimes: _Lifetimes) -> bool:
     )
 
 
-def _reasons(
-    draft: Draft, lifetimes: _Lifetimes, exchanged: Exchanged, fields: Mapping[str, str]
-) -> list[str]:
+def _reasons(draft: Draft, declared: Declared, exchanged: Exchanged, fields: Mapping[str, str]) -> list[str]:
     own = exchanged.response.get("cache-control", "")
     if not ({"private", "no-store", "no-cache"} & {part.strip().lower() for part in own.split(",")}):
         own = ""
@@ -323,17 +410,37 @@ def _reasons(
     }
     status = 200 if exchanged.status in {206, 304} else exchanged.status
     reasons = list(obstacles(status, judged, sets_cookies=exchanged.sets_cookies))
+    return reasons + _personal_reasons(draft, exchanged, declared)
+
+
+def _personal_reasons(draft: Draft, exchanged: Exchanged, declared: Declared) -> list[str]:
+    """Say what makes a response one client's own."""
+    reasons = []
     if problem := draft.reads.refuse(exchanged.route):
         reasons.append(problem)
     if draft.owner:
         reasons.append(draft.owner)
-    if "authorization" in exchanged.request and not lifetimes.for_everyone:
+    if declared.for_everyone:
+        return reasons
+    readings = draft.observed.undeclared(declared)
+    what_was_read = {reading.what for reading in readings}
+    if "authorization" in exchanged.request and not ({"authorization"} & (declared.vary | what_was_read)):
         reasons.append(
             "the request carries Authorization: say for_everyone=True if the response is the same for all"
         )
-    if exchanged.uses_session and not lifetimes.for_everyone:
+    if exchanged.uses_session and SESSION not in what_was_read:
         reasons.append("the session was used: say for_everyone=True if the response is the same for all")
-    return reasons
+    return reasons + [_remedy(reading) for reading in readings]
+
+
+def _remedy(reading: Reading) -> str:
+    can_vary = reading.is_field and reading.what != "authorization"
+    vary = f'cache_for(…, vary=["{reading.what.title()}"]) if few values occur, ' if can_vary else ""
+    return (
+        f"{reading}: say {vary}belongs_to_user() if the response shows what is one user's, "
+        "cache_for(…, for_everyone=True) if it is the same for all, or read it in `with aside():` if that is "
+        "for a log"
+    )
 
 
 def _write_problem(draft: Draft, exchanged: Exchanged) -> str:

@@ -1,0 +1,179 @@
+"""What was read of a request decides for whom the response may be: in each framework, on every status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.sdk.reading_apps import FRAMEWORKS, PARAMETERS
+
+ROOT = Path(__file__).resolve().parents[2]
+NEUTRAL = ("nothing", "the URL", "a condition")
+"""What is in the key of a cache, or doesn't change what a response shows."""
+IN_ALL = (
+    *NEUTRAL,
+    *("a cookie", "all cookies", "the field cookie", "whether there is a cookie"),
+    *("a key", "a key, raw", "a key, through a middleware outside", "authorization", "a language"),
+    *("every field", "every field, raw", "the session", "the address", "a forwarded address"),
+)
+IN_DJANGO = (
+    *("a signed cookie", "messages, in a cookie", "a key, as the server has it", "what is accepted"),
+    *("the session's key", "the user", "the user of the server"),
+)
+READ = {
+    "FastAPI": (*IN_ALL, *PARAMETERS, "the session, raw", "the user", "the address, raw"),
+    "Django": (*IN_ALL, *IN_DJANGO),
+    "Django, asynchronous": (*IN_ALL, *(each for each in IN_DJANGO if each != "a key, as the server has it")),
+    "Flask": (
+        *IN_ALL,
+        *("a cookie, in a template", "the user of the server", "the address, raw", "what a server put there"),
+    ),
+}
+SAID = (
+    *("cache_for", "in Vary", "in Vary by hand", "for everyone", "a user's own", "a user's own, no more"),
+    *("aside", "public by hand", "at the edge by hand", "nothing"),
+)
+STORABLE = ("200", "203", "301", "302", "404", "410")
+STATUSES = (*STORABLE, "401", "403", "500", "503")
+NAMED = ("cookie", "key", "authorization", "language")
+
+
+def expected(read: str, said: str, status: str, who: str) -> Literal["private", "shared", "nothing"]:
+    """Say what shared caches must be told, by the rule as a person would put it."""
+    if said.startswith("a user's own"):
+        return "private"
+    is_personal = read not in NEUTRAL and (said != "aside" or "outside" in read or read in PARAMETERS)
+    can_be_named = any(word in read for word in NAMED) and "session" not in read
+    if said == "for everyone" or (said.startswith("in Vary") and can_be_named):
+        is_personal = False
+    if who == "a bearer" and said in {"cache_for", "aside"}:
+        is_personal = True
+    if said in {"nothing", "public by hand", "at the edge by hand"}:
+        by_hand = said != "nothing"
+        if is_personal and (by_hand or int(status) >= 300):
+            return "private"
+        return "shared" if by_hand else "nothing"
+    if is_personal:
+        return "private"
+    return "shared" if status in STORABLE else "nothing"
+
+
+Row = tuple[str, str, str, str, str]
+LATE = ("a cookie", "a key", "authorization", "every field", "the session", "a forwarded address")
+
+
+def production_rows(framework: str) -> list[Row]:
+    """Return each thing read with each thing said, on the statuses where that matters."""
+    few = ("200", "403") if framework == "Django, asynchronous" else ("200", "403", "404")
+    rows = [
+        (read, said, status, "whole", "a user")
+        for read in READ[framework]
+        for said in SAID
+        for status in (STATUSES if said == "cache_for" and "async" not in framework else few)
+    ]
+    rows += [
+        (read, "nothing", status, "whole", "a user") for read in IN_ALL for status in ("301", "404", "500")
+    ]
+    rows += [
+        (read, "cache_for", "200", "whole", who)
+        for read in READ[framework]
+        for who in ("a stranger", "a bearer")
+    ]
+    rows += [
+        (read, said, status, kind, "a user")
+        for read in READ[framework]
+        for said in ("cache_for", "a user's own")
+        for status, kind in (("200", "parts"), ("200", "head"), ("404", "parts"))
+    ]
+    if not framework.startswith("Django"):
+        rows += [(read, "nothing", "403", "exception", "a user") for read in READ[framework]]
+    return rows
+
+
+def development_rows(framework: str) -> list[Row]:
+    return [
+        (read, said, status, "whole", "a user")
+        for read in READ[framework]
+        for said, status in (
+            ("cache_for", "200"),
+            ("cache_for", "404"),
+            ("cache_for", "403"),
+            ("public by hand", "200"),
+        )
+    ]
+
+
+def late_rows() -> list[Row]:
+    return [
+        (read, said, "200", "stream", "a user")
+        for read in (*NEUTRAL, *LATE)
+        for said in ("cache_for", "for everyone", "in Vary", "nothing")
+    ]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one framework made of all rows."""
+
+    production: list[tuple[Row, str]]
+    development: list[tuple[Row, str]]
+
+
+@pytest.fixture(scope="module", params=FRAMEWORKS)
+def answers(request: pytest.FixtureRequest) -> Answers:
+    """Ask an application of one framework all that there is to ask, in one process."""
+    framework = str(request.param)
+    rows = {"lenient": production_rows(framework) + late_rows(), "strict": development_rows(framework)}
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.sdk.reading_apps", framework],
+        input=json.dumps(rows),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=55,
+    )
+    assert ran.returncode == 0, ran.stderr[-4000:]
+    found = json.loads(ran.stdout)
+    both = {mode: list(zip(rows[mode], found[mode], strict=True)) for mode in rows}
+    return Answers(both["lenient"], both["strict"])
+
+
+def test_in_production_what_was_read_and_not_named_makes_a_response_private(answers: Answers) -> None:
+    wrong = [
+        (row, got)
+        for row, got in answers.production
+        if row[3] != "stream" and got != expected(row[0], row[1], row[2], row[4])
+    ]
+    assert wrong == []
+
+
+def test_in_development_it_is_an_error_that_names_the_line(answers: Answers) -> None:
+    for row, got in answers.development:
+        read, said, status, _, who = row
+        is_applied = status in STORABLE if said == "cache_for" else status == "200"
+        if expected(read, said, status, who) == "private" and is_applied:
+            assert "reading_apps.py:" in got or "<template>:" in got, row
+            assert "for_everyone=True" in got
+        else:
+            assert got == expected(read, said, status, who), row
+
+
+def test_a_body_that_reads_it_on_its_way_to_the_edge_is_cut_off(answers: Answers) -> None:
+    for row, got in answers.production:
+        read, said, _, kind, _ = row
+        if kind != "stream":
+            continue
+        if read in NEUTRAL or said in {"for everyone", "nothing"}:
+            assert got == ("nothing" if said == "nothing" else "shared"), row
+        elif said == "in Vary" and any(word in read for word in NAMED):
+            assert got == "shared", row
+        else:
+            assert "cut off" in got, row
+            assert "reading_apps.py:" in got, row
