@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +13,19 @@ from typing import Any, Self
 import httpx
 
 from scripts.runtime import paths
+from scripts.runtime.workerd import Workerd
 
-__all__ = ["INSPECTED", "Holdings", "inspected_source"]
+__all__ = ["INSPECTED", "INSPECTOR", "V8_FLAGS", "Holdings", "held_bytes", "inspected_source"]
 
 INSPECTED = "inspected.py"
 """The main module of a Worker that can be inspected."""
 
+INSPECTOR = ("--inspector-addr=127.0.0.1:0",)
+"""Arguments of workerd, so that it tells what JavaScript's heap holds."""
+V8_FLAGS = ("--expose-gc",)
+"""So that what is garbage is collected first."""
+
+_HEAP_USAGE = Path(__file__).parent / "workers" / "heap_usage.mjs"
 _PATH = "/inspect-the-isolate"
 _OF_REQUESTS = (
     "_asyncio.Task",
@@ -28,6 +37,18 @@ _OF_REQUESTS = (
     "pyodide.webloop.PyodideFuture",
 )
 """What a request makes and must not leave behind."""
+
+
+def held_bytes(workerd: Workerd, worker: str) -> int:
+    """Return what counts against the 128 MB of an isolate, in a workerd with `INSPECTOR` and `V8_FLAGS`.
+
+    The wasm memory is Python's. Beside it these are JavaScript's heap and its buffers.
+    """
+    Holdings.of(workerd.url(worker))  # collects what is garbage
+    command = [str(paths.NODE), str(_HEAP_USAGE), workerd.inspector, worker]
+    told = subprocess.run(command, capture_output=True, check=True, timeout=60, text=True)  # noqa: S603
+    usage: dict[str, int] = json.loads(told.stdout)
+    return usage["usedSize"] + usage["backingStorageSize"]
 
 
 def inspected_source(folder: Path) -> Path:
@@ -49,7 +70,7 @@ class Holdings:
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """Ask the Worker at ``url``."""
+        """Ask the Worker at ``url``, in a workerd with `V8_FLAGS`."""
         told: dict[str, Any] = httpx.get(url + _PATH, timeout=60, trust_env=False).raise_for_status().json()
         return cls(told["objects"], told["pending_futures"], told["wasm_bytes"], Counter(told["types"]))
 

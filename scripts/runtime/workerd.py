@@ -52,6 +52,7 @@ class Workerd:
             self._ports = self.process.wait_for(
                 lambda: control.ports(set(sockets)), what="listening", seconds=_START_SECONDS
             )
+            self.inspector = f"127.0.0.1:{control.inspector_port}"
             self._stores = {
                 namespace: stack.enter_context(Store(self.url(namespace.socket))) for namespace in namespaces
             }
@@ -84,6 +85,7 @@ class _Control:
     def __init__(self) -> None:
         self._read, self.write = os.pipe()
         self._received = b""
+        self.inspector_port = 0
 
     def __enter__(self) -> Self:
         return self
@@ -99,6 +101,7 @@ class _Control:
         events = [
             json.loads(line) for line in self._received.splitlines(keepends=True) if line.endswith(b"\n")
         ]
+        self.inspector_port = next((e["port"] for e in events if e["event"] == "listen-inspector"), 0)
         ports = {event["socket"]: event["port"] for event in events if event["event"] == "listen"}
         return ports if sockets <= ports.keys() else None
 

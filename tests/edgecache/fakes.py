@@ -196,7 +196,7 @@ class FakeEdge:
         self.storage = Storage(self.store, bodies, self.timing, settings, report)
         ports = Ports(self.origin, bodies, outgoing, self.timing, report)
         self.handler = Handler(settings, Hooks(), self.storage, ports)
-        self.fast_path = FastPath(settings, Hooks(), self.storage.marks, outgoing)
+        self.fast_path = FastPath(settings, Hooks(), self.storage.marks, self.storage.memory, outgoing)
 
     async def full(self, method: str, url: str, fields: Mapping[str, str]) -> Served:
         """Answer by the full path, background work included."""

@@ -8,6 +8,7 @@ import pytest
 
 from cachewire.settings import Profile, Settings
 from edgecache.health import Health, Subject
+from edgecache.memory import Memory
 from edgecache.policy.facts import OriginFailure, Reason, ResponseFacts
 from edgecache.policy.relay import http_date
 from edgecache.policy.trouble import Trouble, trouble_of
@@ -51,7 +52,7 @@ def test_what_an_answer_says(outcome: ResponseFacts | OriginFailure, trouble: Tr
 
 
 def test_a_url_that_errs_rests_alone() -> None:
-    health = Health(SETTINGS)
+    health = Health(SETTINGS, Memory(0))
     for _ in range(20):
         health.note(ONE, ERRS, START_MS)
 
@@ -61,7 +62,7 @@ def test_a_url_that_errs_rests_alone() -> None:
 
 
 def test_an_origin_that_is_away_rests_but_for_a_try_now_and_then() -> None:
-    health = Health(replace(SETTINGS, refresh_throttle=0.0))
+    health = Health(replace(SETTINGS, refresh_throttle=0.0), Memory(0))
     for _ in range(3):
         health.note(ONE, AWAY, START_MS)
 
@@ -75,7 +76,7 @@ def test_an_origin_that_is_away_rests_but_for_a_try_now_and_then() -> None:
 
 
 def test_failures_that_go_on_do_not_put_off_the_next_try() -> None:
-    health = Health(replace(SETTINGS, refresh_throttle=0.0))
+    health = Health(replace(SETTINGS, refresh_throttle=0.0), Memory(0))
     for ms in range(0, 2000, 50):
         health.note(ONE, AWAY, START_MS + ms)
 
@@ -84,7 +85,7 @@ def test_failures_that_go_on_do_not_put_off_the_next_try() -> None:
 
 @pytest.mark.parametrize("between", [ERRS, None], ids=["an error", "a good answer"])
 def test_an_origin_that_answers_in_between_is_not_away(between: Trouble | None) -> None:
-    health = Health(SETTINGS)
+    health = Health(SETTINGS, Memory(0))
     for trouble in (AWAY, AWAY, between, AWAY, AWAY):
         health.note(ONE, trouble, START_MS)
 
@@ -92,7 +93,7 @@ def test_an_origin_that_answers_in_between_is_not_away(between: Trouble | None) 
 
 
 def test_what_was_purged_softly_is_asked_for_once_whatever_rests() -> None:
-    health = Health(SETTINGS)
+    health = Health(SETTINGS, Memory(0))
     for _ in range(3):
         health.note(ONE, AWAY, START_MS)
     purged = [replace(subject, purged_ms=START_MS + 1) for subject in (ONE, OTHER)]
@@ -105,7 +106,7 @@ def test_what_was_purged_softly_is_asked_for_once_whatever_rests() -> None:
 
 
 def test_the_origin_is_left_alone_for_as_long_as_it_asks() -> None:
-    health = Health(SETTINGS)
+    health = Health(SETTINGS, Memory(0))
     health.note(ONE, Trouble(retry_ms=30_000), START_MS)
 
     assert health.rests(ONE, START_MS + 29_999) is Reason.THROTTLED
@@ -114,7 +115,7 @@ def test_the_origin_is_left_alone_for_as_long_as_it_asks() -> None:
 
 
 def test_an_origin_that_is_unavailable_everywhere_is_left_alone_until_it_answers() -> None:
-    health = Health(SETTINGS)
+    health = Health(SETTINGS, Memory(0))
     for number in range(5):
         health.note(replace(ONE, key=f"{number}"), BUSY, START_MS)
 
@@ -125,7 +126,7 @@ def test_an_origin_that_is_unavailable_everywhere_is_left_alone_until_it_answers
 
 @pytest.mark.parametrize("trouble", [ERRS, BUSY, Trouble(retry_ms=3_600_000)])
 def test_what_one_client_is_answered_holds_nobody_else_back(trouble: Trouble) -> None:
-    health = Health(SETTINGS)
+    health = Health(SETTINGS, Memory(0))
     for number in range(10):
         health.note(replace(ONE, voice=f" {number}"), trouble, START_MS)
 
@@ -135,7 +136,7 @@ def test_what_one_client_is_answered_holds_nobody_else_back(trouble: Trouble) ->
 
 
 def test_the_strict_profile_knows_no_rest() -> None:
-    health = Health(Settings(profile=Profile.RFC9111, refresh_throttle=0, breaker_failures=0))
+    health = Health(Settings(profile=Profile.RFC9111, refresh_throttle=0, breaker_failures=0), Memory(0))
     for trouble in (AWAY, BUSY) * 10:
         health.note(ONE, trouble, START_MS)
 
@@ -143,9 +144,9 @@ def test_the_strict_profile_knows_no_rest() -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    health = Health(SETTINGS)
+    memory = Memory(1024 * 1024)
+    health = Health(SETTINGS, memory)
     for number in range(10_000):
         health.note(Subject(f"{number}", "", f"{number}.test"), BUSY, START_MS)
 
-    assert len(health._rests) == 4096
-    assert len(health._origins) == 256
+    assert memory.used_bytes <= memory.max_bytes / 8

@@ -6,6 +6,7 @@ import pytest
 
 from cachewire.marks import Lane
 from edgecache.marktable import MarkTable
+from edgecache.memory import Memory
 from tests.edgecache.fakes import START_MS
 
 
@@ -14,7 +15,7 @@ from tests.edgecache.fakes import START_MS
 def test_a_mark_that_was_forgotten_is_read_before_what_it_covers_is_used(
     lane: Lane, is_claimed: bool
 ) -> None:
-    table, birth_ms = MarkTable(5000), START_MS
+    table, birth_ms = MarkTable(5000, Memory(0)), START_MS
     table.write("url/one", lane, birth_ms + 1)
     for number in range(3):  # more characters than a table takes
         table.learn(f"{number}{'x' * 1_000_000}", 0, 0, birth_ms + 2)

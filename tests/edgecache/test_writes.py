@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from edgecache.memory import Memory
 from edgecache.ports import StoreError
 from edgecache.writes import Writes
 from tests.edgecache.fakes import START_MS
@@ -53,7 +54,7 @@ class Store:
 def _made(refusals: int = 0) -> tuple[Store, Writes]:
     timing = Timing()
     store = Store(timing, refusals)
-    return store, Writes(store, timing)  # type: ignore[arg-type] # as much of both as writing needs
+    return store, Writes(store, timing, Memory(0))  # type: ignore[arg-type] # as much of both as writing needs
 
 
 async def test_a_first_write_waits_for_nothing() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.runtime.inspection import INSPECTED, Holdings, inspected_source
+from scripts.runtime.inspection import INSPECTED, INSPECTOR, V8_FLAGS, Holdings, held_bytes, inspected_source
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, StandIn, Worker
 from tests.runtime.crowd import Asked, crowd
@@ -24,6 +24,8 @@ _REQUESTS = 40
 _FEW = 8
 """What first use of something leaves behind, once."""
 _PATIENCE_SECONDS = 15.0
+_MIB = 2**20
+_BUDGET_BYTES = 8 * _MIB
 _numbers = count(1)
 
 Requests = Callable[[], list[Asked]]
@@ -58,9 +60,10 @@ def edge(
             variables={**quick, "MEMORY_BYTES": size},
             stores={"CACHE": StandIn(running_kv.address)},
         )
-        for name, size in {"edge": 32 * 1024 * 1024, "without-memory": 0}.items()
+        for name, size in {"edge": _BUDGET_BYTES, "without-memory": 0}.items()
     ]
-    with Workerd(tmp_path_factory.mktemp("memory"), workers) as workerd:
+    folder = tmp_path_factory.mktemp("memory")
+    with Workerd(folder, workers, arguments=INSPECTOR, v8_flags=V8_FLAGS) as workerd:
         yield workerd
 
 
@@ -152,3 +155,32 @@ def _settled(url: str, before: Holdings) -> dict[str, int]:
         if max(left.values()) <= _FEW or time.monotonic() > deadline:
             return left
         time.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("requests", "answer"),
+    [
+        pytest.param(
+            [Asked(f"/big?x={number}") for number in range(30) for _ in range(3)],
+            reply(200, CACHED, b"x" * 1_000_000),
+            id="bodies as large as memory takes, each repeated",
+        ),
+        pytest.param(
+            [Asked("/varying", [("X-Language", f"{number}")]) for number in range(40) for _ in range(3)],
+            reply(200, [*CACHED, ("Vary", "X-Language")], b"x" * 500_000),
+            id="variants of one URL",
+        ),
+    ],
+)
+def test_the_budget_bounds_all_that_is_held(
+    edge: Workerd, origin: ScriptedOrigin, breakable_kv: BreakableKV, requests: list[Asked], answer: Reply
+) -> None:
+    breakable_kv.reset()
+    origin.otherwise(lambda _: answer)
+    empty = Holdings.of(edge.url("edge"))
+
+    for at in range(0, len(requests), 3):
+        crowd(edge.url("edge"), requests[at : at + 3])
+
+    # Beside the budget there are Python itself and some 10 MiB of JavaScript's own heap.
+    assert held_bytes(edge, "edge") < empty.wasm_bytes + _BUDGET_BYTES + 16 * _MIB

@@ -73,7 +73,7 @@ class Asker:
     """Asks the origin and stores its answers."""
 
     def __init__(self, settings: Settings, hooks: Hooks, storage: Storage, ports: Ports) -> None:
-        self.health = Health(settings)
+        self.health = Health(settings, storage.memory)
         self._settings = settings
         self._hooks = hooks
         self._storage = storage

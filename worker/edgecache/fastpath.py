@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from cachewire.record import Record
 from cachewire.settings import Settings
@@ -19,7 +19,7 @@ from cachewire.vary import selecting_names
 from edgecache.handler import MARKS_AHEAD, Served
 from edgecache.hooks import Hooks
 from edgecache.marktable import MarkTable
-from edgecache.memory import Entry
+from edgecache.memory import Entry, Memory
 from edgecache.policy.answer import BodyKind, answer_from
 from edgecache.policy.decision import Lookup, Use
 from edgecache.policy.facts import Reason
@@ -46,10 +46,16 @@ _CHANGING = (
 CHANGES_DECISION = re.compile(rf'"(?:{"|".join(_CHANGING)})":', re.IGNORECASE)
 """Finds, in the JSON text of a request's fields, one that the full path has to see."""
 
-_MAX_URLS = 8192
-_MAX_VARIANTS = 32
+_MAX_REPEATS = 32
+"""Of the decisions for one stored response: many URLs may lead to it, and many values of selecting fields."""
+_DECISION_BYTES = 4096
+"""What a decision costs beside its texts: measured in Pyodide and V8, with a dozen header fields."""
 _MAX_CHARACTERS = 512
 """Of a URL and the values that select a variant: clients choose them, and must not fill the memory."""
+
+
+_Values: TypeAlias = tuple[str | None, ...]
+_Place: TypeAlias = tuple[str, _Values]
 
 
 class Rendered(Protocol):
@@ -72,6 +78,7 @@ class Rendering(Protocol):
 @dataclass(slots=True, eq=False)
 class _Decided:
     entry: Entry
+    cost_bytes: int
     key: str
     lifetime_ms: int
     until_ms: int
@@ -83,18 +90,23 @@ class _Decided:
 @dataclass(slots=True, eq=False)
 class _Variants:
     names: tuple[str, ...]
-    by_values: dict[tuple[str | None, ...], _Decided] = field(default_factory=dict)
+    by_values: dict[_Values, _Decided] = field(default_factory=dict)
 
 
 class FastPath:
-    """The decisions that may be repeated, by URL."""
+    """The decisions that may be repeated, by URL. They go with the stored response that they are about."""
 
-    def __init__(self, settings: Settings, hooks: Hooks, marks: MarkTable, rendering: Rendering) -> None:
+    def __init__(
+        self, settings: Settings, hooks: Hooks, marks: MarkTable, memory: Memory, rendering: Rendering
+    ) -> None:
         self.is_enabled = not (hooks.before_lookup or hooks.before_send)
         self._settings = settings
         self._marks = marks
+        self._memory = memory
         self._rendering = rendering
         self._by_url: dict[str, _Variants] = {}
+        self._places: dict[Entry, dict[_Place, None]] = {}
+        memory.on_drop = self._forget
 
     def knows(self, url: str) -> bool:
         """Whether there is a decision for ``url``, so that reading the request's fields is worth it."""
@@ -117,11 +129,10 @@ class FastPath:
             or decided.generation != self._marks.generation
             or not decided.entry.is_held
         ):
-            del variants.by_values[values]
-            if not variants.by_values:
-                del self._by_url[url]
+            self._remove(url, values)
             return None
         decided.entry.hits += 1
+        self._memory.touch(decided.entry)
         if now_ms >= decided.shown_until_ms:
             self._show_age(decided, now_ms)
         return decided.rendered.response()
@@ -150,8 +161,10 @@ class FastPath:
         answer = answer_from(entry.record, entry.fields, lookup.client, now_ms)
         if answer.body is not BodyKind.AS_STORED:
             return
+        texts = sum(map(len, (url, lookup.key, *filter(None, values))))
         decided = _Decided(
             entry,
+            _DECISION_BYTES + entry.fields_bytes + texts,
             lookup.key,
             freshness_of(entry.record, entry.fields, lookup.rule, self._settings).lifetime_ms,
             self._until_ms(lookup, entry, use),
@@ -179,15 +192,35 @@ class FastPath:
         freshness = freshness_of(entry.record, entry.fields, lookup.rule, self._settings)
         return min(use.until_ms - int(freshness.lifetime_ms * self._settings.refresh_ahead), marks_ms)
 
-    def _place(
-        self, url: str, names: tuple[str, ...], values: tuple[str | None, ...], decided: _Decided
-    ) -> None:
+    def _place(self, url: str, names: tuple[str, ...], values: _Values, decided: _Decided) -> None:
         variants = self._by_url.get(url)
-        if variants is None or variants.names != names or len(variants.by_values) >= _MAX_VARIANTS:
-            if len(self._by_url) >= _MAX_URLS:
-                del self._by_url[next(iter(self._by_url))]
-            variants = self._by_url[url] = _Variants(names)
-        variants.by_values[values] = decided
+        if variants and variants.names != names:
+            for known in list(variants.by_values):
+                self._remove(url, known)
+        self._remove(url, values)
+        places = self._places.setdefault(decided.entry, {})
+        if len(places) >= _MAX_REPEATS:
+            self._remove(*next(iter(places)))
+        self._by_url.setdefault(url, _Variants(names)).by_values[values] = decided
+        self._places.setdefault(decided.entry, {})[url, values] = None
+        self._memory.charge(decided.entry, decided.cost_bytes)
+
+    def _remove(self, url: str, values: _Values) -> None:
+        variants = self._by_url.get(url)
+        decided = variants.by_values.pop(values, None) if variants else None
+        if variants is None or decided is None:
+            return
+        if not variants.by_values:
+            del self._by_url[url]
+        places = self._places[decided.entry]
+        del places[url, values]
+        if not places:
+            del self._places[decided.entry]
+        self._memory.charge(decided.entry, -decided.cost_bytes)
+
+    def _forget(self, entry: Entry) -> None:
+        for url, values in list(self._places.get(entry, ())):
+            self._remove(url, values)
 
 
 def _names(lookup: Lookup, record: Record, fields: Mapping[str, str]) -> tuple[str, ...]:

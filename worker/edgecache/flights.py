@@ -1,9 +1,8 @@
 """Requests to the origin that are under way, for others to wait for (collapsed forwarding)."""
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from edgecache.memory import Entry
+from edgecache.memory import Entry, Table
 from edgecache.policy.facts import OriginFailure
 from edgecache.ports import Signal, Timing
 
@@ -12,7 +11,6 @@ __all__ = ["Flight", "Flights"]
 _UNSHARED_MS = 10_000
 _LONGEST_MS = 60_000
 """A flight that hasn't landed after so long was lost together with its request."""
-_MAX_REMEMBERED = 4096
 
 
 @dataclass(slots=True, eq=False)
@@ -38,8 +36,8 @@ class Flights:
     """
 
     timing: Timing
+    _unshared: Table[int]
     _flying: dict[str, Flight] = field(default_factory=dict)
-    _unshared: OrderedDict[str, int] = field(default_factory=OrderedDict)
 
     def current(self, key: str) -> Flight | None:
         """Return the flight to wait for, if there is one."""
@@ -69,8 +67,7 @@ class Flights:
 
     def remember(self, key: str, *, unshared: bool) -> None:
         """Remember whether responses for ``key`` may be shared."""
-        self._unshared.pop(key, None)
         if unshared:
-            self._unshared[key] = self.timing.now_ms() + _UNSHARED_MS
-            if len(self._unshared) > _MAX_REMEMBERED:
-                self._unshared.popitem(last=False)
+            self._unshared.set(key, self.timing.now_ms() + _UNSHARED_MS)
+        else:
+            self._unshared.drop(key)

@@ -64,7 +64,7 @@ class Handler:
         self.settings = settings
         self.hooks = hooks
         self.storage = storage
-        self.flights = Flights(ports.timing)
+        self.flights = Flights(ports.timing, storage.memory.table(1 / 32))
         self._origin = ports.origin
         self._outgoing = ports.outgoing
         self._timing = ports.timing

@@ -1,18 +1,16 @@
 """How the origin is doing: which refreshes to hold back, and when to leave it alone."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cachewire.settings import Settings
+from edgecache.memory import Memory, Table
 from edgecache.policy.facts import Reason
 from edgecache.policy.trouble import Trouble
 
 __all__ = ["Health", "Subject"]
 
-_MAX_REMEMBERED = 4096
-_MAX_ORIGINS = 256
 _UNAVAILABLE_URLS = 5
 """So many URLs in a row, at which an origin asks to be left alone, mean all of it."""
 
@@ -60,10 +58,10 @@ class Health:
     even so.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, memory: Memory) -> None:
         self._settings = settings
-        self._rests: OrderedDict[str, _Rest] = OrderedDict()
-        self._origins: OrderedDict[str, _Origin] = OrderedDict()
+        self._rests: Table[_Rest] = memory.table(1 / 32)
+        self._origins: Table[_Origin] = memory.table(1 / 32)
 
     def rests(self, subject: Subject, now_ms: int) -> Reason | None:
         """Return why the origin isn't to be asked; if it is, count that as the try of an open breaker."""
@@ -97,16 +95,16 @@ class Health:
     def note(self, subject: Subject, trouble: Trouble | None, now_ms: int) -> None:
         """Take note of what came of asking."""
         if trouble is None:
-            self._rests.pop(subject.name, None)
-            self._origins.pop(subject.origin, None)
+            self._rests.drop(subject.name)
+            self._origins.drop(subject.origin)
             return
         until_ms = now_ms + int(self._settings.refresh_throttle * 1000)
         if trouble.retry_ms is not None and self._settings.is_safe:
             until_ms = max(until_ms, now_ms + trouble.retry_ms)
-        rest = _remembered(self._rests, subject.name, _Rest, _MAX_REMEMBERED)
+        rest = _remembered(self._rests, subject.name, _Rest)
         rest.until_ms, rest.purged_ms = until_ms, max(rest.purged_ms, subject.purged_ms)
         if limit := self._settings.breaker_failures:
-            origin = _remembered(self._origins, subject.origin, _Origin, _MAX_ORIGINS)
+            origin = _remembered(self._origins, subject.origin, _Origin)
             self._note_away(origin, trouble, now_ms, limit)
             if trouble.is_unavailable and trouble.retry_ms is not None and not subject.voice:
                 _note_wait(origin, subject.key, until_ms)
@@ -131,9 +129,8 @@ def _note_wait(origin: _Origin, key: str, until_ms: int) -> None:
 _Value = TypeVar("_Value")
 
 
-def _remembered(table: OrderedDict[str, _Value], name: str, new: Callable[[], _Value], most: int) -> _Value:
-    """Return what is remembered under ``name``, perhaps anew; what was not used for longest is forgotten."""
-    value = table[name] = table.pop(name, None) or new()
-    if len(table) > most:
-        table.popitem(last=False)
+def _remembered(table: Table[_Value], name: str, new: Callable[[], _Value]) -> _Value:
+    """Return what is remembered under ``name``, perhaps anew."""
+    value = table.get(name) or new()
+    table.set(name, value)
     return value

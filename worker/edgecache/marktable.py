@@ -1,17 +1,15 @@
 """The purge marks that this isolate knows, and how lately it read them."""
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cachewire.marks import Lane, prefix_index_mark, prefix_marks
 from cachewire.record import Record
+from edgecache.memory import Memory, Table
 from edgecache.policy.decision import VALID, Invalidity, Lookup, mark_names
 
 __all__ = ["MarkTable"]
 
-_MAX_CHARACTERS = 2_000_000
-"""Of all names together: clients choose URLs, and so names."""
 _FAR_FUTURE_MS = 2**62
 _CLAIM_MS = 1000
 
@@ -30,11 +28,11 @@ class MarkTable:
     ``generation`` moves whenever one of them does, so that decisions made before can be told apart.
     """
 
-    def __init__(self, interval_ms: int) -> None:
+    def __init__(self, interval_ms: int, memory: Memory) -> None:
         self.interval_ms = interval_ms
         self.generation = 0
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._characters = 0
+        self._known: Table[_Known] = memory.table(1 / 8)
+        self._known.on_forget = self._note_forgotten
         self._forgotten_ms = 0
 
     def deciding(self, lookup: Lookup, record: Record) -> Sequence[str]:
@@ -83,16 +81,12 @@ class MarkTable:
         self._advance(mark, *((moment_ms, 0) if lane is Lane.SOFT else (0, moment_ms)))
 
     def _entry(self, name: str) -> _Known:
-        mark = self._known.pop(name, None)
-        if mark is None:
-            mark = _Known()
-            self._characters += len(name)
-        self._known[name] = mark
-        while self._characters > _MAX_CHARACTERS and len(self._known) > 1:
-            forgotten, dropped = self._known.popitem(last=False)
-            self._characters -= len(forgotten)
-            self._forgotten_ms = max(self._forgotten_ms, dropped.soft_ms, dropped.hard_ms)
+        mark = self._known.get(name) or _Known()
+        self._known.set(name, mark)
         return mark
+
+    def _note_forgotten(self, mark: _Known) -> None:
+        self._forgotten_ms = max(self._forgotten_ms, mark.soft_ms, mark.hard_ms)
 
     def _advance(self, mark: _Known, soft_ms: int, hard_ms: int) -> None:
         if soft_ms > mark.soft_ms or hard_ms > mark.hard_ms:

@@ -1,17 +1,25 @@
 """The isolate's memory: the first tier, bounded in bytes, the least recently used goes first."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from cachewire.fields import combined
 from cachewire.record import Index, Record
 from edgecache.ports import Body
 
-__all__ = ["Entry", "Memory"]
+__all__ = ["Entry", "Memory", "Table"]
 
 _ENTRY_OVERHEAD_BYTES = 2048
 """What an entry costs beside its body: measured in Pyodide, with a dozen header fields."""
+_TABLE_ITEM_BYTES = 512
+"""What an item of a table costs beside its key."""
+_LEAST_TABLE_BYTES = 32 * 1024
+_SHARE_ON_THEIR_WAY = 0.75
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(slots=True, eq=False)
@@ -30,8 +38,12 @@ class Entry:
     """The body without the cache's own coding, once somebody needed it."""
     hits: int = 0
     fields_bytes: int = 0
+    further_bytes: int = 0
+    """What is held because of it beside the body: its decoded body, decisions."""
     is_held: bool = False
     """Whether memory holds it: false again once it was evicted or replaced."""
+    in_use: int = 0
+    """How many hold its body for so long that the bytes count although memory lets go of it."""
 
     def __post_init__(self) -> None:
         self.fields = combined(self.record.fields)
@@ -40,16 +52,25 @@ class Entry:
     @property
     def cost_bytes(self) -> int:
         """What the entry takes of the memory's budget."""
-        return _ENTRY_OVERHEAD_BYTES + self.fields_bytes + (self.size_bytes if self.body is not None else 0)
+        body_bytes = self.size_bytes if self.body is not None else 0
+        return _ENTRY_OVERHEAD_BYTES + self.fields_bytes + body_bytes + self.further_bytes
 
 
 class Memory:
-    """Entries and variant indexes by key."""
+    """Owns the budget of all that an isolate holds: stored responses and indexes, tables, bytes on their way.
 
-    def __init__(self, max_bytes: int) -> None:
+    What is stored gives way to the rest, the least recently used first. ``on_drop`` is called with each entry
+    that memory lets go of.
+    """
+
+    def __init__(self, max_bytes: int, largest_bytes: int = 0) -> None:
         self.max_bytes = max_bytes
         self.used_bytes = 0
+        self.on_drop: Callable[[Entry], None] = _nothing_to_drop
         self._items: OrderedDict[str, Entry | Index] = OrderedDict()
+        self._on_their_way_bytes = 0
+        # Without memory for what is stored, one body of the largest size may still be on its way.
+        self._most_on_their_way_bytes = max(int(max_bytes * _SHARE_ON_THEIR_WAY), largest_bytes)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -61,23 +82,132 @@ class Memory:
             self._items.move_to_end(key)
         return item
 
+    def touch(self, entry: Entry) -> None:
+        """Count an entry that is held as used."""
+        self._items.move_to_end(entry.key)
+
     def put(self, key: str, item: Entry | Index) -> None:
         """Hold ``item``, in place of what was there; drop others until the budget holds."""
         self.drop(key)
         self._items[key] = item
-        self.used_bytes += _cost(item)
         if isinstance(item, Entry):
             item.is_held = True
-        while self.used_bytes > self.max_bytes and self._items:
-            self.drop(next(iter(self._items)))
+            if item.in_use:
+                return  # counted already
+        self.take(_cost(item))
 
     def drop(self, key: str) -> None:
         """Forget what is held under ``key``."""
         item = self._items.pop(key, None)
-        if item is not None:
-            self.used_bytes -= _cost(item)
-            if isinstance(item, Entry):
-                item.is_held = False
+        if item is None:
+            return
+        if not isinstance(item, Entry):
+            self.give_back(_cost(item))
+            return
+        item.is_held = False
+        self.on_drop(item)
+        if not item.in_use:
+            self.give_back(item.cost_bytes)
+
+    def charge(self, entry: Entry, more_bytes: int) -> None:
+        """Count what is held, or no longer held, because of an entry."""
+        entry.further_bytes += more_bytes
+        if entry.is_held or entry.in_use:
+            self.take(more_bytes)
+
+    # What is held beside stored responses
+
+    def take(self, size_bytes: int) -> None:
+        """Count bytes; drop stored responses until the budget holds."""
+        self.used_bytes += size_bytes
+        while self.used_bytes > self.max_bytes and self._items:
+            self.drop(next(iter(self._items)))
+
+    def give_back(self, size_bytes: int) -> None:
+        """Count bytes no more."""
+        self.used_bytes -= size_bytes
+
+    def has_room_for(self, size_bytes: int) -> bool:
+        """Whether so many bytes more may be on their way, which nothing can be dropped for."""
+        return self._on_their_way_bytes + size_bytes <= self._most_on_their_way_bytes
+
+    def take_on_their_way(self, size_bytes: int) -> None:
+        """Count bytes of a body that is on its way to or from the store."""
+        self._on_their_way_bytes += size_bytes
+        self.take(size_bytes)
+
+    def arrived(self, size_bytes: int) -> None:
+        """Count bytes of a body on its way no more."""
+        self._on_their_way_bytes -= size_bytes
+        self.give_back(size_bytes)
+
+    @contextmanager
+    def used(self, entry: Entry) -> Iterator[bool]:
+        """Count an entry while it is in use, also if memory lets go of it; tell whether there is room."""
+        cost_bytes = entry.cost_bytes
+        if entry.in_use or not self.has_room_for(cost_bytes):
+            yield bool(entry.in_use)
+            return
+        entry.in_use += 1
+        self._on_their_way_bytes += cost_bytes
+        if not entry.is_held:
+            self.take(cost_bytes)
+        try:
+            yield True
+        finally:
+            entry.in_use -= 1
+            self._on_their_way_bytes -= cost_bytes
+            if not entry.is_held:
+                self.give_back(entry.cost_bytes)
+
+    def table(self, share: float) -> "Table[Any]":
+        """Make a table that takes at most ``share`` of the budget."""
+        return Table(self, max(int(self.max_bytes * share), _LEAST_TABLE_BYTES))
+
+
+class Table(Generic[_Value]):
+    """Small values by short texts. The least recently set give way to the latest."""
+
+    def __init__(self, memory: Memory, max_bytes: int) -> None:
+        self.on_forget: Callable[[_Value], None] = _nothing_to_forget
+        self._memory = memory
+        self._max_bytes = max_bytes
+        self._used_bytes = 0
+        self._items: OrderedDict[str, _Value] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, key: str) -> _Value | None:
+        """Return the value of ``key``."""
+        return self._items.get(key)
+
+    def set(self, key: str, value: _Value) -> None:
+        """Remember a value as the latest."""
+        if self._items.pop(key, None) is None:
+            self._take(_TABLE_ITEM_BYTES + len(key))
+        self._items[key] = value
+        while self._used_bytes > self._max_bytes and len(self._items) > 1:
+            forgotten, dropped = self._items.popitem(last=False)
+            self._take(-_TABLE_ITEM_BYTES - len(forgotten))
+            self.on_forget(dropped)
+
+    def drop(self, key: str) -> None:
+        """Forget ``key``."""
+        if self._items.pop(key, None) is not None:
+            self._take(-_TABLE_ITEM_BYTES - len(key))
+
+    def _take(self, size_bytes: int) -> None:
+        self._used_bytes += size_bytes
+        self._memory.take(size_bytes)
+
+
+def _nothing_to_drop(_: Entry) -> None:
+    """Nobody holds anything because of an entry."""
+
+
+def _nothing_to_forget(_: object) -> None:
+    """Nobody minds."""
 
 
 def _cost(item: Entry | Index) -> int:

@@ -75,15 +75,15 @@ class Storage:
     def __init__(
         self, store: Store, bodies: Bodies, timing: Timing, settings: Settings, report: Report
     ) -> None:
-        self.memory = Memory(settings.memory_bytes)
-        self.marks = MarkTable(int(settings.mark_interval * 1000))
+        self.memory = Memory(settings.memory_bytes, settings.max_body_bytes)
+        self.marks = MarkTable(int(settings.mark_interval * 1000), self.memory)
         self._store = store
         self._bodies = bodies
         self._timing = timing
         self._settings = settings
         self._report = report
         self._quiet_until_ms = 0
-        self._writes = Writes(store, timing)
+        self._writes = Writes(store, timing, self.memory)
         self._written_indexes: dict[str, Index] = {}
         self._unwritten: dict[str, Entry] = {}
         self._readings: dict[str, _Reading] = {}
@@ -200,8 +200,13 @@ class Storage:
         if decoded is None or self._bodies.size(decoded) != entry.record.body_bytes:
             return None
         if entry.record.body_bytes <= self._settings.memory_item_bytes // 4:
-            entry.decoded = decoded
+            self._remember_decoded(entry, decoded)
         return decoded
+
+    def _remember_decoded(self, entry: Entry, decoded: Body) -> None:
+        if entry.decoded is None:
+            entry.decoded = decoded
+            self.memory.charge(entry, entry.record.body_bytes)
 
     def is_selected(self, lookup: Lookup, entry: Entry) -> bool:
         """Whether ``lookup`` selects this very response."""
@@ -234,15 +239,16 @@ class Storage:
 
         Until it is there, one that memory doesn't hold is still found.
         """
-        if entry.is_held or entry.body is None:
-            await self._keep(lookup, entry)
-            return
-        self._unwritten[entry.key] = entry
-        try:
-            await self._keep(lookup, entry)
-        finally:
-            if self._unwritten.get(entry.key) is entry:
-                del self._unwritten[entry.key]
+        with self.memory.used(entry) as has_room:
+            if not has_room:
+                raise StoreError(f"MEMORY_BYTES has no room for {entry.key} beside what is being written")
+            if not entry.is_held and entry.body is not None:
+                self._unwritten[entry.key] = entry
+            try:
+                await self._keep(lookup, entry)
+            finally:
+                if self._unwritten.get(entry.key) is entry:
+                    del self._unwritten[entry.key]
 
     async def _keep(self, lookup: Lookup, entry: Entry) -> None:
         entry = await self._compressed(entry)

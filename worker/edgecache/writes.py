@@ -1,17 +1,16 @@
 """Writes to KV in their order: it takes one a second for each key, refuses more, and charges for each."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from edgecache.memory import Memory, Table
 from edgecache.ports import Body, Store, StoreError, Timing
 
 __all__ = ["Writes"]
 
 _PAUSE_MS = 1100
 _TRIES = 3
-_MAX_REMEMBERED = 4096
 _AT_ONCE = 5
 """So many writes to one key in a row are only as far apart as KV wants them."""
 _REFILL_MS = 10_000
@@ -31,10 +30,10 @@ class _Key:
 class Writes:
     """Spreads the writes to each key out. Of several that wait for their time only the latest is made."""
 
-    def __init__(self, store: Store, timing: Timing) -> None:
+    def __init__(self, store: Store, timing: Timing, memory: Memory) -> None:
         self._store = store
         self._timing = timing
-        self._keys: OrderedDict[str, _Key] = OrderedDict()
+        self._keys: Table[_Key] = memory.table(1 / 32)
 
     async def write(self, key: str, value: Body | str, metadata: str | None, ttl_seconds: int) -> None:
         """Write, unless a later write to ``key`` comes first.
@@ -70,8 +69,6 @@ class Writes:
         known.next_ms = now_ms + max(_PAUSE_MS * attempt, spent_ms)
 
     def _known(self, key: str) -> _Key:
-        known = self._keys.setdefault(key, _Key())
-        self._keys.move_to_end(key)
-        if len(self._keys) > _MAX_REMEMBERED:
-            self._keys.popitem(last=False)
+        known = self._keys.get(key) or _Key()
+        self._keys.set(key, known)
         return known

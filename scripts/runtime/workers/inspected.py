@@ -24,6 +24,7 @@ def on_fetch(request: Any, env: Any, ctx: Any) -> Any:
 def _held() -> dict[str, object]:
     gc.collect()
     gc.collect()
+    js.gc()
     found = gc.get_objects()
     types = Counter(f"{type(each).__module__}.{type(each).__qualname__}" for each in found)
     futures = [each for each in found if isinstance(each, asyncio.Future)]
