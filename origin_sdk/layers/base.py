@@ -1,7 +1,6 @@
 """What the two caches share: how they are made, what they know, and the decorator's half of a call."""
 
 import functools
-import inspect
 import os
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -19,18 +18,18 @@ from origin_sdk.layers.core import Core
 from origin_sdk.layers.edges import AsyncPurger, Purger
 from origin_sdk.layers.envelope import Wrapping
 from origin_sdk.layers.errors import InvalidFamily
-from origin_sdk.layers.families import Family, FamilyDetails, Key, as_texts
+from origin_sdk.layers.families import Family, FamilyDetails, Key
 from origin_sdk.layers.flights import Flights
 from origin_sdk.layers.flows import Filling, Flow, fill
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.listening import Listener
-from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry, Memory, Moments, split_groups
 from origin_sdk.layers.policy import Policy
+from origin_sdk.layers.signatures import Function
 from origin_sdk.layers.stats import Detected, Stats
 from origin_sdk.reading import HasClass
 
-__all__ = ["AsyncPurger", "Base", "CacheOptions", "FamilyOptions", "Invalidation", "Purger", "Signature"]
+__all__ = ["AsyncPurger", "Base", "CacheOptions", "FamilyOptions", "Invalidation", "Purger"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,89 +238,16 @@ class Base:
         return self.core.families
 
     def family_for(
-        self, function: Callable[..., Any], family: Family[Any] | str, options: FamilyOptions
+        self, function: Function, family: Family[Any] | str, options: FamilyOptions
     ) -> Family[Any]:
         """Return the family that a decorated function belongs to."""
         if isinstance(family, str):
-            kind = typing.get_type_hints(function).get("return", Any)
-            arguments: dict[str, Any] = {"name": function.__name__, **options}
-            family = Family(arguments.pop("name"), family, kind, **arguments)
-            family.maker = f"{function.__module__}.{function.__qualname__}"
+            arguments: dict[str, Any] = {"name": function.name, **options}
+            family = Family(arguments.pop("name"), family, function.returns, **arguments)
+            family.maker = function.full_name
+        elif options:
+            raise InvalidFamily(
+                f"{function.full_name}: {', '.join(options)} beside a family: say so where it is declared"
+            )
         self.register(family)
         return family
-
-
-class Signature:
-    """How a decorated function's arguments become its key's."""
-
-    def __init__(self, function: Callable[..., Any], family: Family[Any], ignore: Iterable[str]) -> None:
-        self._signature = inspect.signature(function)
-        self._context = _context_parameter(function)
-        self._function = function
-        self._family = family
-        names = [name for name in self._signature.parameters if name != self._context]
-        self._check(names, set(as_texts(ignore)))
-        self.arity = len(names)
-        self._names = names
-        self._picked = tuple(names.index(field) for field in family.fields)
-        self.is_direct = self._picked == tuple(range(len(names)))
-
-    def _check(self, names: list[str], ignored: set[str]) -> None:
-        where = f"{self._function.__qualname__}: "
-        if missing := set(self._family.fields) - set(names):
-            raise InvalidFamily(f"{where}the key names {sorted(missing)}, which aren't parameters")
-        if extra := set(names) - set(self._family.fields) - ignored:
-            raise InvalidFamily(
-                f"{where}{sorted(extra)} aren't in the key {self._family.template!r}, so that calls that "
-                "differ in them would share a value: put them there, or say ignore=[…]"
-            )
-        for parameter in self._signature.parameters.values():
-            if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
-                raise InvalidFamily(f"{where}*{parameter.name} can't be in a key: name the parameters")
-
-    def normal(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """Return all arguments by position, with defaults."""
-        names = self._signature.parameters
-        if self._context:
-            bound = self._signature.bind_partial(*args, **kwargs)
-        else:
-            bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        missing = [name for name in self._names if name not in bound.arguments]
-        if missing:
-            raise TypeError(f"{self._function.__qualname__}: {', '.join(missing)} missing")
-        return tuple(bound.arguments[name] for name in names if name != self._context)
-
-    def picked(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the key's arguments, in the key's order."""
-        return args if self.is_direct else tuple(args[index] for index in self._picked)
-
-    def key(self, args: tuple[Any, ...]) -> Key[Any]:
-        """Return the key of a call."""
-        return self._family.key_of(self.picked(args))
-
-    def loader(self, args: tuple[Any, ...]) -> Callable[[LoadContext[Any]], Any]:
-        """Return what loads the value of a call."""
-        function, name = self._function, self._context
-        arguments = dict(zip(self._names, args, strict=True))
-        positional = [
-            parameter
-            for parameter, each in self._signature.parameters.items()
-            if each.kind is each.POSITIONAL_ONLY and parameter != name
-        ]
-        first = [arguments.pop(parameter) for parameter in positional]
-
-        def load(context: LoadContext[Any]) -> Any:
-            if name:
-                return function(*first, **arguments, **{name: context})
-            return function(*first, **arguments)
-
-        return load
-
-
-def _context_parameter(function: Callable[..., Any]) -> str:
-    hints = typing.get_type_hints(function)
-    for name, hint in hints.items():
-        if name != "return" and (hint is LoadContext or typing.get_origin(hint) is LoadContext):
-            return name
-    return ""

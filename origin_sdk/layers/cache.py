@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from threading import Event
-from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
+from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 from origin_sdk.layers import batching, obtaining
 from origin_sdk.layers.asking import RedisCaller
-from origin_sdk.layers.base import Base, CacheOptions, FamilyOptions, Invalidation, Signature
+from origin_sdk.layers.base import Base, CacheOptions, FamilyOptions, Invalidation
 from origin_sdk.layers.connecting import RedisOptions
 from origin_sdk.layers.edges import Purger, Records, purger
 from origin_sdk.layers.families import Family, Key
@@ -32,6 +32,7 @@ from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import SingleFlight
+from origin_sdk.layers.signatures import Function, Signature
 from origin_sdk.reading import current_reads, is_reading, reading
 
 __all__ = ["Cached", "LayeredCache"]
@@ -39,6 +40,7 @@ __all__ = ["Cached", "LayeredCache"]
 _Value = TypeVar("_Value")
 _Result = TypeVar("_Result")
 _Arguments = ParamSpec("_Arguments")
+_Others = ParamSpec("_Others")
 
 
 class LayeredCache(Base):
@@ -155,7 +157,9 @@ class LayeredCache(Base):
         """
 
         def decorate(function: Callable[_Arguments, _Value]) -> Cached[_Arguments, _Value]:
-            return _decorated(self, function, self.family_for(function, family, options), ignore)
+            declared = Function(function, is_async=False)
+            made = _decorated(self, declared, self.family_for(declared, family, options), ignore)
+            return cast("Cached[_Arguments, _Value]", made)
 
         return decorate
 
@@ -235,6 +239,16 @@ class Cached(Protocol[_Arguments, _Value]):
 
     family: Family[Any]
 
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(
+        self: "Cached[Concatenate[Any, _Others], _Value]", instance: object, owner: type
+    ) -> "Cached[_Others, _Value]": ...
+    def __get__(self, instance: object | None, owner: type) -> Any:
+        """Return what is bound to an object: called through it, the function and its verbs get it."""
+        ...
+
     def __call__(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Value:
         """Return the value."""
         ...
@@ -252,16 +266,14 @@ class Cached(Protocol[_Arguments, _Value]):
         ...
 
 
-def _decorated(
-    cache: LayeredCache, function: Callable[_Arguments, _Value], family: Family[Any], ignore: Iterable[str]
-) -> Cached[_Arguments, _Value]:
+def _decorated(cache: LayeredCache, function: Function, family: Family[Any], ignore: Iterable[str]) -> Any:
     signature = Signature(function, family, ignore)
     lookup, moments, stats = cache.memory.get, cache.moments, cache.stats
     hits = stats.hits_of(family.name)
     monotonic, render = cache.core.clock.monotonic, family.render
     arity, is_direct = signature.arity, signature.is_direct
 
-    @functools.wraps(function)
+    @functools.wraps(function.call)
     def cached(*args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != arity:
             args = signature.normal(args, kwargs)
@@ -288,4 +300,4 @@ def _decorated(
 
     attributes = {"family": family, "key": key, "invalidate": invalidate, "refresh": refresh}
     vars(cached).update(attributes)
-    return cast("Cached[_Arguments, _Value]", cached)
+    return function.placed(cached)

@@ -15,7 +15,7 @@ from origin_sdk.layers.families import DataClass, Family, Key
 from origin_sdk.layers.forms import READ_ERRORS
 from origin_sdk.layers.keys import group_name
 from origin_sdk.layers.link import Link
-from origin_sdk.layers.loading import LoadContext
+from origin_sdk.layers.loading import LoadContext, refuse_one_use
 from origin_sdk.layers.memory import Entry, Memory, Moments, split_groups
 from origin_sdk.layers.policy import Policy, State, Windows
 from origin_sdk.layers.stats import Stats
@@ -253,6 +253,7 @@ class Core:
         """Make an entry of what a loader returned, and a record for Redis; None if it isn't stored at all."""
         policy = self.policy(key)
         value = context.result(value)
+        refuse_one_use(key, value)
         lifetime = policy.lifetime_of(value, context.lifetime, self.clock.fraction())
         if isinstance(value, CachedError):
             lifetime = policy.error_lifetime
@@ -287,6 +288,7 @@ class Core:
 
     def entry_of(self, key: Key[Any], record: Record, seq: int) -> Entry:
         """Make an entry of a value that is stored now."""
+        refuse_one_use(key, record.value)
         return self._entry(key, record, seq, self.clock.monotonic() + record.lifetime)
 
     def wrap(self, key: Key[Any], record: Record) -> bytes | None:

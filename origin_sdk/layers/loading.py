@@ -1,5 +1,6 @@
 """What a loader is given, and what it may say."""
 
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
@@ -7,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 from origin_sdk.layers.errors import InvalidFamily
 from origin_sdk.layers.families import Key, as_texts
 
-__all__ = ["LoadContext", "NotModified"]
+__all__ = ["LoadContext", "NotModified", "refuse_one_use"]
 
 Value = TypeVar("Value")
 
@@ -62,3 +63,14 @@ class LoadContext(Generic[Value]):
     def result(self, loaded: Any) -> Any:
         """Return the value that a loader's answer stands for."""
         return self._previous if loaded is _NOT_MODIFIED else loaded
+
+
+def refuse_one_use(key: Key[Any], value: object) -> None:
+    """Raise InvalidFamily for a value that only its first caller could use."""
+    kind = type(value)
+    if not hasattr(kind, "__await__") and not hasattr(kind, "__next__") and not hasattr(kind, "__anext__"):
+        return
+    if inspect.iscoroutine(value):
+        value.close()  # nobody will await it
+    remedy = "AsyncLayeredCache is the cache for it" if hasattr(kind, "__await__") else "return a list"
+    raise InvalidFamily(f"{key}: a {kind.__name__} can be used once, by the first caller alone: {remedy}")
