@@ -7,6 +7,7 @@ from cachewire.key import Target
 from cachewire.rule_tables import RULE_SETTINGS, _covers
 from cachewire.rules import KeyRule
 from cachewire.settings import DataClass, Profile, Rule, Settings
+from cachewire.unkeyed import SAFE_UNKEYED_FIELDS
 
 _LONG_TEXT = "0123456789abcdef0123456789abcdef"
 
@@ -42,14 +43,21 @@ _LONG_TEXT = "0123456789abcdef0123456789abcdef"
         pytest.param("COMPRESS_MIN_BYTES", 0, 0, id="zero switches off"),
         pytest.param("LIFETIME_JITTER", "0.2", 0.2, id="a share from --var is text"),
         pytest.param("BREAKER_FAILURES", "3", 3, id="a count from --var is text"),
-        pytest.param("UNKEYED_FIELDS", ["X-Host"], frozenset({"x-host"}), id="field names are a list"),
+        pytest.param("PASSED_FIELDS", ["X-Host"], frozenset({"x-host"}), id="field names are a list"),
         pytest.param(
-            "UNKEYED_FIELDS",
-            "X-Host, X-Tenant",
-            frozenset({"x-host", "x-tenant"}),
+            "PASSED_FIELDS",
+            "X-Host, X-Tenant-*",
+            frozenset({"x-host", "x-tenant-*"}),
             id="or have commas between",
         ),
-        pytest.param("UNKEYED_FIELDS", "", frozenset(), id="no field names at all are possible"),
+        pytest.param("PASSED_FIELDS", "", frozenset(), id="no field names at all are possible"),
+        pytest.param(
+            "UNKEYED_FIELDS",
+            ["X-Tenant"],
+            SAFE_UNKEYED_FIELDS | {"x-tenant"},
+            id="fields that are kept from the origin add to the profile's",
+        ),
+        pytest.param("UNKEYED_FIELDS", "", SAFE_UNKEYED_FIELDS, id="and none given take none of them away"),
         pytest.param("TOKEN_SECRET", _LONG_TEXT, _LONG_TEXT, id="a secret stays as it is"),
         pytest.param("RULES", "", (), id="no rules from --var are an empty text"),
         pytest.param(
@@ -155,6 +163,11 @@ def test_a_rule_reads_all_its_settings() -> None:
             {"UNKEYED_FIELDS": "X Host"}, "isn't a name that HTTP allows", id="field names are names"
         ),
         pytest.param({"UNKEYED_FIELDS": 3}, "give a list of names", id="field names are a list"),
+        pytest.param(
+            {"UNKEYED_FIELDS": "X-A, X-B", "PASSED_FIELDS": "x-b"},
+            "PASSED_FIELDS = ['x-b']: UNKEYED_FIELDS keeps it from the origin",
+            id="a field either passes or doesn't",
+        ),
         pytest.param({"TOKEN_SECRET": "short"}, "at least 32 bytes", id="a secret is long enough for HS256"),
         pytest.param(
             {"MEMORY_BYTES": 100}, "MEMORY_ITEM_BYTES = 1048576: is more than", id="an item fits into memory"
@@ -303,9 +316,9 @@ def test_the_safe_profile_is_the_default_and_keeps_poisoning_fields_from_the_ori
     settings = load({})
     assert settings.is_safe
     assert {
-        "x-forwarded-host",
-        "x-original-url",
-        "x-http-method-override",
+        "x-forwarded-*",
+        "x-original-*",
+        "x-http-*",
         "forwarded",
     } <= settings.unkeyed_fields
 

@@ -8,6 +8,7 @@ import pytest
 from cachewire.config import SettingRow, documentation, load
 from cachewire.rule_tables import RULE_SETTINGS
 from cachewire.settings import Settings
+from cachewire.unkeyed import DESCRIPTIVE_FIELDS, NEGOTIATED_FIELDS
 
 _DOCUMENT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
 _LONG_TEXT = "0123456789abcdef0123456789abcdef"
@@ -35,12 +36,21 @@ def test_every_setting_stands_in_the_table_in_the_order_of_the_code() -> None:
 def test_the_defaults_are_those_of_the_code(row: SettingRow) -> None:
     _, safe, rfc9111, *_ = _SETTINGS[row.variable]
     if row.variable == "UNKEYED_FIELDS":
-        listed = _DOCUMENT.partition("## Fields that don't reach the origin")[2]
-        safe = ", ".join(
-            sorted(re.findall(r"`([a-z-]+)`", "".join(re.findall(r"^(?:- |  ).*$", listed, re.MULTILINE))))
-        )
+        listed = _DOCUMENT.partition("These are the `UNKEYED_FIELDS`")[2].partition("\n\n")[2]
+        safe = ", ".join(sorted(re.findall(r"`([a-z0-9*-]+)`", listed.partition("\n\n")[0])))
     assert _unquoted(safe) == row.safe
     assert (_unquoted(safe) if rfc9111 == "-" else _unquoted(rfc9111)) == row.rfc9111
+
+
+def test_the_fields_that_the_origin_sees_on_conditions_are_those_of_the_code() -> None:
+    rows = _table_of("## What the origin sees")
+    for beginning, names in [("describes", DESCRIPTIVE_FIELDS), ("is negotiated", NEGOTIATED_FIELDS)]:
+        (row,) = [row for row in rows if row.startswith(f"| {beginning}")]
+        assert set(re.findall(r"`([a-z*-]+)`", row.split("|")[1])) == names
+
+
+def _table_of(heading: str) -> list[str]:
+    return [row for row in _DOCUMENT.partition(heading)[2].splitlines() if row.startswith("| ")]
 
 
 @pytest.mark.parametrize("name", list(_SETTINGS))

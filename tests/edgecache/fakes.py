@@ -139,6 +139,9 @@ class FakeResponse:
     async def read(self) -> bytes:
         return self.body
 
+    def discard(self) -> None:
+        self.body = b""
+
     def fork(self) -> Callable[[int], Awaitable[bytes | None]]:
         async def collect(_: int) -> bytes | None:
             return self.body

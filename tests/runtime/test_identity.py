@@ -100,3 +100,110 @@ def test_must_revalidate_shares_as_the_rfc_has_it_in_its_profile(
     get(edge.url("strict"), path, TOKEN)
 
     assert is_hit(get(edge.url("strict"), path, ("Authorization", "Bearer bob")))
+
+
+# What a client chose
+
+CANARY = "canary-4f2a"
+KEPT_FROM_ORIGIN = [
+    "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port",
+    "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Scheme", "X-Forwarded-Ssl",
+    "X-Forwarded-Anything", "X-Real-IP", "True-Client-IP", "X-Client-IP", "Client-IP",
+    "X-Cluster-Client-IP", "Fastly-Client-IP", "Fly-Client-IP", "X-Azure-ClientIP",
+    "X-Envoy-External-Address",
+    "X-Original-URL", "X-Original-Host", "X-Original-Anything", "X-Rewrite-URL", "X-HTTP-Method-Override",
+    "X-HTTP-Method", "X-Method-Override", "X-Host", "X-HTTP-Host-Override", "Front-End-Https", "X-ARR-SSL",
+    "X-ARR-LOG-ID", "X-Scheme", "X-Script-Name", "X-HTTPS", "Proxy", "Proxy-Client-IP", "WL-Proxy-Client-IP",
+    "X-Amzn-Oidc-Data", "X-MS-Client-Principal", "X-Remote-User", "Remote-User", "X-Accel-Redirect",
+    "X_Forwarded_Host", "X-Forwarded_Host", "X_Real_IP", "My_Field", "_", "X-Request-ID", "traceparent",
+    "X-CSRFToken", "Content-Type", "Content-Language", "Via", "User-Agent", "Referer", "DNT", "Save-Data",
+    "Sec-CH-UA", "CF-IPCountry", "CF-Connecting-IP", "Sec-GPC", "Width", "From", "Priority",
+]  # fmt: skip
+SEEN_BY_ORIGIN = [
+    "Accept", "Accept-Language", "Accept-Charset", "Origin", "X-Requested-With", "X-Anything", "X-API-Key",
+    "X-Tenant", "Prefer", "Foo", "Stripe-Version", "!#$%&'*+.^`|~", "Accept-Datetime", "If-Foo", "Negotiate",
+    "Sec-Fetch-Site", "Cache-Control", "Pragma", "Authorization", "Cookie",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("control", ["max-age=600", "max-age=0, stale-while-revalidate=600"])
+@pytest.mark.parametrize("name", KEPT_FROM_ORIGIN + SEEN_BY_ORIGIN)
+def test_what_one_client_chose_comes_to_no_other(
+    edge: Workerd, origin: ScriptedOrigin, name: str, control: str
+) -> None:
+    path = new_path()
+    origin.decide(path, shown([("Cache-Control", control), ("ETag", '"1"')]))
+
+    get(edge.url("safe"), path, (name, CANARY))
+    get(edge.url("safe"), path, (name, CANARY))
+    told = [get(edge.url("safe"), path), get(edge.url("safe"), path, (name, "another"))]
+
+    assert not any(CANARY.encode() in response.body for response in told)
+
+
+@pytest.mark.parametrize("name", KEPT_FROM_ORIGIN)
+def test_what_would_mislead_an_origin_does_not_reach_it(
+    edge: Workerd, origin: ScriptedOrigin, name: str
+) -> None:
+    path = new_path()
+    origin.decide(path, shown([("Cache-Control", "max-age=600")]))
+
+    assert CANARY.encode() not in get(edge.url("safe"), path, (name, CANARY)).body
+    assert is_hit(get(edge.url("safe"), path))
+    assert is_hit(get(edge.url("safe"), path, (name, CANARY)))
+
+
+@pytest.mark.parametrize("name", ["X-Anything", "Accept", "Prefer", "X-API-Key"])
+def test_other_fields_reach_the_origin(edge: Workerd, origin: ScriptedOrigin, name: str) -> None:
+    path = new_path()
+    origin.decide(path, shown([("Cache-Control", "max-age=600")]))
+
+    assert CANARY.encode() in get(edge.url("safe"), path, (name, CANARY)).body
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Anything", "Accept", "Origin", "User-Agent", "Referer", "Sec-CH-UA", "X-API-Key"]
+)
+def test_what_a_response_nominates_reaches_the_origin_and_selects(
+    edge: Workerd, origin: ScriptedOrigin, name: str
+) -> None:
+    path = new_path()
+    fields = [("Cache-Control", "max-age=600"), ("Vary", name)]
+    origin.decide(path, lambda request: reply(200, fields, (request.value(name) or "none").encode()))
+    values = ["one/1", "two/2", "one/1", "two/2"]
+
+    told = [get(edge.url("safe"), path, (name, value)) for value in values]
+
+    assert [response.body.decode() for response in told] == values
+    assert [is_hit(response) for response in told] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("address", "sent"),
+    [
+        pytest.param("203.0.113.7", "203.0.113.7", id="IPv4"),
+        pytest.param("2001:db8::7", "2001:db8::7", id="IPv6"),
+        pytest.param("evil.example", None, id="no address"),
+    ],
+)
+def test_the_origin_gets_to_know_the_address_that_cloudflare_knows(
+    edge: Workerd, origin: ScriptedOrigin, address: str, sent: str | None
+) -> None:
+    path = new_path()
+    origin.on(path, reply(200, [("Cache-Control", "max-age=600")]))
+
+    get(edge.url("safe"), path, ("X-Forwarded-For", "198.51.100.1"), ("CF-Connecting-IP", address))
+
+    (request,) = origin.requests(path)
+    assert request.value("X-Forwarded-For") == sent
+    assert (request.value("X-Forwarded-Host"), request.value("X-Forwarded-Proto")) == ("api.test", "http")
+
+
+@pytest.mark.parametrize("name", ["X_Forwarded_Host", "X-Forwarded_Proto"])
+def test_no_field_of_a_clients_stands_for_one_that_the_cache_sets(
+    edge: Workerd, origin: ScriptedOrigin, name: str
+) -> None:
+    path = new_path()
+    origin.decide(path, shown([]))
+
+    assert CANARY.encode() not in get(edge.url("safe"), path, (name, CANARY), method="POST", body=b"x").body

@@ -60,7 +60,7 @@ def before_lookup(request):
     if "/raises" in request.url:
         raise ValueError("on purpose")
     if "x-old" in request.fields:
-        return request.with_url(request.url.replace("/old", "/new"))
+        return request.with_url(request.url.replace("/old", "/new")).without_field("x-old")
     is_mobile = "Mobile" in request.fields.get("user-agent", "")
     return request.with_field("x-device", "mobile" if is_mobile else "desktop")
 

@@ -15,6 +15,7 @@ from cachewire.errors import InvalidTarget
 from cachewire.key import parse_target
 from cachewire.rule_tables import nearest, read_rules
 from cachewire.settings import Profile, Settings
+from cachewire.unkeyed import SAFE_UNKEYED_FIELDS
 from cachewire.values import Kind, count, duration, field_names, share, shown_value, size, switch, token
 
 __all__ = ["ConfigError", "Problems", "SettingRow", "documentation", "load", "problems"]
@@ -22,50 +23,7 @@ __all__ = ["ConfigError", "Problems", "SettingRow", "documentation", "load", "pr
 _MIB = 1 << 20
 _YEAR = 365 * 86_400
 
-SAFE_UNKEYED_FIELDS = frozenset(
-    {
-        # Request fields with which frameworks and servers let a client choose host, scheme, path, method or
-        # device of the answer: the ways to poison a cache in Kettle, "Practical Web Cache Poisoning" (2018)
-        # and "Web Cache Entanglement" (2020), and in the list of Param Miner, the tool that came of them;
-        # Forwarded is RFC 7239's. X-Forwarded-For and X-Forwarded-Proto stay: Cloudflare writes them
-        # itself, and origins log and redirect by them.
-        # The host
-        "forwarded",
-        "x-forwarded-host",
-        "x-forwarded-server",
-        "x-host",
-        "x-http-host-override",
-        "x-original-host",
-        "proxy-host",
-        # Scheme and port
-        "front-end-https",
-        "x-forwarded-port",
-        "x-forwarded-protocol",
-        "x-forwarded-scheme",
-        "x-forwarded-ssl",
-        "x-scheme",
-        "x-url-scheme",
-        # The path
-        "request-uri",
-        "x-forwarded-path",
-        "x-forwarded-prefix",
-        "x-forwarded-uri",
-        "x-http-destinationurl",
-        "x-http-path-override",
-        "x-original-uri",
-        "x-original-url",
-        "x-rewrite-url",
-        "x-script-name",
-        # The method
-        "x-http-method",
-        "x-http-method-override",
-        "x-method-override",
-        # The device
-        "x-wap-profile",
-    }
-)
-
-_DEFAULTS: Mapping[Profile, Mapping[str, object]] = {
+_DEFAULTS: Mapping[Profile, Mapping[str, Any]] = {
     Profile.SAFE: {"unkeyed_fields": SAFE_UNKEYED_FIELDS},
     # No lifetime, window or caution that the RFCs don't know; heuristic freshness with the fraction that
     # RFC 9111 section 4.2.2 calls typical.
@@ -132,6 +90,9 @@ def problems(environment: Mapping[str, object], *, has_secrets: bool = True) -> 
     if "RULES" in environment:
         values["rules"] = read_rules(environment["RULES"], errors)
     profile = Profile(values.get("profile", Profile.SAFE))
+    errors += _at_odds(values)
+    if "unkeyed_fields" in values:
+        values["unkeyed_fields"] |= _DEFAULTS[profile]["unkeyed_fields"]
     settings = Settings(**{**_DEFAULTS[profile], **values})
     errors += _contradictions(settings)
     if not given.get("token_secret"):
@@ -159,6 +120,12 @@ def _misspelt(environment: Mapping[str, object]) -> Iterator[str]:
         near = written if written in _VARIABLES else nearest(written, _VARIABLES)
         if near:
             yield f"{variable}: isn't a setting; did you mean {near}? If it is yours, rename it"
+
+
+def _at_odds(values: Mapping[str, Any]) -> Iterator[str]:
+    both = sorted(values.get("passed_fields", frozenset()) & values.get("unkeyed_fields", frozenset()))
+    if both:
+        yield f"PASSED_FIELDS = {both}: UNKEYED_FIELDS keeps it from the origin; remove it from one of them"
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
@@ -282,6 +249,7 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
         "breaker_failures": count(),
         "breaker_pause": duration(most=3600),
         "unkeyed_fields": field_names(),
+        "passed_fields": field_names(),
         "token_secret": _secret(),
     }
 )

@@ -119,7 +119,11 @@ class Settings:
 
     unkeyed_fields: frozenset[str] = frozenset()
     """Request fields that don't reach the origin on a cacheable request unless a rule puts them into the key.
+
+    A name may end in ``*``. What is set adds to the list of the profile.
     """
+    passed_fields: frozenset[str] = frozenset()
+    """Request fields that reach the origin although no key holds them: responses don't depend on them."""
     token_secret: str = field(default="", repr=False)
     """The HS256 secret that tokens are verified with before a claim goes into a key."""
 

@@ -10,6 +10,7 @@ __all__ = ["selecting_names", "selecting_values", "varies_on_everything"]
 
 _UNORDERED = frozenset({"accept", "accept-charset", "accept-encoding"})
 _CASELESS = _UNORDERED | {"accept-language"}
+_ANY = {"accept": "*/*", "accept-language": "*", "accept-charset": "*"}
 _WEIGHT = re.compile(r";q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)$")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SPACES = re.compile(r"(?<![ \t])[ \t]*([;=])[ \t]*")
@@ -35,8 +36,17 @@ def selecting_names(fields: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def selecting_values(names: tuple[str, ...], request: Mapping[str, str]) -> list[tuple[str, str | None]]:
-    """Return name and normalised value of a request's selecting header fields, ``None`` for absent ones."""
-    return [(name, _normalised(name, request[name]) if name in request else None) for name in names]
+    """Return name and normalised value of a request's selecting header fields, ``None`` for absent ones.
+
+    A value that stands for any is as if absent (RFC 9110 sections 12.5.1 and 12.5.4).
+    """
+    return [
+        (
+            name,
+            _normalised(name, request[name]) if request.get(name, _ANY.get(name)) != _ANY.get(name) else None,
+        )
+        for name in names
+    ]
 
 
 @remember_short(1024)

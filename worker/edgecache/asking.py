@@ -9,6 +9,7 @@ from cachewire.settings import Settings
 from edgecache.health import Health, Subject
 from edgecache.hooks import HookRequest, HookResponse, Hooks
 from edgecache.memory import Entry
+from edgecache.nominations import Nominations
 from edgecache.policy.decision import Ask, Lookup
 from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import freshness_of
@@ -17,6 +18,7 @@ from edgecache.policy.ranges import Join, completed
 from edgecache.policy.relay import http_date, localised
 from edgecache.policy.status import Status
 from edgecache.policy.trouble import Trouble, trouble_of
+from edgecache.policy.unkeyed import disclosing, neutral
 from edgecache.policy.voice import voice_of
 from edgecache.ports import Body, OriginError, OriginResponse, Ports, StoreError
 from edgecache.storage import Storage
@@ -74,6 +76,7 @@ class Asker:
 
     def __init__(self, settings: Settings, hooks: Hooks, storage: Storage, ports: Ports) -> None:
         self.health = Health(settings, storage.memory)
+        self._nominations = Nominations(storage.memory)
         self._settings = settings
         self._hooks = hooks
         self._storage = storage
@@ -107,7 +110,7 @@ class Asker:
         return Subject(question.key, voice_of(lookup), origin, purged_ms)
 
     async def _asked(self, question: Question) -> Outcome:
-        lookup, ask = question.lookup, question.ask
+        lookup, ask = self._disclosing(question), question.ask
         birth_ms = self._timing.now_ms()
         timeout_seconds = self._settings.origin_timeout
         try:
@@ -119,8 +122,21 @@ class Asker:
         if hooked is None:
             status = Status(Reason.HOOK_FAILED, forwarded=ask.forwarded, forwarded_status=facts.status)
             return Outcome(Plan(Relay(), status, may_share=False), response, facts, trouble=trouble_of(facts))
+        if self._nominations.learn(lookup, hooked.fields):
+            response.discard()
+            return await self._asked(question)
         plan = on_origin(lookup, ask, hooked, question.stored_fields, self._settings)
         return Outcome(plan, response, hooked, trouble=trouble_of(facts))
+
+    def _disclosing(self, question: Question) -> Lookup:
+        """Return the look-up with the request that the origin gets to see."""
+        lookup = question.lookup
+        request = lookup.request
+        if question.entry:
+            request = neutral(request, question.entry.fields, lookup.rule, self._settings)
+        names = self._nominations.of(lookup)
+        request = disclosing(request, lookup.undisclosed, names)
+        return lookup if request is lookup.request else replace(lookup, request=request)
 
     def _failed(self, question: Question, error: OriginError) -> Outcome:
         self._report("origin", error)

@@ -98,7 +98,8 @@ class Handler:
             return request
         result = self.hooks.before_lookup(HookRequest(request.method, str(request.target), request.fields))
         if isinstance(result, HookRequest):
-            return RequestFacts(result.method, parse_target(result.url), result.fields)
+            own = {name for name, value in result.fields.items() if request.fields.get(name) != value}
+            return RequestFacts(result.method, parse_target(result.url), result.fields, frozenset(own))
         return result
 
     # The cache takes no part

@@ -120,6 +120,9 @@ class OriginResponse(Protocol):
         gives ``None`` if they are more than it is told. It raises :class:`OriginError` if they are cut short.
         """
 
+    def discard(self) -> None:
+        """Give up the body, so that it takes up no connection."""
+
 
 class Origin(Protocol):
     """The service behind the cache."""

@@ -224,8 +224,13 @@ class Storage:
         """Hold a new response in memory, if it fits, and return its entry."""
         names = _selecting(record)
         entry = Entry(_variant(lookup, names), record, body, self._bodies.size(body))
-        if names:
-            self.memory.put(_variant(lookup, ()), self._index_with(lookup, names))
+        base = _variant(lookup, ())
+        known = self.memory.get(base)
+        index = self._index_with(lookup, names) if names else None
+        if index:
+            self.memory.put(base, index)
+        if isinstance(known, Index) and index != known:
+            self.marks.generation += 1  # what was decided by other names may not be repeated
         if self._fits_memory(entry):
             self.memory.put(entry.key, entry)
         return entry
@@ -407,7 +412,7 @@ class Storage:
 def _variant(lookup: Lookup, names: tuple[str, ...]) -> str:
     if not (names or lookup.parts):
         return lookup.key
-    return variant_key(lookup.key, [*lookup.parts, *selecting_values(names, lookup.request.fields)])
+    return variant_key(lookup.key, [*lookup.parts, *selecting_values(names, lookup.selecting_fields)])
 
 
 def _latest(entry: Entry) -> int:

@@ -46,6 +46,11 @@ class FetchedResponse:
                 OriginFailure.TIMEOUT, f"the body took longer than {self._timeout_seconds:g} s"
             ) from error
 
+    def discard(self) -> None:
+        """Give up the body."""
+        if self.raw.body:
+            self.raw.body.cancel()
+
     def fork(self) -> Callable[[int], Awaitable[Body | None]]:
         """Split the body between the client and a collector."""
         self.body, copy = (self.raw.body or js.Response.new("").body).tee()

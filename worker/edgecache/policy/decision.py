@@ -28,6 +28,7 @@ from edgecache.policy.invalidation import SAFE_METHODS
 from edgecache.policy.ranges import completing_fields, range_fields
 from edgecache.policy.status import Forwarded
 from edgecache.policy.storing import is_for_everyone
+from edgecache.policy.unkeyed import sent_fields, undisclosed_fields, unkeyed_names
 from edgecache.policy.validation import conditional_fields
 
 __all__ = [
@@ -72,6 +73,15 @@ class Lookup:
     key: str
     parts: tuple[tuple[str, str | None], ...]
     mark_names: tuple[str, ...]
+    unkeyed: tuple[str, ...] = ()
+    """Names of what the origin sees and neither the key holds nor is known to make no difference."""
+    undisclosed: Fields = field(default_factory=dict)
+    """What the origin sees only where its responses nominate it."""
+
+    @property
+    def selecting_fields(self) -> Fields:
+        """The fields of which responses may nominate some."""
+        return {**self.request.fields, **self.undisclosed} if self.undisclosed else self.request.fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +170,10 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
     if parts is None:
         return Forward(request, rule, Reason.IDENTITY_MISSING)
     target = key_target(rule, request.target)
-    sent = RequestFacts(request.method, target, _sent_fields(request.fields, rule, settings))
-    return Lookup(sent, request, rule, record_key(target), parts, _mark_names(target))
+    sent = _sent(request, target, rule, settings)
+    undisclosed = undisclosed_fields(request, sent.fields, settings)
+    unkeyed = unkeyed_names(sent, rule, settings)
+    return Lookup(sent, request, rule, record_key(target), parts, _mark_names(target), unkeyed, undisclosed)
 
 
 def _passes(request: RequestFacts, rule: Rule) -> Reason | None:
@@ -219,18 +231,14 @@ def _cookies(value: str) -> dict[str, str]:
 _CONDITIONAL = frozenset({"if-none-match", "if-modified-since", "if-range", "range"})
 
 
-def _sent_fields(fields: Fields, rule: Rule, settings: Settings) -> Fields:
-    """Return the fields that the origin sees.
-
-    No preconditions of the client's, and nothing known to change responses unkeyed.
-    """
-    left_out = (settings.unkeyed_fields - set(rule.fields)) | _CONDITIONAL
-    if rule.ignore_cookies:
-        left_out |= {"cookie"}
-    sent = {name: value for name, value in fields.items() if name not in left_out}
-    if "accept-encoding" in sent:
-        sent["accept-encoding"] = _codings(sent["accept-encoding"])
-    return sent
+def _sent(request: RequestFacts, target: Target, rule: Rule, settings: Settings) -> RequestFacts:
+    """Return the request as the origin sees it, without preconditions of the client's."""
+    left_out = _CONDITIONAL | {"cookie"} if rule.ignore_cookies else _CONDITIONAL
+    sent = sent_fields(request, rule, settings)
+    fields = {name: value for name, value in sent.items() if name not in left_out}
+    if "accept-encoding" in fields:
+        fields["accept-encoding"] = _codings(fields["accept-encoding"])
+    return RequestFacts(request.method, target, fields, request.own)
 
 
 def _codings(value: str) -> str:

@@ -18,6 +18,8 @@ class RequestFacts:
     method: str
     target: Target
     fields: Fields
+    own: frozenset[str] = frozenset()
+    """Names of the fields that a hook has set, and not the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Reason(StrEnum):
     COOKIE = "cookie"
     SET_COOKIE = "set-cookie"
     VARY_ANY = "vary-any"
+    UNKEYED_FIELD = "unkeyed-field"
     STATUS = "status"
     NO_FRESHNESS = "no-freshness"
     TOO_LARGE = "too-large"

@@ -13,6 +13,7 @@ from edgecache.policy.invalidation import invalidated, resolve
 from edgecache.policy.ranges import Join, join_of, with_part
 from edgecache.policy.status import Status
 from edgecache.policy.storing import may_store, record_of
+from edgecache.policy.unkeyed import with_implied_vary
 from edgecache.policy.validation import can_freshen, freshened, head_agrees
 
 __all__ = ["Fail", "Plan", "Relay", "Reuse", "on_forwarded", "on_origin"]
@@ -97,6 +98,7 @@ def on_origin(
     """Decide what the client gets and what is stored, by the outcome of asking the origin."""
     if isinstance(outcome, OriginFailure):
         return _on_failure(ask, outcome)
+    outcome = with_implied_vary(lookup.request, outcome, lookup.rule, settings)
     reply = _Reply(lookup, ask, outcome, stored_fields, settings)
     plan = _on_reply_about(ask.stored, reply) if ask.stored else None
     return plan or _on_response(reply)

@@ -13,7 +13,21 @@ from edgecache.policy.storing import hop_by_hop
 __all__ = ["end_to_end", "http_date", "localised", "origin_url", "outbound_fields", "relayed_fields"]
 
 _NOT_FORWARDED = frozenset(
-    {"host", "content-length", "cf-connecting-ip", "cf-worker", "cf-ew-via", "cdn-loop"}
+    {
+        "host",
+        "content-length",
+        "cf-connecting-ip",
+        "cf-worker",
+        "cf-ew-via",
+        "cdn-loop",
+        # WSGI would take them for those that this cache sets.
+        "x_forwarded_host",
+        "x_forwarded_proto",
+        "x-forwarded_host",
+        "x-forwarded_proto",
+        "x_forwarded-host",
+        "x_forwarded-proto",
+    }
 )
 _DAYS = ("Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -47,10 +61,12 @@ def outbound_fields(request: RequestFacts, settings: Settings) -> dict[str, str]
     fields = {name: value for name, value in request.fields.items() if name not in left_out}
     via = f"1.1 {settings.cache_name}"
     fields["via"] = f"{fields['via']}, {via}" if "via" in fields else via
+    if settings.is_safe:
+        fields.setdefault("user-agent", settings.cache_name)
+    # Of the target, and so of the key: not what a client would like them to be.
+    fields["x-forwarded-proto"] = request.target.scheme
     if settings.origin:
-        # Of the target, and so of the key: not what a client would like them to be.
         fields["x-forwarded-host"] = request.target.host
-        fields["x-forwarded-proto"] = request.target.scheme
     return fields
 
 

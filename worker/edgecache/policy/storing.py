@@ -11,6 +11,7 @@ from cachewire.vary import selecting_names, varies_on_everything
 from edgecache.policy.facts import Fields, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import HEURISTICALLY_CACHEABLE, Freshness, freshness_of, initial_age_ms
 from edgecache.policy.ranges import content_part
+from edgecache.policy.unkeyed import unkeyed_names
 
 __all__ = [
     "MAX_GROUPS",
@@ -46,6 +47,7 @@ def may_store(request: RequestFacts, response: ResponseFacts, rule: Rule, settin
         or _forbidden_by_directive(request, response, directives, rule)
         or _forbidden_by_identity(request, response, directives, rule, settings)
         or _forbidden_by_fields(response)
+        or _forbidden_by_unkeyed(request, response, rule, settings)
         or _useless(response, directives, rule, settings)
         or Reason.STORED
     )
@@ -95,6 +97,14 @@ def _forbidden_by_identity(
     ):
         return Reason.COOKIE
     return Reason.SET_COOKIE if response.set_cookies else None
+
+
+def _forbidden_by_unkeyed(
+    request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings
+) -> Reason | None:
+    names = unkeyed_names(request, rule, settings)
+    is_nominated = frozenset(selecting_names(response.fields)).issuperset(names)
+    return None if is_nominated else Reason.UNKEYED_FIELD
 
 
 def is_for_everyone(directives: Directives, settings: Settings) -> bool:

@@ -19,5 +19,6 @@ def voice_of(lookup: Lookup) -> str:
         return ""  # the key itself names the client
     fields = lookup.request.fields
     own = [fields.get(name) for name in _OWN]
+    own += [f"{name}:{fields.get(name)}" for name in sorted(lookup.unkeyed)]
     refuses = "no-store" in request_directives(fields)
     return f" {digest(own, refuses)}" if refuses or any(own) else ""

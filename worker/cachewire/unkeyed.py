@@ -1,0 +1,144 @@
+"""Names of request fields that clients choose and no key holds.
+
+Each name may end in ``*`` for all that begin so.
+"""
+
+from functools import lru_cache
+
+__all__ = ["DESCRIPTIVE_FIELDS", "NEGOTIATED_FIELDS", "SAFE_UNKEYED_FIELDS", "is_among"]
+
+SAFE_UNKEYED_FIELDS = frozenset(
+    {
+        # With these a client would choose for an origin what only a proxy before it can know, or would have
+        # it answer for another host, path or method. From RFC 7239; the fields that Django, Werkzeug's
+        # ProxyFix, uvicorn, gunicorn, waitress, mod_wsgi, Rack and Rails, Express, Spring, Symfony, ASP.NET
+        # and IIS trust; those that CDNs, clouds and identity-aware proxies add; and Kettle, "Practical Web
+        # Cache Poisoning" (2018) and "Web Cache Entanglement" (2020), with Param Miner, the tool of both.
+        "forwarded",
+        "x-forwarded-*",
+        "x-original-*",
+        "x-rewrite-*",
+        "via",
+        # The client
+        "client-ip",
+        "fastly-*",
+        "fly-*",
+        "proxy-client-ip",
+        "remote-addr",
+        "remote-user",
+        "true-client-ip",
+        "wl-proxy-*",
+        "x-akamai-*",
+        "x-appengine-*",
+        "x-azure-*",
+        "x-client-*",
+        "x-cluster-client-ip",
+        "x-envoy-*",
+        "x-originating-ip",
+        "x-proxyuser-ip",
+        "x-real-*",
+        "x-remote-*",
+        "x-ssl-*",
+        # Who the client is, as proxies before an origin say it
+        "x-amzn-*",
+        "x-auth-request-*",
+        "x-authenticated-*",
+        "x-goog-*",
+        "x-ms-*",
+        # The host
+        "proxy",
+        "proxy-host",
+        "x-backend-host",
+        "x-gateway-host",
+        "x-host",
+        "x-host-override",
+        # Scheme and port
+        "cloudfront-*",
+        "front-end-https",
+        "x-appservice-proto",
+        "x-arr-*",
+        "x-https",
+        "x-port",
+        "x-scheme",
+        "x-url-scheme",
+        # The path
+        "base-url",
+        "path-info",
+        "request-uri",
+        "script-name",
+        "x-accel-*",
+        "x-path-info",
+        "x-script-name",
+        "x-waws-unencoded-url",
+        # The method
+        "x-http-*",
+        "x-method",
+        "x-method-override",
+        # Of this one exchange: for tracing, against forgery, for queues
+        "b3",
+        "baggage",
+        "correlation-id",
+        "elastic-apm-traceparent",
+        "newrelic",
+        "request-id",
+        "sentry-trace",
+        "traceparent",
+        "tracestate",
+        "uber-trace-id",
+        "x-b3-*",
+        "x-cloud-trace-context",
+        "x-correlation-id",
+        "x-csrf-token",
+        "x-csrftoken",
+        "x-datadog-*",
+        "x-newrelic-*",
+        "x-queue-start",
+        "x-request-id",
+        "x-request-start",
+        "x-trace-id",
+        "x-xsrf-token",
+        # Of content, which a cacheable request has none of
+        "content-*",
+        "date",
+        "expect",
+    }
+)
+"""What no origin gets to see of a cacheable request in the profile ``safe``, unless a rule keys it."""
+
+DESCRIPTIVE_FIELDS = frozenset(
+    {
+        "cf-*",
+        "device-memory",
+        "dnt",
+        "downlink",
+        "dpr",
+        "ect",
+        "from",
+        "priority",
+        "purpose",
+        "referer",
+        "rtt",
+        "save-data",
+        "sec-*",
+        "upgrade-insecure-requests",
+        "user-agent",
+        "viewport-*",
+        "width",
+        "x-moz",
+        "x-purpose",
+        "x-wap-profile",
+    }
+)
+"""What describes a client in so many ways that no stored response could be met again.
+
+An origin gets to see it where its responses nominate it with Vary.
+"""
+
+NEGOTIATED_FIELDS = frozenset({"accept", "accept-charset", "accept-language", "origin", "x-requested-with"})
+"""What origins choose a response by: it selects, whether Vary names it or not."""
+
+
+@lru_cache(maxsize=2048)
+def is_among(name: str, names: frozenset[str]) -> bool:
+    """Whether ``names`` hold ``name``, or the beginning of it with a ``*``."""
+    return name in names or any(name.startswith(pattern[:-1]) for pattern in names if pattern.endswith("*"))
