@@ -15,6 +15,13 @@ from scripts.runtime.servers import Postgres, Redis, ServerMissing
 _Server = TypeVar("_Server")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse ids that differ from run to run: workers that run side by side must collect the same tests."""
+    for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(f"{item.nodeid}: the id of a row holds an address: give its class a repr")
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     with _started(Postgres) as server:

@@ -285,6 +285,9 @@ def test_whatever_consists_of_known_types_comes_back_as_itself(value: object, fo
 class Plain:
     """An ordinary class."""
 
+    def __repr__(self) -> str:
+        return "Plain()"
+
 
 class Text(str):
     __slots__ = ()
