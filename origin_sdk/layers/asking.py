@@ -1,8 +1,8 @@
 """Carry out commands with redis-py, and say so when Redis can't. Nothing here raises."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -16,6 +16,7 @@ from redis.exceptions import (
     MaxConnectionsError,
     MovedError,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
     RedisError,
@@ -33,7 +34,7 @@ from origin_sdk.layers.link import Link
 from origin_sdk.layers.packing import packed, packed_read, words
 from origin_sdk.layers.scripts import Command
 
-__all__ = ["ERRORS", "FAILED", "AsyncRedisCaller", "Failed", "RedisCaller"]
+__all__ = ["ERRORS", "FAILED", "AsyncRedisCaller", "Failed", "RedisCaller", "is_full"]
 
 
 class Failed:
@@ -65,6 +66,10 @@ _AWAY = (
 )
 
 
+_ASK_AGAIN = (NoScriptError, AskError, MovedError, TryAgainError)
+"""What redis-py's client knows how to deal with, one command at a time."""
+
+
 class _CrowdedError(RedisError):
     """This process asks more than it can ask; that is no fault of Redis."""
 
@@ -85,7 +90,6 @@ class _Turns:
     """
 
     def __init__(self, link: Link) -> None:
-        self._link = link
         self._seconds = link.options.timeout * _TURN
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(_at_once(link)):
@@ -96,31 +100,53 @@ class _Turns:
             self._free.get(timeout=self._seconds)
         except Empty as error:
             raise _CrowdedError("too many threads ask Redis at once") from error
-        if not self._link.is_up:
-            self._free.put(None)
-            raise _AwayError
 
     def __exit__(self, *_: object) -> None:
         self._free.put(None)
 
 
-def _failed(link: Link, error: Exception) -> Failed:
+def _may_repeat(error: object, command: Command) -> bool:
+    """Whether a connection broke, which Redis closes as it ends or finds them idle: another may do."""
+    return type(error) is RedisConnectionError and (command.script is None or command.script.may_repeat)
+
+
+def is_full(error: Exception) -> bool:
+    """Whether Redis refused to write since it has no memory left."""
+    return isinstance(error, OutOfMemoryError) or "OOM" in str(error)
+
+
+def _failed(link: Link, error: Exception, commands: Sequence[Command]) -> Failed:
+    """Note why there is no answer. That one call had none says little: the listener finds out about Redis."""
     if isinstance(error, _AwayError):
         return FAILED
     if isinstance(error, MaxConnectionsError | _CrowdedError) or "No connection available" in str(error):
         link.stats.count("redis-busy", "", "")  # this process has too much to ask: no fault of Redis
     elif isinstance(error, _AWAY):
-        link.trip(error)
+        if isinstance(error, TimeoutError | RedisTimeoutError):
+            link.say_slow(_described(commands), error)
+        link.doubt({link.layout.shard_of(command) for command in commands})
     else:
         link.explain(error)
     link.stats.count("redis-error", "", "")
     return FAILED
 
 
+def _described(commands: Sequence[Command]) -> str:
+    """Return what was asked: the first command, its key and its size, and how many more there were."""
+    command = commands[0]
+    size = sum(len(part) for part in command.arguments if isinstance(part, bytes))
+    more = f" and {len(commands) - 1} more" if len(commands) > 1 else ""
+    name = command.script.name if command.script else command.arguments[0]
+    return f"{name} {command.keys[0]}{f' of {size:,} bytes' if size else ''}{more}"
+
+
 def _below(link: Link, client: Any) -> list[Any]:
     """Return what redis-py doesn't close with a client that was made over a pool of connections."""
     if link.options.is_cluster:
-        return []
+        nodes = client.nodes_manager
+        known = {*nodes.nodes_cache.values(), *nodes.startup_nodes.values()}
+        clients = [client for node in known if (client := getattr(node, "redis_connection", None))]
+        return [each.connection_pool for each in clients]
     pool = client.connection_pool
     return [pool, *(pool.sentinel_manager.sentinels if hasattr(pool, "sentinel_manager") else ())]
 
@@ -161,16 +187,19 @@ class RedisCaller:
 
     def ask(self, command: Command) -> Any:
         """Return the reply, or FAILED."""
-        if not self._link.is_up:
+        up, shard = self._link.up, self._link.layout.shard_of(command)
+        if not up[shard]:
             return FAILED
         try:
             with self._turns:
+                if not up[shard]:
+                    raise _AwayError
                 if command.script is None and not self._link.options.is_cluster:
                     return self._read(packed_read(command))
                 with self._link.options.bounded():
                     return self.demand(command)
         except ERRORS as error:
-            return _failed(self._link, error)
+            return _failed(self._link, error, (command,))
 
     def _read(self, packed: bytes) -> Any:
         """Read as redis-py does, without what its client adds to each command: nearly half of the time."""
@@ -200,38 +229,75 @@ class RedisCaller:
 
     def demand(self, command: Command) -> Any:
         """Return the reply, or raise what redis-py raises."""
-        client = self.client()
+        client, until = self.client(), self._until(command)
         try:
-            return client.execute_command(*words(command))
+            return client.execute_command(*words(command, until))
         except NoScriptError:
-            return client.execute_command(*words(command, is_source=True))
+            return client.execute_command(*words(command, until, is_source=True))
+        except RedisConnectionError as error:
+            if not _may_repeat(error, command):
+                raise
+            return client.execute_command(*words(command, until, is_source=command.script is not None))
+
+    def _until(self, command: Command) -> str:
+        return self._link.deadline(self._link.layout.shard_of(command)) if command.expires else ""
+
+    def demand_each(self, commands: Sequence[Command]) -> list[Any]:
+        """Return replies or errors in order; a node that fails fails for its own commands alone."""
+        try:
+            with self._link.options.bounded():
+                replies, _ = self._ask_nodes(commands)
+        except ERRORS as error:
+            return [error] * len(commands)
+        for place, reply in enumerate(replies):
+            if isinstance(reply, _ASK_AGAIN):
+                try:
+                    replies[place] = self.demand(commands[place])
+                except ERRORS as error:
+                    replies[place] = error
+        return replies
+
+    def find_nodes(self) -> None:
+        """Find out which nodes a cluster has now."""
+        if self._link.options.is_cluster and self._client is not None:
+            with suppress(*ERRORS):
+                self._client.nodes_manager.initialize()
 
     def ask_many(self, commands: Sequence[Command]) -> list[Any]:
         """Return the replies in order, in one round trip to each node."""
-        if not self._link.is_up:
-            return [FAILED] * len(commands)
         if len(commands) == 1:
             return [self.ask(commands[0])]
-        try:
-            with self._turns, self._link.options.bounded():
-                replies, _ = self._ask_nodes(commands)
-        except ERRORS as error:
-            return [_failed(self._link, error)] * len(commands)
-        return [self._settled(command, reply) for command, reply in zip(commands, replies, strict=True)]
+        return self._ask_up(commands, ())[0]
 
     def ask_replicated(self, commands: Sequence[Command]) -> tuple[list[Any], int]:
         """Return the replies, and how many replicas of each node at least had it all in half of the time."""
         options = self._link.options
-        if not self._link.is_up:
-            return [FAILED] * len(commands), 0
         wait = ("WAIT", options.wait_replicas, max(1, round(options.timeout * 500)))
+        replies, counts = self._ask_up(commands, wait)
+        return replies, min((count if isinstance(count, int) else 0 for count in counts), default=0)
+
+    def _ask_up(self, commands: Sequence[Command], last: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
+        """Ask of the shards that are up; FAILED stands for the others."""
+        link = self._link
+        places = [place for place, each in enumerate(commands) if link.up[link.layout.shard_of(each)]]
+        settled: list[Any] = [FAILED] * len(commands)
+        if not places:
+            return settled, []
+        asked = [commands[place] for place in places]
         try:
-            with self._turns, options.bounded():
-                replies, counts = self._ask_nodes(commands, wait)
+            with self._turns, link.options.bounded():
+                replies, ends = self._ask_nodes(asked, last)
         except ERRORS as error:
-            return [_failed(self._link, error)] * len(commands), 0
-        settled = [self._settled(command, reply) for command, reply in zip(commands, replies, strict=True)]
-        return settled, min(count if isinstance(count, int) else 0 for count in counts)
+            _failed(link, error, asked)
+            return settled, []
+        broken = FAILED
+        for place, command, reply in zip(places, asked, replies, strict=True):
+            if _may_repeat(reply, command) and broken is not reply:
+                settled[place] = self.ask(command)
+                broken = reply if settled[place] is FAILED else broken
+            else:
+                settled[place] = self._settled(command, reply)
+        return settled, ends if len(asked) == len(commands) else []
 
     def _ask_nodes(
         self, commands: Sequence[Command], last: tuple[Any, ...] = ()
@@ -244,25 +310,48 @@ class RedisCaller:
         ends: list[Any] = []
         with ExitStack() as borrowed:
             unread = []
-            for pool, places in self._pools(commands).items():
-                connection = pool.get_connection()
-                borrowed.callback(pool.release, connection)
-                unread.append((connection, places))
             try:
+                for pool, places in self._pools(commands).items():
+                    with self._losing(places, replies, ends):
+                        connection = pool.get_connection()
+                        borrowed.callback(pool.release, connection)
+                        unread.append((connection, places))
                 for connection, places in unread:
-                    all_words = [words(commands[place], is_source=bool(last)) for place in places]
-                    all_words += [last] if last else []
-                    connection.send_packed_command((b"".join(map(packed, all_words)),))
+                    parts = [self._words(commands[place], is_source=bool(last)) for place in places]
+                    parts += [last] if last else []
+                    with self._losing(places, replies, ends, connection):
+                        connection.send_packed_command((b"".join(map(packed, parts)),))
                 for connection, places in unread:
-                    for place in places:
-                        replies[place] = _answer_of(connection)
-                    if last:
-                        ends.append(_answer_of(connection))
+                    with self._losing(places, replies, ends, connection):
+                        for place in places:
+                            if replies[place] is FAILED:
+                                replies[place] = _answer_of(connection)
+                        if last:
+                            ends.append(_answer_of(connection))
             except BaseException:
                 for connection, _ in unread:
                     connection.disconnect()
                 raise
         return replies, ends
+
+    def _words(self, command: Command, *, is_source: bool) -> tuple[Any, ...]:
+        return words(command, self._until(command), is_source=is_source)
+
+    @staticmethod
+    @contextmanager
+    def _losing(
+        places: Sequence[int], replies: list[Any], ends: list[Any], connection: Any = None
+    ) -> Iterator[None]:
+        """Let a node that fails fail alone: its error is the reply to what it hasn't answered by then."""
+        try:
+            yield
+        except ERRORS as error:
+            if connection is not None:
+                connection.disconnect()
+            for place in places:
+                if replies[place] is FAILED:
+                    replies[place] = error
+            ends.append(error)
 
     def _pools(self, commands: Sequence[Command]) -> dict[Any, list[int]]:
         """Return where to send the commands: each pool with their places."""
@@ -276,17 +365,18 @@ class RedisCaller:
         return pools
 
     def _settled(self, command: Command, reply: Any) -> Any:
-        if isinstance(reply, (NoScriptError, AskError, MovedError, TryAgainError)):
+        if isinstance(reply, _ASK_AGAIN):
             return self.ask(command)
-        return _failed(self._link, reply) if isinstance(reply, Exception) else reply
+        return _failed(self._link, reply, (command,)) if isinstance(reply, Exception) else reply
 
     def close(self) -> None:
         """Close the connections."""
         if self._client is not None:
             while self._idle:
                 self._client.connection_pool.release(self._idle.pop())
+            below = _below(self._link, self._client)
             self._client.close()
-            for each in _below(self._link, self._client):
+            for each in below:
                 each.close()
 
 
@@ -311,31 +401,26 @@ class AsyncRedisCaller:
 
     async def ask(self, command: Command) -> Any:
         """Return the reply, or FAILED."""
-        if not self._link.is_up:
+        if not self._link.up[self._link.layout.shard_of(command)]:
             return FAILED
         try:
-            return await self._in_time(partial(self._demand, command))
+            return await self._in_time(partial(self._demand, command), (command,))
         except ERRORS as error:
-            return _failed(self._link, error)
+            return _failed(self._link, error, (command,))
 
-    async def _in_time(self, ask: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    async def _in_time(self, ask: Callable[[], Coroutine[Any, Any, Any]], commands: Sequence[Command]) -> Any:
         """Ask within the time of a call, once it is this one's turn."""
-        seconds = self._link.options.timeout
+        link = self._link
+        seconds = link.options.timeout
         await self._turn(seconds * _TURN)
         try:
-            if not self._link.is_up:
+            if not any(link.up[link.layout.shard_of(command)] for command in commands):
                 raise _AwayError
             if self._link.options.is_cluster:
                 return await self._of_cluster(ask())
             # One bound on all of it, connecting included; redis-py's own makes a task for each write.
             async with asyncio.timeout(seconds):
                 return await ask()
-        except TimeoutError as error:
-            if self._link.options.is_cluster:
-                raise
-            # Either Redis is late or this loop: the listener's thread can tell.
-            self._link.is_doubted = True
-            raise _CrowdedError("Redis wasn't heard in time") from error
         finally:
             self._turns.release()
 
@@ -372,11 +457,18 @@ class AsyncRedisCaller:
     async def _demand(self, command: Command) -> Any:
         if command.script is None and not self._link.options.is_cluster:
             return await self._read(packed_read(command))
-        client = self.client()
+        client, until = self.client(), self._until(command)
         try:
-            return await client.execute_command(*words(command))
+            return await client.execute_command(*words(command, until))
         except NoScriptError:
-            return await client.execute_command(*words(command, is_source=True))
+            return await client.execute_command(*words(command, until, is_source=True))
+        except RedisConnectionError as error:
+            if not _may_repeat(error, command):
+                raise
+            return await client.execute_command(*words(command, until, is_source=command.script is not None))
+
+    def _until(self, command: Command) -> str:
+        return self._link.deadline(self._link.layout.shard_of(command)) if command.expires else ""
 
     async def _read(self, packed: bytes) -> Any:
         """Read as redis-py does, without what its client adds to each command."""
@@ -409,31 +501,67 @@ class AsyncRedisCaller:
 
     async def ask_many(self, commands: Sequence[Command]) -> list[Any]:
         """Return the replies in order, in one round trip to each node."""
-        if not self._link.is_up:
-            return [FAILED] * len(commands)
         if len(commands) == 1:
             return [await self.ask(commands[0])]
+        link = self._link
+        nodes: dict[str, list[int]] = {}
+        for place, command in enumerate(commands):
+            if link.up[link.layout.shard_of(command)]:
+                nodes.setdefault(self._node(command), []).append(place)
+        settled: list[Any] = [FAILED] * len(commands)
+        some = [[commands[place] for place in places] for places in nodes.values()]
+        if len(some) == 1:
+            answers = [await self._ask_some(some[0])]
+        else:
+            answers = await asyncio.gather(*map(self._ask_some, some))
+        for places, replies in zip(nodes.values(), answers, strict=True):
+            for place, reply in zip(places, replies, strict=True):
+                settled[place] = reply
+        return settled
+
+    def _node(self, command: Command) -> str:
+        """Return the name of the node that a command goes to, as far as it is known."""
+        if not self._link.options.is_cluster:
+            return ""
+        client = self.client()
         try:
-            replies = await self._in_time(partial(self._ask_nodes, commands))
+            return str(client.nodes_manager.get_node_from_slot(client.keyslot(command.keys[0])).name)
+        except _LOST:
+            return ""
+
+    async def _ask_some(self, commands: Sequence[Command]) -> list[Any]:
+        """Ask a node."""
+        try:
+            replies = await self._in_time(partial(self._ask_again, commands), commands)
         except ERRORS as error:
-            return [_failed(self._link, error)] * len(commands)
+            return [_failed(self._link, error, commands)] * len(commands)
         return [
-            await self.ask(command) if isinstance(reply, NoScriptError) else self._settled(reply)
+            await self.ask(command) if isinstance(reply, NoScriptError) else self._settled(command, reply)
             for command, reply in zip(commands, replies, strict=True)
         ]
 
-    async def _ask_nodes(self, commands: Sequence[Command]) -> list[Any]:
+    async def _ask_again(self, commands: Sequence[Command]) -> list[Any]:
+        """Ask a node, by another connection if that one is broken."""
+        try:
+            return await self._ask_node(commands)
+        except RedisConnectionError as error:
+            if not all(_may_repeat(error, command) for command in commands):
+                raise
+            return await self._ask_node(commands)
+
+    async def _ask_node(self, commands: Sequence[Command]) -> list[Any]:
         """Write all before any is waited for; errors are among the replies."""
+        all_words = [words(command, self._until(command)) for command in commands]
         if self._link.options.is_cluster:
             pipeline = self.client().pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*words(command))
+            for each in all_words:
+                pipeline.execute_command(*each)
             replies: list[Any] = await pipeline.execute(raise_on_error=False)
             return replies
         pool = self.client().connection_pool
         connection = await pool.get_connection()
         try:
-            await connection.send_packed_command(b"".join(packed(words(command)) for command in commands))
+            await connection.send_packed_command(b"".join(map(packed, all_words)))
             return [await _awaited_answer_of(connection) for _ in commands]
         except BaseException:
             await connection.disconnect(nowait=True)
@@ -448,8 +576,8 @@ class AsyncRedisCaller:
         """
         return await asyncio.to_thread(self._in_thread.ask_replicated, commands)
 
-    def _settled(self, reply: Any) -> Any:
-        return _failed(self._link, reply) if isinstance(reply, Exception) else reply
+    def _settled(self, command: Command, reply: Any) -> Any:
+        return _failed(self._link, reply, (command,)) if isinstance(reply, Exception) else reply
 
     async def close(self) -> None:
         """Close the connections."""

@@ -23,7 +23,8 @@ from origin_sdk.layers.flights import Flights
 from origin_sdk.layers.flows import Filling, Flow, fill
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.listening import Listener
-from origin_sdk.layers.memory import Entry, Memory, Moments, split_groups
+from origin_sdk.layers.memory import Entry, Memory, split_groups
+from origin_sdk.layers.moments import Moments
 from origin_sdk.layers.policy import Policy
 from origin_sdk.layers.signatures import Function
 from origin_sdk.layers.stats import Detected, Stats

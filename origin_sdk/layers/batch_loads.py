@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
+from origin_sdk.layers.asking import FAILED
 from origin_sdk.layers.core import Core
 from origin_sdk.layers.families import Key
 from origin_sdk.layers.flows import (
@@ -16,13 +17,16 @@ from origin_sdk.layers.flows import (
     Wait,
     claim_command,
     claimed,
+    found_birth,
+    give_back,
+    held_command,
     is_behind,
     release_command,
     remember,
     seconds_to_wait,
     store_command,
 )
-from origin_sdk.layers.link import Link
+from origin_sdk.layers.link import HeldLock, Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.scripts import Command
@@ -87,8 +91,8 @@ def fill_many(core: Core, loader: BatchLoader, fillings: Mapping[str, Filling], 
     deadline = core.clock.monotonic() + min(core.policy(each.key).wait for each in fillings.values())
     try:
         while batch.rest:
-            claims = local or {name: Claim() for name in batch.rest}
-            if not local and link is not None and link.is_up:
+            claims = local
+            if not local:
                 claims = yield from _claims(batch, link, deadline)
             local = {}
             if claims:
@@ -98,15 +102,25 @@ def fill_many(core: Core, loader: BatchLoader, fillings: Mapping[str, Filling], 
             batch.settled(name)
 
 
-def _claims(batch: _Batch, link: Link, deadline: float) -> Flow[dict[str, Claim]]:
+def _claims(batch: _Batch, link: Link | None, deadline: float) -> Flow[dict[str, Claim]]:
     """Settle what other processes have loaded, and return the right to load others."""
-    core, names, seq = batch.core, list(batch.rest), batch.core.moments.seq
+    core, seq = batch.core, batch.core.moments.seq
+    names = [name for name, each in batch.rest.items() if link and link.asks(name) and not each.is_alone]
+    claims = {name: Claim() for name in batch.rest if name not in names}
+    if link is None or not names:
+        return claims
     remaining = deadline - core.clock.monotonic()
-    commands = [claim_command(core, link, batch.rest[name], may_lock=remaining > 0) for name in names]
-    replies = yield Wait(names, commands, partial(seconds_to_wait, link, remaining))
-    claims: dict[str, Claim] = {}
-    for name, reply in zip(names, replies, strict=True):
-        claim = claimed(core, link, batch.rest[name], reply, seq)
+    asked = [claim_command(core, link, batch.rest[name], may_lock=remaining > 0) for name in names]
+    # Who may load others already doesn't wait.
+    most = 0.0 if claims else remaining
+    try:
+        replies = yield Wait(names, [command for command, _ in asked], partial(seconds_to_wait, link, most))
+    except BaseException:
+        for _, lock in asked:
+            give_back(link, lock)
+        raise
+    for name, (_, lock), reply in zip(names, asked, replies, strict=True):
+        claim = claimed(core, link, batch.rest[name], lock, reply, seq)
         if isinstance(claim, Entry):
             batch.settled(name, claim)
         elif claim is not None:
@@ -137,15 +151,16 @@ class _Made:
 def _load(batch: _Batch, link: Link | None, loader: BatchLoader, claims: dict[str, Claim]) -> Flow[None]:
     """Call the loader for what was claimed, store what it returns, and release what it doesn't."""
     core, keys = batch.core, {name: batch.rest[name].key for name in claims}
-    held = [name for name, claim in claims.items() if claim.fence]
+    held = {name: claim.lock for name, claim in claims.items() if claim.lock}
     # Whatever is invalidated from here on is not to be served with what this load returns.
     seq, began, reads = core.moments.seq, core.clock.monotonic(), Reads()
     try:
         values = yield Load(loader, list(keys.values()), reads)
         seconds = core.clock.monotonic() - began
+        yield from _find_births(claims)
         behind = (
             link is not None
-            and link.is_up
+            and any(claim.birth for claim in claims.values())
             and (yield from is_behind(core, link, [*keys.values()], reads, seq))
         )
         loaded = _Loaded(values, seq, seconds, reads, behind)
@@ -155,9 +170,10 @@ def _load(batch: _Batch, link: Link | None, loader: BatchLoader, claims: dict[st
         core.stats.count_many("loaded", [keys[name] for name in made])
         core.stats.observe("load-seconds", loaded.seconds, next(iter(keys.values())).family.name)
         stores = {name: each.store for name, each in made.items() if each.store}
-        released = [name for name in held if name not in stores]
-        statuses = yield from _tell(link, claims, [*stores.values()], [keys[name] for name in released])
-        held = []
+        released = [lock for name, lock in held.items() if name not in stores]
+        stored = [held.get(name) for name in stores]
+        held = {}
+        statuses = yield from _tell(link, [*stores.values()], stored, released)
         for name, each in made.items():
             if each.is_kept:
                 remember(core, keys[name], each.entry, statuses.pop(0) if each.store else None)
@@ -170,17 +186,37 @@ def _load(batch: _Batch, link: Link | None, loader: BatchLoader, claims: dict[st
             batch.failed(name, error)
     finally:
         if held:
-            yield from _tell(link, claims, [], [keys[name] for name in held])
+            yield from _tell(link, [], [], [*held.values()])
+
+
+def _find_births(claims: Mapping[str, Claim]) -> Flow[None]:
+    """Ask for the births of loads whose claims had no reply."""
+    lost = [claim for claim in claims.values() if claim.lock and not claim.birth]
+    if lost:
+        replies = yield AskMany([held_command(claim.lock) for claim in lost if claim.lock])
+        for claim, reply in zip(lost, replies, strict=True):
+            claim.birth = found_birth(reply)
 
 
 def _tell(
-    link: Link | None, claims: Mapping[str, Claim], stores: Sequence[Command], released: Sequence[Key[Any]]
+    link: Link | None,
+    stores: Sequence[Command],
+    locks: Sequence[HeldLock | None],
+    released: Sequence[HeldLock],
 ) -> Flow[list[Any]]:
-    """Store and release in one round trip; return what came of the former."""
+    """Store, which gives ``locks`` back, and release, in one round trip; return what came of the former."""
     if link is None or not (stores or released):
         return []
-    releases = [release_command(link, key, claims[key.name]) for key in released]
-    replies = yield AskMany([*stores, *releases])
+    releases = [release_command(link, lock) for lock in released]
+    try:
+        replies = yield AskMany([*stores, *releases])
+    except BaseException:
+        replies = [FAILED] * (len(stores) + len(releases))
+        raise
+    finally:
+        for lock, reply in zip([*locks, *released], replies, strict=True):
+            if reply is FAILED:
+                give_back(link, lock)
     return list(replies[: len(stores)])
 
 
@@ -198,7 +234,7 @@ def _made(batch: _Batch, link: Link | None, name: str, loaded: _Loaded, claim: C
         entry, record = core.loaded(key, context, value, loaded.seq, claim.birth, loaded.seconds)
         store = None
         if record is not None and link is not None and claim.birth:
-            store = store_command(core, link, key, record, claim.fence)
+            store = store_command(core, link, key, record, claim.lock)
     except Exception as error:  # noqa: BLE001 - who wants this key gets it
         batch.failed(name, error)
         return None

@@ -12,7 +12,7 @@ from origin_sdk.layers.batch_loads import BatchLoader, fill_many
 from origin_sdk.layers.core import CachedError, Core, opened
 from origin_sdk.layers.families import Key
 from origin_sdk.layers.flights import TRIES, Flight
-from origin_sdk.layers.flows import AskMany, Filling, Flow, FollowAll, look_surely
+from origin_sdk.layers.flows import AskMany, Filling, Flow, FollowAll, by_shard, look_surely
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.obtaining import too_long
@@ -41,11 +41,15 @@ class _Call:
     """Too old to answer with, but they may stand in for a load that fails."""
     due: dict[str, Filling] = field(default_factory=dict)
     """Answered with, and to be refreshed behind the caller's back."""
+    unanswered: set[str] = field(default_factory=set)
+    """For these Redis had no answer."""
 
     def filling(self, key: Key[Any], *, is_early: bool = False) -> Filling:
         """Return the load of a key."""
         previous = self.previous.get(key.name)
-        return Filling(key, self.loader, previous, is_early=is_early, single_flight=self.single_flight)
+        filling = Filling(key, self.loader, previous, is_early=is_early, single_flight=self.single_flight)
+        filling.is_alone = key.name in self.unanswered
+        return filling
 
     def take(self, key: Key[Any], entry: Entry | None, state: State) -> bool:
         """Take what is stored; say whether it may be answered with."""
@@ -73,7 +77,7 @@ def getting_many(
     if missing and (link := cache.listening()):
         shared = {family for family in families if core.reaches_redis(family)}
         asked = missing if len(shared) == len(families) else [key for key in missing if key.family in shared]
-        entries = yield from look_many(core, link, asked)
+        entries, call.unanswered = yield from look_many(core, link, asked)
         missing = _sift(call, missing, entries)
     if call.due:
         _refresh(call)
@@ -274,10 +278,10 @@ def _wait(call: _Call, fillings: Mapping[str, Filling], flights: Mapping[str, Fl
                 raise too_long(filling.key, core.policy(filling.key))
 
 
-def look_many(core: Core, link: Link, keys: Sequence[Key[Any]]) -> Flow[dict[str, Entry]]:
-    """Look into Redis for many keys; return entries by name."""
+def look_many(core: Core, link: Link, keys: Sequence[Key[Any]]) -> Flow[tuple[dict[str, Entry], set[str]]]:
+    """Look into Redis for many keys; return entries by name, and the names for which it had no answer."""
     seq, layout = core.moments.seq, link.layout
-    shards = _by_shard(link, keys)
+    shards, known = by_shard(link, keys), link.generations.copy()
     commands = []
     for shard, some in shards.items():
         prefix = layout.entry_prefixes[shard]
@@ -286,9 +290,12 @@ def look_many(core: Core, link: Link, keys: Sequence[Key[Any]]) -> Flow[dict[str
     replies = yield AskMany(commands)
     found: dict[str, Entry] = {}
     unsure: list[Key[Any]] = []
+    unanswered: set[str] = set()
     for (shard, some), reply in zip(shards.items(), replies, strict=True):
-        if reply is not FAILED:
-            entries, doubtful = core.admit_read(link, shard, some, reply, seq)
+        if reply is FAILED:
+            unanswered.update(key.name for key in some)
+        else:
+            entries, doubtful = core.admit_read(link, shard, some, reply, seq, known[shard])
             found |= entries
             unsure += doubtful
     if unsure:
@@ -298,13 +305,4 @@ def look_many(core: Core, link: Link, keys: Sequence[Key[Any]]) -> Flow[dict[str
     else:
         core.stats.count_many("redis-hit", [key for key in keys if key.name in found])
         core.stats.count_many("redis-miss", [key for key in keys if key.name not in found])
-    return found
-
-
-def _by_shard(link: Link, keys: Sequence[Key[Any]]) -> dict[int, Sequence[Key[Any]]]:
-    if link.layout.shards == 1:
-        return {0: keys}
-    shards: dict[int, list[Key[Any]]] = {}
-    for key in keys:
-        shards.setdefault(link.layout.shard(key.name), []).append(key)
-    return dict(shards)
+    return found, unanswered

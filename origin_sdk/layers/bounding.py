@@ -16,6 +16,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 __all__ = ["BoundedConnection", "BoundedSSLConnection", "within"]
 
 
+_LEAST_SECONDS = 0.001
+
+
 class _Call(local):
     """The call of this thread."""
 
@@ -64,6 +67,12 @@ class _Bounded:
         if self._sock:
             self._sock.settimeout(_left(self._most))
         return super().send_packed_command(command, check_health)  # type: ignore[misc]  # see above
+
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        if self._sock and _call.until is not None:
+            # What has come in meanwhile is read, though the time be over.
+            self._sock.settimeout(max(_call.until - time.monotonic(), _LEAST_SECONDS))
+        return super().read_response(*args, **kwargs)  # type: ignore[misc]  # see above
 
 
 class BoundedConnection(_Bounded, redis.Connection):

@@ -16,7 +16,8 @@ from origin_sdk.layers.forms import READ_ERRORS
 from origin_sdk.layers.keys import group_name
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext, refuse_one_use
-from origin_sdk.layers.memory import Entry, Memory, Moments, split_groups
+from origin_sdk.layers.memory import Entry, Memory, split_groups
+from origin_sdk.layers.moments import Moments
 from origin_sdk.layers.policy import Policy, State, Windows
 from origin_sdk.layers.stats import Stats
 from origin_sdk.reading import MOST_GROUPS, Reads
@@ -149,27 +150,37 @@ class Core:
         return entry.seq >= since or not self.is_outdated(key, entry)
 
     def admit_read(
-        self, link: Link, shard: int, keys: Sequence[Key[Any]], reply: list[Any], seq: int
+        self, link: Link, shard: int, keys: Sequence[Key[Any]], reply: list[Any], seq: int, known: float
     ) -> tuple[dict[str, Entry], list[Key[Any]]]:
-        """Take a plain read of records of a shard, and of its last moment.
+        """Take a plain read of records of a shard, and of its generation.
 
-        Return entries by name, and those keys about which only Redis can say whether their records hold.
+        ``seq`` and ``known`` are what was known when it was asked. Return entries by name, and those keys
+        about which only Redis can say whether their records hold.
         """
-        known, generation = link.generations[shard], reply.pop()
-        if not known or generation is None or float(generation) > known:
+        generation = reply.pop()
+        if generation is None or not known or not link.hears or float(generation) > link.generations[shard]:
             return {}, [key for key, stored in zip(keys, reply, strict=True) if stored is not None]
-        return self.admit(link, keys, reply, seq, max(self.moments.newest, self.moments.redis_floor))
+        if float(generation) < known:
+            # It has lost what this process knows of: until it is told again it is no judge.
+            link.doubt((shard,))
+            return {}, []
+        return self.admit(link, shard, keys, reply, seq, max(self.moments.redis_floor, link.floors[shard]))
 
     def admit(
         self,
         link: Link,
+        shard: int,
         keys: Sequence[Key[Any]],
         records: Sequence[bytes | None],
         seq: int,
-        newest: float = -1.0,
+        floor: float = -1.0,
     ) -> tuple[dict[str, Entry], list[Key[Any]]]:
-        """Bring records of Redis into memory: what was born after ``newest`` holds. Returns as admit_read."""
-        now, redis_now = self.clock.monotonic(), link.redis_now()
+        """Bring records of a shard into memory that hold against all that this process knows.
+
+        What was born up to ``floor`` Redis alone can judge; if it has, there is none. Returns as admit_read.
+        """
+        now, redis_now = self.clock.monotonic(), link.redis_now(shard)
+        newest = max(self.moments.newest, floor)
         shift = now - redis_now * 1e-6
         found: dict[str, Entry] = {}
         unsure: list[Key[Any]] = []
@@ -187,7 +198,7 @@ class Core:
                 birth, head, lifetime, length = _header_of(stored)
                 start = HEADER.size + length
                 groups = stored[HEADER.size : start]
-                if birth <= newest and (doubt := self._doubt(key, birth, groups)):
+                if birth <= newest and (doubt := self._doubt(key, birth, groups, seq, floor)):
                     if doubt is UNSURE:
                         unsure.append(key)
                     continue
@@ -211,12 +222,10 @@ class Core:
         self.memory.put_many(kept)
         return found, unsure
 
-    def _doubt(self, key: Key[Any], birth: float, groups: bytes) -> Unsure | bool:
+    def _doubt(self, key: Key[Any], birth: float, groups: bytes, seq: int, floor: float) -> Unsure | bool:
         """Say whether a record was invalidated, as far as this process can."""
-        if birth <= self.moments.redis_floor:
-            return UNSURE
-        if not self.moments.covers_birth((key.name, *split_groups(groups)), birth):
-            return False
+        if not self.moments.covers_birth((key.name, *split_groups(groups)), birth, seq):
+            return UNSURE if birth <= floor else False
         self.stats.count("redis-invalidated", key.family.name, key.name)
         return True
 

@@ -6,7 +6,8 @@ from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 from origin_sdk.layers.families import Key
-from origin_sdk.layers.memory import Entry, Moments
+from origin_sdk.layers.memory import Entry
+from origin_sdk.layers.moments import Moments
 
 __all__ = ["TRIES", "Flight", "Flights", "after"]
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
-from origin_sdk.layers.asking import FAILED
+from origin_sdk.layers.asking import FAILED, Failed
 from origin_sdk.layers.core import CachedError, Core
 from origin_sdk.layers.envelope import Record
 from origin_sdk.layers.families import Key
 from origin_sdk.layers.flights import Flight
-from origin_sdk.layers.link import HeldLock, Link
+from origin_sdk.layers.link import RENEWALS, HeldLock, Link
 from origin_sdk.layers.loading import LoadContext, NotModified
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import SingleFlight
-from origin_sdk.layers.scripts import CLAIM, PUT, READ, RELEASE, STORE, Command
+from origin_sdk.layers.scripts import CLAIM, HELD, PUT, READ, RELEASE, STORE, Command
 from origin_sdk.reading import Reads
 
 __all__ = [
@@ -140,15 +140,16 @@ _Result = TypeVar("_Result")
 Flow: TypeAlias = Generator[Step, Any, _Result]
 
 
-def look(core: Core, link: Link, key: Key[Any]) -> Flow[Entry | None]:
-    """Look into Redis."""
+def look(core: Core, link: Link, key: Key[Any]) -> Flow[Entry | Failed | None]:
+    """Look into Redis; FAILED without an answer."""
     seq, name, layout = core.moments.seq, key.name, link.layout
     shard = layout.shard(name)
+    known = link.generations[shard]
     plain = Command(None, (layout.entry_prefixes[shard] + name, layout.generations[shard]), ("MGET",))
     reply = yield Ask(plain)
-    if reply is FAILED:
-        return None
-    found, unsure = core.admit_read(link, shard, (key,), reply, seq)
+    if isinstance(reply, Failed):
+        return reply
+    found, unsure = core.admit_read(link, shard, (key,), reply, seq, known)
     if unsure:
         found = yield from look_surely(core, link, unsure, seq)
     core.stats.count("redis-hit" if found else "redis-miss", key.family.name, name)
@@ -157,19 +158,33 @@ def look(core: Core, link: Link, key: Key[Any]) -> Flow[Entry | None]:
 
 def look_surely(core: Core, link: Link, keys: Sequence[Key[Any]], seq: int) -> Flow[dict[str, Entry]]:
     """Look, and let Redis itself judge."""
-    layout = link.layout
-    commands = [Command(READ, layout.keys(layout.shard(key.name), "emg", key.name)) for key in keys]
+    found: dict[str, Entry] = {}
+    shards = by_shard(link, keys)
+    ordered = [(shard, key) for shard, some in shards.items() for key in some]
+    commands = [Command(READ, link.layout.keys(shard, "em", key.name)) for shard, key in ordered]
     replies = yield AskMany(commands)
-    found, _ = core.admit(link, keys, [None if reply is FAILED else reply[0] for reply in replies], seq)
+    records = iter([None if reply is FAILED else reply for reply in replies])
+    for shard, some in shards.items():
+        found |= core.admit(link, shard, some, [next(records) for _ in some], seq)[0]
     return found
+
+
+def by_shard(link: Link, keys: Sequence[Key[Any]]) -> dict[int, Sequence[Key[Any]]]:
+    """Return the keys of each shard."""
+    if link.layout.shards == 1:
+        return {0: keys}
+    shards: dict[int, list[Key[Any]]] = {}
+    for key in keys:
+        shards.setdefault(link.layout.shard(key.name), []).append(key)
+    return dict(shards)
 
 
 @dataclass(slots=True)
 class Claim:
-    """The right to load: when it began by Redis's clock, 0 if unknown, and the lock's fence, 0 without."""
+    """The right to load: the load's birth, 0 if it isn't known, and its lock, if it has or may have one."""
 
     birth: float = 0.0
-    fence: int = 0
+    lock: HeldLock | None = None
 
 
 @dataclass(slots=True)
@@ -183,13 +198,17 @@ class Filling:
     is_early: bool = False
     single_flight: SingleFlight | None = None
     """What the caller chose instead of the policy."""
+    is_alone: bool = False
+    """Whether Redis had no answer for this caller already: it isn't waited for a second time."""
+    refuses_stored: bool = False
+    """Whether what Redis holds is of no use here."""
 
 
 def fill(core: Core, filling: Filling) -> Flow[Entry]:
     """Load, unless another process has done it; store what comes, and return it."""
     key, link = filling.key, core.link if core.reaches_redis(filling.key.family) else None
     claim = Claim()
-    if link is not None and link.is_up:
+    if link is not None and link.asks(key.name) and not filling.is_alone:
         found = yield from _claimed(core, link, filling)
         if isinstance(found, Entry):
             return found
@@ -206,6 +225,9 @@ def fill(core: Core, filling: Filling) -> Flow[Entry]:
     is_settled, reads = False, Reads()
     try:
         value = yield from _load(core, filling, context, reads)
+        if claim.lock and not claim.birth and link is not None:
+            (reply,) = yield AskMany([held_command(claim.lock)])
+            claim.birth = found_birth(reply)
         if claim.birth and link is not None and (yield from is_behind(core, link, (key,), reads, seq)):
             context.do_not_store()
         if previous and type(value) is NotModified:
@@ -223,8 +245,8 @@ def fill(core: Core, filling: Filling) -> Flow[Entry]:
             raise
         return spare
     finally:
-        if claim.fence and not is_settled and link is not None:
-            yield from _release(link, key, claim)
+        if claim.lock and not is_settled and link is not None:
+            yield from _release(link, claim.lock)
     return entry
 
 
@@ -241,7 +263,7 @@ def is_behind(core: Core, link: Link, keys: Sequence[Key[Any]], reads: Reads, se
     shards = list({layout.shard(key.name) for key in keys})
     replies = yield AskMany([Command(None, (layout.generations[shard],), ("MGET",)) for shard in shards])
     return core.moments.covers(groups, seq) or any(
-        reply is FAILED or float(reply[0] or 0) > link.generations[shard]
+        reply is FAILED or not link.hears or float(reply[0] or 0) > link.generations[shard]
         for shard, reply in zip(shards, replies, strict=True)
     )
 
@@ -273,48 +295,74 @@ def _claimed(core: Core, link: Link, filling: Filling) -> Flow[Entry | Claim]:
         seq = core.moments.seq
         began = core.clock.monotonic()
         remaining = deadline - began
-        command = claim_command(core, link, filling, may_lock=remaining > 0)
-        (reply,) = yield Wait((filling.key.name,), (command,), partial(seconds_to_wait, link, remaining))
-        claim = claimed(core, link, filling, reply, seq)
+        command, lock = claim_command(core, link, filling, may_lock=remaining > 0)
+        try:
+            (reply,) = yield Wait((filling.key.name,), (command,), partial(seconds_to_wait, link, remaining))
+        except BaseException:
+            give_back(link, lock)
+            raise
+        claim = claimed(core, link, filling, lock, reply, seq)
         if claim is not None:
             return claim
         core.stats.observe("wait-seconds", core.clock.monotonic() - began, filling.key.family.name)
 
 
-def claimed(core: Core, link: Link, filling: Filling, reply: Any, seq: int) -> Entry | Claim | None:
-    """Return what a claim came to: another process's value, the right to load, None if another has that."""
+def claimed(
+    core: Core, link: Link, filling: Filling, lock: HeldLock | None, reply: Any, seq: int
+) -> Entry | Claim | None:
+    """Return what a claim came to: another process's value, the right to load, None to claim again."""
     key = filling.key
     if reply is FAILED:
-        return Claim()
-    stored, birth, fence, _ = reply
+        if lock is not None:  # which may be ours: whoever holds it will be asked when the load has ended
+            link.locks[lock.token] = lock
+        return Claim(0.0, lock)
+    stored, birth, state, _, _ = reply
     if stored:
-        found, _ = core.admit(link, (key,), (stored,), seq)
-        if not found:  # unreadable here, so that its loader won't be of help either
-            return Claim(link.redis_now(), 0)
+        found, _ = core.admit(link, link.layout.shard(key.name), (key,), (stored,), seq)
+        if not found:
+            # Unreadable here, or known to be invalid: its loader won't be of help either.
+            filling.refuses_stored = True
+            return None
         core.stats.count("redis-hit", key.family.name, key.name)
         return found[key.name]
-    if fence == -1:
+    if state == -1:
         core.stats.count("waited-for-process", key.family.name, key.name)
         return None
-    if fence:
-        seconds = core.policy(key).lock
-        lock_key = link.layout.key(link.layout.shard(key.name), "l:", key.name)
-        link.locks[key.name] = HeldLock(lock_key, fence, seconds, core.clock.monotonic() + seconds / 3)
-    return Claim(float(birth), fence)
+    if state == 1 and lock is not None:
+        link.locks[lock.token] = lock
+        return Claim(float(birth), lock)
+    return Claim(float(birth))
 
 
-def claim_command(core: Core, link: Link, filling: Filling, *, may_lock: bool) -> Command:
-    """Return the command that claims the right to load."""
+def claim_command(
+    core: Core, link: Link, filling: Filling, *, may_lock: bool
+) -> tuple[Command, HeldLock | None]:
+    """Return the command that claims the right to load, and the lock that it takes if it can."""
     layout, name, policy = link.layout, filling.key.name, core.policy(filling.key)
-    is_shared = may_lock and (filling.single_flight or policy.single_flight) == "processes"
-    lock_ms = round(policy.lock * 1000) if is_shared else 0
+    lock = None
+    if may_lock and (filling.single_flight or policy.single_flight) == "processes":
+        renew_at = core.clock.monotonic() + policy.lock / RENEWALS
+        lock_key = layout.key(layout.shard(name), "l:", name)
+        lock = HeldLock(name, lock_key, link.new_token(), policy.lock, renew_at)
     needed = 0.0
-    if filling.is_forced:
+    if filling.is_forced or filling.refuses_stored:
         needed = _FORCED
     elif filling.is_early and filling.previous:
         needed = (filling.previous.fresh_until - core.clock.monotonic()) * 1e6 + 1000
-    keys = layout.keys(layout.shard(name), "emtglf", name)
-    return Command(CLAIM, keys, (link.sender, lock_ms, f"{needed:.0f}"))
+    shard = layout.shard(name)
+    token, lock_ms = (lock.token, round(lock.seconds * 1000)) if lock else ("", 0)
+    arguments = (token, lock_ms, f"{needed:.0f}", f"{link.generations[shard]:.0f}")
+    return Command(CLAIM, layout.keys(shard, "emtglfh", name), arguments, expires=True), lock
+
+
+def held_command(lock: HeldLock) -> Command:
+    """Return the command that asks whether a lock is held, by whoever lost the reply to the claim."""
+    return Command(HELD, (lock.key,), (lock.token,))
+
+
+def found_birth(reply: Any) -> float:
+    """Return the birth that it says; 0 if the lock isn't held."""
+    return 0.0 if reply is FAILED or reply is None else float(reply)
 
 
 def seconds_to_wait(link: Link, most: float, replies: Sequence[Any]) -> float:
@@ -333,11 +381,16 @@ def _keep(
     """Store in Redis, then in memory."""
     status = None
     if link is not None and claim.birth:
-        command = store_command(core, link, key, record, claim.fence)
+        record.birth = claim.birth
+        command = store_command(core, link, key, record, claim.lock)
         if command is not None:
             status = yield Ask(command)
-        elif claim.fence:
-            yield from _release(link, key, claim)
+            if status is FAILED:
+                give_back(link, claim.lock)
+        elif claim.lock:
+            yield from _release(link, claim.lock)
+    elif link is not None:
+        give_back(link, claim.lock)
     remember(core, key, entry, status)
 
 
@@ -354,27 +407,39 @@ def remember(core: Core, key: Key[Any], entry: Entry, status: Any) -> None:
         core.memory.put(key.name, entry)
 
 
-def store_command(core: Core, link: Link, key: Key[Any], record: Record, fence: int) -> Command | None:
+def store_command(
+    core: Core, link: Link, key: Key[Any], record: Record, lock: HeldLock | None
+) -> Command | None:
     """Return the command that stores a record, or None if it stays out of Redis."""
     wrapped = core.wrap(key, record)
     if wrapped is None:
         return None
-    link.locks.pop(key.name, None)
+    if lock:
+        link.locks.pop(lock.token, None)
     layout = link.layout
-    keys = layout.keys(layout.shard(key.name), "emtl", key.name)
+    keys = layout.keys(layout.shard(key.name), "emtlf", key.name)
     kept_ms = max(1, round(record.kept_seconds * 1000))
-    return Command(STORE, keys, (f"{record.birth:.0f}", fence, kept_ms, wrapped, layout.loads, key.name))
+    token = lock.token if lock else ""
+    return Command(STORE, keys, (f"{record.birth:.0f}", token, kept_ms, wrapped, layout.loads, key.name))
 
 
-def _release(link: Link, key: Key[Any], claim: Claim) -> Flow[None]:
-    yield Ask(release_command(link, key, claim))
+def _release(link: Link, lock: HeldLock) -> Flow[None]:
+    reply = yield Ask(release_command(link, lock))
+    if reply is FAILED:
+        give_back(link, lock)
 
 
-def release_command(link: Link, key: Key[Any], claim: Claim) -> Command:
+def release_command(link: Link, lock: HeldLock) -> Command:
     """Return the command that gives a lock back."""
-    link.locks.pop(key.name, None)
-    keys = (link.layout.key(link.layout.shard(key.name), "l:", key.name),)
-    return Command(RELEASE, keys, (claim.fence, link.layout.loads, key.name))
+    link.locks.pop(lock.token, None)
+    return Command(RELEASE, (lock.key,), (lock.token, link.layout.loads, lock.name))
+
+
+def give_back(link: Link, lock: HeldLock | None) -> None:
+    """Let the listener give a lock back as soon as Redis answers."""
+    if lock is not None:
+        link.locks.pop(lock.token, None)
+        link.returns[lock.token] = lock
 
 
 def put(core: Core, key: Key[Any], record: Record | None) -> Flow[None]:
@@ -399,10 +464,11 @@ def put(core: Core, key: Key[Any], record: Record | None) -> Flow[None]:
 
 def _put_in_redis(link: Link, key: Key[Any], wrapped: bytes | None, kept_seconds: float) -> Flow[float]:
     reply = yield Ask(link.change(PUT, key.name, wrapped, kept_seconds))
+    shard = link.layout.shard(key.name)
     if reply is FAILED:
-        yield from owing(link, (key.name,), (link.layout.shard(key.name),))
+        link.owe((key.name,), (shard,))
         return 0.0
-    link.told(link.layout.shard(key.name), (key.name,), float(reply[0]))
+    link.told(shard, float(reply[0]))
     return float(reply[0])
 
 
@@ -419,22 +485,14 @@ def invalidate(core: Core, groups: tuple[str, ...]) -> Flow[Noted]:
         replies, in_replicas = yield Replicate(commands)
     else:
         replies = yield AskMany(commands)
-    moments = [float(reply[0]) for reply in replies if reply is not FAILED]
-    for shard, reply in zip(shards, replies, strict=True):
-        if reply is not FAILED:
-            link.told(shard, groups, float(reply[0]))
+    moments = {
+        shard: float(reply[0]) for shard, reply in zip(shards, replies, strict=True) if reply is not FAILED
+    }
+    for shard, moment in moments.items():
+        link.told(shard, moment)
+    if moments:
+        core.moments.add(groups, max(moments.values()))
     if len(moments) < len(replies):
-        failed = tuple(shard for shard, reply in zip(shards, replies, strict=True) if reply is FAILED)
-        yield from owing(link, groups, failed)
+        link.owe(groups, [shard for shard in shards if shard not in moments])
         return Noted(in_redis=False, in_replicas=in_replicas)
-    core.moments.add(groups, max(moments))
     return Noted(in_redis=True, in_replicas=in_replicas)
-
-
-def owing(link: Link, names: tuple[str, ...], shards: tuple[int, ...]) -> Flow[None]:
-    """Redis could not note an invalidation: it does later, or forgets all where it is full."""
-    link.owe(names)
-    if link.is_up:
-        for shard in shards:
-            yield Ask(link.drop(shard))
-        link.trip(RuntimeError("it refused an invalidation"))

@@ -17,7 +17,7 @@ from origin_sdk.layers.core import checked_groups
 from origin_sdk.layers.envelope import Record
 from origin_sdk.layers.errors import UnreadableRecord
 from origin_sdk.layers.families import Family, Key
-from origin_sdk.layers.flows import Ask, AskMany, Flow, invalidate, owing
+from origin_sdk.layers.flows import Ask, AskMany, Flow, invalidate
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry
@@ -105,7 +105,7 @@ class KeyValue:
                 continue
             for key, stored, kept_ms in zip(some, reply[::2], reply[1::2], strict=True):
                 record = self._read(key, stored) if stored else None
-                if record is None:
+                if record is None or core.moments.covers_birth((key.name, *record.groups), record.birth, seq):
                     continue
                 found[key] = _Held(record, stored)
                 if self._uses_memory:
@@ -163,7 +163,8 @@ class KeyValue:
         replies = yield AskMany(commands)
         by_key = dict(zip(records, replies, strict=True))
         if failed := tuple(key.name for key, reply in by_key.items() if reply is FAILED):
-            yield from owing(link, failed, tuple({link.layout.shard(name) for name in failed}))
+            for name in failed:
+                link.owe((name,), (link.layout.shard(name),))
         for key, reply in by_key.items():
             if reply is not FAILED:
                 self._heard(key, float(reply[0]), records[key] if wrapped[key] else None, seconds)
@@ -179,7 +180,7 @@ class KeyValue:
     def _heard(self, key: Key[bytes], moment: float, record: Record | None, seconds: float) -> None:
         seq = self._core.moments.add((key.name,), moment)
         if link := self._cache.link:
-            link.told(link.layout.shard(key.name), (key.name,), moment)
+            link.told(link.layout.shard(key.name), moment)
         # A write that came after this one, from another process, has the later moment.
         if record and self._uses_memory and self._core.moments.moment(key.name) <= moment:
             self._remember(key, record, seq, seconds)
@@ -268,7 +269,7 @@ class KeyValue:
         reply = yield Ask(link.change(script, key.name, wrapped, seconds, *more))
         if reply is not FAILED and reply[0] != b"0":
             self._core.moments.add((key.name,), float(reply[0]))
-            link.told(link.layout.shard(key.name), (key.name,), float(reply[0]))
+            link.told(link.layout.shard(key.name), float(reply[0]))
         return reply
 
     def get_or_load(

@@ -1,6 +1,5 @@
-"""The layer in this process: a bounded table of objects, and the invalidations that it has heard of."""
+"""The layer in this process: a bounded table of objects."""
 
-import math
 from collections import deque
 from collections.abc import Mapping
 from threading import Lock
@@ -10,7 +9,7 @@ import msgspec
 
 from origin_sdk.layers.policy import Windows
 
-__all__ = ["Entry", "Memory", "Moments", "split_groups"]
+__all__ = ["Entry", "Memory", "split_groups"]
 
 
 # A Struct is made in a third of the time that an object with __init__ takes, and the garbage collector
@@ -44,88 +43,6 @@ class Entry(msgspec.Struct, eq=False, gc=False):
 def split_groups(written: bytes) -> tuple[str, ...]:
     """Return groups as they stand in a record."""
     return tuple(written.decode(errors="replace").split("\n")) if written else ()
-
-
-class Moments:
-    """When each group, and each key written to, was last invalidated.
-
-    In two measures: ``seq`` counts what this process has heard of, and orders it with this process's loads;
-    Redis's clock orders it with what Redis holds. Holds the newest ``bound`` names at least; who is older
-    than what was dropped counts as invalidated.
-    """
-
-    def __init__(self, bound: int = 100_000) -> None:
-        self.seq = 1
-        self.floor = 0
-        self.redis_floor = 0.0
-        self.newest = 0.0
-        """No name was invalidated later by Redis's clock; infinity if it hasn't heard of one."""
-        self._bound = bound
-        self._young: dict[str, tuple[int, float]] = {}
-        self._old: dict[str, tuple[int, float]] = {}
-        self._young_from = 1
-        self._redis_young_from = 0.0
-        self._lock = Lock()
-
-    def renew(self) -> None:
-        """Begin anew after a fork, with a lock that is free."""
-        self._lock = Lock()
-
-    def add(self, names: tuple[str, ...], moment: float) -> int:
-        """Invalidate ``names`` as of Redis's ``moment`` in microseconds; return the new ``seq``."""
-        with self._lock:
-            seq = self.seq + 1
-            for name in names:
-                known = self.moment(name)
-                if name not in self._young and len(self._young) >= self._bound:
-                    self._forget_old(seq)
-                self._young[name] = (seq, moment if known == math.inf else max(moment, known))
-            self.newest = max(self.newest, moment)
-            self.seq = seq
-            return seq
-
-    def settle(self, names: tuple[str, ...], moment: float) -> None:
-        """Give ``names`` whose moment wasn't known, Redis being away, the ``moment`` they now have."""
-        with self._lock:
-            for name in names:
-                self._young[name] = (self.seq, moment)
-            self.newest = max(known for _, known in (*self._old.values(), *self._young.values(), (0, moment)))
-
-    def _forget_old(self, seq: int) -> None:
-        if self._old:
-            self.floor = self._young_from
-            self.redis_floor = max([self.redis_floor, *(m for _, m in self._old.values() if m < math.inf)])
-        pending = {name: known for name, known in self._old.items() if known[1] == math.inf}
-        self._old, self._young, self._young_from = self._young, pending, seq
-
-    def distrust_all(self) -> None:
-        """Count everything stored before as invalidated: something may have been missed."""
-        with self._lock:
-            self.seq += 1
-            self.floor = self.seq
-
-    def moment(self, name: str) -> float:
-        """Return when ``name`` was invalidated by Redis's clock: 0 if never, infinity if it hasn't heard."""
-        return (self._young.get(name) or self._old.get(name) or (0, 0.0))[1]
-
-    def covers(self, names: tuple[str, ...], seq: int) -> bool:
-        """Whether one of ``names`` was invalidated after ``seq``."""
-        young, old = self._young, self._old
-        for name in names:
-            known = young.get(name) or old.get(name)
-            if known and known[0] > seq:
-                return True
-        # Last: the floor rises before names are dropped, so that what was missed above is seen here.
-        return seq < self.floor
-
-    def covers_birth(self, names: tuple[str, ...], birth: float) -> bool:
-        """Whether one of ``names`` was invalidated at or after ``birth`` by Redis's clock."""
-        young, old = self._young, self._old
-        for name in names:
-            known = young.get(name) or old.get(name)
-            if known and known[1] >= birth:
-                return True
-        return False
 
 
 class Memory:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
+from origin_sdk.layers.asking import Failed
 from origin_sdk.layers.base import Base, Invalidation
 from origin_sdk.layers.core import checked_groups, opened
 from origin_sdk.layers.envelope import Record
@@ -38,7 +39,8 @@ def getting(cache: Base, key: Key[Any], default: _Value | None) -> Flow[_Value |
     is_hit = state in ANSWERS
     cache.core.stats.count("memory-hit" if is_hit else "memory-miss", key.family.name, key.name)
     if not is_hit:
-        entry = yield from _looking(cache, key)
+        found = yield from _looking(cache, key)
+        entry = found if isinstance(found, Entry) else None
         if entry is not None and _state(cache, entry) not in ANSWERS:
             entry = None
     _note(cache, key, entry)
@@ -116,6 +118,8 @@ def _leading(cache: Base, flight: Flight, filling: Filling, policy: Policy, sinc
 def _resolving(cache: Base, filling: Filling, policy: Policy, since: int) -> Flow[Entry]:
     """Find the value in Redis, or load it."""
     found = yield from _looking(cache, filling.key)
+    if isinstance(found, Failed):
+        filling.is_alone, found = True, None
     if found is not None:
         if (state := _state(cache, found)) in ANSWERS:
             return _answer(cache, filling, found, state)
@@ -154,7 +158,7 @@ def _state(cache: Base, entry: Entry) -> State:
     return entry.windows.state(entry.fresh_until, now, cache.core.clock.fraction())
 
 
-def _looking(cache: Base, key: Key[Any]) -> Flow[Entry | None]:
+def _looking(cache: Base, key: Key[Any]) -> Flow[Entry | Failed | None]:
     if not cache.core.reaches_redis(key.family) or (link := cache.listening()) is None:
         return None
     return (yield from look(cache.core, link, key))

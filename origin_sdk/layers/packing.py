@@ -8,13 +8,17 @@ from origin_sdk.layers.scripts import Command
 __all__ = ["packed", "packed_read", "words"]
 
 
-def words(command: Command, *, is_source: bool = False) -> tuple[Any, ...]:
-    """Return a command as Redis takes it; a script by its source where its hash isn't known."""
+def words(command: Command, until: str = "", *, is_source: bool = False) -> tuple[Any, ...]:
+    """Return a command as Redis takes it; a script by its source where its hash isn't known.
+
+    ``until`` is the deadline of one that expires.
+    """
     script = command.script
     if script is None:
         return (*command.arguments[:1], *command.keys, *command.arguments[1:])
     head = ("EVAL", script.source) if is_source else ("EVALSHA", script.sha)
-    return (*head, len(command.keys), *command.keys, *command.arguments)
+    deadline = (until,) if command.expires else ()
+    return (*head, len(command.keys), *command.keys, *command.arguments, *deadline)
 
 
 def packed(parts: Sequence[Any]) -> bytes:

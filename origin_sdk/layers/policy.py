@@ -77,8 +77,8 @@ class Policy:
     * ``soft_timeout``: how long a caller waits for the loader if there is a stale value; ``hard_timeout``: in
       any case. The loader goes on, and what it returns late is kept.
     * ``single_flight``: one load a key among all ``processes``, or in each ``process``; a call may choose for
-      itself. The Redis lock lives ``lock`` seconds unless it is renewed; nobody waits for other processes
-      longer than ``wait``.
+      itself. The lock in Redis is renewed while the load goes on: that of a process that died is gone after
+      ``lock`` seconds. Nobody waits for other processes longer than ``wait``.
     """
 
     lifetime: float = 60.0
@@ -95,7 +95,7 @@ class Policy:
     soft_timeout: float | None = None
     hard_timeout: float | None = None
     single_flight: SingleFlight = "processes"
-    lock: float = 10.0
+    lock: float = 2.0
     wait: float = 30.0
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,12 @@ import redis
 
 from scripts.runtime.process import Process, ProcessError
 
-__all__ = ["ClusterOfSix", "RedisServer", "SentinelSet", "reserved_ports"]
+__all__ = ["ClusterOfSix", "RedisServer", "SentinelSet", "ShiftedClock", "reserved_ports"]
 
 START_SECONDS = 20.0
 _PORTS = range(12_000, 22_000)
 """Low enough that a cluster's bus, 10,000 above, is still below the ports that the system hands out."""
+_CLOCK_SOURCE: Final = Path(__file__).with_name("clock_shift.c")
 _reserved: Final[dict[int, int]] = {}
 """Files that keep other runs off this one's ports for as long as this process lives."""
 
@@ -81,11 +83,41 @@ def _is_free(port: int) -> bool:
     return True
 
 
+class ShiftedClock:
+    """The time of day of one program, which can be stepped. Needs a C compiler."""
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._file = file
+        self.step(0.0)
+        library = file.with_suffix(".so")
+        subprocess.run(  # noqa: S603 - our own arguments, no shell
+            ("cc", "-shared", "-fPIC", "-O2", "-o", str(library), str(_CLOCK_SOURCE)),  # noqa: S607 - of PATH
+            check=True,
+        )
+        self.environment = {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(file)}
+
+    def step(self, seconds: float) -> None:
+        """Let the program see a time that is so far ahead of the machine's, or back."""
+        with self._file.open("r+b" if self._file.exists() else "wb") as file:
+            file.write(struct.pack("d", seconds))
+
+    @staticmethod
+    def is_possible() -> bool:
+        """Whether there is a compiler."""
+        return shutil.which("cc") is not None
+
+
 class RedisServer:
     """A redis-server of its own, that can be stopped, frozen and started again on the same port."""
 
     def __init__(
-        self, folder: Path, *arguments: str, port: int | None = None, secured: Secured | None = None
+        self,
+        folder: Path,
+        *arguments: str,
+        port: int | None = None,
+        secured: Secured | None = None,
+        has_own_clock: bool = False,
     ) -> None:
         if not shutil.which("redis-server"):
             raise ProcessError("redis-server is missing: scripts/install redis-server")
@@ -93,6 +125,7 @@ class RedisServer:
         self.port = port or reserved_ports(1)[0]
         self._arguments = arguments
         self._secured = secured
+        self._clock = ShiftedClock(folder / f"clock-{self.port}") if has_own_clock else None
         self.start()
 
     def __enter__(self) -> Self:
@@ -105,7 +138,10 @@ class RedisServer:
         """Start it, empty."""
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / f"redis-{self.port}.log"
-        self._process = Process("redis-server", self._command(), log=log, folder=self.folder)
+        environment = self._clock.environment if self._clock else {}
+        self._process = Process(
+            "redis-server", self._command(), log=log, folder=self.folder, environment=environment
+        )
         try:
             self._process.wait_for(self._answer, what="an answer", seconds=START_SECONDS)
         except BaseException:
@@ -152,6 +188,17 @@ class RedisServer:
     def thaw(self) -> None:
         """Let it go on."""
         self._send(signal.SIGCONT)
+
+    def step_clock(self, seconds: float) -> None:
+        """Set its clock so far ahead of the machine's, or back."""
+        if self._clock is None:
+            raise ProcessError("it was started without a clock of its own")
+        self._clock.step(seconds)
+
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        self._send(signal.SIGKILL)
+        self._process.stop()
 
     def stop(self) -> None:
         """End it."""

@@ -19,7 +19,7 @@ from origin_sdk.layers import Family, RedisOptions
 from origin_sdk.layers.django.sharing import SharedCache
 from origin_sdk.layers.keyvalue import KeyValue
 from origin_sdk.layers.link import Link
-from origin_sdk.layers.memory import Moments
+from origin_sdk.layers.moments import Moments
 from origin_sdk.layers.stats import Stats
 from origin_sdk.testing import ManualClock
 from scripts.runtime import paths
@@ -271,7 +271,7 @@ def test_a_connection_that_is_reset_is_no_riddle_where_a_certificate_may_be_miss
     link.trip(ConnectionResetError(104, "Connection reset by peer"))
     assert ("wants a client's certificate" in caplog.text) is says
     caplog.clear()
-    link.restore()
+    link.restore(0)
     link.trip(ConnectionResetError(104, "Connection reset by peer"))
     assert "wants a client's certificate" not in caplog.text
 

@@ -1,0 +1,117 @@
+"""The invalidations that this process has heard of."""
+
+import math
+from collections.abc import Iterable
+from threading import Lock
+
+__all__ = ["Moments"]
+
+
+class Moments:
+    """When each group, and each key written to, was last invalidated.
+
+    In two measures: ``seq`` counts what this process has heard of, and orders it with this process's loads;
+    Redis's moments order it with what Redis holds. Holds the newest ``bound`` names at least; who is older
+    than what was dropped counts as invalidated.
+    """
+
+    def __init__(self, bound: int = 100_000) -> None:
+        self.seq = 1
+        self.floor = 0
+        self.redis_floor = 0.0
+        """Names that were invalidated up to this moment may be forgotten."""
+        self.latest = 0.0
+        """The latest moment that was ever heard of."""
+        self._bound = bound
+        self._young: dict[str, tuple[int, float]] = {}
+        self._old: dict[str, tuple[int, float]] = {}
+        self._young_from = 1
+        self._unheard: set[str] = set()
+        """Names of which Redis hasn't heard yet: they are invalid there, whatever it says."""
+        self._lock = Lock()
+
+    def renew(self) -> None:
+        """Begin anew after a fork, with a lock that is free."""
+        self._lock = Lock()
+
+    @property
+    def newest(self) -> float:
+        """No name was invalidated at a later moment; infinity if Redis hasn't heard of one."""
+        return math.inf if self._unheard else self.latest
+
+    def add(self, names: Iterable[str], moment: float) -> int:
+        """Invalidate ``names`` as of Redis's ``moment``; return the new ``seq``.
+
+        The moment is 0 if Redis is being told of it, and infinite if it couldn't be: until ``settle``.
+        """
+        with self._lock:
+            seq = self.seq + 1
+            if moment == math.inf:
+                names = list(names)
+                self._unheard.update(names)
+                moment = 0.0
+            for name in names:
+                self._note(name, seq, moment)
+            self.latest = max(self.latest, moment)
+            self.seq = seq
+            return seq
+
+    def _note(self, name: str, seq: int, moment: float) -> None:
+        _, known = self._young.get(name) or self._old.get(name) or (0, 0.0)
+        if name not in self._young and len(self._young) >= self._bound:
+            self._forget_old(seq)
+        self._young[name] = (seq, max(moment, known))
+
+    def settle(self, names: Iterable[str], moment: float) -> None:
+        """Give ``names`` that Redis hadn't heard of the ``moment`` that they now have."""
+        with self._lock:
+            for name in names:
+                self._unheard.discard(name)
+                self._note(name, self.seq, moment)
+            self.latest = max(self.latest, moment)
+
+    def _forget_old(self, seq: int) -> None:
+        if self._old:
+            self.floor = self._young_from
+            self.redis_floor = max(self.redis_floor, *(moment for _, moment in self._old.values()))
+        self._old, self._young, self._young_from = self._young, {}, seq
+
+    def distrust_all(self) -> None:
+        """Count everything stored before as invalidated: something may have been missed."""
+        with self._lock:
+            self.seq += 1
+            self.floor = self.seq
+
+    def after(self, moment: float) -> dict[str, float]:
+        """Return the names that were invalidated after a moment that isn't before ``redis_floor``."""
+        with self._lock:
+            known = {**self._old, **self._young}
+        return {name: latest for name, (_, latest) in known.items() if latest > moment}
+
+    def moment(self, name: str) -> float:
+        """Return the moment at which ``name`` was invalidated: 0 if never, infinity if Redis hasn't heard."""
+        if name in self._unheard:
+            return math.inf
+        return (self._young.get(name) or self._old.get(name) or (0, 0.0))[1]
+
+    def covers(self, names: tuple[str, ...], seq: int) -> bool:
+        """Whether one of ``names`` was invalidated after ``seq``."""
+        young, old = self._young, self._old
+        for name in names:
+            known = young.get(name) or old.get(name)
+            if known and known[0] > seq:
+                return True
+        # Last: the floor rises before names are dropped, so that what was missed above is seen here.
+        return seq < self.floor
+
+    def covers_birth(self, names: tuple[str, ...], birth: float, seq: int) -> bool:
+        """Whether one of ``names`` was invalidated at the moment ``birth`` or later, as was known at ``seq``.
+
+        What is heard after Redis was asked makes no answer of it wrong.
+        """
+        young, old, unheard = self._young, self._old, self._unheard
+        for name in names:
+            known = young.get(name) or old.get(name)
+            if (known and known[1] >= birth and known[0] <= seq) or name in unheard:
+                return True
+        return False
