@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from cachewire.directives import response_directives
 from cachewire.fields import combined as fields_by_name
-from cachewire.lifetimes import explicit_lifetime, forbids_stale, jittered_ms, ruled_lifetime, window
+from cachewire.lifetimes import explicit_lifetime, forbids_stale, governed_lifetime, jittered_ms, window
 from cachewire.record import Record
 from cachewire.settings import Rule
 from origin_sdk.project import Project
@@ -46,18 +46,19 @@ def windows_of(
     rule = rule or _NO_RULE
     directives = response_directives(fields)
     explicit = explicit_lifetime(directives, fields, round(response_seconds * 1000))
-    ruled = ruled_lifetime(status, rule.default_lifetime, rule.negative_lifetimes)
-    lifetime = next((given for given in (rule.lifetime, explicit, ruled) if given is not None), 0)
+    lifetime, is_explicit = governed_lifetime(
+        status, explicit, rule.lifetime, rule.default_lifetime, rule.negative_lifetimes
+    )
     is_stale_forbidden = forbids_stale(directives)
     while_revalidate = window(
         directives, "stale-while-revalidate", rule.stale_while_revalidate, project.stale_while_revalidate
     )
     if_error = window(directives, "stale-if-error", rule.stale_if_error, project.stale_if_error)
     return Windows(
-        lifetime=lifetime,
+        lifetime=lifetime or 0,
         stale_while_revalidate=0 if is_stale_forbidden else while_revalidate,
         stale_if_error=0 if is_stale_forbidden else if_error,
-        is_explicit=explicit is not None or rule.lifetime is not None,
+        is_explicit=is_explicit,
         must_validate=directives.unqualified("no-cache"),
     )
 

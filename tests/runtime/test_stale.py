@@ -167,17 +167,17 @@ def _settled(origin: ScriptedOrigin, path: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("fields", "status"),
+    "fields",
     [
-        pytest.param([("Cache-Control", "private")], 200, id="private"),
-        pytest.param([*FRESH, ("Set-Cookie", "a=b")], 200, id="Set-Cookie"),
+        pytest.param([*FRESH, ("Set-Cookie", "a=b")], id="Set-Cookie"),
+        pytest.param([*FRESH, ("Age", "1000")], id="what is too old"),
     ],
 )
 def test_a_refresh_that_brings_nothing_to_store_is_not_repeated_by_every_reader(
-    edge: Workerd, origin: ScriptedOrigin, fields: Fields, status: int
+    edge: Workerd, origin: ScriptedOrigin, fields: Fields
 ) -> None:
     path = new_path()
-    origin.on(path, reply(200, STALE_AT_ONCE, b"public"), reply(status, fields, b"own"))
+    origin.on(path, reply(200, STALE_AT_ONCE, b"public"), reply(200, fields, b"own"))
     get(edge.url("edge"), path)
 
     get(edge.url("edge"), path)

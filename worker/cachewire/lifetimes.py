@@ -10,9 +10,9 @@ __all__ = [
     "DEFAULT_JITTER",
     "explicit_lifetime",
     "forbids_stale",
+    "governed_lifetime",
     "jittered_ms",
     "parse_date",
-    "ruled_lifetime",
     "window",
 ]
 
@@ -35,6 +35,7 @@ _DATES = tuple(
         rf"[a-z]{{3}} (?P<month>[a-z]{{3}}) (?P<day>[ \d]\d) {_CLOCK} (?P<year>\d{{4}})",
     )
 )
+_PERMANENT_REDIRECTS = frozenset({301, 308})
 _YEAR_MS = 31_556_952_000
 _LONGEST_DATES = 128
 """Characters of the longest value that is looked at: a date, and room for another after it."""
@@ -97,11 +98,21 @@ def explicit_lifetime(directives: Directives, fields: Mapping[str, str], respons
     return max(0, expires - (response_ms // 1000 if date is None else date))
 
 
-def ruled_lifetime(status: int, default: int | None, negative: Mapping[int, int]) -> int | None:
-    """Return the seconds that a rule gives to a response which names no lifetime; ``None`` for none."""
-    if status in negative:
-        return negative[status]
-    return default if status < 400 else None
+def governed_lifetime(
+    status: int, explicit: int | None, lifetime: int | None, default: int | None, negative: Mapping[int, int]
+) -> tuple[int | None, bool]:
+    """Return the seconds for which a response is fresh, and whether that is explicit; ``None``: nobody says.
+
+    In this order: a rule's ``lifetime``, what the response says (``explicit``), the rule's ``default`` or
+    ``negative`` lifetime. Only successes and permanent redirects have the first and the third, only errors
+    the last: what holds for one client at one moment isn't to be everyone's for as long as a page is.
+    """
+    is_lasting = 200 <= status < 300 or status in _PERMANENT_REDIRECTS
+    if lifetime is not None and is_lasting:
+        return lifetime, True
+    if explicit is not None:
+        return explicit, True
+    return (default if is_lasting else negative.get(status)), False
 
 
 def forbids_stale(directives: Directives) -> bool:

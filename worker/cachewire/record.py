@@ -17,13 +17,16 @@ above the Worker's in-line limit lies under a key of its own, ``b1/…``, and th
 for such a head.
 
 A URL whose responses vary has an *index* at its record key: the sets of selecting header fields that its
-responses nominated, the latest first, as metadata ``{"v": [["accept-language"], …]}``.
+responses nominated, the latest first, as metadata ``{"v": [["accept-language"], …]}``. While there is one, a
+response that nominates none lies beside the others: in the safe profile as if it varied by all the names of
+the index, in the strict one under the set ``[""]``. An index without sets says that nothing is stored.
 
 Anything else raises :class:`UnreadableRecord` and counts as absent.
 """
 
 import json
 from dataclasses import dataclass
+from itertools import chain
 
 from cachewire.errors import UnreadableRecord
 
@@ -77,6 +80,11 @@ class Index:
     """The sets of selecting header fields of a URL's responses, latest first; names in lower case, sorted."""
 
     sets: tuple[tuple[str, ...], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all sets together, sorted."""
+        return self.sets[0] if len(self.sets) == 1 else tuple(sorted({*chain(*self.sets)}))
 
     def including(self, names: tuple[str, ...]) -> "Index":
         """Return the index with ``names`` as its latest set."""

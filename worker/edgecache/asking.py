@@ -8,7 +8,7 @@ from cachewire.record import Record
 from cachewire.settings import Settings
 from edgecache.health import Health, Subject
 from edgecache.hooks import HookRequest, HookResponse, Hooks
-from edgecache.memory import Entry
+from edgecache.memory import Entry, Table
 from edgecache.nominations import Nominations
 from edgecache.policy.decision import Ask, Lookup
 from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
@@ -17,6 +17,7 @@ from edgecache.policy.outcome import Fail, Plan, Relay, on_origin
 from edgecache.policy.ranges import Join, completed
 from edgecache.policy.relay import http_date, localised
 from edgecache.policy.status import Status
+from edgecache.policy.storing import content_length
 from edgecache.policy.trouble import Trouble, trouble_of
 from edgecache.policy.unkeyed import disclosing, neutral
 from edgecache.policy.voice import voice_of
@@ -24,6 +25,8 @@ from edgecache.ports import Body, OriginError, OriginResponse, Ports, StoreError
 from edgecache.storage import Storage
 
 __all__ = ["Asker", "Outcome", "Question"]
+
+_OVERSIZED_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,15 @@ class Question:
 class Outcome:
     """What came of asking the origin.
 
-    ``entry`` is what was stored of it, ``collect`` the rest of a body that is stored once it is complete.
+    ``entry`` is what was stored of it, ``ended`` what is stored no longer, ``collect`` the rest of a body
+    that is stored once it is complete.
     """
 
     plan: Plan
     response: OriginResponse | None = None
     facts: ResponseFacts | None = None
     entry: Entry | None = None
+    ended: Entry | None = None
     collect: Callable[[int], Awaitable[Body | None]] | None = None
     trouble: Trouble | None = None
     """What the answer says of the origin's state."""
@@ -80,6 +85,7 @@ class Asker:
         self._settings = settings
         self._hooks = hooks
         self._storage = storage
+        self._oversized_until_ms: Table[int] = storage.memory.table(1 / 64)
         self._origin = ports.origin
         self._bodies = ports.bodies
         self._timing = ports.timing
@@ -100,6 +106,7 @@ class Asker:
         if outcome.plan.freshen and question.entry:
             outcome.entry = self._freshened(question.lookup, question.entry, outcome.plan.freshen)
         self.health.note(subject, outcome.trouble, self._timing.now_ms())
+        self._end_here(question, outcome)
         return outcome
 
     def subject(self, question: Question) -> Subject:
@@ -108,6 +115,14 @@ class Asker:
         purged_ms = self._storage.marks.verdict(lookup, entry.record).soft_ms if entry else 0
         origin = "" if self._settings.origin else lookup.request.target.host
         return Subject(question.key, voice_of(lookup), origin, purged_ms)
+
+    def _end_here(self, question: Question, outcome: Outcome) -> None:
+        """Let what the outcome ends be used no more in this isolate, before anyone hears of the outcome."""
+        if outcome.plan.marks and outcome.facts:
+            self._storage.mark_here(outcome.plan.marks, Lane.HARD, outcome.facts.birth_ms - 1)
+        if outcome.plan.ends and question.entry:
+            outcome.ended = question.entry
+            self._storage.end_here(question.entry)
 
     async def _asked(self, question: Question) -> Outcome:
         lookup, ask = self._disclosing(question), question.ask
@@ -125,8 +140,15 @@ class Asker:
         if self._nominations.learn(lookup, hooked.fields):
             response.discard()
             return await self._asked(question)
-        plan = on_origin(lookup, ask, hooked, question.stored_fields, self._settings)
+        plan = self._plan(replace(question, lookup=lookup), hooked)
         return Outcome(plan, response, hooked, trouble=trouble_of(facts))
+
+    def _plan(self, question: Question, outcome: ResponseFacts | OriginFailure) -> Plan:
+        lookup, ask = question.lookup, question.ask
+        if ask.stored and self._storage.is_ended(lookup, question.key, ask.stored):
+            # While the origin was being asked, it may have told another request that this is over.
+            ask = replace(ask, fallback=False, when_disconnected=False)
+        return on_origin(lookup, ask, outcome, question.stored_fields, self._settings)
 
     def _disclosing(self, question: Question) -> Lookup:
         """Return the look-up with the request that the origin gets to see."""
@@ -144,8 +166,7 @@ class Asker:
 
     def shared_failure(self, question: Question, failure: OriginFailure) -> Outcome:
         """Return what comes of the origin having failed."""
-        plan = on_origin(question.lookup, question.ask, failure, question.stored_fields, self._settings)
-        return Outcome(plan, trouble=trouble_of(failure))
+        return Outcome(self._plan(question, failure), trouble=trouble_of(failure))
 
     def facts_of(self, request: RequestFacts, response: OriginResponse, birth_ms: int) -> ResponseFacts:
         """Return what the policy sees of a response to a request that was sent at ``birth_ms``."""
@@ -170,13 +191,12 @@ class Asker:
             body = self._joined(join, stored, await response.read())
             record = replace(record, body_bytes=self._bodies.size(body))
             return replace(outcome, entry=self._storage.hold(question.lookup, record, body))
-        length = response.fields.get("content-length", "")
-        length_bytes = int(length) if length.isascii() and length.isdigit() else None
-        if length_bytes is not None and length_bytes > self._settings.max_body_bytes:
-            status = replace(outcome.plan.status, detail=Reason.TOO_LARGE, stored=False)
-            return replace(outcome, plan=replace(outcome.plan, status=status, store=None, may_share=False))
+        length_bytes = content_length(response.fields)
+        if length_bytes is None and self._is_oversized(question.key):
+            return replace(outcome, plan=self._plan_oversized(question, outcome))
         if length_bytes is None or length_bytes > self._settings.memory_item_bytes:
-            return replace(outcome, collect=response.fork())
+            status = replace(outcome.plan.status, detail=Reason.BODY_AWAITED, stored=False)
+            return replace(outcome, plan=replace(outcome.plan, status=status), collect=response.fork())
         return replace(outcome, entry=await self.taken(question.lookup, record, response))
 
     async def taken(self, lookup: Lookup, record: Record, response: OriginResponse) -> Entry:
@@ -193,7 +213,15 @@ class Asker:
         return self._bodies.joined((head, body, tail))
 
     def _freshened(self, lookup: Lookup, entry: Entry, record: Record) -> Entry:
-        fresh = Entry(entry.key, record, entry.body, entry.size_bytes, decoded=entry.decoded, hits=entry.hits)
+        fresh = Entry(
+            entry.key,
+            record,
+            entry.body,
+            entry.size_bytes,
+            decoded=entry.decoded,
+            names=entry.names,
+            hits=entry.hits,
+        )
         if entry.body is None:
             return fresh
         if not self._storage.is_selected(lookup, fresh):
@@ -215,16 +243,32 @@ class Asker:
             self.health.note(self.subject(question), trouble_of(error.failure), self._timing.now_ms())
             raise
         if body is None:
+            self._note_oversized(question, outcome)
             return None
         record = completed(replace(outcome.plan.store, body_bytes=self._bodies.size(body)))
         if record is None:
             return None
         return self._storage.hold(question.lookup, record, body)
 
-    def mark_here(self, outcome: Outcome) -> None:
-        """Let what the outcome invalidates take effect in this isolate."""
-        if outcome.plan.marks and outcome.facts:
-            self._storage.mark_here(outcome.plan.marks, Lane.HARD, outcome.facts.birth_ms - 1)
+    def _is_oversized(self, key: str) -> bool:
+        return self._timing.now_ms() < (self._oversized_until_ms.get(key) or 0)
+
+    def _note_oversized(self, question: Question, outcome: Outcome) -> None:
+        """Remember that a body without a length is too large: the next one isn't collected."""
+        self._oversized_until_ms.set(question.key, self._timing.now_ms() + _OVERSIZED_MS)
+        explanation = f"{question.lookup.request.target} isn't stored: its body is above MAX_BODY_BYTES"
+        self._report("store", StoreError(explanation))
+        outcome.plan = self._plan_oversized(question, outcome)
+        self._end_here(question, outcome)
+
+    def _plan_oversized(self, question: Question, outcome: Outcome) -> Plan:
+        """Return the plan for a response as if it had said how large it is."""
+        if outcome.facts is None:
+            return outcome.plan
+        length = str(self._settings.max_body_bytes + 1)
+        return self._plan(
+            question, replace(outcome.facts, fields={**outcome.facts.fields, "content-length": length})
+        )
 
     async def keep(self, lookup: Lookup, outcome: Outcome, entry: Entry | None) -> None:
         """Write to KV what the outcome stores and invalidates."""
@@ -232,6 +276,8 @@ class Asker:
         try:
             if plan.marks and outcome.facts:
                 await self._storage.mark_everywhere(plan.marks, Lane.HARD, "origin-response")
+            if outcome.ended:
+                await self._storage.end(outcome.ended.key)
             if entry and (plan.store or (plan.freshen and self._is_extended(lookup, entry))):
                 await self._storage.keep(lookup, entry)
         except (StoreError, ValueError) as error:

@@ -8,14 +8,11 @@ step across the border to JavaScript costs.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
-from cachewire.record import Record
 from cachewire.settings import Settings
-from cachewire.vary import selecting_names
 from edgecache.handler import MARKS_AHEAD, Served
 from edgecache.hooks import Hooks
 from edgecache.marktable import MarkTable
@@ -154,7 +151,7 @@ class FastPath:
             return
         if not self._is_repeatable(lookup, entry, use) or CHANGES_DECISION.search(fields):
             return
-        names = _names(lookup, entry.record, entry.fields)
+        names = _names(lookup, entry)
         values = tuple(_value_of(name, fields) for name in names)
         if len(url) + sum(map(len, filter(None, values))) > _MAX_CHARACTERS:
             return
@@ -223,12 +220,12 @@ class FastPath:
             self._remove(url, values)
 
 
-def _names(lookup: Lookup, record: Record, fields: Mapping[str, str]) -> tuple[str, ...]:
+def _names(lookup: Lookup, entry: Entry) -> tuple[str, ...]:
     """Return the request fields whose values select this response."""
-    names = {*selecting_names(fields), *lookup.rule.fields}
+    names = {*entry.names, *lookup.rule.fields} - {""}
     if lookup.rule.cookies:
         names.add("cookie")
-    if record.coding or "content-encoding" in fields:
+    if entry.record.coding or "content-encoding" in entry.fields:
         names.add("accept-encoding")
     return tuple(sorted(names))
 

@@ -237,7 +237,7 @@ class Handler:
     ) -> Any:
         key = entry.key if entry else self.storage.expected_key(lookup)
         question = Question(lookup, ask, entry, key)
-        if entry and ask.fallback and (reason := self._rests(question)):
+        if entry and self._may_stand_in(lookup, ask, entry) and (reason := self._rests(question)):
             return await self._sender.stored(lookup, entry, Status(reason, hit=True))
         flight = self.flights.current(key)
         is_apart = lookup.request.method != "GET" or self.flights.is_unshared(key)
@@ -248,7 +248,6 @@ class Handler:
     async def _ask_alone(self, question: Question, background: Background) -> Any:
         """Ask the origin for this request only."""
         outcome = await self._asker.ask(question)
-        self._asker.mark_here(outcome)
         background.run(self._finish(question, outcome))
         return await self._send(question, outcome)
 
@@ -265,16 +264,20 @@ class Handler:
         """Ask the origin for this request and all that come to wait for it."""
         answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         background.run(self._lead(question, self.flights.start(question.key), answered))
-        entry = self._stand_in(question)
-        if entry:
+        if self._stand_in(question):
             await asyncio.wait({answered}, timeout=self.settings.soft_timeout)
-            if not answered.done():
+            if not answered.done() and (entry := self._stand_in(question)):
                 return await self._sender.stored(question.lookup, entry, Status(Reason.SLOW_ORIGIN, hit=True))
         return await self._send(question, await answered)
 
     def _stand_in(self, question: Question) -> Entry | None:
         """Return what may be sent if the origin is slow."""
-        return question.entry if question.ask.fallback and self.settings.soft_timeout else None
+        entry = question.entry if self.settings.soft_timeout else None
+        return entry if entry and self._may_stand_in(question.lookup, question.ask, entry) else None
+
+    def _may_stand_in(self, lookup: Lookup, ask: Ask, entry: Entry) -> bool:
+        """Whether what is stored may still be sent without asking; another answer may have ended it since."""
+        return ask.fallback and not self.storage.is_ended(lookup, entry.key, entry.record)
 
     async def _lead(
         self, question: Question, flight: Flight, answered: "asyncio.Future[Outcome] | None"
@@ -299,15 +302,16 @@ class Handler:
             self.flights.land(question.key, flight, stored, failure)
         if outcome.is_sound:
             self.flights.remember(question.key, unshared=stored is None)
-        self._asker.mark_here(outcome)
         await self._asker.keep(question.lookup, outcome, stored)
 
     async def _wait(self, question: Question, flight: Flight, background: Background) -> Any:
         """Wait for another request's outcome."""
-        entry = self._stand_in(question)
-        if await flight.landed.wait(self.settings.soft_timeout if entry else self.settings.collapse_timeout):
+        is_soft = self._stand_in(question) is not None
+        if await flight.landed.wait(
+            self.settings.soft_timeout if is_soft else self.settings.collapse_timeout
+        ):
             return await self._share(question, flight, background)
-        if entry:
+        if entry := self._stand_in(question):
             return await self._sender.stored(question.lookup, entry, Status(Reason.SLOW_ORIGIN, hit=True))
         # It may be lost together with its request: the first to lose patience flies anew, for those to come.
         if self.flights.current(question.key) is flight:
@@ -326,7 +330,7 @@ class Handler:
             return await self._sender.stored(lookup, flight.entry, status)
         # What came shows what responses vary by; or that the origin isn't well, and what is stored will do.
         is_news = flight.entry and not entry and self.storage.expected_key(lookup) != question.key
-        if is_news or (entry and self._rests(question)):
+        if is_news or (entry and self._may_stand_in(lookup, ask, entry) and self._rests(question)):
             return await self._ask_or_wait(lookup, ask, entry, background)
         return await self._ask_alone(question, background)
 
@@ -342,7 +346,8 @@ class Handler:
         source = outcome.entry or question.entry
         match plan.answer:
             case Reuse(record) if source:
-                return await self._sender.stored(lookup, source, plan.status, record)
+                own = plan.own_fields or None
+                return await self._sender.stored(lookup, source, plan.status, record, unstored=own)
             case Fail(failure):
                 return self._sender.failed(failure, plan.status)
             case Relay() if outcome.entry and plan.store and outcome.facts:

@@ -36,6 +36,8 @@ class Entry:
     fields: Mapping[str, str] = field(default_factory=dict)
     decoded: Body | None = None
     """The body without the cache's own coding, once somebody needed it."""
+    names: tuple[str, ...] = ()
+    """The request fields that select among the responses of its URL, beside the rule's."""
     hits: int = 0
     fields_bytes: int = 0
     further_bytes: int = 0

@@ -14,7 +14,7 @@ from cachewire.record import MAX_INDEX_SETS, Index, Record, head_of, metadata_fo
 from cachewire.settings import Settings
 from cachewire.vary import selecting_names, selecting_values
 from edgecache.marktable import MarkTable
-from edgecache.memory import Entry, Memory
+from edgecache.memory import Entry, Memory, Table
 from edgecache.policy.decision import VALID, Invalidity, Lookup, mark_names
 from edgecache.policy.freshness import freshness_of
 from edgecache.ports import Bodies, Body, Report, Signal, Store, StoredValue, StoreError, Timing
@@ -24,7 +24,7 @@ __all__ = ["Found", "Storage"]
 
 _MAX_BULK_KEYS = 100
 _MIN_TTL_SECONDS = 60
-_MAX_WRITTEN_INDEXES = 4096
+_NONE_NOMINATED = ("",)
 _QUIET_MS = 1000
 """A fault of KV is reported once in this time: it mostly concerns every request."""
 
@@ -48,6 +48,17 @@ class Found:
 
     entry: Entry | None = None
     other_variant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownIndex:
+    """An index, and until when it is sure to be in KV, written by this isolate; 0 for unknown."""
+
+    index: Index | None = None
+    written_until_ms: int = 0
+
+
+_UNKNOWN = _KnownIndex()
 
 
 class _Reading:
@@ -84,7 +95,7 @@ class Storage:
         self._report = report
         self._quiet_until_ms = 0
         self._writes = Writes(store, timing, self.memory)
-        self._written_indexes: dict[str, Index] = {}
+        self._indexes: Table[_KnownIndex] = self.memory.table(1 / 32)
         self._unwritten: dict[str, Entry] = {}
         self._readings: dict[str, _Reading] = {}
 
@@ -95,10 +106,7 @@ class Storage:
         item = self._at_hand(_variant(lookup, ()))
         if not isinstance(item, Index):
             return Found(item)
-        found = [
-            entry for names in item.sets if isinstance(entry := self._at_hand(_variant(lookup, names)), Entry)
-        ]
-        return Found(max(found, key=_latest, default=None))
+        return Found(_selected(item, [self._at_hand(_variant(lookup, names)) for names in item.sets]))
 
     def _at_hand(self, key: str) -> Entry | Index | None:
         return self.memory.get(key) or self._unwritten.get(key)
@@ -106,24 +114,27 @@ class Storage:
     async def find_in_store(self, lookup: Lookup) -> Found:
         """Look in KV, and hold in memory what was found."""
         item = await self._read(_variant(lookup, ()))
-        if isinstance(item, Entry) or item is None:
+        if not isinstance(item, Index):
             return Found(item)
-        variants = (self._read(_variant(lookup, names)) for names in item.sets[:MAX_INDEX_SETS])
-        found = [entry for entry in await asyncio.gather(*variants) if isinstance(entry, Entry)]
-        return Found(max(found, key=_latest, default=None), other_variant=True)
+        item = self._with_unwritten(_variant(lookup, ()), item)
+        variants = (self._read(_variant(lookup, names)) for names in item.sets)
+        return Found(_selected(item, await asyncio.gather(*variants)), other_variant=bool(item.sets))
 
     async def _read(self, key: str) -> Entry | Index | None:
         try:
             value = await self._store.read(key)
             item = self._decoded(key, value) if value else None
+            if (
+                isinstance(item, Entry)
+                and self.marks.invalidity((_ending(key),), item.record.birth_ms).hard_ms
+            ):
+                item = None  # KV shows what was ended here for a while
         except (StoreError, UnreadableRecord) as error:
             self._note(error)
             item = None
         # While KV was being read, a newer response may have come from the origin.
         newer = self._at_hand(key)
-        if newer and not (
-            isinstance(newer, Entry) and isinstance(item, Entry) and _latest(newer) < _latest(item)
-        ):
+        if newer and not (isinstance(newer, Entry) and _replaces(item, newer)):
             return newer
         if isinstance(item, Index) or (item and self._fits_memory(item)):
             self.memory.put(key, item)
@@ -210,34 +221,62 @@ class Storage:
 
     def is_selected(self, lookup: Lookup, entry: Entry) -> bool:
         """Whether ``lookup`` selects this very response."""
-        return entry.key == _variant(lookup, _selecting(entry.record))
+        index = self._index_at(_variant(lookup, ()))
+        return entry.key == _variant(lookup, self._names(entry.record, index))
 
     def expected_key(self, lookup: Lookup) -> str:
         """Return the key of the response that ``lookup`` most likely gets, by what earlier ones varied by."""
         base = _variant(lookup, ())
-        index = self.memory.get(base)
-        return _variant(lookup, index.sets[0]) if isinstance(index, Index) and index.sets else base
+        index = self._index_at(base)
+        return _variant(lookup, index.sets[0]) if index else base
+
+    def _index_at(self, key: str) -> Index | None:
+        item = self.memory.get(key)
+        index = item if isinstance(item, Index) else (self._indexes.get(key) or _UNKNOWN).index
+        return index if index and index.sets else None
+
+    def _names(self, record: Record, index: Index | None) -> tuple[str, ...]:
+        """Return the selecting header fields of a response; where it nominates none, what others did counts.
+
+        RFC 9111 section 4.1: some resources mistakenly omit Vary from their default response. In the safe
+        profile it answers only requests like its own; by the RFC all whom no other response fits.
+        """
+        names = _selecting(record)
+        if names or index is None:
+            return names
+        return index.names if self._settings.is_safe else _NONE_NOMINATED
 
     # Keeping
 
     def hold(self, lookup: Lookup, record: Record, body: Body) -> Entry:
         """Hold a new response in memory, if it fits, and return its entry."""
-        names = _selecting(record)
-        entry = Entry(_variant(lookup, names), record, body, self._bodies.size(body))
         base = _variant(lookup, ())
-        known = self.memory.get(base)
-        index = self._index_with(lookup, names) if names else None
-        if index:
+        known = self._index_at(base)
+        names = self._names(record, known)
+        entry = Entry(_variant(lookup, names), record, body, self._bodies.size(body))
+        if names:
+            index = known.including(names) if known else Index((names,))
+            entry.names = index.names
+            self._learn_index(base, index)
             self.memory.put(base, index)
-        if isinstance(known, Index) and index != known:
-            self.marks.generation += 1  # what was decided by other names may not be repeated
+            if index != known:
+                self.marks.generation += 1  # what was decided by fewer names may not be repeated
         if self._fits_memory(entry):
             self.memory.put(entry.key, entry)
         return entry
 
-    def _index_with(self, lookup: Lookup, names: tuple[str, ...]) -> Index:
-        known = self.memory.get(_variant(lookup, ()))
-        return known.including(names) if isinstance(known, Index) else Index((names,))
+    def _learn_index(self, key: str, index: Index) -> None:
+        """Remember an index apart from memory, which may let go of it while its responses are in use."""
+        known = self._indexes.get(key) or _UNKNOWN
+        self._indexes.set(key, known if known.index == index else _KnownIndex(index))
+
+    def _with_unwritten(self, key: str, read: Index) -> Index:
+        """Return an index as it was read, with what this isolate knows and KV doesn't show yet."""
+        known = (self._indexes.get(key) or _UNKNOWN).index or Index(())
+        others = (names for names in read.sets if names not in known.sets)
+        index = Index((*known.sets, *others)[:MAX_INDEX_SETS])
+        self._learn_index(key, index)
+        return index
 
     async def keep(self, lookup: Lookup, entry: Entry) -> None:
         """Write an entry to KV, compressed where that pays; raises :class:`StoreError`.
@@ -258,18 +297,23 @@ class Storage:
     async def _keep(self, lookup: Lookup, entry: Entry) -> None:
         entry = await self._compressed(entry)
         ttl_seconds = self._ttl_seconds(lookup, entry)
-        names = _selecting(entry.record)
-        if names:
-            await self._keep_index(_variant(lookup, ()), self._index_with(lookup, names))
+        if entry.names:
+            await self._keep_index(_variant(lookup, ()), ttl_seconds, renew=bool(_selecting(entry.record)))
         await self._write_record(entry, ttl_seconds)
 
-    async def _keep_index(self, key: str, index: Index) -> None:
-        if self._written_indexes.get(key) == index:
+    async def _keep_index(self, key: str, ttl_seconds: int, *, renew: bool) -> None:
+        """Write an index that isn't in KV yet, or, to ``renew`` it, may not outlive what it leads to.
+
+        It goes by itself once no response has varied for long.
+        """
+        known, now_ms = (self._indexes.get(key) or _UNKNOWN), self._timing.now_ms()
+        if known.index is None or known.written_until_ms > (now_ms if renew else 0):
             return
-        await self._writes.write(key, self._bodies.empty(), index.metadata(), MAX_RECORD_SECONDS)
-        if len(self._written_indexes) >= _MAX_WRITTEN_INDEXES:
-            self._written_indexes.clear()
-        self._written_indexes[key] = index
+        index_seconds = min(2 * ttl_seconds, MAX_RECORD_SECONDS)
+        await self._writes.write(key, self._bodies.empty(), known.index.metadata(), index_seconds)
+        if self._indexes.get(key) is known:
+            until_ms = now_ms + (index_seconds - ttl_seconds) * 1000
+            self._indexes.set(key, replace(known, written_until_ms=max(1, until_ms)))
 
     async def _compressed(self, entry: Entry) -> Entry:
         if not self._is_worth_compressing(entry):
@@ -278,7 +322,7 @@ class Storage:
         size = self._bodies.size(body)
         if size * 10 > entry.size_bytes * 9:
             return entry
-        compressed = Entry(entry.key, replace(entry.record, coding="gzip"), body, size)
+        compressed = Entry(entry.key, replace(entry.record, coding="gzip"), body, size, names=entry.names)
         if entry.is_held:
             self.memory.put(entry.key, compressed)
         return compressed
@@ -321,6 +365,22 @@ class Storage:
         await self._writes.write(
             entry.key, self._bodies.prefixed(head, body) if is_in_front else body, metadata, ttl_seconds
         )
+
+    # Ending
+
+    def end_here(self, entry: Entry) -> None:
+        """Let a stored response be used no more in this isolate, and none older under its key."""
+        self.memory.drop(entry.key)
+        self.marks.write(_ending(entry.key), Lane.HARD, entry.record.birth_ms)
+
+    async def end(self, key: str) -> None:
+        """Overwrite what is stored under ``key`` in KV with nothing; raises :class:`StoreError`."""
+        await self._writes.write(key, self._bodies.empty(), Index(()).metadata(), _MIN_TTL_SECONDS)
+
+    def is_ended(self, lookup: Lookup, key: str, record: Record) -> bool:
+        """Whether a stored response is known to be gone, as it may be since it was found."""
+        by_itself = self.marks.invalidity((_ending(key),), record.birth_ms)
+        return bool(by_itself.hard_ms or self.marks.verdict(lookup, record).hard_ms)
 
     # Marks
 
@@ -415,9 +475,31 @@ def _variant(lookup: Lookup, names: tuple[str, ...]) -> str:
     return variant_key(lookup.key, [*lookup.parts, *selecting_values(names, lookup.selecting_fields)])
 
 
+def _replaces(read: Entry | Index | None, held: Entry) -> bool:
+    """Whether what was read from KV is to be used rather than what memory holds under that key."""
+    # An index shows that what is held answers fewer requests than it seems to.
+    return isinstance(read, Index) or (read is not None and _latest(held) < _latest(read))
+
+
+def _selected(index: Index, items: Sequence[Entry | Index | None]) -> Entry | None:
+    """Return which of the responses that match is used (RFC 9111 section 4.1)."""
+    found = max((item for item in items if isinstance(item, Entry)), key=_preference, default=None)
+    if found:
+        found.names = index.names
+    return found
+
+
+def _preference(entry: Entry) -> tuple[bool, int]:
+    # "the cache SHOULD choose the most recent stored response with a valid Vary field value"
+    return bool(_selecting(entry.record)), _latest(entry)
+
+
 def _latest(entry: Entry) -> int:
-    # RFC 9111 section 4.1: of several that match, the most recent.
     return entry.record.response_ms
+
+
+def _ending(key: str) -> str:
+    return f"ended/{key}"
 
 
 def _selecting(record: Record) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from edgecache.policy.invalidation import SAFE_METHODS
 from edgecache.policy.ranges import completing_fields, range_fields
 from edgecache.policy.status import Forwarded
 from edgecache.policy.storing import is_for_everyone
+from edgecache.policy.succession import is_good
 from edgecache.policy.unkeyed import sent_fields, undisclosed_fields, unkeyed_names
 from edgecache.policy.validation import conditional_fields
 
@@ -410,7 +411,7 @@ def _fallback(
     """Return whether the response may stand in for a failing origin, and for one that can't be reached."""
     freshness = standing.freshness
     is_fresh = standing.staleness_ms < 0 and not freshness.must_validate
-    may_be_stale = not freshness.forbids_stale and not freshness.must_validate and record.status < 500
+    may_be_stale = not freshness.forbids_stale and not freshness.must_validate and is_good(record.status)
     window_ms = max(freshness.stale_if_error_ms, request_stale_if_error_ms(client.fields))
     fallback = is_fresh or (may_be_stale and standing.staleness_ms < window_ms)
     # Section 4.2.4: a cache that is disconnected may use what is stale, unless a directive forbids it;

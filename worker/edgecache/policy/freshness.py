@@ -7,9 +7,9 @@ from cachewire.directives import Directives, delta_seconds, parse_cache_control,
 from cachewire.lifetimes import (
     explicit_lifetime,
     forbids_stale,
+    governed_lifetime,
     jittered_ms,
     parse_date,
-    ruled_lifetime,
     window,
 )
 from cachewire.record import Record
@@ -70,14 +70,12 @@ def freshness_of(record: Record, fields: Mapping[str, str], rule: Rule, settings
     In this order: a rule's ``lifetime``, what the response says, the rule's default, a heuristic.
     """
     directives = response_directives(fields)
-    lifetime = explicit_lifetime(directives, fields, record.response_ms)
-    is_explicit = lifetime is not None
-    if rule.lifetime is not None:
-        lifetime, is_explicit = rule.lifetime, True
-    elif lifetime is None:
-        lifetime = ruled_lifetime(record.status, rule.default_lifetime, rule.negative_lifetimes)
-        if lifetime is None:
-            lifetime = _heuristic_lifetime(record, directives, fields, settings)
+    explicit = explicit_lifetime(directives, fields, record.response_ms)
+    lifetime, is_explicit = governed_lifetime(
+        record.status, explicit, rule.lifetime, rule.default_lifetime, rule.negative_lifetimes
+    )
+    if lifetime is None:
+        lifetime = _heuristic_lifetime(record, directives, fields, settings)
     is_stale_forbidden = forbids_stale(directives)
     while_revalidate = window(
         directives, "stale-while-revalidate", rule.stale_while_revalidate, settings.stale_while_revalidate

@@ -5,23 +5,26 @@ from dataclasses import dataclass, replace
 from cachewire.fields import combined
 from cachewire.marks import url_mark
 from cachewire.record import Record
-from cachewire.settings import Settings
+from cachewire.settings import DataClass, Settings
+from cachewire.vary import selecting_names
 from edgecache.policy.decision import Ask, Forward, Lookup, on_request
 from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import freshness_of
 from edgecache.policy.invalidation import invalidated, resolve
 from edgecache.policy.ranges import Join, join_of, with_part
 from edgecache.policy.status import Status
-from edgecache.policy.storing import may_store, record_of
+from edgecache.policy.storing import may_store, record_of, speaks_for_others, withdrawal
+from edgecache.policy.succession import BEARINGS, Bearing, Ends, Kind, is_good, kind_of
 from edgecache.policy.unkeyed import with_implied_vary
 from edgecache.policy.validation import can_freshen, freshened, head_agrees
 
 __all__ = ["Fail", "Plan", "Relay", "Reuse", "on_forwarded", "on_origin"]
 
-_ERRORS = frozenset({500, 502, 503, 504})
-"""The status codes that stale-if-error stands in for (RFC 5861 section 4)."""
 _OF_A_RANGE = frozenset({206, 304, 416})
 """The status codes that answer a request for a further part, and no other."""
+
+_BY_USER = frozenset({"authorization", "cookie"})
+"""Selecting fields whose variants are each one user's."""
 
 _OF_CONTENT = frozenset({"content-length", "content-type", "content-encoding", "transfer-encoding"})
 
@@ -51,6 +54,7 @@ class Plan:
 
     Store the response as ``store``, keep the stored body under ``freshen``, write ``marks``; ``again``
     asks the origin once more without the precondition, since its answer is none to this request.
+    ``ends`` the stored response where a mark would end those of others, too.
     """
 
     answer: Relay | Reuse | Fail
@@ -65,6 +69,9 @@ class Plan:
     """Which requests the response to be stored answers, if not those like the one that brought it."""
     may_share: bool = True
     """Whether requests that waited for this outcome may have it too."""
+    ends: bool = False
+    own_fields: tuple[tuple[str, str], ...] = ()
+    """What came with a 304 for this client alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,10 @@ class _Reply:
     @property
     def status(self) -> Status:
         return Status(self.ask.reason, forwarded=self.ask.forwarded, forwarded_status=self.response.status)
+
+    @property
+    def bearing(self) -> Bearing:
+        return BEARINGS[kind_of(self.response.status)]
 
     def reason(self, response: ResponseFacts) -> Reason:
         return may_store(self.lookup.request, response, self.lookup.rule, self.settings)
@@ -100,8 +111,7 @@ def on_origin(
         return _on_failure(ask, outcome)
     outcome = with_implied_vary(lookup.request, outcome, lookup.rule, settings)
     reply = _Reply(lookup, ask, outcome, stored_fields, settings)
-    plan = _on_reply_about(ask.stored, reply) if ask.stored else None
-    return plan or _on_response(reply)
+    return (ask.stored and _on_reply_about(ask.stored, reply)) or _on_response(reply)
 
 
 def on_forwarded(forward: Forward, response: ResponseFacts, settings: Settings) -> Plan:
@@ -145,26 +155,60 @@ def _on_reply_about(stored: Record, reply: _Reply) -> Plan | None:
         return _on_more(stored, reply) if status in _OF_A_RANGE else None
     if status == 304 and ask.conditional:
         return _on_not_modified(stored, reply)
-    # Section 4.3.3: a server error may count as no answer at all.
-    if status in _ERRORS and ask.when_disconnected:
+    if _gives_way(reply):
         return Plan(Reuse(stored), replace(reply.status, detail=Reason.STALE_IF_ERROR))
     if status == 200 and reply.lookup.request.method == "HEAD":
         return _on_head(stored, reply)
     return None
 
 
+def _gives_way(reply: _Reply) -> bool:
+    """Whether the stored response is sent in place of the answer."""
+    if not reply.bearing.gives_way:
+        return False
+    if kind_of(reply.response.status) is Kind.LIMITED:
+        # RFC 5861 section 4 knows server errors alone.
+        return reply.ask.fallback and reply.settings.is_safe
+    return reply.ask.when_disconnected
+
+
+def _ended(plan: Plan, stored: Record | None, reply: _Reply, response: ResponseFacts) -> Plan:
+    """Return the plan for an answer that isn't stored, with what it ends; see :mod:`.succession`.
+
+    ``response`` is the answer as it would have been stored.
+    """
+    lookup, ends = reply.lookup, reply.bearing.ends
+    if stored is None or ends is Ends.NEVER:
+        return plan
+    if ends is Ends.IF_WITHDRAWN and withdrawal(response, lookup.rule, reply.settings) is None:
+        return plan
+    if not speaks_for_others(lookup.request, response, lookup.rule, reply.settings):
+        return plan
+    # A mark reaches every variant of the URL: one user's answer isn't to end what others have.
+    if lookup.rule.data_class is DataClass.PRIVATE or _BY_USER & set(selecting_names(reply.stored_fields)):
+        return replace(plan, ends=True)
+    return replace(plan, marks=(url_mark(lookup.request.target),))
+
+
 def _on_not_modified(stored: Record, reply: _Reply) -> Plan:
     if not can_freshen(reply.stored_fields, reply.response):
         return Plan(Relay(), reply.status, again=True)
-    record = reply.freshened(stored)
-    reason = _reason_to_keep(record, reply)
+    record, kept = reply.freshened(stored), _kept(stored, reply)
+    reason = reply.reason(kept)
     is_stored = reason is Reason.STORED
     status = replace(reply.status, detail=Reason.VALIDATED if is_stored else reason, stored=is_stored)
-    return Plan(Reuse(record), status, freshen=record if is_stored else None, may_share=is_stored)
+    # In the strict profile cookies are stored, and so among the record's fields.
+    own = tuple(("set-cookie", value) for value in reply.response.set_cookies if reply.settings.is_safe)
+    plan = Plan(
+        Reuse(record), status, freshen=record if is_stored else None, may_share=is_stored, own_fields=own
+    )
+    return plan if is_stored else _ended(plan, stored, reply, kept)
 
 
-def _reason_to_keep(record: Record, reply: _Reply) -> Reason:
-    return reply.reason(replace(reply.response, status=record.status, fields=combined(record.fields)))
+def _kept(stored: Record, reply: _Reply) -> ResponseFacts:
+    """Return the stored response as it would be kept with the fields of the answer, but for its cookies."""
+    fields = combined(reply.freshened(stored).fields)
+    return replace(reply.response, status=stored.status, fields=fields, set_cookies=())
 
 
 def _on_head(stored: Record, reply: _Reply) -> Plan:
@@ -172,10 +216,10 @@ def _on_head(stored: Record, reply: _Reply) -> Plan:
     if not head_agrees(stored, reply.stored_fields, reply.response):
         marks = (url_mark(reply.lookup.request.target),)
         return Plan(Relay(), reply.status, marks=marks, may_share=False)
-    record = reply.freshened(stored)
-    if _reason_to_keep(record, reply) is not Reason.STORED:
-        return Plan(Relay(), reply.status, may_share=False)
-    return Plan(Relay(), replace(reply.status, stored=True), freshen=record)
+    kept = _kept(stored, reply)
+    if reply.reason(kept) is not Reason.STORED:
+        return _ended(Plan(Relay(), reply.status, may_share=False), stored, reply, kept)
+    return Plan(Relay(), replace(reply.status, stored=True), freshen=reply.freshened(stored))
 
 
 def _on_more(stored: Record, reply: _Reply) -> Plan:
@@ -187,7 +231,8 @@ def _on_more(stored: Record, reply: _Reply) -> Plan:
     if reply.ask.completes and (record is None or record.status != 200):
         return Plan(Relay(), reply.status, again=True)  # the client asked for the whole
     if reason is not Reason.STORED:
-        return Plan(Relay(), replace(reply.status, detail=reason), may_share=False)
+        plan = Plan(Relay(), replace(reply.status, detail=reason), may_share=False)
+        return _ended(plan, stored, reply, reply.response) if is_part else plan
     record = record or record_of(reply.response, reply.lookup.rule)
     return Plan(Relay(), replace(reply.status, stored=True), store=record, join=join)
 
@@ -196,12 +241,11 @@ def _on_response(reply: _Reply) -> Plan:
     """Decide on a response that stands for itself (section 3)."""
     response, stored = reply.response, reply.ask.stored
     if reply.lookup.request.method == "HEAD":
-        return Plan(Relay(), reply.status, may_share=False)
+        return _ended(Plan(Relay(), reply.status, may_share=False), stored, reply, response)
     reason = _reason_to_store(reply)
     if reason is not Reason.STORED:
-        # What is stored of a resource that is gone isn't to be served any more, stale or not.
-        marks = (url_mark(reply.lookup.request.target),) if stored and response.status in {404, 410} else ()
-        return Plan(Relay(), replace(reply.status, detail=reason), marks=marks, may_share=False)
+        plan = Plan(Relay(), replace(reply.status, detail=reason), may_share=False)
+        return plan if reason is Reason.PARTIAL else _ended(plan, stored, reply, response)
     record = record_of(response, reply.lookup.rule)
     return Plan(Relay(), replace(reply.status, stored=True), store=record)
 
@@ -211,6 +255,8 @@ def _reason_to_store(reply: _Reply) -> Reason:
     has_range = "range" in (reply.ask.conditional.keys() | reply.lookup.request.fields.keys())
     if status == (416 if has_range else 206):
         return Reason.PARTIAL  # it answers this request's range, or none
-    if status >= 500 and stored and stored.status < 500:
-        return Reason.SERVER_ERROR  # it never replaces a good stored response
+    # One that the client's credentials keep from it is as good as before.
+    is_good_stored = stored is not None and is_good(stored.status)
+    if not reply.bearing.may_replace and (is_good_stored or reply.ask.reason is Reason.CREDENTIALS):
+        return Reason.SERVER_ERROR if status >= 500 else Reason.CLIENT_ERROR
     return reply.reason(reply.response)

@@ -11,16 +11,20 @@ from cachewire.vary import selecting_names, varies_on_everything
 from edgecache.policy.facts import Fields, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import HEURISTICALLY_CACHEABLE, Freshness, freshness_of, initial_age_ms
 from edgecache.policy.ranges import content_part
+from edgecache.policy.succession import is_good
 from edgecache.policy.unkeyed import unkeyed_names
 
 __all__ = [
     "MAX_GROUPS",
+    "content_length",
     "groups_of",
     "hop_by_hop",
     "is_for_everyone",
     "may_store",
     "record_of",
+    "speaks_for_others",
     "unstored_fields",
+    "withdrawal",
 ]
 
 MAX_GROUPS = 64
@@ -28,6 +32,9 @@ MAX_GROUPS = 64
 
 A response that names more isn't stored, since a purge of a group that was left out would not reach it.
 """
+
+_NEVER_STORED = frozenset({428, 429, 431, 511})
+"""What RFC 6585 (sections 3 to 6) says MUST NOT be stored."""
 
 _UNDERSTOOD = HEURISTICALLY_CACHEABLE | {302, 303, 307, 400, 401, 403, 409, 451, 500, 502, 503, 504}
 """Status codes whose caching this cache implements (section 5.2.2.3)."""
@@ -46,15 +53,38 @@ def may_store(request: RequestFacts, response: ResponseFacts, rule: Rule, settin
         _forbidden_by_status(response, directives)
         or _forbidden_by_directive(request, response, directives, rule)
         or _forbidden_by_identity(request, response, directives, rule, settings)
-        or _forbidden_by_fields(response)
+        or _forbidden_by_fields(response, settings)
         or _forbidden_by_unkeyed(request, response, rule, settings)
         or _useless(response, directives, rule, settings)
         or Reason.STORED
     )
 
 
+def withdrawal(response: ResponseFacts, rule: Rule, settings: Settings) -> Reason | None:
+    """Return why a response can't be stored, whoever asked for it; ``None`` if it can.
+
+    Two reasons say nothing of what is stored: Set-Cookie, which is for one client, and an age beyond the
+    lifetime, with which another cache on the way fills in for the origin.
+    """
+    directives = response_directives(response.fields)
+    reason = (
+        _forbidden_by_status(response, directives)
+        or _withdrawn_by_directive(response, directives, rule)
+        or _forbidden_by_fields(response, settings)
+        or _useless(response, directives, rule, settings)
+    )
+    return None if reason is Reason.EXPIRED else reason
+
+
+def speaks_for_others(request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings) -> bool:
+    """Whether a response says something of the resource, and not only to the bearer of credentials."""
+    directives = response_directives(response.fields)
+    reason = _forbidden_by_identity(request, response, directives, rule, settings)
+    return reason not in {Reason.AUTHORIZATION, Reason.COOKIE}
+
+
 def _forbidden_by_status(response: ResponseFacts, directives: Directives) -> Reason | None:
-    if not 200 <= response.status <= 599 or response.status == 304:
+    if not 200 <= response.status <= 599 or response.status == 304 or response.status in _NEVER_STORED:
         return Reason.STATUS
     if response.status == 206 and not _is_part(response.fields):
         return Reason.PARTIAL
@@ -73,6 +103,10 @@ def _forbidden_by_directive(
 ) -> Reason | None:
     if "no-store" in request_directives(request.fields):
         return Reason.REQUEST_NO_STORE
+    return _withdrawn_by_directive(response, directives, rule)
+
+
+def _withdrawn_by_directive(response: ResponseFacts, directives: Directives, rule: Rule) -> Reason | None:
     # Section 5.2.2.3: must-understand lifts no-store where the status code is understood.
     if "no-store" in directives and not directives.permits("must-understand"):
         return Reason.NO_STORE
@@ -91,9 +125,8 @@ def _forbidden_by_identity(
         return Reason.AUTHORIZATION
     if not settings.is_safe:
         return None
-    is_named = is_for_everyone(directives, settings) or directives.is_targeted
     if "cookie" in request.fields and not (
-        is_named or is_declared or "cookie" in selecting_names(response.fields)
+        is_named(directives) or is_declared or "cookie" in selecting_names(response.fields)
     ):
         return Reason.COOKIE
     return Reason.SET_COOKIE if response.set_cookies else None
@@ -113,17 +146,30 @@ def is_for_everyone(directives: Directives, settings: Settings) -> bool:
     In the safe profile only one that says so itself: ``must-revalidate`` forbids staleness, and is mostly
     meant so.
     """
-    is_named = directives.permits("public") or directives.permits("s-maxage")
-    return is_named or (not settings.is_safe and "must-revalidate" in directives)
+    permits = directives.permits("public") or directives.permits("s-maxage")
+    return permits or (not settings.is_safe and "must-revalidate" in directives)
 
 
-def _forbidden_by_fields(response: ResponseFacts) -> Reason | None:
+def is_named(directives: Directives) -> bool:
+    """Whether a response says by name that it is for shared caches."""
+    return directives.permits("public") or directives.permits("s-maxage") or directives.is_targeted
+
+
+def _forbidden_by_fields(response: ResponseFacts, settings: Settings) -> Reason | None:
+    if (content_length(response.fields) or 0) > settings.max_body_bytes:
+        return Reason.TOO_LARGE
     if sum(len(name) + len(value) for name, value in response.fields.items()) > _MAX_FIELD_BYTES:
         return Reason.TOO_LARGE
     if response.fields.get("content-type", "").lower().startswith(_ENDLESS):
         return Reason.STREAM
     # The runtime has no other way to show a field that isn't UTF-8, and what was lost can't be sent again.
     return Reason.BAD_FIELD if any(_LOST in value for value in response.fields.values()) else None
+
+
+def content_length(fields: Fields) -> int | None:
+    """Return the bytes that Content-Length announces; ``None`` if it doesn't say."""
+    length = fields.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else None
 
 
 def _useless(
@@ -134,28 +180,48 @@ def _useless(
         return Reason.TOO_MANY_GROUPS
     freshness = freshness_of(record, response.fields, rule, settings)
     is_explicit = freshness.is_explicit or directives.permits("public")
-    by_status = (
-        response.status in HEURISTICALLY_CACHEABLE
-        or response.status in rule.negative_lifetimes
-        or rule.default_lifetime
-    )
-    if not (is_explicit or by_status):
+    if not (is_explicit or freshness.lifetime_ms or response.status in HEURISTICALLY_CACHEABLE):
         return Reason.STATUS
-    if response.status >= 500 and settings.is_safe and not rule.negative_lifetimes.get(response.status):
-        return Reason.SERVER_ERROR
-    can_validate = response.status != 206 and any(name in response.fields for name in _VALIDATORS)
+    if settings.is_safe and (reason := _error_of_one_client(response, directives, rule)):
+        return reason
     is_fresh = freshness.lifetime_ms > record.initial_age_ms and not freshness.must_validate
-    if is_fresh or (can_validate and (is_explicit or not settings.is_safe)):
+    if is_fresh or _may_be_of_use_stale(response, directives, freshness, settings, is_explicit=is_explicit):
         return None
-    if response.status != 206 and is_explicit and _may_serve_stale(freshness, directives, settings):
-        return None
-    return Reason.NO_FRESHNESS
+    if freshness.must_validate:
+        return Reason.NO_CACHE
+    return Reason.EXPIRED if freshness.lifetime_ms else Reason.NO_FRESHNESS
 
 
-def _may_serve_stale(freshness: Freshness, directives: Directives, settings: Settings) -> bool:
-    """Whether what is stale from the start is of use: to refresh, or for the time when the origin is down."""
+def _error_of_one_client(response: ResponseFacts, directives: Directives, rule: Rule) -> Reason | None:
+    """Return why an error isn't stored: fields that aren't in the key may have caused it, and time heals it.
+
+    But for 404 and 410, and what a rule names.
+    """
+    if is_good(response.status) or rule.negative_lifetimes.get(response.status):
+        return None
+    if response.status >= 500:
+        return Reason.SERVER_ERROR
+    return None if rule.data_class is DataClass.PRIVATE or is_named(directives) else Reason.CLIENT_ERROR
+
+
+def _may_be_of_use_stale(
+    response: ResponseFacts,
+    directives: Directives,
+    freshness: Freshness,
+    settings: Settings,
+    *,
+    is_explicit: bool,
+) -> bool:
+    """Whether what is stale from the start is of use.
+
+    To validate, to refresh, or for the time when the origin is down.
+    """
+    if response.status == 206:
+        return False
+    if any(name in response.fields for name in _VALIDATORS) and (is_explicit or not settings.is_safe):
+        return True
     has_window = freshness.stale_while_revalidate_ms or directives.window("stale-if-error")
-    return not freshness.forbids_stale and bool(has_window or not settings.is_safe)
+    return is_explicit and not freshness.forbids_stale and bool(has_window or not settings.is_safe)
 
 
 def unstored_fields(response: ResponseFacts, rule: Rule) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from cachewire.lifetimes import parse_date
 from edgecache.policy.facts import OriginFailure, ResponseFacts
+from edgecache.policy.succession import BEARINGS, kind_of
 
 __all__ = ["Trouble", "trouble_of"]
 
@@ -31,8 +32,8 @@ def trouble_of(outcome: ResponseFacts | OriginFailure) -> Trouble | None:
     if isinstance(outcome, OriginFailure):
         return Trouble(is_away=outcome is not OriginFailure.TRUNCATED)
     if outcome.status in _AWAY:
-        return Trouble(is_away=True)
-    if outcome.status >= 500 or outcome.status == 429:
+        return Trouble(is_away=True, retry_ms=_retry_ms(outcome))
+    if BEARINGS[kind_of(outcome.status)].rests:
         return Trouble(is_unavailable=outcome.status == 503, retry_ms=_retry_ms(outcome))
     return None
 
