@@ -300,8 +300,8 @@ RULED = [
         Row(
             f"{status} goes by what it says itself",
             "rules",
-            turns(cc("max-age=1, public", LOCATION, status=status), cc("max-age=60")),
-            [get(FETCHED, status=status), get(REUSED), get(ASKED, pause=OVER, status=200)],
+            turns(cc("max-age=3, public", LOCATION, status=status), cc("max-age=60")),
+            [get(FETCHED, status=status), get(REUSED), get(ASKED, pause=4.2, status=200)],
         )
         for status in (302, 404)
     ),
