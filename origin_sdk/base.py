@@ -71,7 +71,7 @@ class PublishArguments(TypedDict, total=False):
     headers: Mapping[str, str]
     groups: Texts
     request_headers: Mapping[str, str]
-    identity: Mapping[str, str]
+    identity: Mapping[str, object]
     born: datetime
     after: Receipt
 

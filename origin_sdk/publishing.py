@@ -19,7 +19,7 @@ from cachewire.fields import (
     PRIVATE_GROUP_FIELDS,
     SURROGATE_KEY,
 )
-from cachewire.key import body_key, digest, record_key, variant_key
+from cachewire.key import body_key, claim_text, digest, record_key, variant_key
 from cachewire.marks import group_mark
 from cachewire.record import Index, Record, head_of, metadata_for
 from cachewire.rules import first_match, key_target
@@ -57,8 +57,9 @@ class Publication:
     """A response to store, and which requests it answers.
 
     ``birth_ms`` is the moment before rendering began: a purge after it wins. ``identity`` gives the values of
-    what the rule declares as part of the key, under ``field:name``, ``cookie:name`` or ``claim:name``; fields
-    are looked up in ``request_headers`` too, as are those that the response's Vary names.
+    what the rule declares as part of the key, under ``field:name``, ``cookie:name`` or ``claim:name``, a
+    claim with its type in tokens; fields are looked up in ``request_headers`` too, as are those that the
+    response's Vary names.
     """
 
     url: str
@@ -68,7 +69,11 @@ class Publication:
     fields: tuple[tuple[str, str], ...] = ()
     groups: tuple[str, ...] = ()
     request_headers: Mapping[str, str] = field(default_factory=dict)
-    identity: Mapping[str, str] = field(default_factory=dict)
+    identity: Mapping[str, object] = field(default_factory=dict)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +134,13 @@ class _Draft:
             return []
         identity, headers = self.publication.identity, self._request_fields
         parts = [
-            (f"field:{name}", identity.get(f"field:{name}", headers.get(name))) for name in self.rule.fields
+            (f"field:{name}", _text(identity.get(f"field:{name}", headers.get(name))))
+            for name in self.rule.fields
         ]
-        parts += [(f"cookie:{name}", identity.get(f"cookie:{name}")) for name in self.rule.cookies]
-        return parts + [(f"claim:{name}", identity.get(f"claim:{name}")) for name in self.rule.claims]
+        parts += [(f"cookie:{name}", _text(identity.get(f"cookie:{name}"))) for name in self.rule.cookies]
+        return parts + [
+            (f"claim:{name}", claim_text(identity.get(f"claim:{name}"))) for name in self.rule.claims
+        ]
 
     @property
     def _request_fields(self) -> dict[str, str]:

@@ -59,6 +59,10 @@ _LONG_TEXT = "0123456789abcdef0123456789abcdef"
         ),
         pytest.param("UNKEYED_FIELDS", "", SAFE_UNKEYED_FIELDS, id="and none given take none of them away"),
         pytest.param("TOKEN_SECRET", _LONG_TEXT, _LONG_TEXT, id="a secret stays as it is"),
+        pytest.param("TOKEN_AUDIENCE", "a, b", frozenset({"a", "b"}), id="audiences have commas between"),
+        pytest.param("TOKEN_ISSUER", ["https://a"], frozenset({"https://a"}), id="or are a list"),
+        pytest.param("TOKEN_CLAIMS", {"use": "access", "n": 1}, {"use": "access", "n": 1}, id="a table"),
+        pytest.param("TOKEN_CLAIMS", '{"use": "access"}', {"use": "access"}, id="or JSON"),
         pytest.param("RULES", "", (), id="no rules from --var are an empty text"),
         pytest.param(
             "RULES",
@@ -168,6 +172,9 @@ def test_a_rule_reads_all_its_settings() -> None:
             "PASSED_FIELDS = ['x-b']: UNKEYED_FIELDS keeps it from the origin",
             id="a field either passes or doesn't",
         ),
+        pytest.param({"TOKEN_CLAIMS": "use=access"}, "give a table", id="claims are a table"),
+        pytest.param({"TOKEN_CLAIMS": {"use": ["a"]}}, "texts, numbers or booleans", id="of plain values"),
+        pytest.param({"TOKEN_AUDIENCE": 3}, "give a text or a list of texts", id="audiences are texts"),
         pytest.param({"TOKEN_SECRET": "short"}, "at least 32 bytes", id="a secret is long enough for HS256"),
         pytest.param(
             {"MEMORY_BYTES": 100}, "MEMORY_ITEM_BYTES = 1048576: is more than", id="an item fits into memory"

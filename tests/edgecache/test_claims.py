@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecache.claims import verified_claims
+from edgecache.claims import Expected, verified_claims
 
 _KEY = "a key that is long enough for HS256"
 _NOW = 1_800_000_000
@@ -35,18 +35,18 @@ def test_the_example_of_rfc_7515_appendix_a_1_verifies() -> None:
 @pytest.mark.parametrize(
     "claims",
     [
-        pytest.param({"sub": "17"}, id="a token without times has no end"),
         pytest.param({"sub": "17", "exp": _NOW + 1}, id="a token is valid before its end"),
-        pytest.param({"sub": "17", "nbf": _NOW}, id="a token is valid from its beginning"),
+        pytest.param({"sub": "17", "nbf": _NOW, "exp": _NOW + 1}, id="a token is valid from its beginning"),
         pytest.param({"sub": "17", "exp": _NOW + 0.5, "nbf": _NOW - 0.5}, id="times may have fractions"),
-        pytest.param({}, id="a token may hold nothing"),
+        pytest.param({"exp": _NOW + 1}, id="a token may hold nothing but its end"),
     ],
 )
 def test_accepts(claims: dict[str, object]) -> None:
     assert verified_claims(token_of(claims), _KEY, _NOW) == claims
 
 
-_GOOD = token_of({"sub": "17"})
+_END = {"exp": _NOW + 1}
+_GOOD = token_of({"sub": "17", **_END})
 _HEAD, _PAYLOAD, _SIGNATURE = _GOOD.split(".")
 _NONE_HEAD = _encoded(b'{"alg":"none"}')
 
@@ -70,33 +70,85 @@ _NONE_HEAD = _encoded(b'{"alg":"none"}')
         pytest.param(
             _signed('{"alg":"HS256"}', '{"sub":"17"}', "another key"), id="another key doesn't sign for us"
         ),
-        pytest.param(token_of({"sub": "17"}, {"alg": "none"}), id="alg none isn't HS256, though signed"),
-        pytest.param(token_of({"sub": "17"}, {"alg": "hs256"}), id="an algorithm's name is case-sensitive"),
-        pytest.param(token_of({"sub": "17"}, {"alg": "RS256"}), id="RS256 isn't HS256, though signed"),
-        pytest.param(token_of({"sub": "17"}, {"alg": ["HS256"]}), id="an algorithm is text"),
-        pytest.param(token_of({"sub": "17"}, {"typ": "JWT"}), id="an algorithm is needed"),
         pytest.param(
-            token_of({"sub": "17"}, {"alg": "HS256", "crit": ["b64"]}), id="critical extensions are unknown"
+            token_of({"sub": "17", **_END}, {"alg": "none"}), id="alg none isn't HS256, though signed"
+        ),
+        pytest.param(
+            token_of({"sub": "17", **_END}, {"alg": "hs256"}), id="an algorithm's name is case-sensitive"
+        ),
+        pytest.param(
+            token_of({"sub": "17", **_END}, {"alg": "RS256"}), id="RS256 isn't HS256, though signed"
+        ),
+        pytest.param(token_of({"sub": "17", **_END}, {"alg": ["HS256"]}), id="an algorithm is text"),
+        pytest.param(token_of({"sub": "17", **_END}, {"typ": "JWT"}), id="an algorithm is needed"),
+        pytest.param(
+            token_of({"sub": "17", **_END}, {"alg": "HS256", "crit": ["b64"]}),
+            id="critical extensions are unknown",
         ),
         pytest.param(token_of(["sub", "17"]), id="claims are an object"),
         pytest.param(token_of("17"), id="claims aren't text"),
         pytest.param(_signed('["HS256"]', "{}"), id="a header is an object"),
         pytest.param(_signed('{"alg":"HS256"}', '{"sub":"17"'), id="claims are whole JSON"),
-        pytest.param(_signed('{"alg":"HS256"}', '{"sub":"17","sub":"18"}'), id="a claim stands once"),
-        pytest.param(_signed('{"alg":"HS256"}', '{"sub":NaN}'), id="NaN isn't JSON"),
+        pytest.param(
+            _signed('{"alg":"HS256"}', '{"sub":"17","sub":"18","exp":1800000009}'), id="a claim stands once"
+        ),
+        pytest.param(_signed('{"alg":"HS256"}', '{"sub":NaN,"exp":1800000009}'), id="NaN isn't JSON"),
         pytest.param(_signed('{"alg":"HS256"}', '{"a":' + "[" * 50_000), id="deep nesting isn't followed"),
         pytest.param(
             _signed('{"alg":"HS256"}', '{"a":' + "1" * 9_999 + "}"), id="endless numbers aren't read"
         ),
+        pytest.param(token_of({"sub": "17"}), id="a token without an end has none to wait for"),
+        pytest.param(token_of({"sub": "17", "exp": None}), id="null is no end"),
+        pytest.param(token_of({"sub": "17", "aud": "x", **_END}), id="a token for somebody else"),
+        pytest.param(token_of({"sub": "17", "aud": [], **_END}), id="a token for nobody"),
+        pytest.param(
+            token_of({"sub": "17", **_END}, {"alg": "HS256", "typ": "refresh+jwt"}),
+            id="a token to refresh one",
+        ),
         pytest.param(token_of({"exp": _NOW}), id="a token is invalid from its end on"),
-        pytest.param(token_of({"nbf": _NOW + 1}), id="a token is invalid before its beginning"),
+        pytest.param(
+            token_of({"nbf": _NOW + 1, "exp": _NOW + 9}), id="a token is invalid before its beginning"
+        ),
         pytest.param(token_of({"exp": str(_NOW + 9)}), id="an end that isn't a number ends at once"),
         pytest.param(token_of({"exp": True}), id="a boolean isn't a time"),
-        pytest.param(token_of({"nbf": None}), id="null isn't a time"),
+        pytest.param(token_of({"nbf": None, **_END}), id="null isn't a time"),
     ],
 )
 def test_refuses(token: str) -> None:
     assert verified_claims(token, _KEY, _NOW) is None
+
+
+_EXPECTED = Expected(frozenset({"api", "web"}), frozenset({"me"}), {"use": "access", "level": 1})
+_RIGHT = {"aud": "api", "iss": "me", "use": "access", "level": 1, **_END}
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_accepted"),
+    [
+        pytest.param({}, True, id="as expected"),
+        pytest.param({"aud": ["x", "web"]}, True, id="for several"),
+        pytest.param({"aud": "x"}, False, id="for another audience"),
+        pytest.param({"aud": ["x"]}, False, id="for several others"),
+        pytest.param({"aud": None}, False, id="for null"),
+        pytest.param({"aud": {"api": 1}}, False, id="for something else"),
+        pytest.param({"iss": "you"}, False, id="by another issuer"),
+        pytest.param({"iss": ["me"]}, False, id="by a list"),
+        pytest.param({"use": "refresh"}, False, id="to refresh another"),
+        pytest.param({"use": None}, False, id="with null for what it must have"),
+        pytest.param({"level": "1"}, False, id="with a text for a number"),
+        pytest.param({"level": True}, False, id="with a boolean for a number"),
+        pytest.param({"level": 1.0}, False, id="with a fraction for a whole number"),
+    ],
+)
+def test_what_a_token_must_say(changes: dict[str, object], is_accepted: bool) -> None:
+    token = token_of({**_RIGHT, **changes})
+    assert (verified_claims(token, _KEY, _NOW, _EXPECTED) is not None) is is_accepted
+
+
+@pytest.mark.parametrize("name", ["aud", "iss", "use", "level"])
+def test_a_token_says_all_that_it_must(name: str) -> None:
+    claims = {other: value for other, value in _RIGHT.items() if other != name}
+    assert verified_claims(token_of(claims), _KEY, _NOW, _EXPECTED) is None
 
 
 def test_without_a_key_nothing_is_verified() -> None:

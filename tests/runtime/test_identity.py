@@ -5,7 +5,10 @@ Each row is a request, an answer that shows it, and the same for the next client
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import base64
+import hmac
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,13 +19,28 @@ from tests.runtime.edge import Variables, get, is_hit, new_path, running
 from tests.runtime.origin import Answer, Request, ScriptedOrigin
 from tests.runtime.replies import Fields, Reply, reply
 
-RULES: Sequence[Json] = []
+RULES: Sequence[Json] = [
+    {
+        "path": "/mine/cookie/**",
+        "data_class": "private",
+        "key_cookies": ["session"],
+        "default_lifetime": "10m",
+    },
+    {"path": "/mine/claim/**", "data_class": "private", "key_claims": ["sub"], "default_lifetime": "10m"},
+    {"path": "/priced/**", "key_cookies": ["currency"]},
+]
+TOKENS: Mapping[str, Json] = {
+    "TOKEN_SECRET": "a secret of the tests that has thirty-two bytes",
+    "TOKEN_AUDIENCE": "api",
+    "TOKEN_ISSUER": "me",
+    "TOKEN_CLAIMS": {"use": "access"},
+}
 
 
 @pytest.fixture(scope="module")
 def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workerd]:
     folder: Path = tmp_path_factory.mktemp("identity")
-    workers: Variables = {"safe": {"RULES": RULES}, "strict": {"PROFILE": "rfc9111"}}
+    workers: Variables = {"safe": {"RULES": RULES, **TOKENS}, "strict": {"PROFILE": "rfc9111"}}
     with running(folder, running_origin, workers) as workerd:
         yield workerd
 
@@ -207,3 +225,68 @@ def test_no_field_of_a_clients_stands_for_one_that_the_cache_sets(
     origin.decide(path, shown([]))
 
     assert CANARY.encode() not in get(edge.url("safe"), path, (name, CANARY), method="POST", body=b"x").body
+
+
+# Who a client is
+
+
+def _token(header: Mapping[str, object] | None = None, /, **claims: object) -> tuple[str, str]:
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+        for part in (header or {"alg": "HS256"}, claims)
+    ]
+    signature = base64.urlsafe_b64encode(
+        hmac.digest(str(TOKENS["TOKEN_SECRET"]).encode(), b".".join(parts), "sha256")
+    )
+    return "Authorization", "Bearer " + b".".join([*parts, signature.rstrip(b"=")]).decode()
+
+
+_VALID: Mapping[str, object] = {"exp": 4_000_000_000, "aud": "api", "iss": "me", "use": "access"}
+STRANGERS = [
+    pytest.param("cookie", ("Cookie", "session=bob; session =alice"), id="a space after a name"),
+    pytest.param("cookie", ("Cookie", "session=bob; session=alice"), id="a cookie twice"),
+    pytest.param("cookie", ("Cookie", "session=alice; session=bob"), id="a cookie twice, the other way"),
+    pytest.param("cookie", ("Cookie", 'a="; session=alice; b="; session=bob'), id="a cookie in quotes"),
+    pytest.param("cookie", ("Cookie", "session=alice, session=bob"), id="a cookie after a comma"),
+    pytest.param("claim", _token(sub=None, **_VALID), id="a claim that is null"),
+    pytest.param("claim", _token(**_VALID), id="no claim"),
+    pytest.param("claim", _token(sub=1, **_VALID), id="a number for a text"),
+    pytest.param("claim", _token(sub="1", **{**_VALID, "aud": "shop"}), id="for another audience"),
+    pytest.param("claim", _token(sub="1", **{**_VALID, "iss": "you"}), id="by another issuer"),
+    pytest.param("claim", _token(sub="1", **{**_VALID, "use": "refresh"}), id="to refresh another"),
+    pytest.param("claim", _token(sub="1", **{**_VALID, "exp": None}), id="with null for an end"),
+    pytest.param(
+        "claim",
+        _token(sub="1", **{name: value for name, value in _VALID.items() if name != "exp"}),
+        id="without an end",
+    ),
+    pytest.param("claim", _token({"alg": "HS256", "typ": "reset"}, sub="1", **_VALID), id="of another type"),
+]
+
+
+@pytest.mark.parametrize(("kind", "stranger"), STRANGERS)
+def test_no_other_client_is_taken_for_the_one_whose_data_is_stored(
+    edge: Workerd, origin: ScriptedOrigin, kind: str, stranger: tuple[str, str]
+) -> None:
+    path = new_path(f"mine/{kind}/x")
+    own = {"cookie": ("Cookie", "session=alice"), "claim": _token(sub="1", **_VALID)}[kind]
+    origin.decide(path, lambda request: reply(200, [], repr(request.fields).encode()))
+    assert [is_hit(get(edge.url("safe"), path, own)) for _ in range(2)] == [False, True]
+
+    told = [get(edge.url("safe"), path, stranger) for _ in range(2)]
+
+    assert all(stranger[1] in response.body.decode() for response in told)
+    assert is_hit(get(edge.url("safe"), path, own))
+
+
+@pytest.mark.parametrize("cookie", ["currency =EVIL", "\x1fcurrency=EVIL", "currency=EUR; currency =EVIL"])
+def test_a_cookie_that_only_the_origin_reads_poisons_nothing(
+    edge: Workerd, origin: ScriptedOrigin, cookie: str
+) -> None:
+    path = new_path("priced/x")
+    origin.decide(path, shown([("Cache-Control", "public, max-age=600")]))
+
+    get(edge.url("safe"), path, ("Cookie", cookie))
+
+    assert b"EVIL" not in get(edge.url("safe"), path).body
+    assert b"EVIL" not in get(edge.url("safe"), path, ("Cookie", "currency=EUR")).body

@@ -16,7 +16,19 @@ from cachewire.key import parse_target
 from cachewire.rule_tables import nearest, read_rules
 from cachewire.settings import Profile, Settings
 from cachewire.unkeyed import SAFE_UNKEYED_FIELDS
-from cachewire.values import Kind, count, duration, field_names, share, shown_value, size, switch, token
+from cachewire.values import (
+    Kind,
+    count,
+    duration,
+    field_names,
+    share,
+    shown_value,
+    size,
+    switch,
+    table,
+    texts,
+    token,
+)
 
 __all__ = ["ConfigError", "Problems", "SettingRow", "documentation", "load", "problems"]
 
@@ -95,6 +107,7 @@ def problems(environment: Mapping[str, object], *, has_secrets: bool = True) -> 
         values["unkeyed_fields"] |= _DEFAULTS[profile]["unkeyed_fields"]
     settings = Settings(**{**_DEFAULTS[profile], **values})
     errors += _contradictions(settings)
+    warnings += _undemanding(settings)
     if not given.get("token_secret"):
         (errors if has_secrets else warnings).extend(_unverifiable(settings))
     return Problems(tuple(errors), tuple(warnings), None if errors else settings)
@@ -144,6 +157,16 @@ def _unverifiable(settings: Settings) -> Iterator[str]:
                 f"RULES[{number}].key_claims = {list(rule.claims)}: no token can be verified without "
                 "TOKEN_SECRET; set it with: npx wrangler secret put TOKEN_SECRET"
             )
+
+
+def _undemanding(settings: Settings) -> Iterator[str]:
+    has_claims = any(rule.claims for rule in settings.rules)
+    if has_claims and not (settings.token_audience or settings.token_claims):
+        yield (
+            "TOKEN_CLAIMS = {}: each token that the secret signs, be it one to refresh another or to reset a "
+            "password, opens what is stored for its user; say what an access token has, such as "
+            '{ token_type = "access" }, or whom it is for in TOKEN_AUDIENCE'
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +274,9 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
         "unkeyed_fields": field_names(),
         "passed_fields": field_names(),
         "token_secret": _secret(),
+        "token_audience": texts(),
+        "token_issuer": texts(),
+        "token_claims": table(),
     }
 )
 _RULES = Kind("a list of tables: [[vars.RULES]] in wrangler.toml, or JSON", lambda value: value, lambda _: "")

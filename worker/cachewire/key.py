@@ -28,6 +28,7 @@ __all__ = [
     "RECORD_PREFIX",
     "Target",
     "body_key",
+    "claim_text",
     "digest",
     "escape_path",
     "fit",
@@ -170,6 +171,17 @@ def _escape(text: str, unsafe: re.Pattern[str]) -> str:
 def _normalised_percent(found: re.Match[str]) -> str:
     character = chr(int(found[1], 16)) if found[1] else ""
     return character if character in _UNRESERVED else found[0].upper()
+
+
+def claim_text(value: object) -> str | None:
+    """Return a token's claim as it stands in a key: of another type is another; ``None`` for null.
+
+    ``value`` is what JSON holds. What is nested too deeply counts as null.
+    """
+    try:
+        return None if value is None else json.dumps(value, sort_keys=True, separators=(",", ":"))
+    except RecursionError:
+        return None
 
 
 def digest(*parts: object) -> str:

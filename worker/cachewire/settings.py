@@ -127,6 +127,13 @@ class Settings:
     token_secret: str = field(default="", repr=False)
     """The HS256 secret that tokens are verified with before a claim goes into a key."""
 
+    token_audience: frozenset[str] = frozenset()
+    """Whom tokens must be for (``aud``): one of these. None given: those without an audience."""
+    token_issuer: frozenset[str] = frozenset()
+    """By whom tokens must be issued (``iss``): one of these. None given: anybody who knows the secret."""
+    token_claims: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    """Claims that a token must have, with these values: what tells an access token from the others."""
+
     @property
     def is_safe(self) -> bool:
         """Whether product caution beyond the RFCs applies."""

@@ -4,10 +4,12 @@ A *kind* reads what was given and writes it back for the documentation. A value 
 :class:`ValueError`, whose message is the remedy.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
+from types import MappingProxyType
 
 from cachewire.quantities import BYTES, SECONDS, quantity
 
@@ -21,6 +23,8 @@ __all__ = [
     "shown_value",
     "size",
     "switch",
+    "table",
+    "texts",
     "token",
 ]
 
@@ -133,6 +137,41 @@ def field_names() -> Kind:
         lambda value: frozenset(name.lower() for name in read_names(value)),
         lambda value: ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value),
     )
+
+
+def texts() -> Kind:
+    """Some texts: a list, or one text with commas between them; a frozen set."""
+    expects = 'a text or a list of texts, such as ["https://api.example.com"]'
+
+    def read(value: object) -> object:
+        given = value.split(",") if isinstance(value, str) else value
+        if not isinstance(given, list | tuple) or not all(isinstance(text, str) for text in given):
+            raise ValueError(f"give {expects}")
+        return frozenset(text.strip() for text in given if text.strip())
+
+    return Kind(expects, read, lambda value: ", ".join(sorted(value)) if isinstance(value, frozenset) else "")
+
+
+def table() -> Kind:
+    """Names and values: a table, or JSON; values are texts, numbers or booleans."""
+    expects = 'a table such as { token_type = "access" }, or JSON'
+
+    def read(value: object) -> object:
+        found = _from_json(value) if isinstance(value, str) else value
+        if not isinstance(found, Mapping) or not all(
+            isinstance(item, str | int | float) for item in found.values()
+        ):
+            raise ValueError(f"give {expects}; its values are texts, numbers or booleans")
+        return MappingProxyType({str(name): item for name, item in found.items()})
+
+    return Kind(expects, read, lambda value: json.dumps(dict(value)) if value else "")  # type: ignore[call-overload]
+
+
+def _from_json(text: str) -> object:
+    try:
+        return json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError):
+        return None
 
 
 def read_names(value: object) -> tuple[str, ...]:

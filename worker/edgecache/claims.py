@@ -6,16 +6,37 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypeGuard
 
-__all__ = ["verified_claims"]
+__all__ = ["Expected", "verified_claims"]
+
+_TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 
 
-def verified_claims(token: str, secret: str, now_seconds: float) -> Mapping[str, object] | None:
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a token must say beside being valid; an empty member asks for nothing."""
+
+    audiences: frozenset[str] = frozenset()
+    """One of these must be among the token's ``aud``."""
+    issuers: frozenset[str] = frozenset()
+    """One of these must be the token's ``iss``."""
+    claims: Mapping[str, object] = field(default_factory=dict)
+    """Claims that the token must have, with exactly these values."""
+
+
+_NOTHING = Expected()
+
+
+def verified_claims(
+    token: str, secret: str, now_seconds: float, expected: Expected = _NOTHING
+) -> Mapping[str, object] | None:
     """Return the claims of a token in compact form, or ``None`` if it isn't valid at ``now_seconds``.
 
     The signature comes first and is always HMAC-SHA-256 with ``secret``: what a token says about its own
-    algorithm can only make it invalid, and nothing of an unsigned token is parsed.
+    algorithm can only make it invalid, and nothing of an unsigned token is parsed. A token without an end,
+    for another audience or not as ``expected`` isn't valid.
     """
     signed, _, signature = token.rpartition(".")
     head, dot, payload = signed.partition(".")
@@ -26,9 +47,39 @@ def verified_claims(token: str, secret: str, now_seconds: float) -> Mapping[str,
     except (ValueError, RecursionError):
         return None
     # RFC 7515 section 4.1.11: extensions that are marked critical and not understood make the token invalid.
-    if header.get("alg") != "HS256" or "crit" in header:
+    if header.get("alg") != "HS256" or "crit" in header or not _is_access(header):
         return None
-    return claims if _is_current(claims, now_seconds) else None
+    return claims if _is_current(claims, now_seconds) and _is_as(expected, claims) else None
+
+
+def _is_access(header: Mapping[str, object]) -> bool:
+    """Whether a token may be one that grants access (RFC 8725 section 3.11, RFC 9068 section 2.1)."""
+    kind = header.get("typ", "JWT")
+    return isinstance(kind, str) and kind.lower() in _TYPES
+
+
+def _is_as(expected: Expected, claims: Mapping[str, object]) -> bool:
+    return (
+        _is_for(expected.audiences, claims)
+        and (not expected.issuers or _is_one_of(claims.get("iss"), expected.issuers))
+        and all(_is_same(claims.get(name), value) for name, value in expected.claims.items())
+    )
+
+
+def _is_for(audiences: frozenset[str], claims: Mapping[str, object]) -> bool:
+    """Whether a token is for one of ``audiences`` (RFC 7519 section 4.1.3)."""
+    if "aud" not in claims:
+        return not audiences
+    named = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+    return any(_is_one_of(audience, audiences) for audience in named)
+
+
+def _is_one_of(value: object, texts: frozenset[str]) -> bool:
+    return isinstance(value, str) and value in texts
+
+
+def _is_same(value: object, expected: object) -> bool:
+    return type(value) is type(expected) and value == expected
 
 
 def _is_signature(signed: str, signature: str, secret: str) -> bool:
@@ -41,8 +92,8 @@ def _is_signature(signed: str, signature: str, secret: str) -> bool:
 
 
 def _is_current(claims: Mapping[str, object], now_seconds: float) -> bool:
-    """Whether the token is neither expired nor early (RFC 7519 sections 4.1.4 and 4.1.5)."""
-    expires, begins = claims.get("exp", now_seconds + 1), claims.get("nbf", now_seconds)
+    """Whether the token has an end, and is neither expired nor early (RFC 7519 sections 4.1.4, 4.1.5)."""
+    expires, begins = claims.get("exp"), claims.get("nbf", now_seconds)
     return _is_number(expires) and _is_number(begins) and begins <= now_seconds < expires
 
 

@@ -19,11 +19,11 @@ from cachewire.marks import EVERYTHING, group_mark, host_mark, prefix_index_mark
 from cachewire.record import Record
 from cachewire.rules import first_match, key_target
 from cachewire.settings import DataClass, Rule, Settings
-from edgecache.claims import verified_claims
 from edgecache.policy.answer import answers_range
 from edgecache.policy.disguise import forbids, forbids_disguised
 from edgecache.policy.facts import Fields, Reason, RequestFacts
 from edgecache.policy.freshness import Freshness, current_age_ms, freshness_of, request_stale_if_error_ms
+from edgecache.policy.identity import Parts, identity_of
 from edgecache.policy.invalidation import SAFE_METHODS
 from edgecache.policy.ranges import completing_fields, range_fields
 from edgecache.policy.status import Forwarded
@@ -72,7 +72,7 @@ class Lookup:
     client: RequestFacts
     rule: Rule
     key: str
-    parts: tuple[tuple[str, str | None], ...]
+    parts: Parts
     mark_names: tuple[str, ...]
     unkeyed: tuple[str, ...] = ()
     """Names of what the origin sees and neither the key holds nor is known to make no difference."""
@@ -167,9 +167,9 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
         return Forward(request, rule, Reason.METHOD, forwarded)
     if reason := _passes(request, rule):
         return Forward(request, rule, reason)
-    parts = _identity(request, rule, settings, now_ms)
-    if parts is None:
-        return Forward(request, rule, Reason.IDENTITY_MISSING)
+    parts = identity_of(request, rule, settings, now_ms)
+    if isinstance(parts, Reason):
+        return Forward(request, rule, parts)
     target = key_target(rule, request.target)
     sent = _sent(request, target, rule, settings)
     undisclosed = undisclosed_fields(request, sent.fields, settings)
@@ -190,43 +190,6 @@ def _passes(request: RequestFacts, rule: Rule) -> Reason | None:
     if request.fields.get("content-length", "0") != "0" or "transfer-encoding" in request.fields:
         return Reason.BODY
     return None
-
-
-def _identity(
-    request: RequestFacts, rule: Rule, settings: Settings, now_ms: int
-) -> tuple[tuple[str, str | None], ...] | None:
-    if not rule.declares_identity:
-        return ()
-    parts: list[tuple[str, str | None]] = [
-        (f"field:{name}", request.fields.get(name)) for name in rule.fields
-    ]
-    if rule.cookies:
-        cookies = _cookies(request.fields.get("cookie", ""))
-        parts += [(f"cookie:{name}", cookies.get(name)) for name in rule.cookies]
-    if rule.claims:
-        scheme, _, token = request.fields.get("authorization", "").partition(" ")
-        claims = (
-            verified_claims(token.strip(), settings.token_secret, now_ms // 1000)
-            if scheme.lower() == "bearer"
-            else None
-        )
-        if claims is None:
-            return None
-        parts += [
-            (f"claim:{name}", None if name not in claims else str(claims[name])) for name in rule.claims
-        ]
-    if rule.data_class is DataClass.PRIVATE and any(value is None for _, value in parts):
-        return None
-    return tuple(parts)
-
-
-def _cookies(value: str) -> dict[str, str]:
-    """Return cookies by name; of repeated ones all values, since it can't be known which the origin takes."""
-    cookies: dict[str, str] = {}
-    for pair in value.split(";"):
-        name, _, content = pair.strip().partition("=")
-        cookies[name] = f"{cookies[name]};{content}" if name in cookies else content
-    return cookies
 
 
 _CONDITIONAL = frozenset({"if-none-match", "if-modified-since", "if-range", "range"})

@@ -56,6 +56,7 @@ class Reason(StrEnum):
     UPGRADE = "upgrade"
     HOOK_FAILED = "hook-failed"
     IDENTITY_MISSING = "identity-missing"
+    MALFORMED_COOKIE = "malformed-cookie"
     BODY = "request-body"
     CACHE_FAULT = "cache-fault"
     # a stored response is used
