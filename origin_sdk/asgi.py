@@ -66,7 +66,7 @@ class CacheFields:
             await self._app(scope, receive, send)
             return
         scope = _observed(scope)
-        with drafting(scope[_OBSERVED]) as draft:
+        with drafting(scope[_OBSERVED], strict=self._strict) as draft:
             await self._app(
                 scope, receive, _Response(scope, send, draft, self._observers, strict=self._strict)
             )

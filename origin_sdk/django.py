@@ -75,11 +75,11 @@ class CacheFields:
         """Pass the request on and finish its response."""
         if self._is_async:
             return self._answer(request)
-        with drafting(_observed(request)) as draft:
+        with drafting(_observed(request), strict=self._strict) as draft:
             return self._finished(draft, request, self._get_response(request))
 
     async def _answer(self, request: Any) -> Any:
-        with drafting(_observed(request)) as draft:
+        with drafting(_observed(request), strict=self._strict) as draft:
             answering: Awaitable[Any] = self._get_response(request)
             return self._finished(draft, request, await answering)
 

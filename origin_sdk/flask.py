@@ -63,7 +63,7 @@ class CacheFields:
 
 def _begin() -> None:
     stack = ExitStack()
-    setattr(g, _DRAFT, stack.enter_context(drafting(_observed())))
+    setattr(g, _DRAFT, stack.enter_context(drafting(_observed(), strict=_is_strict())))
     setattr(g, _OPEN, stack)
     setattr(g, _SEES_SESSION, observe_session(_opened_session(), _observed(), _SESSIONS))
 

@@ -57,8 +57,8 @@ OBSERVERS: Final = (
 """Packages whose reading of a request says nothing about the response."""
 
 _KEYED = frozenset(
-    # In the key, or set by the Worker from what is; what HTTP itself answers with the same representation.
-    {"host", "x-forwarded-host", "x-forwarded-proto"}
+    # In the key, or set by the Worker and its runtime for all; what changes no representation in HTTP.
+    {"accept-encoding", "host", "x-forwarded-host", "x-forwarded-proto"}
     | {"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range"}
     | {"cdn-loop", "connection", "content-length", "te", "transfer-encoding", "upgrade", "via"}
 )

@@ -16,7 +16,8 @@ private. This module knows no framework.
 import hashlib
 import logging
 import re
-from collections.abc import Collection, Iterator, Mapping
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -66,6 +67,8 @@ _KEPT_BY_304 = frozenset(
 )
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PRIVATE = "private, no-store"
+_GZIP = 16 + zlib.MAX_WBITS
+_PART_BYTES = 256 * 1024
 _TARGETED = (CDN_CACHE_CONTROL, "cloudflare-cdn-cache-control", "surrogate-control")
 
 
@@ -121,11 +124,15 @@ class Draft:
     """What layered caches have answered."""
     observed: Observed = field(default_factory=lambda: Observed(()))
     """What was read of the request."""
+    is_strict: bool = True
+    """Whether what can't be said is an error, or is told of and left out."""
+    left_out: list[str] = field(default_factory=list)
+    """Why groups were left out."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was said, and nothing read, that could change a field of the response."""
-        is_said = self.lifetimes or self.groups or self.invalidated or self.owner
+        is_said = self.lifetimes or self.groups or self.invalidated or self.owner or self.left_out
         return not (is_said or self.observed.has_readings)
 
 
@@ -133,12 +140,13 @@ _draft: ContextVar[Draft] = ContextVar("origin_sdk_draft")
 
 
 @contextmanager
-def drafting(observed: Observed | None = None) -> Iterator[Draft]:
+def drafting(observed: Observed | None = None, *, strict: bool = True) -> Iterator[Draft]:
     """Collect what is said in the ``with`` block.
 
-    For middleware, and for tests of functions that use the verbs.
+    For middleware, and for tests of functions that use the verbs. What can't be said is an error if
+    ``strict``; else it is left out.
     """
-    draft = Draft(observed=observed or Observed(()))
+    draft = Draft(observed=observed or Observed(()), is_strict=strict)
     token = _draft.set(draft)
     try:
         with reading(draft.reads):
@@ -206,9 +214,11 @@ def cache_for(
 def add_groups(*groups: str) -> None:
     """Add groups by which the response can be purged.
 
-    Raises :class:`InvalidRequest` for a name that can't be sent.
+    A name that can't be sent raises :class:`InvalidRequest` in development. In production it is left out, the
+    log says so, and the edge keeps the response no longer than a purge takes to be seen.
     """
-    _current().groups |= dict.fromkeys(map(_checked, groups))
+    draft = _current()
+    draft.groups |= dict.fromkeys(_sendable(draft, groups, "add_groups"))
 
 
 def belongs_to_user(why: str = "it belongs to one user") -> None:
@@ -222,12 +232,25 @@ def invalidate(*groups: str) -> None:
     No API call is needed.
 
     It is for clients that reach the origin through the Worker; for other writes there is
-    :class:`origin_sdk.PurgeClient`.
+    :class:`origin_sdk.PurgeClient`. A name that can't be sent is treated as by :func:`add_groups`.
     """
-    _current().invalidated |= dict.fromkeys(map(_checked, groups))
+    draft = _current()
+    draft.invalidated |= dict.fromkeys(_sendable(draft, groups, "invalidate"))
 
 
-def _checked(group: str) -> str:
+def _sendable(draft: Draft, groups: Iterable[str], verb: str) -> Iterator[str]:
+    for group in groups:
+        try:
+            yield _checked(group)
+        except InvalidRequest as error:
+            if draft.is_strict:
+                raise
+            draft.left_out.append(f"{verb}(): {error}")
+
+
+def _checked(group: object) -> str:
+    if not isinstance(group, str):
+        raise InvalidRequest(f"group {group!r}: a text is needed")
     try:
         group_mark(group)
         serialise_strings((group,))
@@ -280,6 +303,12 @@ def finish(
     """
     if problem := _write_problem(draft, exchanged):
         _complain(problem, strict=strict)
+    if draft.left_out:
+        _log.error(
+            "%s: left out, so that no purge by it has an effect: %s",
+            exchanged.route,
+            "; ".join(draft.left_out),
+        )
     fields = _invalidation(draft, exchanged)
     declared = _declared(draft, exchanged, observers)
     if draft.lifetimes and _is_storable(exchanged, draft.lifetimes):
@@ -347,12 +376,11 @@ def _cacheable(
         error = DataClassViolation if draft.reads.confined else NotCacheable
         _complain(f"{what}: {'; '.join(reasons)}", strict=strict, error=error)
         return Finished(_private_fields(draft, exchanged))
-    groups = draft.groups
-    if lifetimes.read_groups:
-        groups, problem = _with_those_read(draft, exchanged)
-        if problem:
-            _complain(f"{exchanged.route}: {problem}", strict=strict)
-            fields |= lifetimes.unpurged().fields(exchanged.status)
+    groups, problem = _sent_groups(draft, exchanged, lifetimes)
+    if problem:
+        _complain(f"{exchanged.route}: {problem}", strict=strict)
+    if problem or draft.left_out:
+        fields |= lifetimes.unpurged().fields(exchanged.status)
     fields |= _group_fields(exchanged, groups)
     if exchanged.body is None:
         draft.reads.shared_as = f"{exchanged.route}, which streams to the edge,"
@@ -372,22 +400,23 @@ def _vary_fields(exchanged: Exchanged, names: tuple[str, ...]) -> dict[str, str]
     return {"vary": ", ".join([present, *added] if present else added)} if added else {}
 
 
-def _with_those_read(draft: Draft, exchanged: Exchanged) -> tuple[dict[str, None], str]:
+def _sent_groups(draft: Draft, exchanged: Exchanged, lifetimes: _Lifetimes) -> tuple[dict[str, None], str]:
     """Return the response's groups, those that were named first, and why not all can be sent."""
     groups, problem = dict(draft.groups), ""
-    for group in draft.reads.groups:
+    for group in draft.reads.groups if lifetimes.read_groups else ():
         try:
             groups[_checked(group)] = None
         except InvalidRequest as error:
             problem = f"what it is made of has a group that can't be sent: {error}"
     room = MAX_GROUPS - len(_strings(exchanged.response.get(CACHE_GROUPS, "")))
     if len(groups) > room:
-        problem = f"what it is made of has more groups than the {MAX_GROUPS} of a response"
-        groups = dict.fromkeys(islice(groups, max(room, len(draft.groups))))
+        problem = f"it has, with what it is made of, more groups than the {MAX_GROUPS} of a response"
+        groups = dict.fromkeys(islice(groups, max(room, 0)))
     if problem:
         problem += (
             f"; no purge by the rest reaches it, so the edge keeps it for {KV_PROPAGATION_SECONDS} s "
-            "at most: let add_groups() name a group for all, and say cache_for(…, read_groups=False)"
+            "at most: let add_groups() name a coarser group that stands for all, such as the list's own, "
+            "and say cache_for(…, read_groups=False)"
         )
     return groups, problem
 
@@ -483,7 +512,28 @@ def _complain(problem: str, *, strict: bool, error: type[NotCacheable] = NotCach
 def _etag(exchanged: Exchanged) -> str:
     if exchanged.body is None or exchanged.method == "HEAD":
         return ""
-    return f'"{hashlib.blake2b(exchanged.body, digest_size=12).hexdigest()}"'
+    content = hashlib.blake2b(digest_size=12)
+    if exchanged.response.get("content-encoding", "").strip().lower() not in {"gzip", "x-gzip"}:
+        content.update(exchanged.body)
+        return f'"{content.hexdigest()}"'
+    # Gzip carries the time, and Django pads it at random (against BREACH): same content, other bytes.
+    for part in _gunzipped(exchanged.body):
+        content.update(part)
+    return f'W/"{content.hexdigest()}"'
+
+
+def _gunzipped(body: bytes) -> Iterator[bytes]:
+    """Yield the content in parts of bounded size; what isn't gzip after all, as it is."""
+    while body:
+        member, is_over = zlib.decompressobj(_GZIP), False
+        try:
+            while body and not is_over:
+                yield member.decompress(body, _PART_BYTES)
+                is_over = member.eof
+                body = member.unused_data if is_over else member.unconsumed_tail
+        except zlib.error:
+            yield body
+            return
 
 
 def _matches(if_none_match: str, etag: str) -> bool:

@@ -20,7 +20,8 @@ from fastapi.responses import StreamingResponse
 import origin_sdk.asgi
 import origin_sdk.django
 import origin_sdk.flask
-from origin_sdk.errors import DataClassViolation, NotCacheable
+from origin_sdk.cacheability import MAX_GROUPS
+from origin_sdk.errors import DataClassViolation, InvalidRequest, NotCacheable
 from origin_sdk.layers import AsyncLayeredCache, DataClass, Family, LayeredCache
 from origin_sdk.responses import add_groups, belongs_to_user, cache_for, invalidate
 from origin_sdk.testing import assert_cacheable, assert_not_cacheable
@@ -55,6 +56,20 @@ async def read_cached_asynchronously(family: Family[str]) -> None:
 def say_shared() -> None:
     cache_for(300, browser=30, stale_while_revalidate=60)
     add_groups("products", "product-7")
+
+
+def say_groups(kind: str) -> None:
+    groups: dict[str, list[Any]] = {
+        "newline": ["a\nb"],
+        "space of no width": ["a\u200bb"],
+        "too long": ["x" * 257],
+        "empty": [""],
+        "not of ASCII": ["größe"],
+        "no text": [None],
+        "many": [f"product-{number}" for number in range(MAX_GROUPS)],
+    }
+    cache_for(300, stale_while_revalidate=60)
+    add_groups("products", *groups[kind])
 
 
 def say_private() -> None:
@@ -104,6 +119,11 @@ def fastapi_app(*, strict: bool) -> httpx.BaseTransport | httpx.AsyncBaseTranspo
         say_shared()
         return fastapi.Response(BODY, media_type="application/json")
 
+    @app.get("/grouped")
+    def grouped(kind: str) -> fastapi.Response:
+        say_groups(kind)
+        return fastapi.Response(BODY)
+
     @app.get("/streamed")
     async def streamed() -> StreamingResponse:
         async def parts() -> AsyncIterator[bytes]:
@@ -141,6 +161,16 @@ def django_shared(request: Any) -> HttpResponse:
         return HttpResponse(status=204)
     say_shared()
     return HttpResponse(BODY, content_type="application/json")
+
+
+def django_grouped(request: Any) -> HttpResponse:
+    say_groups(request.GET["kind"])
+    return HttpResponse(BODY)
+
+
+def django_long(_: Any) -> HttpResponse:
+    say_shared()
+    return HttpResponse(BODY * 100)
 
 
 def django_streamed(_: Any) -> StreamingHttpResponse:
@@ -208,6 +238,8 @@ class DjangoUrls:
 
     urlpatterns = (
         path("shared", django_shared),
+        path("grouped", django_grouped),
+        path("long", django_long),
         path("streamed", django_streamed),
         path("streamed-async", django_streamed_asynchronously),
         path("cookie", django_cookie),
@@ -243,10 +275,16 @@ def django_asgi(*, strict: bool) -> httpx.AsyncBaseTransport:
     return httpx.ASGITransport(ASGIHandler())
 
 
+def flask_grouped() -> flask.Response:
+    say_groups(flask.request.args["kind"])
+    return flask.Response(BODY)
+
+
 def flask_app(*, strict: bool) -> httpx.BaseTransport:
     app = flask.Flask("shop")
     app.config.update(ORIGIN_SDK_STRICT=strict, PROPAGATE_EXCEPTIONS=True, SECRET_KEY="of no account")  # noqa: S106
     origin_sdk.flask.CacheFields(app)
+    app.add_url_rule("/grouped", view_func=flask_grouped)
 
     @app.route("/shared", methods=["GET", "PUT"])
     def shared() -> flask.Response:
@@ -350,6 +388,24 @@ def test_a_client_that_has_it_gets_a_304(app: App) -> None:
     assert "content-type" not in response.headers
 
 
+@pytest.mark.parametrize("make", [django_wsgi, django_asgi])
+@pytest.mark.parametrize("place", [0, 1], ids=["gzip outside", "gzip inside"])
+def test_django_s_random_padding_leaves_the_etag_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any], place: int
+) -> None:
+    middleware = ["origin_sdk.django.CacheFields"]
+    middleware.insert(place, "django.middleware.gzip.GZipMiddleware")
+    monkeypatch.setattr(django_settings, "MIDDLEWARE", middleware)
+    app, fields = App(make), {"accept-encoding": "gzip"}
+    answers = [app.ask("/long", fields=fields) for _ in range(3)]
+    assert {answer.headers["content-encoding"] for answer in answers} == {"gzip"}
+    assert len({answer.headers["etag"] for answer in answers}) == 1
+    etag = answers[0].headers["etag"]
+    assert app.ask("/long", fields={**fields, "if-none-match": etag}).status_code == 304
+    plain = app.ask("/long", fields={"accept-encoding": "identity"})
+    assert plain.headers["etag"].removeprefix("W/") == etag.removeprefix("W/")
+
+
 def test_a_streamed_response_is_not_held_up(request: pytest.FixtureRequest, app: App) -> None:
     is_async_django = "asynchronous" in request.node.name
     response = app.ask("/streamed-async" if is_async_django else "/streamed")
@@ -410,6 +466,32 @@ def test_a_body_that_streams_to_the_edge_is_cut_off_where_it_reads_what_must_not
 def test_what_runs_behind_a_response_may_read_anything() -> None:
     response = App(fastapi_app).ask("/order-after")
     assert response.headers["cdn-cache-control"] == "max-age=300"
+
+
+@pytest.mark.parametrize(
+    "kind", ["newline", "space of no width", "too long", "empty", "not of ASCII", "no text"]
+)
+def test_a_group_of_users_input_that_cannot_be_sent_is_left_out_and_told_of(
+    app: App, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = app.ask(f"/grouped?kind={kind}", strict=False)
+    assert response.status_code == 200
+    assert response.headers["cache-groups"] == '"products"'
+    assert response.headers["cdn-cache-control"] == "max-age=60, must-revalidate"
+    [record] = [record for record in caplog.records if record.name == "origin_sdk"]
+    assert "left out" in record.message
+    assert "/grouped" in record.message
+    with pytest.raises(InvalidRequest):
+        app.ask(f"/grouped?kind={kind}")
+
+
+def test_more_groups_than_a_response_may_have_are_told_of(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    response = app.ask("/grouped?kind=many", strict=False)
+    assert response.headers["cache-groups"].count(",") == MAX_GROUPS - 1
+    assert response.headers["cdn-cache-control"] == "max-age=60, must-revalidate"
+    assert "coarser group" in caplog.text
+    with pytest.raises(NotCacheable, match="coarser group"):
+        app.ask("/grouped?kind=many")
 
 
 def test_a_write_names_what_it_changed(app: App) -> None:
@@ -508,6 +590,15 @@ async def test_repeated_fields_are_kept_apart() -> None:
     repeated = {**START, "headers": [(b"link", b"<a>"), (b"link", b"<b>")]}
     start, _ = await sent(lambda: cache_for(60), repeated, {"type": "http.response.body", "body": b""})
     assert [value for name, value in start["headers"] if name == b"link"] == [b"<a>", b"<b>"]
+
+
+async def test_a_body_whose_length_says_that_it_is_whole_has_an_etag() -> None:
+    """As behind Starlette's BaseHTTPMiddleware, which hands on whole bodies as if more came."""
+    start = {**START, "headers": [(b"content-length", b"1")]}
+    parts = [{"type": "http.response.body", "body": body, "more_body": bool(body)} for body in (b"x", b"")]
+    first, *bodies = await sent(lambda: cache_for(60), start, *parts)
+    assert b"etag" in dict(first["headers"])
+    assert bodies == parts
 
 
 async def test_web_sockets_are_none_of_its_business() -> None:
