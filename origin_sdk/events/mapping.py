@@ -171,6 +171,11 @@ class Registry:
 
         return decorate
 
+    def all_rules(self) -> Iterator[EdgeRule]:
+        """Yield every rule."""
+        for rules in self._rules.values():
+            yield from rules
+
     def added(self, rule: EdgeRule, /) -> None:
         """Take notice of a new rule."""
 

@@ -123,7 +123,7 @@ class EdgeEvents(Registry):
         """Yield the rules whose rows the database deletes, or clears, with a row of this class."""
         tables = table_names(deleted.tables)
         is_passive = {each.mapper.class_: bool(each.passive_deletes) for each in deleted.relationships}
-        for rule in self._all_rules():
+        for rule in self.all_rules():
             passive = [each for model, each in is_passive.items() if issubclass(model, rule.model)]
             if any(passive) or (not passive and tables & self._reach(rule).deleted_with):
                 yield rule
@@ -178,12 +178,12 @@ class EdgeEvents(Registry):
         # What others execute during a flush, such as listeners of mappers, hasn't the mapper's own cache.
         return "compiled_cache" in context.execution_options or any(
             written.tables <= self._reach(rule).own and self._reach(rule).local not in written.tables
-            for rule in self._all_rules()
+            for rule in self.all_rules()
         )
 
     def _on_written(self, session: Session, connection: Connection, written: Written) -> None:
         looked_up = session.info.get((self, "looked up"), ())
-        for rule in self._all_rules():
+        for rule in self.all_rules():
             reach = self._reach(rule)
             is_hit = not written.tables.isdisjoint(reach.own) and rule not in looked_up
             if is_hit or (written.may_delete and not written.tables.isdisjoint(reach.deleted_with)):
@@ -197,7 +197,7 @@ class EdgeEvents(Registry):
         statement = state.statement
         if not isinstance(statement, Update | Delete):
             return None
-        by_rows = [rule for rule in self._all_rules() if rule.bulk == "rows"]
+        by_rows = [rule for rule in self.all_rules() if rule.bulk == "rows"]
         if state.bind_mapper and state.is_orm_statement:
             model = state.bind_mapper.class_
             rules = [
@@ -238,10 +238,6 @@ class EdgeEvents(Registry):
         if rule.model not in self._reaches:
             self._reaches[rule.model] = Reach.of(_mapper(rule.model))
         return self._reaches[rule.model]
-
-    def _all_rules(self) -> Iterator[EdgeRule]:
-        for rules in self._rules.values():
-            yield from rules
 
 
 def _mapper(model: type[Any]) -> Mapper[Any]:

@@ -1,6 +1,5 @@
 """What a statement of SQLAlchemy's writes, as names of tables, and what the database does along with it."""
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 from sqlalchemy import Delete, ForeignKey, Insert, Table, TextClause, Update
 from sqlalchemy.exc import NoReferenceError
 from sqlalchemy.orm import Mapper
+
+from origin_sdk.events.textual import textual_writes
 
 __all__ = ["Reach", "Written", "written_by"]
 
@@ -47,22 +48,9 @@ def _compiled(element: Any, statement: str) -> Iterator[Written]:
     yield Written(what, table_names([element.table]), isinstance(element, Delete), is_lookable)
 
 
-_LITERAL = re.compile(r"'(?:[^']|'')*'")
-_WRITTEN = re.compile(
-    r"\b(update(?:\s+only)?|(?:insert|replace|merge|copy)(?:\s+\w+)*?\s+into|into|copy|"
-    r"delete\s+from(?:\s+only)?|truncate(?:\s+table)?(?:\s+only)?)\s+([\w.\"`\[\]]+(?:\s*,\s*[\w.\"`\[\]]+)*)",
-    re.IGNORECASE,
-)
-_DELETING = ("delete", "truncate")
-
-
 def _textual(statement: str) -> Iterator[Written]:
-    """Yield the tables that a textual statement seems to write to, without their schemas."""
-    if statement.lstrip()[:6].lower() == "select" and "into" not in statement.lower():
-        return
-    for verb, names in _WRITTEN.findall(_LITERAL.sub("''", statement)):
-        tables = frozenset(name.strip().rpartition(".")[2].strip('"`[]').lower() for name in names.split(","))
-        yield Written("a textual statement", tables, verb.lower().startswith(_DELETING))
+    for write in textual_writes(statement):
+        yield Written("a textual statement", write.tables, write.may_delete)
 
 
 def table_names(tables: Iterable[Any]) -> frozenset[str]:

@@ -15,13 +15,15 @@ from scripts.runtime.servers import Postgres
 
 PAN = {"product-1", "category-1", "tagged-red"}
 POT = {"product-2", "category-1"}
+ITEM = {"item-1", "shelf-1", "spare-3"}
+NOTE = {"note-1", "on-1"}
 EXPECTED: dict[str, set[str]] = {
     "create": {"product-3", "category-2"},
     "save": {*PAN, "category-2"},
     "save_some_fields": set(),
     "save_unwatched": set(),
     "save_by_key": {*PAN, "category-3"},
-    "delete": {*PAN, "reviews-1"},
+    "delete": {*PAN, "reviews-1", "tag-red"},
     "delete_queryset": POT,
     "tag": {*PAN, "tagged-blue", "tag-blue"},
     "untag": {*PAN, "tag-red"},
@@ -36,6 +38,62 @@ EXPECTED: dict[str, set[str]] = {
     "strange_name": {"tag-blue"},
     "publish": {"product-3", "category-9", "publish https://shop.example/3"},
     "explicit": {"by-hand"},
+    "set_null": {*ITEM, "shelf-None", *NOTE},
+    "set_null_of_a_queryset": {*ITEM, "shelf-None", *NOTE},
+    "set_default": {*ITEM, "spare-2"},
+    "delete_a_tag": {"tag-red", *PAN},
+    "delete_tags": {"tag-red", "tag-blue", *PAN},
+    "related_add": {*ITEM, "shelf-2"},
+    "related_remove": {*ITEM, "shelf-None"},
+    "related_clear": {*ITEM, "shelf-None"},
+    "related_set": {*ITEM, "shelf-2"},
+    "related_create": {"item-2", "shelf-2", "spare-2"},
+    "generic_add": {*NOTE, "on-2"},
+    "generic_clear": NOTE,
+    "generic_cascade": {*ITEM, "shelf-None", *NOTE},
+    "child_as_its_parent": {"cafe-old", "cafe-new"},
+    "child": {"cafe-old", "cafe-new"},
+    "child_unwatched": set(),
+    "children_updated": {"cafe-old", "cafe-new"},
+    "parents_updated": {"cafe-old", "cafe-new"},
+    "parent_deleted": {"cafe-old"},
+    "concrete_of_a_proxy": {"novel-ulysses", "novel-emma"},
+    "concrete_of_a_proxy_deleted": {"novel-ulysses"},
+    "proxy": {"novel-ulysses", "novel-emma"},
+    "rows_updated": {"novel-ulysses", "novel-emma"},
+    "rows_updated_to_an_expression": {"novel-ulysses", "novel-a, (WHERE) ulysses"},
+    "rows_updated_in_bulk": {"novel-ulysses", "novel-emma"},
+    "rows_updated_in_sql": {"novel-ulysses", "novel-a, b = c", "novel-emma"},
+    "rows_deleted_without_a_signal": {"novel-ulysses"},
+    "rows_created": {"novel-emma", "novel-ulysses", "novel-dune"},
+    "groups_for_bulk_create": {"teams"},
+    "groups_for_an_upsert": {"teams"},
+    "groups_for_an_association_in_bulk": {"teams"},
+    "groups_for_raw": {"teams"},
+    "through": {"team-red"},
+    "through_deleted": {"team-red"},
+    "through_managed": {"team-red"},
+    "through_of_a_deleted_one": {"team-red"},
+    "unwatched_updated": set(),
+    "other_tables": set(),
+    "expression": {*PAN, "category-2"},
+}
+UNSEEN = {
+    "update": "UPDATE of django_shop_item changes Item",
+    "update, in a receiver of a signal": "UPDATE of django_shop_item changes Item",
+    "bulk_update": "UPDATE of django_shop_item changes Item",
+    "bulk_create": "INSERT of django_shop_item changes Item",
+    "bulk_create, conflicts ignored": "INSERT of django_shop_item changes Item",
+    "rows that are created can't be looked up": "INSERT of django_shop_book changes Novel",
+    "_raw_delete": "DELETE of django_shop_item changes Item",
+    "raw": "DELETE of django_shop_item changes Item",
+    "cursor": "UPDATE of django_shop_item changes Item",
+    "cursor, insert": "INSERT of django_shop_item changes Item",
+    "cursor, in a CTE": "UPDATE of django_shop_item changes Item",
+    "the association table": "UPDATE of django_shop_product_tags changes Product",
+    "the association table, bulk_create": "INSERT of django_shop_product_tags changes Product",
+    "bulk, update": "",
+    "changed, bulk_create": "",
 }
 
 
@@ -58,7 +116,15 @@ def test_a_change_purges_what_it_makes_out_of_date(results: Any, scenario: str) 
 
 
 def test_every_scenario_is_looked_at(results: Any) -> None:
-    assert results.keys() == {*EXPECTED, "woken", "layers", "autocommit", "contract"}
+    assert results.keys() == {*EXPECTED, "warned", "woken", "layers", "autocommit", "contract"}
+
+
+@pytest.mark.parametrize("verb", UNSEEN)
+def test_what_no_signal_shows_is_warned_of_where_it_is_done(results: Any, verb: str) -> None:
+    said = results["warned"][verb]
+    assert bool(said) == bool(UNSEEN[verb])
+    assert all(message.startswith("django_world.py: ") for message in said)
+    assert any(UNSEEN[verb] in message for message in said) or not UNSEEN[verb]
 
 
 def test_a_drainer_is_woken_by_the_commit_alone(results: Any) -> None:

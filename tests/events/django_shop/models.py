@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
+from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
 from origin_sdk.events.django import EdgeEvents
@@ -51,6 +53,95 @@ class Product(models.Model):
 class Review(models.Model):
     text = models.CharField(max_length=50)
     product = models.ForeignKey(Product, on_delete=models.CASCADE)
+
+    class Meta:
+        app_label = "django_shop"
+
+
+class Shelf(models.Model):
+    name = models.CharField(max_length=50)
+    notes: ClassVar[Any] = GenericRelation("Note")
+
+    class Meta:
+        app_label = "django_shop"
+
+
+def first_shelf() -> int:
+    return 2
+
+
+@edge.purges(groups=lambda item: [f"item-{item.pk}", f"shelf-{item.shelf_id}", f"spare-{item.spare_id}"])
+class Item(models.Model):
+    shelf = models.ForeignKey(Shelf, on_delete=models.SET_NULL, null=True, related_name="items")
+    spare = models.ForeignKey(
+        Shelf, on_delete=models.SET_DEFAULT, default=first_shelf, null=True, related_name="spares"
+    )
+
+    class Meta:
+        app_label = "django_shop"
+
+
+@edge.purges(groups=lambda note: [f"note-{note.pk}", f"on-{note.object_id}"])
+class Note(models.Model):
+    content_type = models.ForeignKey(ContentType, on_delete=models.CASCADE, null=True)
+    object_id = models.IntegerField(null=True)
+    about = GenericForeignKey()
+
+    class Meta:
+        app_label = "django_shop"
+
+
+class Place(models.Model):
+    name = models.CharField(max_length=50)
+
+    class Meta:
+        app_label = "django_shop"
+
+
+@edge.purges(groups=lambda cafe: f"cafe-{cafe.name}", watch=["name"], bulk="rows")
+class Cafe(Place):
+    seats = models.IntegerField(default=1)
+
+    class Meta:
+        app_label = "django_shop"
+
+
+class Book(models.Model):
+    title = models.CharField(max_length=50)
+
+    class Meta:
+        app_label = "django_shop"
+
+
+@edge.purges(groups=lambda novel: novel.group(), bulk="rows")
+class Novel(Book):
+    class Meta:
+        app_label = "django_shop"
+        proxy = True
+
+    def group(self) -> str:
+        return f"novel-{self.title}"
+
+
+class Person(models.Model):
+    name = models.CharField(max_length=50)
+
+    class Meta:
+        app_label = "django_shop"
+
+
+@edge.purges(groups=lambda team: f"team-{team.name}", watch=["name", "members"], bulk=["teams"])
+class Team(models.Model):
+    name = models.CharField(max_length=50)
+    members: ClassVar[Any] = models.ManyToManyField(Person, through="Membership")
+
+    class Meta:
+        app_label = "django_shop"
+
+
+class Membership(models.Model):
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    person = models.ForeignKey(Person, on_delete=models.CASCADE)
 
     class Meta:
         app_label = "django_shop"

@@ -1,0 +1,117 @@
+"""What a statement that Django executes writes, and on whose behalf."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from types import FrameType
+from typing import Any
+
+__all__ = ["Condition", "Origin", "condition_of", "origin_of", "set_columns"]
+
+
+class Origin(Enum):
+    """Who has a statement executed."""
+
+    SIGNALLED = auto()
+    """Django itself, which sends signals for it."""
+    RELATION = auto()
+    """A related manager: rows of the other side, without signals."""
+    OTHER = auto()
+
+
+# The innermost of these functions decides; what a receiver of a signal executes is its own.
+_ORIGINS = {
+    ("django.db.models.base", "_save_table"): Origin.SIGNALLED,
+    ("django.db.models.deletion", "delete"): Origin.SIGNALLED,
+    ("django.db.models.fields.related_descriptors", "_add_items"): Origin.SIGNALLED,
+    ("django.db.models.fields.related_descriptors", "_remove_items"): Origin.SIGNALLED,
+    ("django.dispatch.dispatcher", "send"): Origin.OTHER,
+    ("django.dispatch.dispatcher", "send_robust"): Origin.OTHER,
+}
+_MANAGERS = {"django.db.models.fields.related_descriptors", "django.contrib.contenttypes.fields"}
+_MANAGERS_VERBS = {"add", "remove", "clear", "_clear", "set"}
+_MOST_FRAMES = 80
+
+
+def origin_of(frame: FrameType | None, *, is_association: bool) -> Origin:
+    """Return on whose behalf the statement runs that is executed in ``frame``."""
+    for _ in range(_MOST_FRAMES):
+        if frame is None:
+            break
+        where = frame.f_globals.get("__name__", ""), frame.f_code.co_name
+        if where in _ORIGINS:
+            return _ORIGINS[where]
+        if where[0] in _MANAGERS and where[1] in _MANAGERS_VERBS:
+            return Origin.SIGNALLED if is_association else Origin.RELATION
+        frame = frame.f_back
+    return Origin.OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Which rows an UPDATE or DELETE hits: SQL behind its WHERE, and that part's parameters."""
+
+    sql: str
+    parameters: tuple[Any, ...]
+
+
+_TOKEN = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|%s|%%|\(|\)|\b(?:WHERE|RETURNING|ORDER|LIMIT)\b""",
+    re.IGNORECASE,
+)
+_SIMPLE = re.compile(
+    r"^\s*(?:UPDATE\s+(?P<updated>\S+)\s+SET\s|DELETE\s+FROM\s+(?P<deleted>\S+)(?:\s|$))", re.IGNORECASE
+)
+_COLUMN = re.compile(r"""(?:^|,)\s*["`]?(\w+)["`]?\s*=""")
+
+
+def condition_of(sql: str, parameters: Sequence[Any]) -> Condition | None:
+    """Return the condition of a statement on one table; ``None`` if it isn't of that form."""
+    if not _SIMPLE.match(sql) or not isinstance(parameters, list | tuple):
+        return None
+    depth, before, start, end = 0, 0, None, len(sql)
+    count = 0
+    for token in _TOKEN.finditer(sql):
+        match token[0].upper():
+            case "(":
+                depth += 1
+            case ")":
+                depth -= 1
+            case "%S":
+                count += 1
+            case "WHERE" if depth == 0 and start is None:
+                start, before = token.end(), count
+            case "RETURNING" | "ORDER" | "LIMIT" if depth == 0:
+                end = token.start()
+                break
+    if count > len(parameters):
+        return None
+    if start is None:
+        return Condition("1 = 1", ())
+    return Condition(sql[start:end].strip(), tuple(parameters[before:count]))
+
+
+def set_columns(sql: str) -> frozenset[str] | None:
+    """Return the columns that an UPDATE sets, in lower case; ``None`` where that can't be told."""
+    found = _SIMPLE.match(sql)
+    if not found or not found["updated"]:
+        return None
+    return frozenset(name.lower() for name in _assigned(sql[found.end() :]))
+
+
+def _assigned(sql: str) -> Iterator[str]:
+    depth, start = 0, 0
+    for token in _TOKEN.finditer(sql):
+        if token[0] in "()":
+            depth += 1 if token[0] == "(" else -1
+        elif depth == 0 and token[0].upper() in {"WHERE", "RETURNING"}:
+            sql = sql[: token.start()]
+            break
+    depth = 0
+    for position, character in enumerate(f"{sql},"):
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            if name := _COLUMN.match(sql[start:position].lstrip()):
+                yield name[1]
+            start = position + 1
