@@ -50,7 +50,7 @@ def _referring(
 def _associated(instance: Any, field: Any, using: str, wants: Callable[[type], bool]) -> Iterator[Dependent]:
     model: Any = field.related_model
     through = field.through if field.auto_created else field.remote_field.through
-    if not isinstance(model, type) or not wants(model):
+    if isinstance(model, str) or not wants(model):
         return
     own = field.field.m2m_reverse_field_name() if field.auto_created else field.m2m_field_name()
     other = field.field.m2m_field_name() if field.auto_created else field.m2m_reverse_field_name()
