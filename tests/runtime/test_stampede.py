@@ -24,7 +24,7 @@ def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactor
         "edge": {},
         "twin": {},
         "impatient": {"COLLAPSE_TIMEOUT": "500ms"},
-        "patient": {"SOFT_TIMEOUT": 0},
+        "patient": {"SOFT_TIMEOUT": 0, "CLIENT_REFRESH_INTERVAL": 0},
     }
     with running(tmp_path_factory.mktemp("stampede"), running_origin, workers) as workerd:
         yield workerd
@@ -270,8 +270,8 @@ def test_a_request_that_refuses_what_is_stored_is_not_answered_by_waiting(
 ) -> None:
     path = new_path()
     origin.on(path, reply(200, CACHED, b"1"), reply(200, CACHED, b"2"))
-    get(edge.url("edge"), path)
+    get(edge.url("patient"), path)
 
-    response = get(edge.url("edge"), path, ("Cache-Control", "no-cache"))
+    response = get(edge.url("patient"), path, ("Cache-Control", "no-cache"))
 
     assert (response.body, detail(response)) == (b"2", "request-no-cache")

@@ -46,6 +46,7 @@ _DEFAULTS: Mapping[Profile, Mapping[str, Any]] = {
         "lifetime_jitter": 0.0,
         "refresh_ahead": 0.0,
         "soft_timeout": 0.0,
+        "client_refresh_interval": 0.0,
         "refresh_throttle": 0.0,
         "breaker_failures": 0,
         "unkeyed_fields": frozenset(),
@@ -257,6 +258,7 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
         "refresh_ahead": share(),
         "retention": _WINDOW,
         "honour_request_directives": switch(),
+        "client_refresh_interval": duration(most=_YEAR),
         "mark_interval": duration(most=3600),
         # An isolate has 128 MB, the Python heap included.
         "memory_bytes": size(most=96 * _MIB),
@@ -269,6 +271,7 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
         "kv_timeout": _WAIT,
         "collapse_timeout": duration(most=300),
         "refresh_throttle": duration(most=3600),
+        "refresh_concurrency": count(),
         "breaker_failures": count(),
         "breaker_pause": duration(most=3600),
         "unkeyed_fields": field_names(),

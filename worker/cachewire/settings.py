@@ -92,6 +92,8 @@ class Settings:
     """How long KV keeps a response at least once it is stale, for the time when the origin is down."""
     honour_request_directives: bool = True
     """Whether Cache-Control and Pragma of a request count (RFC 9111 section 5.2.1 makes them advisory)."""
+    client_refresh_interval: float = 10.0
+    """For how long after a response came from the origin no client can have it asked for anew."""
 
     mark_interval: float = 5.0
     """For how long the purge marks that were read last may be relied on."""
@@ -112,6 +114,8 @@ class Settings:
     """The longest that a request waits for another's answer before it asks the origin itself."""
     refresh_throttle: float = 10.0
     """After a failed refresh, the time in which the stale response is served without another try."""
+    refresh_concurrency: int = 16
+    """So many background refreshes at once in an isolate, half of them for one rule; 0 for no bound."""
     breaker_failures: int = 5
     """So many times in a row without an answer of the origin open the breaker; 0 switches it off."""
     breaker_pause: float = 2.0

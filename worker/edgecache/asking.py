@@ -16,7 +16,7 @@ from edgecache.policy.freshness import freshness_of
 from edgecache.policy.outcome import Fail, Plan, Relay, on_origin
 from edgecache.policy.ranges import Join, completed
 from edgecache.policy.relay import http_date, localised
-from edgecache.policy.status import Status
+from edgecache.policy.status import Forwarded, Status
 from edgecache.policy.storing import content_length
 from edgecache.policy.trouble import Trouble, trouble_of
 from edgecache.policy.unkeyed import disclosing, neutral
@@ -27,6 +27,10 @@ from edgecache.storage import Storage
 __all__ = ["Asker", "Outcome", "Question"]
 
 _OVERSIZED_MS = 600_000
+
+
+_OF_RESOURCE = frozenset({401, 403, 404, 410, 451})
+"""The client errors that everybody gets who asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,16 @@ class Question:
     ask: Ask
     entry: Entry | None
     key: str
+
+    @property
+    def voice(self) -> str:
+        """On whose behalf the origin is asked."""
+        return voice_of(self.lookup)
+
+    @property
+    def is_wish(self) -> bool:
+        """Whether what is stored would do, if this client didn't want another."""
+        return self.ask.fallback and self.ask.forwarded is Forwarded.REQUEST
 
     @property
     def stored_fields(self) -> Fields:
@@ -74,6 +88,13 @@ class Outcome:
     def is_sound(self) -> bool:
         """Whether the origin answered as it should."""
         return self.facts is not None and self.trouble is None
+
+    @property
+    def speaks_of_sharing(self) -> bool:
+        """Whether the answer is one to the resource, and not to how this client asked for it."""
+        if self.facts is None or not self.is_sound:
+            return False
+        return self.facts.status < 400 or self.facts.status in _OF_RESOURCE
 
 
 class Asker:
@@ -114,7 +135,7 @@ class Asker:
         lookup, entry = question.lookup, question.entry
         purged_ms = self._storage.marks.verdict(lookup, entry.record).soft_ms if entry else 0
         origin = "" if self._settings.origin else lookup.request.target.host
-        return Subject(question.key, voice_of(lookup), origin, purged_ms)
+        return Subject(question.key, question.voice, origin, purged_ms)
 
     def _end_here(self, question: Question, outcome: Outcome) -> None:
         """Let what the outcome ends be used no more in this isolate, before anyone hears of the outcome."""

@@ -23,6 +23,8 @@ class Flight:
 
     landed: Signal
     started_ms: int
+    voice: str = ""
+    """On whose behalf it is: see :func:`edgecache.policy.voice.voice_of`."""
     entry: Entry | None = None
     failure: OriginFailure | None = None
 
@@ -39,16 +41,19 @@ class Flights:
     _unshared: Table[int]
     _flying: dict[str, Flight] = field(default_factory=dict)
 
-    def current(self, key: str) -> Flight | None:
-        """Return the flight to wait for, if there is one."""
-        flight = self._flying.get(key)
-        if flight and self.timing.now_ms() - flight.started_ms > _LONGEST_MS:
-            return None
-        return flight
+    def current(self, key: str, voice: str = "") -> Flight | None:
+        """Return the flight to wait for, if there is one.
 
-    def start(self, key: str) -> Flight:
+        A request of anybody's waits for none that one client's own fields may spoil.
+        """
+        flight = self._flying.get(key)
+        if flight is None or (flight.voice and not voice):
+            return None
+        return flight if self.timing.now_ms() - flight.started_ms <= _LONGEST_MS else None
+
+    def start(self, key: str, voice: str = "") -> Flight:
         """Start a flight that others may wait for."""
-        flight = self._flying[key] = Flight(self.timing.signal(), self.timing.now_ms())
+        flight = self._flying[key] = Flight(self.timing.signal(), self.timing.now_ms(), voice)
         return flight
 
     def land(
@@ -60,14 +65,19 @@ class Flights:
             del self._flying[key]
         flight.landed.set()
 
-    def is_unshared(self, key: str) -> bool:
-        """Whether the last response for ``key`` was for one client alone, a short while ago."""
-        until_ms = self._unshared.get(key)
-        return until_ms is not None and self.timing.now_ms() < until_ms
+    def is_unshared(self, key: str, voice: str = "") -> bool:
+        """Whether the last response for ``key`` was for one client alone, a short while ago.
 
-    def remember(self, key: str, *, unshared: bool) -> None:
+        What the origin answers to a request of anybody's counts for all, else for those of that ``voice``.
+        """
+        now_ms = self.timing.now_ms()
+        return any(now_ms < (self._unshared.get(name) or 0) for name in {key, key + voice})
+
+    def remember(self, key: str, voice: str = "", *, unshared: bool) -> None:
         """Remember whether responses for ``key`` may be shared."""
+        name = key + voice
         if unshared:
-            self._unshared.set(key, self.timing.now_ms() + _UNSHARED_MS)
-        else:
-            self._unshared.drop(key)
+            self._unshared.set(name, self.timing.now_ms() + _UNSHARED_MS)
+            return
+        for known in {key, name}:
+            self._unshared.drop(known)

@@ -30,14 +30,16 @@ from edgecache.policy.outcome import Fail, Relay, Reuse, on_forwarded
 from edgecache.policy.relay import end_to_end
 from edgecache.policy.status import Forwarded, Status
 from edgecache.policy.storing import unstored_fields
-from edgecache.policy.validation import conditional_fields
+from edgecache.policy.validation import PRECONDITIONS, conditional_fields
 from edgecache.ports import Background, Incoming, OriginError, Ports, StoreError
+from edgecache.refreshes import Refreshes
 from edgecache.sending import BodyGoneError, Sender
 from edgecache.storage import Found, Storage
 
 __all__ = ["MARKS_AHEAD", "Handler", "Served"]
 
-_CLIENT_CONDITIONS = ("if-none-match", "if-modified-since", "if-range", "range")
+_CLIENT_CONDITIONS = (*sorted(PRECONDITIONS), "if-none-match", "if-modified-since", "if-range", "range")
+_CLIENT_WISHES = ("cache-control", "pragma")
 MARKS_AHEAD = 0.7
 """The share of the interval after which the marks of a response in use are read again, in the background."""
 
@@ -65,6 +67,7 @@ class Handler:
         self.hooks = hooks
         self.storage = storage
         self.flights = Flights(ports.timing, storage.memory.table(1 / 32))
+        self.refreshes = Refreshes(ports.timing, settings.refresh_concurrency)
         self._origin = ports.origin
         self._outgoing = ports.outgoing
         self._timing = ports.timing
@@ -213,8 +216,8 @@ class Handler:
     # Asking the origin
 
     def _refresh(self, lookup: Lookup, entry: Entry, background: Background) -> None:
-        key = entry.key
-        lookup = replace(lookup, request=replace(lookup.request, method="GET"))
+        key, rule = entry.key, id(lookup.rule)
+        lookup = _own(lookup)
         ask = Ask(
             Forwarded.STALE,
             Reason.STALE,
@@ -224,13 +227,38 @@ class Handler:
             when_disconnected=True,
         )
         question = Question(lookup, ask, entry, key)
-        if self.flights.current(key) or self.flights.is_unshared(key) or self._rests(question):
+        is_waiting = self.refreshes.knows(key) or self.flights.current(key, question.voice)
+        if is_waiting or self.flights.is_unshared(key, question.voice) or self._rests(question):
             return
-        background.run(self._lead(question, self.flights.start(key), None))
+        if self.refreshes.begin(key, rule):
+            background.run(self._refresh_now(question, self.flights.start(key, question.voice)))
+        elif not self.refreshes.is_full():
+            background.run(self._refresh_later(question, rule))
+
+    async def _refresh_now(self, question: Question, flight: Flight) -> None:
+        try:
+            await self._lead(question, flight, None)
+        finally:
+            self.refreshes.end(question.key)
+
+    async def _refresh_later(self, question: Question, rule: int) -> None:
+        key = question.key
+        if not await self.refreshes.turn(key, rule):
+            return
+        held = self.storage.memory.get(key)
+        if self.flights.current(key, question.voice) or (held and held is not question.entry):
+            self.refreshes.end(key)  # somebody else has refreshed it
+            return
+        await self._refresh_now(question, self.flights.start(key, question.voice))
 
     def _rests(self, question: Question) -> Reason | None:
         """Return why the origin isn't to be asked for what can be answered otherwise."""
-        return self._asker.health.rests(self._asker.subject(question), self._timing.now_ms())
+        health, now_ms = self._asker.health, self._timing.now_ms()
+        if reason := health.rests(self._asker.subject(question), now_ms):
+            return reason
+        if question.is_wish and not self.flights.current(question.key, question.voice):
+            return None if health.follows_wish(question.key, now_ms) else Reason.THROTTLED
+        return None
 
     async def _ask_or_wait(
         self, lookup: Lookup, ask: Ask, entry: Entry | None, background: Background
@@ -239,8 +267,8 @@ class Handler:
         question = Question(lookup, ask, entry, key)
         if entry and self._may_stand_in(lookup, ask, entry) and (reason := self._rests(question)):
             return await self._sender.stored(lookup, entry, Status(reason, hit=True))
-        flight = self.flights.current(key)
-        is_apart = lookup.request.method != "GET" or self.flights.is_unshared(key)
+        flight = self.flights.current(key, question.voice)
+        is_apart = lookup.request.method != "GET" or self.flights.is_unshared(key, question.voice)
         if is_apart or (ask.is_for_part and not flight):
             return await self._ask_alone(Question(_as_asked(lookup, ask), ask, entry, key), background)
         return await (self._wait(question, flight, background) if flight else self._fly(question, background))
@@ -256,14 +284,19 @@ class Handler:
             entry = await self._asker.collected(question, outcome)
         except OriginError:
             return
-        if outcome.is_sound and question.lookup.request.method == "GET" and not question.ask.is_for_part:
-            self.flights.remember(question.key, unshared=entry is None)
+        if question.lookup.request.method == "GET" and not question.ask.is_for_part:
+            self._remember_sharing(question, outcome, entry)
         await self._asker.keep(question.lookup, outcome, entry)
+
+    def _remember_sharing(self, question: Question, outcome: Outcome, entry: Entry | None) -> None:
+        if entry or outcome.speaks_of_sharing:
+            self.flights.remember(question.key, question.voice, unshared=entry is None)
 
     async def _fly(self, question: Question, background: Background) -> Any:
         """Ask the origin for this request and all that come to wait for it."""
         answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        background.run(self._lead(question, self.flights.start(question.key), answered))
+        flight = self.flights.start(question.key, question.voice)
+        background.run(self._lead(question, flight, answered))
         if self._stand_in(question):
             await asyncio.wait({answered}, timeout=self.settings.soft_timeout)
             if not answered.done() and (entry := self._stand_in(question)):
@@ -300,8 +333,7 @@ class Handler:
             raise
         finally:
             self.flights.land(question.key, flight, stored, failure)
-        if outcome.is_sound:
-            self.flights.remember(question.key, unshared=stored is None)
+        self._remember_sharing(question, outcome, stored)
         await self._asker.keep(question.lookup, outcome, stored)
 
     async def _wait(self, question: Question, flight: Flight, background: Background) -> Any:
@@ -314,13 +346,15 @@ class Handler:
         if entry := self._stand_in(question):
             return await self._sender.stored(question.lookup, entry, Status(Reason.SLOW_ORIGIN, hit=True))
         # It may be lost together with its request: the first to lose patience flies anew, for those to come.
-        if self.flights.current(question.key) is flight:
+        if self.flights.current(question.key, question.voice) is flight:
             return await self._fly(question, background)
         return await self._ask_alone(question, background)
 
     async def _share(self, question: Question, flight: Flight, background: Background) -> Any:
         """Answer as a flight that landed was answered; ask the origin after all if that is no answer here."""
         lookup, ask, entry = question.lookup, question.ask, question.entry
+        if not flight.entry and flight.voice not in {"", question.voice}:
+            return await self._ask_alone(question, background)
         if flight.failure:
             plan = self._asker.shared_failure(question, flight.failure).plan
             shared = Outcome(replace(plan, status=replace(plan.status, collapsed=True)))
@@ -328,10 +362,12 @@ class Handler:
         if flight.entry and await self._answers(lookup, flight.entry):
             status = Status(ask.reason, forwarded=ask.forwarded, collapsed=True)
             return await self._sender.stored(lookup, flight.entry, status)
-        # What came shows what responses vary by; or that the origin isn't well, and what is stored will do.
-        is_news = flight.entry and not entry and self.storage.expected_key(lookup) != question.key
-        if is_news or (entry and self._may_stand_in(lookup, ask, entry) and self._rests(question)):
+        # What came shows what responses vary by.
+        if flight.entry and not entry and self.storage.expected_key(lookup) != question.key:
             return await self._ask_or_wait(lookup, ask, entry, background)
+        # Or that the origin isn't well, and what is stored will do, if it still is.
+        if entry and self._may_stand_in(lookup, ask, entry) and self._rests(question):
+            return (await self._look_up(lookup, background)).response
         return await self._ask_alone(question, background)
 
     async def _answers(self, lookup: Lookup, entry: Entry) -> bool:
@@ -367,6 +403,12 @@ def _facts(incoming: Incoming) -> RequestFacts | None:
         return RequestFacts(incoming.method, parse_target(incoming.url), end_to_end(incoming.fields))
     except InvalidTarget:
         return None
+
+
+def _own(lookup: Lookup) -> Lookup:
+    """Return the look-up for a request of the cache's own: without what the client wants of caches."""
+    fields = {name: value for name, value in lookup.request.fields.items() if name not in _CLIENT_WISHES}
+    return replace(lookup, request=replace(lookup.request, method="GET", fields=fields))
 
 
 def _as_asked(lookup: Lookup, ask: Ask) -> Lookup:

@@ -62,6 +62,18 @@ class Health:
         self._settings = settings
         self._rests: Table[_Rest] = memory.table(1 / 32)
         self._origins: Table[_Origin] = memory.table(1 / 32)
+        self._wishes: Table[int] = memory.table(1 / 64)
+
+    def follows_wish(self, key: str, now_ms: int) -> bool:
+        """Whether the origin may be asked for what is stored, only because a client wishes it.
+
+        Whatever comes of that, it isn't again for a while.
+        """
+        if now_ms < (self._wishes.get(key) or 0):
+            return False
+        if self._settings.is_safe and self._settings.client_refresh_interval:
+            self._wishes.set(key, now_ms + int(self._settings.client_refresh_interval * 1000))
+        return True
 
     def rests(self, subject: Subject, now_ms: int) -> Reason | None:
         """Return why the origin isn't to be asked; if it is, count that as the try of an open breaker."""

@@ -15,7 +15,7 @@ from edgecache.policy.facts import OriginFailure, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import current_age_ms, freshness_of
 from edgecache.policy.relay import relayed_fields
 from edgecache.policy.status import Status, cache_status
-from edgecache.policy.validation import is_not_modified
+from edgecache.policy.validation import evaluated
 from edgecache.ports import Body, OriginResponse, Ports
 from edgecache.storage import Storage
 
@@ -107,19 +107,19 @@ class Sender:
     ) -> Any:
         """Hand on the origin's response, or answer the request's precondition from its fields."""
         is_page = request.method == "GET" and facts.status == 200 and key
-        if is_page and is_not_modified(request.fields, facts.fields, facts.response_ms):
-            return self._not_modified(facts, status, key)
+        if is_page and (code := evaluated(request.fields, facts.fields, facts.response_ms)):
+            return self._bodiless(code, facts, status, key)
         fields = self._hooked(request, facts.status, facts.fields)
         shown = self._cache_status(status, key)
         return self._outgoing.relayed(
             response, relayed_fields(response.fields, fields, shown, facts.response_ms)
         )
 
-    def _not_modified(self, facts: ResponseFacts, status: Status, key: str) -> Any:
+    def _bodiless(self, code: int, facts: ResponseFacts, status: Status, key: str) -> Any:
         fields = [(name, value) for name, value in facts.fields.items() if not name.startswith("content-")]
         if shown := self._cache_status(status, key):
             fields.append(("cache-status", shown))
-        return self._outgoing.stored(304, fields, None, is_head=False)
+        return self._outgoing.stored(code, fields, None, is_head=False)
 
     def failed(self, failure: OriginFailure, status: Status) -> Any:
         """Answer 502 or 504 for an origin that failed."""

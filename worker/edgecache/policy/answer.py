@@ -13,7 +13,7 @@ from cachewire.vary import selecting_names
 from edgecache.policy.facts import Fields, RequestFacts
 from edgecache.policy.freshness import current_age_ms
 from edgecache.policy.ranges import Part, content_part, requested
-from edgecache.policy.validation import is_not_modified
+from edgecache.policy.validation import evaluated
 
 __all__ = ["BodyKind", "StoredAnswer", "accepts_gzip", "answer_from", "answers_range"]
 
@@ -53,8 +53,9 @@ def answer_from(record: Record, fields: Fields, request: RequestFacts, now_ms: i
     """
     shown = [(name, value) for name, value in record.fields if name != "content-length"]
     shown.append(("age", str(current_age_ms(record, now_ms) // 1000)))
-    if 200 <= record.status < 300 and is_not_modified(request.fields, fields, now_ms):
-        return StoredAnswer(304, [field for field in shown if field[0] not in _NOT_IN_304], BodyKind.NONE)
+    # RFC 9110 section 13.2.2
+    if 200 <= record.status < 300 and (code := evaluated(request.fields, fields, now_ms)):
+        return StoredAnswer(code, [field for field in shown if field[0] not in _NOT_IN_304], BodyKind.NONE)
     if record.status in {200, 206} and (partial := _partial(record, fields, shown, request, now_ms)):
         return partial
     return _whole(record, shown, request)

@@ -13,7 +13,7 @@ Every decision is a frozen value, and each carries its :class:`.facts.Reason`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from cachewire.directives import Directives, request_directives, response_directives
+from cachewire.directives import Directives, response_directives
 from cachewire.key import Target, record_key
 from cachewire.marks import EVERYTHING, group_mark, host_mark, prefix_index_mark, url_mark
 from cachewire.record import Record
@@ -30,7 +30,8 @@ from edgecache.policy.status import Forwarded
 from edgecache.policy.storing import is_for_everyone
 from edgecache.policy.succession import is_good
 from edgecache.policy.unkeyed import sent_fields, undisclosed_fields, unkeyed_names
-from edgecache.policy.validation import conditional_fields
+from edgecache.policy.validation import PRECONDITIONS, conditional_fields
+from edgecache.policy.wishes import knows_better, refused_by_client, takes_stale, wishes_of
 
 __all__ = [
     "DEFAULT_RULE",
@@ -47,7 +48,6 @@ __all__ = [
 ]
 
 DEFAULT_RULE = Rule()
-_NO_WISHES = Directives({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
     if request.method not in {"GET", "HEAD"}:
         forwarded = Forwarded.BYPASS if request.method in SAFE_METHODS else Forwarded.METHOD
         return Forward(request, rule, Reason.METHOD, forwarded)
-    if reason := _passes(request, rule):
+    if reason := _passes(request, rule, settings):
         return Forward(request, rule, reason)
     parts = identity_of(request, rule, settings, now_ms)
     if isinstance(parts, Reason):
@@ -177,22 +177,21 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
     return Lookup(sent, request, rule, record_key(target), parts, _mark_names(target), unkeyed, undisclosed)
 
 
-def _passes(request: RequestFacts, rule: Rule) -> Reason | None:
+def _passes(request: RequestFacts, rule: Rule, settings: Settings) -> Reason | None:
     if rule.bypass:
         return Reason.BYPASS_RULE
     if rule.data_class is DataClass.NEVER:
         return Reason.CLASS_NEVER
     if "upgrade" in request.fields:
         return Reason.UPGRADE
-    # RFC 9110 section 13.1.1 and 13.1.4: these are for the origin to evaluate.
-    if "if-match" in request.fields or "if-unmodified-since" in request.fields:
+    if not settings.is_safe and not PRECONDITIONS.isdisjoint(request.fields):
         return Reason.PRECONDITION
     if request.fields.get("content-length", "0") != "0" or "transfer-encoding" in request.fields:
         return Reason.BODY
     return None
 
 
-_CONDITIONAL = frozenset({"if-none-match", "if-modified-since", "if-range", "range"})
+_CONDITIONAL = PRECONDITIONS | {"if-none-match", "if-modified-since", "if-range", "range"}
 
 
 def _sent(request: RequestFacts, target: Target, rule: Rule, settings: Settings) -> RequestFacts:
@@ -250,7 +249,7 @@ def on_stored(
             decision = _by_part(decision, lookup.client, record, fields, now_ms)
     if isinstance(decision, Use):
         return decision
-    if "only-if-cached" in _wishes(lookup, settings):
+    if "only-if-cached" in wishes_of(lookup.client, record, now_ms, settings):
         return Refuse()
     if decision.stored is None and lookup.client.method == "GET" and "range" in lookup.client.fields:
         return replace(decision, conditional=range_fields(lookup.client.fields))
@@ -281,6 +280,8 @@ def _use_or_ask(
         return Ask(Forwarded.BYPASS, Reason.CREDENTIALS)
     standing = _standing(lookup, record, fields, invalidity, now_ms, settings)
     forbidden = _forbidden(standing)
+    if not forbidden and knows_better(lookup.client, record, fields, now_ms, settings):
+        forbidden = Forwarded.REQUEST, Reason.PRECONDITION
     usable = None if forbidden else _usable(standing)
     if usable is None:
         stale = Forwarded.STALE, Reason.PURGED_SOFT if invalidity.soft_ms else Reason.STALE
@@ -311,12 +312,10 @@ def _standing(
     age_ms = current_age_ms(record, now_ms)
     staleness_ms = age_ms - freshness.lifetime_ms
     if invalidity.soft_ms:
-        staleness_ms = max(staleness_ms, now_ms - invalidity.soft_ms)  # a soft purge makes it stale
-    return _Standing(freshness, age_ms, staleness_ms, invalidity, _wishes(lookup, settings))
-
-
-def _wishes(lookup: Lookup, settings: Settings) -> Directives:
-    return request_directives(lookup.client.fields) if settings.honour_request_directives else _NO_WISHES
+        # A soft purge makes it stale, also while the moment of the mark lies ahead.
+        staleness_ms = max(staleness_ms, now_ms - invalidity.soft_ms, 0)
+    wishes = wishes_of(lookup.client, record, now_ms, settings)
+    return _Standing(freshness, age_ms, staleness_ms, invalidity, wishes)
 
 
 def _forbidden(standing: _Standing) -> tuple[Forwarded, Reason] | None:
@@ -325,23 +324,8 @@ def _forbidden(standing: _Standing) -> tuple[Forwarded, Reason] | None:
         return Forwarded.STALE, Reason.MARKS_UNKNOWN
     if standing.freshness.must_validate:
         return Forwarded.STALE, Reason.NO_CACHE
-    refusal = _refused_by_client(standing)
+    refusal = refused_by_client(standing.wishes, standing.age_ms, standing.staleness_ms)
     return (Forwarded.REQUEST, refusal) if refusal else None
-
-
-def _refused_by_client(standing: _Standing) -> Reason | None:
-    # RFC 9111 section 5.2.1
-    wishes = standing.wishes
-    if not wishes:
-        return None
-    if "no-cache" in wishes:
-        return Reason.REQUEST_NO_CACHE
-    max_age, min_fresh = wishes.window("max-age"), wishes.window("min-fresh")
-    if max_age is not None and standing.age_ms > max_age * 1000 - (max_age == 0):
-        return Reason.REQUEST_MAX_AGE
-    if min_fresh is not None and -standing.staleness_ms < min_fresh * 1000:
-        return Reason.REQUEST_MIN_FRESH
-    return None
 
 
 def _usable(standing: _Standing) -> Reason | None:
@@ -354,18 +338,9 @@ def _usable(standing: _Standing) -> Reason | None:
     # RFC 9111 section 5.2.1.1: with max-age alone, the client wants nothing stale.
     if standing.staleness_ms < freshness.stale_while_revalidate_ms and "max-age" not in wishes:
         return Reason.STALE_WHILE_REVALIDATE
-    if not standing.invalidity.soft_ms and _client_takes_stale(standing):
+    if not standing.invalidity.soft_ms and takes_stale(wishes, standing.staleness_ms):
         return Reason.MAX_STALE
     return None
-
-
-def _client_takes_stale(standing: _Standing) -> bool:
-    wishes = standing.wishes
-    if "max-stale" not in wishes:
-        return False
-    limit = wishes.window("max-stale")
-    is_unlimited = wishes.arguments["max-stale"] is None
-    return is_unlimited or (limit is not None and standing.staleness_ms <= limit * 1000)
 
 
 def _fallback(

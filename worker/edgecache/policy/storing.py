@@ -51,7 +51,7 @@ def may_store(request: RequestFacts, response: ResponseFacts, rule: Rule, settin
     directives = response_directives(response.fields)
     return (
         _forbidden_by_status(response, directives)
-        or _forbidden_by_directive(request, response, directives, rule)
+        or _forbidden_by_directive(request, response, directives, rule, settings)
         or _forbidden_by_identity(request, response, directives, rule, settings)
         or _forbidden_by_fields(response, settings)
         or _forbidden_by_unkeyed(request, response, rule, settings)
@@ -99,9 +99,10 @@ def _is_part(fields: Fields) -> bool:
 
 
 def _forbidden_by_directive(
-    request: RequestFacts, response: ResponseFacts, directives: Directives, rule: Rule
+    request: RequestFacts, response: ResponseFacts, directives: Directives, rule: Rule, settings: Settings
 ) -> Reason | None:
-    if "no-store" in request_directives(request.fields):
+    # One client's wish would undo the collapsing for all, and what others may see isn't that client's secret.
+    if not settings.is_safe and "no-store" in request_directives(request.fields):
         return Reason.REQUEST_NO_STORE
     return _withdrawn_by_directive(response, directives, rule)
 

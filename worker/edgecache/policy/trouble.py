@@ -13,6 +13,8 @@ _AWAY = frozenset({*range(520, 528), 530})
 
 _LONGEST_SECONDS = 3600
 """A longer Retry-After isn't believed: one slip in the origin would leave what is stored stale for days."""
+_LONGEST_LIMIT_SECONDS = 300
+"""Nor a longer one of a rate limit, which may be that of the one client whose request this was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +48,5 @@ def _retry_ms(response: ResponseFacts) -> int | None:
         seconds = date - response.response_ms // 1000
     else:
         return None
-    return 1000 * min(max(seconds, 0), _LONGEST_SECONDS)
+    longest = _LONGEST_LIMIT_SECONDS if response.status == 429 else _LONGEST_SECONDS
+    return 1000 * min(max(seconds, 0), longest)

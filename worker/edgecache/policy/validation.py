@@ -11,7 +11,20 @@ from edgecache.policy.facts import Fields, ResponseFacts
 from edgecache.policy.freshness import initial_age_ms
 from edgecache.policy.storing import groups_of, record_of
 
-__all__ = ["can_freshen", "conditional_fields", "freshened", "head_agrees", "is_not_modified", "weakly_equal"]
+__all__ = [
+    "PRECONDITIONS",
+    "can_freshen",
+    "conditional_fields",
+    "evaluated",
+    "freshened",
+    "head_agrees",
+    "is_not_modified",
+    "precondition_fails",
+    "weakly_equal",
+]
+
+PRECONDITIONS = frozenset({"if-match", "if-unmodified-since"})
+"""Those that a response other than the one that the client knows answers with 412."""
 
 _OPAQUE_TAG = re.compile(r'"[^"]*"')
 _NOT_UPDATED = frozenset({"content-length", "content-encoding", "content-range", "transfer-encoding"})
@@ -81,6 +94,25 @@ def is_not_modified(request: Fields, stored: Fields, now_ms: int) -> bool:
     # Without Last-Modified, the time at which the response was made stands in (section 4.3.2).
     modified = parse_date(stored.get("last-modified") or stored.get("date", ""), now_ms)
     return modified is not None and modified <= asked
+
+
+def precondition_fails(request: Fields, stored: Fields, now_ms: int) -> bool:
+    """Whether the precondition of a request is answered with 412 (RFC 9110 sections 13.1.1 and 13.1.4)."""
+    if tags := request.get("if-match"):
+        etag = stored.get("etag", "")
+        is_strong = etag.startswith('"')
+        return tags.strip() != "*" and not (is_strong and etag in split_list(tags))
+    since = request.get("if-unmodified-since")
+    asked = parse_date(since, now_ms) if since else None
+    modified = parse_date(stored.get("last-modified", ""), now_ms)
+    return asked is not None and modified is not None and modified > asked
+
+
+def evaluated(request: Fields, stored: Fields, now_ms: int) -> int | None:
+    """Return the status code by which the preconditions of a request are answered, if any fails."""
+    if precondition_fails(request, stored, now_ms):
+        return 412
+    return 304 if is_not_modified(request, stored, now_ms) else None
 
 
 def _lists(tags: str, etag: str) -> bool:
