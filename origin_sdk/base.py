@@ -1,8 +1,7 @@
 """What the clients have in common: everything but input and output."""
 
-import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
@@ -16,6 +15,7 @@ from origin_sdk.clock import Clock, SystemClock
 from origin_sdk.errors import InvalidRequest, PartialPurgeError
 from origin_sdk.exchange import Exchange, Retries
 from origin_sdk.kv import Namespace
+from origin_sdk.media_types import Rendered, encoded
 from origin_sdk.project import DEFAULT_PROJECT, Project
 from origin_sdk.publishing import Publication, Published, publish
 from origin_sdk.purging import Operation, Receipt, purge
@@ -31,8 +31,6 @@ __all__ = ["AsyncBody", "Base", "Batch", "Body", "Options", "PublishArguments", 
 _log = logging.getLogger("origin_sdk")
 _Result = TypeVar("_Result")
 
-Rendered: TypeAlias = bytes | str | Mapping[str, Any] | Sequence[Any]
-"""A body: bytes, text, or what JSON is made of."""
 Body: TypeAlias = Rendered | Callable[[], Rendered]
 AsyncBody: TypeAlias = Rendered | Callable[[], Rendered | Awaitable[Rendered]]
 """For asynchronous clients: a body's function may be a coroutine function."""
@@ -172,14 +170,14 @@ class Base:
 
     def _publication(self, url: str, body: Rendered, arguments: PublishArguments) -> Publication:
         born = self._birth(arguments)
-        encoded, media_type = _encoded(body)
+        content, media_type = encoded(body, url)
         headers = dict(arguments.get("headers", {}))
         if media_type and "content-type" not in {name.lower() for name in headers}:
             headers["content-type"] = media_type
         groups = texts(arguments.get("groups", ()))
         return Publication(
             url=url,
-            body=encoded,
+            body=content,
             birth_ms=round(born.timestamp() * 1000),
             status=arguments.get("status", 200),
             fields=tuple(headers.items()),
@@ -247,14 +245,6 @@ def _made_again(
 def _completed(given: PublishArguments, born: datetime, reads: Reads) -> PublishArguments:
     groups = (*texts(given.get("groups", ())), *reads.groups)
     return {"born": born, **given, "groups": groups}
-
-
-def _encoded(rendered: Rendered) -> tuple[bytes, str]:
-    if isinstance(rendered, bytes):
-        return rendered, ""
-    if isinstance(rendered, str):
-        return rendered.encode(), "text/plain; charset=utf-8"
-    return json.dumps(rendered, ensure_ascii=False, separators=(",", ":")).encode(), "application/json"
 
 
 def resolved(

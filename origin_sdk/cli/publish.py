@@ -12,6 +12,7 @@ from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environ
 from origin_sdk.cli.screen import Screen, counted
 from origin_sdk.client import PurgeClient
 from origin_sdk.errors import InvalidRequest
+from origin_sdk.media_types import MEDIA_TYPES
 from origin_sdk.publishing import Published
 
 __all__ = ["publish"]
@@ -85,28 +86,11 @@ def _body(file: str, client: PurgeClient) -> tuple[bytes, datetime]:
         raise InvalidRequest(f"{file}: can't be read: {error.strerror or error}") from error
 
 
-_MEDIA_TYPES = {
-    ".json": "application/json",
-    ".html": "text/html; charset=utf-8",
-    ".txt": "text/plain; charset=utf-8",
-    ".xml": "application/xml",
-    ".csv": "text/csv; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".webp": "image/webp",
-    ".msgpack": "application/vnd.msgpack",
-}
-"""By a table of its own: :mod:`mimetypes` answers differently from machine to machine."""
-
-
 def _typed(fields: dict[str, str], file: str) -> dict[str, str]:
     """Return the fields with a Content-Type: a client guesses where there is none, and may guess HTML."""
     if "content-type" in {name.lower() for name in fields}:
         return fields
-    media_type = _MEDIA_TYPES.get(Path(file).suffix.lower())
+    media_type = MEDIA_TYPES.get(Path(file).suffix.lower())
     if media_type is None:
         raise InvalidRequest(
             f"{'standard input' if file == '-' else file}: its name doesn't tell the media type; "

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.utils.safestring import mark_safe
+from markupsafe import Markup
 
 from cachewire.bounds import MAX_RECORD_SECONDS
 from cachewire.key import parse_target, record_key, variant_key
@@ -16,6 +18,7 @@ from origin_sdk import AsyncPurgeClient, NotCacheable, Project, PurgeClient
 from origin_sdk.auditing import AuditEvent
 from origin_sdk.errors import DataClassViolation, InvalidRequest
 from origin_sdk.layers import AsyncLayeredCache, DataClass, Family, LayeredCache
+from origin_sdk.media_types import encoded
 from origin_sdk.testing import FakeKV, ManualClock
 
 URL = "https://a.example/x"
@@ -39,6 +42,15 @@ def record_at(fake: FakeKV, key: str) -> Record:
         pytest.param([1, 2], b"[1,2]", "application/json", id="a list"),
         pytest.param("é", "é".encode(), "text/plain; charset=utf-8", id="text"),
         pytest.param(b"\xff", b"\xff", None, id="bytes"),
+        pytest.param(b"plainly", b"plainly", None, id="bytes that may be anything"),
+        pytest.param(b'{"a": 1}', b'{"a": 1}', "application/json", id="JSON, encoded"),
+        pytest.param(bytearray(b"[]"), b"[]", "application/json", id="in an array of bytes"),
+        pytest.param('{"a": 1}', b'{"a": 1}', "application/json", id="JSON, as text"),
+        pytest.param("{{ a }}", b"{{ a }}", "text/plain; charset=utf-8", id="what only begins like JSON"),
+        pytest.param("\n<!DOCTYPE html><p>", b"\n<!DOCTYPE html><p>", "text/html; charset=utf-8", id="HTML"),
+        pytest.param(b"<html lang=de>", b"<html lang=de>", "text/html; charset=utf-8", id="HTML, encoded"),
+        pytest.param(Markup("<p>"), b"<p>", "text/html; charset=utf-8", id="of a template of Jinja"),
+        pytest.param(mark_safe("<p>"), b"<p>", "text/html; charset=utf-8", id="and of Django"),
     ],
 )
 def test_a_body_is_stored_with_its_type(
@@ -50,6 +62,30 @@ def test_a_body_is_stored_with_its_type(
     record = record_at(fake_kv, published.key)
     assert dict(record.fields).get("content-type") == media_type
     assert record.body_bytes == len(stored)
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "media_type"),
+    [
+        pytest.param(f"{URL}/menu.CSV?x=.json", {}, "text/csv; charset=utf-8", id="by the URL"),
+        pytest.param(f"{URL}/menu.csv", {"CONTENT-TYPE": "text/x"}, "text/x", id="what is given stands"),
+    ],
+)
+def test_a_type_may_follow_from_elsewhere(
+    client: PurgeClient, fake_kv: FakeKV, url: str, headers: dict[str, str], media_type: str
+) -> None:
+    key = client.publish(url, lambda: b"1,2", headers={**FRESH, **headers}).key
+    assert dict(record_at(fake_kv, key).fields)["content-type"] == media_type
+
+
+def test_what_begins_like_json_and_goes_too_deep_is_text() -> None:
+    assert encoded("[" * 200_000, URL)[1] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("body", [{"a": {1}}, {"a": float("nan")}, object()])
+def test_what_cannot_be_json_is_named(client: PurgeClient, body: Any) -> None:
+    with pytest.raises(InvalidRequest, match=f"{URL} can't be published.*JSON.*Content-Type"):
+        client.publish(URL, lambda: body, headers=FRESH)
 
 
 def test_fields_groups_and_moments_are_those_of_a_stored_response(
