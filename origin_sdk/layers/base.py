@@ -23,7 +23,7 @@ from origin_sdk.layers.flights import Flights
 from origin_sdk.layers.flows import Filling, Flow, fill
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.listening import Listener
-from origin_sdk.layers.memory import Entry, Memory, split_groups
+from origin_sdk.layers.memory import MOST_BYTES, MOST_ENTRIES, Entry, Memory, split_groups
 from origin_sdk.layers.moments import Moments
 from origin_sdk.layers.policy import Policy
 from origin_sdk.layers.signatures import Function
@@ -51,13 +51,14 @@ class Invalidation:
 class CacheOptions(TypedDict, total=False):
     """What a cache is made of besides Redis and the edge.
 
-    ``max_entries`` bounds memory, ``policy`` is that of families without one, ``wrapping`` says how values
-    are stored in Redis, ``audit`` is told of writes and invalidations with ``actor`` as their doer, and
-    ``background`` bounds the loads that run behind callers' backs. Unless ``passes_groups`` is False, the
-    groups of a value belong to responses and other values that are made of it, too.
+    ``max_entries`` and ``max_bytes`` (an estimate) bound memory, ``policy`` is that of families without one,
+    ``wrapping`` says how values are stored in Redis, ``audit`` is told of writes and invalidations with
+    ``actor`` as their doer, and ``background`` bounds the loads that run behind callers' backs. Unless
+    ``passes_groups`` is False, the groups of a value belong to responses and values that are made of it, too.
     """
 
     max_entries: int
+    max_bytes: int
     policy: Policy
     wrapping: Wrapping
     audit: Callable[[AuditEvent], None]
@@ -80,7 +81,7 @@ class Base:
         clock = options.get("clock") or SystemClock()
         self.stats = Stats()
         self.moments = Moments()
-        self.memory = Memory(options.get("max_entries", 100_000))
+        self.memory = Memory(options.get("max_entries", MOST_ENTRIES), options.get("max_bytes", MOST_BYTES))
         self.redis_options = RedisOptions(url=redis) if isinstance(redis, str) else redis
         self.background = options.get("background", 32)
         self.link = Link(self.redis_options, self.moments, clock, self.stats) if self.redis_options else None

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 from origin_sdk.layers.asking import FAILED
 from origin_sdk.layers.base import Base
 from origin_sdk.layers.batch_loads import BatchLoader, fill_many
-from origin_sdk.layers.core import CachedError, Core, opened
+from origin_sdk.layers.core import SPECIAL, Core, opened
 from origin_sdk.layers.families import Key
 from origin_sdk.layers.flights import TRIES, Flight
 from origin_sdk.layers.flows import AskMany, Filling, Flow, FollowAll, by_shard, look_surely
 from origin_sdk.layers.link import Link
-from origin_sdk.layers.memory import Entry
+from origin_sdk.layers.memory import MOST_USES, Entry
 from origin_sdk.layers.obtaining import too_long
 from origin_sdk.layers.policy import ANSWERS, SingleFlight, State
 from origin_sdk.layers.scripts import Command
@@ -87,7 +87,7 @@ def getting_many(
         for name, key in wanted.items():
             reads.add(cache, key.family, found[name].groups if name in found else key.groups)
     return {
-        key: opened(entry) if type(entry.value) is CachedError else entry.value
+        key: opened(entry) if type(entry.value) in SPECIAL else entry.value
         for name, key in wanted.items()
         if (entry := found.get(name)) is not None
     }
@@ -106,7 +106,8 @@ def _recall(call: _Call) -> list[Key[Any]]:
         if entry is None:
             missing.append(key)
         elif entry.seq == seq and now < entry.until:  # what Core.peek says of a fresh value, without a call
-            entry.used = True
+            if entry.used < MOST_USES:
+                entry.used += 1
             found[name] = entry
         else:
             state, entry = core.peek(key, now)

@@ -30,7 +30,8 @@ from origin_sdk.layers.flows import (
 )
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext
-from origin_sdk.layers.memory import Entry
+from origin_sdk.layers.memory import MOST_USES, Entry
+from origin_sdk.layers.originals import Original
 from origin_sdk.layers.policy import SingleFlight
 from origin_sdk.layers.signatures import Function, Signature
 from origin_sdk.reading import current_reads, is_reading, reading
@@ -272,6 +273,7 @@ def _decorated(cache: LayeredCache, function: Function, family: Family[Any], ign
     hits = stats.hits_of(family.name)
     monotonic, render = cache.core.clock.monotonic, family.render
     arity, is_direct = signature.arity, signature.is_direct
+    is_copied = (family.policy or cache.core.default_policy).values == "copied"
 
     @functools.wraps(function.call)
     def cached(*args: Any, **kwargs: Any) -> Any:
@@ -280,12 +282,12 @@ def _decorated(cache: LayeredCache, function: Function, family: Family[Any], ign
         entry = lookup(render(*args) if is_direct else render(*signature.picked(args)))
         # What Core.peek says of a fresh value, without a call.
         if entry and entry.seq == moments.seq and monotonic() < entry.until and not stats.detections:
-            if not entry.used:
-                entry.used = True
+            if entry.used < MOST_USES:
+                entry.used += 1
             hits.count += 1
             if is_reading and (reads := current_reads()) is not None:
                 reads.add(cache, family, entry.written_groups)
-            return entry.value
+            return entry.value.copy() if is_copied and type(entry.value) is Original else entry.value
         return cache.get_or_load(signature.key(args), signature.loader(args))
 
     def key(*args: Any, **kwargs: Any) -> Key[Any]:

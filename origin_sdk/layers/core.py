@@ -16,13 +16,15 @@ from origin_sdk.layers.forms import READ_ERRORS
 from origin_sdk.layers.keys import group_name
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext, refuse_one_use
-from origin_sdk.layers.memory import Entry, Memory, split_groups
+from origin_sdk.layers.memory import MOST_USES, Entry, Memory, split_groups
 from origin_sdk.layers.moments import Moments
+from origin_sdk.layers.originals import Original, kept
 from origin_sdk.layers.policy import Policy, State, Windows
 from origin_sdk.layers.stats import Stats
+from origin_sdk.layers.weighing import ENTRY_BYTES, weight
 from origin_sdk.reading import MOST_GROUPS, Reads
 
-__all__ = ["CachedError", "Core", "Unsure", "opened"]
+__all__ = ["SPECIAL", "CachedError", "Core", "Unsure", "opened"]
 
 _log = logging.getLogger("origin_sdk.layers")
 _header_of = HEADER.unpack_from
@@ -50,12 +52,17 @@ class CachedError:
     error: Exception
 
 
+SPECIAL = frozenset({CachedError, Original})
+"""What stands for a value in memory, and has to be opened."""
+
+
 def opened(entry: Entry) -> Any:
     """Return an entry's value, or raise the error that it stands for."""
     value = entry.value
-    if type(value) is CachedError:
+    kind = type(value)
+    if kind is CachedError:
         raise value.error.with_traceback(None)
-    return value
+    return value.copy() if kind is Original else value
 
 
 class Core:
@@ -94,8 +101,14 @@ class Core:
 
     def know(self, family: Family[Any]) -> None:
         """Raise InvalidFamily if another family has the name of this one, and means something else."""
-        known = self.families.setdefault(family.prefix, family)
-        if known is not family and not known.agrees_with(family):
+        known = self.families.get(family.prefix)
+        if known is family:
+            return
+        if known is None:
+            if (family.policy or self.default_policy).values == "frozen":
+                family.typed.require_unchangeable(family.name)
+            self.families[family.prefix] = family
+        elif not known.agrees_with(family):
             raise InvalidFamily(
                 f"two families are called {family.name!r} and differ in {_difference(known, family)}: "
                 "give one of them another name=…, or another schema=…"
@@ -117,7 +130,8 @@ class Core:
             self.memory.drop(key.name)
             self.stats.count("memory-invalidated", key.family.name, key.name)
             return State.GONE, None
-        entry.used = True
+        if entry.used < MOST_USES:
+            entry.used += 1
         if now < entry.until:
             return State.FRESH, entry
         state = entry.windows.state(entry.fresh_until, now, self.clock.fraction())
@@ -211,7 +225,9 @@ class Core:
                 birth = redis_now  # by clocks that differ
             fresh_until = birth * 1e-6 + shift + lifetime * 1e-3
             if windows and fresh_until > now:
-                found[key.name] = Entry(value, seq, fresh_until, windows, groups, fresh_until)
+                found[key.name] = Entry(
+                    value, seq, fresh_until, windows, groups, fresh_until, 0, 3 * len(stored) + ENTRY_BYTES
+                )
                 continue
             seconds = self.wrapping.load_seconds(stored)
             record = Record(value, birth, lifetime * 1e-3, 0.0, 0.0, seconds, split_groups(groups))
@@ -240,7 +256,9 @@ class Core:
             policy = family.policy or self.default_policy
             if len(self._readings) >= _MOST_READINGS:
                 self._readings.clear()
-            reading = self._readings[family] = (*self.wrapping.plain(family), policy.windows_of_all)
+            # What is handed out as copies is made ready for that, which takes the longer way.
+            windows = None if policy.values == "copied" else policy.windows_of_all
+            reading = self._readings[family] = (*self.wrapping.plain(family), windows)
         return reading
 
     def _entry(self, key: Key[Any], record: Record, seq: int, fresh_until: float) -> Entry:
@@ -254,7 +272,10 @@ class Core:
         until = fresh_until - windows.unquestioned_seconds
         if type(record.value) is CachedError:
             until = _AT_ONCE
-        return Entry(record.value, seq, fresh_until, windows, record.groups, until)
+        value, size = record.value, weight(record.value) + ENTRY_BYTES
+        if policy.values == "copied" and type(value) is not CachedError:
+            value = kept(value, key.family.typed)
+        return Entry(value, seq, fresh_until, windows, record.groups, until, 0, size)
 
     def loaded(
         self, key: Key[Any], context: LoadContext[Any], value: Any, seq: int, birth: float, seconds: float

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 from origin_sdk.layers.asking import FAILED, Failed
-from origin_sdk.layers.core import CachedError, Core
+from origin_sdk.layers.core import CachedError, Core, opened
 from origin_sdk.layers.envelope import Record
 from origin_sdk.layers.families import Key
 from origin_sdk.layers.flights import Flight
@@ -221,7 +221,7 @@ def fill(core: Core, filling: Filling) -> Flow[Entry]:
         and not core.is_outdated(key, previous)
         and type(previous.value) is not CachedError
     )
-    context: LoadContext[Any] = LoadContext(key, previous.value) if previous and known else LoadContext(key)
+    context: LoadContext[Any] = LoadContext(key, opened(previous)) if previous and known else LoadContext(key)
     is_settled, reads = False, Reads()
     try:
         value = yield from _load(core, filling, context, reads)

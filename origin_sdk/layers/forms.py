@@ -17,6 +17,7 @@ from origin_sdk.layers import models
 from origin_sdk.layers.errors import InvalidFamily, UnsupportedValue
 from origin_sdk.layers.identity import is_same, unclassed
 from origin_sdk.layers.tagging import READ_ERRORS, Tagging, is_taggable
+from origin_sdk.layers.unchangeable import is_unchangeable
 
 __all__ = ["FORMATS", "READ_ERRORS", "TAGGED", "Form", "Format", "Typed", "typed"]
 
@@ -64,6 +65,15 @@ class Typed:
             except TypeError:  # such as JSON for dict[tuple[int, int], str]
                 continue
         self.forms[TAGGED] = _TAGS if self._kind is Any else _converted(self._kind)
+
+    def require_unchangeable(self, name: str) -> None:
+        """Raise InvalidFamily if values of the type, or their parts, could be changed by a caller."""
+        if not is_unchangeable(self._kind):
+            raise InvalidFamily(
+                f"family {name}: values of type {_shown(self._kind)} can be changed, and so can't be frozen: "
+                "declare frozen dataclasses, Structs or named tuples, of tuples and frozensets; or say "
+                "values='copied'"
+            )
 
     def encode(self, value: Any, preferred: int) -> tuple[int, bytes]:
         """Return a value's form and bytes. Raises UnsupportedValue for what comes back from no form."""

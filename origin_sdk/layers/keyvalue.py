@@ -23,6 +23,7 @@ from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import Policy, State, Windows
 from origin_sdk.layers.scripts import ADD, PEEK, PUT, SWAP, TOUCH, Command, Script
+from origin_sdk.layers.weighing import ENTRY_BYTES
 
 __all__ = ["FOREVER_SECONDS", "KeyValue"]
 
@@ -131,7 +132,9 @@ class KeyValue:
     def _remember(self, key: Key[bytes], record: Record, seq: int, seconds: float) -> None:
         most = self._memory_seconds if self._cache.link else FOREVER_SECONDS
         until = self._core.clock.monotonic() + min(seconds, most)
-        self._core.memory.put(key.name, Entry(record.value, seq, until, _BOUNDLESS, record.groups, until))
+        size = len(record.value) + ENTRY_BYTES
+        entry = Entry(record.value, seq, until, _BOUNDLESS, record.groups, until, 0, size)
+        self._core.memory.put(key.name, entry)
 
     def set_many(
         self, values: Mapping[Key[bytes], bytes], seconds: float, groups: Sequence[str] = ()
@@ -201,18 +204,18 @@ class KeyValue:
         self, key: Key[bytes], value: bytes, seconds: float, groups: Sequence[str] = ()
     ) -> Flow[bool | None]:
         """Store if there is nothing; return whether that was so, None where Redis can't say."""
-        record = _record(value, max(seconds, 0.001), checked_groups((_ALL, *groups)))
+        if seconds <= 0:  # nothing is stored, whether it could be or not
+            found = yield from self.get_many([key])
+            return None if self._cache.link and not self._cache.link.is_up else key not in found
+        record = _record(value, seconds, checked_groups((_ALL, *groups)))
         if self._cache.link is None:
             with self._lock:
-                if self._fresh(key, self._core.clock.monotonic()):
-                    return False
-                self._written_here({key: record}, seconds)
-                return True
+                is_absent = self._fresh(key, self._core.clock.monotonic()) is None
+                if is_absent:
+                    self._written_here({key: record}, seconds)
+                return is_absent
         wrapped = self._core.wrap(key, record)
-        if wrapped is None:
-            return None
-        reply = yield from self._changed(key, ADD, wrapped, max(seconds, 0.001))
-        if reply is FAILED:
+        if wrapped is None or (reply := (yield from self._changed(key, ADD, wrapped, seconds))) is FAILED:
             return None
         if reply[0] == b"0":
             return False

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from origin_sdk.layers.policy import Windows
+from origin_sdk.layers.weighing import ENTRY_BYTES
 
-__all__ = ["Entry", "Memory", "split_groups"]
+__all__ = ["MOST_BYTES", "MOST_ENTRIES", "MOST_USES", "Entry", "Memory", "split_groups"]
 
 
 # A Struct is made in a third of the time that an object with __init__ takes, and the garbage collector
@@ -19,7 +20,8 @@ class Entry(msgspec.Struct, eq=False, gc=False):
 
     Until ``until`` a hit needs no judgement. It is newer than the invalidation ``seq``.
 
-    ``used`` tells whether it was asked for since eviction last came by.
+    ``used`` counts how often it was asked for, up to MOST_USES, and less one each time that eviction came by.
+    ``size`` is about how many bytes it takes.
     """
 
     value: Any
@@ -29,7 +31,8 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     written_groups: tuple[str, ...] | bytes
     """As they stand in a record, until somebody asks for ``groups``: most entries go without that."""
     until: float
-    used: bool = False
+    used: int = 0
+    size: int = ENTRY_BYTES
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -45,18 +48,43 @@ def split_groups(written: bytes) -> tuple[str, ...]:
     return tuple(written.decode(errors="replace").split("\n")) if written else ()
 
 
-class Memory:
-    """At most ``max_entries`` values; what wasn't asked for since its last turn goes first (CLOCK).
+MOST_ENTRIES = 100_000
+MOST_BYTES = 256 << 20
+MOST_USES = 7
+"""How many uses are counted: who was used more often stays longer, but not for ever."""
+_SMALL_SHARE = 0.05
+_GHOST_SHARE = 0.5
+_STEPS = 16
+"""How many entries an eviction looks at, at most: it never walks through a memory in which all is in use."""
+_SPARE_NAMES = 1_000
+_ABSENT = object()
+_LARGEST_SHARE = 0.25
+"""A value that is larger than this part of memory isn't kept there: it would cost all others their places."""
 
-    A hit looks up one dictionary and sets one flag, whatever the number of entries.
+
+class Memory:
+    """At most ``max_entries`` values of about ``max_bytes``, evicted by S3-FIFO (Yang et al., SOSP 2023).
+
+    What is new waits in a small queue; who was used there moves on to the main one, the others leave and are
+    remembered by name for a while: if they are loaded again then, they go to the main queue at once. So a
+    scan, or what is asked for once, passes by. The main queue gives who was used another turn for each use.
+
+    A hit looks up one dictionary and counts in the entry, whatever the number of entries. What is dropped
+    stays in the queues by name until it is its turn.
     """
 
-    def __init__(self, max_entries: int) -> None:
+    def __init__(self, max_entries: int, max_bytes: int = MOST_BYTES) -> None:
         self.entries: dict[str, Entry] = {}
         self.get = self.entries.get
         self.evictions = 0
+        self.bytes = 0
         self._max_entries = max_entries
-        self._queue: deque[str] = deque()
+        self._max_bytes = max_bytes
+        self._largest = max_bytes * _LARGEST_SHARE
+        self._small: deque[str] = deque()
+        self._main: deque[str] = deque()
+        self._ghosts: dict[int, None] = {}
+        """Hashes of names that left without having been used; the oldest come first."""
         self._lock = Lock()
 
     def renew(self) -> None:
@@ -75,46 +103,101 @@ class Memory:
         """Store each, and make room for all."""
         entries = self.entries
         with self._lock:
-            new = [name for name in found if name not in entries]
-            room = self._max_entries - len(new)
-            if len(entries) <= room and len(self._queue) <= self._max_entries + room:
-                self._queue.extend(new)
+            size = sum([entry.size for entry in found.values()])
+            has_room = len(entries) + len(found) <= self._max_entries and self.bytes + size <= self._max_bytes
+            if has_room and size <= self._largest and not self._ghosts and entries.keys().isdisjoint(found):
+                self._small.extend(found)
                 entries.update(found)
-            else:
-                for name, entry in found.items():
-                    self._put(name, entry)
+                self.bytes += size
+                self._bound_queues()
+                return
+            for name, entry in found.items():
+                self._put(name, entry)
 
     def _put(self, name: str, entry: Entry) -> None:
         entries = self.entries
-        if name not in entries:
+        known = entries.get(name)
+        if entry.size > self._largest:
+            self._remove(name)
+            return
+        if known is not None:
+            entry.used = known.used
+            self.bytes -= known.size
+        else:
             if len(entries) >= self._max_entries:
                 self._evict()
-            if len(self._queue) > 2 * self._max_entries:
-                self._queue = deque(entries)
-            self._queue.append(name)
+            has_been_here = self._ghosts and self._ghosts.pop(hash(name), _ABSENT) is None
+            (self._main if has_been_here else self._small).append(name)
+            self._bound_queues()
         entries[name] = entry
+        self.bytes += entry.size
+        while self.bytes > self._max_bytes:
+            self._evict()
 
     def _evict(self) -> None:
-        entries, queue = self.entries, self._queue
-        while len(entries) >= self._max_entries:
-            name = queue.popleft()
+        has_many_new = len(self._small) >= _SMALL_SHARE * len(self.entries)
+        if has_many_new and self._evict_new():
+            return
+        if not self._evict_old():
+            self._evict_new()
+
+    def _evict_new(self) -> bool:
+        entries, small = self.entries, self._small
+        while small:
+            name = small.popleft()
             entry = entries.get(name)
             if entry is None:
                 continue
             if entry.used:
-                entry.used = False
-                queue.append(name)
-            else:
-                del entries[name]
-                self.evictions += 1
+                self._main.append(name)
+                continue
+            self._ghosts[hash(name)] = None
+            if len(self._ghosts) > _GHOST_SHARE * len(entries):
+                del self._ghosts[next(iter(self._ghosts))]
+            return self._remove(name)
+        return False
+
+    def _evict_old(self) -> bool:
+        entries, main, steps = self.entries, self._main, _STEPS
+        while main:
+            name = main.popleft()
+            entry = entries.get(name)
+            if entry is None:
+                continue
+            if entry.used and steps:
+                entry.used -= 1
+                steps -= 1
+                main.append(name)
+                continue
+            return self._remove(name)
+        return False
+
+    def _remove(self, name: str) -> bool:
+        entry = self.entries.pop(name, None)
+        if entry is not None:
+            self.bytes -= entry.size
+            self.evictions += 1
+        return entry is not None
+
+    def _bound_queues(self) -> None:
+        """Forget names of what was dropped, and repeated names of what was dropped and put again."""
+        entries = self.entries
+        if len(self._small) + len(self._main) > 2 * len(entries) + _SPARE_NAMES:
+            main = dict.fromkeys(name for name in self._main if name in entries)
+            small = (name for name in self._small if name in entries and name not in main)
+            self._small, self._main = deque(dict.fromkeys(small)), deque(main)
 
     def drop(self, name: str) -> None:
         """Remove a value if it is there."""
         with self._lock:
-            self.entries.pop(name, None)
+            entry = self.entries.pop(name, None)
+            if entry is not None:
+                self.bytes -= entry.size
 
     def clear(self) -> None:
         """Remove all."""
         with self._lock:
             self.entries.clear()
-            self._queue.clear()
+            self._small.clear()
+            self._main.clear()
+            self.bytes = 0

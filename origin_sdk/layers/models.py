@@ -9,7 +9,7 @@ from typing import Any
 
 from origin_sdk.layers.errors import InvalidFamily
 
-__all__ = ["Models", "are_in", "fields_of"]
+__all__ = ["Models", "are_in", "fields_of", "is_frozen"]
 
 
 def _base() -> type | None:
@@ -25,6 +25,14 @@ def fields_of(kind: type) -> tuple[str, ...] | None:
         return None
     fields: dict[str, Any] = getattr(kind, "model_fields", {})
     return (*fields, "__pydantic_extra__", "__pydantic_private__")
+
+
+def is_frozen(kind: type) -> bool:
+    """Whether a class is a model that is declared as frozen."""
+    base = _base()
+    return (
+        base is not None and issubclass(kind, base) and bool(getattr(kind, "model_config", {}).get("frozen"))
+    )
 
 
 def are_in(kind: Any) -> bool:

@@ -4,13 +4,14 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from origin_sdk.layers.errors import InvalidFamily
 
 __all__ = ["ANSWERS", "Policy", "SingleFlight", "State", "Windows"]
 
 SingleFlight: TypeAlias = Literal["processes", "process"]
+Values: TypeAlias = Literal["shared", "copied", "frozen"]
 
 XFETCH_REACH = 8.0
 """Below ``exp(-8)``, one in three thousand, an early refresh isn't drawn for at all."""
@@ -79,6 +80,8 @@ class Policy:
     * ``single_flight``: one load a key among all ``processes``, or in each ``process``; a call may choose for
       itself. The lock in Redis is renewed while the load goes on: that of a process that died is gone after
       ``lock`` seconds. Nobody waits for other processes longer than ``wait``.
+    * ``values``: in this process all callers share one object, or each gets one ``copied`` for it; ``frozen``
+      refuses types whose values could be changed.
     """
 
     lifetime: float = 60.0
@@ -97,6 +100,7 @@ class Policy:
     single_flight: SingleFlight = "processes"
     lock: float = 2.0
     wait: float = 30.0
+    values: Values = "shared"
 
     def __post_init__(self) -> None:
         for name in (
@@ -117,6 +121,9 @@ class Policy:
             raise InvalidFamily(
                 f"refresh_ahead is {self.refresh_ahead!r}: a fraction between 0 and 1 is needed"
             )
+        for name, known in (("values", get_args(Values)), ("single_flight", get_args(SingleFlight))):
+            if getattr(self, name) not in known:
+                raise InvalidFamily(f"{name} is {getattr(self, name)!r}: one of {', '.join(known)} is needed")
         if self.lock <= 0 or self.wait <= 0:
             raise InvalidFamily(f"lock is {self.lock!r} and wait {self.wait!r}: both have to be above 0")
 

@@ -222,6 +222,14 @@ def test_a_timeout_that_is_over_stores_nothing(backend: Any, timeout: float) -> 
     assert backend.get("a") is None
     assert backend.get_or_set("b", lambda: 3, timeout) == 3
     assert backend.get("b") is None
+    assert backend.add("c", 1, timeout) is True
+    assert backend.get("c") is None
+    assert backend.add("c", 2) is True
+    assert backend.add("c", 3, timeout) is False
+    assert backend.get("c") == 2
+    assert backend.touch("c", timeout) is True
+    assert backend.get("c") is None
+    assert backend.touch("c", timeout) is False
 
 
 def test_timeouts_end(backend: Any) -> None:
