@@ -9,10 +9,7 @@ from cachewire.vary import varies_on_everything
 from origin_sdk.freshness import windows_of
 from origin_sdk.project import DEFAULT_PROJECT
 
-__all__ = ["MAX_GROUPS", "obstacles"]
-
-MAX_GROUPS = 64
-"""The Worker stores no response with more."""
+__all__ = ["obstacles"]
 
 
 def obstacles(status: int, fields: Mapping[str, str], *, sets_cookies: bool = False) -> Iterator[str]:

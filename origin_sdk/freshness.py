@@ -49,7 +49,7 @@ def windows_of(
     lifetime, is_explicit = governed_lifetime(
         status, explicit, rule.lifetime, rule.default_lifetime, rule.negative_lifetimes
     )
-    is_stale_forbidden = forbids_stale(directives)
+    is_stale_forbidden = forbids_stale(directives, by_rule=rule.grants_stale)
     while_revalidate = window(
         directives, "stale-while-revalidate", rule.stale_while_revalidate, project.stale_while_revalidate
     )

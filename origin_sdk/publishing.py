@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-from cachewire.bounds import MAX_RECORD_SECONDS, purge_bound_seconds
+from cachewire.bounds import MAX_GROUPS, MAX_RECORD_SECONDS, purge_bound_seconds
 from cachewire.directives import response_directives
 from cachewire.errors import WireError
 from cachewire.fields import (
@@ -26,7 +26,6 @@ from cachewire.rules import first_match, key_target
 from cachewire.settings import Rule
 from cachewire.structured import parse_strings
 from cachewire.vary import selecting_names, selecting_values, varies_on_everything
-from origin_sdk.cacheability import MAX_GROUPS
 from origin_sdk.errors import InvalidRequest, NotCacheable
 from origin_sdk.freshness import Windows, combined, windows_of
 from origin_sdk.kv import Namespace, Pair

@@ -23,13 +23,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from cachewire.bounds import KV_PROPAGATION_SECONDS
+from cachewire.bounds import KV_PROPAGATION_SECONDS, MAX_GROUPS
 from cachewire.directives import response_directives
 from cachewire.errors import WireError
 from cachewire.fields import CACHE_GROUP_INVALIDATION, CACHE_GROUPS, CDN_CACHE_CONTROL
 from cachewire.marks import group_mark
 from cachewire.structured import parse_strings, serialise_strings
-from origin_sdk.cacheability import MAX_GROUPS, obstacles
+from origin_sdk.cacheability import obstacles
 from origin_sdk.errors import DataClassViolation, InvalidRequest, NotCacheable
 from origin_sdk.observed import OBSERVERS, SESSION, Declared, Observed, Reading, unobserved
 from origin_sdk.reading import Reads, reading

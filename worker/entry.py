@@ -28,11 +28,16 @@ def report(where: str, error: Exception) -> None:
     js.console.error(f"edge cache: {where}: {type(error).__name__}: {error}")
 
 
+def warn(warning: str) -> None:
+    """Log a setting that mostly does harm."""
+    js.console.warn(f"edge cache: {warning}")
+
+
 class Worker:
     """What an isolate sets up once."""
 
     def __init__(self, environment: Any) -> None:
-        settings = load(json.loads(js.JSON.stringify(environment)))
+        settings = load(json.loads(js.JSON.stringify(environment)), warn)
         loaded = load_hooks(hooks, report)
         bodies, timing, outgoing = ArrayBuffers(), JsTiming(), JsResponses()
         storage = Storage(KvStore(environment.CACHE, settings), bodies, timing, settings, report)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachewire.config import ConfigError, documentation, load
+from cachewire.config import ConfigError, documentation, load, problems
 from cachewire.key import Target
 from cachewire.rule_tables import RULE_SETTINGS, _covers
 from cachewire.rules import KeyRule
@@ -362,3 +362,161 @@ def test_a_rule_that_is_called_unreachable_never_matches_first(earlier: str, lat
 
 def _matches(rule: KeyRule, path: str) -> bool:
     return rule.matches("GET", Target("https", "a", path))
+
+
+RULE = {"path": "/a/**"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        pytest.param(
+            {"RULES": [{"methods": ["POST"], "lifetime": "1m"}]},
+            "only answers to GET are stored, and these have no use for lifetime; add GET",
+            id="a lifetime for what is never stored",
+        ),
+        pytest.param(
+            {"RULES": [{"methods": ["HEAD", "OPTIONS"], "stale_if_error": "1m"}]},
+            "no use for stale_if_error",
+            id="HEAD alone stores nothing either",
+        ),
+        pytest.param(
+            {"RULES": [{"methods": ["PUT"], "data_class": "private", "key_fields": ["X-User"]}]},
+            "no use for key_fields",
+            id="an identity for what is never stored",
+        ),
+        pytest.param(
+            {"SOFT_TIMEOUT": "30s", "ORIGIN_TIMEOUT": "10s"},
+            "SOFT_TIMEOUT = 30: is never reached, since the origin is given up after ORIGIN_TIMEOUT = 10",
+            id="a soft timeout above the hard one",
+        ),
+        pytest.param(
+            {"COMPRESS_MIN_BYTES": "1MiB", "MAX_BODY_BYTES": "512KiB"},
+            "write 0 to switch compression off",
+            id="a size that is never reached",
+        ),
+        pytest.param({"MAX_BODY_BYTES": 0}, "nothing could be stored", id="no body at all"),
+        pytest.param(
+            {"RULES": [{"negative_lifetimes": {"429": "1m"}}]},
+            "negative_lifetimes = 429: is never stored (RFC 6585)",
+            id="a lifetime for what must not be stored",
+        ),
+        pytest.param(
+            {"RULES": [{"key_fields": ["Range"]}]}, "never reaches the origin", id="a field that isn't sent"
+        ),
+        pytest.param({"RULES": [{"key_fields": ["TE"]}]}, "never reaches", id="a field of one connection"),
+        pytest.param({"RULES": [{"key_fields": ["Host"]}]}, "in every key anyway", id="the host"),
+        pytest.param(
+            {"RULES": [{"query_keep": ["page", "utm_source"], "query_drop": ["utm_*"]}]},
+            "query_keep = 'utm_source': query_drop takes it away again",
+            id="a parameter that is kept and dropped",
+        ),
+        pytest.param(
+            {"RULES": [{"path": "/a/../b", "lifetime": 5}]}, "matches nothing", id="a path that no URL has"
+        ),
+        pytest.param(
+            {"RULES": [{"ignore_cookies": True, "key_fields": ["Cookie"]}]},
+            "key_fields says that cookies change the response",
+            id="cookies in the key that don't matter",
+        ),
+        pytest.param(
+            {"RULES": [{"path": "/a/**"}, {"path": "/b/**"}, {"path": ["/a/x", "/b/y"], "lifetime": 5}]},
+            "never applies, since RULES[0] and RULES[1] match the same requests",
+            id="a rule that two earlier ones take all requests of",
+        ),
+        pytest.param(
+            {"RULES": [{"methods": ["GET"]}, {"methods": ["HEAD"]}, {"methods": ["GET", "HEAD"]}]},
+            "never applies, since RULES[0] and RULES[1] match",
+            id="or all methods",
+        ),
+        pytest.param(
+            {"RULES": [{"groups": [f"g{number}" for number in range(257)]}]},
+            "more than 256 isn't stored",
+            id="more groups than a response may have",
+        ),
+        pytest.param(
+            {"RULES": [{"soft_timeout": "1s"}]},
+            "it is one of the whole Worker: write SOFT_TIMEOUT under [vars]",
+            id="a setting of the Worker in a rule",
+        ),
+        pytest.param({"STALE_IF_EROR": "1h"}, "did you mean STALE_IF_ERROR?", id="a slip"),
+        pytest.param({"REFRESH_AHEAD": 5}, "up to, but not including, 1", id="a share of five"),
+        pytest.param({"RULES": [{"pth": "/a"}]}, "did you mean path?", id="a slip in a rule"),
+    ],
+)
+def test_what_cant_be_meant_is_refused(environment: dict[str, object], expected: str) -> None:
+    found = problems(environment)
+    assert found.settings is None
+    assert [error for error in found.errors if expected in error], found.errors
+    assert all(": " in error for error in found.errors), "each names the setting"
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        pytest.param(
+            {"RULES": [{"key_fields": ["User-Agent"], "lifetime": 5}]},
+            "RULES[0].key_fields = 'user-agent': has about as many values as there are clients",
+            id="a stored response for each browser",
+        ),
+        pytest.param(
+            {"RULES": [{"key_fields": ["Cookie"]}]}, "name the cookie that matters", id="for all cookies"
+        ),
+        pytest.param(
+            {"RULES": [{"key_fields": ["Authorization"]}]},
+            'write data_class = "private"',
+            id="for a token, and yet for everyone",
+        ),
+        pytest.param(
+            {"RULES": [{"key_cookies": ["sid"], "default_lifetime": 5}]},
+            'write data_class = "private"',
+            id="for a cookie, and yet for everyone",
+        ),
+        pytest.param(
+            {"RULES": [{"negative_lifetimes": {"403": 60}}]},
+            "one client's refusal is then everyone's",
+            id="a refusal for everyone",
+        ),
+        pytest.param({"MARK_INTERVAL": "10m"}, "up to 660 s to be seen", id="purges that take long"),
+        pytest.param(
+            {"BREAKER_PAUSE": "30s", "BREAKER_FAILURES": 0}, "has no effect", id="a pause without a breaker"
+        ),
+        pytest.param({"TOKEN_SECRET": _LONG_TEXT}, "no rule uses it", id="a secret without a use"),
+        pytest.param(
+            {"KV_TIMEOUT": "30s", "ORIGIN_TIMEOUT": "10s"}, "is no less than", id="patience with the store"
+        ),
+        pytest.param(
+            {"DEFAULT_LIFETIME": "1m"}, "move it into [[vars.RULES]]", id="a rule's setting as a variable"
+        ),
+    ],
+)
+def test_what_mostly_harms_is_warned_of(environment: dict[str, object], expected: str) -> None:
+    found, told = problems(environment), list[str]()
+    assert found.settings is not None
+    assert [warning for warning in found.warnings if expected in warning], found.warnings
+    load(environment, told.append)
+    assert tuple(told) == found.warnings
+
+
+def test_before_a_deploy_a_secret_is_only_warned_of() -> None:
+    environment = {"RULES": [{"key_claims": ["sub"], "data_class": "private"}]}
+    assert "TOKEN_SECRET" in problems(environment).errors[0]
+    found = problems(environment, has_secrets=False)
+    assert found.settings is not None
+    assert [warning for warning in found.warnings if "TOKEN_SECRET" in warning]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param({"STALE_IF_ERROR": "1h"}, id="a setting that rules have as well"),
+        pytest.param({"ORIGIN_TIMEOUT": "2s"}, id="a timeout below the default of the soft one"),
+        pytest.param({"RULES": [{"methods": ["POST"], "bypass": True}]}, id="POST past the cache"),
+        pytest.param({"RULES": [{"methods": ["POST"], "data_class": "never"}]}, id="POST never kept"),
+        pytest.param({"RULES": [{"methods": ["GET"], "lifetime": 5}]}, id="GET alone"),
+        pytest.param({"RULES": [RULE, {"path": "/**", "lifetime": 5}]}, id="the narrower rule first"),
+        pytest.param({"API_KEY": "x", "DEBUG": "1", "HOST": "a", "PATH": "/"}, id="variables of the user's"),
+    ],
+)
+def test_what_means_what_it_says(environment: dict[str, object]) -> None:
+    assert problems(environment).errors == problems(environment).warnings == ()

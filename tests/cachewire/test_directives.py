@@ -213,3 +213,53 @@ def test_varies_on_everything(vary: str, expected: bool) -> None:
 def test_the_bound_of_a_purge_is_kvs_own_time_and_that_of_known_marks() -> None:
     assert purge_bound_seconds() == 65
     assert purge_bound_seconds(2) == 62
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param(
+            {"cloudflare-cdn-cache-control": "max-age=60"}, {"max-age": "60"}, id="Cloudflare's own"
+        ),
+        pytest.param(
+            {"cloudflare-cdn-cache-control": "max-age=60", "cdn-cache-control": "max-age=5"},
+            {"max-age": "60"},
+            id="comes before CDN-Cache-Control",
+        ),
+        pytest.param(
+            {"cdn-cache-control": "max-age=5", "surrogate-control": "max-age=60"},
+            {"max-age": "5"},
+            id="which comes before Surrogate-Control",
+        ),
+        pytest.param(
+            {"surrogate-control": "max-age=60, stale-if-error=5", "cache-control": "private, max-age=1"},
+            {"max-age": "60", "stale-if-error": "5"},
+            id="which comes before Cache-Control",
+        ),
+        pytest.param(
+            {"surrogate-control": "max-age=60+30"}, {"max-age": "60"}, id="with its own extension of max-age"
+        ),
+        pytest.param(
+            {"surrogate-control": "no-store;other, max-age=60"}, {"max-age": "60"}, id="but for other targets"
+        ),
+        pytest.param(
+            {"surrogate-control": 'content="ESI/1.0"', "cache-control": "no-store, max-age=60"},
+            {"content": "ESI/1.0", "no-store": None},
+            id="and lifts no prohibition that it doesn't speak of",
+        ),
+        pytest.param(
+            {"cloudflare-cdn-cache-control": "max-age = 60", "cdn-cache-control": "max-age=5"},
+            {"max-age": "5"},
+            id="an invalid one is ignored",
+        ),
+        pytest.param(
+            {"cloudflare-cdn-cache-control": "no-store, max age", "surrogate-control": "max-age=60"},
+            {"max-age": "60", "no-store": None},
+            id="but for what it withdraws",
+        ),
+    ],
+)
+def test_the_order_of_targeted_fields(fields: dict[str, str], expected: dict[str, str | None]) -> None:
+    directives = response_directives(fields)
+    assert directives.arguments == expected
+    assert directives.is_targeted

@@ -307,7 +307,7 @@ def outcome(
         ),
         pytest.param(
             200,
-            {**TEN, "cache-groups": ", ".join(f'"{n}"' for n in range(65))},
+            {**TEN, "cache-groups": ", ".join(f'"{n}"' for n in range(257))},
             {},
             STRICT,
             Reason.TOO_MANY_GROUPS,

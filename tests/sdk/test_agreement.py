@@ -14,8 +14,7 @@ from cachewire.settings import Rule, Settings
 from edgecache.policy.decision import Lookup, on_request
 from edgecache.policy.facts import Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import freshness_of
-from edgecache.policy.storing import MAX_GROUPS, may_store
-from origin_sdk import cacheability
+from edgecache.policy.storing import may_store
 from origin_sdk.cacheability import obstacles
 from origin_sdk.errors import InvalidSettings
 from origin_sdk.freshness import windows_of_record
@@ -109,7 +108,6 @@ def test_defaults_are_those_of_the_worker(name: str) -> None:
 
 
 def test_numbers_are_those_of_the_worker() -> None:
-    assert cacheability.MAX_GROUPS == MAX_GROUPS
     assert Settings().mark_interval == DEFAULT_MARK_INTERVAL_SECONDS
 
 

@@ -20,7 +20,7 @@ from fastapi.responses import StreamingResponse
 import origin_sdk.asgi
 import origin_sdk.django
 import origin_sdk.flask
-from origin_sdk.cacheability import MAX_GROUPS
+from cachewire.bounds import MAX_GROUPS
 from origin_sdk.errors import DataClassViolation, InvalidRequest, NotCacheable
 from origin_sdk.layers import AsyncLayeredCache, DataClass, Family, LayeredCache
 from origin_sdk.responses import add_groups, belongs_to_user, cache_for, invalidate

@@ -5,6 +5,7 @@ __all__ = [
     "DEFAULT_MARK_INTERVAL_SECONDS",
     "KV_PROPAGATION_SECONDS",
     "MARK_SECONDS",
+    "MAX_GROUPS",
     "MAX_RECORD_SECONDS",
     "purge_bound_seconds",
 ]
@@ -19,6 +20,12 @@ CLOCK_TOLERANCE_MS = 1000
 
 DEFAULT_MARK_INTERVAL_SECONDS = 5.0
 """For how long the Worker relies on the marks that it read last, unless ``MARK_INTERVAL`` says otherwise."""
+
+MAX_GROUPS = 256
+"""A response with more groups isn't stored: a purge of a group that was left out would not reach it.
+
+It is more than RFC 9875 section 2.1 asks a cache to support. Each group costs two reads of KV an interval.
+"""
 
 MAX_RECORD_SECONDS = 390 * _DAY
 """KV keeps no stored response for longer: a year of freshness, and some weeks of retention."""

@@ -6,14 +6,15 @@ a deploy (:func:`problems`): an *error* is what the Worker refuses to run with, 
 although it probably does harm or nothing. Each names the setting, the value and the remedy.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
+from cachewire.contradictions import errors_of, misplaced, warnings_of
 from cachewire.errors import InvalidTarget
 from cachewire.key import parse_target
-from cachewire.rule_tables import nearest, read_rules
+from cachewire.rule_tables import RULE_SETTINGS, nearest, read_rules
 from cachewire.settings import Profile, Settings
 from cachewire.unkeyed import SAFE_UNKEYED_FIELDS
 from cachewire.values import (
@@ -78,15 +79,18 @@ class Problems:
     settings: Settings | None
 
 
-def load(environment: Mapping[str, object]) -> Settings:
+def load(environment: Mapping[str, object], warn: Callable[[str], None] | None = None) -> Settings:
     """Read the settings from the Worker's variables; what isn't one of ours is left alone.
 
-    Values are text, numbers, booleans, lists and tables, as wrangler passes them.
-    Raises :class:`ConfigError`.
+    Values are text, numbers, booleans, lists and tables, as wrangler passes them. ``warn`` takes each
+    warning. Raises :class:`ConfigError`.
     """
     found = problems(environment)
     if found.settings is None:
         raise ConfigError(found.errors)
+    if warn:
+        for warning in found.warnings:
+            warn(warning)
     return found.settings
 
 
@@ -97,17 +101,18 @@ def problems(environment: Mapping[str, object], *, has_secrets: bool = True) -> 
     are not, and what needs one is a warning.
     """
     errors = list(_misspelt(environment))
-    warnings: list[str] = []
+    warnings = list(misplaced(environment, RULE_SETTINGS - _KINDS.keys()))
     given = {name: environment[name.upper()] for name in _KINDS if name.upper() in environment}
     values = {name: value for name in given if (value := _read(name, given[name], errors)) is not None}
     if "RULES" in environment:
-        values["rules"] = read_rules(environment["RULES"], errors)
+        values["rules"] = read_rules(environment["RULES"], errors, warnings)
     profile = Profile(values.get("profile", Profile.SAFE))
     errors += _at_odds(values)
     if "unkeyed_fields" in values:
         values["unkeyed_fields"] |= _DEFAULTS[profile]["unkeyed_fields"]
     settings = Settings(**{**_DEFAULTS[profile], **values})
-    errors += _contradictions(settings)
+    errors += errors_of(settings, values.keys())
+    warnings += warnings_of(settings, values.keys())
     warnings += _undemanding(settings)
     if not given.get("token_secret"):
         (errors if has_secrets else warnings).extend(_unverifiable(settings))
@@ -140,15 +145,6 @@ def _at_odds(values: Mapping[str, Any]) -> Iterator[str]:
     both = sorted(values.get("passed_fields", frozenset()) & values.get("unkeyed_fields", frozenset()))
     if both:
         yield f"PASSED_FIELDS = {both}: UNKEYED_FIELDS keeps it from the origin; remove it from one of them"
-
-
-def _contradictions(settings: Settings) -> Iterator[str]:
-    """Say which settings don't fit each other."""
-    if 0 < settings.memory_bytes < settings.memory_item_bytes:
-        yield (
-            f"MEMORY_ITEM_BYTES = {settings.memory_item_bytes}: is more than "
-            f"MEMORY_BYTES = {settings.memory_bytes}; lower it, or raise MEMORY_BYTES"
-        )
 
 
 def _unverifiable(settings: Settings) -> Iterator[str]:

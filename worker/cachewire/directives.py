@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from cachewire.fields import CDN_CACHE_CONTROL
+from cachewire.fields import CDN_CACHE_CONTROL, CLOUDFLARE_CDN_CACHE_CONTROL, SURROGATE_CONTROL
 from cachewire.memo import remember_short
 from cachewire.structured import BareItem, parse_dictionary
 
@@ -30,6 +30,7 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~A-Za-z-][!#$%&'*+.^_`|~0-9A-Za-z-]*")
 _QUOTED_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*+("?)|,', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_STALE_EXTENSION = re.compile(r"^(max-age=[0-9]+)\+[0-9]+$", re.IGNORECASE)
 _INVALID = "\x00"
 _BARE = frozenset({"public", "must-understand", "immutable"})
 """Directives that permit something and take no argument."""
@@ -200,20 +201,39 @@ def _argument(item: BareItem) -> str | None:
     return str(item) if isinstance(item, int) else _INVALID
 
 
+@remember_short(512)
+def _parse_surrogate(value: str) -> Directives:
+    """Read Surrogate-Control: like Cache-Control, but for targets and ``max-age=fresh+stale`` (Edge/1.0)."""
+    own = [_STALE_EXTENSION.sub(r"\1", member) for member in split_list(value) if ";" not in member]
+    return Directives(parse_cache_control(", ".join(own)).arguments, is_targeted=True)
+
+
 def response_directives(fields: Mapping[str, str]) -> Directives:
     """Return the directives that govern a response: those of a valid targeted field alone (RFC 9213).
 
-    An invalid one is ignored, but for what it withdraws.
+    In the order that Cloudflare documents: Cloudflare-CDN-Cache-Control, CDN-Cache-Control,
+    Surrogate-Control, Cache-Control. An invalid field is ignored, but for what it withdraws.
     """
     withdrawn: frozenset[str] = frozenset()
-    if targeted := fields.get(CDN_CACHE_CONTROL):
-        directives = _parse_targeted(targeted)
-        if directives is not None:
-            return directives
-        withdrawn = _withdrawals(targeted)
+    for name in (CLOUDFLARE_CDN_CACHE_CONTROL, CDN_CACHE_CONTROL):
+        if targeted := fields.get(name):
+            if (directives := _parse_targeted(targeted)) is not None:
+                return _without(directives, withdrawn)
+            withdrawn |= _withdrawals(targeted)
     value = fields.get("cache-control")
-    directives = parse_cache_control(value) if value else _NONE
-    return Directives({**directives.arguments, **dict.fromkeys(withdrawn)}) if withdrawn else directives
+    if (surrogate := fields.get(SURROGATE_CONTROL)) is None:
+        return _without(parse_cache_control(value) if value else _NONE, withdrawn)
+    directives = _parse_surrogate(surrogate)
+    if "max-age" not in directives:
+        # It may be about something else, such as content="ESI/1.0", and not mean to lift a prohibition.
+        withdrawn |= _withdrawals(value or "")
+    return _without(directives, withdrawn)
+
+
+def _without(directives: Directives, withdrawn: frozenset[str]) -> Directives:
+    if not withdrawn:
+        return directives
+    return Directives({**directives.arguments, **dict.fromkeys(withdrawn)}, directives.is_targeted)
 
 
 def request_directives(fields: Mapping[str, str]) -> Directives:

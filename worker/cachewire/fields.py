@@ -8,10 +8,13 @@ __all__ = [
     "CACHE_STATUS",
     "CACHE_TAG",
     "CDN_CACHE_CONTROL",
+    "CLOUDFLARE_CDN_CACHE_CONTROL",
     "GROUP_FIELDS",
     "HOP_BY_HOP",
     "PRIVATE_GROUP_FIELDS",
+    "SURROGATE_CONTROL",
     "SURROGATE_KEY",
+    "TARGETED_FIELDS",
     "combined",
 ]
 
@@ -20,7 +23,12 @@ CACHE_GROUP_INVALIDATION = "cache-group-invalidation"
 CACHE_STATUS = "cache-status"
 CACHE_TAG = "cache-tag"
 CDN_CACHE_CONTROL = "cdn-cache-control"
+CLOUDFLARE_CDN_CACHE_CONTROL = "cloudflare-cdn-cache-control"
+SURROGATE_CONTROL = "surrogate-control"
 SURROGATE_KEY = "surrogate-key"
+
+TARGETED_FIELDS = (CLOUDFLARE_CDN_CACHE_CONTROL, CDN_CACHE_CONTROL, SURROGATE_CONTROL)
+"""The fields with which a response speaks to this cache alone, in Cloudflare's order."""
 
 GROUP_FIELDS = (CACHE_GROUPS, CACHE_TAG, SURROGATE_KEY)
 """The response fields that name groups."""

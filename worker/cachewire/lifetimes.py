@@ -115,17 +115,17 @@ def governed_lifetime(
     return (default if is_lasting else negative.get(status)), False
 
 
-def forbids_stale(directives: Directives) -> bool:
-    """Whether a directive forbids stale use (section 4.2.4)."""
+def forbids_stale(directives: Directives, *, by_rule: bool = False) -> bool:
+    """Whether a directive forbids stale use (section 4.2.4); ``by_rule``: a rule grants a window by name."""
     if (
         "must-revalidate" in directives
         or "proxy-revalidate" in directives
         or directives.unqualified("no-cache")
     ):
         return True
-    # s-maxage implies proxy-revalidate (section 5.2.2.10), unless the same field grants a window by name.
+    # s-maxage implies proxy-revalidate (section 5.2.2.10), unless a window is granted by name.
     return "s-maxage" in directives and not (
-        directives.permits("stale-while-revalidate") or directives.permits("stale-if-error")
+        by_rule or "stale-while-revalidate" in directives or "stale-if-error" in directives
     )
 
 

@@ -5,23 +5,28 @@ Problems are collected in a list, so that one start shows all of them.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from itertools import product
+from math import prod
 from types import MappingProxyType
 from typing import Any
 
+from cachewire.contradictions import rule_errors, rule_warnings
 from cachewire.errors import InvalidRule
 from cachewire.key import Target
 from cachewire.marks import group_mark
 from cachewire.rules import KEY_RULE_SETTINGS, KeyRule, parse_key_rule
-from cachewire.settings import DataClass, Rule
+from cachewire.settings import DataClass, Rule, Settings
 from cachewire.values import duration, shown_value, switch
 
 __all__ = ["RULE_SETTINGS", "nearest", "read_rules"]
 
 _YEAR = 365 * 86_400
+_MOST_PARTS = 64
+"""A rule of more combinations of method, host and path is compared with single rules only."""
 
 
-def read_rules(tables: object, problems: list[str]) -> tuple[Rule, ...]:
-    """Read the rules, given as a list of tables or as JSON text; what is wrong goes to ``problems``."""
+def read_rules(tables: object, problems: list[str], warnings: list[str]) -> tuple[Rule, ...]:
+    """Read the rules, given as a list of tables or as JSON text; what is wrong goes to the two lists."""
     if isinstance(tables, str):
         tables = _from_json(tables, problems)
     if not isinstance(tables, list | tuple):
@@ -33,6 +38,9 @@ def read_rules(tables: object, problems: list[str]) -> tuple[Rule, ...]:
     rules = tuple(_read_rule(table, f"RULES[{number}]", problems) for number, table in enumerate(tables))
     if len(problems) == known_problems:  # a rule that was misread would seem to match what it doesn't
         problems += [*_repeated_names(rules), *_unreachable(rules)]
+        warnings += (
+            f"RULES[{number}].{each}" for number, rule in enumerate(rules) for each in rule_warnings(rule)
+        )
     return rules
 
 
@@ -75,16 +83,22 @@ def _read_rule(table: object, where: str, problems: list[str]) -> Rule:
             problems.append(f"{where}.{setting} = {shown_value(table[setting])}: {error}")
     rule = Rule(**values)
     if len(problems) == known_problems:
-        problems += (f"{where}.{problem}" for problem in _contradictions(rule, table.keys()))
+        problems += (f"{where}.{problem}" for problem in rule_errors(rule, table.keys()))
     return rule
 
 
 def _unknown_settings(table: Mapping[Any, object], where: str) -> Iterator[str]:
     for setting in table:
         if setting not in RULE_SETTINGS:
-            near = nearest(str(setting), RULE_SETTINGS)
-            remedy = f"did you mean {near}?" if near else f"a rule has: {', '.join(sorted(RULE_SETTINGS))}"
+            remedy = _remedy(str(setting))
             yield f"{where}.{setting} = {shown_value(table[setting])}: isn't a setting of a rule; {remedy}"
+
+
+def _remedy(setting: str) -> str:
+    if setting.lower() in Settings.__dataclass_fields__:
+        return f"it is one of the whole Worker: write {setting.upper()} under [vars]"
+    near = nearest(setting, RULE_SETTINGS)
+    return f"did you mean {near}?" if near else f"a rule has: {', '.join(sorted(RULE_SETTINGS))}"
 
 
 def _key_values(table: Mapping[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
@@ -146,29 +160,6 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
 RULE_SETTINGS = KEY_RULE_SETTINGS | _READERS.keys()
 """The settings that a rule's table can have."""
 
-_MATCHING = frozenset({"name", "host", "path", "methods"})
-
-
-def _contradictions(rule: Rule, given: Iterable[str]) -> Iterator[str]:
-    """Say which settings of one rule can't both be meant."""
-    unused = sorted(set(given) - _MATCHING - {"bypass", "data_class"})
-    if rule.bypass and unused:
-        yield f"bypass = true: what passes by has no use for {', '.join(unused)}; remove one of them"
-    elif rule.data_class is DataClass.NEVER and unused:
-        yield f'data_class = "never": what isn\'t kept has no use for {", ".join(unused)}; remove one of them'
-    if rule.data_class is DataClass.PRIVATE and not rule.declares_identity:
-        yield (
-            'data_class = "private": the key holds nothing of whom the response is for; '
-            "declare it with key_cookies, key_fields or key_claims"
-        )
-    if rule.lifetime is not None and rule.default_lifetime is not None:
-        yield (
-            f"default_lifetime = {rule.default_lifetime}: is never used, since lifetime replaces what the "
-            "response says; remove one of them"
-        )
-    if rule.ignore_cookies and rule.cookies:
-        yield "ignore_cookies = true: key_cookies says that cookies change the response; remove one of them"
-
 
 def _repeated_names(rules: Sequence[Rule]) -> Iterator[str]:
     first_with: dict[str, int] = {}
@@ -180,12 +171,36 @@ def _repeated_names(rules: Sequence[Rule]) -> Iterator[str]:
 
 def _unreachable(rules: Sequence[Rule]) -> Iterator[str]:
     for number, rule in enumerate(rules):
-        first = next((earlier for earlier in range(number) if _covers(rules[earlier], rule)), None)
-        if first is not None:
+        earlier = _shadowing(rules[:number], rule)
+        if earlier:
+            shown = " and ".join(f"RULES[{each}]" for each in earlier)
             yield (
-                f"RULES[{number}].name = {rule.name!r}: never applies, since RULES[{first}] matches the same "
-                "requests and the first match counts; put the narrower rule first"
+                f"RULES[{number}].name = {rule.name!r}: never applies, since {shown} "
+                f"{'match' if len(earlier) > 1 else 'matches'} the same requests and the first match counts; "
+                "put the narrower rule first"
             )
+
+
+def _shadowing(earlier: Sequence[KeyRule], later: KeyRule) -> list[int]:
+    """Return the numbers of the earlier rules that together surely take all requests of ``later``."""
+    for number, rule in enumerate(earlier):
+        if _covers(rule, later):
+            return [number]
+    kinds = [sorted(later.methods) or [""], later.hosts or [""], later.paths or [""]]
+    if prod(map(len, kinds)) > _MOST_PARTS:
+        return []
+    takers: set[int] = set()
+    for method, host, path in product(*kinds):
+        part = KeyRule(
+            methods=frozenset(filter(None, [method])),
+            hosts=tuple(filter(None, [host])),
+            paths=tuple(filter(None, [path])),
+        )
+        taker = next((number for number, rule in enumerate(earlier) if _covers(rule, part)), None)
+        if taker is None:
+            return []
+        takers.add(taker)
+    return sorted(takers)
 
 
 def _covers(earlier: KeyRule, later: KeyRule) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from cachewire.errors import InvalidRule
 from cachewire.key import Target, escape_path
 
-__all__ = ["KEY_RULE_SETTINGS", "KeyRule", "first_match", "key_target", "parse_key_rule"]
+__all__ = ["KEY_RULE_SETTINGS", "KeyRule", "covers_name", "first_match", "key_target", "parse_key_rule"]
 
 KEY_RULE_SETTINGS = frozenset(
     {
@@ -108,6 +108,15 @@ def _is_kept(rule: KeyRule, name: str) -> bool:
     if rule.query_keep is not None and not _any_match(rule.query_keep, name):
         return False
     return not _any_match(rule.query_drop, name)
+
+
+def covers_name(patterns: Sequence[str], pattern: str) -> bool:
+    """Whether ``patterns`` of parameter names surely match all that ``pattern`` does."""
+    # What only a wildcard can match stands for the wildcards of the narrower pattern.
+    return any(
+        _compiled(each)(_STARS.sub("**", pattern).replace("**", "\0/\0").replace("*", "\0"))
+        for each in patterns
+    )
 
 
 def _decoded(name: str) -> str:

@@ -56,6 +56,11 @@ class Rule(KeyRule):
     """The response doesn't depend on cookies: they neither prevent storing nor reach the origin."""
 
     @property
+    def grants_stale(self) -> bool:
+        """Whether it names a window for what is stale."""
+        return bool(self.stale_while_revalidate or self.stale_if_error)
+
+    @property
     def never_stores(self) -> bool:
         """Whether nothing that the rule matches is stored."""
         return self.bypass or self.data_class is DataClass.NEVER

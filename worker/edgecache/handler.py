@@ -268,7 +268,9 @@ class Handler:
         if entry and self._may_stand_in(lookup, ask, entry) and (reason := self._rests(question)):
             return await self._sender.stored(lookup, entry, Status(reason, hit=True))
         flight = self.flights.current(key, question.voice)
-        is_apart = lookup.request.method != "GET" or self.flights.is_unshared(key, question.voice)
+        is_apart = lookup.request.method != "GET"
+        if not is_apart and self.flights.is_unshared(key, question.voice):
+            is_apart, ask = True, replace(ask, hit_for_miss=True)
         if is_apart or (ask.is_for_part and not flight):
             return await self._ask_alone(Question(_as_asked(lookup, ask), ask, entry, key), background)
         return await (self._wait(question, flight, background) if flight else self._fly(question, background))

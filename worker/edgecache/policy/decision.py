@@ -131,6 +131,9 @@ class Ask:
     when_disconnected: bool = False
     """Whether it may be used now, should there be no answer from the origin at all."""
 
+    hit_for_miss: bool = False
+    """Whether the request doesn't wait for another one's answer, as these turned out not to be shared."""
+
     completes: bool = False
     """Whether what comes makes a whole of a stored part."""
 

@@ -81,7 +81,6 @@ class Reason(StrEnum):
     MARKS_UNKNOWN = "marks-unknown"
     CREDENTIALS = "credentials"
     PARTIAL = "partial"
-    HIT_FOR_MISS = "hit-for-miss"
     ONLY_IF_CACHED = "only-if-cached"
     # a response is stored, or not
     STORED = "stored"

@@ -76,7 +76,7 @@ def freshness_of(record: Record, fields: Mapping[str, str], rule: Rule, settings
     )
     if lifetime is None:
         lifetime = _heuristic_lifetime(record, directives, fields, settings)
-    is_stale_forbidden = forbids_stale(directives)
+    is_stale_forbidden = forbids_stale(directives, by_rule=rule.grants_stale)
     while_revalidate = window(
         directives, "stale-while-revalidate", rule.stale_while_revalidate, settings.stale_while_revalidate
     )

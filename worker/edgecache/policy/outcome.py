@@ -86,7 +86,13 @@ class _Reply:
 
     @property
     def status(self) -> Status:
-        return Status(self.ask.reason, forwarded=self.ask.forwarded, forwarded_status=self.response.status)
+        ask = self.ask
+        return Status(
+            ask.reason,
+            forwarded=ask.forwarded,
+            forwarded_status=self.response.status,
+            hit_for_miss=ask.hit_for_miss,
+        )
 
     @property
     def bearing(self) -> Bearing:

@@ -31,6 +31,8 @@ class Status:
     forwarded_status: int | None = None
     stored: bool = False
     collapsed: bool = False
+    hit_for_miss: bool = False
+    """Whether the request didn't wait for another one's answer, as these turned out not to be shared."""
     ttl_seconds: int | None = None
 
 
@@ -49,6 +51,8 @@ def cache_status(name: str, status: Status, key: str) -> str:
         parts.append("stored")
     if status.collapsed:
         parts.append("collapsed")
+    if status.hit_for_miss:
+        parts.append("hit-for-miss")
     if key:
         parts.append(f"key={serialise_string(key)}")
     parts.append(f"detail={status.detail}")

@@ -1,5 +1,6 @@
 """Whether a response may be stored, and as what (RFC 9111 section 3)."""
 
+from cachewire.bounds import MAX_GROUPS
 from cachewire.directives import Directives, request_directives, response_directives, split_list
 from cachewire.errors import InvalidGroup
 from cachewire.fields import CACHE_GROUPS, CACHE_STATUS, HOP_BY_HOP, PRIVATE_GROUP_FIELDS, SURROGATE_KEY
@@ -15,7 +16,6 @@ from edgecache.policy.succession import is_good
 from edgecache.policy.unkeyed import unkeyed_names
 
 __all__ = [
-    "MAX_GROUPS",
     "content_length",
     "groups_of",
     "hop_by_hop",
@@ -26,12 +26,6 @@ __all__ = [
     "unstored_fields",
     "withdrawal",
 ]
-
-MAX_GROUPS = 64
-"""More groups than RFC 9875 section 2.1 asks a cache to support.
-
-A response that names more isn't stored, since a purge of a group that was left out would not reach it.
-"""
 
 _NEVER_STORED = frozenset({428, 429, 431, 511})
 """What RFC 6585 (sections 3 to 6) says MUST NOT be stored."""
