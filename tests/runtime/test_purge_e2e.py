@@ -134,6 +134,7 @@ def by_command(client: PurgeClient, targets: Targets) -> None:
         f"{option}={value}" for name, option in names.items() for value in values.get(name, ())
     ]
     options += [f"--{name}" for name in ("everything", "hard") if targets.get(name)]
+    options.append("--yes")
     settings = {
         "CLOUDFLARE_API_BASE_URL": client.settings.base_url,
         "EDGE_CACHE_NAMESPACE_ID": client.settings.namespace_id,
