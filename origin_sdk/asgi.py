@@ -263,5 +263,7 @@ def _changed(start: Message, finished: Finished) -> dict[str, Any]:
         if name.decode("latin-1").lower() not in finished.fields
         and (not finished.not_modified or Finished.kept_by_304(name.decode("latin-1")))
     ]
-    raw += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in finished.fields.items()]
+    raw += [
+        (name.encode("latin-1"), value.encode("latin-1")) for name, value in finished.fields.items() if value
+    ]
     return {"headers": raw, "status": 304 if finished.not_modified else start["status"]}

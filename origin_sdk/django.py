@@ -101,7 +101,10 @@ def _changed(draft: Draft, response: Any, finished: Finished) -> Any:
         for name in [name for name in response.headers if not Finished.kept_by_304(name)]:
             del response.headers[name]
     for name, value in finished.fields.items():
-        response.headers[name] = value
+        if value:
+            response.headers[name] = value
+        else:
+            del response.headers[name]
     if draft.reads.shared_as and getattr(response, "file_to_stream", None) is None:
         watch = watched_async if response.is_async else watched
         response.streaming_content = watch(response.streaming_content, draft.reads)

@@ -82,13 +82,19 @@ def _end(response: Response) -> Response:
         exchanged = _exchanged(response)
     observers = (*OBSERVERS, *current_app.config.get("ORIGIN_SDK_OBSERVERS", ()))
     finished = finish(draft, exchanged, strict=_is_strict(), observers=observers)
+    session = _opened_session()
+    if draft.lifetimes and draft.lifetimes.for_everyone and not getattr(session, "modified", True):
+        session.accessed = False  # Flask would name the cookie in Vary after us
     if finished.not_modified:
         response.status_code = 304
         response.set_data(b"")
         for name in [name for name in response.headers.keys() if not Finished.kept_by_304(name)]:  # noqa: SIM118 - werkzeug's
             del response.headers[name]
     for name, value in finished.fields.items():
-        response.headers[name] = value
+        if value:
+            response.headers[name] = value
+        else:
+            del response.headers[name]
     if draft.reads.shared_as and not response.direct_passthrough:
         response.response = cast("Iterable[bytes]", watched(response.response, draft.reads))
     return response

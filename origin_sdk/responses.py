@@ -68,6 +68,7 @@ _KEPT_BY_304 = frozenset(
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PRIVATE = "private, no-store"
 _GZIP = 16 + zlib.MAX_WBITS
+_CREDENTIALS = frozenset({"authorization", "cookie"})
 _PART_BYTES = 256 * 1024
 _TARGETED = (CDN_CACHE_CONTROL, "cloudflare-cdn-cache-control", "surrogate-control")
 
@@ -278,7 +279,7 @@ class Exchanged:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The fields to set on the response, names in lower case.
+    """The fields to set on the response, names in lower case; an empty one is to be removed.
 
     ``not_modified`` if it becomes a 304 without a body.
     """
@@ -370,7 +371,7 @@ def _cacheable(
     lifetimes = draft.lifetimes
     if not lifetimes:
         return Finished(fields)
-    fields |= lifetimes.fields(exchanged.status) | _vary_fields(exchanged, lifetimes.vary)
+    fields |= lifetimes.fields(exchanged.status) | _vary_fields(exchanged, lifetimes)
     if reasons := _reasons(draft, declared, exchanged, fields):
         what = f"{exchanged.route}: cache_for() on a response that must not be shared"
         error = DataClassViolation if draft.reads.confined else NotCacheable
@@ -393,11 +394,18 @@ def _cacheable(
     return Finished(fields, not_modified=_matches(exchanged.request.get("if-none-match", ""), etag))
 
 
-def _vary_fields(exchanged: Exchanged, names: tuple[str, ...]) -> dict[str, str]:
-    present = exchanged.response.get("vary", "")
-    known = {name.strip().lower() for name in present.split(",")}
-    added = dict.fromkeys(name for name in names if name.lower() not in known)
-    return {"vary": ", ".join([present, *added] if present else added)} if added else {}
+def _vary_fields(exchanged: Exchanged, lifetimes: _Lifetimes) -> dict[str, str]:
+    """Return Vary if it changes.
+
+    Frameworks name the cookie wherever a session was looked at. For what is the same for everyone that would
+    only make a stored response for each of them.
+    """
+    present = {name.strip().lower(): name.strip() for name in exchanged.response.get("vary", "").split(",")}
+    present.pop("", None)
+    dropped = _CREDENTIALS if lifetimes.for_everyone else frozenset()
+    named = {name.lower(): name for name in lifetimes.vary}
+    wanted = {key: name for key, name in present.items() if key not in dropped} | named
+    return {"vary": ", ".join(wanted.values())} if wanted.keys() != present.keys() else {}
 
 
 def _sent_groups(draft: Draft, exchanged: Exchanged, lifetimes: _Lifetimes) -> tuple[dict[str, None], str]:

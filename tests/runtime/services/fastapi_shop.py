@@ -1,0 +1,196 @@
+"""A service as people write them with FastAPI: JWT, SQLAlchemy's models, dependencies.
+
+usage: python -m tests.runtime.services.fastapi_shop PORT
+"""
+
+import base64
+import hmac
+import json
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import Cookie, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.security import OAuth2PasswordBearer
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import ForeignKey, create_engine, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+from sqlalchemy.pool import StaticPool
+from starlette.middleware.gzip import GZipMiddleware
+
+from origin_sdk.asgi import CacheFields, add_groups, belongs_to_user, cache_for, invalidate
+from origin_sdk.forwarded import ForwardedHost
+
+SECRET = b"of no account"
+PAGE = 2
+
+
+class Base(DeclarativeBase):
+    """The models."""
+
+
+class Category(Base):
+    """What products are of."""
+
+    __tablename__ = "categories"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+
+class Product(Base):
+    """What is sold."""
+
+    __tablename__ = "products"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    price: Mapped[int]
+    category_id: Mapped[int] = mapped_column(ForeignKey("categories.id"))
+    category: Mapped[Category] = relationship()
+
+
+class ProductOut(BaseModel):
+    """A product as clients see it."""
+
+    model_config = ConfigDict(from_attributes=True)
+    id: int
+    name: str
+    price: int
+
+
+class Page(BaseModel):
+    """A page of products."""
+
+    items: list[ProductOut]
+    next: str | None
+
+
+class Price(BaseModel):
+    """A new price."""
+
+    price: int
+
+
+engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+
+
+def opened() -> Iterator[Session]:
+    with Session(engine) as session:
+        yield session
+
+
+bearer = OAuth2PasswordBearer(tokenUrl="token", auto_error=False)
+
+
+def signed(claims: dict[str, Any]) -> str:
+    """Return a token (RFC 7519) that is good for the tests."""
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+        for part in ({"alg": "HS256"}, claims)
+    ]
+    digest = hmac.digest(SECRET, b".".join(parts), "sha256")
+    return b".".join([*parts, base64.urlsafe_b64encode(digest).rstrip(b"=")]).decode()
+
+
+def current_user(token: Annotated[str | None, Depends(bearer)], jwt: Annotated[str, Cookie()] = "") -> str:
+    found = token or jwt
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(found.split(".")[1] + "=="))
+    except (IndexError, ValueError):
+        raise HTTPException(401, "log in first", {"WWW-Authenticate": "Bearer"}) from None
+    if not hmac.compare_digest(signed(claims), found):
+        raise HTTPException(401, "log in first", {"WWW-Authenticate": "Bearer"})
+    return str(claims["sub"])
+
+
+OpenSession = Annotated[Session, Depends(opened)]
+User = Annotated[str, Depends(current_user)]
+app = FastAPI()
+app.add_middleware(GZipMiddleware)
+app.add_middleware(CacheFields)
+app.add_middleware(ForwardedHost)
+
+
+@app.middleware("http")
+async def trace(request: Request, call_next: Any) -> Response:
+    response: Response = await call_next(request)
+    response.headers["X-Trace"] = request.url.path
+    return response
+
+
+@app.get("/products")
+def list_products(request: Request, session: OpenSession, offset: int = 0) -> Page:
+    cache_for(300, stale_while_revalidate=60)
+    add_groups("products")
+    found = list(session.scalars(select(Product).order_by(Product.id).offset(offset).limit(PAGE + 1)))
+    following = request.url_for("list_products").include_query_params(offset=offset + PAGE)
+    items = [ProductOut.model_validate(each) for each in found[:PAGE]]
+    return Page(items=items, next=str(following) if len(found) > PAGE else None)
+
+
+@app.get("/products/{number}")
+def read_product(number: int, session: OpenSession) -> ProductOut:
+    cache_for(300, negative=30)
+    add_groups(f"product-{number}")
+    product = session.get(Product, number)
+    if product is None:
+        raise HTTPException(404)
+    return ProductOut.model_validate(product)
+
+
+@app.put("/products/{number}")
+def change_product(number: int, price: Price, session: OpenSession, user: User) -> ProductOut:
+    del user
+    product = session.get_one(Product, number)
+    product.price = price.price
+    session.commit()
+    invalidate("products", f"product-{number}")
+    return ProductOut.model_validate(product)
+
+
+@app.post("/token")
+def log_in(user: str, response: Response) -> dict[str, str]:
+    response.set_cookie("jwt", signed({"sub": user}), httponly=True)
+    return {"access_token": signed({"sub": user}), "token_type": "bearer"}
+
+
+@app.get("/me")
+def read_me(user: User) -> dict[str, str]:
+    belongs_to_user()
+    return {"user": user}
+
+
+@app.get("/greeting")
+def greet(request: Request) -> dict[str, str]:
+    """Greet, with the mistake of declaring so that this is for everyone."""
+    cache_for(300)
+    return {"hello": request.cookies.get("jwt", "stranger")}
+
+
+@app.get("/orders/{number}")
+def read_order(number: int, user: User) -> dict[str, str]:
+    """Refuse, before anything is said of caching."""
+    raise HTTPException(404, f"{user} has no order {number}")
+
+
+@app.get("/products/", include_in_schema=False)
+def move(request: Request) -> Response:
+    return Response(status_code=308, headers={"Location": str(request.url_for("list_products"))})
+
+
+@app.get("/addresses")
+def read_addresses(request: Request) -> dict[str, str]:
+    return {"self": str(request.url), "base": str(request.base_url)}
+
+
+def fill() -> None:
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        food = Category(name="food")
+        session.add_all(Product(name=name, price=1, category=food) for name in ("soup", "bread", "cheese"))
+        session.commit()
+
+
+if __name__ == "__main__":
+    fill()
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", ws="none")
