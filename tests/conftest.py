@@ -15,11 +15,34 @@ from scripts.runtime.servers import Postgres, Redis, ServerMissing
 _Server = TypeVar("_Server")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse ids that differ from run to run: workers that run side by side must collect the same tests."""
+_SERVERS = {"wrangler", "postgres", "redis_server", "sentinel_set", "redis_cluster", "cluster_of_six"}
+_SLOW_ROOMS = ("tests/runtime/", "tests/examples/", "tests/test_upload.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick", action="store_true", help="leave out what starts servers, runtimes and programs"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
+        # Workers that run side by side must collect the same tests.
         if " at 0x" in item.nodeid:
             raise pytest.UsageError(f"{item.nodeid}: the id of a row holds an address: give its class a repr")
+    if config.getoption("--quick"):
+        slow = [item for item in items if _is_slow(item)]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not _is_slow(item)]
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return (
+        item.nodeid.startswith(_SLOW_ROOMS)
+        or not fixtures.isdisjoint(_SERVERS)
+        or item.get_closest_marker("alone") is not None
+    )
 
 
 @pytest.fixture(scope="session")

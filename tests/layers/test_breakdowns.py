@@ -13,6 +13,8 @@ from tests.layers.caches import make
 from tests.layers.servers import ClusterOfSix, RedisServer, SentinelSet
 from tests.layers.test_contract import Source
 
+pytestmark = pytest.mark.alone
+
 FAMILY = Family("product", "{id}", str, groups=("product-{id}",))
 SOFT_SECONDS = 0.05
 BUSY_SECONDS = 0.25

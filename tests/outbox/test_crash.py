@@ -7,6 +7,8 @@ from sqlalchemy import Engine
 
 from scripts.runtime.crash import run
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.timeout(120)
 def test_every_committed_change_is_purged_and_no_other(engine: Engine) -> None:

@@ -20,6 +20,8 @@ from scripts.runtime import paths
 from tests.runtime.origin import ScriptedOrigin
 from tests.runtime.replies import reply
 
+pytestmark = pytest.mark.alone
+
 _COMMAND = [sys.executable, "-m", "scripts.runtime.dev"]
 _START_SECONDS = 40.0
 _STOP_SECONDS = 20.0

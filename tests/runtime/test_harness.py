@@ -29,6 +29,8 @@ from tests.runtime.replies import (
     until_close,
 )
 
+pytestmark = pytest.mark.alone
+
 FRANKFURT = Namespace(location="frankfurt")
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scripts.runtime import soak
+
+pytestmark = pytest.mark.alone
 
 
 def test_fifteen_seconds_of_faults_and_purges_make_no_wrong_answer() -> None:
