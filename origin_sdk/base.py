@@ -97,7 +97,7 @@ class Base:
         self.settings = settings
         self.project = project
         self.options = options
-        self._skew = Skew()
+        self.skew = Skew()
         self._audit = options.audit or (AuditFile(Path(settings.audit_file)) if settings.audit_file else None)
         shared = RateBudget.shared(settings.token) if settings.is_cloudflare else RateBudget.unlimited()
         self._budget = options.budget or shared
@@ -119,7 +119,7 @@ class Base:
 
         Take it before rendering what is to be published.
         """
-        return datetime.fromtimestamp(self.options.clock.now() + self._skew.seconds, UTC)
+        return datetime.fromtimestamp(self.options.clock.now() + self.skew.seconds, UTC)
 
     def _api_fields(self) -> dict[str, str]:
         authorization = {"authorization": f"Bearer {self.settings.token}"} if self.settings.token else {}
@@ -129,7 +129,7 @@ class Base:
         exchange = Exchange(
             clock=self.options.clock,
             budget=self._budget,
-            skew=self._skew,
+            skew=self.skew,
             retries=self.options.retries,
             seconds=self.options.timeout if timeout is None else timeout,
         )

@@ -26,7 +26,7 @@ from origin_sdk.drivers import Driver, OnProgress
 from origin_sdk.inspecting import Inspection, inspect
 from origin_sdk.project import Project
 from origin_sdk.publishing import Published
-from origin_sdk.purging import BlastRadius, Receipt, blast_radius
+from origin_sdk.purging import BlastRadius, Receipt, blast_radius, learn_clock
 from origin_sdk.settings import Settings
 from origin_sdk.steps import Progress
 from origin_sdk.stored import StoredResponse
@@ -103,6 +103,13 @@ class PurgeClient(Base):
         batch = Batch()
         yield batch
         batch.receipts += [self.send(purge) for purge in batch.purges]
+
+    def learn_clock(self) -> None:
+        """Ask for Cloudflare's time, once, so that the first mark already carries it.
+
+        Without, the first reply tells it, and what was marked by a clock that is slow is marked again.
+        """
+        self._driver.run(learn_clock(self._operation(CHECK_SECONDS)))
 
     def preview(self, *, on_progress: OnProgress | None = None, **targets: Unpack[Targets]) -> BlastRadius:
         """Count what a purge would hit, and purge nothing."""

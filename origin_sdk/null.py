@@ -84,6 +84,9 @@ class NullPurgeClient(_Null):
         yield batch
         batch.receipts += map(self._receipt, batch.purges)
 
+    def learn_clock(self) -> None:
+        """This machine's will do."""
+
     def preview(self, *, on_progress: object = None, **targets: Unpack[Targets]) -> BlastRadius:
         """Nothing is stored, so nothing would be hit."""
         del on_progress
@@ -153,6 +156,9 @@ class AsyncNullPurgeClient(_Null):
         batch = Batch()
         yield batch
         batch.receipts += map(self._receipt, batch.purges)
+
+    async def learn_clock(self) -> None:
+        """This machine's will do."""
 
     async def preview(self, *, on_progress: object = None, **targets: Unpack[Targets]) -> BlastRadius:
         """Nothing is stored, so nothing would be hit."""

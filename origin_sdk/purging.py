@@ -14,11 +14,11 @@ from origin_sdk.errors import OriginSdkError, PartialPurgeError, RequestRejected
 from origin_sdk.exchange import Exchange
 from origin_sdk.kv import MAX_BATCH_PAIRS, Namespace, Pair, Unwritten, batches
 from origin_sdk.settings import Settings
-from origin_sdk.steps import Flow, Progress
+from origin_sdk.steps import Call, Flow, Progress
 from origin_sdk.stored import Coverage, Listing, StoredResponse, bodies
 from origin_sdk.targets import Purge
 
-__all__ = ["BlastRadius", "Operation", "Receipt", "blast_radius", "delete_covered", "purge"]
+__all__ = ["BlastRadius", "Operation", "Receipt", "blast_radius", "delete_covered", "learn_clock", "purge"]
 
 _log = logging.getLogger("origin_sdk")
 
@@ -29,6 +29,8 @@ A second that ``Date`` doesn't show, and one by which Cloudflare's machines may 
 this time after a purge is fetched once more.
 """
 
+MACHINES_MARGIN_SECONDS = 1.0
+"""By how much the clocks of Cloudflare's machines may differ."""
 _SKEW_TOLERANCE_SECONDS = 1.0
 _MARK_BYTES = 1200
 """More than one mark takes in a bulk write: key, moment, id, actor and reason."""
@@ -62,6 +64,11 @@ class Operation:
         """Return Cloudflare's time, as far as it is known, in seconds since the epoch."""
         return self.clock.now() + self.exchange.skew.seconds
 
+    def mark_moment(self) -> float:
+        """Return a moment for a mark that is written now: not before any time that replies leave open."""
+        latest = self.clock.now() + self.exchange.skew.most_seconds + MACHINES_MARGIN_SECONDS
+        return max(self.cloudflare_now() + self.margin_seconds, latest)
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -94,6 +101,12 @@ class Receipt:
         }
 
 
+def learn_clock(operation: Operation) -> Flow[None]:
+    """Have the API tell its time, if no reply of it has come yet."""
+    if not operation.exchange.skew.has_asked:
+        yield from operation.exchange.send(Call("GET", f"{operation.namespace.url}/values/clock"))
+
+
 def purge_id(now: float, token: str) -> str:
     """Return an id that sorts by time."""
     return f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S}-{token}"
@@ -117,7 +130,7 @@ class _Marking:
         """
         operation = self.operation
         self._skew = operation.exchange.skew.seconds
-        moment_ms = round((operation.cloudflare_now() + operation.margin_seconds) * 1000)
+        moment_ms = round(operation.mark_moment() * 1000)
         self.moment_ms = max(self.moment_ms, moment_ms)
         value = str(Mark(moment_ms, self.id))
         metadata = self._metadata(moment_ms)

@@ -18,6 +18,8 @@ class Skew:
     Replies that contradict what was believed, because a clock was set, start the interval anew.
     """
 
+    has_asked: bool = field(default=False, init=False)
+    """Whether any reply came, with a date or without."""
     _low: float = field(default=float("-inf"), init=False)
     _high: float = field(default=float("inf"), init=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
@@ -40,8 +42,14 @@ class Skew:
         """Whether any reply carried a date."""
         return self._low != float("-inf")
 
+    @property
+    def most_seconds(self) -> float:
+        """The greatest difference that replies leave open; -infinity while none carried a date."""
+        return self._high if self.is_known else float("-inf")
+
     def learn(self, reply: Reply) -> None:
         """Narrow the interval by a reply's ``Date``, if it has one."""
+        self.has_asked = True
         date = _seconds(reply.fields.get("date", ""))
         if date is None:
             return

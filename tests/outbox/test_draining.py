@@ -13,7 +13,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, text
 
-from cachewire.marks import Lane, group_mark, mark_key
+from cachewire.marks import Lane, group_mark, mark_key, parse_mark
 from cachewire.rules import KeyRule
 from origin_sdk import AsyncPurgeClient, AuditEvent, Purge, PurgeClient
 from origin_sdk.errors import InvalidRequest
@@ -32,6 +32,7 @@ from origin_sdk.outbox import (
 )
 from origin_sdk.outbox.sqlalchemy import record
 from origin_sdk.outbox.sqlite import SqliteOutbox
+from origin_sdk.purging import CLOUDFLARE_MARGIN_SECONDS
 from origin_sdk.testing import FakeKV, ManualClock, assert_not_purged, assert_purged
 from tests.outbox.conftest import sqlalchemy_kind
 
@@ -196,6 +197,28 @@ def test_of_a_merged_purge_only_what_is_left_is_sent_again(
         kv_clock.advance(300)
         draining.drain()
     assert_purged(fake_kv, group="b")
+
+
+@pytest.mark.parametrize("ahead", [120.0, 1.9, 0.4, -0.4, -90.0])
+@pytest.mark.parametrize("latency", [0.0, 3.0])
+def test_a_mark_has_cloudflares_time_from_the_first_write_on(
+    draining: Draining, fake_kv: FakeKV, kv_clock: ManualClock, ahead: float, latency: float
+) -> None:
+    fake_kv.skew_seconds, fake_kv.latency_seconds = ahead, latency
+    for number in range(3):
+        draining.outbox.record(Purge.of(groups="a"))
+        draining.drain()
+        kv_clock.advance(0.3 + number)
+    moments = [
+        (parse_mark(version.value.decode()).moment_ms / 1000, version.written_at)
+        for version in fake_kv._versions[mark_key(group_mark("a"), Lane.SOFT)]
+        if version.value
+    ]
+    early = [moment - (written_at + ahead) for moment, written_at in moments]
+    assert min(early) >= -0.001
+    assert max(early) <= CLOUDFLARE_MARGIN_SECONDS + 1 + latency
+    assert [moment for moment, _ in moments] == sorted(moment for moment, _ in moments)
+    assert len(moments) == 3, "none is written again"
 
 
 @pytest.mark.parametrize("status", [400, 403], ids=["refused", "a firewall's"])

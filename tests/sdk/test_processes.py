@@ -114,7 +114,7 @@ def test_what_was_locked_at_the_fork_is_free_in_the_child(settings: Settings, tm
         settings=Settings(**{**vars(settings), "audit_file": str(tmp_path / "audit")}), options=options
     ) as client:
         purge_many(client, "parent", 1)
-        locks = [client._budget._lock, client._skew._lock, client._api._lock, client._audit._lock]  # type: ignore[union-attr]  # an AuditFile
+        locks = [client._budget._lock, client.skew._lock, client._api._lock, client._audit._lock]  # type: ignore[union-attr]  # an AuditFile
         for lock in locks:
             lock.acquire()
         end = forked(lambda: purge_many(client, "child", 2))

@@ -63,7 +63,19 @@ def test_every_error_is_in_the_tree_and_has_the_root() -> None:
         assert issubclass(getattr(errors, name), OriginSdkError)
 
 
-VERBS = ["purge", "send", "batch", "preview", "publish", "inspect", "list", "marks", "check", "warm"]
+VERBS = [
+    "purge",
+    "send",
+    "learn_clock",
+    "batch",
+    "preview",
+    "publish",
+    "inspect",
+    "list",
+    "marks",
+    "check",
+    "warm",
+]
 
 
 @pytest.mark.parametrize("verb", VERBS)
