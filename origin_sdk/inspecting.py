@@ -12,6 +12,8 @@ from cachewire.marks import (
     Lane,
     Mark,
     group_mark,
+    host_group_mark,
+    host_groups_mark,
     host_mark,
     mark_key,
     parse_mark,
@@ -141,9 +143,11 @@ def _under(operation: Operation, base: str) -> Flow[list[StoredResponse]]:
 
 
 def _mark_names(target: Target, record: Record) -> Iterable[str]:
-    yield from (EVERYTHING, host_mark(target.host), url_mark(target), prefix_index_mark(target.host))
+    yield from (EVERYTHING, host_mark(target.host), url_mark(target))
+    yield from (prefix_index_mark(target.host), host_groups_mark(target.host))
     yield from prefix_marks(target)
     yield from map(group_mark, record.groups)
+    yield from (host_group_mark(target.host, group) for group in record.groups)
 
 
 def _read_marks(
@@ -178,7 +182,7 @@ def _inspected(
             applies=record.birth_ms <= mark.moment_ms,
         )
         for name in _mark_names(target, record)
-        if not name.startswith("prefixes/")
+        if not name.startswith(("prefixes/", "host-groups/"))
         for lane in Lane
         if (mark := marks.get((name, lane)))
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cachewire.fields import combined
 from cachewire.key import parse_target
-from cachewire.marks import group_mark, url_mark
+from cachewire.marks import group_mark, host_group_mark, host_groups_mark, url_mark
 from cachewire.record import Record
 from cachewire.settings import DataClass, Profile, Rule, Settings
 from edgecache.policy.answer import answer_from
@@ -473,6 +473,54 @@ def test_groups_are_invalidated_by_name() -> None:
     assert set(plan.marks) == {group_mark("a"), group_mark("b")}
     safe = Forward(request(method="OPTIONS"), Rule(), Reason.METHOD)
     assert not on_forwarded(safe, ResponseFacts(200, fields, NOW, NOW), STRICT).marks
+
+
+HOST_GROUPS = {host_group_mark("api.example", "a"), host_groups_mark("api.example")}
+ITSELF = {url_mark(parse_target(URL))}
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "is_proof"),
+    [
+        pytest.param(200, "", True, id="200"),
+        pytest.param(204, "", True, id="204"),
+        pytest.param(303, "/products", True, id="to what was changed"),
+        pytest.param(302, "/products?page=1", True, id="found"),
+        pytest.param(302, "/login", False, id="a login"),
+        pytest.param(302, "/accounts/Sign-In/", False, id="a login by another name"),
+        pytest.param(303, "/x?next=%2Fproducts%3Fpage%3D2", False, id="with a way back"),
+        pytest.param(302, "https://id.example/", False, id="another host"),
+        pytest.param(302, "", False, id="to itself"),
+        *(pytest.param(status, "/products", False, id=f"{status}") for status in (301, 307, 308, 304)),
+        *(pytest.param(status, "", False, id=f"{status}") for status in (400, 401, 403, 404, 429, 500, 503)),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "PURGE"])
+def test_the_safe_profile_takes_only_proof_for_a_change(
+    method: str, status: int, location: str, *, is_proof: bool
+) -> None:
+    fields = {"cache-group-invalidation": '"a"', **({"location": location} if location else {})}
+    forward = Forward(request(method=method), Rule(), Reason.METHOD)
+    marks = set(on_forwarded(forward, ResponseFacts(status, fields, NOW, NOW), SAFE).marks)
+    assert (marks >= HOST_GROUPS | ITSELF) is is_proof
+    assert bool(marks) is is_proof
+
+
+@pytest.mark.parametrize(
+    ("named", "names"),
+    [
+        pytest.param('"shared-1"', {group_mark("shared-1")}, id="shared"),
+        pytest.param('"a"', HOST_GROUPS, id="the host's"),
+        pytest.param('"a", "shared-1"', HOST_GROUPS | {group_mark("shared-1")}, id="both"),
+        pytest.param('"a", b', set(), id="not a list of strings"),
+        pytest.param('" a"', set(), id="no name of a group"),
+    ],
+)
+def test_an_answer_invalidates_the_groups_of_its_host_and_shared_ones(named: str, names: set[str]) -> None:
+    settings = replace(SAFE, shared_groups=frozenset({"shared-*"}))
+    forward = Forward(request(method="POST"), Rule(), Reason.METHOD)
+    plan = on_forwarded(forward, ResponseFacts(200, {"cache-group-invalidation": named}, NOW, NOW), settings)
+    assert set(plan.marks) == names | ITSELF
 
 
 NAMES = st.sampled_from(

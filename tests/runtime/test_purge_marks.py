@@ -41,7 +41,12 @@ NEARBY, FAR = Namespace(location="nearby"), Namespace(location="far")
 
 @pytest.fixture(scope="module")
 def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workerd]:
-    variables = {**QUIET, "ORIGIN": running_origin.url, "MARK_INTERVAL": f"{round(INTERVAL * 1000)}ms"}
+    variables = {
+        **QUIET,
+        "ORIGIN": running_origin.url,
+        "MARK_INTERVAL": f"{round(INTERVAL * 1000)}ms",
+        "SHARED_GROUPS": ["shared-*"],
+    }
     swr = {**variables, "STALE_WHILE_REVALIDATE": 600}
     workers = [
         Worker("edge", variables=variables),
@@ -354,15 +359,123 @@ def test_many_unsafe_requests_for_one_url_end_in_a_mark_for_the_last(
     edge: Workerd, origin: ScriptedOrigin
 ) -> None:
     path = _new()
-    origin.decide(path, lambda _: reply(204))
+    origin.decide(path, lambda request: reply(204) if request.method == "POST" else _page(b"old", path))
+    get(edge.url("edge"), path)
     before = _now_ms()
     for _ in range(10):
         get(edge.url("edge"), path, method="POST", body=b"x")
         last = _now_ms()
 
     def moment() -> int:
-        text = edge.store().get(mark_key(url(path)[0], Lane.HARD)) or b"0"
+        text = edge.store().get(mark_key(url(path)[0], Lane.SOFT)) or b"0"
         return int(text.split()[0])
 
     eventually(lambda: moment() > before, "a mark")
     eventually(lambda: moment() >= last - 200, "the mark of the last")
+
+
+def _marks(edge: Workerd, text: str) -> list[str]:
+    """Return the keys of all marks that name ``text``."""
+    return [key for key in edge.store().keys("m1/") if text in key]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(reply(302, [("Location", "/accounts/login/?next=/x")]), id="to a login"),
+        pytest.param(reply(303, [("Location", "https://id.test/authorize")]), id="to another host"),
+        pytest.param(reply(308, [("Location", "/x/")]), id="to be sent again"),
+        pytest.param(reply(401, [("Cache-Group-Invalidation", '"all"')]), id="401"),
+        pytest.param(reply(403, [("Cache-Group-Invalidation", '"all"')]), id="403"),
+        pytest.param(reply(404, [("Cache-Group-Invalidation", '"all"')]), id="404"),
+        pytest.param(reply(500, [("Cache-Group-Invalidation", '"all"')]), id="500"),
+    ],
+)
+def test_what_proves_no_change_invalidates_nothing(
+    edge: Workerd, origin: ScriptedOrigin, answer: Reply
+) -> None:
+    path = _new()
+    page = reply(200, [*FRESH, ("Cache-Groups", '"all"')], b"old")
+    origin.decide(path, lambda request: answer if request.method == "POST" else page)
+    get(edge.url("edge"), path)
+
+    for _ in range(3):
+        get(edge.url("edge"), path, method="POST", body=b"x")
+
+    assert is_hit(get(edge.url("edge"), path))
+    time.sleep(0.3)
+    assert _marks(edge, path) == _marks(edge, "group/all") == []
+
+
+def test_a_write_where_nothing_is_stored_writes_no_mark(edge: Workerd, origin: ScriptedOrigin) -> None:
+    path = _new()
+    origin.decide(path, lambda _: reply(201, [("Location", f"{path}/1"), ("Content-Location", f"{path}/2")]))
+
+    for _ in range(5):
+        get(edge.url("edge"), path, method="POST", body=b"x")
+
+    time.sleep(0.3)
+    assert _marks(edge, path) == []
+
+
+def test_what_only_another_isolate_stored_is_invalidated(edge: Workerd, origin: ScriptedOrigin) -> None:
+    path = _new()
+    pages = iter([_page(b"old", path), _page(b"new", path)])
+    origin.decide(path, lambda request: reply(204) if request.method == "DELETE" else next(pages))
+    get(edge.url("twin"), path)
+    eventually(lambda: edge.store().get(key_of(path)) is not None, "the response in KV")
+
+    get(edge.url("edge"), path, method="DELETE")
+
+    _becomes(edge.url("twin"), path, b"new")
+
+
+def test_after_a_write_the_old_response_stands_in_only_for_an_origin_that_fails(
+    edge: Workerd, origin: ScriptedOrigin
+) -> None:
+    path = _new()
+    pages = iter([_page(b"old", path), reply(503)])
+    origin.decide(path, lambda request: reply(204) if request.method == "PUT" else next(pages))
+    get(edge.url("serving-stale"), path)
+
+    get(edge.url("serving-stale"), path, method="PUT", body=b"x")
+
+    # Not even while it is refreshed: who wrote wants to read it.
+    response = get(edge.url("serving-stale"), path)
+    assert (response.body, detail(response)) == (b"old", "stale-if-error")
+
+
+def test_a_write_is_read_at_once_where_stale_while_revalidate_applies(
+    edge: Workerd, origin: ScriptedOrigin
+) -> None:
+    path, other, member = _new(), _new(), _new()
+    changed = reply(204, [("Cache-Group-Invalidation", f'"of {member}"')])
+    for each in (path, other, member):
+        pages = iter([_page(b"old", each), *[_page(b"new", each)] * 9])
+        origin.decide(
+            each,
+            lambda request, pages=pages: changed if request.method == "PUT" else next(pages),  # type: ignore[misc]
+        )
+        get(edge.url("serving-stale"), each)
+
+    get(edge.url("serving-stale"), path, method="PUT", body=b"x")
+
+    told = [get(edge.url("serving-stale"), each).body for each in (path, member, other)]
+    assert told == [b"new", b"new", b"old"]
+
+
+def test_a_host_invalidates_no_group_of_another(edge: Workerd, origin: ScriptedOrigin) -> None:
+    mine, theirs, shared = _new(), _new(), _new()
+    for each, name in ((mine, "g"), (theirs, "g"), (shared, "shared-g")):
+        fields = [*FRESH, ("Cache-Groups", f'"{name}"')]
+        origin.on(each, reply(200, fields, b"old"), reply(200, fields, b"new"))
+    hosts = {mine: HOST, theirs: "other.test", shared: "other.test"}
+    for each, host_name in hosts.items():
+        get(edge.url("edge"), each, host=host_name)
+    write = _new()
+    origin.on(write, reply(204, [("Cache-Group-Invalidation", '"g", "shared-g"')]))
+
+    get(edge.url("edge"), write, method="POST", body=b"x")
+
+    told = {each: get(edge.url("edge"), each, host=host_name).body for each, host_name in hosts.items()}
+    assert told == {mine: b"new", theirs: b"old", shared: b"new"}

@@ -255,6 +255,7 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
         "retention": _WINDOW,
         "honour_request_directives": switch(),
         "client_refresh_interval": duration(most=_YEAR),
+        "shared_groups": texts(),
         "mark_interval": duration(most=3600),
         # An isolate has 128 MB, the Python heap included.
         "memory_bytes": size(most=96 * _MIB),

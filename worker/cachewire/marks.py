@@ -13,6 +13,9 @@ hard one.
 
 Prefix purges are rare, so that the Worker doesn't read a mark for each of a path's prefixes: a purge of a
 prefix also writes ``prefixes/{host}``, and only responses that are not younger than that look further.
+
+The groups that a service names in its answer to a write are purged on the host of that request alone:
+``host-group/{host}/{group}``, of which ``host-groups/{host}`` tells in the same way.
 """
 
 from collections.abc import Iterable
@@ -31,6 +34,8 @@ __all__ = [
     "Lane",
     "Mark",
     "group_mark",
+    "host_group_mark",
+    "host_groups_mark",
     "host_mark",
     "mark_key",
     "parse_mark",
@@ -99,6 +104,16 @@ def group_mark(group: str) -> str:
             "no space at either end"
         )
     return f"group/{group}"
+
+
+def host_group_mark(host: str, group: str) -> str:
+    """Name the mark of a group's responses of one host; raises :class:`InvalidGroup`."""
+    return f"host-{group_mark(group).replace('/', f'/{host}/', 1)}"
+
+
+def host_groups_mark(host: str) -> str:
+    """Name the mark that moves with each purge of a group of ``host`` alone."""
+    return f"host-groups/{host}"
 
 
 def prefix_index_mark(host: str) -> str:

@@ -100,6 +100,8 @@ class Settings:
     client_refresh_interval: float = 10.0
     """For how long after a response came from the origin no client can have it asked for anew."""
 
+    shared_groups: frozenset[str] = frozenset()
+    """Groups, as patterns, that an answer to a write invalidates on every host, not on its own alone."""
     mark_interval: float = 5.0
     """For how long the purge marks that were read last may be relied on."""
     memory_bytes: int = 32 * 1024 * 1024

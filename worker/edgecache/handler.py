@@ -119,8 +119,9 @@ class Handler:
         facts = self._asker.facts_of(forward.request, response, birth_ms)
         plan = on_forwarded(forward, facts, self.settings)
         if plan.marks:
-            self.storage.mark_here(plan.marks, Lane.HARD, facts.response_ms)
-            background.run(self._mark_everywhere(plan.marks))
+            lane = Lane.SOFT if self.settings.is_safe else Lane.HARD
+            self.storage.mark_here(plan.marks, lane, facts.response_ms, must_validate=True)
+            background.run(self._mark_everywhere(plan.marks, lane))
         if plan.store and plan.lookup:
             try:
                 entry = await self._asker.taken(plan.lookup, plan.store, response)
@@ -130,11 +131,18 @@ class Handler:
             background.run(self._asker.keep(plan.lookup, Outcome(replace(plan, marks=())), entry))
         return self._sender.relayed(response, facts, forward.request, plan.status)
 
-    async def _mark_everywhere(self, names: tuple[str, ...]) -> None:
+    async def _mark_everywhere(self, names: tuple[str, ...], lane: Lane) -> None:
         try:
-            await self.storage.mark_everywhere(names, Lane.HARD, "unsafe-request")
+            if self.settings.is_safe:
+                names = tuple([name for name in names if await self._may_cover(name)])
+            await self.storage.mark_everywhere(names, lane, "unsafe-request")
         except StoreError as error:
             self._report("invalidation", error)
+
+    async def _may_cover(self, name: str) -> bool:
+        """Whether a mark of that name covers anything stored. That costs a read, and the mark a write."""
+        kind, _, location = name.partition("/")
+        return kind != "url" or await self.storage.may_hold(location)
 
     # Looking
 

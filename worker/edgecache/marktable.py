@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cachewire.marks import Lane, prefix_index_mark, prefix_marks
+from cachewire.marks import Lane, host_group_mark, host_groups_mark, prefix_index_mark, prefix_marks
 from cachewire.record import Record
 from edgecache.memory import Memory, Table
 from edgecache.policy.decision import VALID, Invalidity, Lookup, mark_names
@@ -20,6 +20,8 @@ class _Known:
     hard_ms: int = 0
     read_ms: int = 0
     claimed_ms: int = 0
+    validate_ms: int = 0
+    """The moment of the last write through this isolate that made all that is older stale."""
 
 
 class MarkTable:
@@ -38,18 +40,25 @@ class MarkTable:
     def deciding(self, lookup: Lookup, record: Record) -> Sequence[str]:
         """Return the names whose marks have to be known to decide on a stored response.
 
-        Those of its path's prefixes only once the index says that any prefix of the host was purged.
+        Those of its path's prefixes, and of its host's groups, only once an index tells of any such purge.
         """
-        names, index = mark_names(lookup, record), prefix_index_mark(lookup.request.target.host)
-        is_touched = self.invalidity((index,), record.birth_ms) is not VALID
-        return [*names, *prefix_marks(lookup.request.target)] if is_touched else names
+        names, target = mark_names(lookup, record), lookup.request.target
+        if self._is_touched(prefix_index_mark(target.host), record):
+            names = (*names, *prefix_marks(target))
+        if record.groups and self._is_touched(host_groups_mark(target.host), record):
+            names = (*names, *(host_group_mark(target.host, group) for group in record.groups))
+        return names
+
+    def _is_touched(self, index: str, record: Record) -> bool:
+        return self.invalidity((index,), record.birth_ms) is not VALID
 
     def verdict(self, lookup: Lookup, record: Record) -> Invalidity:
         """Return since when a stored response is stale or gone by the marks that are known."""
-        names = self.deciding(lookup, record)
-        index = prefix_index_mark(lookup.request.target.host)
-        # The index only says where to look: it covers prefixes that aren't this path's, too.
-        return self.invalidity((name for name in names if name != index), record.birth_ms)
+        host = lookup.request.target.host
+        # The indexes only say where to look: they cover what this response has no part in, too.
+        indexes = {prefix_index_mark(host), host_groups_mark(host)}
+        names = (name for name in self.deciding(lookup, record) if name not in indexes)
+        return self.invalidity(names, record.birth_ms)
 
     def outdated(self, names: Iterable[str], now_ms: int, share: float = 1.0) -> list[str]:
         """Return the names whose marks were read longer than ``share`` of the interval ago."""
@@ -75,9 +84,11 @@ class MarkTable:
         mark.claimed_ms = 0
         self._advance(mark, soft_ms, hard_ms)
 
-    def write(self, name: str, lane: Lane, moment_ms: int) -> None:
+    def write(self, name: str, lane: Lane, moment_ms: int, *, must_validate: bool = False) -> None:
         """Take in a mark that this isolate is about to write."""
         mark = self._entry(name)
+        if must_validate:
+            mark.validate_ms = max(mark.validate_ms, moment_ms)
         self._advance(mark, *((moment_ms, 0) if lane is Lane.SOFT else (0, moment_ms)))
 
     def _entry(self, name: str) -> _Known:
@@ -108,11 +119,16 @@ class MarkTable:
 
     def invalidity(self, names: Iterable[str], birth_ms: int) -> Invalidity:
         """Return since when a response of ``birth_ms`` is stale or gone by the marks that are known."""
-        soft_ms = hard_ms = 0
+        soft_ms = hard_ms = validate_ms = 0
         for name in names:
             mark = self._known.get(name)
             if mark and (mark.soft_ms >= birth_ms or mark.hard_ms >= birth_ms):
                 soft_ms, hard_ms = max(soft_ms, mark.soft_ms), max(hard_ms, mark.hard_ms)
+                validate_ms = max(validate_ms, mark.validate_ms)
         if not (soft_ms or hard_ms):
             return VALID
-        return Invalidity(soft_ms if soft_ms >= birth_ms else 0, hard_ms if hard_ms >= birth_ms else 0)
+        return Invalidity(
+            soft_ms if soft_ms >= birth_ms else 0,
+            hard_ms if hard_ms >= birth_ms else 0,
+            must_validate=validate_ms >= birth_ms,
+        )

@@ -8,9 +8,10 @@ from typing import Any
 from cachewire.bounds import CLOCK_TOLERANCE_MS, MARK_SECONDS, MAX_RECORD_SECONDS
 from cachewire.directives import response_directives
 from cachewire.errors import UnreadableRecord
-from cachewire.key import body_key, digest, variant_key
+from cachewire.key import body_key, digest, parse_target, record_key, variant_key
 from cachewire.marks import Lane, Mark, mark_key, parse_mark
 from cachewire.record import MAX_INDEX_SETS, Index, Record, head_of, metadata_for, parse_head, read_metadata
+from cachewire.rules import first_match
 from cachewire.settings import Settings
 from cachewire.vary import selecting_names, selecting_values
 from edgecache.marktable import MarkTable
@@ -451,10 +452,30 @@ class Storage:
             self.marks.learn(name, moments[0], moments[1], now_ms)
         return True
 
-    def mark_here(self, names: Sequence[str], lane: Lane, moment_ms: int) -> None:
+    def mark_here(
+        self, names: Sequence[str], lane: Lane, moment_ms: int, *, must_validate: bool = False
+    ) -> None:
         """Let an invalidation take effect in this isolate, at once."""
         for name in names:
-            self.marks.write(name, lane, moment_ms)
+            self.marks.write(name, lane, moment_ms, must_validate=must_validate)
+
+    async def may_hold(self, location: str) -> bool:
+        """Whether anything may be stored for a URL, given as its mark names it: without its scheme."""
+        for scheme in ("https", "http"):
+            target = parse_target(f"{scheme}://{location}")
+            rule = first_match(self._settings.rules, "GET", target)
+            if rule and rule.declares_identity:
+                return True  # under keys that nobody can list
+            key = record_key(target)
+            if self._at_hand(key):
+                return True
+            try:
+                if await self._store.read(key):
+                    return True
+            except StoreError as error:
+                self._note(error)
+                return True
+        return False
 
     async def mark_everywhere(self, names: Sequence[str], lane: Lane, purge_id: str) -> None:
         """Write the marks of an invalidation to KV; raises :class:`StoreError`."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from cachewire.directives import Directives, response_directives
 from cachewire.key import Target, record_key
-from cachewire.marks import EVERYTHING, group_mark, host_mark, prefix_index_mark, url_mark
+from cachewire.marks import EVERYTHING, group_mark, host_groups_mark, host_mark, prefix_index_mark, url_mark
 from cachewire.record import Record
 from cachewire.rules import first_match, key_target
 from cachewire.settings import DataClass, Rule, Settings
@@ -94,6 +94,8 @@ class Invalidity:
 
     soft_ms: int = 0
     hard_ms: int = 0
+    must_validate: bool = False
+    """A write through this isolate made it stale: nobody is to see it again without asking the origin."""
     is_unknown: bool = False
 
 
@@ -221,12 +223,14 @@ def _mark_names(target: Target) -> tuple[str, ...]:
 
 
 def mark_names(lookup: Lookup, record: Record) -> tuple[str, ...]:
-    """Return the names of all marks that a stored response falls under, but for those of prefixes."""
-    return (
-        (*lookup.mark_names, *(group_mark(group) for group in record.groups))
-        if record.groups
-        else lookup.mark_names
-    )
+    """Return the names of all marks that a stored response falls under.
+
+    But for those that others tell of: of prefixes, and of groups of its host alone.
+    """
+    if not record.groups:
+        return lookup.mark_names
+    index = host_groups_mark(lookup.request.target.host)
+    return (*lookup.mark_names, index, *(group_mark(group) for group in record.groups))
 
 
 # May it reuse?
@@ -325,6 +329,8 @@ def _forbidden(standing: _Standing) -> tuple[Forwarded, Reason] | None:
     """Return why the response may not be used without validation, fresh or not."""
     if standing.invalidity.is_unknown:
         return Forwarded.STALE, Reason.MARKS_UNKNOWN
+    if standing.invalidity.must_validate:
+        return Forwarded.STALE, Reason.PURGED_SOFT
     if standing.freshness.must_validate:
         return Forwarded.STALE, Reason.NO_CACHE
     refusal = refused_by_client(standing.wishes, standing.age_ms, standing.staleness_ms)

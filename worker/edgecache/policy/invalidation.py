@@ -2,35 +2,83 @@
 
 import re
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from urllib.parse import unquote
 
 from cachewire.errors import InvalidGroup, InvalidTarget
 from cachewire.fields import CACHE_GROUP_INVALIDATION
 from cachewire.key import Target, parse_target
-from cachewire.marks import group_mark, url_mark
+from cachewire.marks import group_mark, host_group_mark, host_groups_mark, url_mark
 from cachewire.rules import KeyRule, first_match, key_target
+from cachewire.settings import Settings
 from cachewire.structured import parse_strings
-from edgecache.policy.facts import RequestFacts, ResponseFacts
+from edgecache.policy.facts import Fields, RequestFacts, ResponseFacts
 
 __all__ = ["SAFE_METHODS", "invalidated", "resolve"]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY", "PRI"})
 """The methods that the IANA registry calls safe; all others, unknown ones too, are unsafe (section 4.4)."""
 
+_LOGIN = re.compile(
+    r"/(?:log-?in|log-?on|sign-?in|auth|authenticate|authorize|oauth2?|sso|saml2?|sessions?/new)(?:[/.]|$)",
+    re.IGNORECASE,
+)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
-def invalidated(request: RequestFacts, response: ResponseFacts, rules: Iterable[KeyRule]) -> tuple[str, ...]:
+def invalidated(request: RequestFacts, response: ResponseFacts, settings: Settings) -> tuple[str, ...]:
     """Return the names of the marks that a response to ``request`` writes; none for a safe method.
 
-    By ``rules`` stored responses may go under another query than was asked for.
+    By the rules stored responses may go under another query than was asked for.
     """
     if request.method in SAFE_METHODS:
         return ()
-    # RFC 9875 section 3: what the origin names is invalid, whatever became of the request.
-    names = _groups(response.fields.get(CACHE_GROUP_INVALIDATION, ""))
-    if 200 <= response.status < 400:
-        names += [url_mark(_as_stored(target, rules)) for target in _targets(request, response)]
+    is_proof = _proves_change(request, response) if settings.is_safe else 200 <= response.status < 400
+    names: list[str] = []
+    # RFC 9875 section 3 ties groups to no status code; the safe profile believes no failure.
+    if is_proof or not settings.is_safe:
+        names += _group_names(request.target.host, response.fields, settings)
+    if is_proof:
+        names += [url_mark(_as_stored(target, settings.rules)) for target in _targets(request, response)]
     return tuple(dict.fromkeys(names))
+
+
+def _proves_change(request: RequestFacts, response: ResponseFacts) -> bool:
+    """Whether an answer to an unsafe request means that it did something.
+
+    Anybody may be answered with a redirect to where one logs in, or to where the request is to be sent again.
+    """
+    if 200 <= response.status < 300:
+        return True
+    if response.status not in {302, 303}:
+        return False
+    location = response.fields.get("location", "")
+    target = resolve(request.target, location) if location else None
+    return target is not None and target.origin == request.target.origin and not _is_login(request, target)
+
+
+def _is_login(request: RequestFacts, target: Target) -> bool:
+    """Whether a redirect leads to a login: by its path, or since it says where to come back to."""
+    path = request.target.path
+    return bool(_LOGIN.search(target.path)) or (path != "/" and path in unquote(target.query or ""))
+
+
+def _group_names(host: str, fields: Fields, settings: Settings) -> list[str]:
+    """Return the names of the marks of the groups that an answer names.
+
+    RFC 9875 section 2: a group is one origin's; a host has no say over another's.
+    """
+    try:
+        groups = parse_strings(fields.get(CACHE_GROUP_INVALIDATION, ""))
+        shared = [group for group in groups if not settings.is_safe or _is_shared(group, settings)]
+        own = [host_group_mark(host, group) for group in groups if group not in shared]
+        return [*map(group_mark, shared), *own, *([host_groups_mark(host)] if own else [])]
+    except (ValueError, InvalidGroup):
+        return []  # RFC 9651 section 4.2: a field that doesn't parse is ignored
+
+
+def _is_shared(group: str, settings: Settings) -> bool:
+    return any(fnmatchcase(group, pattern) for pattern in settings.shared_groups)
 
 
 def _as_stored(target: Target, rules: Iterable[KeyRule]) -> Target:
@@ -72,10 +120,3 @@ def _absolute(base: Target, reference: str) -> str:
     if reference.startswith("?"):
         return authority + base.path + reference
     return authority + base.path[: base.path.rfind("/") + 1] + reference
-
-
-def _groups(value: str) -> list[str]:
-    try:
-        return [group_mark(group) for group in parse_strings(value)]
-    except (ValueError, InvalidGroup):
-        return []  # RFC 9651 section 4.2: a field that doesn't parse is ignored

@@ -123,7 +123,7 @@ def on_origin(
 def on_forwarded(forward: Forward, response: ResponseFacts, settings: Settings) -> Plan:
     """Decide what a response that the cache only passed on invalidates (RFC 9111 section 4.4), or answers."""
     status = Status(forward.reason, forwarded=forward.forwarded, forwarded_status=response.status)
-    marks = invalidated(forward.request, response, settings.rules)
+    marks = invalidated(forward.request, response, settings)
     lookup = _answered_by_post(forward.request, response, settings)
     if lookup is None or may_store(lookup.request, response, lookup.rule, settings) is not Reason.STORED:
         return Plan(Relay(), status, marks=marks, may_share=False)
