@@ -335,6 +335,8 @@ def test_a_body_beyond_the_limit_streams_through_unstored(
 
     assert [(t.body == body, t.complete, is_hit(t)) for t in told] == [(True, True, False)] * 2
     assert edge.store().keys(key_of(path)) == []
+    assert not any("; stored" in (t.value("Cache-Status") or "") for t in told)
+    assert detail(eventually(lambda: get(edge.url("limited"), path), "an answer")) == "too-large"
 
 
 def test_an_endless_body_flows_at_the_pace_of_its_reader(edge: Workerd, origin: ScriptedOrigin) -> None:

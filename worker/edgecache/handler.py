@@ -79,7 +79,9 @@ class Handler:
         """Answer one request. A fault of the cache itself is reported, and the request goes to the origin."""
         request = _facts(incoming)
         if request is None:
-            return Served(self._sender.plain(400, "The URL of the request can't be read.", Status("bad-url")))
+            return Served(
+                self._sender.plain(400, "The URL of the request can't be read.", Status(Reason.BAD_URL))
+            )
         hooked = self._before_lookup(request)
         if isinstance(hooked, HookAnswer):
             return Served(self._outgoing.plain(hooked.status, list(hooked.fields.items()), hooked.text))

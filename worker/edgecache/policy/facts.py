@@ -43,9 +43,9 @@ class OriginFailure(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why the cache did what it did.
+    """Why the cache did what it did: the detail of Cache-Status.
 
-    The detail of Cache-Status, the label of metrics and the word in the log.
+    ``docs/cache-status.md`` has a row with the remedy for each.
     """
 
     # a look-up isn't made
@@ -59,6 +59,7 @@ class Reason(StrEnum):
     MALFORMED_COOKIE = "malformed-cookie"
     BODY = "request-body"
     CACHE_FAULT = "cache-fault"
+    BAD_URL = "bad-url"
     # a stored response is used
     FRESH = "fresh"
     STALE_WHILE_REVALIDATE = "stale-while-revalidate"

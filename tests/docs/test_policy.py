@@ -1,0 +1,97 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from cachewire.bounds import MAX_GROUPS
+from cachewire.fields import TARGETED_FIELDS
+from edgecache.policy.facts import OriginFailure, Reason
+from edgecache.policy.status import Forwarded, Status, cache_status
+from edgecache.policy.succession import BEARINGS, Bearing, Ends, Kind
+
+_DOCS = Path(__file__).parents[2] / "docs"
+_WORKER = Path(__file__).parents[2] / "worker"
+_WORDS = (_DOCS / "cache-status.md").read_text(encoding="utf-8")
+_POLICY = (_DOCS / "policy.md").read_text(encoding="utf-8")
+
+
+def _rows(text: str, header: str) -> list[list[str]]:
+    table = text.partition(header)[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()]
+    return [row for row in rows if len(row) > 1 and set(row[0]) - set("-")]
+
+
+_DETAILS = _rows(_WORDS, "| detail | what happened | what to do about it |")
+
+
+def test_every_detail_is_documented_once_and_no_other() -> None:
+    assert [row[0].strip("`") for row in _DETAILS] == list(
+        dict.fromkeys(row[0].strip("`") for row in _DETAILS)
+    )
+    assert {row[0].strip("`") for row in _DETAILS} == {*Reason, *OriginFailure}
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row[0]) for row in _DETAILS])
+def test_a_detail_has_a_cause_and_a_remedy(row: list[str]) -> None:
+    _, happened, remedy = row
+    assert happened.endswith(".")
+    assert remedy.endswith(".")
+
+
+def test_every_detail_can_be_met() -> None:
+    code = "".join(file.read_text(encoding="utf-8") for file in _WORKER.rglob("*.py"))
+    assert [reason for reason in Reason if f"Reason.{reason.name}" not in code] == []
+
+
+def test_no_detail_is_made_up_beside_the_table() -> None:
+    code = "".join(file.read_text(encoding="utf-8") for file in (_WORKER / "edgecache").rglob("*.py"))
+    assert re.findall(r'Status\("', code) == []
+
+
+def test_every_parameter_is_documented() -> None:
+    status = Status(
+        Reason.STORED,
+        hit=True,
+        forwarded=Forwarded.STALE,
+        forwarded_status=200,
+        stored=True,
+        collapsed=True,
+        hit_for_miss=True,
+        ttl_seconds=1,
+    )
+    shown = cache_status("C", status, "k").split("; ")[1:]
+    documented = [row[0].strip("`") for row in _rows(_WORDS, "| parameter | meaning |")]
+    assert sorted(part.partition("=")[0] for part in shown) == sorted(documented)
+    (reasons,) = [row[1] for row in _rows(_WORDS, "| parameter | meaning |") if row[0] == "`fwd`"]
+    assert {forwarded for forwarded in Forwarded if f"`{forwarded}`" in reasons} == set(Forwarded)
+
+
+_ENDS = {
+    "if it can't be stored, whoever asks": Ends.IF_WITHDRAWN,
+    "if it can't be stored any more": Ends.IF_WITHDRAWN,
+    "if it isn't stored": Ends.UNLESS_REPLACED,
+    "yes": Ends.UNLESS_REPLACED,
+    "no": Ends.NEVER,
+}
+
+
+def test_the_table_of_answers_is_that_of_the_code() -> None:
+    rows = _rows(_POLICY, "| answer | takes its place | ends it |")[0:]
+    documented = {
+        Kind[row[0].partition(":")[0].upper().replace(" ", "_")]: Bearing(
+            may_replace=row[1] != "no",
+            ends=_ENDS[row[2]],
+            gives_way=row[3] != "no",
+            rests=row[4] == "yes",
+        )
+        for row in rows
+        if ":" in row[0]
+    }
+    assert documented == BEARINGS
+
+
+def test_the_numbers_and_fields_are_those_of_the_code() -> None:
+    assert f"in {MAX_GROUPS} groups" in _POLICY
+    assert f"more than {MAX_GROUPS} groups" in _WORDS
+    named = re.findall(r"`([A-Za-z-]+-Control)`", _POLICY.partition("the first of these fields")[2])
+    assert [name.lower() for name in named[:3]] == list(TARGETED_FIELDS)
