@@ -11,11 +11,12 @@ from contextvars import ContextVar
 from enum import Enum
 from typing import Final, Protocol
 
+from cachewire.bounds import MAX_GROUPS
 from origin_sdk.errors import DataClassViolation
 
 __all__ = ["MOST_GROUPS", "HasClass", "Reads", "current_reads", "is_reading", "made_to_publish", "reading"]
 
-MOST_GROUPS: Final = 128
+MOST_GROUPS: Final = 2 * MAX_GROUPS
 """Groups that are noted; twice what a response may have, so that too many are seen to be so."""
 
 

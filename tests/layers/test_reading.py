@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cachewire.bounds import MAX_GROUPS
 from cachewire.structured import parse_strings
 from origin_sdk.auditing import AuditEvent
 from origin_sdk.errors import NotCacheable
@@ -206,16 +207,30 @@ def test_groups_that_are_named_come_first_and_may_stand_alone(*, read_groups: bo
 
 
 def test_groups_of_what_was_read_take_the_room_that_is_left(caplog: pytest.LogCaptureFixture) -> None:
-    present = ", ".join(f'"present-{number}"' for number in range(60))
+    present = ", ".join(f'"present-{number}"' for number in range(MAX_GROUPS - 4))
     with LayeredCache() as cache, drafting() as draft:
         cache_for(60)
         add_groups("named-1", "named-2")
         for number in range(10):
             cache.get_or_load(PRICES.key(id=number), Source("x"))
     groups = groups_of(answered(draft, present=present))
-    assert len(groups) == 64
-    assert groups[60:] == ("named-1", "named-2", "product-0", "product-1")
-    assert "more groups than the 64" in caplog.text
+    assert len(groups) == MAX_GROUPS
+    assert groups[-4:] == ("named-1", "named-2", "product-0", "product-1")
+    assert f"more groups than the {MAX_GROUPS}" in caplog.text
+
+
+@pytest.mark.parametrize("number", [200, MAX_GROUPS, MAX_GROUPS + 1])
+def test_a_list_has_the_groups_of_all_its_rows_or_is_told_of(number: int) -> None:
+    with LayeredCache() as cache, drafting() as draft:
+        cache_for(60)
+        cache.get_many_or_load(
+            [PRICES.key(id=each) for each in range(number)], lambda keys: dict.fromkeys(keys, "x")
+        )
+    if number > MAX_GROUPS:
+        with pytest.raises(NotCacheable, match="coarser group"):
+            answered(draft, strict=True)
+    else:
+        assert len(groups_of(answered(draft, strict=True))) == number
 
 
 def test_a_cache_may_keep_its_groups_to_itself() -> None:
@@ -230,7 +245,7 @@ class TestGroupsThatDoNotFit:
 
     LONG = "max-age=60, must-revalidate"
 
-    @pytest.fixture(params=["more than 64", "not of ASCII"])
+    @pytest.fixture(params=["too many", "not of ASCII"])
     def draft(self, request: pytest.FixtureRequest) -> Draft:
         with LayeredCache() as cache, drafting() as draft:
             cache_for(600, stale_while_revalidate=60, stale_if_error=86_400)
@@ -252,7 +267,7 @@ class TestGroupsThatDoNotFit:
         assert finished.fields["cdn-cache-control"] == self.LONG
         groups = groups_of(finished)
         assert groups[0] == "prices"
-        assert len(groups) <= 64
+        assert len(groups) <= MAX_GROUPS
         [record] = caplog.records
         assert "read_groups=False" in record.message
 
