@@ -287,12 +287,25 @@ class Core:
         lifetime = policy.lifetime_of(value, context.lifetime, self.clock.fraction())
         if isinstance(value, CachedError):
             lifetime = policy.error_lifetime
-        groups = checked_groups((*key.groups, *context.groups))
+        groups = self.usable_groups(key, context.groups)
         record = Record(value, birth, lifetime, policy.stale, policy.fail_safe, seconds, groups)
         entry = self._entry(key, record, seq, self.clock.monotonic() - seconds + lifetime)
         if not context.is_stored or lifetime <= 0:
             return entry, None
         return entry, record
+
+    def usable_groups(self, key: Key[Any], groups: Iterable[str]) -> tuple[str, ...]:
+        """Return the groups of a value, its key's and others; what can't be one is left out and told of."""
+        usable = []
+        for group in (*key.groups, *groups):
+            try:
+                usable.append(group_name(group))
+            except InvalidFamily as error:
+                self._warn(
+                    f"group {key.family.name}",
+                    f"{key}: {error}; it is left out, so that no invalidation by it reaches the value",
+                )
+        return tuple(dict.fromkeys(usable))
 
     def take_over(self, key: Key[Any], context: LoadContext[Any], reads: Reads) -> None:
         """Let a value belong to the groups of what its loader read.

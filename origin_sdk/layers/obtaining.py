@@ -177,7 +177,7 @@ def setting(
     """Write a value through all layers."""
     policy, fraction = cache.core.policy(key), cache.core.clock.fraction()
     seconds = policy.lifetime_of(value, lifetime, fraction)
-    all_groups = checked_groups((*key.groups, *as_texts(groups)))
+    all_groups = cache.core.usable_groups(key, as_texts(groups))
     cache.listening()
     record = Record(value, 0.0, seconds, policy.stale, policy.fail_safe, 0.0, all_groups)
     yield from put(cache.core, key, record)

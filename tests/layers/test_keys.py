@@ -311,3 +311,20 @@ def test_a_key_of_something_else_says_what_is_needed(family: Family[str], given:
 def test_what_has_no_stable_rendering_is_an_error(value: object) -> None:
     with pytest.raises(UnstableKey, match="no stable rendering"):
         render(value, "id")
+
+
+@pytest.mark.parametrize("group", ["", None, 5])
+def test_a_group_that_cannot_be_fails_no_request(group: Any, caplog: pytest.LogCaptureFixture) -> None:
+    family = Family("rows", "{id}", str)
+
+    def load(context: LoadContext[str]) -> str:
+        context.add_groups(["rows", group])
+        return "x"
+
+    with LayeredCache() as cache:
+        assert cache.get_or_load(family.key(id=1), load) == "x"
+        cache.set(family.key(id=2), "y", groups=["rows", group])
+        assert "left out" in caplog.text
+        assert repr(group) in caplog.text
+        cache.invalidate(groups=["rows"])
+        assert (cache.get(family.key(id=1)), cache.get(family.key(id=2))) == (None, None)
