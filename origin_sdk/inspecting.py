@@ -16,6 +16,7 @@ from cachewire.marks import (
     host_groups_mark,
     host_mark,
     mark_key,
+    marked_as,
     parse_mark,
     prefix_index_mark,
     prefix_marks,
@@ -143,11 +144,13 @@ def _under(operation: Operation, base: str) -> Flow[list[StoredResponse]]:
 
 
 def _mark_names(target: Target, record: Record) -> Iterable[str]:
-    yield from (EVERYTHING, host_mark(target.host), url_mark(target))
-    yield from (prefix_index_mark(target.host), host_groups_mark(target.host))
-    yield from prefix_marks(target)
+    yield EVERYTHING
+    for marked in marked_as(target):
+        yield from (host_mark(marked.host), url_mark(marked))
+        yield from (prefix_index_mark(marked.host), host_groups_mark(marked.host))
+        yield from prefix_marks(marked)
+        yield from (host_group_mark(marked.host, group) for group in record.groups)
     yield from map(group_mark, record.groups)
-    yield from (host_group_mark(target.host, group) for group in record.groups)
 
 
 def _read_marks(

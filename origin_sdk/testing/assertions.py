@@ -3,7 +3,17 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from cachewire.marks import EVERYTHING, Lane, Mark, group_mark, host_mark, mark_key, prefix_marks, url_mark
+from cachewire.marks import (
+    EVERYTHING,
+    Lane,
+    Mark,
+    group_mark,
+    host_mark,
+    mark_key,
+    marked_as,
+    prefix_marks,
+    url_mark,
+)
 from origin_sdk.cacheability import obstacles
 from origin_sdk.freshness import combined
 from origin_sdk.targets import parse_host, parse_url
@@ -60,8 +70,8 @@ def _covering(url: str, group: str, prefix: str, host: str, *, everything: bool)
     """Name the marks that cover the target, the narrowest last."""
     names = [EVERYTHING]
     if url or prefix:
-        target = parse_url(url or prefix)
-        names += [host_mark(target.host), *prefix_marks(target), *([url_mark(target)] if url else [])]
+        for target in marked_as(parse_url(url or prefix)):
+            names += [host_mark(target.host), *prefix_marks(target), *([url_mark(target)] if url else [])]
     elif host:
         names.append(host_mark(parse_host(host)))
     elif group:

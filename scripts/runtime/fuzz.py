@@ -29,7 +29,7 @@ from cachewire.vary import selecting_names, selecting_values
 from edgecache.claims import verified_claims
 from edgecache.policy.answer import answer_from
 from edgecache.policy.decision import Ask, Forward, Invalidity, Lookup, Use, on_request, on_stored
-from edgecache.policy.disguise import forbids_disguised
+from edgecache.policy.disguise import strictest_rule
 from edgecache.policy.facts import Fields, OriginFailure, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import current_age_ms, freshness_of
 from edgecache.policy.outcome import Reuse, on_forwarded, on_origin
@@ -164,7 +164,7 @@ def keys(chance: Chance) -> None:
     _hold(len(longest.encode()) <= MAX_KEY_BYTES, "a key too long for KV", longest)
     for name in (url_mark(target), *prefix_marks(target)):
         _hold(len(mark_key(name, Lane.HARD).encode()) <= MAX_KEY_BYTES, "a mark too long for KV", name)
-    forbids_disguised("GET", target, _SETTINGS[0])
+    strictest_rule(_RULES[2], "GET", target, _SETTINGS[0])
 
 
 def queries(chance: Chance) -> None:

@@ -1,18 +1,39 @@
-"""What a rule keeps out of the cache is kept out under every spelling, and nothing else is."""
+"""What a rule keeps out of the cache, or for one identity, is kept so under every spelling."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from urllib.parse import unquote
+
 import pytest
+from django.http.request import split_domain_port
+from django.urls import re_path
+from django.urls.exceptions import Resolver404
+from django.urls.resolvers import RegexPattern, URLResolver
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.routing import Match, Route
+from werkzeug.exceptions import NotFound
+from werkzeug.routing import Map, RequestRedirect
+from werkzeug.routing import Rule as Rule_
+from werkzeug.sansio.utils import get_host
 
-from cachewire.key import parse_target
+from cachewire.key import Target, parse_target
 from cachewire.settings import DataClass, Rule, Settings
-from edgecache.policy.disguise import forbids_disguised
+from edgecache.policy.disguise import AMBIGUOUS, strictest_rule
 
+PLAIN = Rule()
 SETTINGS = Settings(
     rules=(
         Rule("open", paths=("/account/logo.png",)),
         Rule("account", paths=("/account", "/account/**"), data_class=DataClass.NEVER),
         Rule("raw", paths=("/raw/*",), bypass=True),
+        Rule("secret", paths=("/Secret/**",), data_class=DataClass.NEVER),
+        Rule("café", paths=("/c%C3%A4f%C3%A9",), data_class=DataClass.NEVER),
+        Rule("partners", paths=("/partners/**",), data_class=DataClass.PRIVATE, fields=("x-api-key",)),
+        Rule("clients", paths=("/clients/",), data_class=DataClass.PRIVATE, fields=("x-api-key",)),
+        Rule("tenants", paths=("/tenants/**",), data_class=DataClass.PRIVATE, fields=("x-tenant",)),
     )
 )
 
@@ -33,6 +54,25 @@ SETTINGS = Settings(
         ("//account", "account"),
         ("/account/", "account"),
         ("/raw/../RAW/x", "raw"),
+        ("/account%20", "account"),
+        ("/account.", "account"),
+        ("/./account%2e/", "account"),
+        ("/%C5%BFecret/x", "secret"),
+        ("/SECRET/x", "secret"),
+        ("/secret/x", "secret"),
+        ("/c%C3%A4f%C3%A9", "café"),
+        ("/C%C3%84F%C3%89", "café"),
+        ("/c%25C3%25A4f%25C3%25A9", "café"),
+        ("/PARTNERS/x", "partners"),
+        ("/partners%2fx", "partners"),
+        ("/partners;a/x", "partners"),
+        ("/partners%5Cx", "partners"),
+        ("//partners//x", "partners"),
+        ("/x/..%2Fpartners/x", "partners"),
+        ("/CLIENTS", "clients"),
+        ("/clients", "clients"),
+        ("/tenants/..%2Fpartners/x", "ambiguous"),
+        ("/TENANTS/x", "tenants"),
         ("/accounts", None),
         ("/accounts.css", None),
         ("/a/account", None),
@@ -42,10 +82,125 @@ SETTINGS = Settings(
     ],
 )
 def test_the_rule_that_a_disguised_path_falls_under(path: str, name: str | None) -> None:
-    rule = forbids_disguised("GET", parse_target(f"https://a.test{path}"), SETTINGS)
+    rule = strictest_rule(PLAIN, "GET", parse_target(f"https://a.test{path}"), SETTINGS)
 
-    assert (rule and rule.name) == name
+    assert rule.name == (name or "default")
 
 
 def test_nothing_is_looked_at_where_no_rule_forbids() -> None:
-    assert forbids_disguised("GET", parse_target("https://a.test/ACCOUNT"), Settings()) is None
+    assert strictest_rule(PLAIN, "GET", parse_target("https://a.test/ACCOUNT"), Settings()) is PLAIN
+
+
+HOSTS = Settings(
+    rules=(
+        Rule("secret", hosts=("secret.example",), data_class=DataClass.NEVER),
+        Rule("tenants", hosts=("*.tenants.example",), data_class=DataClass.PRIVATE, fields=("x-tenant",)),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("secret.example", "secret"),
+        ("SECRET.example", "secret"),
+        ("secret.example:8443", "secret"),
+        ("secret.example.", "secret"),
+        ("secret.example.:8443", "secret"),
+        ("a.tenants.example:8080", "tenants"),
+        ("a.tenants.example.", "tenants"),
+        ("another.example:8443", "default"),
+    ],
+)
+def test_the_rule_that_a_disguised_host_falls_under(host: str, name: str) -> None:
+    target = parse_target(f"https://{host}/x")
+    found = next((rule for rule in HOSTS.rules if rule.matches("GET", target)), PLAIN)
+
+    assert strictest_rule(found, "GET", target, HOSTS).name == name
+
+
+def test_a_path_whose_readings_are_of_different_identities_is_nobodys() -> None:
+    target = parse_target("https://a.test/tenants/..%2Fpartners/x")
+    tenants = SETTINGS.rules[-1]
+
+    assert strictest_rule(tenants, "GET", target, SETTINGS) is AMBIGUOUS
+
+
+# What the routers of frameworks take for the same path
+
+
+def _view(*_: object) -> None:
+    """Nothing is served here."""
+
+
+_STARLETTE = Route("/partners/{rest:path}", _view)
+_WERKZEUG = Map([Rule_("/partners/<path:rest>", endpoint="partners")], merge_slashes=True)
+_DJANGO = URLResolver(RegexPattern(r"^/"), [re_path(r"^(?i:partners)/(?P<rest>.*)$", _view)])
+
+
+def _in_starlette(path: str) -> bool:
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": ""}
+    return _STARLETTE.matches(scope)[0] is Match.FULL
+
+
+def _in_werkzeug(path: str) -> bool:
+    try:
+        _WERKZEUG.bind("a.test").match(path)
+    except RequestRedirect as redirect:
+        return "/partners/" in redirect.new_url
+    except NotFound:
+        return False
+    return True
+
+
+def _in_django(path: str) -> bool:
+    try:
+        _DJANGO.resolve(path)
+    except Resolver404:
+        return False
+    return True
+
+
+_ROUTERS = [_in_starlette, _in_werkzeug, _in_django]
+_PIECES = st.sampled_from(
+    [
+        "/", "/", "partners", "PARTNERS", "Partner%73", "%70artners", "part%C5%BFners", "%2f", "%2F", "%5c",
+        "\\", ";a", "..", ".", "%2e", "%252f", "%25", "x", "%00", "%20", "//", "%3b", "%3f",
+        "tenants", "open", ".css",
+    ]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("is_routed", _ROUTERS)
+@given(st.lists(_PIECES, max_size=8).map(lambda pieces: "/" + "".join(pieces)))
+def test_what_a_router_takes_for_private_falls_under_its_rule(
+    is_routed: Callable[[str], bool], spelt: str
+) -> None:
+    target = parse_target(f"https://a.test{spelt}")
+    if is_routed(unquote(target.path)):
+        assert _ruled(target, SETTINGS).name in {"partners", "account", "ambiguous"}
+
+
+def _ruled(target: Target, settings: Settings) -> Rule:
+    found = next((rule for rule in settings.rules if rule.matches("GET", target)), PLAIN)
+    return strictest_rule(found, "GET", target, settings)
+
+
+_HOSTS = st.lists(
+    st.sampled_from(["secret", "SECRET", ".", "example", "Example", ":443", ":80", ":8443", ":", "a"]),
+    max_size=6,
+).map("".join)
+
+
+@given(_HOSTS)
+def test_what_a_framework_takes_for_a_host_falls_under_its_rule(host: str) -> None:
+    if not re.fullmatch(r"[a-zA-Z.]+(:[0-9]*)?", host):
+        return
+    target = parse_target(f"https://{host}/x")
+    read = {
+        split_domain_port(host)[0],
+        get_host("https", host).partition(":")[0],
+        host.partition(":")[0].lower(),
+    }
+    if "secret.example" in read:
+        assert _ruled(target, HOSTS).name == "secret"

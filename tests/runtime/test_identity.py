@@ -15,7 +15,7 @@ import pytest
 
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json
-from tests.runtime.edge import Variables, get, is_hit, new_path, running
+from tests.runtime.edge import Variables, detail, get, is_hit, new_path, running
 from tests.runtime.origin import Answer, Request, ScriptedOrigin
 from tests.runtime.replies import Fields, Reply, reply
 
@@ -28,6 +28,13 @@ RULES: Sequence[Json] = [
     },
     {"path": "/mine/claim/**", "data_class": "private", "key_claims": ["sub"], "default_lifetime": "10m"},
     {"path": "/priced/**", "key_cookies": ["currency"]},
+    {
+        "path": "/partners/**",
+        "data_class": "private",
+        "key_fields": ["X-API-Key"],
+        "default_lifetime": "10m",
+    },
+    {"host": "secret.example", "data_class": "never"},
 ]
 TOKENS: Mapping[str, Json] = {
     "TOKEN_SECRET": "a secret of the tests that has thirty-two bytes",
@@ -290,3 +297,43 @@ def test_a_cookie_that_only_the_origin_reads_poisons_nothing(
 
     assert b"EVIL" not in get(edge.url("safe"), path).body
     assert b"EVIL" not in get(edge.url("safe"), path, ("Cookie", "currency=EUR")).body
+
+
+# Where a rule applies
+
+SPELT = [
+    "/PARTNERS/x", "/partners%2fx", "/partners;a/x", "/partners%5cx", "//partners/x", "/./partners//x",
+    "/p%61rtners/y", "/partners%252fx", "/partner%C5%BF/x", "/x/..%2fpartners/x",
+    "/x/%2e%2e%2fpartners/x", "/partners%3b/x", "/Partners/x.css", "/partners/x%00.css", "/partners./x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("control", ["max-age=600", "public, max-age=600"])
+@pytest.mark.parametrize("path", SPELT)
+def test_a_private_rule_applies_however_a_path_is_spelt(
+    edge: Workerd, origin: ScriptedOrigin, path: str, control: str
+) -> None:
+    path = f"{path}?{new_path()}"
+    origin.otherwise(
+        lambda request: reply(
+            200, [("Cache-Control", control)], (request.value("X-API-Key") or "none").encode()
+        )
+    )
+
+    told = [get(edge.url("safe"), path, ("X-API-Key", key)) for key in ("alice", "bob", "alice")]
+
+    assert [response.body for response in told] == [b"alice", b"bob", b"alice"]
+    assert get(edge.url("safe"), path).body == b"none"
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["secret.example", "SECRET.Example", "secret.example:8443", "secret.example.", "secret.example.:80"],
+)
+def test_a_rule_applies_however_a_host_is_written(edge: Workerd, origin: ScriptedOrigin, host: str) -> None:
+    path = new_path()
+    origin.on(path, reply(200, [("Cache-Control", "public, max-age=600")]))
+
+    told = [get(edge.url("safe"), path, host=host) for _ in range(2)]
+
+    assert [detail(response) for response in told] == ["class-never"] * 2

@@ -34,6 +34,7 @@ __all__ = [
     "fit",
     "parse_target",
     "record_key",
+    "unescape",
     "variant_key",
 ]
 
@@ -54,6 +55,8 @@ _ABSOLUTE = re.compile(
 _AUTHORITY = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{0,9}))?")
 # One that follows a stray "%" or "%4" stays as it is: decoded, it would complete another.
 _PERCENT = re.compile(r"(?<!%)(?<!%[0-9A-Fa-f])%([0-9A-Fa-f]{2})|%[0-9A-Fa-f]{2}")
+_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_PORT_OR_ROOT = re.compile(r"\.?(?::[0-9]+)?$")
 _DOT = re.compile(r"%2e", re.IGNORECASE)
 _IGNORED = re.compile(r"[\t\n\r]")
 _AT_THE_ENDS = "".join(map(chr, range(0x21)))
@@ -80,6 +83,12 @@ class Target:
     def location(self) -> str:
         """Host, path and query: what URL marks name, since a purge covers both schemes."""
         return f"{self.host}{self.path}" if self.query is None else f"{self.host}{self.path}?{self.query}"
+
+    @property
+    def hostname(self) -> str:
+        """The host as origins compare it: without a port and the dot of the root of the name space."""
+        host = self.host
+        return _PORT_OR_ROOT.sub("", host) if ":" in host or host.endswith(".") else host
 
     @property
     def origin(self) -> tuple[str, str]:
@@ -141,6 +150,12 @@ def _path(path: str) -> str:
 def escape_path(path: str) -> str:
     """Return ``path`` with its percent-encoding normalised and what a path can't hold encoded."""
     return _escape(path, _IN_PATH)
+
+
+def unescape(text: str) -> str:
+    """Return ``text`` percent-decoded as UTF-8; what isn't UTF-8 is replaced."""
+    octets = _ENCODED.sub(lambda found: bytes.fromhex(found[1].decode()), text.encode("utf-8", "replace"))
+    return octets.decode("utf-8", "replace")
 
 
 def _without_dot_segments(path: str) -> str:

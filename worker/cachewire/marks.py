@@ -38,6 +38,7 @@ __all__ = [
     "host_groups_mark",
     "host_mark",
     "mark_key",
+    "marked_as",
     "parse_mark",
     "path_prefix",
     "prefix_index_mark",
@@ -114,6 +115,17 @@ def host_group_mark(host: str, group: str) -> str:
 def host_groups_mark(host: str) -> str:
     """Name the mark that moves with each purge of a group of ``host`` alone."""
     return f"host-groups/{host}"
+
+
+def marked_as(target: Target) -> tuple[Target, ...]:
+    """Return the targets whose marks cover ``target``: itself, and the one whose host is without a port.
+
+    Origins mostly answer for a host whatever the port, and so a purge of the host is meant for all.
+    """
+    hostname = target.hostname
+    if hostname == target.host:
+        return (target,)
+    return target, Target(target.scheme, hostname, target.path, target.query)
 
 
 def prefix_index_mark(host: str) -> str:

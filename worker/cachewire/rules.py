@@ -14,9 +14,17 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from cachewire.errors import InvalidRule
-from cachewire.key import Target, escape_path
+from cachewire.key import Target, escape_path, unescape
 
-__all__ = ["KEY_RULE_SETTINGS", "KeyRule", "covers_name", "first_match", "key_target", "parse_key_rule"]
+__all__ = [
+    "KEY_RULE_SETTINGS",
+    "KeyRule",
+    "covers_name",
+    "first_match",
+    "folded",
+    "key_target",
+    "parse_key_rule",
+]
 
 KEY_RULE_SETTINGS = frozenset(
     {
@@ -36,7 +44,6 @@ KEY_RULE_SETTINGS = frozenset(
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST_PATTERN = re.compile(r"[a-z0-9._~%*:\[\]-]+")
-_PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")
 _WILDCARDS = {"**": ".*", "*": "[^/]*"}
 _STARS = re.compile(r"\*{3,}")
 _TOKENS = re.compile(r"\*\*|\*|[^*]+")
@@ -68,11 +75,22 @@ class KeyRule:
 
     def matches(self, method: str, target: Target) -> bool:
         """Whether the rule applies to ``method`` and ``target``, if no earlier one does."""
-        return (
-            (not self.methods or method in self.methods)
-            and (not self.hosts or _any_match(self.hosts, target.host))
-            and (not self.paths or _any_match(self.paths, target.path))
+        return self._matches_host(method, target) and (not self.paths or _any_match(self.paths, target.path))
+
+    def matches_folded(self, method: str, target: Target) -> bool:
+        """Whether the rule applies to a target whose path is :func:`folded`, by whatever case it is in."""
+        return self._matches_host(method, target) and (
+            not self.paths or _any_match(self._folded_paths, target.path)
         )
+
+    def _matches_host(self, method: str, target: Target) -> bool:
+        return (not self.methods or method in self.methods) and (
+            not self.hosts or _any_match(self.hosts, target.host)
+        )
+
+    @cached_property
+    def _folded_paths(self) -> tuple[str, ...]:
+        return tuple(folded(path.rstrip("/") or "/") for path in self.paths)
 
     @cached_property
     def declares_identity(self) -> bool:
@@ -88,6 +106,11 @@ class KeyRule:
 def first_match(rules: Iterable[KeyRule], method: str, target: Target) -> KeyRule | None:
     """Return the rule that applies, or ``None``."""
     return next((rule for rule in rules if rule.matches(method, target)), None)
+
+
+def folded(path: str) -> str:
+    """Return a path, or a pattern of paths, without what letters of upper and lower case tell apart."""
+    return escape_path(unescape(path).casefold()).lower()
 
 
 def key_target(rule: KeyRule, target: Target) -> Target:
@@ -122,8 +145,7 @@ def covers_name(patterns: Sequence[str], pattern: str) -> bool:
 def _decoded(name: str) -> str:
     if "%" not in name and "+" not in name:
         return name
-    octets = _PERCENT.sub(lambda found: chr(int(found.group(1), 16)), name.replace("+", " "))
-    return octets.encode("latin-1", "replace").decode("utf-8", "replace")
+    return unescape(name.replace("+", " "))
 
 
 def _any_match(patterns: Sequence[str], text: str) -> bool:

@@ -3,7 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cachewire.marks import Lane, host_group_mark, host_groups_mark, prefix_index_mark, prefix_marks
+from cachewire.marks import (
+    Lane,
+    host_group_mark,
+    host_groups_mark,
+    marked_as,
+    prefix_index_mark,
+    prefix_marks,
+)
 from cachewire.record import Record
 from edgecache.memory import Memory, Table
 from edgecache.policy.decision import VALID, Invalidity, Lookup, mark_names
@@ -42,11 +49,12 @@ class MarkTable:
 
         Those of its path's prefixes, and of its host's groups, only once an index tells of any such purge.
         """
-        names, target = mark_names(lookup, record), lookup.request.target
-        if self._is_touched(prefix_index_mark(target.host), record):
-            names = (*names, *prefix_marks(target))
-        if record.groups and self._is_touched(host_groups_mark(target.host), record):
-            names = (*names, *(host_group_mark(target.host, group) for group in record.groups))
+        names = mark_names(lookup, record)
+        for target in marked_as(lookup.request.target):
+            if self._is_touched(prefix_index_mark(target.host), record):
+                names = (*names, *prefix_marks(target))
+            if record.groups and self._is_touched(host_groups_mark(target.host), record):
+                names = (*names, *(host_group_mark(target.host, group) for group in record.groups))
         return names
 
     def _is_touched(self, index: str, record: Record) -> bool:
@@ -54,9 +62,12 @@ class MarkTable:
 
     def verdict(self, lookup: Lookup, record: Record) -> Invalidity:
         """Return since when a stored response is stale or gone by the marks that are known."""
-        host = lookup.request.target.host
         # The indexes only say where to look: they cover what this response has no part in, too.
-        indexes = {prefix_index_mark(host), host_groups_mark(host)}
+        indexes = {
+            index
+            for target in marked_as(lookup.request.target)
+            for index in (prefix_index_mark(target.host), host_groups_mark(target.host))
+        }
         names = (name for name in self.deciding(lookup, record) if name not in indexes)
         return self.invalidity(names, record.birth_ms)
 

@@ -15,12 +15,20 @@ from dataclasses import dataclass, field, replace
 
 from cachewire.directives import Directives, response_directives
 from cachewire.key import Target, record_key
-from cachewire.marks import EVERYTHING, group_mark, host_groups_mark, host_mark, prefix_index_mark, url_mark
+from cachewire.marks import (
+    EVERYTHING,
+    group_mark,
+    host_groups_mark,
+    host_mark,
+    marked_as,
+    prefix_index_mark,
+    url_mark,
+)
 from cachewire.record import Record
 from cachewire.rules import first_match, key_target
 from cachewire.settings import DataClass, Rule, Settings
 from edgecache.policy.answer import answers_range
-from edgecache.policy.disguise import forbids, forbids_disguised
+from edgecache.policy.disguise import strictest_rule
 from edgecache.policy.facts import Fields, Reason, RequestFacts
 from edgecache.policy.freshness import Freshness, current_age_ms, freshness_of, request_stale_if_error_ms
 from edgecache.policy.identity import Parts, identity_of
@@ -165,8 +173,8 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
     """Decide whether to look for a stored response, and under which key (RFC 9111 section 4)."""
     found = first_match(settings.rules, request.method, request.target)
     rule = found if isinstance(found, Rule) else DEFAULT_RULE
-    if settings.is_safe and not forbids(rule):
-        rule = forbids_disguised(request.method, request.target, settings) or rule
+    if settings.is_safe:
+        rule = strictest_rule(rule, request.method, request.target, settings)
     if request.method not in {"GET", "HEAD"}:
         forwarded = Forwarded.BYPASS if request.method in SAFE_METHODS else Forwarded.METHOD
         return Forward(request, rule, Reason.METHOD, forwarded)
@@ -219,7 +227,10 @@ def _codings(value: str) -> str:
 
 
 def _mark_names(target: Target) -> tuple[str, ...]:
-    return EVERYTHING, host_mark(target.host), prefix_index_mark(target.host), url_mark(target)
+    names = [EVERYTHING]
+    for marked in marked_as(target):
+        names += (host_mark(marked.host), prefix_index_mark(marked.host), url_mark(marked))
+    return tuple(names)
 
 
 def mark_names(lookup: Lookup, record: Record) -> tuple[str, ...]:
@@ -229,8 +240,8 @@ def mark_names(lookup: Lookup, record: Record) -> tuple[str, ...]:
     """
     if not record.groups:
         return lookup.mark_names
-    index = host_groups_mark(lookup.request.target.host)
-    return (*lookup.mark_names, index, *(group_mark(group) for group in record.groups))
+    indexes = (host_groups_mark(marked.host) for marked in marked_as(lookup.request.target))
+    return *lookup.mark_names, *indexes, *map(group_mark, record.groups)
 
 
 # May it reuse?
