@@ -103,6 +103,16 @@ def test_what_is_not_for_everyone_by_name_is_not_shared(
     assert not any(map(is_hit, told))
 
 
+@pytest.mark.parametrize("worker", ["safe", "strict"])
+def test_an_invalid_targeted_field_withdraws_in_the_safe_profile(
+    edge: Workerd, origin: ScriptedOrigin, worker: str
+) -> None:
+    path = new_path()
+    origin.decide(path, shown([("Cache-Control", "max-age=600"), ("CDN-Cache-Control", "no-store, &&&")]))
+
+    assert [is_hit(get(edge.url(worker), path)) for _ in range(2)] == [False, worker == "strict"]
+
+
 @pytest.mark.parametrize(
     "control", ["public, max-age=600", "s-maxage=600", 's-maxage="600"', "PUBLIC, max-age=600"]
 )

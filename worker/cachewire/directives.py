@@ -15,6 +15,7 @@ __all__ = [
     "request_directives",
     "response_directives",
     "split_list",
+    "withdrawn_by_invalid",
 ]
 
 MAX_DELTA_SECONDS = 2**31
@@ -32,6 +33,7 @@ _QUOTED_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*+("?)|,', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _STALE_EXTENSION = re.compile(r"^(max-age=[0-9]+)\+[0-9]+$", re.IGNORECASE)
 _INVALID = "\x00"
+_TARGETED = (CLOUDFLARE_CDN_CACHE_CONTROL, CDN_CACHE_CONTROL)
 _BARE = frozenset({"public", "must-understand", "immutable"})
 """Directives that permit something and take no argument."""
 _SECONDS = frozenset({"max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"})
@@ -212,28 +214,29 @@ def response_directives(fields: Mapping[str, str]) -> Directives:
     """Return the directives that govern a response: those of a valid targeted field alone (RFC 9213).
 
     In the order that Cloudflare documents: Cloudflare-CDN-Cache-Control, CDN-Cache-Control,
-    Surrogate-Control, Cache-Control. An invalid field is ignored, but for what it withdraws.
+    Surrogate-Control, Cache-Control. An invalid field is ignored; see :func:`withdrawn_by_invalid`.
     """
-    withdrawn: frozenset[str] = frozenset()
-    for name in (CLOUDFLARE_CDN_CACHE_CONTROL, CDN_CACHE_CONTROL):
-        if targeted := fields.get(name):
-            if (directives := _parse_targeted(targeted)) is not None:
-                return _without(directives, withdrawn)
-            withdrawn |= _withdrawals(targeted)
+    for name in _TARGETED:
+        if (targeted := fields.get(name)) and (directives := _parse_targeted(targeted)) is not None:
+            return directives
     value = fields.get("cache-control")
     if (surrogate := fields.get(SURROGATE_CONTROL)) is None:
-        return _without(parse_cache_control(value) if value else _NONE, withdrawn)
+        return parse_cache_control(value) if value else _NONE
     directives = _parse_surrogate(surrogate)
-    if "max-age" not in directives:
-        # It may be about something else, such as content="ESI/1.0", and not mean to lift a prohibition.
-        withdrawn |= _withdrawals(value or "")
-    return _without(directives, withdrawn)
-
-
-def _without(directives: Directives, withdrawn: frozenset[str]) -> Directives:
-    if not withdrawn:
+    if "max-age" in directives:
         return directives
-    return Directives({**directives.arguments, **dict.fromkeys(withdrawn)}, directives.is_targeted)
+    # It may be about something else, such as content="ESI/1.0", and not mean to lift a prohibition.
+    withdrawn = dict.fromkeys(_withdrawals(value or ""))
+    return Directives({**directives.arguments, **withdrawn}, directives.is_targeted)
+
+
+def withdrawn_by_invalid(fields: Mapping[str, str]) -> frozenset[str]:
+    """Return the directives in invalid targeted fields that withdraw a permission.
+
+    RFC 9213 section 2.1 ignores such fields whole; who wrote them meant no less than that.
+    """
+    invalid = [value for name in _TARGETED if (value := fields.get(name)) and _parse_targeted(value) is None]
+    return frozenset().union(*map(_withdrawals, invalid)) if invalid else frozenset()
 
 
 def request_directives(fields: Mapping[str, str]) -> Directives:

@@ -1,7 +1,13 @@
 """Whether a response may be stored, and as what (RFC 9111 section 3)."""
 
 from cachewire.bounds import MAX_GROUPS
-from cachewire.directives import Directives, request_directives, response_directives, split_list
+from cachewire.directives import (
+    Directives,
+    request_directives,
+    response_directives,
+    split_list,
+    withdrawn_by_invalid,
+)
 from cachewire.errors import InvalidGroup
 from cachewire.fields import CACHE_GROUPS, CACHE_STATUS, HOP_BY_HOP, PRIVATE_GROUP_FIELDS, SURROGATE_KEY
 from cachewire.marks import group_mark
@@ -63,7 +69,7 @@ def withdrawal(response: ResponseFacts, rule: Rule, settings: Settings) -> Reaso
     directives = response_directives(response.fields)
     reason = (
         _forbidden_by_status(response, directives)
-        or _withdrawn_by_directive(response, directives, rule)
+        or _withdrawn_by_directive(response, directives, rule, settings)
         or _forbidden_by_fields(response, settings)
         or _useless(response, directives, rule, settings)
     )
@@ -98,10 +104,14 @@ def _forbidden_by_directive(
     # One client's wish would undo the collapsing for all, and what others may see isn't that client's secret.
     if not settings.is_safe and "no-store" in request_directives(request.fields):
         return Reason.REQUEST_NO_STORE
-    return _withdrawn_by_directive(response, directives, rule)
+    return _withdrawn_by_directive(response, directives, rule, settings)
 
 
-def _withdrawn_by_directive(response: ResponseFacts, directives: Directives, rule: Rule) -> Reason | None:
+def _withdrawn_by_directive(
+    response: ResponseFacts, directives: Directives, rule: Rule, settings: Settings
+) -> Reason | None:
+    if settings.is_safe and withdrawn_by_invalid(response.fields):
+        return Reason.NO_STORE
     # Section 5.2.2.3: must-understand lifts no-store where the status code is understood.
     if "no-store" in directives and not directives.permits("must-understand"):
         return Reason.NO_STORE
