@@ -182,10 +182,8 @@ class FastPath:
 
     def _until_ms(self, lookup: Lookup, entry: Entry, use: Use) -> int:
         # Marks are read again, by the full path and in the background, before the interval is over.
-        names = self._marks.deciding(lookup, entry.record)
-        marks_ms = self._marks.known_at(names, entry.record.birth_ms) + int(
-            self._marks.interval_ms * MARKS_AHEAD
-        )
+        known_ms = self._marks.known_until(lookup, entry.record)
+        marks_ms = known_ms + int(self._marks.interval_ms * MARKS_AHEAD)
         freshness = freshness_of(entry.record, entry.fields, lookup.rule, self._settings)
         return min(use.until_ms - int(freshness.lifetime_ms * self._settings.refresh_ahead), marks_ms)
 

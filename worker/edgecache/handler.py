@@ -214,8 +214,8 @@ class Handler:
 
     def _read_marks_ahead(self, lookup: Lookup, entry: Entry, background: Background) -> None:
         marks, now_ms = self.storage.marks, self._timing.now_ms()
-        names = marks.deciding(lookup, entry.record)
-        if marks.known_at(names, entry.record.birth_ms) < now_ms - marks.interval_ms * MARKS_AHEAD:
+        if marks.known_until(lookup, entry.record) < now_ms - marks.interval_ms * MARKS_AHEAD:
+            names = marks.deciding(lookup, entry.record)
             outdated = marks.claim(marks.outdated(names, now_ms, MARKS_AHEAD / 2), now_ms)
             if outdated:
                 background.run(self._read_marks(outdated))

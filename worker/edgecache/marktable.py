@@ -27,6 +27,8 @@ class _Known:
     hard_ms: int = 0
     read_ms: int = 0
     claimed_ms: int = 0
+    moved_ms: int = 0
+    """When this isolate saw it move."""
     validate_ms: int = 0
     """The moment of the last write through this isolate that made all that is older stale."""
 
@@ -71,11 +73,29 @@ class MarkTable:
         names = (name for name in self.deciding(lookup, record) if name not in indexes)
         return self.invalidity(names, record.birth_ms)
 
-    def outdated(self, names: Iterable[str], now_ms: int, share: float = 1.0) -> list[str]:
-        """Return the names whose marks were read longer than ``share`` of the interval ago."""
-        oldest = now_ms - int(self.interval_ms * share)
-        known = self._known
-        return [name for name in names if (mark := known.get(name)) is None or mark.read_ms < oldest]
+    def moved_at(self, lookup: Lookup, record: Record) -> int:
+        """Return when an index was seen to tell of a purge that may cover a response; 0 if none does.
+
+        What it tells of is known only if it was read since.
+        """
+        host = lookup.request.target.host
+        indexes = [prefix_index_mark(host), *([host_groups_mark(host)] if record.groups else [])]
+        marks = [mark for index in indexes if (mark := self._known.get(index))]
+        return max((mark.moved_ms for mark in marks if _covers(mark, record.birth_ms)), default=0)
+
+    def known_until(self, lookup: Lookup, record: Record) -> int:
+        """Return the time up to which all purges of a response are known, as :meth:`known_at` does."""
+        names, moved_ms = self.deciding(lookup, record), self.moved_at(lookup, record)
+        is_missing = moved_ms and self.outdated(names, 0, since_ms=moved_ms)
+        return 0 if is_missing else self.known_at(names, record.birth_ms)
+
+    def outdated(self, names: Iterable[str], now_ms: int, share: float = 1.0, since_ms: int = 0) -> list[str]:
+        """Return the names whose marks were read longer than ``share`` of the interval ago.
+
+        Or before ``since_ms``.
+        """
+        oldest_ms, known = max(now_ms - int(self.interval_ms * share), since_ms), self._known
+        return [name for name in names if (mark := known.get(name)) is None or mark.read_ms < oldest_ms]
 
     def claim(self, names: Iterable[str], now_ms: int) -> list[str]:
         """Return the names that nobody is about to read, and claim them: one reader is enough."""
@@ -93,14 +113,15 @@ class MarkTable:
         mark = self._entry(name)
         mark.read_ms = max(mark.read_ms, read_ms)
         mark.claimed_ms = 0
-        self._advance(mark, soft_ms, hard_ms)
+        self._advance(mark, soft_ms, hard_ms, read_ms)
 
     def write(self, name: str, lane: Lane, moment_ms: int, *, must_validate: bool = False) -> None:
         """Take in a mark that this isolate is about to write."""
         mark = self._entry(name)
         if must_validate:
             mark.validate_ms = max(mark.validate_ms, moment_ms)
-        self._advance(mark, *((moment_ms, 0) if lane is Lane.SOFT else (0, moment_ms)))
+        soft_ms, hard_ms = (moment_ms, 0) if lane is Lane.SOFT else (0, moment_ms)
+        self._advance(mark, soft_ms, hard_ms, moment_ms)
 
     def _entry(self, name: str) -> _Known:
         mark = self._known.get(name) or _Known()
@@ -110,9 +131,10 @@ class MarkTable:
     def _note_forgotten(self, mark: _Known) -> None:
         self._forgotten_ms = max(self._forgotten_ms, mark.soft_ms, mark.hard_ms)
 
-    def _advance(self, mark: _Known, soft_ms: int, hard_ms: int) -> None:
+    def _advance(self, mark: _Known, soft_ms: int, hard_ms: int, now_ms: int) -> None:
         if soft_ms > mark.soft_ms or hard_ms > mark.hard_ms:
             mark.soft_ms, mark.hard_ms = max(soft_ms, mark.soft_ms), max(hard_ms, mark.hard_ms)
+            mark.moved_ms = max(mark.moved_ms, now_ms)
             self.generation += 1
 
     def known_at(self, names: Iterable[str], birth_ms: int) -> int:
@@ -133,7 +155,7 @@ class MarkTable:
         soft_ms = hard_ms = validate_ms = 0
         for name in names:
             mark = self._known.get(name)
-            if mark and (mark.soft_ms >= birth_ms or mark.hard_ms >= birth_ms):
+            if mark and _covers(mark, birth_ms):
                 soft_ms, hard_ms = max(soft_ms, mark.soft_ms), max(hard_ms, mark.hard_ms)
                 validate_ms = max(validate_ms, mark.validate_ms)
         if not (soft_ms or hard_ms):
@@ -143,3 +165,7 @@ class MarkTable:
             hard_ms if hard_ms >= birth_ms else 0,
             must_validate=validate_ms >= birth_ms,
         )
+
+
+def _covers(mark: _Known, birth_ms: int) -> bool:
+    return mark.soft_ms >= birth_ms or mark.hard_ms >= birth_ms

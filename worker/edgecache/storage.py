@@ -393,31 +393,31 @@ class Storage:
         invalidity = self.marks.invalidity(names, record.birth_ms)
         if invalidity is VALID:
             return invalidity
-        if self.marks.known_at(self.marks.deciding(lookup, record), record.birth_ms) < oldest_ms:
+        if self.marks.known_until(lookup, record) < oldest_ms:
             return None
         return self.marks.verdict(lookup, record)
 
     async def invalidity(self, lookup: Lookup, record: Record) -> Invalidity:
         """Return what the purge marks say of a stored response, reading those that are not known."""
-        # Twice, because the index of prefixes may show that there is more to read.
-        are_known = await self.read_marks(mark_names(lookup, record)) and await self.read_marks(
-            self.marks.deciding(lookup, record)
-        )
-        if not are_known:
+        if not await self.read_marks(mark_names(lookup, record)):
+            return Invalidity(is_unknown=True)
+        # An index may have shown that there is more to read, or to read again.
+        names, moved_ms = self.marks.deciding(lookup, record), self.marks.moved_at(lookup, record)
+        if not await self.read_marks(names, since_ms=moved_ms):
             return Invalidity(is_unknown=True)
         return self.marks.verdict(lookup, record)
 
-    async def read_marks(self, names: Sequence[str], share: float = 1.0) -> bool:
-        """Read the marks that were read longer than ``share`` of the interval ago.
+    async def read_marks(self, names: Sequence[str], share: float = 1.0, *, since_ms: int = 0) -> bool:
+        """Read the marks that were read longer than ``share`` of the interval ago, or before ``since_ms``.
 
         Return whether all are known now.
         """
-        names = self.marks.outdated(names, self._timing.now_ms(), share)
+        names = self.marks.outdated(names, self._timing.now_ms(), share, since_ms)
         others = {reading for name in names if (reading := self._reading_of(name))}
         for reading in others:
             await reading.wait(self._timing, self._settings.kv_timeout)
         if others:
-            names = self.marks.outdated(names, self._timing.now_ms(), share)
+            names = self.marks.outdated(names, self._timing.now_ms(), share, since_ms)
         return not names or await self._read_now(names)
 
     def _reading_of(self, name: str) -> "_Reading | None":
