@@ -22,6 +22,7 @@ from origin_sdk.layers.envelope import Wrapping
 from origin_sdk.layers.errors import (
     DataClassViolation,
     InvalidFamily,
+    LoadCycle,
     LoadTimeout,
     UnreadableRecord,
     UnstableKey,
@@ -45,6 +46,7 @@ __all__ = [
     "Key",
     "LayeredCache",
     "LoadContext",
+    "LoadCycle",
     "LoadTimeout",
     "Policy",
     "Purger",

@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack,
 from origin_sdk.layers import batching, obtaining
 from origin_sdk.layers.asking import AsyncRedisCaller
 from origin_sdk.layers.base import Base, CacheOptions, FamilyOptions, Invalidation
+from origin_sdk.layers.circles import loading
 from origin_sdk.layers.connecting import RedisOptions
 from origin_sdk.layers.edges import AsyncPurger, Records, async_purger
 from origin_sdk.layers.families import Family, Key
@@ -178,10 +179,10 @@ class AsyncLayeredCache(Base):
         match step:
             case Ask(command):
                 return await cast("AsyncRedisCaller", self._redis).ask(command)
-            case Load(loader, argument, reads):
-                with reading(reads):
-                    loading = loader(argument)
-                    return await loading if isawaitable(loading) else loading
+            case Load(loader, argument, reads, node):
+                with reading(reads), loading(node):
+                    loaded = loader(argument)
+                    return await loaded if isawaitable(loaded) else loaded
             case Follow():
                 return await self._follow(step)
             case Await(future, seconds):

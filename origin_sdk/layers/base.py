@@ -5,7 +5,7 @@ import os
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import RLock
 from typing import Any, TypedDict
 
@@ -13,6 +13,7 @@ from origin_sdk.auditing import AuditEvent
 from origin_sdk.clock import Clock, SystemClock
 from origin_sdk.forking import renew_after_fork
 from origin_sdk.layers.audit import Auditing
+from origin_sdk.layers.circles import LoadNode, ended, waiting_for
 from origin_sdk.layers.connecting import RedisOptions
 from origin_sdk.layers.core import Core
 from origin_sdk.layers.edges import AsyncPurger, Purger
@@ -101,6 +102,8 @@ class Base:
         """Keys being loaded in the background: the invalidation that each is newer than, and its future."""
         self.loads: set[Any] = set()
         """The futures of what runs in the background."""
+        self.nodes: dict[Any, LoadNode] = {}
+        """What the futures of ``running`` stand for."""
         self._running_lock = RLock()
         self._listener: Listener | None = None
         self._listening_in = 0
@@ -113,6 +116,7 @@ class Base:
         self.flights.renew()
         self._running_lock = RLock()
         self.running.clear()
+        self.nodes.clear()
         self.loads.clear()
         self._listener, self._listening_in = None, 0
         if self.link:
@@ -166,12 +170,14 @@ class Base:
                 self.stats.count("refresh-skipped", key.family.name, key.name)
                 return None
             seq = self.moments.seq
-            future = self.start_flow(fill(self.core, filling))
+            node = LoadNode(key.name, self.flights)
+            future = self.start_flow(fill(self.core, replace(filling, node=node)))
             self.running[key.name] = (seq, future)
+            self.nodes[future] = node
         future.add_done_callback(functools.partial(self._ended, key))
         return future
 
-    def reserve(self, keys: Iterable[Key[Any]]) -> dict[str, Any]:
+    def reserve(self, keys: Iterable[Key[Any]], node: LoadNode) -> dict[str, Any]:
         """Note that those of the keys that nobody loads in the background are loaded there from now on.
 
         Return by name futures that ``deliver`` ends; none if there are too many loads.
@@ -183,6 +189,7 @@ class Base:
                 return {}
             futures = {key.name: self.new_future() for key in free}
             self.running |= {name: (self.moments.seq, future) for name, future in futures.items()}
+            self.nodes |= dict.fromkeys(futures.values(), node)
         return futures
 
     def deliver(self, key: Key[Any], future: Any, entry: Entry | None, error: BaseException | None) -> None:
@@ -209,10 +216,18 @@ class Base:
             return None
         return running
 
+    def await_running(self, future: Any, waiter: LoadNode | None) -> None:
+        """Note that a load waits for one in the background. Raises LoadCycle."""
+        if (node := self.nodes.get(future)) is not None:
+            waiting_for(node, waiter)
+
     def _forget_running(self, key: Key[Any], future: Any) -> None:
         with self._running_lock:
+            node = self.nodes.pop(future, None)
             if self.running.get(key.name, (0, None))[1] is future:
                 del self.running[key.name]
+        if node is not None:
+            ended(node)
 
     def _ended(self, key: Key[Any], future: Any) -> None:
         self._forget_running(key, future)

@@ -6,7 +6,9 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from origin_sdk.layers.asking import FAILED
+from origin_sdk.layers.circles import LoadNode, ended
 from origin_sdk.layers.core import Core
+from origin_sdk.layers.errors import LoadCycle
 from origin_sdk.layers.families import Key
 from origin_sdk.layers.flows import (
     AskMany,
@@ -17,10 +19,10 @@ from origin_sdk.layers.flows import (
     Wait,
     claim_command,
     claimed,
-    found_birth,
+    find_births,
     give_back,
-    held_command,
     is_behind,
+    refuse_circles,
     release_command,
     remember,
     seconds_to_wait,
@@ -61,6 +63,9 @@ class _Batch:
     core: Core
     rest: dict[str, Filling]
     settle: Settle
+    node: LoadNode
+    has_asked: bool = False
+    """Whether the last claims didn't wait, so that it could be found out who waits for whom."""
 
     def settled(
         self,
@@ -80,13 +85,15 @@ class _Batch:
         self.settled(name, spare, None if spare else error)
 
 
-def fill_many(core: Core, loader: BatchLoader, fillings: Mapping[str, Filling], settle: Settle) -> Flow[None]:
+def fill_many(
+    core: Core, loader: BatchLoader, fillings: Mapping[str, Filling], settle: Settle, node: LoadNode
+) -> Flow[None]:
     """Load keys, unless another process does it; store what comes, and settle each key.
 
     What can be loaded is loaded, and its locks are released, before the locks of others are waited for: so
     that callers who want overlapping keys never wait in a circle.
     """
-    batch, link = _Batch(core, dict(fillings), settle), core.link
+    batch, link = _Batch(core, dict(fillings), settle, node), core.link
     local = {name: Claim() for name, each in fillings.items() if not core.reaches_redis(each.key.family)}
     deadline = core.clock.monotonic() + min(core.policy(each.key).wait for each in fillings.values())
     try:
@@ -97,9 +104,13 @@ def fill_many(core: Core, loader: BatchLoader, fillings: Mapping[str, Filling], 
             local = {}
             if claims:
                 yield from _load(batch, link, loader, claims)
+    except LoadCycle as error:
+        for name in list(batch.rest):
+            batch.failed(name, error)
     finally:
         for name in list(batch.rest):
             batch.settled(name)
+        ended(node)
 
 
 def _claims(batch: _Batch, link: Link | None, deadline: float) -> Flow[dict[str, Claim]]:
@@ -111,10 +122,15 @@ def _claims(batch: _Batch, link: Link | None, deadline: float) -> Flow[dict[str,
         return claims
     remaining = deadline - core.clock.monotonic()
     asked = [claim_command(core, link, batch.rest[name], may_lock=remaining > 0) for name in names]
-    # Who may load others already doesn't wait.
-    most = 0.0 if claims else remaining
+    # Who may load others already doesn't wait, nor does a load before it knows that nobody waits for it.
+    is_nested = bool(batch.node.tokens_above())
+    batch.has_asked = is_nested and not batch.has_asked
+    most = 0.0 if claims or batch.has_asked else remaining
     try:
         replies = yield Wait(names, [command for command, _ in asked], partial(seconds_to_wait, link, most))
+        if batch.has_asked and all(reply is not FAILED and reply[2] == -1 for reply in replies):
+            holders = {name: reply[4].decode() for name, reply in zip(names, replies, strict=True)}
+            yield from refuse_circles(link, batch.node, holders)
     except BaseException:
         for _, lock in asked:
             give_back(link, lock)
@@ -152,12 +168,13 @@ def _load(batch: _Batch, link: Link | None, loader: BatchLoader, claims: dict[st
     """Call the loader for what was claimed, store what it returns, and release what it doesn't."""
     core, keys = batch.core, {name: batch.rest[name].key for name in claims}
     held = {name: claim.lock for name, claim in claims.items() if claim.lock}
+    batch.node.tokens.update(lock.token for lock in held.values())
     # Whatever is invalidated from here on is not to be served with what this load returns.
     seq, began, reads = core.moments.seq, core.clock.monotonic(), Reads()
     try:
-        values = yield Load(loader, list(keys.values()), reads)
+        values = yield Load(loader, list(keys.values()), reads, batch.node)
         seconds = core.clock.monotonic() - began
-        yield from _find_births(claims)
+        yield from find_births(claims.values())
         behind = (
             link is not None
             and any(claim.birth for claim in claims.values())
@@ -187,15 +204,6 @@ def _load(batch: _Batch, link: Link | None, loader: BatchLoader, claims: dict[st
     finally:
         if held:
             yield from _tell(link, [], [], [*held.values()])
-
-
-def _find_births(claims: Mapping[str, Claim]) -> Flow[None]:
-    """Ask for the births of loads whose claims had no reply."""
-    lost = [claim for claim in claims.values() if claim.lock and not claim.birth]
-    if lost:
-        replies = yield AskMany([held_command(claim.lock) for claim in lost if claim.lock])
-        for claim, reply in zip(lost, replies, strict=True):
-            claim.birth = found_birth(reply)
 
 
 def _tell(

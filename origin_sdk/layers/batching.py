@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from origin_sdk.layers.asking import FAILED
 from origin_sdk.layers.base import Base
 from origin_sdk.layers.batch_loads import BatchLoader, fill_many
+from origin_sdk.layers.circles import LoadNode, waiting_for
 from origin_sdk.layers.core import SPECIAL, Core, opened
 from origin_sdk.layers.families import Key
 from origin_sdk.layers.flights import TRIES, Flight
@@ -146,7 +147,8 @@ def _refresh(call: _Call) -> None:
         if not each.is_early:
             core.stats.count("stale-served", each.key.family.name, each.key.name)
             core.stats.observe("stale-age", now - call.found[each.key.name].fresh_until, each.key.family.name)
-    futures = cache.reserve(each.key for each in call.due.values())
+    node = _node(cache, call.due)
+    futures = cache.reserve((each.key for each in call.due.values()), node)
     if not futures:
         return
 
@@ -161,13 +163,18 @@ def _refresh(call: _Call) -> None:
 
     due = {name: call.due[name] for name in futures}
     try:
-        cache.start_flow(fill_many(core, call.loader, due, settle))
+        cache.start_flow(fill_many(core, call.loader, due, settle, node))
     except BaseException:
         for name, each in due.items():
             cache.deliver(each.key, futures[name], None, None)
         raise
     for is_early, event in ((True, "early-refresh"), (False, "stale-refresh")):
         core.stats.count_many(event, [each.key for each in due.values() if each.is_early is is_early])
+
+
+def _node(cache: Base, names: Iterable[str]) -> LoadNode:
+    """Return what a load of many stands for."""
+    return LoadNode(", ".join(names), cache.flights)
 
 
 def _load_missing(call: _Call, missing: Sequence[Key[Any]]) -> Flow[None]:
@@ -178,7 +185,7 @@ def _load_missing(call: _Call, missing: Sequence[Key[Any]]) -> Flow[None]:
         led, followed = flights.join_all(each.key for each in fillings.values())
         if tries == TRIES:
             # Invalidated again and again while others loaded: loads of one's own are new enough.
-            led |= {name: Flight(core.moments.seq) for name in followed}
+            led |= {name: flights.new_flight(fillings[name].key) for name in followed}
             followed = {}
         core.stats.count_many("waited", [fillings[name].key for name in followed])
         try:
@@ -201,6 +208,7 @@ def _lead(
         if (entry := core.fresh_in_memory(each.key)) is not None:
             cache.flights.finish(each.key, flights[name], entry)  # someone's load ended just now
         elif joins and (running := cache.running_load(each.key)) is not None:
+            cache.await_running(running, flights[name].node)
             running.add_done_callback(partial(_ended, cache, each.key, flights[name]))
         else:
             continue
@@ -217,7 +225,10 @@ def _lead(
     ) -> None:
         cache.flights.finish(key, flights[key.name], entry, error, is_absent=is_absent)
 
-    flow = fill_many(core, call.loader, fillings, settle)
+    node = _node(cache, fillings)
+    for name in fillings:
+        waiting_for(node, flights[name].node)
+    flow = fill_many(core, call.loader, fillings, settle, node)
     policies = [core.policy(each.key) for each in fillings.values()]
     has_timeout = any(each.soft_timeout is not None or each.hard_timeout is not None for each in policies)
     if cache.loads_inline and not has_timeout:

@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack,
 from origin_sdk.layers import batching, obtaining
 from origin_sdk.layers.asking import RedisCaller
 from origin_sdk.layers.base import Base, CacheOptions, FamilyOptions, Invalidation
+from origin_sdk.layers.circles import loading
 from origin_sdk.layers.connecting import RedisOptions
 from origin_sdk.layers.edges import Purger, Records, purger
 from origin_sdk.layers.families import Family, Key
@@ -192,8 +193,8 @@ class LayeredCache(Base):
         match step:
             case Ask(command):
                 return cast("RedisCaller", self._redis).ask(command)
-            case Load(loader, argument, reads):
-                with reading(reads):
+            case Load(loader, argument, reads, node):
+                with reading(reads), loading(node):
                     return loader(argument)
             case Follow():
                 return self._follow(step)

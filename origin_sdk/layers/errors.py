@@ -9,6 +9,7 @@
     │   │   └── UnsupportedValue    a value that would not come back as itself
     │   └── NotCacheable
     │       └── DataClassViolation  data were to go where their class forbids it
+    ├── LoadCycle                   loaders wait for each other, or one for itself
     ├── LoadTimeout (TimeoutError)  the loader's time is over; what it returns late is kept
     └── UnreadableRecord            what Redis holds isn't ours, or isn't whole; it counts as a miss
 
@@ -20,6 +21,7 @@ from origin_sdk.errors import DataClassViolation, InvalidRequest, OriginSdkError
 __all__ = [
     "DataClassViolation",
     "InvalidFamily",
+    "LoadCycle",
     "LoadTimeout",
     "UnreadableRecord",
     "UnstableKey",
@@ -37,6 +39,10 @@ class InvalidFamily(InvalidRequest):
 
 class UnsupportedValue(InvalidFamily):
     """A value that can't be written, since it would not come back as itself."""
+
+
+class LoadCycle(OriginSdkError):
+    """Loaders wait for each other, in this process or among several, or one asks for its own key."""
 
 
 class LoadTimeout(OriginSdkError, TimeoutError):

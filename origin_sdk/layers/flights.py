@@ -5,6 +5,8 @@ from itertools import count
 from threading import Lock
 from typing import Any, Protocol, TypeVar
 
+from origin_sdk.layers.circles import LoadNode, ended, waiting_for
+from origin_sdk.layers.errors import LoadCycle
 from origin_sdk.layers.families import Key
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.moments import Moments
@@ -32,10 +34,11 @@ class Flight:
     ``is_absent`` tells that a loader of many left the key out.
     """
 
-    __slots__ = ("entry", "error", "is_absent", "is_done", "seq", "waiters")
+    __slots__ = ("entry", "error", "is_absent", "is_done", "node", "seq", "waiters")
 
-    def __init__(self, seq: int) -> None:
+    def __init__(self, seq: int, node: LoadNode) -> None:
         self.seq = seq
+        self.node = node
         self.is_absent = False
         self.is_done = False
         self.entry: Entry | None = None
@@ -65,36 +68,61 @@ class Flights:
     def join(self, key: Key[Any], make: Callable[[], Waiter]) -> tuple[Flight, Waiter | None]:
         """Return the key's flight, and for a follower what it waits for: None leads.
 
-        A load that began before an invalidation isn't joined after it.
+        A load that began before an invalidation isn't joined after it. Raises LoadCycle.
         """
         with self._lock:
             flight, leads = self._of(key)
+            self._ask_for(key, flight, leads=leads)
             if leads:
                 return flight, None
             waiter = make()
             flight.tell(waiter.set)
             return flight, waiter
 
+    def _ask_for(self, key: Key[Any], flight: Flight, *, leads: bool) -> None:
+        try:
+            waiting_for(flight.node)
+        except LoadCycle:
+            if leads:
+                del self._flights[key.name]
+            raise
+
+    def new_flight(self, key: Key[Any]) -> Flight:
+        """Return a flight that nobody joins."""
+        return Flight(self._moments.seq, LoadNode(key.name, self))
+
     def _of(self, key: Key[Any]) -> tuple[Flight, bool]:
         """Return the key's flight, and whether it begins just now."""
         flight = self._flights.get(key.name)
         if flight is None or self._moments.covers((key.name, *key.groups), flight.seq):
-            flight = self._flights[key.name] = Flight(self._moments.seq)
+            flight = self._flights[key.name] = self.new_flight(key)
             return flight, True
         return flight, False
 
     def join_all(self, keys: Iterable[Key[Any]]) -> tuple[dict[str, Flight], dict[str, Flight]]:
         """Return by name the flights that the caller leads from now on, and those that others lead.
 
-        Who leads has to end all of them before waiting for others: so nobody waits in a circle.
+        Who leads has to end all of them before waiting for others: so nobody waits in a circle. Raises
+        LoadCycle, and leads none, where the loaders do.
         """
         led: dict[str, Flight] = {}
         followed: dict[str, Flight] = {}
         with self._lock:
             for key in keys:
                 flight, leads = self._of(key)
+                try:
+                    self._ask_for(key, flight, leads=leads)
+                except LoadCycle as error:
+                    cycle = error
+                    break
                 (led if leads else followed)[key.name] = flight
-        return led, followed
+            else:
+                return led, followed
+            for name in led:
+                del self._flights[name]
+        for flight in led.values():
+            self._end(flight, None, cycle)
+        raise cycle
 
     def when_all(self, flights: Sequence[Flight], told: Callable[[], None]) -> None:
         """Call ``told`` once all have ended."""
@@ -119,12 +147,24 @@ class Flights:
         with self._lock:
             if self._flights.get(key.name) is flight:
                 del self._flights[key.name]
+        self._end(flight, entry, error, is_absent=is_absent)
+
+    def _end(
+        self,
+        flight: Flight,
+        entry: Entry | None,
+        error: BaseException | None,
+        *,
+        is_absent: bool = False,
+    ) -> None:
+        with self._lock:
             flight.entry = entry
             # An error that isn't an Exception is the leader's own: someone else leads then.
             flight.error = error if isinstance(error, Exception) else None
             flight.is_absent = is_absent
             flight.is_done = True
             waiters = flight.waiters
+        ended(flight.node)
         for told in waiters or ():
             told()
 

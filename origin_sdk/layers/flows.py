@@ -4,12 +4,13 @@
 event loop.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 from origin_sdk.layers.asking import FAILED, Failed
+from origin_sdk.layers.circles import LoadNode, cycle
 from origin_sdk.layers.core import CachedError, Core, opened
 from origin_sdk.layers.envelope import Record
 from origin_sdk.layers.families import Key
@@ -18,7 +19,7 @@ from origin_sdk.layers.link import RENEWALS, HeldLock, Link
 from origin_sdk.layers.loading import LoadContext, NotModified
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import SingleFlight
-from origin_sdk.layers.scripts import CLAIM, HELD, PUT, READ, RELEASE, STORE, Command
+from origin_sdk.layers.scripts import CLAIM, HELD, NOTE, PUT, READ, RELEASE, STORE, Command
 from origin_sdk.reading import Reads
 
 __all__ = [
@@ -41,6 +42,9 @@ __all__ = [
 
 _FORCED = 1e18
 """More freshness, in microseconds, than any record has."""
+_CIRCLE_MS = 5000
+"""How long it is known whom a load waits for, unless it is said again."""
+_MOST_IN_CIRCLE = 32
 _UNTOLD_SECONDS = 0.1
 """How long to wait for another process's load when nothing can be heard of it."""
 
@@ -69,6 +73,7 @@ class Load:
     loader: Callable[[Any], Any]
     argument: Any
     reads: Reads
+    node: LoadNode | None
 
 
 @dataclass(slots=True)
@@ -202,6 +207,8 @@ class Filling:
     """Whether Redis had no answer for this caller already: it isn't waited for a second time."""
     refuses_stored: bool = False
     """Whether what Redis holds is of no use here."""
+    node: LoadNode | None = None
+    """What those wait for who wait for this load."""
 
 
 def fill(core: Core, filling: Filling) -> Flow[Entry]:
@@ -225,9 +232,7 @@ def fill(core: Core, filling: Filling) -> Flow[Entry]:
     is_settled, reads = False, Reads()
     try:
         value = yield from _load(core, filling, context, reads)
-        if claim.lock and not claim.birth and link is not None:
-            (reply,) = yield AskMany([held_command(claim.lock)])
-            claim.birth = found_birth(reply)
+        yield from find_births([claim])
         if claim.birth and link is not None and (yield from is_behind(core, link, (key,), reads, seq)):
             context.do_not_store()
         if previous and type(value) is NotModified:
@@ -271,7 +276,7 @@ def is_behind(core: Core, link: Link, keys: Sequence[Key[Any]], reads: Reads, se
 def _load(core: Core, filling: Filling, context: LoadContext[Any], reads: Reads) -> Flow[Any]:
     family, name = filling.key.family.name, filling.key.name
     try:
-        value = yield Load(filling.loader, context, reads)
+        value = yield Load(filling.loader, context, reads, filling.node)
         core.take_over(filling.key, context, reads)
     except core.policy(filling.key).errors as error:
         core.stats.count("load-failed", family, name)
@@ -290,21 +295,57 @@ def _load(core: Core, filling: Filling, context: LoadContext[Any], reads: Reads)
 
 def _claimed(core: Core, link: Link, filling: Filling) -> Flow[Entry | Claim]:
     """Return what another process has loaded meanwhile, or the right to load."""
+    name = filling.key.name
     deadline = core.clock.monotonic() + core.policy(filling.key).wait
+    has_asked = False
     while True:
         seq = core.moments.seq
         began = core.clock.monotonic()
         remaining = deadline - began
         command, lock = claim_command(core, link, filling, may_lock=remaining > 0)
+        # A load for which others wait doesn't wait before it knows that these don't hold it up.
+        has_asked = not has_asked and bool(filling.node and filling.node.tokens_above())
+        most = 0.0 if has_asked else remaining
         try:
-            (reply,) = yield Wait((filling.key.name,), (command,), partial(seconds_to_wait, link, remaining))
+            (reply,) = yield Wait((name,), (command,), partial(seconds_to_wait, link, most))
+            if has_asked and filling.node and reply is not FAILED and reply[2] == -1:
+                yield from refuse_circles(link, filling.node, {name: reply[4].decode()})
         except BaseException:
             give_back(link, lock)
             raise
         claim = claimed(core, link, filling, lock, reply, seq)
         if claim is not None:
+            if filling.node and isinstance(claim, Claim) and claim.lock:
+                filling.node.tokens.add(claim.lock.token)
             return claim
         core.stats.observe("wait-seconds", core.clock.monotonic() - began, filling.key.family.name)
+
+
+def refuse_circles(link: Link, node: LoadNode, holders: Mapping[str, str]) -> Flow[None]:
+    """Raise LoadCycle if loads of other processes wait for what this one holds up.
+
+    ``holders`` are the tokens of who loads what this load is to wait for, by name. Each process notes in
+    Redis whom its locks wait for before it looks for a circle, so that the last of them finds it.
+    """
+    above, layout = node.tokens_above(), link.layout
+    for name, holder in holders.items():
+        yield AskMany(
+            [
+                Command(NOTE, (layout.waits(token),), (f"{holder}\n{name}", _CIRCLE_MS))
+                for token in above
+                if token != holder
+            ]
+        )
+        names, token = [name], holder
+        while token not in above and len(names) < _MOST_IN_CIRCLE:
+            reply = yield Ask(Command(None, (layout.waits(token),), ("GET",)))
+            if reply is FAILED or reply is None:
+                break
+            token, _, next_name = reply.decode().partition("\n")
+            names.append(next_name)
+        else:
+            if token in above:
+                raise cycle(names)
 
 
 def claimed(
@@ -355,14 +396,14 @@ def claim_command(
     return Command(CLAIM, layout.keys(shard, "emtglfh", name), arguments, expires=True), lock
 
 
-def held_command(lock: HeldLock) -> Command:
-    """Return the command that asks whether a lock is held, by whoever lost the reply to the claim."""
-    return Command(HELD, (lock.key,), (lock.token,))
-
-
-def found_birth(reply: Any) -> float:
-    """Return the birth that it says; 0 if the lock isn't held."""
-    return 0.0 if reply is FAILED or reply is None else float(reply)
+def find_births(claims: Iterable[Claim]) -> Flow[None]:
+    """Ask for the births of loads whose claims had no reply: they may hold their locks all the same."""
+    lost = [(claim, claim.lock) for claim in claims if claim.lock and not claim.birth]
+    if not lost:
+        return
+    replies = yield AskMany([Command(HELD, (lock.key,), (lock.token,)) for _, lock in lost])
+    for (claim, _), reply in zip(lost, replies, strict=True):
+        claim.birth = 0.0 if reply is FAILED or reply is None else float(reply)
 
 
 def seconds_to_wait(link: Link, most: float, replies: Sequence[Any]) -> float:

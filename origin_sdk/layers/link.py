@@ -303,7 +303,7 @@ class Link:
         for name, moment in zip(reply[6::2], reply[7::2], strict=True):
             if name:
                 self.moments.add((name.decode(),), float(moment))
-        lost = self._lost(shard, floor, common) if self.has_parted(shard, reply) else []
+        lost = self._lost(shard, groups_floor, common) if self.has_parted(shard, reply) else []
         is_contiguous = known and is_whole and floor <= known and (common or not self._told[shard])
         if not is_contiguous:
             # What is in memory may have been invalidated without a trace.
@@ -321,14 +321,15 @@ class Link:
         return []
 
     def _lost(self, shard: int, floor: float, common: float) -> list[Command]:
-        """Return what tells a shard of what it has lost since ``common``; or that all is lost."""
-        newest = self._told[shard][0]
-        if floor >= newest:
-            return []  # it trusts nothing of that time
-        if not common or common < max(self._known_from[shard], self.moments.redis_floor):
-            return [self.drop(shard)]
-        names = self.moments.after(common)
-        if len(names) > _MOST_NAMES:
+        """Return what tells a shard of what it has lost since ``common``; or that all is lost.
+
+        What was born up to the floor is invalid in any case.
+        """
+        if floor >= self._told[shard][0]:
+            return []
+        since = max(common, floor)
+        names = self.moments.after(since)
+        if since < max(self._known_from[shard], self.moments.redis_floor) or len(names) > _MOST_NAMES:
             return [self.drop(shard)]
         return list(self._repetitions(shard, names))
 

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from origin_sdk.layers.asking import Failed
 from origin_sdk.layers.base import Base, Invalidation
+from origin_sdk.layers.circles import LoadNode, ended, gave_up, waiting_for
 from origin_sdk.layers.core import checked_groups, opened
 from origin_sdk.layers.envelope import Record
 from origin_sdk.layers.errors import LoadTimeout
@@ -77,18 +78,29 @@ def _entry(cache: Base, key: Key[Any], loader: Loader, single_flight: SingleFlig
         core.stats.count("memory-miss", key.family.name, key.name)
         flight, leads, is_done = yield Follow(key, policy.hard_timeout)
         if leads:
-            filling = Filling(key, loader, entry, single_flight=single_flight)
+            filling = Filling(key, loader, entry, single_flight=single_flight, node=flight.node)
             return (yield from _leading(cache, flight, filling, policy, since))
         core.stats.count("waited", key.family.name, key.name)
         core.stats.observe("wait-seconds", core.clock.monotonic() - began, key.family.name)
         if not is_done:
+            gave_up(flight.node)
             raise too_long(key, policy)
         if flight.error is not None:
             raise flight.error
         if flight.entry is not None and core.may_give(key, flight.entry, since):
             return flight.entry  # type: ignore[no-any-return]  # a step's answer has no type
     # Invalidated again and again while others loaded: a load of one's own is new enough.
-    return (yield from fill(core, Filling(key, loader, entry, single_flight=single_flight)))
+    return (yield from _alone(cache, Filling(key, loader, entry, single_flight=single_flight)))
+
+
+def _alone(cache: Base, filling: Filling) -> Flow[Entry]:
+    """Load, whoever else does."""
+    filling.node = LoadNode(filling.key.name, cache.flights)
+    waiting_for(filling.node)
+    try:
+        return (yield from fill(cache.core, filling))
+    finally:
+        ended(filling.node)
 
 
 def _answer(cache: Base, filling: Filling, entry: Entry, state: State) -> Entry:
@@ -141,7 +153,9 @@ def _awaiting(cache: Base, filling: Filling, policy: Policy, since: int) -> Flow
     entry = None
     # A loader of many that runs may leave this key out, and one that began earlier may be outdated.
     while entry is None or (entry is not PENDING and not core.may_give(key, entry, since)):
-        entry = yield Await(cache.start(filling), seconds)
+        future = cache.start(filling)
+        cache.await_running(future, filling.node)
+        entry = yield Await(future, seconds)
     if entry is not PENDING:
         return entry  # type: ignore[no-any-return]  # see above
     spare = core.spare(key, previous, core.clock.monotonic())
@@ -216,7 +230,7 @@ def refreshing(
     cache.core.policy(key)
     _, previous = cache.core.peek(key, cache.core.clock.monotonic())
     filling = Filling(key, loader, previous, is_forced=True, single_flight=single_flight)
-    entry = yield from fill(cache.core, filling)
+    entry = yield from _alone(cache, filling)
     _note(cache, key, entry)
     value: _Value = opened(entry)
     return value

@@ -13,6 +13,7 @@ All keys of a shard carry the same hash tag, so that in a cluster they lie in on
 ``g``      the *generation*: the last moment in ``m`` or ``t``. Who knows of all up to it needs neither
 ``h``      the *history*: the last generations. One that a process was told of and that isn't here was lost
 ``l:KEY``  a lock: the birth of its holder's load, and the load's token
+``w:TOK``  whom the load of this token waits for: a load's token, and its key's name
 =========  ======================================================================================
 
 Why they are so is told in docs/layers-theory.md.
@@ -365,6 +366,10 @@ return text(known(KEYS[3], KEYS[4], KEYS[5]))
 it lets a script write on that has deleted something. The generation from which on it is so."""
 
 
+NOTE = Script("NOTE", "return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])")
+"""Key w; arguments the token and the name of the load that this one waits for, milliseconds."""
+
+
 @dataclass(slots=True)
 class Command:
     """Something to ask Redis: a script, or a command of its own if there is none.
@@ -402,6 +407,10 @@ class Layout:
             return 0
         key = command.keys[0]
         return self._shards[key[: key.index("}") + 1]]
+
+    def waits(self, token: str) -> str:
+        """Return the key that tells whom a load waits for."""
+        return self.key(self.shard(token), "w:", token)
 
     def key(self, shard: int, kind: str, name: str = "") -> str:
         """Return a key of Redis."""

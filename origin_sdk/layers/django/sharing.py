@@ -11,8 +11,10 @@ from typing import Any, TypeVar, cast
 
 from origin_sdk.layers.async_cache import carried_out
 from origin_sdk.layers.cache import LayeredCache
+from origin_sdk.layers.circles import loading
 from origin_sdk.layers.flights import after
 from origin_sdk.layers.flows import PENDING, Await, Flow, Follow, FollowAll, Load, Step, Wait
+from origin_sdk.reading import reading
 
 __all__ = ["SharedCache", "shared"]
 
@@ -66,9 +68,10 @@ class SharedCache(LayeredCache):
     async def _ado(self, step: Step) -> Any:
         """Carry out a step. A thread is taken for what is short alone: waiting tasks could use them up."""
         match step:
-            case Load():
-                loaded = self._do(step)
-                return await loaded if isawaitable(loaded) else loaded
+            case Load(loader, argument, reads, node):
+                with reading(reads), loading(node):
+                    loaded = loader(argument)
+                    return await loaded if isawaitable(loaded) else loaded
             case Follow(key, seconds):
                 flight, ended = self.flights.join(key, _Signal)
                 return flight, ended is None, ended is None or await ended.wait(seconds)
