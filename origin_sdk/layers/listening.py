@@ -20,6 +20,8 @@ __all__ = ["Listener"]
 _log = logging.getLogger("origin_sdk.layers")
 _TICK_SECONDS = 0.1
 _CHECK_SECONDS = 1.0
+_RECHECK_SECONDS = 0.3
+"""As long as some shards are away."""
 _PING_SECONDS = 0.5
 _PONG_SECONDS = 1.0
 """A subscription that says nothing for so long after a ping is dead, whatever its socket says."""
@@ -217,7 +219,7 @@ class Listener:
             self._keep_locks(now)
             if now >= self._check_at or link.doubted:
                 self._check()
-                self._check_at = now + _CHECK_SECONDS
+                self._check_at = now + (_CHECK_SECONDS if link.is_up else _RECHECK_SECONDS)
                 if not any(link.up):
                     raise TimeoutError("no shard of Redis answers")
                 if link.can_hear:

@@ -3,8 +3,13 @@
 import math
 from collections.abc import Iterable
 from threading import Lock
+from typing import Final, TypeAlias
 
 __all__ = ["Moments"]
+
+_Known: TypeAlias = tuple[int, float, float]
+"""When a name was invalidated last, in both measures, and the moment that was known before."""
+_NEVER: Final[_Known] = (0, 0.0, 0.0)
 
 
 class Moments:
@@ -23,8 +28,8 @@ class Moments:
         self.latest = 0.0
         """The latest moment that was ever heard of."""
         self._bound = bound
-        self._young: dict[str, tuple[int, float]] = {}
-        self._old: dict[str, tuple[int, float]] = {}
+        self._young: dict[str, _Known] = {}
+        self._old: dict[str, _Known] = {}
         self._young_from = 1
         self._unheard: set[str] = set()
         """Names of which Redis hasn't heard yet: they are invalid there, whatever it says."""
@@ -51,29 +56,33 @@ class Moments:
                 self._unheard.update(names)
                 moment = 0.0
             for name in names:
-                self._note(name, seq, moment)
+                known = self._known(name)[1]
+                self._note(name, (seq, max(moment, known), known))
             self.latest = max(self.latest, moment)
             self.seq = seq
             return seq
 
-    def _note(self, name: str, seq: int, moment: float) -> None:
-        _, known = self._young.get(name) or self._old.get(name) or (0, 0.0)
+    def _known(self, name: str) -> _Known:
+        return self._young.get(name) or self._old.get(name) or _NEVER
+
+    def _note(self, name: str, known: _Known) -> None:
         if name not in self._young and len(self._young) >= self._bound:
-            self._forget_old(seq)
-        self._young[name] = (seq, max(moment, known))
+            self._forget_old(self.seq + 1)
+        self._young[name] = known
 
     def settle(self, names: Iterable[str], moment: float) -> None:
         """Give ``names`` that Redis hadn't heard of the ``moment`` that they now have."""
         with self._lock:
             for name in names:
-                self._unheard.discard(name)
-                self._note(name, self.seq, moment)
+                seq, known, _ = self._known(name)
+                self._note(name, (seq, max(moment, known), max(moment, known)))
+                self._unheard.discard(name)  # last: whoever doesn't find it there finds the moment
             self.latest = max(self.latest, moment)
 
     def _forget_old(self, seq: int) -> None:
         if self._old:
             self.floor = self._young_from
-            self.redis_floor = max(self.redis_floor, *(moment for _, moment in self._old.values()))
+            self.redis_floor = max(self.redis_floor, *(moment for _, moment, _ in self._old.values()))
         self._old, self._young, self._young_from = self._young, {}, seq
 
     def distrust_all(self) -> None:
@@ -86,13 +95,13 @@ class Moments:
         """Return the names that were invalidated after a moment that isn't before ``redis_floor``."""
         with self._lock:
             known = {**self._old, **self._young}
-        return {name: latest for name, (_, latest) in known.items() if latest > moment}
+        return {name: latest for name, (_, latest, _) in known.items() if latest > moment}
 
     def moment(self, name: str) -> float:
         """Return the moment at which ``name`` was invalidated: 0 if never, infinity if Redis hasn't heard."""
         if name in self._unheard:
             return math.inf
-        return (self._young.get(name) or self._old.get(name) or (0, 0.0))[1]
+        return self._known(name)[1]
 
     def covers(self, names: tuple[str, ...], seq: int) -> bool:
         """Whether one of ``names`` was invalidated after ``seq``."""
@@ -111,7 +120,9 @@ class Moments:
         """
         young, old, unheard = self._young, self._old, self._unheard
         for name in names:
-            known = young.get(name) or old.get(name)
-            if (known and known[1] >= birth and known[0] <= seq) or name in unheard:
+            if name in unheard:
+                return True
+            known = young.get(name) or old.get(name) or _NEVER
+            if known[1 if known[0] <= seq else 2] >= birth:
                 return True
         return False

@@ -200,6 +200,13 @@ class RedisServer:
         self._send(signal.SIGKILL)
         self._process.stop()
 
+    def restart(self, *arguments: str) -> None:
+        """Crash it, and start it again with arguments of this time alone."""
+        usual, self._arguments = self._arguments, (*self._arguments, *arguments)
+        self.kill()
+        self.start()
+        self._arguments = usual
+
     def stop(self) -> None:
         """End it."""
         with contextlib.suppress(ProcessLookupError):
