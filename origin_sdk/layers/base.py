@@ -91,7 +91,10 @@ class Base:
             self.moments,
             clock,
             self.stats,
-            options.get("wrapping") or Wrapping(),
+            replace(
+                options.get("wrapping") or Wrapping(),
+                scope=self.redis_options.prefix if self.redis_options else "",
+            ),
             options.get("policy") or Policy(),
             self.link,
             Auditing(options.get("audit"), options.get("actor", ""), clock),

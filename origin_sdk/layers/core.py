@@ -121,6 +121,10 @@ class Core:
         seal = self.wrapping.seal
         return family.data_class is not DataClass.RESTRICTED or (seal is not None and seal.hides)
 
+    def seals(self, family: Family[Any]) -> bool:
+        """Whether a family's records in Redis are sealed, and so have to have their births before."""
+        return self.wrapping.seal is not None and self.reaches_redis(family)
+
     def peek(self, key: Key[Any], now: float) -> tuple[State, Entry | None]:
         """Look into memory."""
         entry = self.memory.get(key.name)

@@ -5,8 +5,9 @@
     birth (8) | magic (2) format (1) coding+seal (1) schema (2) lifetime stale fail-safe load (4 each)
     groups' length (2) | groups | payload
 
-Big-endian; birth is a double, Redis's clock in microseconds, and stands first and outside of what is sealed,
-because a script of Redis sets it; the four durations are milliseconds; groups are separated by line feeds.
+Big-endian; birth is a double, a moment of Redis's clock in microseconds. It stands first, because a script of
+Redis sets it; a sealed record has had it before, since a seal binds in all up to the payload.
+The four durations are milliseconds; groups are separated by line feeds.
 """
 
 import struct
@@ -27,6 +28,7 @@ BIRTH_BYTES = 8
 HEADER = struct.Struct(">d6sI12xH")
 """What reading needs of it: birth, head (magic to schema), lifetime, and the groups' length."""
 _MAGIC = b"L1"
+_BIRTH = struct.Struct(">d")
 _HEADER = struct.Struct(">d6sIIIIH")
 _BODY = struct.Struct(">6sIIIIH")
 _HEAD = struct.Struct(">2sBBH")
@@ -67,6 +69,8 @@ class Wrapping:
     compress_from: int = 4096
     seal: Seal | None = None
     max_bytes: int = 64 << 20
+    scope: str = ""
+    """Whose records these are: a cache's prefix, which its seal binds in, together with the birth."""
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
@@ -99,7 +103,7 @@ class Wrapping:
             len(groups),
         )
         if self.seal:
-            payload = self.seal.close(payload, _bound(key, header + groups))
+            payload = self.seal.close(payload, self._bound(key, _BIRTH.pack(record.birth), header + groups))
         return header + groups + payload
 
     def unwrap(self, key: Key[Any], stored: bytes) -> Record:
@@ -145,7 +149,7 @@ class Wrapping:
         if how >> _SEAL_SHIFT != (self.seal.number if self.seal else 0):
             raise UnreadableRecord(f"{key}: not sealed as this cache seals")
         if self.seal:
-            payload = self.seal.open(payload, _bound(key, stored[BIRTH_BYTES:end]))
+            payload = self.seal.open(payload, self._bound(key, stored[:BIRTH_BYTES], stored[BIRTH_BYTES:end]))
         if not how & _CODING_MASK:
             return payload
         coding = coding_numbered(how & _CODING_MASK)
@@ -156,6 +160,6 @@ class Wrapping:
         except Exception as error:
             raise UnreadableRecord(f"{key}: {error}") from error
 
-
-def _bound(key: Key[Any], header: bytes) -> bytes:
-    return key.name.encode() + b"\n" + header
+    def _bound(self, key: Key[Any], birth: bytes, header: bytes) -> bytes:
+        scope = self.scope.encode() + b"\n" if self.scope else b""
+        return scope + key.name.encode() + b"\n" + (birth if scope else b"") + header

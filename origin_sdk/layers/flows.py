@@ -19,7 +19,7 @@ from origin_sdk.layers.link import RENEWALS, HeldLock, Link
 from origin_sdk.layers.loading import LoadContext, NotModified
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import SingleFlight
-from origin_sdk.layers.scripts import CLAIM, HELD, NOTE, PUT, READ, RELEASE, STORE, Command
+from origin_sdk.layers.scripts import CLAIM, HELD, NOTE, PUT, READ, RELEASE, RESERVE, STORE, Command, Script
 from origin_sdk.reading import Reads
 
 __all__ = [
@@ -492,8 +492,7 @@ def put(core: Core, key: Key[Any], record: Record | None) -> Flow[None]:
     outcome = "memory"
     moment = 0.0
     if link is not None:
-        wrapped = core.wrap(key, record) if record else None
-        moment = yield from _put_in_redis(link, key, wrapped, record.kept_seconds if record else 0.0)
+        moment = yield from _put_in_redis(core, link, key, record)
         outcome = "done" if moment else "owed"
     seq = core.moments.add(names, moment)
     # A write that came after this one, from another process, has the later moment.
@@ -503,14 +502,59 @@ def put(core: Core, key: Key[Any], record: Record | None) -> Flow[None]:
     core.audit.note("set" if record else "delete", outcome, key=key.name)
 
 
-def _put_in_redis(link: Link, key: Key[Any], wrapped: bytes | None, kept_seconds: float) -> Flow[float]:
-    reply = yield Ask(link.change(PUT, key.name, wrapped, kept_seconds))
-    shard = link.layout.shard(key.name)
+def _put_in_redis(core: Core, link: Link, key: Key[Any], record: Record | None) -> Flow[float]:
+    """Return the moment from which on what was there before is invalid; 0 if Redis isn't told yet."""
+    reply = yield from changing(core, link, key, PUT, record, record.kept_seconds if record else 0.0)
     if reply is FAILED:
-        link.owe((key.name,), (shard,))
+        link.owe((key.name,), (link.layout.shard(key.name),))
         return 0.0
-    link.told(shard, float(reply[0]))
-    return float(reply[0])
+    return as_of(core, key, float(reply[0]), record)
+
+
+TOO_OLD: Final = b"-1"
+_CHANGES: Final = 8
+"""How often to write a sealed record anew because the key was written to between its birth and that."""
+
+
+def changing(
+    core: Core, link: Link, key: Key[Any], script: Script, record: Record | None, seconds: float, *more: bytes
+) -> Flow[Any]:
+    """Change one key by PUT, or one of those like it. The reply, or FAILED.
+
+    What is sealed has its birth bound in, so that Redis is asked for that first.
+    """
+    shard = link.layout.shard(key.name)
+    reply: Any = FAILED
+    for _ in range(_CHANGES):
+        birth = 0.0
+        if record and core.seals(key.family):
+            reserved = yield Ask(reservation(link, shard))
+            if reserved is FAILED:
+                return FAILED
+            birth = record.birth = float(reserved)
+        wrapped = core.wrap(key, record) if record else None
+        if wrapped is None and script is not PUT:
+            return FAILED
+        reply = yield Ask(
+            link.change(script, key.name, wrapped, seconds, *more, birth=birth if wrapped else 0.0)
+        )
+        if reply is FAILED or reply[0] != TOO_OLD:
+            break
+    if reply is FAILED or reply[0] == TOO_OLD:
+        return FAILED
+    if reply[0] != b"0":
+        link.told(shard, float(reply[0]))
+    return reply
+
+
+def reservation(link: Link, shard: int) -> Command:
+    """Return the command that asks for the birth of a sealed record."""
+    return Command(RESERVE, (link.layout.key(shard, "f"),))
+
+
+def as_of(core: Core, key: Key[Any], moment: float, record: Record | None) -> float:
+    """Return when what was there before became invalid: before the birth of a sealed record, which stays."""
+    return record.birth - 1 if record and core.seals(key.family) else moment
 
 
 def invalidate(core: Core, groups: tuple[str, ...]) -> Flow[Noted]:

@@ -17,7 +17,16 @@ from origin_sdk.layers.core import checked_groups
 from origin_sdk.layers.envelope import Record
 from origin_sdk.layers.errors import UnreadableRecord
 from origin_sdk.layers.families import Family, Key
-from origin_sdk.layers.flows import Ask, AskMany, Flow, invalidate
+from origin_sdk.layers.flows import (
+    TOO_OLD,
+    Ask,
+    AskMany,
+    Flow,
+    as_of,
+    changing,
+    invalidate,
+    reservation,
+)
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry
@@ -161,31 +170,54 @@ class KeyValue:
             return self._written_here(records, seconds)
         core, link = self._core, self._link
         self._forget(list(records))
+        yield from self._reserve(records)
         wrapped = {key: core.wrap(key, record) if record else None for key, record in records.items()}
-        commands = [link.change(script, key.name, each, seconds) for key, each in wrapped.items()]
-        replies = yield AskMany(commands)
-        by_key = dict(zip(records, replies, strict=True))
-        if failed := tuple(key.name for key, reply in by_key.items() if reply is FAILED):
-            for name in failed:
-                link.owe((name,), (link.layout.shard(name),))
-        for key, reply in by_key.items():
-            if reply is not FAILED:
-                self._heard(key, float(reply[0]), records[key] if wrapped[key] else None, seconds)
-            outcome = "owed" if reply is FAILED else "done"
-            core.audit.note("set" if records[key] else "delete", outcome, key=key.name)
+        commands = [
+            link.change(script, key.name, each, seconds, birth=_birth(records[key] if each else None))
+            for key, each in wrapped.items()
+        ]
+        by_key = dict(zip(records, (yield AskMany(commands)), strict=True))
+        for key, record in records.items():
+            if by_key[key] is not FAILED and by_key[key][0] == TOO_OLD:
+                by_key[key] = yield from changing(core, link, key, script, record, seconds)
+            reply = by_key[key]
+            if reply is FAILED:
+                link.owe((key.name,), (link.layout.shard(key.name),))
+            else:
+                self._heard(key, float(reply[0]), record, seconds, is_kept=wrapped[key] is not None)
+            core.audit.note(
+                "set" if record else "delete", "owed" if reply is FAILED else "done", key=key.name
+            )
         return by_key
+
+    def _reserve(self, records: Mapping[Key[bytes], Record | None]) -> Flow[None]:
+        """Ask for the births of records that are sealed, in one round trip."""
+        layout = self._link.layout
+        sealed = {key: record for key, record in records.items() if record and self._core.seals(key.family)}
+        shards = list({layout.shard(key.name) for key in sealed})
+        if not shards:
+            return
+        replies = yield AskMany([reservation(self._link, shard) for shard in shards])
+        births = dict(zip(shards, replies, strict=True))
+        for key, record in sealed.items():
+            birth = births[layout.shard(key.name)]
+            # Without one the record is too old for any key, and written anew.
+            record.birth = 1.0 if birth is FAILED else float(birth)
 
     def _forget(self, keys: Sequence[Key[bytes]]) -> None:
         self._core.moments.add(tuple(key.name for key in keys), 0.0)
         for key in keys:
             self._core.memory.drop(key.name)
 
-    def _heard(self, key: Key[bytes], moment: float, record: Record | None, seconds: float) -> None:
-        seq = self._core.moments.add((key.name,), moment)
+    def _heard(
+        self, key: Key[bytes], moment: float, record: Record | None, seconds: float, *, is_kept: bool = True
+    ) -> None:
         if link := self._cache.link:
             link.told(link.layout.shard(key.name), moment)
+            moment = as_of(self._core, key, moment, record)
+        seq = self._core.moments.add((key.name,), moment)
         # A write that came after this one, from another process, has the later moment.
-        if record and self._uses_memory and self._core.moments.moment(key.name) <= moment:
+        if record and is_kept and self._uses_memory and self._core.moments.moment(key.name) <= moment:
             self._remember(key, record, seq, seconds)
 
     def _written_here(
@@ -214,8 +246,7 @@ class KeyValue:
                 if is_absent:
                     self._written_here({key: record}, seconds)
                 return is_absent
-        wrapped = self._core.wrap(key, record)
-        if wrapped is None or (reply := (yield from self._changed(key, ADD, wrapped, seconds))) is FAILED:
+        if (reply := (yield from self._changed(key, ADD, record, seconds))) is FAILED:
             return None
         if reply[0] == b"0":
             return False
@@ -232,11 +263,22 @@ class KeyValue:
                 if entry:
                     entry.fresh_until = entry.until = self._core.clock.monotonic() + seconds
                 return entry is not None
-        reply = yield from self._changed(key, TOUCH, b"", seconds)
-        return reply is not FAILED and reply[0] != b"0"
+        if self._core.seals(key.family):
+            return (yield from self.change(key, lambda value: value, seconds)) is not None
+        self._forget([key])
+        reply = yield Ask(self._link.change(TOUCH, key.name, b"", seconds))
+        if reply is FAILED or reply[0] == b"0":
+            return False
+        self._heard(key, float(reply[0]), None, seconds)
+        return True
 
-    def change(self, key: Key[bytes], changed: Callable[[bytes], bytes]) -> Flow[bytes | None]:
-        """Replace a value by what is made of it, with no other write in between; None if it isn't there."""
+    def change(
+        self, key: Key[bytes], changed: Callable[[bytes], bytes], seconds: float = 0.0
+    ) -> Flow[bytes | None]:
+        """Replace a value by what is made of it, with no other write in between; None if it isn't there.
+
+        It is kept for so many ``seconds`` from now, or as long as it was.
+        """
         if self._cache.link is None:
             with self._lock:
                 entry = self._fresh(key, self._core.clock.monotonic())
@@ -249,13 +291,10 @@ class KeyValue:
         deadline = self._core.clock.monotonic() + _SWAP_SECONDS
         while stored and self._core.clock.monotonic() < deadline:
             record = self._read(key, stored)
-            wrapped = None
-            if record:
-                record = replace(record, value=changed(record.value))
-                wrapped = self._core.wrap(key, record)
-            if record is None or wrapped is None:
+            if record is None:
                 return None
-            reply = yield from self._changed(key, SWAP, wrapped, 0.0, stored)
+            record = replace(record, value=changed(record.value))
+            reply = yield from self._changed(key, SWAP, record, seconds, stored)
             if reply is FAILED:
                 return None
             if reply[0] != b"0":
@@ -265,14 +304,12 @@ class KeyValue:
         return None
 
     def _changed(
-        self, key: Key[bytes], script: Script, wrapped: bytes, seconds: float, *more: bytes
+        self, key: Key[bytes], script: Script, record: Record, seconds: float, *more: bytes
     ) -> Flow[Any]:
         self._forget([key])
-        link = self._link
-        reply = yield Ask(link.change(script, key.name, wrapped, seconds, *more))
+        reply = yield from changing(self._core, self._link, key, script, record, seconds, *more)
         if reply is not FAILED and reply[0] != b"0":
-            self._core.moments.add((key.name,), float(reply[0]))
-            link.told(link.layout.shard(key.name), float(reply[0]))
+            self._core.moments.add((key.name,), as_of(self._core, key, float(reply[0]), record))
         return reply
 
     def get_or_load(
@@ -298,6 +335,10 @@ class KeyValue:
         self._cache.listening()
         noted = yield from invalidate(self._core, (_ALL,))
         return noted.in_redis
+
+
+def _birth(record: Record | None) -> float:
+    return record.birth if record else 0.0
 
 
 def _record(value: bytes, seconds: float, groups: tuple[str, ...]) -> Record:

@@ -244,7 +244,9 @@ class Link:
     def _head(self, shard: int) -> tuple[Any, ...]:
         return (round(self.options.horizon * 1e6), self.layout.changes, self.sender, shard)
 
-    def change(self, script: Script, name: str, record: bytes | None, seconds: float, *more: Any) -> Command:
+    def change(
+        self, script: Script, name: str, record: bytes | None, seconds: float, *more: Any, birth: float = 0.0
+    ) -> Command:
         """Return the command that changes one key: PUT, or one of those like it."""
         shard = self.layout.shard(name)
         horizon = round(min(self.options.horizon, _WRITES_SECONDS) * 1e6)
@@ -252,7 +254,7 @@ class Link:
         keys = self.layout.keys(shard, "emtgfh", name)
         # A deletion that comes late does no harm.
         expires = script is not PUT or record is not None
-        arguments = (*head, shard, name, *more)
+        arguments = (*head, shard, name, f"{birth:.0f}", *more)
         return Command(script, keys, arguments if expires else (*arguments, "0"), expires=expires)
 
     def drop(self, shard: int) -> Command:
@@ -269,13 +271,14 @@ class Link:
 
     def hear(self, message: str) -> int | None:
         """Take a message about invalidations; return the shard of which an earlier one was missed."""
-        sender, shard_text, last, moment, *names = message.split("\n")
+        sender, shard_text, last, told, *names = message.split("\n")
+        moment, _, as_of = told.partition(" ")
         shard, now = int(shard_text), float(moment)
         if not now:
             self.moments.distrust_all()
             return shard
         if sender != self.sender:
-            self.moments.add(names, now)
+            self.moments.add(names, float(as_of or now))
             self.stats.lag((self.redis_now(shard) - now) / 1e6)
         if now <= self.generations[shard]:
             return None

@@ -88,7 +88,7 @@ local function mark(set, names, from, moment, horizon, key)
   redis.call('ZREMRANGEBYSCORE', set, '-inf', '(' .. text(bound))
 end
 local function tell(channel, sender, shard, last, moment, names)
-  redis.call('PUBLISH', channel, table.concat({sender, shard, text(last), text(moment), names}, '\\n'))
+  redis.call('PUBLISH', channel, table.concat({sender, shard, text(last), moment, names}, '\\n'))
 end
 -- Whoever asked doesn't wait any more, and has made up for it in another way.
 local function is_late(deadline, moment) return tonumber(deadline) > 0 and moment > tonumber(deadline) end
@@ -98,14 +98,31 @@ local function valid(keys)
   return v and is_valid(v, keys[2], keys[1]) and v
 end
 local function change(keys, argv, record, ttl)
-  if is_late(argv[#argv], (clock(keys[5]))) then error('LATE') end
+  local time, given = clock(keys[5])
+  if is_late(argv[#argv], time) then error('LATE') end
   floor(keys[2], keys[5])
   floor(keys[3], keys[5])
+  -- A sealed record has had its birth before. It must be the key's latest, and of this history.
+  local birth = tonumber(argv[8])
+  if birth > 0 then
+    local old, touched = redis.call('GET', keys[1]), redis.call('ZSCORE', keys[3], argv[7])
+    local newest = math.max(old and struct.unpack('>d', old) or 0, tonumber(touched or 0))
+    if birth <= newest or birth > given then return '-1' end
+  end
   local moment, last = next_moment(keys[4], keys[5], keys[6])
+  local told, marked = text(moment), moment
+  if birth > 0 then
+    told = told .. ' ' .. text(birth - 1)
+    -- Who catches up from a later generation has to come by it, too, and takes the record for invalid.
+    if birth - 1 > last then marked = birth - 1 end
+  end
   if record == '' then redis.call('DEL', keys[1])
-  else redis.call('SET', keys[1], struct.pack('>d', tick(keys[5])) .. record, unpack(ttl)) end
-  mark(keys[3], {argv[7]}, 1, moment, tonumber(argv[3]), keys[5])
-  tell(argv[4], argv[5], argv[6], last, moment, argv[7])
+  else
+    if birth == 0 then birth = tick(keys[5]) end
+    redis.call('SET', keys[1], struct.pack('>d', birth) .. record, unpack(ttl))
+  end
+  mark(keys[3], {argv[7]}, 1, marked, tonumber(argv[3]), keys[5])
+  tell(argv[4], argv[5], argv[6], last, told, argv[7])
   return text(moment)
 end
 """
@@ -233,6 +250,9 @@ return token == ARGV[1] and redis.call('PEXPIRE', KEYS[1], ARGV[2]) or 0
 )
 """Key l; arguments a load's token, milliseconds. 1 if the lock is still held."""
 
+RESERVE = Script("RESERVE", "return text(tick(KEYS[1]))")
+"""Key f. The birth of a record that is sealed with it, and written then."""
+
 PUT = Script(
     "PUT",
     """
@@ -240,10 +260,10 @@ local had = ARGV[1] == '' and valid(KEYS) and 1 or 0
 return {change(KEYS, ARGV, ARGV[1], {'PX', ARGV[2]}), had}
 """,
 )
-"""Keys e m t g f h; arguments record or nothing, milliseconds, horizon, channel, sender, shard, key name, and
-last a deadline.
+"""Keys e m t g f h; arguments record or nothing, milliseconds, horizon, channel, sender, shard, key name, the
+record's birth if it has one or 0, and last a deadline.
 
-Its moment, and of a deletion whether there was something to delete.
+Its moment, or -1 if the birth is too old; and of a deletion whether there was something to delete.
 """
 
 ADD = Script(
@@ -260,13 +280,14 @@ SWAP = Script(
     "SWAP",
     """
 local v = valid(KEYS)
-if v ~= ARGV[8] then return {'0', v} end
-return {change(KEYS, ARGV, ARGV[1], {'KEEPTTL'}), v}
+if v ~= ARGV[9] then return {'0', v} end
+local ttl = tonumber(ARGV[2]) > 1 and {'PX', ARGV[2]} or {'KEEPTTL'}
+return {change(KEYS, ARGV, ARGV[1], ttl), v}
 """,
     may_repeat=False,
 )
-"""Like PUT, if the record is still that of the eighth argument, for as long as that one: its moment, or 0;
-and the record that was there."""
+"""Like PUT, if the record is still that of the ninth argument, for as long as that one if no milliseconds are
+said: its moment, or 0; and the record that was there."""
 
 TOUCH = Script(
     "TOUCH",
@@ -284,7 +305,7 @@ INVALIDATE = Script(
 floor(KEYS[1], KEYS[3])
 local moment, last = next_moment(KEYS[2], KEYS[3], KEYS[4])
 mark(KEYS[1], ARGV, 5, moment, tonumber(ARGV[1]), KEYS[3])
-tell(ARGV[2], ARGV[3], ARGV[4], last, moment, table.concat(ARGV, '\\n', 5))
+tell(ARGV[2], ARGV[3], ARGV[4], last, text(moment), table.concat(ARGV, '\\n', 5))
 return {text(moment), text(last)}
 """,
 )
@@ -302,7 +323,7 @@ end
 if #lost == 0 then return 0 end
 local moment, last = next_moment(KEYS[3], KEYS[4], KEYS[5])
 mark(KEYS[1], lost, 1, moment, tonumber(ARGV[1]), KEYS[4])
-tell(ARGV[2], ARGV[3], ARGV[4], last, moment, table.concat(lost, '\\n'))
+tell(ARGV[2], ARGV[3], ARGV[4], last, text(moment), table.concat(lost, '\\n'))
 return #lost
 """,
 )

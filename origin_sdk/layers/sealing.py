@@ -1,8 +1,8 @@
 """Keep what a store holds secret, or at least unchanged, with keys of the application's own.
 
 A sealed payload is ``name length, key name, nonce, ciphertext``; a signed one ``name length, key name, MAC,
-payload``. The cache key, the envelope's header and the key's name are bound in, so that no record can be
-passed off as another's.
+payload``. The cache's prefix, the cache key, the record's birth, the envelope's header with lifetimes and
+groups, and the key's name are bound in: no record can be passed off as another's, or as a newer one.
 """
 
 import hmac
