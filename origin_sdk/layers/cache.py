@@ -29,6 +29,7 @@ from origin_sdk.layers.flows import (
     Step,
     Wait,
 )
+from origin_sdk.layers.healing import like_a_request
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import MOST_USES, Entry
@@ -167,11 +168,15 @@ class LayeredCache(Base):
 
     def spawn(self, flow: Flow[_Result]) -> Future[_Result]:
         """Run a flow in another thread."""
-        return self._pool.submit(copy_context().run, self._run, flow)
+        return self._pool.submit(copy_context().run, self._run_here, flow)
 
     def new_future(self) -> Future[Entry]:
         """Return a future to be set by hand."""
         return Future()
+
+    def _run_here(self, flow: Flow[_Result]) -> _Result:
+        with like_a_request():
+            return self._run(flow)
 
     def _run(self, flow: Flow[_Result]) -> _Result:
         """Carry out a flow's steps in this thread."""
