@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from edgecache.fastpath import FastPath
 from edgecache.handler import Handler, Served
 from edgecache.hooks import Hooks
 from edgecache.policy.facts import RequestFacts
-from edgecache.ports import Incoming, OriginResponse, Ports, StoredValue
+from edgecache.ports import Incoming, OriginResponse, Pipe, Ports, StoredValue
 from edgecache.storage import Storage
 
 START_MS = 1_795_744_800_000
@@ -82,6 +82,9 @@ class FakeBodies:
     def empty(self) -> bytes:
         return b""
 
+    def pipe(self, size_bytes: int | None) -> Pipe:
+        raise NotImplementedError(size_bytes)  # each body comes at once
+
 
 @dataclass
 class FakeSignal:
@@ -129,6 +132,20 @@ class FakeStore:
 
 
 @dataclass
+class FakePieces:
+    coming: list[bytes]
+
+    async def is_near(self, _seconds: float) -> bool:
+        return True
+
+    async def next(self) -> bytes | None:
+        return self.coming.pop(0) if self.coming else None
+
+    def cancel(self) -> None:
+        self.coming.clear()
+
+
+@dataclass
 class FakeResponse:
     status: int
     fields: Mapping[str, str]
@@ -136,17 +153,16 @@ class FakeResponse:
     set_cookies: tuple[str, ...] = ()
     raw: Any = None
 
+    heard_ms: int = START_MS
+
     async def read(self) -> bytes:
         return self.body
 
     def discard(self) -> None:
         self.body = b""
 
-    def fork(self) -> Callable[[int], Awaitable[bytes | None]]:
-        async def collect(_: int) -> bytes | None:
-            return self.body
-
-        return collect
+    def pieces(self) -> FakePieces:
+        return FakePieces([self.body])
 
 
 @dataclass

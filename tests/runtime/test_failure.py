@@ -38,7 +38,12 @@ SOFT, HARD = 0.5, 2.0
 
 @pytest.fixture(scope="module")
 def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workerd]:
-    patience: Mapping[str, Json] = {"ORIGIN_TIMEOUT": "2s", "SOFT_TIMEOUT": "500ms", "REFRESH_THROTTLE": 0}
+    patience: Mapping[str, Json] = {
+        "ORIGIN_TIMEOUT": "2s",
+        "BETWEEN_BYTES_TIMEOUT": "2s",
+        "SOFT_TIMEOUT": "500ms",
+        "REFRESH_THROTTLE": 0,
+    }
     workers: Variables = {
         "edge": {
             **patience,
@@ -112,7 +117,7 @@ def test_a_cut_chunked_body_is_passed_on_cut_and_not_stored(edge: Workerd, origi
     path = new_path()
     origin.on(
         path,
-        Reply((head(200, [*FRESH, CHUNKED]), b"4\r\nhalf\r\n", Close())),
+        Reply((head(200, [*FRESH, CHUNKED]), b"4\r\nhalf\r\n", Pause(1), Close())),
         chunked(200, FRESH, [b"whole"]),
     )
 

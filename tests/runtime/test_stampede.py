@@ -165,17 +165,25 @@ def test_a_crowd_fails_together(edge: Workerd, origin: ScriptedOrigin, broken: R
     assert len(origin.requests(path)) < 20
 
 
-def test_half_a_chunked_body_fails_for_those_who_waited_for_it(edge: Workerd, origin: ScriptedOrigin) -> None:
+@pytest.mark.parametrize(
+    ("pauses", "expected"),
+    [
+        pytest.param((), (502, False), id="at once: nobody is sent half a body"),
+        pytest.param((Pause(0.5),), (200, True), id="later: what they were sent is cut for all to see"),
+    ],
+)
+def test_half_a_chunked_body_fails_for_all(
+    edge: Workerd, origin: ScriptedOrigin, pauses: tuple[Pause, ...], expected: tuple[int, bool]
+) -> None:
     path = new_path()
     start = head(200, [*CACHED, ("Transfer-Encoding", "chunked")])
     whole = reply(200, CACHED, b"whole")
-    origin.on(path, Reply((Pause(0.7), start, b"4\r\nhalf\r\n", Close())), whole)
+    origin.on(path, Reply((Pause(0.7), start, b"4\r\nhalf\r\n", *pauses, Close())), whole)
 
     told = crowd(edge.url("edge"), [Asked(path)] * 50)
 
-    cut = [t.response for t in told if t.response.status == 200]
-    assert [(t.body, t.complete) for t in cut] == [(b"half", False)]
-    assert {t.response.status for t in told} == {200, 502}
+    assert {(t.response.status, t.body == b"half") for t in told} == {expected}
+    assert [t for t in told if t.response.complete and t.response.status == 200] == []
     assert get(edge.url("edge"), path).body == b"whole"
 
 

@@ -264,6 +264,7 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
         "max_body_bytes": size(most=25 * _MIB),
         "compress_min_bytes": size(most=25 * _MIB),
         "origin_timeout": _WAIT,
+        "between_bytes_timeout": _WAIT,
         "soft_timeout": duration(most=300),
         "kv_timeout": _WAIT,
         "collapse_timeout": duration(most=300),

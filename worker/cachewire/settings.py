@@ -114,6 +114,8 @@ class Settings:
 
     origin_timeout: float = 25.0
     """The longest wait for the origin's response fields."""
+    between_bytes_timeout: float = 10.0
+    """The longest silence in the body of a response that is stored. How long it takes in all has no bound."""
     soft_timeout: float = 3.0
     """With a usable stale response at hand, the wait after which it is sent; the late result is kept."""
     kv_timeout: float = 1.0

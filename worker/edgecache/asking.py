@@ -1,11 +1,12 @@
 """Asking the origin, and what follows from its answer: bodies, storage, marks."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from cachewire.marks import Lane
 from cachewire.record import Record
 from cachewire.settings import Settings
+from edgecache.fills import Fill
+from edgecache.flights import Flight
 from edgecache.health import Health, Subject
 from edgecache.hooks import HookRequest, HookResponse, Hooks
 from edgecache.memory import Entry, Table
@@ -27,6 +28,8 @@ from edgecache.storage import Storage
 __all__ = ["Asker", "Outcome", "Question"]
 
 _OVERSIZED_MS = 600_000
+_AT_ONCE_SECONDS = 0.02
+"""What comes within so long of what came before is taken for one answer."""
 
 
 _OF_RESOURCE = frozenset({401, 403, 404, 410, 451})
@@ -45,6 +48,8 @@ class Question:
     ask: Ask
     entry: Entry | None
     key: str
+    flight: Flight | None = None
+    """What others wait for meanwhile."""
 
     @property
     def voice(self) -> str:
@@ -66,8 +71,8 @@ class Question:
 class Outcome:
     """What came of asking the origin.
 
-    ``entry`` is what was stored of it, ``ended`` what is stored no longer, ``collect`` the rest of a body
-    that is stored once it is complete.
+    ``entry`` is what was stored of it, ``ended`` what is stored no longer, ``fill`` a body that is stored
+    once it is complete.
     """
 
     plan: Plan
@@ -75,7 +80,7 @@ class Outcome:
     facts: ResponseFacts | None = None
     entry: Entry | None = None
     ended: Entry | None = None
-    collect: Callable[[int], Awaitable[Body | None]] | None = None
+    fill: Fill | None = None
     trouble: Trouble | None = None
     """What the answer says of the origin's state."""
 
@@ -94,6 +99,8 @@ class Outcome:
         """Whether the answer is one to the resource, and not to how this client asked for it."""
         if self.facts is None or not self.is_sound:
             return False
+        if self.fill and not self.fill.is_oversized:
+            return False  # its clients left it, or there was no room
         return self.facts.status < 400 or self.facts.status in _OF_RESOURCE
 
 
@@ -215,10 +222,37 @@ class Asker:
         length_bytes = content_length(response.fields)
         if length_bytes is None and self._is_oversized(question.key):
             return replace(outcome, plan=self._plan_oversized(question, outcome))
+        if question.flight:
+            question.flight.response = response
         if length_bytes is None or length_bytes > self._settings.memory_item_bytes:
-            status = replace(outcome.plan.status, detail=Reason.BODY_AWAITED, stored=False)
-            return replace(outcome, plan=replace(outcome.plan, status=status), collect=response.fork())
+            return await self._with_fill(question, outcome, record, response)
         return replace(outcome, entry=await self.taken(question.lookup, record, response))
+
+    async def _with_fill(
+        self, question: Question, outcome: Outcome, record: Record, response: OriginResponse
+    ) -> Outcome:
+        """Begin to read a body that may be large; what comes at once is checked as a small one is."""
+        most_bytes = self._settings.memory_item_bytes
+        fill = Fill(
+            response.pieces(),
+            self._bodies,
+            self._timing,
+            self._storage.memory,
+            limit_bytes=self._settings.max_body_bytes,
+            alone_bytes=most_bytes,
+        )
+        # Where something stored may stand in, nothing is sent before it is clear that it needn't.
+        may_stand_in = question.ask.stored is not None and question.ask.when_disconnected
+        await fill.read_ahead(most_bytes, None if may_stand_in else _AT_ONCE_SECONDS)
+        if not fill.is_whole:
+            status = replace(outcome.plan.status, detail=Reason.BODY_AWAITED, stored=False)
+            return replace(outcome, plan=replace(outcome.plan, status=status), fill=fill)
+        body = response.body = await fill.read()
+        return replace(outcome, entry=None if body is None else self._held(question, record, body))
+
+    def _held(self, question: Question, record: Record, body: Body) -> Entry | None:
+        whole = completed(replace(record, body_bytes=self._bodies.size(body)))
+        return self._storage.hold(question.lookup, whole, body) if whole else None
 
     async def taken(self, lookup: Lookup, record: Record, response: OriginResponse) -> Entry:
         """Read the body of what is stored as ``record``, and hold it; raises :class:`OriginError`."""
@@ -255,21 +289,23 @@ class Asker:
 
         Raises :class:`OriginError` if it breaks off, while the client is already being sent what there is.
         """
-        if outcome.collect is None or outcome.plan.store is None:
+        fill = outcome.fill
+        if fill is None or outcome.plan.store is None:
             return outcome.entry if outcome.plan.may_share else None
         try:
-            body = await outcome.collect(self._settings.max_body_bytes)
+            body = await fill.read()
         except OriginError as error:
             self._report("origin", error)
             self.health.note(self.subject(question), trouble_of(error.failure), self._timing.now_ms())
             raise
-        if body is None:
+        if body is not None:
+            return self._held(question, outcome.plan.store, body)
+        if fill.is_oversized:
             self._note_oversized(question, outcome)
-            return None
-        record = completed(replace(outcome.plan.store, body_bytes=self._bodies.size(body)))
-        if record is None:
-            return None
-        return self._storage.hold(question.lookup, record, body)
+        elif not fill.is_abandoned:
+            explanation = f"MEMORY_BYTES has no room for {question.key} beside what is on its way"
+            self._report("store", StoreError(explanation))
+        return None
 
     def _is_oversized(self, key: str) -> bool:
         return self._timing.now_ms() < (self._oversized_until_ms.get(key) or 0)

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass, field
 
+from edgecache.fills import Fill
 from edgecache.memory import Entry, Table
 from edgecache.policy.facts import OriginFailure
-from edgecache.ports import Signal, Timing
+from edgecache.ports import OriginResponse, Signal, Timing
 
 __all__ = ["Flight", "Flights"]
 
 _UNSHARED_MS = 10_000
 _LONGEST_MS = 60_000
-"""A flight that hasn't landed after so long was lost together with its request."""
+"""A flight that nothing was heard of for so long was lost together with its request."""
 
 
 @dataclass(slots=True, eq=False)
@@ -18,15 +19,48 @@ class Flight:
     """One request to the origin.
 
     Once it has landed, ``entry`` is what it stored, or ``failure`` how it failed; neither means that its
-    response is for one client alone.
+    response is for one client alone. Before, ``coming`` may be a response whose body comes in ``fill``.
     """
 
-    landed: Signal
+    timing: Timing
     started_ms: int
     voice: str = ""
     """On whose behalf it is: see :func:`edgecache.policy.voice.voice_of`."""
+    has_landed: bool = False
     entry: Entry | None = None
     failure: OriginFailure | None = None
+    coming: Entry | None = None
+    fill: Fill | None = None
+    response: OriginResponse | None = None
+    """What the origin sends, as soon as its fields are there."""
+    _news: Signal | None = None
+
+    @property
+    def heard_ms(self) -> int:
+        """When the origin was last heard of."""
+        return max(self.started_ms, self.response.heard_ms if self.response else 0)
+
+    def share(self, coming: Entry, fill: Fill) -> None:
+        """Let those who wait have a response while its body comes."""
+        self.coming, self.fill = coming, fill
+        self.tell()
+
+    def tell(self) -> None:
+        """Let all that wait look again."""
+        news, self._news = self._news, None
+        if news:
+            news.set()
+
+    async def hears(self, patience_seconds: float, *, is_firm: bool) -> bool:
+        """Wait for news. Patience is for silence, unless ``is_firm``; return whether it lasted."""
+        while not self.has_landed:
+            if self._news is None:
+                self._news = self.timing.signal()
+            if await self._news.wait(patience_seconds):
+                return True
+            if is_firm or self.timing.now_ms() - self.heard_ms >= patience_seconds * 1000:
+                return False
+        return True
 
 
 @dataclass(slots=True)
@@ -49,21 +83,22 @@ class Flights:
         flight = self._flying.get(key)
         if flight is None or (flight.voice and not voice):
             return None
-        return flight if self.timing.now_ms() - flight.started_ms <= _LONGEST_MS else None
+        return flight if self.timing.now_ms() - flight.heard_ms <= _LONGEST_MS else None
 
     def start(self, key: str, voice: str = "") -> Flight:
         """Start a flight that others may wait for."""
-        flight = self._flying[key] = Flight(self.timing.signal(), self.timing.now_ms(), voice)
+        flight = self._flying[key] = Flight(self.timing, self.timing.now_ms(), voice)
         return flight
 
     def land(
         self, key: str, flight: Flight, entry: Entry | None = None, failure: OriginFailure | None = None
     ) -> None:
         """Tell those who wait how it ended."""
-        flight.entry, flight.failure = entry, failure
+        flight.entry, flight.failure, flight.has_landed = entry, failure, True
+        flight.coming = flight.fill = flight.response = None
         if self._flying.get(key) is flight:
             del self._flying[key]
-        flight.landed.set()
+        flight.tell()
 
     def is_unshared(self, key: str, voice: str = "") -> bool:
         """Whether the last response for ``key`` was for one client alone, a short while ago.

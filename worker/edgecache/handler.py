@@ -10,6 +10,7 @@ from cachewire.marks import Lane
 from cachewire.settings import Settings
 from edgecache.asking import Asker, Outcome, Question
 from edgecache.begun import Begun
+from edgecache.fills import Fill
 from edgecache.flights import Flight, Flights
 from edgecache.hooks import HookAnswer, HookRequest, Hooks
 from edgecache.memory import Entry
@@ -29,7 +30,7 @@ from edgecache.policy.freshness import freshness_of
 from edgecache.policy.outcome import Fail, Relay, Reuse, on_forwarded
 from edgecache.policy.relay import end_to_end
 from edgecache.policy.status import Forwarded, Status
-from edgecache.policy.storing import unstored_fields
+from edgecache.policy.storing import content_length, unstored_fields
 from edgecache.policy.validation import PRECONDITIONS, conditional_fields
 from edgecache.ports import Background, Incoming, OriginError, Ports, StoreError
 from edgecache.refreshes import Refreshes
@@ -40,6 +41,8 @@ __all__ = ["MARKS_AHEAD", "Handler", "Served"]
 
 _CLIENT_CONDITIONS = (*sorted(PRECONDITIONS), "if-none-match", "if-modified-since", "if-range", "range")
 _CLIENT_WISHES = ("cache-control", "pragma")
+_GRACE_SECONDS = 2.0
+"""So much longer than the reader of an origin its clients wait before they take it for lost."""
 MARKS_AHEAD = 0.7
 """The share of the interval after which the marks of a response in use are read again, in the background."""
 
@@ -69,6 +72,7 @@ class Handler:
         self.flights = Flights(ports.timing, storage.memory.table(1 / 32))
         self.refreshes = Refreshes(ports.timing, settings.refresh_concurrency)
         self._origin = ports.origin
+        self._bodies = ports.bodies
         self._outgoing = ports.outgoing
         self._timing = ports.timing
         self._report = ports.report
@@ -288,8 +292,9 @@ class Handler:
     async def _ask_alone(self, question: Question, background: Background) -> Any:
         """Ask the origin for this request only."""
         outcome = await self._asker.ask(question)
+        self._expect_client(outcome)
         background.run(self._finish(question, outcome))
-        return await self._send(question, outcome)
+        return await self._send(question, outcome, background)
 
     async def _finish(self, question: Question, outcome: Outcome) -> None:
         try:
@@ -312,8 +317,9 @@ class Handler:
         if self._stand_in(question):
             await asyncio.wait({answered}, timeout=self.settings.soft_timeout)
             if not answered.done() and (entry := self._stand_in(question)):
+                answered.cancel()
                 return await self._sender.stored(question.lookup, entry, Status(Reason.SLOW_ORIGIN, hit=True))
-        return await self._send(question, await answered)
+        return await self._send(question, await answered, background)
 
     def _stand_in(self, question: Question) -> Entry | None:
         """Return what may be sent if the origin is slow."""
@@ -331,10 +337,12 @@ class Handler:
         stored: Entry | None = None
         failure: OriginFailure | None = None
         try:
-            outcome = await self._asker.ask(question)
+            outcome = await self._asker.ask(replace(question, flight=flight))
             failure = outcome.failure
-            if answered:
+            if answered and not answered.done():
+                self._expect_client(outcome)
                 answered.set_result(outcome)
+            self._share_coming(question, flight, outcome)
             stored = await self._asker.collected(question, outcome)
         except OriginError as error:
             failure = error.failure
@@ -351,9 +359,13 @@ class Handler:
     async def _wait(self, question: Question, flight: Flight, background: Background) -> Any:
         """Wait for another request's outcome."""
         is_soft = self._stand_in(question) is not None
-        if await flight.landed.wait(
-            self.settings.soft_timeout if is_soft else self.settings.collapse_timeout
-        ):
+        patience = self.settings.soft_timeout if is_soft else self.settings.collapse_timeout
+        while not flight.has_landed:
+            if flight.coming and (response := await self._fed(question, flight, background)):
+                return response
+            if not await flight.hears(patience, is_firm=is_soft):
+                break
+        else:
             return await self._share(question, flight, background)
         if entry := self._stand_in(question):
             return await self._sender.stored(question.lookup, entry, Status(Reason.SLOW_ORIGIN, hit=True))
@@ -370,7 +382,7 @@ class Handler:
         if flight.failure:
             plan = self._asker.shared_failure(question, flight.failure).plan
             shared = Outcome(replace(plan, status=replace(plan.status, collapsed=True)))
-            return await self._send(question, shared)
+            return await self._send(question, shared, background)
         if flight.entry and await self._answers(lookup, flight.entry):
             status = Status(ask.reason, forwarded=ask.forwarded, collapsed=True)
             return await self._sender.stored(lookup, flight.entry, status)
@@ -382,6 +394,48 @@ class Handler:
             return (await self._look_up(lookup, background)).response
         return await self._ask_alone(question, background)
 
+    # Bodies on their way
+
+    def _feed_client(self, question: Question, outcome: Outcome, background: Background) -> None:
+        """Let the client that a body came for have it as it comes."""
+        fill, response, facts, lookup = outcome.fill, outcome.response, outcome.facts, question.lookup
+        if fill is None or response is None or facts is None:
+            return
+        if self._sender.code_by_fields(facts, lookup.client, lookup.key):
+            fill.is_expected = False
+        else:
+            response.body = self._pipe(fill, content_length(response.fields), background)
+
+    def _expect_client(self, outcome: Outcome) -> None:
+        """See to it that a body that can't be held waits for the client that it came for."""
+        if outcome.fill:
+            outcome.fill.is_expected = True
+
+    def _share_coming(self, question: Question, flight: Flight, outcome: Outcome) -> None:
+        """Let those who wait have a body while it comes."""
+        if outcome.fill and outcome.plan.store and outcome.plan.may_share:
+            flight.share(self.storage.coming(question.lookup, outcome.plan.store), outcome.fill)
+
+    async def _fed(self, question: Question, flight: Flight, background: Background) -> Any | None:
+        """Answer with a body that is still on its way; ``None`` if that is no answer here."""
+        lookup, coming, fill = question.lookup, flight.coming, flight.fill
+        if coming is None or fill is None or "range" in lookup.client.fields:
+            return None
+        if not await self._answers(lookup, coming) or not fill.is_joinable:
+            return None
+        size_bytes = content_length(coming.fields)
+        status = Status(question.ask.reason, forwarded=question.ask.forwarded, collapsed=True)
+        return await self._sender.stored(
+            lookup, coming, status, stream=lambda: self._pipe(fill, size_bytes, background)
+        )
+
+    def _pipe(self, fill: Fill, size_bytes: int | None, background: Background) -> Any:
+        """Make the stream by which one client is fed."""
+        pipe = self._bodies.pipe(size_bytes)
+        fill.join(pipe)
+        background.run(fill.feed(pipe, self.settings.between_bytes_timeout + _GRACE_SECONDS))
+        return pipe.readable
+
     async def _answers(self, lookup: Lookup, entry: Entry) -> bool:
         """Whether a response that has only just come for another request answers this one."""
         if not self.storage.is_selected(lookup, entry):
@@ -389,7 +443,7 @@ class Handler:
         decision = await self._decide(lookup, Found(entry))
         return isinstance(decision, Use) or (isinstance(decision, Ask) and decision.reason is Reason.STALE)
 
-    async def _send(self, question: Question, outcome: Outcome) -> Any:
+    async def _send(self, question: Question, outcome: Outcome, background: Background) -> Any:
         plan, lookup = outcome.plan, question.lookup
         source = outcome.entry or question.entry
         match plan.answer:
@@ -402,6 +456,7 @@ class Handler:
                 unstored = unstored_fields(outcome.facts, lookup.rule)
                 return await self._sender.stored(lookup, outcome.entry, plan.status, unstored=unstored)
             case Relay() if outcome.response and outcome.facts:
+                self._feed_client(question, outcome, background)
                 return self._sender.relayed(
                     outcome.response, outcome.facts, lookup.client, plan.status, lookup.key
                 )

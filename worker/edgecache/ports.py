@@ -6,7 +6,7 @@ The adapters under ``edgecache.adapters`` meet them in workerd; the fakes under 
 CPython.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -21,6 +21,8 @@ __all__ = [
     "OriginError",
     "OriginResponse",
     "Outgoing",
+    "Pieces",
+    "Pipe",
     "Ports",
     "Report",
     "Signal",
@@ -100,6 +102,41 @@ class Bodies(Protocol):
     def empty(self) -> Body:
         """Return no bytes."""
 
+    def pipe(self, size_bytes: int | None) -> "Pipe":
+        """Make a body for a client, of this size if it is known."""
+
+
+class Pieces(Protocol):
+    """The body of a response of the origin, piece by piece."""
+
+    async def is_near(self, seconds: float) -> bool:
+        """Whether the next piece, or the end, is there within ``seconds``."""
+
+    async def next(self) -> Body | None:
+        """Return the next piece, ``None`` at the end.
+
+        Raises :class:`OriginError` if the body breaks off, or if nothing comes for too long.
+        """
+
+    def cancel(self) -> None:
+        """Read no more of it."""
+
+
+class Pipe(Protocol):
+    """A body for a client, given to it piece by piece."""
+
+    readable: Any
+    """The runtime's stream, for a response."""
+
+    async def write(self, piece: Body, timeout_seconds: float) -> bool:
+        """Give a piece to the client; return whether it took it."""
+
+    async def close(self) -> None:
+        """End the body."""
+
+    async def abort(self) -> None:
+        """Break the body off, so that the client sees that it isn't whole."""
+
 
 class OriginResponse(Protocol):
     """A response, its body unread: ``raw`` is the runtime's own, ``body`` its stream for the client."""
@@ -109,16 +146,14 @@ class OriginResponse(Protocol):
     status: int
     fields: Mapping[str, str]
     set_cookies: tuple[str, ...]
+    heard_ms: int
+    """When the last part of it came."""
 
     async def read(self) -> Body:
-        """Return the whole body; raises :class:`OriginError` if it is cut short."""
+        """Return the whole body; raises :class:`OriginError` if it is cut short or silent for too long."""
 
-    def fork(self) -> Callable[[int], Awaitable[Body | None]]:
-        """Split the body.
-
-        The response goes on to the client, and the returned function collects the same bytes, or
-        gives ``None`` if they are more than it is told. It raises :class:`OriginError` if they are cut short.
-        """
+    def pieces(self) -> Pieces:
+        """Return the body piece by piece; from then on it can't be handed on by itself."""
 
     def discard(self) -> None:
         """Give up the body, so that it takes up no connection."""

@@ -1,6 +1,6 @@
 """From decisions to responses: what the client gets, with Cache-Status, after the last hook."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,16 +52,20 @@ class Sender:
         record: Record | None = None,
         *,
         unstored: Sequence[tuple[str, str]] | None = None,
+        stream: Callable[[], Any] | None = None,
     ) -> Any:
         """Answer from a stored response, under the header fields of ``record`` if given.
 
         If it has only just come from the origin, ``unstored`` are the fields that came with it for this
-        client alone. Raises :class:`BodyGoneError`.
+        client alone; where its body is still on its way, ``stream`` makes one. Raises :class:`BodyGoneError`.
         """
         record = record or entry.record
         by_name = entry.fields if record is entry.record else combined(record.fields)
         answer = answer_from(record, by_name, lookup.client, self._timing.now_ms())
-        body = await self._body(entry, answer.body, answer.part)
+        if stream:
+            body = None if answer.body is BodyKind.NONE else stream()
+        else:
+            body = await self._body(entry, answer.body, answer.part)
         fields = answer.fields
         if unstored is not None:
             fields = [*(field for field in fields if field != ("age", "0")), *unstored]
@@ -106,14 +110,18 @@ class Sender:
         key: str = "",
     ) -> Any:
         """Hand on the origin's response, or answer the request's precondition from its fields."""
-        is_page = request.method == "GET" and facts.status == 200 and key
-        if is_page and (code := evaluated(request.fields, facts.fields, facts.response_ms)):
+        if code := self.code_by_fields(facts, request, key):
             return self._bodiless(code, facts, status, key)
         fields = self._hooked(request, facts.status, facts.fields)
         shown = self._cache_status(status, key)
         return self._outgoing.relayed(
             response, relayed_fields(response.fields, fields, shown, facts.response_ms)
         )
+
+    def code_by_fields(self, facts: ResponseFacts, request: RequestFacts, key: str) -> int | None:
+        """Return the status code where the fields of what came answer the client's precondition."""
+        is_page = request.method == "GET" and facts.status == 200 and key
+        return evaluated(request.fields, facts.fields, facts.response_ms) if is_page else None
 
     def _bodiless(self, code: int, facts: ResponseFacts, status: Status, key: str) -> Any:
         fields = [(name, value) for name, value in facts.fields.items() if not name.startswith("content-")]

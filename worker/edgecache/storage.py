@@ -249,6 +249,11 @@ class Storage:
 
     # Keeping
 
+    def coming(self, lookup: Lookup, record: Record) -> Entry:
+        """Return the entry of a new response whose body isn't there yet."""
+        names = self._names(record, self._index_at(_variant(lookup, ())))
+        return Entry(_variant(lookup, names), record, None, 0)
+
     def hold(self, lookup: Lookup, record: Record, body: Body) -> Entry:
         """Hold a new response in memory, if it fits, and return its entry."""
         base = _variant(lookup, ())

@@ -1,14 +1,16 @@
 """Bodies are ArrayBuffers that never enter the Python heap."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import js
 from pyodide.ffi import JsException
 
+from edgecache.adapters.javascript import within
 from edgecache.ports import Body
 
-__all__ = ["ArrayBuffers"]
+__all__ = ["ArrayBuffers", "JsPipe", "joined"]
 
 
 class ArrayBuffers:
@@ -44,11 +46,7 @@ class ArrayBuffers:
 
     def joined(self, bodies: Sequence[Body]) -> Body:
         """Return one after the other."""
-        joined, at = js.Uint8Array.new(sum(body.byteLength for body in bodies)), 0
-        for body in bodies:
-            joined.set(js.Uint8Array.new(body), at)
-            at += body.byteLength
-        return joined.buffer
+        return joined(bodies)
 
     async def gzip(self, body: Body) -> Body:
         """Compress."""
@@ -64,6 +62,48 @@ class ArrayBuffers:
     def empty(self) -> Body:
         """Return no bytes."""
         return self._empty
+
+    def pipe(self, size_bytes: int | None) -> "JsPipe":
+        """Make a body for a client, of this size if it is known."""
+        return JsPipe(size_bytes)
+
+
+def joined(bodies: Sequence[Body]) -> Body:
+    """Return the bytes of ArrayBuffers and Uint8Arrays one after the other."""
+    whole, at = js.Uint8Array.new(sum(body.byteLength for body in bodies)), 0
+    for body in bodies:
+        whole.set(body if hasattr(body, "buffer") else js.Uint8Array.new(body), at)
+        at += body.byteLength
+    return whole.buffer
+
+
+class JsPipe:
+    """See :class:`edgecache.ports.Pipe`."""
+
+    def __init__(self, size_bytes: int | None) -> None:
+        stream = (
+            js.IdentityTransformStream.new() if size_bytes is None else js.FixedLengthStream.new(size_bytes)
+        )
+        self.readable = stream.readable
+        self._writer = stream.writable.getWriter()
+
+    async def write(self, piece: Body, timeout_seconds: float) -> bool:
+        """Give a piece to the client; return whether it took it."""
+        try:
+            await within(timeout_seconds, self._writer.write(piece), self._writer.abort)
+        except (JsException, TimeoutError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        """End the body."""
+        with suppress(JsException):
+            await self._writer.close()
+
+    async def abort(self) -> None:
+        """Break the body off, so that the client sees that it isn't whole."""
+        with suppress(JsException):
+            await self._writer.abort()
 
 
 async def _through(body: Body, transform: object) -> Body:

@@ -1,31 +1,84 @@
 """The origin, through the runtime's fetch."""
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import js
 from pyodide.ffi import JsException
 
 from cachewire.settings import Settings
+from edgecache.adapters.bodies import joined
 from edgecache.adapters.javascript import fields_of, from_json, within
 from edgecache.policy.facts import OriginFailure, RequestFacts
 from edgecache.policy.relay import origin_url, outbound_fields
+from edgecache.policy.storing import content_length
 from edgecache.ports import Body, OriginError
 
-__all__ = ["FetchOrigin", "FetchedResponse"]
+__all__ = ["FetchOrigin", "FetchedResponse", "JsPieces"]
 
 # Cloudflare's own cache stays out of it; bytes come and go as they are coded.
 _INIT = {"redirect": "manual", "encodeResponseBody": "manual", "cf": {"cacheTtlByStatus": {"200-599": -1}}}
 _PIECE_BYTES = 256 * 1024
 
 
+class JsPieces:
+    """See :class:`edgecache.ports.Pieces`."""
+
+    def __init__(
+        self, stream: Any, silence_seconds: float, first_bytes: int, heard: Callable[[], None]
+    ) -> None:
+        self._heard = heard
+        self._reader = stream.getReader(from_json('{"mode": "byob"}'))
+        self._silence_seconds = silence_seconds
+        self._room = js.Uint8Array.new(first_bytes)
+        self._coming: asyncio.Future[Any] | None = None
+
+    async def is_near(self, seconds: float) -> bool:
+        """Whether the next piece, or the end, is there within ``seconds``."""
+        coming = self._begun()
+        await asyncio.wait({coming}, timeout=seconds)
+        return coming.done()
+
+    def _begun(self) -> "asyncio.Future[Any]":
+        if self._coming is None:
+            self._coming = self._reader.read(self._room)
+        return self._coming
+
+    async def next(self) -> Body | None:
+        """Return the next piece, ``None`` at the end."""
+        coming, self._coming = self._begun(), None
+        try:
+            step = await within(self._silence_seconds, coming, self._reader.cancel)
+        except JsException as error:
+            raise OriginError(OriginFailure.TRUNCATED, str(error)) from error
+        except TimeoutError as error:
+            explanation = f"nothing came of the body for {self._silence_seconds:g} s"
+            raise OriginError(OriginFailure.TIMEOUT, explanation) from error
+        self._heard()
+        if step.done:
+            return None
+        piece, room = step.value, step.value.buffer
+        if piece.byteLength == room.byteLength:
+            self._room = js.Uint8Array.new(_PIECE_BYTES)
+            return piece
+        # Each piece costs a way through Python, so that there is room for much at once. What comes is mostly
+        # less, and what is held would take many times its size.
+        self._room = js.Uint8Array.new(room)
+        return piece.slice()
+
+    def cancel(self) -> None:
+        """Read no more of it."""
+        self._reader.cancel()
+
+
 class FetchedResponse:
     """See :class:`edgecache.ports.OriginResponse`."""
 
-    def __init__(self, raw: Any, timeout_seconds: float, abort: Any) -> None:
+    def __init__(self, raw: Any, silence_seconds: float) -> None:
         self.raw = raw
-        self._abort = abort
         self.body = raw.body
         self.status: int = raw.status
         fields = fields_of(raw.headers)
@@ -33,53 +86,33 @@ class FetchedResponse:
             tuple(raw.headers.getSetCookie()) if fields.pop("set-cookie", None) is not None else ()
         )
         self.fields: Mapping[str, str] = fields
-        self._timeout_seconds = timeout_seconds
+        self._silence_seconds = silence_seconds
+        self._hear()
+
+    def _hear(self) -> None:
+        self.heard_ms = int(time.time() * 1000)
 
     async def read(self) -> Body:
         """Return the whole body."""
-        try:
-            return await within(self._timeout_seconds, self.raw.arrayBuffer(), self._abort)
-        except JsException as error:
-            raise OriginError(OriginFailure.TRUNCATED, str(error)) from error
-        except TimeoutError as error:
-            raise OriginError(
-                OriginFailure.TIMEOUT, f"the body took longer than {self._timeout_seconds:g} s"
-            ) from error
+        pieces, read, rest_bytes = self.pieces(), [], content_length(self.fields)
+        while (rest_bytes is None or rest_bytes > 0) and (piece := await pieces.next()) is not None:
+            read.append(piece)
+            rest_bytes = None if rest_bytes is None else rest_bytes - piece.byteLength
+        if rest_bytes:
+            raise OriginError(OriginFailure.TRUNCATED, f"{rest_bytes} bytes of the body are missing")
+        return read[0].buffer if len(read) == 1 else joined(read)
 
     def discard(self) -> None:
         """Give up the body."""
         if self.raw.body:
             self.raw.body.cancel()
 
-    def fork(self) -> Callable[[int], Awaitable[Body | None]]:
-        """Split the body between the client and a collector."""
-        self.body, copy = (self.raw.body or js.Response.new("").body).tee()
-        reader = copy.getReader(from_json('{"mode": "byob"}'))
-
-        async def collect(max_bytes: int) -> Body | None:
-            chunks, size = js.Array.new(), 0
-            try:
-                while True:
-                    # Room for much at once: each piece costs a way through Python, and is small by default.
-                    piece = reader.read(js.Uint8Array.new(_PIECE_BYTES))
-                    step = await within(self._timeout_seconds, piece, reader.cancel)
-                    if step.done:
-                        break
-                    size += step.value.byteLength
-                    if size > max_bytes:
-                        reader.cancel()
-                        return None
-                    chunks.push(step.value)
-            except JsException as error:
-                raise OriginError(OriginFailure.TRUNCATED, str(error)) from error
-            except TimeoutError as error:
-                reader.cancel()
-                raise OriginError(
-                    OriginFailure.TIMEOUT, "the rest of the body was too long in coming"
-                ) from error
-            return await js.Blob.new(chunks).arrayBuffer()
-
-        return collect
+    def pieces(self) -> JsPieces:
+        """Return the body piece by piece."""
+        # A body of a known length mostly comes in one piece, which then takes just the room that there is.
+        first_bytes = min(content_length(self.fields) or _PIECE_BYTES, _PIECE_BYTES)
+        stream = self.raw.body or js.Response.new("").body
+        return JsPieces(stream, self._silence_seconds, first_bytes, self._hear)
 
 
 class FetchOrigin:
@@ -105,4 +138,4 @@ class FetchOrigin:
             raise OriginError(OriginFailure.UNREACHABLE, str(error)) from error
         except TimeoutError as error:
             raise OriginError(OriginFailure.TIMEOUT, f"no response within {timeout_seconds:g} s") from error
-        return FetchedResponse(raw, timeout_seconds, controller.abort)
+        return FetchedResponse(raw, self._settings.between_bytes_timeout)

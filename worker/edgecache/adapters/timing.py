@@ -18,26 +18,33 @@ _resolve = js.Promise.resolve
 class JsSignal:
     """See :class:`edgecache.ports.Signal`.
 
-    A JavaScript promise: a Python future may not be shared between requests.
+    A promise settles only in the request that made it, and never once that has ended: each that waits makes
+    one of its own, which may be resolved from any other request.
     """
 
     def __init__(self) -> None:
-        resolvers = js.Promise.withResolvers()
-        self._promise = resolvers.promise
-        self._resolve = resolvers.resolve
         self._is_set = False
+        self._waiting: dict[int, Any] = {}
 
     async def wait(self, timeout_seconds: float) -> bool:
         """Wait until it is set."""
+        if self._is_set:
+            return True
+        own = js.Promise.withResolvers()
+        resolve = own.resolve
+        self._waiting[id(own)] = resolve
         with suppress(TimeoutError):
-            # A future of this request's own, by asking a function for the promise.
-            await within(timeout_seconds, _resolve(self._promise))
+            # A future, by asking a function for the promise.
+            await within(timeout_seconds, _resolve(own.promise), resolve)
+        self._waiting.pop(id(own), None)
         return self._is_set
 
     def set(self) -> None:
         """Let all that wait go on."""
         self._is_set = True
-        self._resolve()
+        waiting, self._waiting = self._waiting, {}
+        for resolve in waiting.values():
+            resolve()
 
 
 class JsTiming:
