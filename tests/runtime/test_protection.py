@@ -10,7 +10,7 @@ import pytest
 
 from scripts.runtime.workerd import Workerd
 from tests.runtime.crowd import Asked, crowd
-from tests.runtime.edge import Variables, detail, eventually, get, is_hit, new_path, running
+from tests.runtime.edge import Variables, detail, eventually, get, is_hit, key_of, new_path, running
 from tests.runtime.origin import Request, ScriptedOrigin
 from tests.runtime.replies import Fields, Hold, Pause, Reply, reply
 
@@ -29,6 +29,7 @@ def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactor
         "edge": {},
         "eager": {"CLIENT_REFRESH_INTERVAL": "500ms"},
         "narrow": {"REFRESH_CONCURRENCY": 8},
+        "thrifty": {"SECOND_USE_BYTES": "100KiB", "VARIANTS_PER_URL": 8},
     }
     with running(tmp_path_factory.mktemp("protection"), running_origin, workers) as workerd:
         yield workerd
@@ -217,3 +218,35 @@ def test_preconditions_are_evaluated_on_what_is_stored(
     origin.on(own, reply(200, [*PRIVATE, *FRESH[1:]], b"1234"))
     assert get(edge.url("edge"), own, *fields).status in {200, status}
     assert detail(response) == "fresh"
+
+
+def test_many_variants_of_a_url_do_not_fill_the_store(edge: Workerd, origin: ScriptedOrigin) -> None:
+    path = new_path()
+    languages = [f"l{number}" for number in range(100)]
+
+    def greet(request: Request) -> Reply:
+        return reply(200, [*FRESH[:1], ("Vary", "X-L")], (request.value("X-L") or "").encode())
+
+    origin.decide(path, greet)
+
+    told = crowd(edge.url("thrifty"), [Asked(path, [("X-L", language)]) for language in languages])
+
+    assert [t.body.decode() for t in told] == languages
+    eventually(lambda: len(edge.store().keys(key_of(path))) >= 8, "some of them in KV")
+    time.sleep(0.5)
+    assert len(edge.store().keys(key_of(path))) <= 11  # with their index, and one for each minute that passed
+    assert is_hit(get(edge.url("thrifty"), path, ("X-L", "l99")))
+
+
+def test_large_bodies_that_clients_leave_behind_fill_no_store(edge: Workerd, origin: ScriptedOrigin) -> None:
+    paths = [new_path() for _ in range(5)]
+    for path in paths:
+        origin.on(path, reply(200, FRESH, b"x" * 2_000_000))
+
+    crowd(edge.url("thrifty"), [Asked(path, leaves_after=0.5) for path in paths])
+    origin.wait_for_requests(5)
+    time.sleep(0.5)
+    assert [edge.store().keys(key_of(path)) for path in paths] == [[]] * 5
+
+    get(edge.url("thrifty"), paths[0])
+    eventually(lambda: edge.store().keys(key_of(paths[0])), "what was asked for again")

@@ -48,6 +48,8 @@ _DEFAULTS: Mapping[Profile, Mapping[str, Any]] = {
         "refresh_ahead": 0.0,
         "soft_timeout": 0.0,
         "client_refresh_interval": 0.0,
+        "variants_per_url": 0,
+        "stored_bytes_per_minute": 0,
         "refresh_throttle": 0.0,
         "breaker_failures": 0,
         "unkeyed_fields": frozenset(),
@@ -262,6 +264,9 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
         "memory_item_bytes": size(most=25 * _MIB),
         # Cloudflare's limit for a value in KV.
         "max_body_bytes": size(most=25 * _MIB),
+        "variants_per_url": count(),
+        "stored_bytes_per_minute": size(most=1024 * 1024 * _MIB),
+        "second_use_bytes": size(most=25 * _MIB),
         "compress_min_bytes": size(most=25 * _MIB),
         "origin_timeout": _WAIT,
         "between_bytes_timeout": _WAIT,

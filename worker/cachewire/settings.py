@@ -109,6 +109,12 @@ class Settings:
     """Bodies above this size skip memory and lie in KV under a key of their own."""
     max_body_bytes: int = 25 * 1024 * 1024
     """Larger responses stream through unstored; KV's own limit is 25 MiB."""
+    variants_per_url: int = 32
+    """So many variants of a URL an isolate writes to KV at once, then one a minute; 0 for any number."""
+    stored_bytes_per_minute: int = 256 * 1024 * 1024
+    """So many bytes of bodies an isolate writes to KV in a minute; 0 for any number."""
+    second_use_bytes: int = 0
+    """Bodies of at least this size are written to KV when they are asked for again; 0 at once."""
     compress_min_bytes: int = 4096
     """Text of at least this size is stored compressed; 0 switches it off."""
 

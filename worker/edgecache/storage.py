@@ -14,6 +14,7 @@ from cachewire.record import MAX_INDEX_SETS, Index, Record, head_of, metadata_fo
 from cachewire.rules import first_match
 from cachewire.settings import Settings
 from cachewire.vary import selecting_names, selecting_values
+from edgecache.admission import Admission
 from edgecache.marktable import MarkTable
 from edgecache.memory import Entry, Memory, Table
 from edgecache.policy.decision import VALID, Invalidity, Lookup, mark_names
@@ -97,6 +98,7 @@ class Storage:
         self._quiet_until_ms = 0
         self._writes = Writes(store, timing, self.memory)
         self._indexes: Table[_KnownIndex] = self.memory.table(1 / 32)
+        self._admission = Admission(settings, self.memory)
         self._unwritten: dict[str, Entry] = {}
         self._readings: dict[str, _Reading] = {}
 
@@ -287,8 +289,11 @@ class Storage:
     async def keep(self, lookup: Lookup, entry: Entry) -> None:
         """Write an entry to KV, compressed where that pays; raises :class:`StoreError`.
 
-        Until it is there, one that memory doesn't hold is still found.
+        Until it is there, one that memory doesn't hold is still found. What is more than clients may cause
+        isn't written.
         """
+        if not self._admission.admits(lookup, entry.key, entry.size_bytes, self._timing.now_ms()):
+            return
         with self.memory.used(entry) as has_room:
             if not has_room:
                 raise StoreError(f"MEMORY_BYTES has no room for {entry.key} beside what is being written")
