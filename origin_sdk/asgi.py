@@ -5,7 +5,7 @@ app.add_middleware(CacheFields, strict=settings.debug)
 
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Final, TypeAlias, cast
 
 from origin_sdk.freshness import combined
@@ -89,31 +89,65 @@ class _Scope(dict[str, Any]):
         return super().get(key, default)
 
 
-class _FieldName(bytes):
-    """The name of a request's first field: whoever looks for a field compares its name with this one."""
+class _Noting(bytes):
+    """Bytes that note when they are looked at."""
 
-    _observed: Observed
+    _note: Callable[[], None]
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, bytes):
-            self._observed.note(bytes.decode(other, "latin-1").lower())
+        self._note()
         return bytes.__eq__(self, other)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
 
     def __hash__(self) -> int:
-        self._observed.note(EVERYTHING)  # put into a set or a dict, where names are found without comparing
+        self._note()
         return bytes.__hash__(self)
 
+    def __getitem__(self, place: Any) -> Any:
+        self._note()
+        return bytes.__getitem__(self, place)
+
     def __iter__(self) -> Iterator[int]:
-        self._observed.note(EVERYTHING)
-        return super().__iter__()
+        self._note()
+        return bytes.__iter__(self)
 
     def __getattribute__(self, name: str) -> Any:
-        if not name.startswith("_"):  # decoded, lowered, …: what is compared afterwards isn't seen
-            self._observed.note(EVERYTHING)
+        if not name.startswith("_"):  # decoded, split, …
+            self._note()
         return super().__getattribute__(name)
+
+
+class _FirstName(_Noting):
+    """The name of a request's first field: whoever looks for a field compares its name with this one.
+
+    Done otherwise (in a dict, decoded, in lower case) it isn't seen for which, and counts as for all.
+    """
+
+    _observed: Observed
+    _is_found = False
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, bytes):
+            self._observed.note(bytes.decode(other, "latin-1").lower())
+        self._is_found = bytes.__eq__(self, other)
+        return self._is_found
+
+    __hash__ = _Noting.__hash__
+
+
+def _first_field(name: bytes, value: bytes, observed: Observed) -> tuple[bytes, bytes]:
+    """Return the first field such that each way through a request's fields is noted."""
+
+    def note_value() -> None:
+        if not known._is_found:  # noqa: SLF001 - its own; all values are taken, whatever their names are
+            observed.note(EVERYTHING)
+
+    known, noting = _FirstName(name), _Noting(value)
+    known._observed, known._note = observed, partial(observed.note, EVERYTHING)  # noqa: SLF001 - its own
+    noting._note = note_value  # noqa: SLF001 - its own
+    return known, noting
 
 
 def _observed(scope: MutableMapping[str, Any]) -> _Scope:
@@ -123,13 +157,11 @@ def _observed(scope: MutableMapping[str, Any]) -> _Scope:
     observing = _Scope(scope)
     if _OBSERVED not in observing:
         observed = Observed(_FRAMEWORK, lambda: observing.get("endpoint"))
-        observing[_OBSERVED] = observed
         fields = list(scope["headers"])
-        if fields:
-            name = _FieldName(fields[0][0])
-            name._observed = observed  # noqa: SLF001 - bytes take no arguments of a subclass
-            fields[0] = (name, fields[0][1])
-        observing["headers"] = fields
+        observing[_OBSERVED] = observed
+        observing["headers"] = (
+            [_first_field(fields[0][0], fields[0][1], observed), *fields[1:]] if fields else fields
+        )
     return observing
 
 
@@ -167,26 +199,39 @@ def _observe_starlette() -> None:
     except ImportError:
         return
     call: Any = Starlette.__call__
-    cookies: Any = vars(HTTPConnection)["cookies"].fget
 
     @wraps(call)
     async def observed_call(self: Any, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         await call(self, _observed(scope) if scope["type"] == "http" else scope, receive, send)
 
-    @wraps(cookies)
-    def observed_cookies(self: Any) -> dict[str, str]:
-        observed: Observed | None = self.scope.get(_OBSERVED)
-        if observed is None:
-            return cast("dict[str, str]", cookies(self))
-        with unobserved():
-            found: dict[str, str] = cookies(self)
-        if sys._getframe(1).f_globals.get("__name__") == _FASTAPI_PARAMETERS:  # noqa: SLF001
-            return _Cookies(found, observed)
-        observed.note("cookie")
-        return found
-
     Starlette.__call__ = observed_call  # type: ignore[method-assign]
-    HTTPConnection.cookies = property(observed_cookies)  # type: ignore[method-assign,assignment]
+    reads = {name: _observed_property(what) for name, what in _KEPT_IN_SCOPE.items()}
+    for name, observed_read in {"cookies": _observed_cookies, **reads}.items():
+        if read := getattr(vars(HTTPConnection).get(name), "fget", None):
+            setattr(HTTPConnection, name, property(wraps(read)(partial(observed_read, read))))
+
+
+def _observed_property(what: str) -> Callable[[Any, Any], Any]:
+    """Note what a request hands out, also of a scope that a middleware has copied."""
+
+    def observed_read(read: Any, request: Any) -> Any:
+        if observed := request.scope.get(_OBSERVED):
+            observed.note(what)
+        return read(request)
+
+    return observed_read
+
+
+def _observed_cookies(read: Any, request: Any) -> dict[str, str]:
+    observed: Observed | None = request.scope.get(_OBSERVED)
+    if observed is None:
+        return cast("dict[str, str]", read(request))
+    with unobserved():
+        found: dict[str, str] = read(request)
+    if sys._getframe(1).f_globals.get("__name__") == _FASTAPI_PARAMETERS:  # noqa: SLF001
+        return _Cookies(found, observed)
+    observed.note("cookie")
+    return found
 
 
 _observe_starlette()

@@ -42,8 +42,8 @@ _FRAMEWORK: Final = (
     # What they read themselves is for HTTP, or is kept where a view has to look it up again.
     *("django.core.handlers", "django.middleware", "django.test", "django.utils.cache"),
     "django.contrib.sessions.middleware",
-    # It sets Vary where there is something to choose from.
-    "rest_framework.negotiation",
+    # It sets Vary where there is something to choose from; and refuses with an error.
+    *("rest_framework.negotiation", "rest_framework.throttling"),
 )
 _SESSIONS: Final = ("django.contrib.sessions.backends", "asgiref.sync", "concurrent.futures")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any, Final, cast
 
-from flask import Flask, Request, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, g, has_request_context, request
 from flask.globals import request_ctx
 
 from origin_sdk.freshness import combined
@@ -112,6 +112,7 @@ def _exchanged(response: Response) -> Exchanged:
         status=response.status_code,
         response=combined(tuple(response.headers.items())),
         body=response.get_data() if is_whole else None,
+        sets_cookies=_refreshes_session(),
         uses_session=_uses_session(),
         route=f"{request.method} {request.url_rule or request.path}",
     )
@@ -119,6 +120,13 @@ def _exchanged(response: Response) -> Exchanged:
 
 def _uses_session() -> bool:
     return not g.get(_SEES_SESSION) and bool(getattr(_opened_session(), "accessed", False))
+
+
+def _refreshes_session() -> bool:
+    """Whether Flask sets the cookie of a session that lasts, after us and whether or not it was used."""
+    session = _opened_session()
+    is_permanent = isinstance(session, dict) and dict.get(session, "_permanent", False)
+    return bool(is_permanent and current_app.config["SESSION_REFRESH_EACH_REQUEST"])
 
 
 def _opened_session() -> Any:
@@ -131,7 +139,7 @@ class _ObservedRequest:
     """Mixed into a request's class: notes what is looked up, also where the class keeps what it has found."""
 
     def __init__(self, environ: dict[str, Any], *arguments: Any, **named: Any) -> None:
-        observed = Observed(_FRAMEWORK, lambda: current_app.view_functions.get(request.endpoint or ""))
+        observed = Observed(_FRAMEWORK, _endpoint)
         self.origin_sdk_observed = observed
         super().__init__(ObservedEnviron(environ, observed), *arguments, **named)  # type: ignore[call-arg]  # a request's
 
@@ -151,6 +159,10 @@ class _ObservedRequest:
     @remote_addr.setter
     def remote_addr(self, address: Any) -> None:
         self._remote_addr = address
+
+
+def _endpoint() -> Any:
+    return current_app.view_functions.get(request.endpoint or "") if has_request_context() else None
 
 
 def _observed_class(kind: type[Request]) -> type[Request]:

@@ -60,7 +60,8 @@ _KEYED = frozenset(
     # In the key, or set by the Worker and its runtime for all; what changes no representation in HTTP.
     {"accept-encoding", "host", "x-forwarded-host", "x-forwarded-proto"}
     | {"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range"}
-    | {"cdn-loop", "connection", "content-length", "te", "transfer-encoding", "upgrade", "via"}
+    | {"cache-control", "pragma", "cdn-loop", "connection", "content-length", "te", "transfer-encoding"}
+    | {"upgrade", "via"}
 )
 _PLUMBING = (
     # They hand on what somebody else asked them for.
@@ -132,13 +133,14 @@ class Observed:
     ``framework`` are the packages that read on their own account; ``endpoint`` finds who handles the request.
     """
 
-    __slots__ = ("_endpoint", "_framework", "_readings", "_sent")
+    __slots__ = ("_accounted", "_endpoint", "_framework", "_readings", "_sent")
 
     def __init__(self, framework: tuple[str, ...], endpoint: Callable[[], Any] = lambda: None) -> None:
         self._framework = framework
         self._endpoint = endpoint
         self._readings: dict[tuple[str, str], Reading] = {}
         self._sent: tuple[str, Declared, Reads] | None = None
+        self._accounted = Declared()
 
     def note(self, what: str, through: tuple[str, ...] = ()) -> None:
         """Note that something was looked up, by whoever called this through the framework.
@@ -167,7 +169,12 @@ class Observed:
 
     def undeclared(self, declared: Declared) -> list[Reading]:
         """Return what was read and isn't covered by what the response says."""
-        return [reading for reading in self._readings.values() if not declared.covers(reading)]
+        readings = list(self._readings.values())  # a thread that is left behind may add to them
+        return [each for each in readings if not (declared.covers(each) or self._accounted.covers(each))]
+
+    def account(self, declared: Declared) -> None:
+        """Note what was declared, for a middleware further out that doesn't know of it."""
+        self._accounted = declared
 
     def sent(self, route: str, declared: Declared, reads: Reads) -> None:
         """Refuse what isn't covered from here on, where ``reads`` are noted: the fields are on their way."""
@@ -186,12 +193,15 @@ class Observed:
             )
 
     def _place(self, reader: FrameType | None) -> str:
+        """Return the line that asked for it; where the framework called a package, that and the handler."""
         frame = reader
         while frame and not _is_below(_module(frame), self._framework):
             if not _is_installed(frame.f_code.co_filename):
                 return f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"
             frame = frame.f_back
-        return _place_of(self._endpoint()) or (f"{_module(reader)}:{reader.f_lineno}" if reader else "?")
+        by = f"{_module(reader)}:{reader.f_lineno}" if reader else "a thread of the framework"
+        handler = _place_of(self._endpoint())
+        return f"{handler}, by {by}" if handler else by
 
 
 def _reader(frame: FrameType | None, plumbing: tuple[str, ...]) -> FrameType | None:

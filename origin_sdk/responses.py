@@ -383,6 +383,7 @@ def _cacheable(
     if problem or draft.left_out:
         fields |= lifetimes.unpurged().fields(exchanged.status)
     fields |= _group_fields(exchanged, groups)
+    draft.observed.account(declared)
     if exchanged.body is None:
         draft.reads.shared_as = f"{exchanged.route}, which streams to the edge,"
         draft.observed.sent(exchanged.route, declared, draft.reads)

@@ -10,7 +10,7 @@ usage: python -m tests.sdk.reading_apps FRAMEWORK
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Annotated, Any
 
 import httpx
@@ -151,11 +151,14 @@ def fastapi_answer(request: Any) -> Any:
         "a language": lambda: request.headers.get("accept-language"),
         "every field": lambda: dict(request.headers),
         "every field, raw": lambda: dict(scope["headers"]),
+        "every value": request.headers.values,
+        "every value, raw": lambda: [value.decode() for _, value in request.headers.raw],
         "the session": lambda: request.session.get("user"),
         "the session, raw": lambda: scope["session"].get("user"),
         "the user": lambda: request.user.display_name,
         "the address": lambda: request.client,
         "the address, raw": lambda: request["client"][0],
+        "the address, of a copied scope": lambda: fastapi.Request(dict(scope)).client,
         "a forwarded address": lambda: request.headers.get("x-forwarded-for"),
     }
     row, readers = request.query_params, readers | dict.fromkeys(PARAMETERS, lambda: None)
@@ -226,6 +229,15 @@ def remember_key(get_response: Any) -> Any:
     return middleware
 
 
+def at_once(coroutine: Coroutine[Any, Any, object]) -> object:
+    """Run what never waits: Django's sessions in cookies."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waits")
+
+
 def django_view(request: Any) -> Any:
     from django.contrib import messages  # noqa: PLC0415 - one framework a process
     from django.http import HttpResponse, StreamingHttpResponse  # noqa: PLC0415
@@ -254,6 +266,8 @@ def django_view(request: Any) -> Any:
         "what is accepted": lambda: request.accepts("text/html"),
         "every field": lambda: dict(request.headers),
         "every field, raw": lambda: {**request.META},
+        "every value": lambda: list(request.headers.values()),
+        "the session, asynchronously": lambda: at_once(request.session.aget("user")),
         "the session": lambda: request.session.get("user"),
         "the session's key": lambda: request.session.session_key,
         "the user": lambda: request.user.is_authenticated,
@@ -321,6 +335,7 @@ def flask_app(*, strict: bool) -> httpx.BaseTransport:
             "a language": lambda: request.accept_languages.best,
             "every field": lambda: dict(request.headers),
             "every field, raw": lambda: {**request.environ},
+            "every value": lambda: list(request.headers.values()),
             "the session": lambda: flask.session.get("user"),
             "the user of the server": lambda: request.remote_user,
             "the address": lambda: request.remote_addr,

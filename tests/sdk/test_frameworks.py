@@ -601,6 +601,71 @@ async def test_a_body_whose_length_says_that_it_is_whole_has_an_etag() -> None:
     assert bodies == parts
 
 
+def test_an_inner_middleware_answers_for_what_it_knows_of() -> None:
+    inner = fastapi.FastAPI()
+    inner.add_middleware(origin_sdk.asgi.CacheFields, strict=True)
+
+    @inner.get("/")
+    def read(request: fastapi.Request) -> str | None:
+        cache_for(60, for_everyone=True)
+        return request.headers.get("x-tenant")
+
+    outer = fastapi.FastAPI()
+    outer.add_middleware(origin_sdk.asgi.CacheFields, strict=True)
+    outer.mount("/shop", inner)
+    response = App(lambda **_: httpx.ASGITransport(outer)).ask("/shop/")
+    assert response.headers["cdn-cache-control"] == "max-age=60"
+
+
+def test_a_session_that_flask_makes_last_keeps_the_response_from_everyone() -> None:
+    app = flask.Flask("shop")
+    app.config.update(SECRET_KEY="of no account")  # noqa: S106
+    origin_sdk.flask.CacheFields(app)
+
+    @app.get("/login")
+    def log_in() -> str:
+        flask.session.permanent = True
+        return ""
+
+    @app.get("/")
+    def read() -> str:
+        cache_for(60)
+        return ""
+
+    with app.test_client() as client:
+        assert "max-age" in client.get("/").headers["cdn-cache-control"]
+        client.get("/login")
+        response = client.get("/")
+    assert "Set-Cookie" in response.headers
+    assert response.headers["cache-control"] == "private, no-store"
+
+
+def test_a_request_class_that_came_later_counts_as_read() -> None:
+    app = flask.Flask("shop")
+    origin_sdk.flask.CacheFields(app)
+    app.request_class = flask.Request
+
+    @app.get("/")
+    def read() -> str:
+        cache_for(60)
+        return ""
+
+    assert app.test_client().get("/").headers["cache-control"] == "private, no-store"
+
+
+def test_packages_that_only_watch_can_be_named() -> None:
+    app = fastapi.FastAPI()
+    app.add_middleware(origin_sdk.asgi.CacheFields, strict=True, observers=[__name__])
+
+    @app.get("/")
+    def read(request: fastapi.Request) -> str | None:
+        cache_for(60)
+        return request.headers.get("user-agent")
+
+    response = App(lambda **_: httpx.ASGITransport(app)).ask("/")
+    assert response.headers["cdn-cache-control"] == "max-age=60"
+
+
 async def test_web_sockets_are_none_of_its_business() -> None:
     seen: list[str] = []
 

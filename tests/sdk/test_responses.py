@@ -78,6 +78,42 @@ def exchanged(method: str = "GET", status: int = 200, **more: Any) -> Exchanged:
             {"owner": "the basket"}, exchanged(), {"cache-control": "private, no-store"}, id="a user's own"
         ),
         pytest.param(
+            {"owner": "the basket", "cache_for": {}},
+            exchanged(status=403),
+            {"cache-control": "private, no-store", "cdn-cache-control": "private, no-store"},
+            id="also where nothing is cacheable",
+        ),
+        pytest.param(
+            {"owner": "the basket"},
+            exchanged(
+                status=404, response={"cdn-cache-control": "max-age=60", "surrogate-control": "max-age=9"}
+            ),
+            {
+                "cache-control": "private, no-store",
+                "cdn-cache-control": "private, no-store",
+                "surrogate-control": "private, no-store",
+            },
+            id="whatever it says of shared caches by hand",
+        ),
+        pytest.param(
+            {"cache_for": {"vary": ["X-Tenant", "accept"]}},
+            exchanged(response={"vary": "Accept, Origin"}),
+            {**CACHED, "vary": "accept, Origin, X-Tenant"},
+            id="with what it depends on in Vary, once",
+        ),
+        pytest.param(
+            {"cache_for": {"for_everyone": True}},
+            exchanged(response={"vary": "Cookie, Origin"}),
+            {**CACHED, "vary": "Origin"},
+            id="for everyone, without the cookie in Vary",
+        ),
+        pytest.param(
+            {"cache_for": {"for_everyone": True}},
+            exchanged(response={"vary": "cookie"}),
+            {**CACHED, "vary": ""},
+            id="and without a Vary that is empty",
+        ),
+        pytest.param(
             {"invalidated": ["a", "b"]},
             exchanged("PUT"),
             {"cache-group-invalidation": '"a", "b"'},
@@ -170,6 +206,12 @@ def test_a_validator_that_matches_makes_a_304(if_none_match: str, matches: bool)
 def test_outside_of_a_response_the_verbs_say_what_is_missing(verb: Any) -> None:
     with pytest.raises(InvalidRequest, match="middleware"):
         verb()
+
+
+@pytest.mark.parametrize("vary", ["Accept-Language", ["a b"], [""], ["a,b"]])
+def test_what_names_no_field_is_not_put_into_vary(vary: Any) -> None:
+    with drafting(), pytest.raises(InvalidRequest, match="names no field"):
+        cache_for(60, vary=vary)
 
 
 @pytest.mark.parametrize("group", ["", " a", "x" * 257, "größe"])

@@ -20,14 +20,17 @@ IN_ALL = (
     *NEUTRAL,
     *("a cookie", "all cookies", "the field cookie", "whether there is a cookie"),
     *("a key", "a key, raw", "a key, through a middleware outside", "authorization", "a language"),
-    *("every field", "every field, raw", "the session", "the address", "a forwarded address"),
+    *("every field", "every field, raw", "every value", "the session", "the address", "a forwarded address"),
 )
 IN_DJANGO = (
     *("a signed cookie", "messages, in a cookie", "a key, as the server has it", "what is accepted"),
-    *("the session's key", "the user", "the user of the server"),
+    *("the session's key", "the session, asynchronously", "the user", "the user of the server"),
 )
 READ = {
-    "FastAPI": (*IN_ALL, *PARAMETERS, "the session, raw", "the user", "the address, raw"),
+    "FastAPI": (
+        *(*IN_ALL, *PARAMETERS, "every value, raw", "the session, raw", "the user"),
+        *("the address, raw", "the address, of a copied scope"),
+    ),
     "Django": (*IN_ALL, *IN_DJANGO),
     "Django, asynchronous": (*IN_ALL, *(each for each in IN_DJANGO if each != "a key, as the server has it")),
     "Flask": (
