@@ -190,6 +190,10 @@ def test_other_statuses_need_public(status: int) -> None:
     assert lifetime({"last-modified": ago(1000), CC: "public"}, status=status) == 100
 
 
+LASTING = Rule("a lifetime", lifetime=7)
+BY_DEFAULT = Rule("a default lifetime", default_lifetime=7)
+
+
 @pytest.mark.parametrize(
     ("rule", "fields", "status", "seconds"),
     [
@@ -197,6 +201,16 @@ def test_other_statuses_need_public(status: int) -> None:
         pytest.param(Rule(default_lifetime=7), {CC: "max-age=60"}, 200, 60, id="a default gives way"),
         pytest.param(Rule(default_lifetime=7), {}, 200, 7, id="a default fills in"),
         pytest.param(Rule(default_lifetime=7), {}, 404, 0, id="a default isn't for errors"),
+        *(
+            pytest.param(rule, {CC: "max-age=60"}, status, seconds, id=f"{rule.name} and {status}")
+            for rule, own in ((LASTING, 7), (BY_DEFAULT, 60))
+            for status, seconds in ((299, own), (301, own), (308, own), (302, 60), (307, 60), (401, 60))
+        ),
+        *(
+            pytest.param(rule, {}, status, 0, id=f"{rule.name} isn't for {status}")
+            for rule in (LASTING, BY_DEFAULT)
+            for status in (302, 303, 307, 400, 401, 403, 410, 429, 451, 500, 503)
+        ),
         pytest.param(
             Rule(negative_lifetimes=MappingProxyType({404: 9})), {}, 404, 9, id="errors have their own"
         ),
@@ -230,6 +244,22 @@ def test_windows(directives: str, forbids: bool, while_revalidate: int, if_error
     assert freshness.forbids_stale is forbids
     assert freshness.stale_while_revalidate_ms == while_revalidate
     assert freshness.stale_if_error_ms == if_error
+
+
+@pytest.mark.parametrize(
+    ("directives", "forbids"),
+    [
+        pytest.param("s-maxage=1", False, id="s-maxage, which only implies it, gives way"),
+        pytest.param("s-maxage=1, must-revalidate", True, id="what says so itself doesn't"),
+        pytest.param("proxy-revalidate", True, id="nor by its other name"),
+    ],
+)
+def test_a_window_by_rule(directives: str, forbids: bool) -> None:
+    fields = {CC: directives}
+    rule = Rule(stale_if_error=60)
+    freshness = freshness_of(Record(200, NOW, NOW, 0, tuple(fields.items())), fields, rule, STRICT)
+    assert freshness.forbids_stale is forbids
+    assert freshness.stale_if_error_ms == (0 if forbids else 60_000)
 
 
 @given(st.integers(0, 10**13), st.floats(0, 0.99))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -367,6 +368,8 @@ CAUTION = [
 ]
 
 STRICT: Mapping[str, Json] = {"PROFILE": "rfc9111", "REFRESH_THROTTLE": 0}
+BY_RULE: Json = {"path": "/row/*", "lifetime": "5m"}
+HARMFUL: Json = {"path": "/harmful", "key_fields": ["User-Agent"]}
 PRIVATE: Json = {"path": "/mine-*", "data_class": "private", "key_fields": ["X-User"]}
 SAFE: Mapping[str, Json] = {"REFRESH_THROTTLE": 0, "MARK_INTERVAL": "300ms", "RULES": [PRIVATE]}
 
@@ -383,15 +386,20 @@ TABLES: Mapping[str, tuple[Mapping[str, Json], list[Row], float]] = {
     "safe": (SAFE, [*ENDINGS, *FAILING, *RESTING, *VARIANTS, *SAFE_VARIANTS, *CAUTION], 0.0),
     "strict": (STRICT, [*ENDINGS[::2], *map(_strictly, FAILING[::3]), *VARIANTS], 0.0),
     "kv": ({**SAFE, "MEMORY_BYTES": 0, "MARK_INTERVAL": 0}, [*ENDINGS[::6], *VARIANTS, *SAFE_VARIANTS], 0.4),
-    "ruled": ({**SAFE, "RULES": [{"path": "/row/*", "lifetime": "5m"}]}, RULED, 0.0),
+    "ruled": ({**SAFE, "RULES": [BY_RULE, HARMFUL]}, RULED, 0.0),
 }
 
 
 @pytest.fixture(scope="module")
-def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workerd]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("succession")
+
+
+@pytest.fixture(scope="module")
+def edge(running_origin: ScriptedOrigin, folder: Path) -> Iterator[Workerd]:
     workers = {name: variables for name, (variables, *_) in TABLES.items()}
     workers["elsewhere"] = SAFE
-    with running(tmp_path_factory.mktemp("succession"), running_origin, workers) as workerd:
+    with running(folder, running_origin, workers) as workerd:
         yield workerd
 
 
@@ -457,3 +465,14 @@ def test_one_users_answer_ends_what_is_stored_for_this_user(edge: Workerd, origi
     assert ask(edge.url("safe"), path, ann).status == 503
     assert ask(edge.url("safe"), path, bob).body == b"mine"
     assert not [key for key in edge.store().keys("m1/") if path in key]
+
+
+def test_a_rule_that_mostly_harms_is_named_in_the_log(
+    edge: Workerd, origin: ScriptedOrigin, folder: Path
+) -> None:
+    path = new_path()
+    origin.on(path, reply(200))
+    assert ask(edge.url("ruled"), path).status == 200
+    warning = "edge cache: RULES[1].key_fields = 'user-agent': has about as many values as there are clients"
+    log = folder / "workerd.log"
+    eventually(lambda: warning in log.read_text(encoding="utf-8", errors="replace"), "the warning")
