@@ -144,7 +144,11 @@ def _below(link: Link, client: Any) -> list[Any]:
     """Return what redis-py doesn't close with a client that was made over a pool of connections."""
     if link.options.is_cluster:
         nodes = client.nodes_manager
-        known = {*nodes.nodes_cache.values(), *nodes.startup_nodes.values()}
+        known = {
+            # Before redis-py 7 nodes have no hash.
+            id(node): node
+            for node in (*nodes.nodes_cache.values(), *nodes.startup_nodes.values())
+        }.values()
         clients = [client for node in known if (client := getattr(node, "redis_connection", None))]
         return [each.connection_pool for each in clients]
     pool = client.connection_pool
