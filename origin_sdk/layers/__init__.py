@@ -11,9 +11,10 @@
 
     cache.invalidate(groups=["product-17"])
 
-Needs ``pip install origin-sdk[layers]``.
+Needs ``pip install origin-sdk[layers]``. Memory alone does without Redis's package.
 """
 
+from origin_sdk.layers import extra as _extra  # noqa: F401 - see there
 from origin_sdk.layers.async_cache import AsyncCached, AsyncLayeredCache
 from origin_sdk.layers.base import AsyncPurger, Invalidation, Purger
 from origin_sdk.layers.cache import Cached, LayeredCache

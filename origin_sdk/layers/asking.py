@@ -32,16 +32,11 @@ from redis.exceptions import (
 
 from origin_sdk.layers.link import Link
 from origin_sdk.layers.packing import packed, packed_read, words
+from origin_sdk.layers.replies import FAILED, Failed
 from origin_sdk.layers.scripts import Command
 
-__all__ = ["ERRORS", "FAILED", "AsyncRedisCaller", "Failed", "RedisCaller", "is_full"]
+__all__ = ["ERRORS", "AsyncRedisCaller", "RedisCaller", "is_full"]
 
-
-class Failed:
-    """No answer, or an error: the layer is left out."""
-
-
-FAILED: Final = Failed()
 
 _TURNS: Final = 2
 """Turns of the loop before it is left to sleep until Redis answers, which then has mostly done so: falling

@@ -5,10 +5,9 @@ import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from inspect import isawaitable
-from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 from origin_sdk.layers import batching, obtaining
-from origin_sdk.layers.asking import AsyncRedisCaller
 from origin_sdk.layers.base import Base, CacheOptions, FamilyOptions, Invalidation
 from origin_sdk.layers.circles import loading
 from origin_sdk.layers.connecting import RedisOptions
@@ -39,6 +38,9 @@ from origin_sdk.reading import current_reads, is_reading, reading
 
 __all__ = ["AsyncCached", "AsyncLayeredCache", "carried_out"]
 
+if TYPE_CHECKING:
+    from origin_sdk.layers.asking import AsyncRedisCaller
+
 _Value = TypeVar("_Value")
 _Result = TypeVar("_Result")
 _Arguments = ParamSpec("_Arguments")
@@ -63,15 +65,22 @@ class AsyncLayeredCache(Base):
     ) -> None:
         super().__init__(redis, options)
         self.edge = async_purger(edge)
-        self._redis = AsyncRedisCaller(self.link) if self.link else None
+        self._redis = self._redis_caller()
         self._parents: list[object] = []
         """What a parent process goes on using: to end it here would end it there."""
+
+    def _redis_caller(self) -> "AsyncRedisCaller | None":
+        if self.link is None:
+            return None
+        from origin_sdk.layers.asking import AsyncRedisCaller  # noqa: PLC0415 - imports redis, an extra
+
+        return AsyncRedisCaller(self.link)
 
     def renew(self) -> None:
         """Begin anew after a fork."""
         super().renew()
         self._parents.append(self._redis)
-        self._redis = AsyncRedisCaller(self.link) if self.link else None
+        self._redis = self._redis_caller()
 
     async def __aenter__(self) -> Self:
         return self

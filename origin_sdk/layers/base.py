@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from threading import RLock
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from origin_sdk.auditing import AuditEvent
 from origin_sdk.clock import Clock, SystemClock
@@ -23,7 +23,6 @@ from origin_sdk.layers.families import Family, FamilyDetails, Key
 from origin_sdk.layers.flights import Flights
 from origin_sdk.layers.flows import Filling, Flow, fill
 from origin_sdk.layers.link import Link
-from origin_sdk.layers.listening import Listener
 from origin_sdk.layers.memory import MOST_BYTES, MOST_ENTRIES, Entry, Memory, split_groups
 from origin_sdk.layers.moments import Moments
 from origin_sdk.layers.policy import Policy
@@ -32,6 +31,9 @@ from origin_sdk.layers.stats import Detected, Stats
 from origin_sdk.reading import HasClass
 
 __all__ = ["AsyncPurger", "Base", "CacheOptions", "FamilyOptions", "Invalidation", "Purger"]
+
+if TYPE_CHECKING:
+    from origin_sdk.layers.listening import Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ class Base:
         """Return the link to Redis, with its listener running in this process."""
         if self.link is not None and self._listening_in != os.getpid():
             self._listening_in = os.getpid()
+            from origin_sdk.layers.listening import Listener  # noqa: PLC0415 - imports redis, an extra
+
             self._listener = Listener(self.link)
             self._listener.start()
         return self.link

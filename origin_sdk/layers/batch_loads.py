@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from origin_sdk.layers.asking import FAILED
 from origin_sdk.layers.circles import LoadNode, ended
 from origin_sdk.layers.core import Core
 from origin_sdk.layers.errors import LoadCycle
@@ -31,6 +30,7 @@ from origin_sdk.layers.flows import (
 from origin_sdk.layers.link import HeldLock, Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry
+from origin_sdk.layers.replies import FAILED
 from origin_sdk.layers.scripts import Command
 from origin_sdk.reading import Reads
 

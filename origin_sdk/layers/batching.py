@@ -6,7 +6,6 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from origin_sdk.layers.asking import FAILED
 from origin_sdk.layers.base import Base
 from origin_sdk.layers.batch_loads import BatchLoader, fill_many
 from origin_sdk.layers.circles import LoadNode, waiting_for
@@ -18,6 +17,7 @@ from origin_sdk.layers.link import Link
 from origin_sdk.layers.memory import MOST_USES, Entry
 from origin_sdk.layers.obtaining import too_long
 from origin_sdk.layers.policy import ANSWERS, SingleFlight, State
+from origin_sdk.layers.replies import FAILED
 from origin_sdk.layers.scripts import Command
 from origin_sdk.reading import current_reads
 

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from threading import Event
-from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 from origin_sdk.layers import batching, obtaining
-from origin_sdk.layers.asking import RedisCaller
 from origin_sdk.layers.base import Base, CacheOptions, FamilyOptions, Invalidation
 from origin_sdk.layers.circles import loading
 from origin_sdk.layers.connecting import RedisOptions
@@ -40,6 +39,9 @@ from origin_sdk.reading import current_reads, is_reading, reading
 
 __all__ = ["Cached", "LayeredCache"]
 
+if TYPE_CHECKING:
+    from origin_sdk.layers.asking import RedisCaller
+
 _Value = TypeVar("_Value")
 _Result = TypeVar("_Result")
 _Arguments = ParamSpec("_Arguments")
@@ -67,8 +69,15 @@ class LayeredCache(Base):
         self._renew()
 
     def _renew(self) -> None:
-        self._redis = RedisCaller(self.link) if self.link else None
+        self._redis = self._redis_caller()
         self._pool = ThreadPoolExecutor(self.background, thread_name_prefix="origin_sdk.layers")
+
+    def _redis_caller(self) -> "RedisCaller | None":
+        if self.link is None:
+            return None
+        from origin_sdk.layers.asking import RedisCaller  # noqa: PLC0415 - imports redis, an extra
+
+        return RedisCaller(self.link)
 
     def renew(self) -> None:
         """Begin anew after a fork."""

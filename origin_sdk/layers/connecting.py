@@ -3,18 +3,10 @@
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import redis.asyncio
-import redis.asyncio.sentinel
-import redis.cluster
-import redis.sentinel
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
-from origin_sdk.layers.bounding import BoundedConnection, BoundedSSLConnection, within
 from origin_sdk.layers.errors import InvalidFamily
 
 __all__ = ["RedisOptions"]
@@ -22,10 +14,16 @@ __all__ = ["RedisOptions"]
 _DEFAULT_PORT = 6379
 _DEFAULT_SENTINEL_PORT = 26379
 _CLUSTER_SHARDS = 16
-# These have no annotations in redis-py.
-_ClusterNode: Any = redis.cluster.ClusterNode
-_Sentinel: Any = redis.sentinel.Sentinel
-_AsyncSentinel: Any = redis.asyncio.sentinel.Sentinel
+
+
+def _redis(*modules: str) -> Any:
+    """Return redis-py, with these modules of it. Raises InvalidFamily where it isn't installed."""
+    try:
+        for name in modules:
+            import_module(f"redis.{name}")
+        return import_module("redis")
+    except ModuleNotFoundError as error:
+        raise InvalidFamily("Redis needs a package: pip install 'origin-sdk[layers]'") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +51,7 @@ class RedisOptions:
     sentinel_arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _redis()
         if self.scheme not in {"redis", "unix", "redis+sentinel", "redis+cluster"}:
             raise InvalidFamily(
                 f"Redis at {urlsplit(self.url).scheme}: redis, rediss, unix, redis+sentinel, …"
@@ -89,12 +88,13 @@ class RedisOptions:
 
     def client(self) -> Any:
         """Return a client for threads."""
-        retry = Retry(NoBackoff(), 0)
+        redis = _redis("backoff", "retry", "sentinel")
+        retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
         match self.scheme:
             case "redis+cluster":
                 return self._cluster_client(retry)
             case "redis+sentinel":
-                sentinel = _Sentinel(
+                sentinel = redis.sentinel.Sentinel(
                     self._addresses(_DEFAULT_SENTINEL_PORT), sentinel_kwargs=self._sentinel(retry)
                 )
                 return sentinel.master_for(self._path, retry=retry, **self._common())
@@ -104,14 +104,16 @@ class RedisOptions:
                 )
                 return redis.Redis(connection_pool=pool)
 
-    def _cluster_client(self, retry: Retry) -> Any:
+    def _cluster_client(self, retry: Any) -> Any:
+        redis, bounding = _redis("cluster"), import_module("origin_sdk.layers.bounding")
         addresses = self._addresses(_DEFAULT_PORT)
         arguments = self._common()
-        kind = BoundedSSLConnection if arguments.pop("ssl", False) else BoundedConnection
+        is_tls = arguments.pop("ssl", False)
+        kind = bounding.BoundedSSLConnection if is_tls else bounding.BoundedConnection
         return redis.RedisCluster(
             # Of a URL, redis-py makes pools that take a class of connections.
             url="redis://{}:{}".format(*addresses[0]),
-            startup_nodes=[_ClusterNode(*each) for each in addresses],
+            startup_nodes=[redis.cluster.ClusterNode(*each) for each in addresses],
             retry=retry,
             connection_class=kind,
             **arguments,
@@ -119,17 +121,22 @@ class RedisOptions:
 
     def bounded(self) -> AbstractContextManager[None]:
         """Bound what this thread asks of a cluster in a ``with`` block, however many nodes that takes."""
-        return within(self.timeout) if self.is_cluster else nullcontext()
+        if not self.is_cluster:
+            return nullcontext()
+        bounding: Any = import_module("origin_sdk.layers.bounding")
+        bound: AbstractContextManager[None] = bounding.within(self.timeout)
+        return bound
 
     def async_client(self) -> Any:
         """Return a client for one event loop; who uses it bounds its time."""
-        retry = AsyncRetry(NoBackoff(), 0)
+        redis = _redis("asyncio", "asyncio.cluster", "asyncio.retry", "asyncio.sentinel", "backoff")
+        retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
         match self.scheme:
             case "redis+cluster":
                 nodes = [redis.asyncio.cluster.ClusterNode(*each) for each in self._addresses(_DEFAULT_PORT)]
                 return redis.asyncio.RedisCluster(startup_nodes=nodes, retry=retry, **self._common())
             case "redis+sentinel":
-                sentinel = _AsyncSentinel(
+                sentinel = redis.asyncio.sentinel.Sentinel(
                     self._addresses(_DEFAULT_SENTINEL_PORT), sentinel_kwargs=self._sentinel(retry)
                 )
                 return sentinel.master_for(

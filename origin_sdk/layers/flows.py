@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
-from origin_sdk.layers.asking import FAILED, Failed
 from origin_sdk.layers.circles import LoadNode, cycle
 from origin_sdk.layers.core import CachedError, Core, opened
 from origin_sdk.layers.envelope import Record
@@ -19,6 +18,7 @@ from origin_sdk.layers.link import RENEWALS, HeldLock, Link
 from origin_sdk.layers.loading import LoadContext, NotModified
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import SingleFlight
+from origin_sdk.layers.replies import FAILED, Failed
 from origin_sdk.layers.scripts import CLAIM, HELD, NOTE, PUT, READ, RELEASE, RESERVE, STORE, Command, Script
 from origin_sdk.reading import Reads
 

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import quote
 
 from origin_sdk.layers import obtaining
-from origin_sdk.layers.asking import FAILED
 from origin_sdk.layers.base import Base
 from origin_sdk.layers.core import checked_groups
 from origin_sdk.layers.envelope import Record
@@ -31,6 +30,7 @@ from origin_sdk.layers.link import Link
 from origin_sdk.layers.loading import LoadContext
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import Policy, State, Windows
+from origin_sdk.layers.replies import FAILED
 from origin_sdk.layers.scripts import ADD, PEEK, PUT, SWAP, TOUCH, Command, Script
 from origin_sdk.layers.weighing import ENTRY_BYTES
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from origin_sdk.layers.asking import ERRORS, FAILED, RedisCaller, is_full
+from origin_sdk.layers.asking import ERRORS, RedisCaller, is_full
 from origin_sdk.layers.link import RENEWALS, HeldLock, Link
+from origin_sdk.layers.replies import FAILED
 from origin_sdk.layers.scripts import RELEASE, RENEW, Command
 
 __all__ = ["Listener"]

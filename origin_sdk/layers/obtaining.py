@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
-from origin_sdk.layers.asking import Failed
 from origin_sdk.layers.base import Base, Invalidation
 from origin_sdk.layers.circles import LoadNode, ended, gave_up, waiting_for
 from origin_sdk.layers.core import checked_groups, opened
@@ -25,6 +24,7 @@ from origin_sdk.layers.flows import (
 )
 from origin_sdk.layers.memory import Entry
 from origin_sdk.layers.policy import ANSWERS, Policy, SingleFlight, State
+from origin_sdk.layers.replies import Failed
 from origin_sdk.reading import current_reads
 
 __all__ = ["deleting", "getting", "invalidating", "obtaining", "refreshing", "setting"]
