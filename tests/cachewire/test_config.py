@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cachewire.config import ConfigError, documentation, load, problems
@@ -520,3 +520,20 @@ def test_before_a_deploy_a_secret_is_only_warned_of() -> None:
 )
 def test_what_means_what_it_says(environment: dict[str, object]) -> None:
     assert problems(environment).errors == problems(environment).warnings == ()
+
+
+_NAMES = st.sampled_from([row.variable for row in documentation()]) | st.text(max_size=12)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.just("9" * 5000),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+_TABLES = st.lists(st.dictionaries(st.sampled_from(sorted(RULE_SETTINGS)), _JSON, max_size=5), max_size=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(_NAMES, _JSON, max_size=5), _TABLES | _JSON)
+def test_whatever_is_given_is_told_and_never_raised(variables: dict[str, object], rules: object) -> None:
+    found = problems({**variables, "RULES": rules})
+    assert (found.settings is None) == bool(found.errors)
+    assert all(len(problem) < 2000 for problem in (*found.errors, *found.warnings))

@@ -10,6 +10,7 @@ from cachewire.bounds import KV_PROPAGATION_SECONDS, MAX_GROUPS
 from cachewire.fields import HOP_BY_HOP
 from cachewire.rules import KeyRule, covers_name
 from cachewire.settings import DataClass, Rule, Settings
+from cachewire.values import shown_value
 
 __all__ = ["errors_of", "misplaced", "rule_errors", "rule_warnings", "warnings_of"]
 
@@ -135,15 +136,24 @@ def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:
 def _key_errors(rule: KeyRule) -> Iterator[str]:
     for name in rule.fields:
         if name in _NEVER_SENT:
-            yield f"key_fields = {name!r}: never reaches the origin, so no response depends on it; remove it"
+            yield (
+                f"key_fields = {shown_value(name)}: never reaches the origin, so no "
+                "response depends on it; remove it"
+            )
         elif name == "host":
             yield "key_fields = 'host': is in every key anyway; remove it"
     for kept in rule.query_keep or ():
         if covers_name(rule.query_drop, kept):
-            yield f"query_keep = {kept!r}: query_drop takes it away again; remove it from one of them"
+            yield (
+                f"query_keep = {shown_value(kept)}: query_drop takes it away "
+                "again; remove it from one of them"
+            )
     for path in rule.paths:
         if any(segment in {".", ".."} for segment in path.split("/")):
-            yield f"path = {path!r}: matches nothing, since . and .. are resolved first; write it without"
+            yield (
+                f"path = {shown_value(path)}: matches nothing, since . and .. are "
+                "resolved first; write it without"
+            )
 
 
 def _storing_errors(rule: Rule) -> Iterator[str]:
@@ -159,7 +169,8 @@ def rule_warnings(rule: Rule) -> Iterator[str]:
         if name in _EACH_CLIENTS:
             remedy = _INSTEAD.get(name, "name a field with few values, or let a hook make one of it")
             yield (
-                f"key_fields = {name!r}: has about as many values as there are clients, each with a stored "
+                f"key_fields = {shown_value(name)}: has about as many values as "
+                "there are clients, each with a stored "
                 f"response of its own, so that there are few hits and many writes; {remedy}"
             )
     is_shared = rule.data_class is DataClass.PUBLIC

@@ -130,7 +130,9 @@ def _read_negative_lifetimes(value: object) -> Mapping[int, int]:
     lifetimes: dict[int, int] = {}
     for code, lifetime in value.items():
         if not (str(code).isdecimal() and 400 <= int(str(code)) <= 599):
-            raise ValueError(f"{code!r} isn't the status code of an error; give one from 400 to 599")
+            raise ValueError(
+                f"{shown_value(code)} isn't the status code of an error; give one from 400 to 599"
+            )
         lifetimes[int(str(code))] = _read_lifetime(lifetime)
     return MappingProxyType(lifetimes)
 
@@ -166,7 +168,10 @@ def _repeated_names(rules: Sequence[Rule]) -> Iterator[str]:
     for number, rule in enumerate(rules):
         first = first_with.setdefault(rule.name, number)
         if first != number:
-            yield f"RULES[{number}].name = {rule.name!r}: RULES[{first}] has that name; give each its own"
+            yield (
+                f"RULES[{number}].name = {shown_value(rule.name)}: RULES[{first}] "
+                "has that name; give each its own"
+            )
 
 
 def _unreachable(rules: Sequence[Rule]) -> Iterator[str]:
@@ -175,7 +180,7 @@ def _unreachable(rules: Sequence[Rule]) -> Iterator[str]:
         if earlier:
             shown = " and ".join(f"RULES[{each}]" for each in earlier)
             yield (
-                f"RULES[{number}].name = {rule.name!r}: never applies, since {shown} "
+                f"RULES[{number}].name = {shown_value(rule.name)}: never applies, since {shown} "
                 f"{'match' if len(earlier) > 1 else 'matches'} the same requests and the first match counts; "
                 "put the narrower rule first"
             )

@@ -15,6 +15,7 @@ from typing import Any
 
 from cachewire.errors import InvalidRule
 from cachewire.key import Target, escape_path, unescape
+from cachewire.values import shown_value
 
 __all__ = [
     "KEY_RULE_SETTINGS",
@@ -221,10 +222,12 @@ def _paths(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
     paths = _texts(table, "path", where)
     for path in paths:
         if not path.startswith(("/", "*")):
-            raise InvalidRule(f"{where}.path = {path!r}: a path pattern begins with /, such as /products/**")
+            raise InvalidRule(
+                f"{where}.path = {shown_value(path)}: a path pattern begins with /, such as /products/**"
+            )
         if "?" in path:
             raise InvalidRule(
-                f"{where}.path = {path!r}: a pattern sees the path only; "
+                f"{where}.path = {shown_value(path)}: a pattern sees the path only; "
                 "use query_keep or query_drop for parameters"
             )
     return tuple(map(escape_path, paths))
@@ -235,7 +238,7 @@ def _hosts(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
     for host in hosts:
         if not _HOST_PATTERN.fullmatch(host):
             raise InvalidRule(
-                f"{where}.host = {host!r}: isn't a host in ASCII, without scheme and path; "
+                f"{where}.host = {shown_value(host)}: isn't a host in ASCII, without scheme and path; "
                 "write it as api.example.com or *.example.com"
             )
     return hosts
@@ -247,7 +250,7 @@ def _methods(table: Mapping[str, Any], where: str) -> frozenset[str]:
         # RFC 9110 section 9.1: methods are case-sensitive, and the standard ones are in upper case.
         if method != method.upper():
             raise InvalidRule(
-                f"{where}.methods = {method!r}: methods are case-sensitive; write {method.upper()}"
+                f"{where}.methods = {shown_value(method)}: methods are case-sensitive; write {method.upper()}"
             )
     return frozenset(methods)
 
@@ -255,7 +258,9 @@ def _methods(table: Mapping[str, Any], where: str) -> frozenset[str]:
 def _text(table: Mapping[str, Any], setting: str, where: str) -> str:
     value = table.get(setting, "")
     if not isinstance(value, str):
-        raise InvalidRule(f'{where}.{setting} = {value!r}: give one text, such as {setting} = "..."')
+        raise InvalidRule(
+            f'{where}.{setting} = {shown_value(value)}: give one text, such as {setting} = "..."'
+        )
     return value
 
 
@@ -264,7 +269,8 @@ def _texts(table: Mapping[str, Any], setting: str, where: str) -> tuple[str, ...
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list | tuple) or not all(isinstance(item, str) and item for item in values):
         raise InvalidRule(
-            f'{where}.{setting} = {value!r}: give a text or a list of texts, such as {setting} = ["..."]'
+            f"{where}.{setting} = {shown_value(value)}: give a text or a list of texts, "
+            f'such as {setting} = ["..."]'
         )
     return tuple(values)
 
@@ -274,7 +280,8 @@ def _tokens(table: Mapping[str, Any], setting: str, where: str) -> tuple[str, ..
     for value in values:
         if not _TOKEN.fullmatch(value):
             raise InvalidRule(
-                f"{where}.{setting} = {value!r}: isn't a name that HTTP allows; use letters, digits and -"
+                f"{where}.{setting} = {shown_value(value)}: isn't a name that HTTP "
+                "allows; use letters, digits and -"
             )
     return values
 
@@ -282,5 +289,7 @@ def _tokens(table: Mapping[str, Any], setting: str, where: str) -> tuple[str, ..
 def _flag(table: Mapping[str, Any], setting: str, where: str) -> bool:
     value = table.get(setting, False)
     if not isinstance(value, bool):
-        raise InvalidRule(f"{where}.{setting} = {value!r}: write {setting} = true or {setting} = false")
+        raise InvalidRule(
+            f"{where}.{setting} = {shown_value(value)}: write {setting} = true or {setting} = false"
+        )
     return value

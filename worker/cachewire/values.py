@@ -182,7 +182,7 @@ def read_names(value: object) -> tuple[str, ...]:
     stripped = tuple(name.strip() for name in names if name.strip())
     for name in stripped:
         if not _TOKEN.fullmatch(name):
-            raise ValueError(f"{name!r} isn't a name that HTTP allows; use letters, digits and -")
+            raise ValueError(f"{shown_value(name)} isn't a name that HTTP allows; use letters, digits and -")
     return stripped
 
 
