@@ -283,19 +283,20 @@ class RedisCaller:
         if not places:
             return settled, []
         asked = [commands[place] for place in places]
-        try:
-            with self._turns, link.options.bounded():
-                replies, ends = self._ask_nodes(asked, last)
-        except ERRORS as error:
-            _failed(link, error, asked)
-            return settled, []
-        broken = FAILED
-        for place, command, reply in zip(places, asked, replies, strict=True):
-            if _may_repeat(reply, command) and broken is not reply:
-                settled[place] = self.ask(command)
-                broken = reply if settled[place] is FAILED else broken
-            else:
-                settled[place] = self._settled(command, reply)
+        with link.options.bounded():
+            try:
+                with self._turns:
+                    replies, ends = self._ask_nodes(asked, last)
+            except ERRORS as error:
+                _failed(link, error, asked)
+                return settled, []
+            broken = FAILED
+            for place, command, reply in zip(places, asked, replies, strict=True):
+                if _may_repeat(reply, command) and broken is not reply:
+                    settled[place] = self.ask(command)
+                    broken = reply if settled[place] is FAILED else broken
+                else:
+                    settled[place] = self._settled(command, reply)
         return settled, ends if len(asked) == len(commands) else []
 
     def _ask_nodes(

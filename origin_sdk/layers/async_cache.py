@@ -312,6 +312,7 @@ class AsyncCached(Protocol[_Arguments, _Value]):
 def _decorated(
     cache: AsyncLayeredCache, function: Function, family: Family[Any], ignore: Iterable[str]
 ) -> Any:
+    cache.warn_of_kept(function, family, ignore)
     signature = Signature(function, family, ignore)
     lookup, moments, stats = cache.memory.get, cache.moments, cache.stats
     hits = stats.hits_of(family.name)

@@ -3,6 +3,7 @@
 import functools
 import os
 import typing
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -251,6 +252,17 @@ class Base:
     def refused(self, family: HasClass, what: str) -> None:
         """Audit that ``what`` was made of a family and isn't let out."""
         self.core.audit.note("expose", "refused", family=family.name, what=what)
+
+    def warn_of_kept(self, function: Function, family: Family[Any], ignore: Iterable[str]) -> None:
+        """Warn of arguments outside of the key that loads in the background would keep from their callers."""
+        names = sorted(ignore)
+        if names and (family.policy or self.core.default_policy).outlives_callers:
+            warnings.warn(
+                f"{function.full_name}: ignore={names} with a policy that loads in the background (stale, "
+                "refresh_ahead, xfetch, soft_timeout, hard_timeout): the load keeps what its caller gave, "
+                "a session for example, after that caller has ended. Let the function open its own",
+                stacklevel=4,
+            )
 
     def register(self, family: Family[Any]) -> None:
         """Know a family. Raises InvalidFamily if another has its name and means something else."""

@@ -311,7 +311,9 @@ def look_many(core: Core, link: Link, keys: Sequence[Key[Any]]) -> Flow[tuple[di
             found |= entries
             unsure += doubtful
     if unsure:
-        found |= yield from look_surely(core, link, unsure, seq)
+        judged, lost = yield from look_surely(core, link, unsure, seq)
+        found |= judged
+        unanswered |= lost
     if len(found) == len(keys):
         core.stats.count_many("redis-hit", keys)
     else:

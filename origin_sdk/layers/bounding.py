@@ -30,12 +30,14 @@ _call = _Call()
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Let all that this thread asks for in a ``with`` block take so long at most."""
-    _call.until = time.monotonic() + seconds
+    """Let all that this thread asks for in a ``with`` block take so long at most; the outermost counts."""
+    before = _call.until
+    if before is None:
+        _call.until = time.monotonic() + seconds
     try:
         yield
     finally:
-        _call.until = None
+        _call.until = before
 
 
 def _left(most: float | None) -> float | None:

@@ -1,4 +1,17 @@
-"""The cache without its drivers: what is in memory, and what may be made of what Redis says."""
+"""The cache without its drivers: what is in memory, and what may be made of what Redis says.
+
+The theory, told in full in docs/layers-theory.md. A value is outdated when its key or a group of it was
+invalidated after its load began, and is never given to who asks after that. Two measures order loads with
+invalidations, and neither is a time of day. ``seq`` counts what this process has heard of: an entry in
+memory holds for the ``seq`` that it bears, and is judged again when that has grown. *Moments* are numbers
+that a shard of Redis gives out, each once and only upwards: a record bears the moment at which its load was
+claimed, its *birth*, and holds if no name that it belongs to has a later one.
+
+What a value belongs to is known when its load lands, so it is judged there, with all its groups; whoever
+joined the load brings the ``seq`` at which they asked. What Redis says is held against what this process
+knows itself: Redis may have lost an invalidation, or not have been told of it yet. Where this process may
+have missed one, Redis is asked to judge.
+"""
 
 import logging
 import struct

@@ -156,22 +156,27 @@ def look(core: Core, link: Link, key: Key[Any]) -> Flow[Entry | Failed | None]:
         return reply
     found, unsure = core.admit_read(link, shard, (key,), reply, seq, known)
     if unsure:
-        found = yield from look_surely(core, link, unsure, seq)
+        found, unanswered = yield from look_surely(core, link, unsure, seq)
+        if unanswered:
+            return FAILED
     core.stats.count("redis-hit" if found else "redis-miss", key.family.name, name)
     return found.get(name)
 
 
-def look_surely(core: Core, link: Link, keys: Sequence[Key[Any]], seq: int) -> Flow[dict[str, Entry]]:
-    """Look, and let Redis itself judge."""
+def look_surely(
+    core: Core, link: Link, keys: Sequence[Key[Any]], seq: int
+) -> Flow[tuple[dict[str, Entry], set[str]]]:
+    """Look, and let Redis itself judge; return entries by name, and names for which it had no answer."""
     found: dict[str, Entry] = {}
     shards = by_shard(link, keys)
     ordered = [(shard, key) for shard, some in shards.items() for key in some]
     commands = [Command(READ, link.layout.keys(shard, "em", key.name)) for shard, key in ordered]
     replies = yield AskMany(commands)
+    unanswered = {key.name for (_, key), reply in zip(ordered, replies, strict=True) if reply is FAILED}
     records = iter([None if reply is FAILED else reply for reply in replies])
     for shard, some in shards.items():
         found |= core.admit(link, shard, some, [next(records) for _ in some], seq)[0]
-    return found
+    return found, unanswered
 
 
 def by_shard(link: Link, keys: Sequence[Key[Any]]) -> dict[int, Sequence[Key[Any]]]:

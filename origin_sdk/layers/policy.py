@@ -137,6 +137,12 @@ class Policy:
         return lifetime * (1.0 - self.jitter * fraction)
 
     @property
+    def outlives_callers(self) -> bool:
+        """Whether a load may go on when its caller has long had an answer."""
+        times = (self.stale, self.xfetch, self.refresh_ahead, self.soft_timeout, self.hard_timeout)
+        return any(times)
+
+    @property
     def windows_of_all(self) -> Windows | None:
         """The windows that all values have in memory, or None if they depend on the value."""
         if self.xfetch or self.refresh_ahead is not None or self.memory_lifetime is not None:

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -27,6 +28,7 @@ from typing import Any
 
 import redis
 
+from origin_sdk.layers import Policy
 from scripts.runtime.chaos_client import BOUND_SECONDS, PROCESSES, Board, drawn
 from scripts.runtime.paths import ROOT
 from scripts.runtime.proxy import Proxy
@@ -34,7 +36,7 @@ from scripts.runtime.redis_servers import ClusterOfSix, RedisServer, SentinelSet
 
 __all__ = ["Fault", "Report", "chaos", "main", "planned"]
 
-TIMEOUT_SECONDS = 0.1
+TIMEOUT_SECONDS = 0.25
 _SLACK_SECONDS = 0.3
 """What two busy cores add to a call."""
 _LENIENT_SECONDS = 15.0
@@ -56,22 +58,35 @@ class Report:
 
     counts: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
-    waits: list[float] = field(default_factory=list)
+    waits: list[tuple[float, float]] = field(default_factory=list)
+    """When calls began, and what they took beside their loads."""
+    begun: list[tuple[float, str]] = field(default_factory=list)
+    """When which fault began."""
     errors: list[str] = field(default_factory=list)
     violations: list[dict[str, Any]] = field(default_factory=list)
     healing: list[float] = field(default_factory=list)
     """Seconds from the end of each fault until every process has found its link whole."""
 
-    def quantile(self, share: float) -> float:
-        """Return what this share of the calls took at most, beside their loads."""
-        ordered = sorted(self.waits)
+    def quantile(self, share: float, fault: str = "") -> float:
+        """Return what this share of the calls took at most, beside their loads; or of those after a fault."""
+        starts = [at for at, _ in self.begun]
+        ordered = sorted(
+            wait
+            for at, wait in self.waits
+            if not fault or ((place := bisect_right(starts, at)) and self.begun[place - 1][1] == fault)
+        )
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
     @property
     def is_good(self) -> bool:
-        """Whether every promise was kept."""
-        is_prompt = self.quantile(0.999) <= TIMEOUT_SECONDS * 2 + _SLACK_SECONDS
-        return not self.violations and not self.errors and is_prompt
+        """Whether every promise was kept.
+
+        A call may meet a stalled Redis twice, as it looks and as it stores; and of a thousand one may wait
+        for the load of a process that was stopped or killed, for as long as that one's lock lives.
+        """
+        is_prompt = self.quantile(0.99) <= TIMEOUT_SECONDS * 2 + _SLACK_SECONDS
+        ends = self.quantile(0.999) <= TIMEOUT_SECONDS * 2 + _SLACK_SECONDS + Policy().lock
+        return not self.violations and not self.errors and is_prompt and ends
 
 
 class Store:
@@ -415,6 +430,7 @@ def chaos(
                 break
             say(f"{time.monotonic() - began:6.1f} s  {fault.name}")
             report.faults[fault.name] += 1
+            report.begun.append((time.monotonic(), fault.name))
             if fault.name in _CLIENT_FAULTS:
                 getattr(clients, fault.name)(drawn(fault.number))
             else:
@@ -470,12 +486,14 @@ def _show(store: str, report: Report) -> None:
         name: f"{report.quantile(share) * 1e3:.1f} ms"
         for name, share in (("median", 0.5), ("99 %", 0.99), ("99.9 %", 0.999), ("longest", 1.0))
     }
+    after_each = {name: f"{report.quantile(0.999, name) * 1e3:.0f} ms" for name in report.faults}
     healing = sorted(report.healing) or [0.0]
     print(
         f"{store}: {counts['reads']:,} reads, {counts['invalidations']:,} invalidations "
         f"({counts['owed']:,} owed), {counts['loads']:,} loads, {sum(report.faults.values())} faults",
         f"faults: {dict(report.faults)}",
         f"calls beside their loads: {milliseconds}",
+        f"99.9 % after each: {after_each}",
         f"healed after {healing[len(healing) // 2]:.2f} s (median), {healing[-1]:.2f} s (longest)",
         f"reads while the link was down, or whole for less than {BOUND_SECONDS} s: {counts['cut_off']:,}",
         f"errors: {len(report.errors)}, violations: {len(report.violations)}",

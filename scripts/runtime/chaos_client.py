@@ -126,8 +126,8 @@ class Seen:
     owed: int = 0
     cut_off: int = 0
     """Reads while its link was down or young, which are held to its own invalidations alone."""
-    waits: list[float] = field(default_factory=list)
-    """What calls took beside their loads."""
+    waits: list[tuple[float, float]] = field(default_factory=list)
+    """When calls for items began, and what they took beside their loads, unless this process was stalled."""
     errors: list[str] = field(default_factory=list)
     violations: list[dict[str, Any]] = field(default_factory=list)
 
@@ -142,6 +142,9 @@ class Client:
         self.seed = seed
         self.seen = Seen()
         self.own = [0] * ITEMS
+        self._calls: list[tuple[float, float, float]] = []
+        """When calls began and ended, and how long their loads took."""
+        self._stalls: list[tuple[float, float]] = []
         self.whole_since = time.monotonic()
         self.events: dict[int, deque[tuple[float, str, Any]]] = {
             item: deque(maxlen=40) for item in range(ITEMS)
@@ -158,8 +161,15 @@ class Client:
             self.board.say_whole(self.number, is_whole=is_whole)
             if not is_whole or now > last + _STALL_SECONDS:
                 self.whole_since = now
+            if now > last + _STALL_SECONDS / 5:
+                self._stalls.append((last, now))
             last = now
             time.sleep(0.02)
+        self.seen.waits = [
+            (begin, max(0.0, end - begin - loading))
+            for begin, end, loading in self._calls
+            if not any(begin < until and since < end for since, until in self._stalls)
+        ]
 
     def run(self, number: int) -> None:
         """Read and write until it is over."""
@@ -205,17 +215,19 @@ class Client:
             self.seen.owed += not in_redis
             self.events[item].append((over, "invalidated" if in_redis else "owed", version))
 
-    def _source(self, item: int) -> int:
+    def _source(self, item: int, spent: list[float]) -> int:
         self.seen.loads += 1
+        began = time.monotonic()
         version = self.board.version(item)
         time.sleep(0.002)
+        spent.append(time.monotonic() - began)
         return version
 
-    def _item(self, item: int, family: Family[int]) -> int:
+    def _item(self, item: int, family: Family[int], spent: list[float]) -> int:
         def load(context: LoadContext[int]) -> int:
             if family is HIDDEN:
                 context.add_groups([f"hidden-{item}"])
-            return self._source(item)
+            return self._source(item, spent)
 
         value: int = self.cache.get_or_load(family.key(number=item), load)
         return value
@@ -230,26 +242,27 @@ class Client:
 
     def _read(self, items: Sequence[int], family: Family[int]) -> None:
         began, least = self._floors(items)
-        loaded = self.seen.loads
+        spent: list[float] = []
         if len(items) == 1:
-            values = [self._item(items[0], family)]
+            values = [self._item(items[0], family, spent)]
         else:
             keys = [family.key(number=item) for item in items]
             found = self.cache.get_many_or_load(
-                keys, lambda some: {key: self._source(int(key.name.rpartition(":")[2])) for key in some}
+                keys,
+                lambda some: {key: self._source(int(key.name.rpartition(":")[2]), spent) for key in some},
             )
             values = [found[key] for key in keys]
-        self._judge(family.name, items, values, least, began, self.seen.loads - loaded)
+        self._calls.append((began, time.monotonic(), sum(spent)))
+        self._judge(family.name, items, values, least, began)
 
     def _read_page(self, page: int) -> None:
         items = range(page * 4, page * 4 + 4)
         began, least = self._floors(items)
-        loaded = self.seen.loads
         values: list[int] = self.cache.get_or_load(
             PAGE.key(number=page),
-            lambda _: [self._item(item, HIDDEN if item % 2 else ITEM) for item in items],
+            lambda _: [self._item(item, HIDDEN if item % 2 else ITEM, []) for item in items],
         )
-        self._judge("page", items, values, least, began, self.seen.loads - loaded)
+        self._judge("page", items, values, least, began)
 
     def _judge(
         self,
@@ -258,11 +271,8 @@ class Client:
         values: Sequence[int],
         least: Sequence[int],
         began: float,
-        loads: int,
     ) -> None:
         self.seen.reads += 1
-        took = time.monotonic() - began
-        self.seen.waits.append(max(0.0, took - loads * 0.003))
         for item, value, low in zip(items, values, least, strict=True):
             self.events[item].append((began, f"read {name}", value))
             if value < low:

@@ -1,11 +1,21 @@
 """Lifetimes and what happens at their ends, with a clock that moves when told to."""
 
+import warnings
 from threading import Event
 from typing import Any
 
 import pytest
 
-from origin_sdk.layers import Family, InvalidFamily, Key, LoadContext, LoadTimeout, Policy
+from origin_sdk.layers import (
+    AsyncLayeredCache,
+    Family,
+    InvalidFamily,
+    Key,
+    LayeredCache,
+    LoadContext,
+    LoadTimeout,
+    Policy,
+)
 from origin_sdk.layers.policy import State, Windows
 from origin_sdk.testing import ManualClock
 from tests.layers.test_breakdowns import eventually
@@ -185,3 +195,35 @@ def test_jitter_shortens_by_its_fraction_at_most() -> None:
 def test_policies_that_make_no_sense_are_refused(policy: Any, message: str) -> None:
     with pytest.raises(InvalidFamily, match=message):
         Policy(**policy)
+
+
+@pytest.mark.parametrize("cache_class", [LayeredCache, AsyncLayeredCache])
+@pytest.mark.parametrize(
+    ("policy", "is_warned_of"),
+    [
+        pytest.param(Policy(stale=60), True, id="stale"),
+        pytest.param(Policy(refresh_ahead=0.5), True, id="refreshed ahead"),
+        pytest.param(Policy(xfetch=1.0), True, id="refreshed by chance"),
+        pytest.param(Policy(fail_safe=60, soft_timeout=1.0), True, id="a soft timeout"),
+        pytest.param(Policy(hard_timeout=1.0), True, id="a hard timeout"),
+        pytest.param(Policy(fail_safe=60), False, id="fail-safe alone loads in the caller's sight"),
+        pytest.param(Policy(), False, id="nothing of these"),
+    ],
+)
+def test_what_a_background_load_would_keep_of_its_caller_is_warned_of(
+    cache_class: Any, policy: Policy, *, is_warned_of: bool
+) -> None:
+    async def asynchronous(number: int, session: object) -> int:
+        return number if session else 0
+
+    def synchronous(number: int, session: object) -> int:
+        return number if session else 0
+
+    function = synchronous if cache_class is LayeredCache else asynchronous
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        cache_class().cached("{number}", ignore=["session"], policy=policy)(function)
+        cache_class().cached("{number}", ignore=["session"], policy=Policy())(function)
+    messages = [str(each.message) for each in warned]
+    assert len(messages) == is_warned_of
+    assert all("ignore=['session']" in message for message in messages)

@@ -28,10 +28,17 @@ def test_an_oracle_holds_a_read_to_what_was_over_before(tmp_path: Path) -> None:
 
 
 def test_a_report_is_bad_for_a_violation_an_error_or_calls_that_take_long() -> None:
-    assert Report(waits=[0.01] * 1000).is_good
-    assert not Report(waits=[0.01] * 1000, violations=[{}]).is_good
-    assert not Report(waits=[0.01] * 1000, errors=["RedisError"]).is_good
-    assert not Report(waits=[0.01] * 990 + [3.0] * 10).is_good
+    calls = [(float(at), 0.01) for at in range(1000)]
+    assert Report(waits=calls).is_good
+    assert not Report(waits=calls, violations=[{}]).is_good
+    assert not Report(waits=calls, errors=["RedisError"]).is_good
+    assert not Report(waits=calls[20:] + [(0.0, 1.0)] * 20).is_good
+    assert not Report(waits=calls[5:] + [(0.0, 9.0)] * 5).is_good
+
+
+def test_calls_count_for_the_fault_that_began_last() -> None:
+    report = Report(waits=[(1.0, 0.1), (3.0, 0.3), (5.0, 0.5)], begun=[(2.0, "cut"), (4.0, "flush")])
+    assert [report.quantile(1.0, fault) for fault in ("cut", "flush", "fill")] == [0.3, 0.5, 0.0]
 
 
 @pytest.mark.timeout(60)
