@@ -16,7 +16,7 @@ from edgecache.adapters.kv import KvStore
 from edgecache.adapters.origin import FetchOrigin
 from edgecache.adapters.outgoing import JsResponses
 from edgecache.adapters.timing import JsTiming, WaitUntil
-from edgecache.fastpath import FastPath
+from edgecache.fastpath import FRAMES_BODY, FastPath
 from edgecache.handler import Handler
 from edgecache.hooks import load_hooks
 from edgecache.ports import Incoming, Ports
@@ -52,8 +52,8 @@ class Worker:
         """Answer by the full path."""
         fields = stringified_fields(request.headers)
         method = request.method
-        body = None if method in {"GET", "HEAD"} else request.body
-        incoming = Incoming(method, url, json.loads(fields), body)
+        has_body = method not in {"GET", "HEAD"} or FRAMES_BODY.search(fields)
+        incoming = Incoming(method, url, json.loads(fields), request if has_body else None)
         background = WaitUntil(context, report)
         with background.kept():
             served = await self.handler.handle(incoming, background)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from scripts.runtime.workerd import Workerd
+from tests.runtime.client import exchange
 from tests.runtime.crowd import Asked, crowd
 from tests.runtime.edge import HOST, Variables, detail, eventually, get, is_hit, key_of, new_path, running
 from tests.runtime.origin import Request, ScriptedOrigin
@@ -315,3 +316,39 @@ def test_a_body_that_turns_out_too_large_reaches_all_and_is_remembered(
     assert [t.body == b"".join(whole) for t in (*first, *second)] == [True] * 6
     assert not [t for t in (*first, *second) if "stored" in (t.response.value("Cache-Status") or "")]
     assert {detail(t.response) for t in second} == {"too-large"}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize(
+    "size", [pytest.param(0, id="empty"), pytest.param(9, id="small"), pytest.param(300_000, id="large")]
+)
+def test_a_request_is_passed_on_with_its_body(
+    edge: Workerd, origin: ScriptedOrigin, method: str, size: int
+) -> None:
+    path, body = new_path(), b"x" * size
+    origin.on(path, reply(200, CACHED, b"own"))
+
+    for _ in range(2):
+        fields = [("Content-Type", "application/json"), ("X-Own", "1")]
+        assert get(edge.url("edge"), path, *fields, method=method, body=body).status == 200
+
+    asked = [request for request in origin.requests(path) if request.method == method]
+    assert asked
+    assert {(request.body, request.value("X-Own")) for request in asked} == {(body, "1")}
+    assert len(asked) == 2 or not size
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_body_that_the_runtime_would_drop_is_refused(
+    edge: Workerd, origin: ScriptedOrigin, method: str
+) -> None:
+    path = new_path()
+    origin.on(path, reply(200, CACHED, b"found"))
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {HOST}", "Transfer-Encoding: chunked", "Connection: close"]
+    body = b"5\r\nquery\r\n0\r\n\r\n"
+
+    response = exchange(edge.url("edge"), "\r\n".join([*lines, "", ""]).encode() + body)
+
+    assert (response.status, detail(response)) == (411, "request-body")
+    assert b"Content-Length" in response.body or method == "HEAD"
+    assert origin.requests(path) == []

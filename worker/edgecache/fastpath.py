@@ -24,7 +24,7 @@ from edgecache.policy.freshness import current_age_ms, freshness_of
 from edgecache.policy.status import Status, cache_status
 from edgecache.ports import Body
 
-__all__ = ["CHANGES_DECISION", "FastPath", "Rendered", "Rendering"]
+__all__ = ["CHANGES_DECISION", "FRAMES_BODY", "FastPath", "Rendered", "Rendering"]
 
 _CHANGING = (
     "cache-control",
@@ -42,6 +42,9 @@ _CHANGING = (
 )
 CHANGES_DECISION = re.compile(rf'"(?:{"|".join(_CHANGING)})":', re.IGNORECASE)
 """Finds, in the JSON text of a request's fields, one that the full path has to see."""
+
+FRAMES_BODY = re.compile(r'"(?:content-length|transfer-encoding)":', re.IGNORECASE)
+"""Finds, in the JSON text of a request's fields, one that says that there is a body."""
 
 _MAX_REPEATS = 32
 """Of the decisions for one stored response: many URLs may lead to it, and many values of selecting fields."""

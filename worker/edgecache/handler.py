@@ -28,7 +28,7 @@ from edgecache.policy.decision import (
 from edgecache.policy.facts import OriginFailure, Reason, RequestFacts
 from edgecache.policy.freshness import freshness_of
 from edgecache.policy.outcome import Fail, Relay, Reuse, on_forwarded
-from edgecache.policy.relay import end_to_end
+from edgecache.policy.relay import end_to_end, lacks_length
 from edgecache.policy.status import Forwarded, Status
 from edgecache.policy.storing import content_length, unstored_fields
 from edgecache.policy.validation import PRECONDITIONS, conditional_fields
@@ -82,10 +82,8 @@ class Handler:
     async def handle(self, incoming: Incoming, background: Background) -> Served:
         """Answer one request. A fault of the cache itself is reported, and the request goes to the origin."""
         request = _facts(incoming)
-        if request is None:
-            return Served(
-                self._sender.plain(400, "The URL of the request can't be read.", Status(Reason.BAD_URL))
-            )
+        if request is None or lacks_length(request):
+            return Served(self._refused(request))
         hooked = self._before_lookup(request)
         if isinstance(hooked, HookAnswer):
             return Served(self._outgoing.plain(hooked.status, list(hooked.fields.items()), hooked.text))
@@ -101,6 +99,12 @@ class Handler:
             self._report("cache", error)
             forward = Forward(hooked, decision.rule, Reason.CACHE_FAULT)
             return Served(await self._forward(forward, None, background))
+
+    def _refused(self, request: RequestFacts | None) -> Any:
+        if request is None:
+            return self._sender.plain(400, "The URL of the request can't be read.", Status(Reason.BAD_URL))
+        text = f"A {request.method} with a body needs a Content-Length: otherwise it can't be passed on."
+        return self._sender.plain(411, text, Status(Reason.BODY))
 
     def _before_lookup(self, request: RequestFacts) -> RequestFacts | HookAnswer | None:
         if not self.hooks.before_lookup:

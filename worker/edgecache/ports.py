@@ -173,7 +173,7 @@ class Origin(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A request as it came. ``body`` is its stream, ``None`` without one."""
+    """A request as it came. ``body`` is the runtime's own request, by which its body is sent on."""
 
     method: str
     url: str

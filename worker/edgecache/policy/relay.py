@@ -10,7 +10,15 @@ from cachewire.settings import Settings
 from edgecache.policy.facts import Fields, RequestFacts
 from edgecache.policy.storing import hop_by_hop
 
-__all__ = ["end_to_end", "http_date", "localised", "origin_url", "outbound_fields", "relayed_fields"]
+__all__ = [
+    "end_to_end",
+    "http_date",
+    "lacks_length",
+    "localised",
+    "origin_url",
+    "outbound_fields",
+    "relayed_fields",
+]
 
 _NOT_FORWARDED = frozenset(
     {
@@ -51,6 +59,11 @@ def end_to_end(fields: Fields) -> Fields:
         return fields
     left_out = {name.lower() for name in split_list(listed)} - {"upgrade"}
     return {name: value for name, value in fields.items() if name not in left_out}
+
+
+def lacks_length(request: RequestFacts) -> bool:
+    """Whether a request has a body that the runtime would drop: that of a GET or HEAD without a length."""
+    return request.method in {"GET", "HEAD"} and "transfer-encoding" in request.fields
 
 
 def outbound_fields(request: RequestFacts, settings: Settings) -> dict[str, str]:
