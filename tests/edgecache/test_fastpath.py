@@ -171,7 +171,10 @@ async def _get(edge: FakeEdge, step: Get) -> int:
 def test_what_is_repeated_is_what_would_be_decided(
     path: str, refresh_ahead: float, data: st.DataObject
 ) -> None:
-    configured = Settings(origin="http://origin", rules=RULES, refresh_ahead=refresh_ahead)
+    interval = data.draw(st.sampled_from([0.0, 0.0, 2.0]))
+    configured = Settings(
+        origin="http://origin", rules=RULES, refresh_ahead=refresh_ahead, client_refresh_interval=interval
+    )
     asyncio.run(_run(data.draw(_steps(path)), configured))
 
 
@@ -215,7 +218,8 @@ def test_what_is_repeated_lasts_no_longer_than_what_is_known_of_marks(name: str,
         Purge(name, lane),
     ]
     steps += [*[DEEP] * 5, Wait(400), *[DEEP] * 3]
-    asyncio.run(_run(steps, Settings(origin="http://origin", refresh_ahead=0.5)))
+    configured = Settings(origin="http://origin", refresh_ahead=0.5, client_refresh_interval=0)
+    asyncio.run(_run(steps, configured))
 
 
 def test_an_invalidation_in_the_isolate_ends_what_is_repeated() -> None:

@@ -286,7 +286,7 @@ class Handler:
         if entry and self._may_stand_in(lookup, ask, entry) and (reason := self._rests(question)):
             return await self._sender.stored(lookup, entry, Status(reason, hit=True))
         flight = self.flights.current(key, question.voice)
-        is_apart = lookup.request.method != "GET"
+        is_apart = lookup.request.method != "GET" or ask.reason is Reason.CREDENTIALS
         if not is_apart and self.flights.is_unshared(key, question.voice):
             is_apart, ask = True, replace(ask, hit_for_miss=True)
         if is_apart or (ask.is_for_part and not flight):
