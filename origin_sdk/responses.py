@@ -87,7 +87,9 @@ class _Lifetimes:
 
     def fields(self, status: int) -> dict[str, str]:
         edge = self.negative if status in _NEGATIVE else self.edge
-        targeted = [f"max-age={edge}"]
+        # RFC 9111 section 3.5: without it no answer to Authorization is stored, nor given to it.
+        targeted = ["public"] if self.for_everyone else []
+        targeted.append(f"max-age={edge}")
         if self.stale_while_revalidate is not None:
             targeted.append(f"stale-while-revalidate={self.stale_while_revalidate}")
         if self.stale_if_error is not None:

@@ -614,7 +614,7 @@ def test_an_inner_middleware_answers_for_what_it_knows_of() -> None:
     outer.add_middleware(origin_sdk.asgi.CacheFields, strict=True)
     outer.mount("/shop", inner)
     response = App(lambda **_: httpx.ASGITransport(outer)).ask("/shop/")
-    assert response.headers["cdn-cache-control"] == "max-age=60"
+    assert response.headers["cdn-cache-control"] == "public, max-age=60"
 
 
 def test_a_session_that_flask_makes_last_keeps_the_response_from_everyone() -> None:

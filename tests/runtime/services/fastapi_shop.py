@@ -120,7 +120,7 @@ async def trace(request: Request, call_next: Any) -> Response:
 
 @app.get("/products")
 def list_products(request: Request, session: OpenSession, offset: int = 0) -> Page:
-    cache_for(300, stale_while_revalidate=60)
+    cache_for(300, stale_while_revalidate=60, for_everyone=True)
     add_groups("products")
     found = list(session.scalars(select(Product).order_by(Product.id).offset(offset).limit(PAGE + 1)))
     following = request.url_for("list_products").include_query_params(offset=offset + PAGE)
@@ -130,7 +130,7 @@ def list_products(request: Request, session: OpenSession, offset: int = 0) -> Pa
 
 @app.get("/products/{number}")
 def read_product(number: int, session: OpenSession) -> ProductOut:
-    cache_for(300, negative=30)
+    cache_for(300, negative=30, for_everyone=True)
     add_groups(f"product-{number}")
     product = session.get(Product, number)
     if product is None:
