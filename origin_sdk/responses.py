@@ -13,10 +13,8 @@ cacheable if one of them must not reach the edge. So does what is read of the re
 private. This module knows no framework.
 """
 
-import hashlib
 import logging
 import re
-import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,6 +28,7 @@ from cachewire.fields import CACHE_GROUP_INVALIDATION, CACHE_GROUPS, CDN_CACHE_C
 from cachewire.marks import group_mark
 from cachewire.structured import parse_strings, serialise_strings
 from origin_sdk.cacheability import obstacles
+from origin_sdk.entity_tags import etag_of, matches
 from origin_sdk.errors import DataClassViolation, InvalidRequest, NotCacheable
 from origin_sdk.observed import OBSERVERS, SESSION, Declared, Observed, Reading, unobserved
 from origin_sdk.reading import Reads, reading
@@ -50,7 +49,6 @@ __all__ = [
 _log = logging.getLogger("origin_sdk")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _NEGATIVE = frozenset({404, 410})
-_ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 _KEPT_BY_304 = frozenset(
     # RFC 9110 section 15.4.5, and what RFC 9213 and RFC 9875 add to what guides a cache
     {
@@ -67,9 +65,7 @@ _KEPT_BY_304 = frozenset(
 )
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PRIVATE = "private, no-store"
-_GZIP = 16 + zlib.MAX_WBITS
 _CREDENTIALS = frozenset({"authorization", "cookie"})
-_PART_BYTES = 256 * 1024
 _TARGETED = (CDN_CACHE_CONTROL, "cloudflare-cdn-cache-control", "surrogate-control")
 
 
@@ -391,10 +387,16 @@ def _cacheable(
         draft.observed.sent(exchanged.route, declared, draft.reads)
     if exchanged.status != 200:
         return Finished(fields)
-    etag = exchanged.response.get("etag") or _etag(exchanged)
+    etag = exchanged.response.get("etag") or _new_etag(exchanged)
     if etag and "etag" not in exchanged.response:
         fields["etag"] = etag
-    return Finished(fields, not_modified=_matches(exchanged.request.get("if-none-match", ""), etag))
+    return Finished(fields, not_modified=matches(exchanged.request.get("if-none-match", ""), etag))
+
+
+def _new_etag(exchanged: Exchanged) -> str:
+    if exchanged.body is None or exchanged.method == "HEAD":
+        return ""
+    return etag_of(exchanged.body, exchanged.response.get("content-encoding", ""))
 
 
 def _vary_fields(exchanged: Exchanged, lifetimes: _Lifetimes) -> dict[str, str]:
@@ -518,37 +520,3 @@ def _complain(problem: str, *, strict: bool, error: type[NotCacheable] = NotCach
     if strict:
         raise error(problem)
     _log.error("%s", problem)
-
-
-def _etag(exchanged: Exchanged) -> str:
-    if exchanged.body is None or exchanged.method == "HEAD":
-        return ""
-    content = hashlib.blake2b(digest_size=12)
-    if exchanged.response.get("content-encoding", "").strip().lower() not in {"gzip", "x-gzip"}:
-        content.update(exchanged.body)
-        return f'"{content.hexdigest()}"'
-    # Gzip carries the time, and Django pads it at random (against BREACH): same content, other bytes.
-    for part in _gunzipped(exchanged.body):
-        content.update(part)
-    return f'W/"{content.hexdigest()}"'
-
-
-def _gunzipped(body: bytes) -> Iterator[bytes]:
-    """Yield the content in parts of bounded size; what isn't gzip after all, as it is."""
-    while body:
-        member, is_over = zlib.decompressobj(_GZIP), False
-        try:
-            while body and not is_over:
-                yield member.decompress(body, _PART_BYTES)
-                is_over = member.eof
-                body = member.unused_data if is_over else member.unconsumed_tail
-        except zlib.error:
-            yield body
-            return
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    if not if_none_match or not etag:
-        return False
-    # RFC 9110 section 13.1.2: the comparison is weak.
-    return if_none_match.strip() == "*" or etag.removeprefix("W/") in _ENTITY_TAG.findall(if_none_match)
