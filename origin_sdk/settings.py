@@ -93,7 +93,7 @@ class Settings:
             raise InvalidSettings(
                 f"CLOUDFLARE_API_BASE_URL isn't a URL ({error}): give http(s)://host/prefix"
             ) from error
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.username:
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or "@" in parts.netloc:
             raise InvalidSettings(
                 f"CLOUDFLARE_API_BASE_URL = {parts.scheme}://{parts.hostname or ''}…: give "
                 "http(s)://host/prefix, without "

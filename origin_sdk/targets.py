@@ -158,6 +158,9 @@ class Purge:
             raise InvalidRequest(
                 f"not a purge: it has {sorted(unknown)}; a purge has {', '.join(cls.__slots__)}"
             )
+        for name, value in values.items():
+            if not _is_of_type(name, value):
+                raise InvalidRequest(f"not a purge: {name} = {str(value)[:100]!r}; give {_TYPES[name]}")
         return cls.of(**values)
 
     def __str__(self) -> str:
@@ -170,6 +173,25 @@ class Purge:
             elif targets:
                 parts.append(f"{len(targets)} {name}")
         return f"{'hard' if self.hard else 'soft'}: {', '.join(parts)}"
+
+
+_TYPES: Mapping[str, str] = {
+    **dict.fromkeys(("urls", "groups", "prefixes", "hosts"), "a text or a list of texts"),
+    **dict.fromkeys(("everything", "hard", "delete"), "true or false"),
+    "reason": "a text",
+}
+
+
+def _is_of_type(name: str, value: object) -> bool:
+    match _TYPES[name]:
+        case "true or false":
+            return isinstance(value, bool)
+        case "a text":
+            return isinstance(value, str)
+        case _:
+            return isinstance(value, str) or (
+                isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+            )
 
 
 _NOTHING: Mapping[str, Any] = {"urls": (), "groups": (), "prefixes": (), "hosts": (), "everything": False}

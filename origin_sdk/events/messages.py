@@ -8,9 +8,10 @@ import logging
 from collections.abc import Callable, Iterable
 
 from origin_sdk.errors import InvalidRequest
-from origin_sdk.outbox.entries import Intent, read_payload
+from origin_sdk.outbox.entries import Intent, payload_of, read_payload
+from origin_sdk.targets import Purge
 
-__all__ = ["Reads", "intents_of", "read_message"]
+__all__ = ["Reads", "intents_of", "read_intents", "read_message", "read_narrowly"]
 
 _log = logging.getLogger("origin_sdk.events")
 
@@ -23,10 +24,37 @@ def read_message(message: str) -> list[Intent]:
     return [read_payload(message)]
 
 
-def intents_of(read: Reads, message: str, source: str) -> list[Intent]:
-    """Read a message; one that can't be read is logged and passed over, so that it holds nothing up."""
+def read_narrowly(message: str) -> list[Intent]:
+    """Read a message from where anyone may write: whole hosts, everything and deletions are refused."""
+    intents = read_message(message)
+    for intent in intents:
+        if isinstance(intent, Purge) and (intent.everything or intent.hosts or intent.delete):
+            raise InvalidRequest(
+                f"{intent}: any role may send this over NOTIFY; if that is meant, pass read=read_message"
+            )
+    return intents
+
+
+def read_intents(read: Reads, message: str) -> list[Intent]:
+    """Read a message with a function of anyone's; raises :class:`InvalidRequest` whatever that raises."""
     try:
-        return list(read(message))
+        intents = list(read(message))
+        for intent in intents:
+            payload_of(intent).encode()
+    except InvalidRequest:
+        raise
+    except Exception as error:
+        raise InvalidRequest(f"{type(error).__name__}: {error}"[:500]) from error
+    return intents
+
+
+def intents_of(
+    read: Reads, message: str, source: str, put_aside: Callable[[str], object] = str
+) -> list[Intent]:
+    """Read a message; one that can't be read is put aside and logged, so that it holds nothing up."""
+    try:
+        return read_intents(read, message)
     except InvalidRequest as error:
-        _log.error("a message from %s isn't understood: %s", source, error)
+        _log.error("a message from %s isn't understood, and is put aside: %s", source, error)
+        put_aside(str(error))
         return []

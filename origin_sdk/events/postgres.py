@@ -2,6 +2,9 @@
 
 A notification reaches those who listen, and nobody later: what was sent while this was away is lost. So it is
 told on each connection, the first included, what to purge for that (``missed``).
+
+Any role that may connect to the database may send: so everything, whole hosts and deletions are refused
+unless ``read`` is :func:`origin_sdk.events.messages.read_message`.
 """
 
 import logging
@@ -13,7 +16,7 @@ from psycopg import sql
 
 from origin_sdk.errors import InvalidRequest
 from origin_sdk.events.calls import Records
-from origin_sdk.events.messages import Reads, intents_of, read_message
+from origin_sdk.events.messages import Reads, intents_of, read_narrowly
 from origin_sdk.outbox.entries import Intent, payload_of
 
 __all__ = ["PostgresListener", "notify"]
@@ -44,7 +47,7 @@ class PostgresListener:
         channel: str,
         record: Records,
         *,
-        read: Reads = read_message,
+        read: Reads = read_narrowly,
         missed: Iterable[Intent] = (),
     ) -> None:
         self._conninfo = conninfo

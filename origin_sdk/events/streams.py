@@ -1,10 +1,11 @@
 """A Redis stream of another service's events as a source, at least once each.
 
 A message is acknowledged after it was recorded; what a consumer that died had in hand comes again, to it or
-to another one.
+to another one. What can't be read is put aside, into the stream ``…:aside``.
 """
 
 import logging
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -17,6 +18,7 @@ __all__ = ["StreamConsumer"]
 
 _log = logging.getLogger("origin_sdk.events")
 _AT_ONCE = 100
+_MOST_ASIDE = 1000
 
 
 class StreamConsumer:
@@ -81,12 +83,18 @@ class StreamConsumer:
         intents = [
             intent
             for _, fields in messages
-            for intent in intents_of(self._read, _field(fields, self._field), self._stream)
+            for intent in intents_of(
+                self._read, _field(fields, self._field), self._stream, partial(self._put_aside, fields)
+            )
         ]
         if intents:
             self._record(*intents)
         self._client.xack(self._stream, self._group, *[id_ for id_, _ in messages])
         return len(messages)
+
+    def _put_aside(self, fields: Any, why: str) -> None:
+        """Keep what can't be read in a stream beside, for someone to look."""
+        self._client.xadd(f"{self._stream}:aside", {**(fields or {}), "why": why}, maxlen=_MOST_ASIDE)
 
 
 def _pairs(found: Any) -> list[tuple[Any, Any]]:

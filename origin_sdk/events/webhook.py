@@ -14,12 +14,13 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 
 from origin_sdk.clock import Clock, SystemClock
 from origin_sdk.errors import InvalidRequest, InvalidSettings
 from origin_sdk.events.calls import Records
-from origin_sdk.events.messages import Reads, read_message
+from origin_sdk.events.messages import Reads, read_intents, read_message
 
 __all__ = ["TOLERANCE_SECONDS", "Webhook", "signature"]
 
@@ -28,6 +29,7 @@ TOLERANCE_SECONDS = 300.0
 
 _MAX_BYTES = 1_000_000
 _MIN_KEY_BYTES = 24
+_ID = re.compile(r"[!-\-/-~]{1,256}")
 
 
 def signature(key: bytes, id_: str, timestamp: str, body: bytes) -> str:
@@ -65,7 +67,7 @@ class Webhook:
         if abs(self._clock.now() - float(timestamp)) > TOLERANCE_SECONDS:
             return 401, "the timestamp is too far from now"
         try:
-            intents = list(self._read(body.decode("utf-8", "replace")))
+            intents = read_intents(self._read, body.decode("utf-8", "replace"))
         except InvalidRequest as error:
             return 422, str(error)
         if intents:
@@ -73,11 +75,18 @@ class Webhook:
         return 202, ""
 
     def _is_signed(self, id_: str, timestamp: str, body: bytes, given: str) -> bool:
-        if not (id_ and timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 16):
+        # What is signed is joined by dots, so that one in the id would let its parts be cut differently.
+        if not _ID.fullmatch(id_):
+            return False
+        if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 16):
             return False
         known = [signature(key, id_, timestamp, body).encode() for key in self._keys]
         # All are compared, each in constant time.
-        matches = [hmac.compare_digest(part.encode(), one) for part in given.split(" ") for one in known]
+        matches = [
+            hmac.compare_digest(part.encode(errors="replace"), one)
+            for part in given.split(" ")
+            for one in known
+        ]
         return any(matches)
 
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from origin_sdk.layers.errors import InvalidFamily
 
@@ -60,6 +60,15 @@ class RedisOptions:
             raise InvalidFamily(f"prefix {self.prefix!r}: a text without braces is needed")
         if self.scheme == "redis+sentinel" and not self._path:
             raise InvalidFamily("redis+sentinel needs the service's name: redis+sentinel://host:port/service")
+
+    def __repr__(self) -> str:
+        """Show where Redis is, and no secret: neither a password nor what goes to redis-py."""
+        parts = urlsplit(self.url)
+        user, at, hosts = parts.netloc.rpartition("@")
+        shown = f"{user.partition(':')[0]}:…@{hosts}" if at else hosts
+        url = urlunsplit(parts._replace(netloc=shown, query="…" if parts.query else ""))
+        names = (*self.arguments, *self.sentinel_arguments)
+        return f"{type(self).__name__}(url={url!r}, prefix={self.prefix!r}, arguments={sorted(names)})"
 
     @property
     def scheme(self) -> str:

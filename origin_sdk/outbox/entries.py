@@ -72,10 +72,17 @@ def read_payload(payload: str) -> Intent:
         if kind == "purge":
             return Purge.from_json(values)
         if kind == "republish":
-            return Republish(str(parse_url(values.pop("url"))), **values)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+            return _republish(**values)
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise InvalidRequest(f"not an entry of an outbox: {error}: {payload[:_MAX_TEXT]}") from error
     raise InvalidRequest(f"an entry of a kind that this release doesn't know: {kind!r}; update the drainer")
+
+
+def _republish(url: object, renderer: object = "", arguments: object = None) -> Republish:
+    arguments = {} if arguments is None else arguments
+    if not (isinstance(url, str) and isinstance(renderer, str) and isinstance(arguments, dict)):
+        raise TypeError("url and renderer are texts, arguments an object")
+    return Republish(str(parse_url(url)), renderer, arguments)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from origin_sdk.base import Rendered
-from origin_sdk.errors import NotCacheable, OriginSdkError
+from origin_sdk.errors import InvalidRequest, NotCacheable, OriginSdkError
 from origin_sdk.outbox.entries import Republish
 from origin_sdk.reading import made_to_publish
 
@@ -49,6 +49,10 @@ class OriginRenderer:
     def __call__(self, republish: Republish) -> Rendition:
         """Fetch it; raises :class:`NotCacheable` for a failure of the origin."""
         parts = urlsplit(republish.url)
+        if parts.path.startswith("//"):
+            raise InvalidRequest(
+                f"{republish.url}: its path would name another host; purge it, or give a renderer"
+            )
         target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
         fields = {"host": parts.netloc, "accept-encoding": "identity"}
         try:

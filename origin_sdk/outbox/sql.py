@@ -59,12 +59,17 @@ def recorded_rows(intents: Iterable[Intent], now: float, who: Who | None = None)
     return [
         {
             "payload": payload,
-            "actor": who.actor,
-            "reason": getattr(intent, "reason", "") or who.reason,
+            "actor": _storable(who.actor),
+            "reason": _storable(getattr(intent, "reason", "") or who.reason),
             "recorded_at": now,
         }
         for payload, intent in {payload_of(intent): intent for intent in intents}.items()
     ]
+
+
+def _storable(text: str) -> str:
+    """Return a text that every database takes: PostgreSQL has no NUL, and nobody half a character."""
+    return text.replace("\0", " ").encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True, slots=True)

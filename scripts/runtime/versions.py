@@ -39,9 +39,13 @@ PROMISED: Mapping[str, Sequence[str]] = {
     "layers": ("origin_sdk.layers",),
 }
 # With these the whole of a suite runs; what a suite needs beside the extras is listed in TOOLS.
-SUITES = ("tests/events/test_sqlalchemy.py", "tests/events/test_django.py", "tests/events/test_sources.py")
+SUITES: tuple[str, ...] = (
+    "tests/events/test_sqlalchemy.py",
+    "tests/events/test_django.py",
+    "tests/events/test_sources.py",
+)
 SUITES += ("tests/outbox/test_contract.py", "tests/sdk/test_purging.py", "tests/layers/test_contract.py")
-TOOLS = (
+TOOLS: tuple[str, ...] = (
     "pytest",
     "pytest-asyncio",
     "pytest-timeout",

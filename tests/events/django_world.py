@@ -34,19 +34,22 @@ settings.configure(
             "USER": "test",
             "HOST": "127.0.0.1",
             "PORT": PORT,
-        }
+        },
+        "second": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
     },
     USE_TZ=True,
 )
 django.setup()
 
 from django.contrib import admin  # noqa: E402 - Django imports models once it is set up
+from django.contrib.auth.models import Permission, User  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
 from django.db.models import F, Value, signals  # noqa: E402
 from django.db.models.functions import Concat  # noqa: E402
+from django.test import RequestFactory  # noqa: E402
 
-from origin_sdk import Purge  # noqa: E402
+from origin_sdk import InvalidSettings, Purge  # noqa: E402
 from origin_sdk.events.django import NotAtomicWarning, UnseenChangeWarning  # noqa: E402
 from origin_sdk.layers import Family, LayeredCache  # noqa: E402
 from origin_sdk.outbox import Republish, State, acting  # noqa: E402
@@ -408,7 +411,7 @@ UNSEEN: dict[str, Callable[[], object]] = {
 UNSEEN |= {"bulk, update": _update, "changed, bulk_create": _bulk_create}  # which are seen
 
 
-HELPERS = {"_warned", "_execute", "_in_a_receiver"}
+HELPERS = {"_admin", "_second_database", "_warned", "_execute", "_in_a_receiver"}
 SCENARIOS: dict[str, Callable[[], None]] = {
     name.removeprefix("_"): scenario
     for name, scenario in list(globals().items())
@@ -493,6 +496,32 @@ def _seen_in_layers() -> list[str | None]:
     return seen
 
 
+def _second_database() -> str:
+    """Return what is said where a second database has no table for the outbox."""
+    try:
+        with transaction.atomic(using="second"):
+            record(Purge.of(groups="a"), using="second")
+    except InvalidSettings as error:
+        return str(error)
+    return ""
+
+
+def _admin() -> dict[str, object]:
+    """Return the actions that the outbox's admin offers, by the user's permissions, and who replays."""
+    model_admin = admin.site._registry[OutboxEntry]
+    found: dict[str, object] = {}
+    for number, names in enumerate(((), ("replay",), ("drop",), ("replay", "drop"))):
+        user = User.objects.create(username=f"user-{number}", is_staff=True)
+        wanted = ("view_outboxentry", *(f"{name}_outboxentry" for name in names))
+        user.user_permissions.set(Permission.objects.filter(codename__in=wanted))
+        request = RequestFactory().get("/")
+        request.user = User.objects.get(pk=user.pk)
+        found[",".join(names)] = [
+            name for name in model_admin.get_actions(request) if name != "delete_selected"
+        ]
+    return found
+
+
 def main() -> None:
     call_command("migrate", verbosity=0)
     call_command("makemigrations", "edge_outbox", check=True, dry_run=True, verbosity=0)
@@ -522,6 +551,8 @@ def main() -> None:
         results["autocommit"] = str(warning)
     warnings.simplefilter("ignore")
     results["contract"] = contract()
+    results["second_database"] = _second_database()
+    results["admin"] = _admin()
     json.dump(results, sys.stdout, default=str)
 
 

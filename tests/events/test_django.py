@@ -78,6 +78,7 @@ EXPECTED: dict[str, set[str]] = {
     "other_tables": set(),
     "expression": {*PAN, "category-2"},
 }
+OTHERS = ("second_database", "admin")
 UNSEEN = {
     "update": "UPDATE of django_shop_item changes Item",
     "update, in a receiver of a signal": "UPDATE of django_shop_item changes Item",
@@ -116,7 +117,7 @@ def test_a_change_purges_what_it_makes_out_of_date(results: Any, scenario: str) 
 
 
 def test_every_scenario_is_looked_at(results: Any) -> None:
-    assert results.keys() == {*EXPECTED, "warned", "woken", "layers", "autocommit", "contract"}
+    assert results.keys() == {*EXPECTED, "warned", "woken", "layers", "autocommit", "contract", *OTHERS}
 
 
 @pytest.mark.parametrize("verb", UNSEEN)
@@ -125,6 +126,20 @@ def test_what_no_signal_shows_is_warned_of_where_it_is_done(results: Any, verb: 
     assert bool(said) == bool(UNSEEN[verb])
     assert all(message.startswith("django_world.py: ") for message in said)
     assert any(UNSEEN[verb] in message for message in said) or not UNSEEN[verb]
+
+
+def test_a_database_without_the_outbox_is_told_what_to_do(results: Any) -> None:
+    assert "manage.py migrate --database=second" in results["second_database"]
+    assert "DjangoOutbox('second')" in results["second_database"]
+
+
+def test_to_view_the_outbox_does_not_allow_to_change_it(results: Any) -> None:
+    assert results["admin"] == {
+        "": [],
+        "replay": ["replay"],
+        "drop": ["drop"],
+        "replay,drop": ["replay", "drop"],
+    }
 
 
 def test_a_drainer_is_woken_by_the_commit_alone(results: Any) -> None:

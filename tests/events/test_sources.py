@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition, Thread
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ import redis
 
 from origin_sdk import InvalidRequest, InvalidSettings, Purge
 from origin_sdk.events.calls import purging, recording
+from origin_sdk.events.messages import read_message, read_narrowly
 from origin_sdk.events.postgres import PostgresListener, notify
 from origin_sdk.events.streams import StreamConsumer
 from origin_sdk.events.webhook import Webhook, signature
@@ -185,6 +187,62 @@ def test_a_store_that_fails_once_loses_no_message(stream_client: redis.Redis, re
         assert records.await_count(1) == [Purge.of(groups="a")]
 
 
+POISON = {
+    "deep nesting": "[" * 200_000,
+    "a deep object": '{"purge":' * 100_000,
+    "text for a boolean": '{"purge": {"everything": "no"}}',
+    "a number for a boolean": '{"purge": {"groups": ["a"], "hard": 1}}',
+    "numbers for groups": '{"purge": {"groups": [1]}}',
+    "an object for groups": '{"purge": {"groups": {"a": 1}}}',
+    "a list for a reason": '{"purge": {"groups": ["a"], "reason": ["x"]}}',
+    "arguments that are none": '{"republish": {"url": "https://a.example/", "arguments": [1]}}',
+    "a URL that is none": '{"republish": {"url": 1}}',
+    "half a character": '{"purge": {"groups": ["\\ud800"]}}',
+    "half a character in a reason": '{"purge": {"groups": ["a"], "reason": "\\ud800"}}',
+    "a number of a million digits": '{"purge": {"groups": [' + "1" * 1_000_000 + "]}}",
+    "no JSON": "\x00\x1b[2J",
+}
+
+
+def test_poison_is_put_aside_and_holds_nothing_up(
+    stream_client: redis.Redis, records: Records, caplog: pytest.LogCaptureFixture
+) -> None:
+    for message in POISON.values():
+        stream_client.xadd("events", {"message": message})
+    stream_client.xadd("events", {"message": payload_of(Purge.of(groups="good"))})
+    consumer = StreamConsumer(stream_client, "events", records)
+    while consumer.take():
+        pass
+    assert records.intents == [Purge.of(groups="good")]
+    assert pending(stream_client) == 0
+    aside: Any = stream_client.xrange("events:aside")
+    assert [fields[b"message"].decode() for _, fields in aside] == list(POISON.values())
+    assert all(fields[b"why"] for _, fields in aside)
+    assert "put aside" in caplog.text
+
+
+def test_a_reader_of_ones_own_that_fails_holds_nothing_up(
+    stream_client: redis.Redis, records: Records
+) -> None:
+    def read(message: str) -> list[Intent]:
+        return [Purge.of(groups=json.loads(message)["id"])]
+
+    for message in ("{}", "[]", "?", '{"id": "a"}'):
+        stream_client.xadd("events", {"message": message})
+    assert StreamConsumer(stream_client, "events", records, read=read).take() == 4
+    assert records.intents == [Purge.of(groups="a")]
+
+
+@pytest.mark.parametrize(
+    "payload", ['{"purge": {"everything": true}}', '{"purge": {"hosts": ["a.example"]}}'], ids=str
+)
+def test_a_notification_may_not_purge_everything(payload: str) -> None:
+    with pytest.raises(InvalidRequest, match="read=read_message"):
+        read_narrowly(payload)
+    assert read_message(payload)
+    assert read_narrowly('{"purge": {"groups": ["a"]}}') == [Purge.of(groups="a")]
+
+
 def pending(client: redis.Redis) -> int:
     summary = client.xpending("events", "edge-cache")
     assert isinstance(summary, dict)
@@ -202,6 +260,14 @@ def signed(body: bytes = BODY, key: bytes = KEY, timestamp: str = NOW) -> dict[s
     return {"Webhook-Id": "id-1", "Webhook-Timestamp": timestamp, "Webhook-Signature": made}
 
 
+def dotted() -> dict[str, str]:
+    return {
+        "Webhook-Id": "id.1",
+        "Webhook-Timestamp": NOW,
+        "Webhook-Signature": signature(KEY, "id.1", NOW, BODY),
+    }
+
+
 TWO_SIGNATURES = {"Webhook-Signature": f"v1,AAAA {signed()['Webhook-Signature']}"}
 WEBHOOKS: dict[str, tuple[dict[str, str], bytes, int]] = {
     "signed": (signed(), BODY, 202),
@@ -216,6 +282,10 @@ WEBHOOKS: dict[str, tuple[dict[str, str], bytes, int]] = {
     "an old one": (signed(timestamp="1794999699"), BODY, 401),
     "one from the future": (signed(timestamp="1795000301"), BODY, 401),
     "signed, and not understood": (signed(b"{}"), b"{}", 422),
+    "signed, and nested deeply": (signed(b"[" * 200_000), b"[" * 200_000, 422),
+    "an id with a dot, whose parts could be cut differently": (dotted(), BODY, 401),
+    "an id that isn't ASCII": (signed() | {"Webhook-Id": "\ud800"}, BODY, 401),
+    "half a character in the signature": (signed() | {"Webhook-Signature": "v1,\ud800"}, BODY, 401),
     "signed, and too long": (signed(), b" " * 1_000_001, 413),
 }
 

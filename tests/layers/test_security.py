@@ -302,3 +302,22 @@ def assert_answers_and_says(
         eventually(lambda: bool(said()))
         time.sleep(0.5)  # in which it could be said again
     assert len(said()) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:s3cret@host:6379/0",
+        "rediss://user:s3cret@host/0?password=s3cret",
+        "redis+sentinel://user:s3cret@one:1,two:2/main",
+        "redis+cluster://user:s3%63ret@one:1,two:2",
+        "unix://:s3cret@/tmp/redis.sock",
+    ],
+)
+def test_no_secret_of_redis_is_shown(url: str) -> None:
+    options = RedisOptions(
+        url=url, arguments={"password": "s3cret"}, sentinel_arguments={"ssl_password": "s3cret"}
+    )
+    for shown in (repr(options), str(options), f"{[options]}"):
+        assert "cret" not in shown
+        assert "RedisOptions(url=" in shown

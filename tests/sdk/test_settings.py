@@ -55,6 +55,9 @@ def test_the_url_of_the_namespace(settings: Settings, url: str) -> None:
         pytest.param({"namespace_id": "ns", "base_url": "https://"}, "CLOUDFLARE_API_BASE_URL", id="no host"),
         pytest.param({"namespace_id": "ns", "base_url": "https://u:p@x"}, "user", id="a password in the URL"),
         pytest.param(
+            {"namespace_id": "ns", "base_url": "https://:p@x"}, "user", id="a password without a user"
+        ),
+        pytest.param(
             {"namespace_id": "ns", "base_url": "http://api.example", "token": SECRET},
             "https",
             id="a token over plain http to another machine",

@@ -13,7 +13,7 @@ __all__ = ["OutboxEntryAdmin"]
 
 @admin.register(OutboxEntry)
 class OutboxEntryAdmin(admin.ModelAdmin):
-    """Read only, but for two actions."""
+    """Read only, but for two actions, each with a permission of its own: to view an entry isn't enough."""
 
     list_display = ("id", "state", "payload", "actor", "reason", "attempts", "result")
     list_filter = ("state",)
@@ -31,13 +31,21 @@ class OutboxEntryAdmin(admin.ModelAdmin):
         """A record isn't deleted: dropping leaves a trace."""
         return False
 
-    @admin.action(description="Deliver again")
+    def has_replay_permission(self, request: Any) -> bool:
+        """Whether the user may deliver entries again."""
+        return bool(request.user.has_perm("edge_outbox.replay_outboxentry"))
+
+    def has_drop_permission(self, request: Any) -> bool:
+        """Whether the user may give entries up."""
+        return bool(request.user.has_perm("edge_outbox.drop_outboxentry"))
+
+    @admin.action(description="Deliver again", permissions=["replay"])
     def replay(self, request: Any, queryset: Any) -> None:
         """Make entries due at once."""
         count = DjangoOutbox(queryset.db).replay([str(id_) for id_ in queryset.values_list("pk", flat=True)])
         messages.info(request, f"{count} entries are delivered again.")
 
-    @admin.action(description="Drop")
+    @admin.action(description="Drop", permissions=["drop"])
     def drop(self, request: Any, queryset: Any) -> None:
         """Give entries up."""
         ids = [str(id_) for id_ in queryset.values_list("pk", flat=True)]

@@ -29,6 +29,10 @@ class OutboxEntry(models.Model):
         db_table = TABLE
         verbose_name_plural = "outbox entries"
         ordering: ClassVar = ["-id"]
+        permissions: ClassVar = [
+            ("replay_outboxentry", "Can deliver outbox entries again"),
+            ("drop_outboxentry", "Can drop outbox entries, so that their purges are never done"),
+        ]
         indexes: ClassVar = [models.Index(fields=["state", "due_at"], name=f"{TABLE}_due")]
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, ProgrammingError, connections, transaction
 
 from origin_sdk.clock import SystemClock
 from origin_sdk.errors import InvalidSettings
@@ -14,6 +14,7 @@ from origin_sdk.outbox.entries import Intent
 from origin_sdk.outbox.sql import (
     DIALECTS,
     INSERT,
+    TABLE,
     Parameters,
     Rows,
     Run,
@@ -33,8 +34,19 @@ def record(*intents: Intent, using: str = DEFAULT_DB_ALIAS) -> None:
 
     Outside of any it is kept at once, as Django's autocommit has it.
     """
-    if intents:
+    if not intents:
+        return
+    try:
         _run(connections[using], INSERT, recorded_rows(intents, _CLOCK.now()))
+    except (OperationalError, ProgrammingError) as error:
+        if TABLE not in str(error):
+            raise
+        raise InvalidSettings(
+            f"the change can't be recorded, and isn't made: {error}. The database {using!r} needs a table "
+            f"{TABLE} of its own, as a purge is recorded in the transaction of its change: let the router "
+            f"allow edge_outbox there, run `manage.py migrate --database={using}`, and drain "
+            f"DjangoOutbox({using!r}) too"
+        ) from error
 
 
 class DjangoOutbox(SqlOutbox):
