@@ -2,7 +2,8 @@
 
 An answer is wrong if it is another URL's, another user's, another variant's, cut unnoticed, older than a
 purge that every isolate must have seen by then, or an error while the origin is well. Exit code 1 if one was,
-if one took too long, or if memory grew.
+if one took too long, or if an isolate holds more at the end than once it was warm: Python objects that belong
+to requests, futures that nobody resolves, the wasm memory; or in all more than is well below its 128 MB.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from cachewire.marks import (
     prefix_mark,
     url_mark,
 )
+from scripts.runtime.inspection import INSPECTED, INSPECTOR, Holdings, held_bytes, inspected_source
+from scripts.runtime.inspection import V8_FLAGS as INSPECTED_V8_FLAGS
 from scripts.runtime.soak_world import Answer, Client, ClientError, Fault, Origin, read_body
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, Worker
@@ -51,6 +54,7 @@ _VARIABLES: dict[str, Json] = {
     "COLLAPSE_TIMEOUT": "3s",
     "REFRESH_THROTTLE": "1s",
     "BREAKER_PAUSE": "2s",
+    "BETWEEN_BYTES_TIMEOUT": "3s",
     "MEMORY_BYTES": "8MiB",
     "RULES": [
         {"path": "/key/**", "data_class": "private", "key_fields": ["X-User"], "default_lifetime": "10m"}
@@ -60,6 +64,15 @@ _STALE = frozenset({"stale-if-error", "slow-origin", "throttled", "breaker-open"
 _KINDS = {"item": 40, "long": 200, "vary": 40, "key": 40, "private": 20, "cookie": 20, "large": 6}
 _WEIGHTS = (30, 30, 12, 12, 8, 6, 2)
 _CLOSING_SECONDS = 0.2
+_NAMES = ("edge", "twin")
+_WARM_SHARE = 0.2
+"""So much of the time goes by before anything is counted: tables and memory are full by then."""
+_SETTLING_SECONDS = 45.0
+"""Work that outlives its request ends by then."""
+_FEW_OBJECTS = 60
+_FEW_FUTURES = 5
+_WASM_SLACK_MIB = 4
+_MOST_HELD_MIB = 96
 _BAR = 30
 _MIB = 1024 * 1024
 _V8_FLAGS = ("--max-old-space-size=96", "--max-semi-space-size=4", "--gc-global")
@@ -68,6 +81,40 @@ _V8_FLAGS = ("--max-old-space-size=96", "--max-semi-space-size=4", "--gc-global"
 Otherwise V8 hardly collects: a Worker that only says hello was seen to grow from 260 to 510 MiB, and what is
 garbage couldn't be told from what is held.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What an isolate held once it was warm, and at the end, each after a garbage collection."""
+
+    warm: Holdings
+    end: Holdings
+    end_bytes: int
+
+    @property
+    def left(self) -> int:
+        """How many objects of requests more there are than before."""
+        return sum(more for more in self.end.left_by_requests(self.warm).values() if more > 0)
+
+    @property
+    def grew(self) -> bool:
+        """Whether requests left something behind, or memory grew."""
+        more_futures = self.end.pending_futures - self.warm.pending_futures
+        more_bytes = self.end.wasm_bytes - self.warm.wasm_bytes
+        return (
+            self.left > _FEW_OBJECTS
+            or more_futures > _FEW_FUTURES
+            or more_bytes > _WASM_SLACK_MIB * _MIB
+            or self.end_bytes > _MOST_HELD_MIB * _MIB
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"objects {self.warm.objects:,} then {self.end.objects:,}, of requests {self.left:+}; "
+            f"futures {self.warm.pending_futures} then {self.end.pending_futures}; "
+            f"wasm {self.warm.wasm_bytes / _MIB:.0f} then {self.end.wasm_bytes / _MIB:.0f} MiB; "
+            f"with JavaScript and buffers {self.end_bytes / _MIB:.0f} MiB"
+        )
 
 
 @dataclass(slots=True)
@@ -87,6 +134,7 @@ class Report:
     left: int = 0
     origin_requests: int = 0
     rss_mib: list[float] = field(default_factory=list)
+    held: dict[str, Held] = field(default_factory=dict)
 
     @property
     def answers(self) -> int:
@@ -95,14 +143,8 @@ class Report:
 
     @property
     def grew(self) -> bool:
-        """Whether memory was still growing in the last third: by a sixth, and by more than noise."""
-        third = len(self.rss_mib) // 3
-        if third < 10:
-            return False
-        before, after = (
-            statistics.median(self.rss_mib[s]) for s in (slice(third, 2 * third), slice(-third, None))
-        )
-        return after > before * 1.17 and after > before + 64
+        """Whether an isolate holds what it should have let go of."""
+        return any(held.grew for held in self.held.values())
 
     @property
     def is_good(self) -> bool:
@@ -115,20 +157,41 @@ class _Soak:
         self.report = Report()
         self._workerd = workerd
         self._origin = origin
-        self._ports = [int(workerd.url(name).rpartition(":")[2]) for name in ("edge", "twin")]
+        self._ports = [int(workerd.url(name).rpartition(":")[2]) for name in _NAMES]
         self._random = random.Random(seed)  # noqa: S311 - cases, not secrets
         self._last_fault = 0.0
         self._least: dict[str, list[tuple[float, int, Lane]]] = {}
 
     async def run(self, seconds: float, clients: int, *, show: bool) -> Report:
+        """Load the isolates, and count what they hold once they are warm, and at the end."""
+        began = time.monotonic()
+        await self._load(seconds * _WARM_SHARE, clients, show=show)
+        warm = {name: await self._settled(name, None) for name in _NAMES}
+        await self._load(seconds * (1 - _WARM_SHARE), clients, show=show)
+        for name in _NAMES:
+            end = await self._settled(name, warm[name])
+            end_bytes = await asyncio.to_thread(held_bytes, self._workerd, name)
+            self.report.held[name] = Held(warm[name], end, end_bytes)
+        self.report.seconds = time.monotonic() - began
+        self.report.origin_requests = self._origin.requests
+        return self.report
+
+    async def _settled(self, name: str, warm: Holdings | None) -> Holdings:
+        """Return what an isolate holds once all that outlives requests is over."""
+        deadline = time.monotonic() + _SETTLING_SECONDS
+        while True:
+            held = await asyncio.to_thread(Holdings.of, self._workerd.url(name))
+            most = _FEW_FUTURES + (warm.pending_futures if warm else 0)
+            if held.pending_futures <= most or time.monotonic() > deadline:
+                return held
+            await asyncio.sleep(0.5)
+
+    async def _load(self, seconds: float, clients: int, *, show: bool) -> None:
         began = time.monotonic()
         end = began + seconds
         work = [self._client(number, end) for number in range(clients)]
         work += [self._faults(end), self._purges(end), self._watch(began, end, show=show)]
         await asyncio.gather(*work)
-        self.report.seconds = time.monotonic() - began
-        self.report.origin_requests = self._origin.requests
-        return self.report
 
     # Clients
 
@@ -141,7 +204,7 @@ class _Soak:
                 await client.begin(port, path)
                 self.report.left += 1
                 continue
-            await self._ask(client, port, path, {"X-User": f"u{number % 5}", "X-Language": f"l{number % 3}"})
+            await self._ask(client, port, path, _fields(kind, number))
         client.close()
 
     async def _ask(self, client: Client, port: int, path: str, fields: dict[str, str]) -> None:
@@ -262,6 +325,13 @@ class _Soak:
         print(f"{text}{report.rss_mib[-1]:.0f} MiB  {self._origin.fault.value:<10}", end="", file=sys.stderr)
 
 
+def _fields(kind: str, number: int) -> dict[str, str]:
+    """Return what a client sends: fields that neither key nor Vary has keep a response from being stored."""
+    if kind == "vary":
+        return {"X-Language": f"l{number % 3}"}
+    return {"X-User": f"u{number % 5}"} if kind in {"key", "private", "cookie"} else {}
+
+
 def _rss_mib(pid: int) -> float:
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     return pages * 4096 / _MIB
@@ -276,9 +346,11 @@ async def _run(seconds: float, clients: int, seed: int, *, show: bool) -> Report
     origin = Origin()
     await origin.listen()
     variables = {**_VARIABLES, "ORIGIN": f"http://127.0.0.1:{origin.port}"}
-    workers = [Worker(name, variables=variables) for name in ("edge", "twin")]
     with tempfile.TemporaryDirectory() as folder:
-        workerd = await asyncio.to_thread(Workerd, Path(folder), workers, v8_flags=_V8_FLAGS)
+        source = inspected_source(Path(folder))
+        workers = [Worker(name, source, main=INSPECTED, variables=variables) for name in _NAMES]
+        flags = (*_V8_FLAGS, *INSPECTED_V8_FLAGS)
+        workerd = await asyncio.to_thread(Workerd, Path(folder), workers, arguments=INSPECTOR, v8_flags=flags)
         with workerd:
             report = await _Soak(workerd, origin, seed).run(seconds, clients, show=show)
             workerd.process.check()
@@ -310,6 +382,7 @@ def table(report: Report) -> str:
         ("clients gone", f"{report.left:,}"),
         ("cut, shown so", f"{report.cut:,}"),
         ("memory", _memory(report.rss_mib)),
+        *((f"held, {name}", str(held)) for name, held in report.held.items()),
         ("wrong", f"{len(report.wrong)}"),
         ("hanging", f"{len(report.hangs)}"),
         ("verdict", "good" if report.is_good else "MEMORY GREW" if report.grew else "BAD"),

@@ -15,6 +15,7 @@ __all__ = ["Answer", "Client", "ClientError", "Fault", "Origin", "Told", "read_b
 
 _LARGE_BYTES = 1_200_000
 _SLOW_SECONDS = 1.5
+_SILENT_SECONDS = 6.0
 _PATIENCE_SECONDS = 30.0
 _CHUNK = 65_536
 
@@ -28,6 +29,7 @@ class Fault(StrEnum):
     ERROR = "5xx"
     TRUNCATED = "truncated"
     RESET = "reset"
+    SILENT = "silent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class Origin:
         elif fault is Fault.RESET:
             writer.transport.abort()
         else:
-            await self._send(path, body, lines, writer, is_cut=fault is Fault.TRUNCATED)
+            await self._send(path, body, lines, writer, fault)
 
     def _rendered(self, path: str, fields: dict[str, str]) -> tuple[bytes, list[str]]:
         kind = path.split("/")[1]
@@ -158,8 +160,9 @@ class Origin:
         return make_body(told, _LARGE_BYTES if kind == "large" else 2000), [*lines, f'ETag: "{hash(told)}"']
 
     async def _send(
-        self, path: str, body: bytes, lines: list[str], writer: asyncio.StreamWriter, *, is_cut: bool
+        self, path: str, body: bytes, lines: list[str], writer: asyncio.StreamWriter, fault: Fault
     ) -> None:
+        is_cut = fault in {Fault.TRUNCATED, Fault.SILENT}
         is_chunked = path.startswith("/large")
         framing = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {len(body)}"
         head = "\r\n".join(["HTTP/1.1 200 OK", *lines, framing, "", ""])
@@ -169,6 +172,8 @@ class Origin:
             part = shown[at : at + _CHUNK]
             writer.write(b"%x\r\n%b\r\n" % (len(part), part) if is_chunked else part)
             await writer.drain()
+        if fault is Fault.SILENT:
+            await asyncio.sleep(_SILENT_SECONDS)
         if is_cut:
             writer.close()
         elif is_chunked:
