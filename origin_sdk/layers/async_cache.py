@@ -95,6 +95,10 @@ class AsyncLayeredCache(Base):
         if self._redis:
             await self._redis.close()
 
+    async def aclose(self) -> None:
+        """See close(): by the name that asynchronous clients have it."""
+        await self.close()
+
     async def get(self, key: Key[_Value], default: _Value | None = None) -> _Value | None:
         """Return what is stored in memory or Redis, if it may still be answered with, else ``default``."""
         return await self._run(obtaining.getting(self, key, default))

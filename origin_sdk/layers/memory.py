@@ -50,9 +50,9 @@ def split_groups(written: bytes) -> tuple[str, ...]:
 
 MOST_ENTRIES = 100_000
 MOST_BYTES = 256 << 20
-MOST_USES = 7
+MOST_USES = 3
 """How many uses are counted: who was used more often stays longer, but not for ever."""
-_SMALL_SHARE = 0.05
+_SMALL_SHARE = 0.03
 _GHOST_SHARE = 0.5
 _STEPS = 16
 """How many entries an eviction looks at, at most: it never walks through a memory in which all is in use."""
