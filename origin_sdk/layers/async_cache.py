@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from inspect import isawaitable
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 from origin_sdk.layers import batching, obtaining
@@ -65,22 +67,43 @@ class AsyncLayeredCache(Base):
     ) -> None:
         super().__init__(redis, options)
         self.edge = async_purger(edge)
-        self._redis = self._redis_caller()
+        self._callers: dict[asyncio.AbstractEventLoop, _Caller] = {}
+        """Connections to Redis by event loop: those of a loop that has ended answer nobody."""
+        self._callers_lock = Lock()
         self._parents: list[object] = []
         """What a parent process goes on using: to end it here would end it there."""
 
-    def _redis_caller(self) -> "AsyncRedisCaller | None":
-        if self.link is None:
-            return None
+    async def _caller(self) -> "AsyncRedisCaller":
+        """Return what asks Redis in the running event loop; it is closed as the loop ends."""
+        loop = asyncio.get_running_loop()
+        if found := self._callers.get(loop):
+            return found.redis
         from origin_sdk.layers.asking import AsyncRedisCaller  # noqa: PLC0415 - imports redis, an extra
 
-        return AsyncRedisCaller(self.link)
+        made = AsyncRedisCaller(cast("Link", self.link))
+        found = _Caller(made, self._closed_at_end(loop, made))
+        with self._callers_lock:
+            others = {other: of for other, of in self._callers.items() if not other.is_closed()}
+            self._callers = {**others, loop: found}
+        await anext(found.end)
+        return made
+
+    async def _closed_at_end(
+        self, loop: asyncio.AbstractEventLoop, redis: "AsyncRedisCaller"
+    ) -> AsyncGenerator[None, None]:
+        # asyncio.run, and whatever else ends a loop properly, closes its asynchronous generators.
+        try:
+            yield
+        finally:
+            with self._callers_lock:
+                self._callers.pop(loop, None)
+            await redis.close()
 
     def renew(self) -> None:
         """Begin anew after a fork."""
         super().renew()
-        self._parents.append(self._redis)
-        self._redis = self._redis_caller()
+        self._parents.append(self._callers)
+        self._callers, self._callers_lock = {}, Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,8 +115,8 @@ class AsyncLayeredCache(Base):
         """Wait for loads in the background and close all connections."""
         await asyncio.gather(*self.loads, return_exceptions=True)
         await asyncio.to_thread(self._stop_listening)
-        if self._redis:
-            await self._redis.close()
+        if found := self._callers.get(asyncio.get_running_loop()):
+            await found.end.aclose()
 
     async def aclose(self) -> None:
         """See close(): by the name that asynchronous clients have it."""
@@ -191,7 +214,7 @@ class AsyncLayeredCache(Base):
     async def _do(self, step: Step) -> Any:  # noqa: PLR0911 - a table of steps
         match step:
             case Ask(command):
-                return await cast("AsyncRedisCaller", self._redis).ask(command)
+                return await (await self._caller()).ask(command)
             case Load(loader, argument, reads, node):
                 with reading(reads), loading(node):
                     loaded = loader(argument)
@@ -202,9 +225,9 @@ class AsyncLayeredCache(Base):
                 done, _ = await asyncio.wait([future], timeout=seconds)
                 return future.result() if done else PENDING
             case AskMany(commands):
-                return await cast("AsyncRedisCaller", self._redis).ask_many(commands)
+                return await (await self._caller()).ask_many(commands)
             case Replicate(commands):
-                return await cast("AsyncRedisCaller", self._redis).ask_replicated(commands)
+                return await (await self._caller()).ask_replicated(commands)
             case FollowAll(flights, seconds):
                 ended = _Told()
                 self.flights.when_all(flights, ended.set)
@@ -221,7 +244,7 @@ class AsyncLayeredCache(Base):
     async def _wait(self, step: Wait) -> Any:
         event = _Told()
         told = after(len(step.names), event.set_by_thread)
-        link, redis = cast("Link", self.link), cast("AsyncRedisCaller", self._redis)
+        link, redis = cast("Link", self.link), await self._caller()
         for name in step.names:
             link.expect(name, told)
         try:
@@ -248,6 +271,12 @@ async def carried_out(flow: Flow[_Result], do: Callable[[Step], Awaitable[Any]])
     except StopIteration as end:
         result: _Result = end.value
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    redis: "AsyncRedisCaller"
+    end: AsyncGenerator[None, None]
 
 
 class _Told:
