@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from origin_sdk.layers import AsyncLayeredCache, Family, LoadContext, RedisOptions
+from origin_sdk.layers import AsyncLayeredCache, Family, RedisOptions
 from tests.layers.servers import RedisServer
 
 FAMILY = Family("number", "{id}", int, groups=("group-{id}",))
@@ -17,7 +17,7 @@ def cache(redis_server: RedisServer, prefix: str) -> AsyncLayeredCache:
 
 
 async def use(cache: AsyncLayeredCache, name: str) -> None:
-    async def load(_: LoadContext) -> int:
+    async def load(_: object) -> int:
         return 7
 
     keys = [FAMILY.key(id=f"{name}-{number}") for number in range(5)]
