@@ -3,13 +3,13 @@
 import gc
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import js
 
 import hooks
-from cachewire.config import ConfigError, load
-from cachewire.key import parse_target
+from cachewire.config import ConfigError, is_development, load
 from edgecache.adapters.bodies import ArrayBuffers
 from edgecache.adapters.javascript import stringified_fields
 from edgecache.adapters.kv import KvStore
@@ -21,6 +21,9 @@ from edgecache.handler import Handler
 from edgecache.hooks import load_hooks
 from edgecache.ports import Incoming, Ports
 from edgecache.storage import Storage
+
+_THIS_MACHINE = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
+_NOT_CONFIGURED = "The edge cache is not configured; its log says what is wrong.\n"
 
 
 def report(where: str, error: Exception) -> None:
@@ -36,8 +39,11 @@ def warn(warning: str) -> None:
 class Worker:
     """What an isolate sets up once."""
 
-    def __init__(self, environment: Any) -> None:
-        settings = load(json.loads(js.JSON.stringify(environment)), warn)
+    def __init__(self, environment: Any, variables: Mapping[str, object], *, is_at_cloudflare: bool) -> None:
+        settings = load(variables, warn)
+        if not settings.origin and (settings.development or not is_at_cloudflare):
+            # Elsewhere the Host of a request would choose where it goes: an open proxy.
+            raise ConfigError(('ORIGIN = "": only Cloudflare knows the origin of a zone; give its URL',))
         loaded = load_hooks(hooks, report)
         bodies, timing, outgoing = ArrayBuffers(), JsTiming(), JsResponses()
         storage = Storage(KvStore(environment.CACHE, settings), bodies, timing, settings, report)
@@ -61,12 +67,20 @@ class Worker:
         return served.response
 
 
-def refuse(error: ConfigError, url: str) -> Any:
-    """Answer 500 for settings that can't be used; the details stay in the log, but on one's own machine."""
+def is_at_cloudflare(request: Any) -> bool:
+    """Whether this is Cloudflare, by what the runtime says of a request and its client can't.
+
+    workerd alone knows no location, and `wrangler dev` makes one up, for clients on this machine.
+    """
+    has_location = bool(getattr(request.cf, "colo", None))
+    return has_location and (request.headers.get("cf-connecting-ip") or "::1") not in _THIS_MACHINE
+
+
+def refuse(error: ConfigError, variables: Mapping[str, object]) -> Any:
+    """Answer 500 for settings that can't be used; the details stay in the log, but while developing."""
     js.console.error(f"edge cache: {error}")
-    is_local = parse_target(url).host.partition(":")[0] in {"127.0.0.1", "localhost"}
-    text = f"{error}\n" if is_local else "The edge cache is not configured; its log says what is wrong.\n"
-    return js.Response.new(text, js.JSON.parse('{"status": 500}'))
+    shown = f"{error}\n" if is_development(variables) else _NOT_CONFIGURED
+    return js.Response.new(shown, js.JSON.parse('{"status": 500}'))
 
 
 _worker: Worker | None = None
@@ -76,10 +90,11 @@ def on_fetch(request: Any, env: Any, ctx: Any) -> Any:
     """Answer a request: out of memory without a coroutine, where a decision may be repeated."""
     global _worker  # noqa: PLW0603 - an isolate's state, and there is one isolate
     if _worker is None:
+        variables = json.loads(js.JSON.stringify(env))
         try:
-            _worker = Worker(env)
+            _worker = Worker(env, variables, is_at_cloudflare=is_at_cloudflare(request))
         except ConfigError as error:
-            return refuse(error, request.url)
+            return refuse(error, variables)
     fast_path, url = _worker.fast_path, request.url
     if fast_path.knows(url) and request.method == "GET":
         repeated = fast_path.repeat(url, stringified_fields(request.headers), int(time.time() * 1000))

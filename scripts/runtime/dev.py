@@ -28,6 +28,9 @@ _DEMO_SECONDS = 30.0
 _WATCH_SECONDS = 0.2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+_FOR_DEVELOPERS = {"DEVELOPMENT": "true", "CACHE_STATUS_KEY": "true"}
+"""Variables that show what only a developer should see."""
+
 _TRY_DEMO = """\
 try:
   curl -i {url}/products/17     # a miss: the origin answers, and the response is stored
@@ -79,7 +82,7 @@ def _serve(options: argparse.Namespace) -> NoReturn:
             origin, demo = _start_demo(folder, stack, _purging_through(port))
         elif not _answers(origin):
             print(f"scripts/dev: nothing answers at {origin} yet: start the origin", file=sys.stderr)
-        variables = {"ORIGIN": origin, **dict(options.var)}
+        variables = {"ORIGIN": origin, **_FOR_DEVELOPERS, **dict(options.var)}
         _check(variables)
         wrangler = stack.enter_context(Wrangler(folder, port=port, variables=variables))
         _announce(wrangler, origin, demo)

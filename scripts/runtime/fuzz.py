@@ -417,7 +417,7 @@ def _on_origin(lookup: Lookup, ask: Ask, response: ResponseFacts, settings: Sett
             lookup.request,
             response,
         )
-    record_of(response, lookup.rule)
+    record_of(response, lookup.rule, settings)
 
 
 TARGETS: Mapping[str, Callable[[Chance], None]] = {

@@ -345,7 +345,7 @@ def test_what_isnt_stored_of_a_response() -> None:
     assert record is not None
     assert {name for name, _ in record.fields} == {CC, "x-d"}
     assert record.groups == ("1",)
-    shown = dict(unstored_fields(ResponseFacts(200, fields, NOW, NOW), Rule()))
+    shown = dict(unstored_fields(ResponseFacts(200, fields, NOW, NOW), Rule(), SAFE))
     assert shown.keys() == {"x-a", "x-b", "cache-status"}
 
 
@@ -616,7 +616,7 @@ def test_no_field_breaks_the_policy(
     settings = SAFE if is_safe else STRICT
     response = ResponseFacts(status, came, NOW - 50, NOW, ("a=1",))
     outbound_fields(request(asked), settings)
-    relayed_fields(came, came, "x", NOW)
+    relayed_fields(came, came, "x", NOW, STRICT)
     decision = on_request(request(asked, method), settings, NOW)
     if isinstance(decision, Forward):
         on_forwarded(decision, response, settings)

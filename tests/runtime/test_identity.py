@@ -15,7 +15,7 @@ import pytest
 
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json
-from tests.runtime.edge import Variables, detail, get, is_hit, new_path, running
+from tests.runtime.edge import Variables, detail, eventually, get, is_hit, new_path, running
 from tests.runtime.origin import Answer, Request, ScriptedOrigin
 from tests.runtime.replies import Fields, Reply, reply
 
@@ -36,6 +36,7 @@ RULES: Sequence[Json] = [
     },
     {"host": "secret.example", "data_class": "never"},
 ]
+DEBUG_SECRET = "another secret of the tests, of thirty-two bytes"  # noqa: S105 - a test's
 TOKENS: Mapping[str, Json] = {
     "TOKEN_SECRET": "a secret of the tests that has thirty-two bytes",
     "TOKEN_AUDIENCE": "api",
@@ -47,7 +48,13 @@ TOKENS: Mapping[str, Json] = {
 @pytest.fixture(scope="module")
 def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workerd]:
     folder: Path = tmp_path_factory.mktemp("identity")
-    workers: Variables = {"safe": {"RULES": RULES, **TOKENS}, "strict": {"PROFILE": "rfc9111"}}
+    workers: Variables = {
+        "safe": {"RULES": RULES, **TOKENS, "DEBUG_SECRET": DEBUG_SECRET},
+        "strict": {"PROFILE": "rfc9111"},
+        "broken": {"MEMORY_BYTES": "plenty"},
+        "developed": {"MEMORY_BYTES": "plenty", "DEVELOPMENT": True},
+        "nowhere": {"ORIGIN": ""},
+    }
     with running(folder, running_origin, workers) as workerd:
         yield workerd
 
@@ -347,3 +354,109 @@ def test_a_rule_applies_however_a_host_is_written(edge: Workerd, origin: Scripte
     told = [get(edge.url("safe"), path, host=host) for _ in range(2)]
 
     assert [detail(response) for response in told] == ["class-never"] * 2
+
+
+# What clients see of a response
+
+INTERNAL = [
+    "Cache-Groups", "Cache-Tag", "Surrogate-Key", "Surrogate-Control", "CDN-Cache-Control",
+    "Cloudflare-CDN-Cache-Control", "Cache-Group-Invalidation",
+]  # fmt: skip
+OF_ONE_EXCHANGE = [
+    "X-Request-Id", "X-RateLimit-Remaining", "RateLimit", "RateLimit-Policy", "traceparent", "tracestate",
+    "Server-Timing", "X-Correlation-ID", "X-CSRFToken", "X-Auth-Token", "Set-Cookie2", "Clear-Site-Data",
+    "X-Amzn-Trace-Id", "X-B3-TraceId", "X-Runtime", "CF-Ray",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("control", ["max-age=600", "max-age=0, stale-while-revalidate=600", "no-store"])
+@pytest.mark.parametrize("name", INTERNAL)
+def test_internal_fields_stay_inside(edge: Workerd, origin: ScriptedOrigin, name: str, control: str) -> None:
+    path = new_path()
+    value = control if name.endswith("Control") else '"group"'
+    origin.on(path, reply(200, [("Cache-Control", control), (name, value), ("ETag", '"1"')]))
+
+    told = [get(edge.url("safe"), path) for _ in range(4)]
+    told += [
+        get(edge.url("safe"), path, method="HEAD"),
+        get(edge.url("safe"), path, ("If-None-Match", '"1"')),
+    ]
+    told.append(get(edge.url("safe"), path, method="POST", body=b"x"))
+
+    assert [response.value(name) for response in told] == [None] * 7
+
+
+@pytest.mark.parametrize("name", OF_ONE_EXCHANGE)
+def test_fields_of_one_exchange_reach_its_client_alone(
+    edge: Workerd, origin: ScriptedOrigin, name: str
+) -> None:
+    path = new_path()
+    fields = [("Cache-Control", "max-age=600"), ("X-Other", "kept"), (name, "of one")]
+    origin.on(path, reply(200, fields, b"x"), reply(200, fields, b"y"))
+
+    told = [get(edge.url("safe"), path) for _ in range(4)]
+
+    assert [response.value(name) for response in told] == ["of one", None, None, None]
+    assert [response.value("X-Other") for response in told] == ["kept"] * 4
+    assert [is_hit(response) for response in told] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("control", ["max-age=1, stale-while-revalidate=600", "max-age=0"])
+def test_fields_of_a_validation_are_of_one_exchange_too(
+    edge: Workerd, origin: ScriptedOrigin, control: str
+) -> None:
+    path = new_path()
+    fields = [("Cache-Control", control), ("ETag", '"1"')]
+    first = [*fields, ("X-Request-Id", "first")]
+    origin.on(path, reply(200, first, b"x"), reply(304, [*fields, ("X-Request-Id", "second")]))
+
+    told = [get(edge.url("safe"), path) for _ in range(3)]
+
+    assert [response.value("X-Request-Id") for response in told] == ["first", None, None]
+
+
+def test_the_key_is_for_who_may_see_it(edge: Workerd, origin: ScriptedOrigin) -> None:
+    path = new_path()
+    origin.decide(path, shown([("Cache-Control", "max-age=600")]))
+
+    def has_key(*fields: tuple[str, str]) -> bool:
+        return "key=" in (get(edge.url("safe"), path, *fields).value("Cache-Status") or "")
+
+    assert [has_key() for _ in range(4)] == [False] * 4
+    assert has_key(("Cache-Debug", DEBUG_SECRET))
+    assert not has_key(("Cache-Debug", "a guess"))
+    assert not has_key(("Cache-Debug", ""))
+    assert DEBUG_SECRET.encode() not in get(edge.url("safe"), path).body
+    assert "key=" in (get(edge.url("strict"), path).value("Cache-Status") or "")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_debug_secret_stays_inside(edge: Workerd, origin: ScriptedOrigin, method: str) -> None:
+    path = new_path()
+    origin.decide(path, shown([]))
+
+    told = get(edge.url("safe"), path, ("Cache-Debug", DEBUG_SECRET), method=method)
+
+    assert DEBUG_SECRET.encode() not in told.body
+
+
+# What a client may learn of the configuration, and where its requests go
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "localhost:8787", "api.test", "[::1]"])
+def test_configuration_errors_are_shown_by_where_it_runs(edge: Workerd, host: str) -> None:
+    broken, developed = (get(edge.url(name), "/", host=host) for name in ("broken", "developed"))
+
+    assert (broken.status, developed.status) == (500, 500)
+    assert b"MEMORY_BYTES" not in broken.body
+    assert b"MEMORY_BYTES" in developed.body
+
+
+def test_without_an_origin_outside_cloudflare_no_client_chooses_one(
+    edge: Workerd, origin: ScriptedOrigin
+) -> None:
+    told = [get(edge.url("nowhere"), "/", host=host) for host in (origin.address, "localhost")]
+
+    assert [response.status for response in told] == [500, 500]
+    assert origin.requests() == []
+    eventually(lambda: "ORIGIN" in edge.process.output(), "the remedy in the log")

@@ -57,6 +57,7 @@ def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactor
         "ORIGIN": running_origin.url,
         "MARK_INTERVAL": str(MARK_INTERVAL),
         "RULES": json.dumps(tomllib.loads(RULES)["vars"]["RULES"]),
+        "CACHE_STATUS_KEY": "true",
     }
     with Wrangler(tmp_path_factory.mktemp("edge"), variables=variables) as wrangler:
         yield wrangler

@@ -13,6 +13,7 @@ from typing import Any
 
 from cachewire.contradictions import errors_of, misplaced, warnings_of
 from cachewire.errors import InvalidTarget
+from cachewire.fields import EXCHANGE_FIELDS, INTERNAL_FIELDS, PRIVATE_GROUP_FIELDS
 from cachewire.key import parse_target
 from cachewire.rule_tables import RULE_SETTINGS, nearest, read_rules
 from cachewire.settings import Profile, Settings
@@ -31,13 +32,24 @@ from cachewire.values import (
     token,
 )
 
-__all__ = ["ConfigError", "Problems", "SettingRow", "documentation", "load", "problems"]
+__all__ = ["ConfigError", "Problems", "SettingRow", "documentation", "is_development", "load", "problems"]
 
 _MIB = 1 << 20
 _YEAR = 365 * 86_400
 
+_TAKEN_AWAY_BY = {
+    "unkeyed_fields": "passed_fields",
+    "unstored_fields": "stored_fields",
+    "internal_fields": "shown_fields",
+}
+"""Settings that add to a list of the profile, and what takes away from it."""
+
 _DEFAULTS: Mapping[Profile, Mapping[str, Any]] = {
-    Profile.SAFE: {"unkeyed_fields": SAFE_UNKEYED_FIELDS},
+    Profile.SAFE: {
+        "unkeyed_fields": SAFE_UNKEYED_FIELDS,
+        "unstored_fields": EXCHANGE_FIELDS,
+        "internal_fields": INTERNAL_FIELDS,
+    },
     # No lifetime, window or caution that the RFCs don't know; heuristic freshness with the fraction that
     # RFC 9111 section 4.2.2 calls typical.
     Profile.RFC9111: {
@@ -53,6 +65,9 @@ _DEFAULTS: Mapping[Profile, Mapping[str, Any]] = {
         "refresh_throttle": 0.0,
         "breaker_failures": 0,
         "unkeyed_fields": frozenset(),
+        "unstored_fields": frozenset(),
+        "internal_fields": frozenset(PRIVATE_GROUP_FIELDS),
+        "cache_status_key": True,
     },
 }
 """Where a profile's defaults differ from those of :class:`Settings`."""
@@ -110,8 +125,8 @@ def problems(environment: Mapping[str, object], *, has_secrets: bool = True) -> 
         values["rules"] = read_rules(environment["RULES"], errors, warnings)
     profile = Profile(values.get("profile", Profile.SAFE))
     errors += _at_odds(values)
-    if "unkeyed_fields" in values:
-        values["unkeyed_fields"] |= _DEFAULTS[profile]["unkeyed_fields"]
+    for name in _TAKEN_AWAY_BY.keys() & values.keys():
+        values[name] |= _DEFAULTS[profile][name]
     settings = Settings(**{**_DEFAULTS[profile], **values})
     errors += errors_of(settings, values.keys())
     warnings += warnings_of(settings, values.keys())
@@ -119,6 +134,11 @@ def problems(environment: Mapping[str, object], *, has_secrets: bool = True) -> 
     if not given.get("token_secret"):
         (errors if has_secrets else warnings).extend(_unverifiable(settings))
     return Problems(tuple(errors), tuple(warnings), None if errors else settings)
+
+
+def is_development(environment: Mapping[str, object]) -> bool:
+    """Whether the variables, be they right or wrong, say that it is their developer who sees responses."""
+    return _read("development", environment.get("DEVELOPMENT", False), []) is True
 
 
 def _read(name: str, value: object, errors: list[str]) -> Any:
@@ -144,9 +164,10 @@ def _misspelt(environment: Mapping[str, object]) -> Iterator[str]:
 
 
 def _at_odds(values: Mapping[str, Any]) -> Iterator[str]:
-    both = sorted(values.get("passed_fields", frozenset()) & values.get("unkeyed_fields", frozenset()))
-    if both:
-        yield f"PASSED_FIELDS = {both}: UNKEYED_FIELDS keeps it from the origin; remove it from one of them"
+    for name, other in _TAKEN_AWAY_BY.items():
+        both = sorted(values.get(name, frozenset()) & values.get(other, frozenset()))
+        if both:
+            yield f"{other.upper()} = {both}: {name.upper()} has it too; remove it from one of them"
 
 
 def _unverifiable(settings: Settings) -> Iterator[str]:
@@ -248,7 +269,9 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
         "origin": _origin(),
         "profile": _profile(),
         "cache_name": token(),
+        "development": switch(),
         "cache_status": switch(),
+        "cache_status_key": switch(),
         "stale_while_revalidate": _WINDOW,
         "stale_if_error": _WINDOW,
         "heuristic_fraction": share(),
@@ -279,6 +302,11 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
         "breaker_pause": duration(most=3600),
         "unkeyed_fields": field_names(),
         "passed_fields": field_names(),
+        "unstored_fields": field_names(),
+        "stored_fields": field_names(),
+        "internal_fields": field_names(),
+        "shown_fields": field_names(),
+        "debug_secret": _secret(),
         "token_secret": _secret(),
         "token_audience": texts(),
         "token_issuer": texts(),
@@ -286,5 +314,5 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
     }
 )
 _RULES = Kind("a list of tables: [[vars.RULES]] in wrangler.toml, or JSON", lambda value: value, lambda _: "")
-_SECRET = frozenset({"token_secret"})
+_SECRET = frozenset({"token_secret", "debug_secret"})
 _VARIABLES = frozenset(name.upper() for name in _KINDS) | {"RULES"}

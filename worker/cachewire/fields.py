@@ -9,8 +9,10 @@ __all__ = [
     "CACHE_TAG",
     "CDN_CACHE_CONTROL",
     "CLOUDFLARE_CDN_CACHE_CONTROL",
+    "EXCHANGE_FIELDS",
     "GROUP_FIELDS",
     "HOP_BY_HOP",
+    "INTERNAL_FIELDS",
     "PRIVATE_GROUP_FIELDS",
     "SURROGATE_CONTROL",
     "SURROGATE_KEY",
@@ -35,6 +37,74 @@ GROUP_FIELDS = (CACHE_GROUPS, CACHE_TAG, SURROGATE_KEY)
 
 PRIVATE_GROUP_FIELDS = (CACHE_TAG, SURROGATE_KEY)
 """Group fields that are between origin and cache, and not shown to clients."""
+
+INTERNAL_FIELDS = frozenset(
+    {
+        CACHE_GROUPS,
+        CACHE_GROUP_INVALIDATION,
+        CACHE_TAG,
+        CDN_CACHE_CONTROL,
+        CLOUDFLARE_CDN_CACHE_CONTROL,
+        SURROGATE_CONTROL,
+        SURROGATE_KEY,
+    }
+)
+"""Fields that are between origin and caches, and not shown to clients in the safe profile."""
+
+EXCHANGE_FIELDS = frozenset(
+    {
+        # For tracing, timing and support
+        "b3",
+        "baggage",
+        "cf-ray",
+        "correlation-id",
+        "fly-request-id",
+        "request-id",
+        "sentry-trace",
+        "server-timing",
+        "traceparent",
+        "traceresponse",
+        "tracestate",
+        "x-amz-cf-id",
+        "x-amz-id-2",
+        "x-amz-request-id",
+        "x-amzn-requestid",
+        "x-amzn-trace-id",
+        "x-b3-*",
+        "x-cloud-trace-context",
+        "x-correlation-id",
+        "x-datadog-*",
+        "x-github-request-id",
+        "x-ms-correlation-request-id",
+        "x-ms-request-id",
+        "x-request-id",
+        "x-request-start",
+        "x-response-time",
+        "x-runtime",
+        "x-trace-id",
+        "x-vercel-id",
+        # What is left to one client
+        "ratelimit",
+        "ratelimit-*",
+        "x-rate-limit-*",
+        "x-ratelimit-*",
+        # Credentials, and what is done to those of one client
+        "authentication-info",
+        "authorization",
+        "clear-site-data",
+        "refresh-token",
+        "set-cookie2",
+        "x-access-token",
+        "x-auth-token",
+        "x-csrf-token",
+        "x-csrftoken",
+        "x-refresh-token",
+        "x-session-id",
+        "x-set-cookie",
+        "x-xsrf-token",
+    }
+)
+"""Response fields that belong to one exchange; the safe profile doesn't store them."""
 
 HOP_BY_HOP = frozenset(
     {

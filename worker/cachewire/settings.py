@@ -75,7 +75,11 @@ class Settings:
     profile: Profile = Profile.SAFE
     cache_name: str = "EdgeCache"
     """How the cache calls itself in Cache-Status and Via."""
+    development: bool = False
+    """Whether responses may tell what is wrong with the configuration: on a developer's machine alone."""
     cache_status: bool = True
+    cache_status_key: bool = False
+    """Whether Cache-Status shows the key to everyone, and not only to who knows ``debug_secret``."""
     rules: tuple[Rule, ...] = ()
 
     stale_while_revalidate: int = 0
@@ -143,6 +147,22 @@ class Settings:
     """
     passed_fields: frozenset[str] = frozenset()
     """Request fields that reach the origin although no key holds them: responses don't depend on them."""
+    unstored_fields: frozenset[str] = frozenset()
+    """Response fields that belong to one exchange, and are not stored; a name may end in ``*``.
+
+    What is set adds to the list of the profile.
+    """
+    stored_fields: frozenset[str] = frozenset()
+    """Response fields that are stored although ``unstored_fields`` has them."""
+    internal_fields: frozenset[str] = frozenset()
+    """Response fields that don't go to clients; a name may end in ``*``.
+
+    What is set adds to the list of the profile.
+    """
+    shown_fields: frozenset[str] = frozenset()
+    """Response fields that go to clients although ``internal_fields`` has them."""
+    debug_secret: str = field(default="", repr=False)
+    """Who sends it in the field Cache-Debug sees the key in Cache-Status."""
     token_secret: str = field(default="", repr=False)
     """The HS256 secret that tokens are verified with before a claim goes into a key."""
 

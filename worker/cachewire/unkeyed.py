@@ -77,6 +77,7 @@ SAFE_UNKEYED_FIELDS = frozenset(
         # Of this one exchange: for tracing, against forgery, for queues
         "b3",
         "baggage",
+        "cache-debug",
         "correlation-id",
         "elastic-apm-traceparent",
         "newrelic",

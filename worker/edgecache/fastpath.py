@@ -21,6 +21,7 @@ from edgecache.policy.answer import BodyKind, answer_from
 from edgecache.policy.decision import Lookup, Use
 from edgecache.policy.facts import Reason
 from edgecache.policy.freshness import current_age_ms, freshness_of
+from edgecache.policy.relay import DEBUG, shown_fields, shown_key
 from edgecache.policy.status import Status, cache_status
 from edgecache.ports import Body
 
@@ -39,6 +40,7 @@ _CHANGING = (
     "upgrade",
     "content-length",
     "transfer-encoding",
+    DEBUG,
 )
 CHANGES_DECISION = re.compile(rf'"(?:{"|".join(_CHANGING)})":', re.IGNORECASE)
 """Finds, in the JSON text of a request's fields, one that the full path has to see."""
@@ -165,11 +167,11 @@ class FastPath:
         decided = _Decided(
             entry,
             _DECISION_BYTES + entry.fields_bytes + texts,
-            lookup.key,
+            shown_key(lookup.key, {}, self._settings),
             freshness_of(entry.record, entry.fields, lookup.rule, self._settings).lifetime_ms,
             self._until_ms(lookup, entry, use),
             served.generation,
-            self._rendering.rendered(answer.status, answer.fields, entry.body),
+            self._rendering.rendered(answer.status, shown_fields(answer.fields, self._settings), entry.body),
         )
         self._place(url, names, values, decided)
 

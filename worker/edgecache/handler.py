@@ -457,7 +457,7 @@ class Handler:
             case Fail(failure):
                 return self._sender.failed(failure, plan.status)
             case Relay() if outcome.entry and plan.store and outcome.facts:
-                unstored = unstored_fields(outcome.facts, lookup.rule)
+                unstored = unstored_fields(outcome.facts, lookup.rule, self.settings)
                 return await self._sender.stored(lookup, outcome.entry, plan.status, unstored=unstored)
             case Relay() if outcome.response and outcome.facts:
                 self._feed_client(question, outcome, background)

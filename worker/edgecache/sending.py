@@ -13,7 +13,7 @@ from edgecache.policy.answer import BodyKind, answer_from
 from edgecache.policy.decision import Lookup
 from edgecache.policy.facts import OriginFailure, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import current_age_ms, freshness_of
-from edgecache.policy.relay import relayed_fields
+from edgecache.policy.relay import relayed_fields, shown_fields, shown_key
 from edgecache.policy.status import Status, cache_status
 from edgecache.policy.validation import evaluated
 from edgecache.ports import Body, OriginResponse, Ports
@@ -71,7 +71,8 @@ class Sender:
             fields = [*(field for field in fields if field != ("age", "0")), *unstored]
         if self._hooks.before_send:
             fields = self._before_send(lookup.client, answer.status, fields)
-        if shown := self._cache_status(self._with_ttl(lookup, record, status), lookup.key):
+        fields = shown_fields(fields, self._settings)
+        if shown := self._cache_status(self._with_ttl(lookup, record, status), lookup.client, lookup.key):
             fields.append(("cache-status", shown))
         return self._outgoing.stored(answer.status, fields, body, is_head=lookup.client.method == "HEAD")
 
@@ -111,11 +112,11 @@ class Sender:
     ) -> Any:
         """Hand on the origin's response, or answer the request's precondition from its fields."""
         if code := self.code_by_fields(facts, request, key):
-            return self._bodiless(code, facts, status, key)
+            return self._bodiless(code, facts, self._cache_status(status, request, key))
         fields = self._hooked(request, facts.status, facts.fields)
-        shown = self._cache_status(status, key)
+        shown = self._cache_status(status, request, key)
         return self._outgoing.relayed(
-            response, relayed_fields(response.fields, fields, shown, facts.response_ms)
+            response, relayed_fields(response.fields, fields, shown, facts.response_ms, self._settings)
         )
 
     def code_by_fields(self, facts: ResponseFacts, request: RequestFacts, key: str) -> int | None:
@@ -123,9 +124,10 @@ class Sender:
         is_page = request.method == "GET" and facts.status == 200 and key
         return evaluated(request.fields, facts.fields, facts.response_ms) if is_page else None
 
-    def _bodiless(self, code: int, facts: ResponseFacts, status: Status, key: str) -> Any:
-        fields = [(name, value) for name, value in facts.fields.items() if not name.startswith("content-")]
-        if shown := self._cache_status(status, key):
+    def _bodiless(self, code: int, facts: ResponseFacts, shown: str) -> Any:
+        fields = shown_fields(facts.fields.items(), self._settings)
+        fields = [(name, value) for name, value in fields if not name.startswith("content-")]
+        if shown:
             fields.append(("cache-status", shown))
         return self._outgoing.stored(code, fields, None, is_head=False)
 
@@ -136,7 +138,7 @@ class Sender:
     def plain(self, code: int, text: str, status: Status) -> Any:
         """Answer with an explanation of the cache's own."""
         fields = [("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")]
-        if shown := self._cache_status(status, ""):
+        if shown := self._cache_status(status):
             fields.append(("cache-status", shown))
         return self._outgoing.plain(code, fields, text + "\n")
 
@@ -147,5 +149,8 @@ class Sender:
         age_ms = current_age_ms(record, self._timing.now_ms())
         return replace(status, ttl_seconds=(freshness.lifetime_ms - age_ms) // 1000)
 
-    def _cache_status(self, status: Status, key: str) -> str:
-        return cache_status(self._settings.cache_name, status, key) if self._settings.cache_status else ""
+    def _cache_status(self, status: Status, request: RequestFacts | None = None, key: str = "") -> str:
+        if not self._settings.cache_status:
+            return ""
+        key = shown_key(key, request.fields, self._settings) if request else ""
+        return cache_status(self._settings.cache_name, status, key)

@@ -128,7 +128,7 @@ def on_forwarded(forward: Forward, response: ResponseFacts, settings: Settings) 
     if lookup is None or may_store(lookup.request, response, lookup.rule, settings) is not Reason.STORED:
         return Plan(Relay(), status, marks=marks, may_share=False)
     # It is what the request that invalidates its URL left behind, and so comes right after the mark.
-    record = replace(record_of(response, lookup.rule), birth_ms=response.response_ms + 1)
+    record = replace(record_of(response, lookup.rule, settings), birth_ms=response.response_ms + 1)
     return Plan(Relay(), replace(status, stored=True), store=record, marks=marks, lookup=lookup)
 
 
@@ -144,7 +144,7 @@ def _answered_by_post(request: RequestFacts, response: ResponseFacts, settings: 
     lookup = on_request(RequestFacts("GET", request.target, fields), settings, response.response_ms)
     if not isinstance(lookup, Lookup):
         return None
-    record = record_of(response, lookup.rule)
+    record = record_of(response, lookup.rule, settings)
     return lookup if freshness_of(record, response.fields, lookup.rule, settings).is_explicit else None
 
 
@@ -239,7 +239,7 @@ def _on_more(stored: Record, reply: _Reply) -> Plan:
     if reason is not Reason.STORED:
         plan = Plan(Relay(), replace(reply.status, detail=reason), may_share=False)
         return _ended(plan, stored, reply, reply.response) if is_part else plan
-    record = record or record_of(reply.response, reply.lookup.rule)
+    record = record or record_of(reply.response, reply.lookup.rule, reply.settings)
     return Plan(Relay(), replace(reply.status, stored=True), store=record, join=join)
 
 
@@ -252,7 +252,7 @@ def _on_response(reply: _Reply) -> Plan:
     if reason is not Reason.STORED:
         plan = Plan(Relay(), replace(reply.status, detail=reason), may_share=False)
         return plan if reason is Reason.PARTIAL else _ended(plan, stored, reply, response)
-    record = record_of(response, reply.lookup.rule)
+    record = record_of(response, reply.lookup.rule, reply.settings)
     return Plan(Relay(), replace(reply.status, stored=True), store=record)
 
 

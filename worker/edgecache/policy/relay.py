@@ -3,14 +3,18 @@
 What the origin gets to see of a request, and the client of a response (RFC 9110 section 7.6).
 """
 
+import hmac
+from collections.abc import Iterable
+
 from cachewire.directives import split_list
-from cachewire.fields import PRIVATE_GROUP_FIELDS
 from cachewire.key import Target
 from cachewire.settings import Settings
+from cachewire.unkeyed import is_among
 from edgecache.policy.facts import Fields, RequestFacts
 from edgecache.policy.storing import hop_by_hop
 
 __all__ = [
+    "DEBUG",
     "end_to_end",
     "http_date",
     "lacks_length",
@@ -18,7 +22,12 @@ __all__ = [
     "origin_url",
     "outbound_fields",
     "relayed_fields",
+    "shown_fields",
+    "shown_key",
 ]
+
+DEBUG = "cache-debug"
+"""The request field in which somebody proves that the key may be shown to them."""
 
 _NOT_FORWARDED = frozenset(
     {
@@ -28,6 +37,7 @@ _NOT_FORWARDED = frozenset(
         "cf-worker",
         "cf-ew-via",
         "cdn-loop",
+        DEBUG,
         # WSGI would take them for those that this cache sets.
         "x_forwarded_host",
         "x_forwarded_proto",
@@ -99,7 +109,28 @@ def localised(fields: Fields, target: Target, settings: Settings) -> Fields:
     return {**fields, **changed} if changed else fields
 
 
-def relayed_fields(before: Fields, fields: Fields, cache_status: str, now_ms: int) -> dict[str, str | None]:
+def is_internal(name: str, settings: Settings) -> bool:
+    """Whether a response field is between origin and caches, and not for clients."""
+    return is_among(name, settings.internal_fields) and not is_among(name, settings.shown_fields)
+
+
+def shown_fields(fields: Iterable[tuple[str, str]], settings: Settings) -> list[tuple[str, str]]:
+    """Return the fields of a response that are for clients."""
+    return [(name, value) for name, value in fields if not is_internal(name, settings)]
+
+
+def shown_key(key: str, request: Fields, settings: Settings) -> str:
+    """Return the key for whom it may be shown, and else nothing (RFC 9211 section 6)."""
+    if settings.cache_status_key:
+        return key
+    given = request.get(DEBUG, "") if settings.debug_secret else ""
+    is_known = hmac.compare_digest(given.encode("utf-8", "replace"), settings.debug_secret.encode())
+    return key if given and is_known else ""
+
+
+def relayed_fields(
+    before: Fields, fields: Fields, cache_status: str, now_ms: int, settings: Settings
+) -> dict[str, str | None]:
     """Return what changes in the fields of a response that is handed on.
 
     A value to set, or ``None`` to remove.
@@ -110,7 +141,8 @@ def relayed_fields(before: Fields, fields: Fields, cache_status: str, now_ms: in
         name: value for name, value in fields.items() if before.get(name) != value
     }
     changes |= {name: None for name in before if name not in fields}
-    changes |= {name: None for name in (*PRIVATE_GROUP_FIELDS, *hop_by_hop(before)) if name in before}
+    one_hop = hop_by_hop(before)
+    changes |= {name: None for name in before if name in one_hop or is_internal(name, settings)}
     if "date" not in fields:
         changes["date"] = http_date(now_ms)  # RFC 9110 section 6.6.1
     if cache_status:

@@ -14,6 +14,7 @@ from cachewire.marks import group_mark
 from cachewire.record import Record
 from cachewire.settings import DataClass, Rule, Settings
 from cachewire.structured import parse_strings
+from cachewire.unkeyed import is_among
 from cachewire.vary import selecting_names, varies_on_everything
 from edgecache.policy.facts import Fields, Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import HEURISTICALLY_CACHEABLE, Freshness, freshness_of, initial_age_ms
@@ -180,7 +181,7 @@ def content_length(fields: Fields) -> int | None:
 def _useless(
     response: ResponseFacts, directives: Directives, rule: Rule, settings: Settings
 ) -> Reason | None:
-    record = record_of(response, rule)
+    record = record_of(response, rule, settings)
     if len(record.groups) > MAX_GROUPS:
         return Reason.TOO_MANY_GROUPS
     freshness = freshness_of(record, response.fields, rule, settings)
@@ -229,27 +230,31 @@ def _may_be_of_use_stale(
     return is_explicit and not freshness.forbids_stale and bool(has_window or not settings.is_safe)
 
 
-def unstored_fields(response: ResponseFacts, rule: Rule) -> list[tuple[str, str]]:
+def unstored_fields(response: ResponseFacts, rule: Rule, settings: Settings) -> list[tuple[str, str]]:
     """Return the fields that reach the client of a new response alone, since they may not be stored."""
-    names = _kept_back(response_directives(response.fields), rule)
+    names = _kept_back(response, rule, settings)
     fields = [
         (name, value) for name, value in response.fields.items() if name in names or name == CACHE_STATUS
     ]
     return fields + [("set-cookie", value) for value in response.set_cookies if "set-cookie" in names]
 
 
-def _kept_back(directives: Directives, rule: Rule) -> frozenset[str]:
-    names = directives.field_names("no-cache")  # section 5.2.2.4
-    return (
-        names if rule.data_class is DataClass.PRIVATE else names | directives.field_names("private")
-    )  # 5.2.2.7
-
-
-def record_of(response: ResponseFacts, rule: Rule) -> Record:
-    """Return the response as it is stored, but for its body."""
+def _kept_back(response: ResponseFacts, rule: Rule, settings: Settings) -> frozenset[str]:
     directives = response_directives(response.fields)
+    names = directives.field_names("no-cache")  # section 5.2.2.4
+    if rule.data_class is not DataClass.PRIVATE:
+        names |= directives.field_names("private")  # section 5.2.2.7
+    unstored, stored = settings.unstored_fields, settings.stored_fields
+    of_exchange = (
+        name for name in response.fields if is_among(name, unstored) and not is_among(name, stored)
+    )
+    return names.union(of_exchange)
+
+
+def record_of(response: ResponseFacts, rule: Rule, settings: Settings) -> Record:
+    """Return the response as it is stored, but for its body."""
     left_out = hop_by_hop(response.fields) | {CACHE_STATUS, "age", *PRIVATE_GROUP_FIELDS}
-    left_out |= _kept_back(directives, rule)
+    left_out |= _kept_back(response, rule, settings)
     fields = [
         (name, value)
         for name, value in response.fields.items()

@@ -55,7 +55,7 @@ def can_freshen(stored: Fields, response: ResponseFacts) -> bool:
 
 def freshened(stored: Record, response: ResponseFacts, rule: Rule, settings: Settings) -> Record:
     """Return the stored response with the header fields of a 304, or of a HEAD that agrees (section 3.2)."""
-    update = record_of(replace(response, status=stored.status), rule)
+    update = record_of(replace(response, status=stored.status), rule, settings)
     set_cookies = (settings.is_safe and {"set-cookie"}) or set()
     new = [
         (name, value) for name, value in update.fields if name not in _NOT_UPDATED and name not in set_cookies
