@@ -129,7 +129,7 @@ def test_what_may_not_be_shared_everyone_gets_for_himself_side_by_side(
     for told in (first, second):
         assert [t.body.decode() for t in told] == [str(number) for number in range(100)]
     assert len(origin.requests(path)) == 200
-    assert all("; hit-for-miss; " in (t.response.value("Cache-Status") or "") for t in second)
+    assert all("; apart=hit-for-miss; " in (t.response.value("Cache-Status") or "") for t in second)
     # One after another it would be 50 s. The first waited for one response, the second for none.
     assert max(t.seconds for t in first) < 2 * latency + 4
     assert max(t.seconds for t in second) < latency + 4

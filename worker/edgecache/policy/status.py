@@ -52,7 +52,7 @@ def cache_status(name: str, status: Status, key: str) -> str:
     if status.collapsed:
         parts.append("collapsed")
     if status.hit_for_miss:
-        parts.append("hit-for-miss")
+        parts.append("apart=hit-for-miss")
     if key:
         parts.append(f"key={serialise_string(key)}")
     parts.append(f"detail={status.detail}")
