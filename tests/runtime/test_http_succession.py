@@ -332,6 +332,16 @@ CAUTION = [
         )
     ),
     Row(
+        "what only the sender of a key of its own hears ends nothing",
+        "safe",
+        turns(STORED, says(status=403), DOWN),
+        [
+            get(FETCHED),
+            get(ASKED, ("X-API-Key", "wrong"), pause=OVER, status=403),
+            get(ASKED, status=200, body=KEPT),
+        ],
+    ),
+    Row(
         "a cookie for one client says nothing of what is stored",
         "safe",
         turns(STORED, cc("max-age=60", ("Set-Cookie", "a=1")), DOWN),

@@ -199,7 +199,8 @@ def _ended(plan: Plan, stored: Record | None, reply: _Reply, response: ResponseF
 def _on_not_modified(stored: Record, reply: _Reply) -> Plan:
     if not can_freshen(reply.stored_fields, reply.response):
         return Plan(Relay(), reply.status, again=True)
-    record, kept = reply.freshened(stored), _kept(stored, reply)
+    record = reply.freshened(stored)
+    kept = _kept(record, reply)
     reason = reply.reason(kept)
     is_stored = reason is Reason.STORED
     status = replace(reply.status, detail=Reason.VALIDATED if is_stored else reason, stored=is_stored)
@@ -211,10 +212,9 @@ def _on_not_modified(stored: Record, reply: _Reply) -> Plan:
     return plan if is_stored else _ended(plan, stored, reply, kept)
 
 
-def _kept(stored: Record, reply: _Reply) -> ResponseFacts:
+def _kept(freshened: Record, reply: _Reply) -> ResponseFacts:
     """Return the stored response as it would be kept with the fields of the answer, but for its cookies."""
-    fields = combined(reply.freshened(stored).fields)
-    return replace(reply.response, status=stored.status, fields=fields, set_cookies=())
+    return replace(reply.response, status=freshened.status, fields=combined(freshened.fields), set_cookies=())
 
 
 def _on_head(stored: Record, reply: _Reply) -> Plan:
@@ -222,10 +222,11 @@ def _on_head(stored: Record, reply: _Reply) -> Plan:
     if not head_agrees(stored, reply.stored_fields, reply.response):
         marks = (url_mark(reply.lookup.request.target),)
         return Plan(Relay(), reply.status, marks=marks, may_share=False)
-    kept = _kept(stored, reply)
+    record = reply.freshened(stored)
+    kept = _kept(record, reply)
     if reply.reason(kept) is not Reason.STORED:
         return _ended(Plan(Relay(), reply.status, may_share=False), stored, reply, kept)
-    return Plan(Relay(), replace(reply.status, stored=True), freshen=reply.freshened(stored))
+    return Plan(Relay(), replace(reply.status, stored=True), freshen=record)
 
 
 def _on_more(stored: Record, reply: _Reply) -> Plan:

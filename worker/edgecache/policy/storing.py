@@ -78,10 +78,12 @@ def withdrawal(response: ResponseFacts, rule: Rule, settings: Settings) -> Reaso
 
 
 def speaks_for_others(request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings) -> bool:
-    """Whether a response says something of the resource, and not only to the bearer of credentials."""
+    """Whether a response says something of the resource, and not only to who sent what is in no key."""
     directives = response_directives(response.fields)
     reason = _forbidden_by_identity(request, response, directives, rule, settings)
-    return reason not in {Reason.AUTHORIZATION, Reason.COOKIE}
+    if reason in {Reason.AUTHORIZATION, Reason.COOKIE}:
+        return False
+    return _forbidden_by_unkeyed(request, response, rule, settings) is None
 
 
 def _forbidden_by_status(response: ResponseFacts, directives: Directives) -> Reason | None:
