@@ -162,6 +162,47 @@ def test_what_is_asked_about(
     assert (decision.forwarded, decision.reason) == (forwarded, reason)
 
 
+@pytest.mark.parametrize("ahead_ms", [-5000, -1, 0, 1, 2000])
+@pytest.mark.parametrize("settings", [STRICT, SAFE], ids=["strict", "safe"])
+def test_a_soft_purge_makes_stale_also_while_its_moment_lies_ahead(settings: Settings, ahead_ms: int) -> None:
+    purged = Invalidity(soft_ms=NOW + ahead_ms)
+    assert decide(stored(TEN, age=0), settings=settings).reason is Reason.FRESH
+    decision = decide(stored(TEN, age=0), settings=settings, invalidity=purged)
+    assert isinstance(decision, Ask)
+    assert decision.reason is Reason.PURGED_SOFT
+
+
+def test_after_a_write_nothing_is_used_before_the_origin_was_asked() -> None:
+    fields = {CC: "max-age=10, stale-while-revalidate=60, stale-if-error=60", "etag": '"1"'}
+    soft = Invalidity(soft_ms=NOW)
+    assert decide(stored(fields), settings=SAFE, invalidity=soft).reason is Reason.STALE_WHILE_REVALIDATE
+    decision = decide(stored(fields), settings=SAFE, invalidity=replace(soft, must_validate=True))
+    assert isinstance(decision, Ask)
+    assert (decision.reason, decision.fallback) == (Reason.PURGED_SOFT, True)
+    assert decision.conditional == {"if-none-match": '"1"'}
+
+
+@pytest.mark.parametrize(
+    ("asked", "age", "is_used"),
+    [
+        pytest.param({CC: "no-cache"}, 9, True, id="no-cache, of what has just come"),
+        pytest.param({CC: "no-cache"}, 10, False, id="no-cache"),
+        pytest.param({CC: "max-age=0"}, 9, True, id="max-age, of what has just come"),
+        pytest.param({CC: "max-age=0"}, 10, False, id="max-age"),
+        pytest.param({"pragma": "no-cache"}, 9, True, id="Pragma, of what has just come"),
+        pytest.param({"pragma": "no-cache"}, 10, False, id="Pragma"),
+        pytest.param({"if-match": '"2"'}, 9, True, id="another tag, of what has just come"),
+        pytest.param({"if-match": '"2"'}, 10, False, id="another tag"),
+        pytest.param({"if-match": '"1"'}, 10, True, id="its tag"),
+        pytest.param({CC: "only-if-cached, no-cache"}, 9, True, id="only-if-cached"),
+        pytest.param({CC: "no-store"}, 10, True, id="no-store"),
+    ],
+)
+def test_a_client_has_asked_anew_only_what_is_not_recent(asked: Fields, age: int, *, is_used: bool) -> None:
+    record = stored({CC: "max-age=60", "etag": '"1"'}, age=age)
+    assert isinstance(decide(record, asked, settings=SAFE), Use) is is_used
+
+
 def test_request_directives_can_be_switched_off() -> None:
     settings = replace(STRICT, honour_request_directives=False)
     assert isinstance(decide(stored(TEN), {CC: "no-cache"}, settings=settings), Use)
