@@ -1,0 +1,72 @@
+"""No field of one client's choosing comes to another: by its name, whatever the name, in the safe profile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cachewire.config import load
+from cachewire.fields import combined
+from cachewire.key import parse_target
+from cachewire.unkeyed import DESCRIPTIVE_FIELDS, NEGOTIATED_FIELDS, SAFE_UNKEYED_FIELDS
+from cachewire.vary import selecting_names, selecting_values
+from edgecache.policy.decision import Ask, Lookup, on_request
+from edgecache.policy.facts import Reason, RequestFacts, ResponseFacts
+from edgecache.policy.outcome import on_origin
+from edgecache.policy.relay import outbound_fields
+from edgecache.policy.status import Forwarded
+
+NOW = 1_795_744_800_000
+SETTINGS = load({"ORIGIN": "http://origin.test"})
+CANARY = "canary-4f2a"
+ASK = Ask(Forwarded.URI_MISS, Reason.ABSENT)
+
+_KNOWN = sorted(
+    {name.replace("*", "x") for name in SAFE_UNKEYED_FIELDS | DESCRIPTIVE_FIELDS | NEGOTIATED_FIELDS}
+    | {"authorization", "cookie", "accept-encoding", "range", "if-range", "if-none-match", "cache-control"}
+    | {"sec-fetch-site", "pragma", "x_a", "host", "te", "keep-alive", "x-forwarded_for"}
+)
+_NAMES = st.sampled_from(_KNOWN) | st.text("abcxyz019-_.!#$%&'*+^`|~", min_size=1, max_size=12)
+_VARY = st.sampled_from(["", "accept", "x-a", "accept-encoding, accept-language", "user-agent", "origin"])
+_OTHERS = st.dictionaries(_NAMES, st.sampled_from(["a", "b/c", "bytes=0-1"]), max_size=3)
+
+
+def _looked_up(fields: Mapping[str, str]) -> Lookup | None:
+    decision = on_request(RequestFacts("GET", parse_target("https://a.test/x"), fields), SETTINGS, NOW)
+    return decision if isinstance(decision, Lookup) else None
+
+
+@example(name="x-anything", others={}, vary="", control="max-age=60")
+@example(name="user-agent", others={}, vary="", control="public, max-age=60")
+@example(name="accept-language", others={"accept": "b/c"}, vary="accept", control="max-age=60")
+@given(_NAMES, _OTHERS, _VARY, st.sampled_from(["max-age=60", "public, max-age=60", "s-maxage=60"]))
+def test_what_the_origin_sees_and_no_key_holds_is_not_shared(
+    name: str, others: dict[str, str], vary: str, control: str
+) -> None:
+    asked = _looked_up({**others, name: CANARY})
+    if asked is None or (name in {"authorization", "cookie"} and control != "max-age=60"):
+        return  # not looked up; or for everyone by the origin's own word
+    shown = {**outbound_fields(asked.request, SETTINGS)}
+    fields = {"cache-control": control, **({"vary": vary} if vary else {})}
+    plan = on_origin(asked, ASK, ResponseFacts(200, fields, NOW, NOW), {}, SETTINGS)
+    if plan.store is None or CANARY not in "".join(shown.values()):
+        return
+    names = selecting_names(combined(plan.store.fields))
+    own = selecting_values(names, asked.selecting_fields)
+    for other in (others, {**others, name: "another"}):
+        looked_up = _looked_up(
+            {key: value for key, value in other.items() if key != name or value == "another"}
+        )
+        assert looked_up is None or selecting_values(names, looked_up.selecting_fields) != own
+
+
+@pytest.mark.parametrize("name", sorted(SAFE_UNKEYED_FIELDS))
+def test_what_is_kept_from_the_origin_costs_no_hit(name: str) -> None:
+    asked = _looked_up({name.replace("*", "x"): CANARY})
+    assert asked is not None
+    assert CANARY not in "".join(outbound_fields(asked.request, SETTINGS).values())
+    response = ResponseFacts(200, {"cache-control": "max-age=60"}, NOW, NOW)
+    assert on_origin(asked, ASK, response, {}, SETTINGS).store is not None
