@@ -42,13 +42,13 @@ _OF_REQUESTS = (
 def held_bytes(workerd: Workerd, worker: str) -> int:
     """Return what counts against the 128 MB of an isolate, in a workerd with `INSPECTOR` and `V8_FLAGS`.
 
-    The wasm memory is Python's. Beside it these are JavaScript's heap and its buffers.
+    That is the wasm memory, which is Python's, and JavaScript's heap and buffers.
     """
-    Holdings.of(workerd.url(worker))  # collects what is garbage
+    python = Holdings.of(workerd.url(worker))  # collects what is garbage first
     command = [str(paths.NODE), str(_HEAP_USAGE), workerd.inspector, worker]
     told = subprocess.run(command, capture_output=True, check=True, timeout=60, text=True)  # noqa: S603
     usage: dict[str, int] = json.loads(told.stdout)
-    return usage["usedSize"] + usage["backingStorageSize"]
+    return python.wasm_bytes + usage["usedSize"] + usage["backingStorageSize"]
 
 
 def inspected_source(folder: Path) -> Path:

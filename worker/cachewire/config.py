@@ -283,7 +283,7 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
         "shared_groups": texts(),
         "mark_interval": duration(most=3600),
         # An isolate has 128 MB, the Python heap included.
-        "memory_bytes": size(most=96 * _MIB),
+        "memory_bytes": size(most=64 * _MIB),
         "memory_item_bytes": size(most=25 * _MIB),
         # Cloudflare's limit for a value in KV.
         "max_body_bytes": size(most=25 * _MIB),

@@ -243,11 +243,16 @@ class Asker:
         )
         # Where something stored may stand in, nothing is sent before it is clear that it needn't.
         may_stand_in = question.ask.stored is not None and question.ask.when_disconnected
-        await fill.read_ahead(most_bytes, None if may_stand_in else _AT_ONCE_SECONDS)
-        if not fill.is_whole:
+        try:
+            await fill.read_ahead(most_bytes, None if may_stand_in else _AT_ONCE_SECONDS)
+        except OriginError:
+            fill.close()
+            raise
+        if not (fill.is_whole and fill.is_kept):
             status = replace(outcome.plan.status, detail=Reason.BODY_AWAITED, stored=False)
             return replace(outcome, plan=replace(outcome.plan, status=status), fill=fill)
         body = response.body = await fill.read()
+        fill.close()
         return replace(outcome, entry=None if body is None else self._held(question, record, body))
 
     def _held(self, question: Question, record: Record, body: Body) -> Entry | None:
@@ -295,11 +300,15 @@ class Asker:
         try:
             body = await fill.read()
         except OriginError as error:
+            fill.close()
             self._report("origin", error)
             self.health.note(self.subject(question), trouble_of(error.failure), self._timing.now_ms())
             raise
         if body is not None:
-            return self._held(question, outcome.plan.store, body)
+            entry = self._held(question, outcome.plan.store, body)
+            if entry:
+                entry.is_counted = not entry.is_held
+            return entry
         if fill.is_oversized:
             self._note_oversized(question, outcome)
         elif not fill.is_abandoned:
@@ -339,6 +348,9 @@ class Asker:
                 await self._storage.keep(lookup, entry)
         except (StoreError, ValueError) as error:
             self._report("store", error)
+        finally:
+            if outcome.fill:
+                outcome.fill.close()
 
     def _is_extended(self, lookup: Lookup, entry: Entry) -> bool:
         freshness = freshness_of(entry.record, entry.fields, lookup.rule, self._settings)

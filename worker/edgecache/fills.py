@@ -17,6 +17,8 @@ __all__ = ["Fill"]
 
 _WINDOW_BYTES = 1024 * 1024
 """How far the slowest client may be behind the origin where the whole body can't be held."""
+_PART_BYTES = 256 * 1024
+"""The most that is given to a client at once."""
 _CLIENT_SECONDS = 30.0
 """A client that takes nothing for so long is given up."""
 
@@ -43,8 +45,8 @@ class Fill:
         self.is_abandoned = False
         self.is_kept = True
         """Whether all of it is held, so that it can be stored, and a client that comes later be fed."""
-        self.is_expected = False
-        """Whether a first client is sure to come."""
+        self.is_expected = True
+        """Whether a first client is sure to come, for which what is held must wait."""
         self.failure: OriginError | None = None
         self._pieces = pieces
         self._bodies = bodies
@@ -58,6 +60,7 @@ class Fill:
         self._places: dict[Pipe, int] = {}
         self._has_clients = False
         self._is_read = False
+        self._is_closed = False
         self._news: Signal | None = None
 
     @property
@@ -82,7 +85,7 @@ class Fill:
 
         Raises :class:`OriginError`.
         """
-        while not self.is_over and self.size_bytes <= most_bytes:
+        while not self.is_over and self.is_kept and self.size_bytes <= most_bytes:
             if patience_seconds is not None and not await self._pieces.is_near(patience_seconds):
                 return
             await self._read_piece()
@@ -92,7 +95,7 @@ class Fill:
     async def read(self) -> Body | None:
         """Read to the end, and return the whole body; ``None`` if it couldn't be held, or nobody wanted it.
 
-        Raises :class:`OriginError` if it breaks off.
+        It counts as held until the fill is closed. Raises :class:`OriginError` if it breaks off.
         """
         try:
             while not self.is_over:
@@ -101,10 +104,19 @@ class Fill:
                 self._abandon()
             if self.failure:
                 raise self.failure
-            return self._bodies.joined(self._held) if self.is_kept and self.is_whole else None
+            return self._joined() if self.is_kept and self.is_whole else None
         finally:
             self._is_read = True
-            self._let_go()
+
+    def _joined(self) -> Body:
+        whole = self._bodies.joined(self._held)
+        self._held, self._ends = [whole], [self.size_bytes]
+        return whole
+
+    def close(self) -> None:
+        """Let go of the body as soon as every client has it."""
+        self._is_closed = True
+        self._let_go()
 
     async def _read_piece(self) -> None:
         try:
@@ -194,7 +206,9 @@ class Fill:
         piece, end = self._held[at], self._ends[at]
         size_bytes = self._bodies.size(piece)
         begin = end - size_bytes
-        return piece if begin == place else self._bodies.part(piece, place - begin, size_bytes)
+        if begin == place and size_bytes <= _PART_BYTES:
+            return piece
+        return self._bodies.part(piece, place - begin, min(place - begin + _PART_BYTES, size_bytes))
 
     # What is held
 
@@ -208,7 +222,7 @@ class Fill:
             self._release(self._bodies.size(self._held.pop(0)))
 
     def _let_go(self) -> None:
-        if self._is_read and not self._places:
+        if self._is_closed and not self._places:
             self._held.clear()
             self._ends.clear()
             self._release(self._held_bytes)

@@ -296,7 +296,6 @@ class Handler:
     async def _ask_alone(self, question: Question, background: Background) -> Any:
         """Ask the origin for this request only."""
         outcome = await self._asker.ask(question)
-        self._expect_client(outcome)
         background.run(self._finish(question, outcome))
         return await self._send(question, outcome, background)
 
@@ -344,8 +343,9 @@ class Handler:
             outcome = await self._asker.ask(replace(question, flight=flight))
             failure = outcome.failure
             if answered and not answered.done():
-                self._expect_client(outcome)
                 answered.set_result(outcome)
+            elif outcome.fill:
+                outcome.fill.is_expected = False
             self._share_coming(question, flight, outcome)
             stored = await self._asker.collected(question, outcome)
         except OriginError as error:
@@ -409,11 +409,6 @@ class Handler:
             fill.is_expected = False
         else:
             response.body = self._pipe(fill, content_length(response.fields), background)
-
-    def _expect_client(self, outcome: Outcome) -> None:
-        """See to it that a body that can't be held waits for the client that it came for."""
-        if outcome.fill:
-            outcome.fill.is_expected = True
 
     def _share_coming(self, question: Question, flight: Flight, outcome: Outcome) -> None:
         """Let those who wait have a body while it comes."""

@@ -44,6 +44,8 @@ class Entry:
     """What is held because of it beside the body: its decoded body, decisions."""
     is_held: bool = False
     """Whether memory holds it: false again once it was evicted or replaced."""
+    is_counted: bool = False
+    """Whether its body is counted by whoever read it from the origin."""
     in_use: int = 0
     """How many hold its body for so long that the bytes count although memory lets go of it."""
 
@@ -147,8 +149,8 @@ class Memory:
     def used(self, entry: Entry) -> Iterator[bool]:
         """Count an entry while it is in use, also if memory lets go of it; tell whether there is room."""
         cost_bytes = entry.cost_bytes
-        if entry.in_use or not self.has_room_for(cost_bytes):
-            yield bool(entry.in_use)
+        if entry.in_use or entry.is_counted or not self.has_room_for(cost_bytes):
+            yield bool(entry.in_use or entry.is_counted)
             return
         entry.in_use += 1
         self._on_their_way_bytes += cost_bytes
