@@ -57,7 +57,7 @@ class Condition:
 
 
 _TOKEN = re.compile(
-    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|%s|%%|\(|\)|\b(?:WHERE|RETURNING|ORDER|LIMIT)\b""",
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|%s|%%|\(|\)|\b(?:WHERE|RETURNING|ORDER|LIMIT|FROM|USING)\b""",
     re.IGNORECASE,
 )
 _SIMPLE = re.compile(
@@ -66,30 +66,48 @@ _SIMPLE = re.compile(
 _COLUMN = re.compile(r"""(?:^|,)\s*["`]?(\w+)["`]?\s*=""")
 
 
+@dataclass(frozen=True, slots=True)
+class _Keyword:
+    """A keyword outside of parentheses, where it stands, and how many placeholders come before it."""
+
+    name: str
+    start: int
+    end: int
+    placeholders: int
+
+
+def _keywords(sql: str, start: int) -> Iterator[_Keyword]:
+    depth, placeholders = 0, 0
+    for token in _TOKEN.finditer(sql, start):
+        text = token[0].upper()
+        if text in {"(", ")"}:
+            depth += 1 if text == "(" else -1
+        elif text == "%S":
+            placeholders += 1
+        elif depth == 0 and text.isalpha():
+            yield _Keyword(text, token.start(), token.end(), placeholders)
+    yield _Keyword("", len(sql), len(sql), placeholders)
+
+
 def condition_of(sql: str, parameters: Sequence[Any]) -> Condition | None:
     """Return the condition of a statement on one table; ``None`` if it isn't of that form."""
-    if not _SIMPLE.match(sql) or not isinstance(parameters, list | tuple):
+    found = _SIMPLE.match(sql)
+    if not found or not isinstance(parameters, list | tuple):
         return None
-    depth, before, start, end = 0, 0, None, len(sql)
-    count = 0
-    for token in _TOKEN.finditer(sql):
-        match token[0].upper():
-            case "(":
-                depth += 1
-            case ")":
-                depth -= 1
-            case "%S":
-                count += 1
-            case "WHERE" if depth == 0 and start is None:
-                start, before = token.end(), count
-            case "RETURNING" | "ORDER" | "LIMIT" if depth == 0:
-                end = token.start()
-                break
-    if count > len(parameters):
-        return None
-    if start is None:
-        return Condition("1 = 1", ())
-    return Condition(sql[start:end].strip(), tuple(parameters[before:count]))
+    where: _Keyword | None = None
+    for keyword in _keywords(sql, found.end() - 1):
+        if keyword.name in {"FROM", "USING"}:
+            return None  # other tables decide, too
+        if keyword.name == "WHERE":
+            where = where or keyword
+            continue
+        if keyword.placeholders > len(parameters):
+            return None
+        if where is None:
+            return Condition("1 = 1", ())
+        condition = sql[where.end : keyword.start].strip()
+        return Condition(condition, tuple(parameters[where.placeholders : keyword.placeholders]))
+    return None
 
 
 def set_columns(sql: str) -> frozenset[str] | None:
@@ -97,18 +115,12 @@ def set_columns(sql: str) -> frozenset[str] | None:
     found = _SIMPLE.match(sql)
     if not found or not found["updated"]:
         return None
-    return frozenset(name.lower() for name in _assigned(sql[found.end() :]))
+    end = next(_keywords(sql, found.end())).start
+    return frozenset(name.lower() for name in _assigned(sql[found.end() : end]))
 
 
 def _assigned(sql: str) -> Iterator[str]:
     depth, start = 0, 0
-    for token in _TOKEN.finditer(sql):
-        if token[0] in "()":
-            depth += 1 if token[0] == "(" else -1
-        elif depth == 0 and token[0].upper() in {"WHERE", "RETURNING"}:
-            sql = sql[: token.start()]
-            break
-    depth = 0
     for position, character in enumerate(f"{sql},"):
         depth += (character == "(") - (character == ")")
         if character == "," and depth == 0:

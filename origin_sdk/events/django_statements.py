@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 
 from origin_sdk.events.django_sql import Condition, Origin, condition_of, origin_of, set_columns
 from origin_sdk.events.django_tables import Hit, Tables, by_key, concrete
@@ -189,11 +189,18 @@ class _Statement:
     def keys(self, hit: Hit) -> list[Any] | None:
         """Return the primary keys of the rows that it hits; ``None`` if it can't be read."""
         found: dict[Any, None] = {}
-        for parameters in self.params or () if self.many else (self.params or (),):
-            condition = condition_of(self.sql, parameters)
-            if condition is None:
-                return None
-            found |= dict.fromkeys(self._keys(hit, condition))
+        sets = self.params if self.many else [self.params or ()]
+        if not isinstance(sets, list | tuple):
+            return None  # to be read once alone, by the statement
+        try:
+            # In a savepoint: what can't be looked up must not spoil the transaction.
+            with transaction.atomic(using=self.connection.alias):
+                for parameters in sets:
+                    if (condition := condition_of(self.sql, parameters)) is None:
+                        return None
+                    found |= dict.fromkeys(self._keys(hit, condition))
+        except DatabaseError:
+            return None
         return list(found)
 
     def _keys(self, hit: Hit, condition: Condition) -> Iterator[Any]:

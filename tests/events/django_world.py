@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import django
@@ -378,6 +378,12 @@ def _execute(sql: str) -> None:
         cursor.execute(sql)
 
 
+def _executemany(rows: Iterator[tuple[str, int]]) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany("UPDATE django_shop_book SET title = %s WHERE id = %s", rows)
+    assert Book.objects.get(pk=1).title == "x"
+
+
 def _in_a_receiver() -> None:
     def receive(**_: Any) -> None:
         Item.objects.update(shelf=None)
@@ -403,6 +409,10 @@ UNSEEN: dict[str, Callable[[], object]] = {
     "cursor, in a CTE": lambda: _execute(
         'WITH a AS (SELECT 1) UPDATE "django_shop_item" SET shelf_id = NULL WHERE id IN (SELECT * FROM a)'
     ),
+    "rows that a join decides on can't be looked up": lambda: _execute(
+        "UPDATE django_shop_book SET title = 'x' FROM django_shop_team AS t WHERE t.id = django_shop_book.id"
+    ),
+    "an iterator isn't used up": lambda: _executemany(iter([("x", 1)])),
     "the association table": lambda: Product.tags.through.objects.filter(product_id=1).update(tag_id=2),
     "the association table, bulk_create": lambda: Product.tags.through.objects.bulk_create(
         [Product.tags.through(product_id=1, tag_id=2)]
@@ -411,7 +421,7 @@ UNSEEN: dict[str, Callable[[], object]] = {
 UNSEEN |= {"bulk, update": _update, "changed, bulk_create": _bulk_create}  # which are seen
 
 
-HELPERS = {"_admin", "_second_database", "_warned", "_execute", "_in_a_receiver"}
+HELPERS = {"_admin", "_second_database", "_warned", "_execute", "_executemany", "_in_a_receiver"}
 SCENARIOS: dict[str, Callable[[], None]] = {
     name.removeprefix("_"): scenario
     for name, scenario in list(globals().items())
