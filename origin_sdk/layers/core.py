@@ -14,6 +14,7 @@ have missed one, Redis is asked to judge.
 """
 
 import logging
+import math
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -212,6 +213,9 @@ class Core:
         """
         now, redis_now = self.clock.monotonic(), link.redis_now(shard)
         newest = max(self.moments.newest, floor)
+        # A reply that Redis has judged is held against what was known when it was asked; a plain one, which
+        # this process judges instead, against all that it knows by now.
+        as_of: float = seq if floor < 0 else math.inf
         shift = now - redis_now * 1e-6
         found: dict[str, Entry] = {}
         unsure: list[Key[Any]] = []
@@ -229,7 +233,7 @@ class Core:
                 birth, head, lifetime, length = _header_of(stored)
                 start = HEADER.size + length
                 groups = stored[HEADER.size : start]
-                if birth <= newest and (doubt := self._doubt(key, birth, groups, seq, floor)):
+                if birth <= newest and (doubt := self._doubt(key, birth, groups, as_of, floor)):
                     if doubt is UNSURE:
                         unsure.append(key)
                     continue
@@ -255,9 +259,9 @@ class Core:
         self.memory.put_many(kept)
         return found, unsure
 
-    def _doubt(self, key: Key[Any], birth: float, groups: bytes, seq: int, floor: float) -> Unsure | bool:
+    def _doubt(self, key: Key[Any], birth: float, groups: bytes, as_of: float, floor: float) -> Unsure | bool:
         """Say whether a record was invalidated, as far as this process can."""
-        if not self.moments.covers_birth((key.name, *split_groups(groups)), birth, seq):
+        if not self.moments.covers_birth((key.name, *split_groups(groups)), birth, as_of):
             return UNSURE if birth <= floor else False
         self.stats.count("redis-invalidated", key.family.name, key.name)
         return True

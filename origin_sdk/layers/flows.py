@@ -269,13 +269,16 @@ def is_behind(core: Core, link: Link, keys: Sequence[Key[Any]], reads: Reads, se
     groups = reads.groups
     if not groups:
         return False
-    layout = link.layout
+    layout, known = link.layout, link.generations.copy()
     shards = list({layout.shard(key.name) for key in keys})
     replies = yield AskMany([Command(None, (layout.generations[shard],), ("MGET",)) for shard in shards])
-    return core.moments.covers(groups, seq) or any(
-        reply is FAILED or not link.hears or float(reply[0] or 0) > link.generations[shard]
+    # A smaller generation is of a history that has parted from what this process has heard. Names are noted
+    # before their generation is, so they are looked at after it.
+    has_missed = not link.hears or any(
+        reply is FAILED or not known[shard] <= float(reply[0] or 0) <= link.generations[shard]
         for shard, reply in zip(shards, replies, strict=True)
     )
+    return has_missed or core.moments.covers(groups, seq)
 
 
 def _load(core: Core, filling: Filling, context: LoadContext[Any], reads: Reads) -> Flow[Any]:

@@ -113,7 +113,7 @@ class Moments:
         # Last: the floor rises before names are dropped, so that what was missed above is seen here.
         return seq < self.floor
 
-    def covers_birth(self, names: tuple[str, ...], birth: float, seq: int) -> bool:
+    def covers_birth(self, names: tuple[str, ...], birth: float, seq: float) -> bool:
         """Whether one of ``names`` was invalidated at the moment ``birth`` or later, as was known at ``seq``.
 
         What is heard after Redis was asked makes no answer of it wrong.

@@ -214,3 +214,21 @@ def test_of_two_writers_the_later_one_is_served_by_both(redis_server: RedisServe
         assert [cache.get(KEY) for cache in world.caches] == [9, 9]
     finally:
         world.close()
+
+
+@pytest.mark.parametrize("verb", ["invalidate", "delete"])
+def test_what_is_heard_while_redis_is_asked_outdates_a_plain_read(
+    redis_server: RedisServer, verb: str
+) -> None:
+    world = World(redis_server.url)
+    try:
+        writer, reader = world.caches
+        writer.get_or_load(KEY, world.load)
+        reading = verbs.getting(reader, KEY, None)
+        step = reading.send(None)
+        finish([write(world, writer, verb)])
+        answers: list[object] = []
+        finish([Running(reader, reading, answers.append, reader._do(step))])
+        assert answers == [None]
+    finally:
+        world.close()
