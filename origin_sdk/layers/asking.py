@@ -173,6 +173,7 @@ class RedisCaller:
         self._idle: list[Any] = []
         """Connections of the client's pool, kept for reads."""
         self._most_idle = link.options.max_connections // 2
+        self._epoch = link.epoch
         self._turns = _Turns(link)
         self._lock = Lock()
 
@@ -200,8 +201,21 @@ class RedisCaller:
         except ERRORS as error:
             return _failed(self._link, error, (command,))
 
+    def _renew(self) -> None:
+        """Let go of connections that are as old as one that broke."""
+        with self._lock:
+            self._epoch = self._link.epoch
+            idle, self._idle = self._idle, []
+        pool = self.client().connection_pool
+        for connection in idle:
+            connection.disconnect()
+            pool.release(connection)
+        pool.disconnect(inuse_connections=False)
+
     def _read(self, packed: bytes) -> Any:
         """Read as redis-py does, without what its client adds to each command: nearly half of the time."""
+        if self._epoch != self._link.epoch:
+            self._renew()
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -220,10 +234,12 @@ class RedisCaller:
             connection.disconnect()
             self.client().connection_pool.release(connection)
             raise
-        if len(self._idle) < self._most_idle:
+        if self._epoch != self._link.epoch:
+            connection.disconnect()
+        elif len(self._idle) < self._most_idle:
             self._idle.append(connection)
-        else:
-            self.client().connection_pool.release(connection)
+            return reply
+        self.client().connection_pool.release(connection)
         return reply
 
     def demand(self, command: Command) -> Any:
@@ -234,6 +250,7 @@ class RedisCaller:
         except NoScriptError:
             return client.execute_command(*words(command, until, is_source=True))
         except RedisConnectionError as error:
+            self._link.epoch += 1
             if not _may_repeat(error, command):
                 raise
             return client.execute_command(*words(command, until, is_source=command.script is not None))
@@ -388,6 +405,7 @@ class AsyncRedisCaller:
         self._client: Any = None
         self._idle: list[Any] = []
         self._most_idle = link.options.max_connections // 2
+        self._epoch = link.epoch
         self._in_thread = RedisCaller(link)
         self._late: set[asyncio.Future[Any]] = set()
         """What a cluster was asked for and hasn't answered in time."""
@@ -463,6 +481,7 @@ class AsyncRedisCaller:
         except NoScriptError:
             return await client.execute_command(*words(command, until, is_source=True))
         except RedisConnectionError as error:
+            self._link.epoch += 1
             if not _may_repeat(error, command):
                 raise
             return await client.execute_command(*words(command, until, is_source=command.script is not None))
@@ -470,8 +489,20 @@ class AsyncRedisCaller:
     def _until(self, command: Command) -> str:
         return self._link.deadline(self._link.layout.shard_of(command)) if command.expires else ""
 
+    async def _renew(self) -> None:
+        """Let go of connections that are as old as one that broke."""
+        self._epoch = self._link.epoch
+        idle, self._idle = self._idle, []
+        pool = self.client().connection_pool
+        for connection in idle:
+            await connection.disconnect(nowait=True)
+            await pool.release(connection)
+        await pool.disconnect(inuse_connections=False)
+
     async def _read(self, packed: bytes) -> Any:
         """Read as redis-py does, without what its client adds to each command."""
+        if self._epoch != self._link.epoch:
+            await self._renew()
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -493,10 +524,12 @@ class AsyncRedisCaller:
             await connection.disconnect(nowait=True)
             await self.client().connection_pool.release(connection)
             raise
-        if len(self._idle) < self._most_idle:
+        if self._epoch != self._link.epoch:
+            await connection.disconnect(nowait=True)
+        elif len(self._idle) < self._most_idle:
             self._idle.append(connection)
-        else:
-            await self.client().connection_pool.release(connection)
+            return reply
+        await self.client().connection_pool.release(connection)
         return reply
 
     async def ask_many(self, commands: Sequence[Command]) -> list[Any]:

@@ -75,6 +75,8 @@ class Link:
         """By shard, groups and keys whose invalidation Redis hasn't taken yet."""
         self._owes_all: set[int] = set()
         """The shards that are owed too many to remember: then all that they hold is invalid."""
+        self.epoch = 0
+        """Rises when a connection broke: others of that time may lead to what is no primary any more."""
         self.doubted: set[int] = set()
         """Shards of which the listener is to find out at once whether they answer."""
         self.locks: dict[str, HeldLock] = {}

@@ -96,6 +96,7 @@ class Listener:
         """Go on without messages: who waits asks again, and Redis itself is asked whether a value holds."""
         link = self._link
         link.hears = False
+        link.epoch += 1
         self.is_synced.clear()
         link.explain(error)
         link.wake_all()
@@ -206,7 +207,10 @@ class Listener:
 
     def _listen(self, subscription: Any) -> None:
         link = self._link
+        epoch = link.epoch
         while not self._stopped.is_set():
+            if epoch != link.epoch:
+                raise ConnectionError("a connection broke: the primary may be another one")
             message = subscription.get_message(timeout=_TICK_SECONDS)
             now = link.clock.monotonic()
             if message:
