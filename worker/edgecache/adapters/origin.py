@@ -94,6 +94,8 @@ class FetchedResponse:
 
     async def read(self) -> Body:
         """Return the whole body."""
+        if not self.raw.body:
+            return joined([])  # of a status without content, whatever Content-Length says: nothing is missing
         pieces, read, rest_bytes = self.pieces(), [], content_length(self.fields)
         while (rest_bytes is None or rest_bytes > 0) and (piece := await pieces.next()) is not None:
             read.append(piece)
