@@ -1,5 +1,6 @@
 """What the clients have in common: everything but input and output."""
 
+import copyreg
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -230,6 +231,18 @@ class Base:
         except Exception:  # noqa: BLE001 - an auditor is anyone's code
             # What is purged is purged: an audit that can't be written must not make it look undone.
             _log.exception("the audit of %s isn't written", action)
+
+
+def _as_proxy(values: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(values)
+
+
+def _proxied(proxy: MappingProxyType[Any, Any]) -> tuple[Callable[..., object], tuple[dict[Any, Any]]]:
+    return _as_proxy, (dict(proxy),)
+
+
+# A project's rules hold such, which pickle leaves out.
+copyreg.pickle(MappingProxyType, _proxied)
 
 
 def _made_again(

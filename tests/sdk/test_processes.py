@@ -31,7 +31,10 @@ from origin_sdk.targets import Purge
 from origin_sdk.testing import FakeKV
 from scripts.runtime.servers import Redis, free_port
 
-pytestmark = pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning"),
+    pytest.mark.timeout(240),  # servers start slowly on a busy machine
+]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -192,7 +195,7 @@ def running(*command: str, env: dict[str, str], log: Path) -> Iterator[subproces
                 process.kill()
 
 
-def until(condition: Callable[[], bool], log: Path, seconds: float = 45) -> None:
+def until(condition: Callable[[], bool], log: Path, seconds: float = 150) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, log.read_text()
