@@ -13,7 +13,7 @@ from scripts.runtime.inspection import INSPECTED, INSPECTOR, V8_FLAGS, Holdings,
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, StandIn, Worker
 from tests.runtime.crowd import Asked, crowd
-from tests.runtime.edge import QUIET
+from tests.runtime.edge import QUIET, eventually
 from tests.runtime.kv import BreakableKV
 from tests.runtime.origin import ScriptedOrigin
 from tests.runtime.replies import Pause, Reply, Reset, chunked, head, reply
@@ -182,5 +182,7 @@ def test_the_budget_bounds_all_that_is_held(
     for at in range(0, len(requests), 3):
         crowd(edge.url("edge"), requests[at : at + 3])
 
-    # Beside the budget there are Python itself and some 10 MiB of JavaScript's own heap.
-    assert held_bytes(edge, "edge") < empty.wasm_bytes + _BUDGET_BYTES + 16 * _MIB
+    # Beside the budget there are Python itself and some 10 MiB of JavaScript's own heap; what the
+    # runtime reads and writes meanwhile comes and goes.
+    most = empty.wasm_bytes + _BUDGET_BYTES + 16 * _MIB
+    eventually(lambda: held_bytes(edge, "edge") < most, f"less than {most} bytes")
