@@ -28,7 +28,7 @@ from tests.runtime.http_rows import (
     says,
 )
 from tests.runtime.origin import ScriptedOrigin
-from tests.runtime.replies import Close, head
+from tests.runtime.replies import Close, Pause, head
 
 HOUR = "max-age=3600"
 ETAG = ("ETag", '"a"')
@@ -333,6 +333,7 @@ MESSAGES = [
             raw(
                 head(200, [("Cache-Control", HOUR), ("Transfer-Encoding", "chunked")]),
                 b"3\r\nabc\r\n",
+                Pause(0.5),  # what breaks off at once is a 502: nothing was sent yet
                 Close(),
             ),
             cc(HOUR),
