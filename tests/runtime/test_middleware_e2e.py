@@ -112,8 +112,11 @@ def test_a_stream_that_reads_what_must_not_be_there_is_cut_off_and_not_kept(
     edge: httpx.Client, shop: Shop
 ) -> None:
     for _ in range(2):
-        with edge.stream("GET", "/orders") as response, pytest.raises(httpx.RemoteProtocolError):
-            response.read()
+        try:
+            # Cut off before the edge sent anything, it is a 502; after that, the client's connection is cut.
+            assert edge.get("/orders").status_code == 502
+        except httpx.RemoteProtocolError:
+            pass
     assert shop.asked.count("/orders") == 2
 
 
