@@ -39,6 +39,9 @@ __all__ = ["FOREVER_SECONDS", "KeyValue"]
 FOREVER_SECONDS = 100 * 366 * 86_400.0
 _ALL = "*"
 """The group of every value."""
+_ASKED_AGAIN = 8
+"""How often a reply may be older than what was heard meanwhile: then Redis itself is behind."""
+
 _SWAP_SECONDS = 1.0
 """How long to try to change a value that others keep changing."""
 _BOUNDLESS = Windows()
@@ -96,7 +99,24 @@ class KeyValue:
         return entry if state is State.FRESH else None
 
     def _held(self, keys: Sequence[Key[bytes]]) -> Flow[dict[Key[bytes], _Held]]:
-        """Ask Redis; what may be answered with again goes into memory."""
+        """Ask Redis; what may be answered with again goes into memory.
+
+        Where a write by another process was heard of before the reply to the question came, what the reply
+        tells is older than that write, and Redis has the newer: it is asked again, and not taken for empty.
+        """
+        found: dict[Key[bytes], _Held] = {}
+        asked = list(keys)
+        for _ in range(_ASKED_AGAIN):
+            asked = yield from self._peek(asked, found)
+            if not asked:
+                break
+        stats = self._core.stats
+        stats.count_many("redis-hit", list(found))
+        stats.count_many("redis-miss", [key for key in keys if key not in found])
+        return found
+
+    def _peek(self, keys: Sequence[Key[bytes]], found: dict[Key[bytes], _Held]) -> Flow[list[Key[bytes]]]:
+        """Add what Redis holds to ``found``; return the keys of which its reply was outdated."""
         core, link = self._core, self._link
         seq, layout = core.moments.seq, link.layout
         shards: dict[int, list[Key[bytes]]] = {}
@@ -109,20 +129,21 @@ class KeyValue:
             for shard, some in shards.items()
         ]
         replies = yield AskMany(commands)
-        found: dict[Key[bytes], _Held] = {}
+        outdated: list[Key[bytes]] = []
         for some, reply in zip(shards.values(), replies, strict=True):
             if reply is FAILED:
                 continue
             for key, stored, kept_ms in zip(some, reply[::2], reply[1::2], strict=True):
                 record = self._read(key, stored) if stored else None
-                if record is None or core.moments.covers_birth((key.name, *record.groups), record.birth, seq):
+                if record is None:
+                    continue
+                if core.moments.covers_birth((key.name, *record.groups), record.birth, seq):
+                    outdated.append(key)
                     continue
                 found[key] = _Held(record, stored)
                 if self._uses_memory:
                     self._remember(key, record, seq, kept_ms / 1000)
-        core.stats.count_many("redis-hit", list(found))
-        core.stats.count_many("redis-miss", [key for key in keys if key not in found])
-        return found
+        return outdated
 
     def _read(self, key: Key[bytes], stored: bytes) -> Record | None:
         try:
