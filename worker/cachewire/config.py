@@ -167,15 +167,17 @@ def _at_odds(values: Mapping[str, Any]) -> Iterator[str]:
     for name, other in _TAKEN_AWAY_BY.items():
         both = sorted(values.get(name, frozenset()) & values.get(other, frozenset()))
         if both:
-            yield f"{other.upper()} = {shown_value(both)}: {name.upper()} has it too; remove it from one of them"
+            yield (
+                f"{other.upper()} = {shown_value(both)}: {name.upper()} has it too; remove it from one of them"
+            )
 
 
 def _unverifiable(settings: Settings) -> Iterator[str]:
     for number, rule in enumerate(settings.rules):
         if rule.claims:
             yield (
-                f"RULES[{number}].key_claims = {shown_value(list(rule.claims))}: no token can be verified without "
-                "TOKEN_SECRET; set it with: npx wrangler secret put TOKEN_SECRET"
+                f"RULES[{number}].key_claims = {shown_value(list(rule.claims))}: no token can be verified "
+                "without TOKEN_SECRET; set it with: npx wrangler secret put TOKEN_SECRET"
             )
 
 
