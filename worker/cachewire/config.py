@@ -168,7 +168,8 @@ def _at_odds(values: Mapping[str, Any]) -> Iterator[str]:
         both = sorted(values.get(name, frozenset()) & values.get(other, frozenset()))
         if both:
             yield (
-                f"{other.upper()} = {shown_value(both)}: {name.upper()} has it too; remove it from one of them"
+                f"{other.upper()} = {shown_value(both)}: {name.upper()} has it too; remove it from one of "
+                "them"
             )
 
 

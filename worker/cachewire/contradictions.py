@@ -113,8 +113,8 @@ def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:
         yield f'data_class = "never": what isn\'t kept has no use for {", ".join(unused)}; remove one of them'
     elif rule.methods and "GET" not in rule.methods and (unused or rule.data_class is DataClass.PRIVATE):
         yield (
-            f"methods = {shown_value(sorted(rule.methods))}: only answers to GET are stored, and these have no "
-            f"use for {', '.join(unused) or 'data_class'}; add GET (and HEAD), or remove them"
+            f"methods = {shown_value(sorted(rule.methods))}: only answers to GET are stored, and these have "
+            f"no use for {', '.join(unused) or 'data_class'}; add GET (and HEAD), or remove them"
         )
     if rule.data_class is DataClass.PRIVATE and not rule.declares_identity:
         yield (
