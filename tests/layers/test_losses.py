@@ -22,6 +22,8 @@ from tests.layers.servers import ClusterOfSix, RedisServer, ShiftedClock
 from tests.layers.test_breakdowns import eventually
 from tests.layers.test_contract import Source
 
+pytestmark = pytest.mark.alone
+
 FAMILY = Family("product", "{id}", str, groups=("product-{id}",), policy=Policy(jitter=0))
 KEY, OTHER = FAMILY.key(id=17), FAMILY.key(id=18)
 SOFT_SECONDS = 0.25

@@ -41,6 +41,7 @@ def test_calls_count_for_the_fault_that_began_last() -> None:
     assert [report.quantile(1.0, fault) for fault in ("cut", "flush", "fill")] == [0.3, 0.5, 0.0]
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(60)
 def test_a_short_run_keeps_every_promise() -> None:
     names = ("cut", "freeze", "flush", "kill_client", "restart_rdb")
