@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from django.core import checks
 from django.db import connections, router, transaction
 from django.db.backends.signals import connection_created
 from django.db.models import signals
@@ -25,7 +26,14 @@ from django.db.models import signals
 from origin_sdk.events.django_relations import Dependent, left_by, relation_name
 from origin_sdk.events.django_statements import Statements
 from origin_sdk.events.django_tables import by_key, concrete, is_proxy, seen_as
-from origin_sdk.events.mapping import EdgeRule, Registry, UnseenChangeWarning, gathered, groups_of
+from origin_sdk.events.mapping import (
+    EdgeRule,
+    Registry,
+    UnseenChangeWarning,
+    gathered,
+    groups_of,
+    unknown_watch,
+)
 from origin_sdk.outbox.django.store import record as recorded
 from origin_sdk.outbox.entries import Intent
 
@@ -39,6 +47,15 @@ _ADVICE = (
 )
 
 
+def _attributes(model: Any) -> set[str]:
+    """Return the names by which a model's fields and relations, those from other models too, are known."""
+    names: set[str] = set()
+    for field in model._meta.get_fields(include_hidden=True):
+        accessor = getattr(field, "get_accessor_name", lambda: None)()
+        names.update(filter(None, (field.name, getattr(field, "attname", None), accessor)))
+    return names
+
+
 class NotAtomicWarning(UserWarning):
     """A model is saved in autocommit mode."""
 
@@ -49,10 +66,15 @@ class EdgeEvents(Registry):
     def __init__(self) -> None:
         super().__init__()
         self._statements = Statements(self)
+        self._is_checked = False
 
     def added(self, _: EdgeRule, /) -> None:
         """Listen to the signals of all models, and to what connections execute."""
         self._statements.forget_tables()
+        if not self._is_checked:
+            # Relations from other models are known once all are loaded: then Django runs its system checks.
+            checks.register(lambda **_: self._unknown_watches())
+            self._is_checked = True
         self._connect(signals.pre_save, self._pre_save)
         self._connect(signals.post_save, self._post_save)
         self._connect(signals.pre_delete, self._pre_delete)
@@ -61,6 +83,10 @@ class EdgeEvents(Registry):
         self._connect(connection_created, self._statements.watch)
         for connection in connections.all(initialized_only=True):
             self._statements.watch(connection)
+
+    def _unknown_watches(self) -> list[checks.CheckMessage]:
+        problems = (unknown_watch(rule, _attributes(rule.model)) for rule in self.all_rules())
+        return [checks.Error(problem, id="origin_sdk.E001") for problem in problems if problem]
 
     def _connect(self, signal: Any, receiver: Callable[..., None]) -> None:
         signal.connect(receiver, dispatch_uid=(id(self), receiver.__name__))

@@ -134,6 +134,17 @@ def groups_of(intents: Iterable[Intent]) -> tuple[str, ...]:
     return tuple(group for intent in intents if isinstance(intent, Purge) for group in intent.groups)
 
 
+def unknown_watch(rule: EdgeRule, known: Collection[str]) -> str:
+    """Say which names a rule watches that its model doesn't have, so that they never purge; else ``""``."""
+    unknown = sorted((rule.watch or frozenset()).difference(known))
+    if not unknown:
+        return ""
+    return (
+        f"watch = {unknown} in the rule for {rule.model.__name__}: it has no such attribute, so that nothing "
+        f"would be purged; it has {sorted(known)}"
+    )
+
+
 class Registry:
     """The rules of a service, by model; a rule holds for subclasses too, and a model may have several."""
 
@@ -154,7 +165,7 @@ class Registry:
 
         Raises :class:`InvalidSettings` if it would never purge or publish.
         """
-        rule = EdgeRule(model, watch=None if watch is None else frozenset(watch), **options)
+        rule = EdgeRule(model, watch=None if watch is None else frozenset(texts(watch)), **options)
         if (rule.groups, rule.urls, rule.publish) == (_nothing, _nothing, _no_pages):
             raise InvalidSettings(f"the rule for {model.__name__} does nothing: give groups, urls or publish")
         self._rules.setdefault(model, []).append(rule)

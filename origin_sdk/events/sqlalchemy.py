@@ -41,8 +41,17 @@ from sqlalchemy.orm import (
     sessionmaker,
 )
 
+from origin_sdk.errors import InvalidSettings
 from origin_sdk.events.history import WithoutHistory, old_values
-from origin_sdk.events.mapping import Before, EdgeRule, Registry, UnseenChangeWarning, gathered, groups_of
+from origin_sdk.events.mapping import (
+    Before,
+    EdgeRule,
+    Registry,
+    UnseenChangeWarning,
+    gathered,
+    groups_of,
+    unknown_watch,
+)
 from origin_sdk.events.statements import Reach, Written, table_names, written_by
 from origin_sdk.outbox.entries import Intent
 from origin_sdk.outbox.sqlalchemy import record
@@ -282,6 +291,10 @@ def _note_deleted(_mapper: object, _connection: object, target: object) -> None:
 
 def _watch(rule: EdgeRule) -> None:
     mapper = _mapper(rule.model)
+    # A rule may watch what only subclasses of its model have.
+    known = {key for each in mapper.self_and_descendants for key in each.all_orm_descriptors.keys()}  # noqa: SIM118
+    if problem := unknown_watch(rule, known):
+        raise InvalidSettings(problem)
     below = [(each.key, [part.key for part in each.props]) for each in mapper.composites]
     below += [(each.key, [each.name]) for each in mapper.synonyms]
     watch = (rule.watch or frozenset()).union(

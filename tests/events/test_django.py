@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -163,3 +164,25 @@ def test_the_outbox_speaks_djangos_sql(results: Any) -> None:
     payload = '{"purge":{"groups":["a"],"reason":"50 % off: now"}}'
     counts = {"waiting": 1}
     assert results["contract"] == [0.0, payload, "50 % off: now", [], 105.0, 1, 1, 1, counts]
+
+
+WATCHING = """
+import django
+from django.conf import settings
+settings.configure(INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"])
+django.setup()
+from django.contrib.auth.models import Group, User
+from django.core import checks
+from origin_sdk.events.django import EdgeEvents
+edge = EdgeEvents()
+edge.register(User, groups=lambda user: f"user-{user.pk}", watch=["username", "groups", "pk_of_nothing"])
+edge.register(Group, groups=lambda group: f"group-{group.pk}", watch="user_set")
+print([f"{found.id}: {found.msg}" for found in checks.run_checks() if found.id.startswith("origin_sdk")])
+"""
+
+
+def test_a_watched_name_that_the_model_does_not_have_fails_djangos_checks() -> None:
+    command = [sys.executable, "-c", WATCHING]
+    ran = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, timeout=50, check=True)
+    [problem] = ast.literal_eval(ran.stdout)
+    assert problem.startswith("origin_sdk.E001: watch = ['pk_of_nothing'] in the rule for User")

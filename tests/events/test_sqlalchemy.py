@@ -33,7 +33,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
 from origin_sdk import InvalidSettings, Purge
 from origin_sdk.events.sqlalchemy import EdgeEvents, UnseenChangeWarning
@@ -694,3 +694,21 @@ def test_a_rule_that_does_nothing_is_refused() -> None:
 def test_an_asynchronous_session_is_told_how_to_record() -> None:
     with pytest.raises(InvalidSettings, match="record_async"):
         record(AsyncSession(), Purge.of(groups="a"))
+
+
+@pytest.mark.parametrize("watch", [["prize"], "prize", ["name", "Price"]], ids=str)
+def test_a_watched_name_that_the_model_does_not_have_is_refused(watch: str | list[str]) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Article(Base):
+        __tablename__ = "watched_articles"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str]
+        price: Mapped[int]
+
+    Article(id=1)  # maps it
+    events = EdgeEvents()
+    with pytest.raises(InvalidSettings, match=r"watch = .*'(prize|Price)'.* Article"):
+        events.register(Article, groups=lambda _: "articles", watch=watch)
+    events.register(Article, groups=lambda _: "articles", watch="price")
