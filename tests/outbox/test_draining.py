@@ -463,3 +463,12 @@ def test_a_store_that_fails_does_not_end_the_drainer(
         assert drained.wait(10)
     assert_purged(fake_kv, group="a")
     assert "can't be drained" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["//evil.example/x", "///evil.example", "//"])
+def test_a_path_that_would_name_another_host_is_not_asked_for(path: str) -> None:
+    asked: list[httpx.Request] = []
+    render = OriginRenderer("http://127.0.0.1:1", httpx.MockTransport(asked.append))  # type: ignore[arg-type]  # never called
+    with pytest.raises(InvalidRequest, match="another host"):
+        render(Republish(f"https://a.example{path}"))
+    assert asked == []
