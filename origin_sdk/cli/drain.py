@@ -3,6 +3,7 @@
 import signal
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 from typing import Annotated
 
 import typer
@@ -87,7 +88,9 @@ def drain(
         audit = AuditFile(Path(file)) if file else None
         drainer = Drainer(opened, client, pace, renderers, audit=audit, on_round=show, layers=layers)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: drainer.stop())
+            # In a thread: a handler interrupts this one anywhere, and so where it holds the lock that `stop`
+            # takes, for which it would then wait for ever.
+            signal.signal(number, lambda *_: Thread(target=drainer.stop).start())
         if not once:
             context.note(
                 f"draining {without_secrets(outbox_url)} into namespace {client.settings.namespace_id} at "
