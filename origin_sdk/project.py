@@ -11,7 +11,14 @@ from cachewire.config import problems
 from cachewire.settings import Settings
 from origin_sdk.errors import InvalidSettings
 
-__all__ = ["DEFAULT_PROJECT", "Configuration", "Project", "read_configurations", "read_project"]
+__all__ = [
+    "DEFAULT_PROJECT",
+    "Configuration",
+    "Project",
+    "read_configuration",
+    "read_configurations",
+    "read_project",
+]
 
 _BINDING = "CACHE"
 
@@ -75,9 +82,14 @@ def read_project(path: Path, environment: str = "") -> Project:
 
     Raises :class:`InvalidSettings`, which names the file, each setting and the remedy.
     """
+    return _project(read_configuration(path, environment))
+
+
+def read_configuration(path: Path, environment: str = "") -> Configuration:
+    """Read one environment of a ``wrangler.toml``; raises :class:`InvalidSettings` if it hasn't that."""
     for configuration in read_configurations(path):
         if configuration.environment == environment:
-            return _project(configuration)
+            return configuration
     raise InvalidSettings(f"{path} has no [env.{environment}]: add it, or choose another --env")
 
 

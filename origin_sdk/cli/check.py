@@ -8,8 +8,7 @@ import typer
 from cachewire.config import problems
 from origin_sdk.cli.context import CONFIG, AsJson, ConfigFile, Context, Environment
 from origin_sdk.cli.screen import Screen, counted
-from origin_sdk.errors import InvalidSettings
-from origin_sdk.project import Configuration, read_configurations
+from origin_sdk.project import Configuration, read_configuration, read_configurations
 
 __all__ = ["Checked", "check", "checked", "examined"]
 
@@ -38,12 +37,8 @@ def check(
     settings.
     """
     file = config or CONFIG
-    configurations = read_configurations(file)
-    if environment:
-        configurations = [each for each in configurations if each.environment == environment]
-        if not configurations:
-            raise InvalidSettings(f"{file} has no [env.{environment}]: add it, or choose another --env")
-    results = [checked(each) for each in configurations]
+    chosen = [read_configuration(file, environment)] if environment else read_configurations(file)
+    results = [checked(each) for each in chosen]
     Context(as_json=as_json).show([each.as_json() for each in results], lambda screen: _draw(screen, results))
     if any(each.errors for each in results):
         raise typer.Exit(1)
@@ -61,10 +56,7 @@ def examined(context: Context) -> Checked | None:
     file = context.config or CONFIG
     if context.config is None and not file.exists():
         return None
-    for configuration in read_configurations(file):
-        if configuration.environment == context.environment:
-            return checked(configuration)
-    raise InvalidSettings(f"{file} has no [env.{context.environment}]: add it, or choose another --env")
+    return checked(read_configuration(file, context.environment))
 
 
 def _draw(screen: Screen, results: Sequence[Checked]) -> None:

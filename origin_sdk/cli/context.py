@@ -1,7 +1,6 @@
 """What all commands share: options, the client, and how a command ends."""
 
 import getpass
-import json
 import os
 import platform
 import sys
@@ -208,4 +207,4 @@ def _report(kind: str, message: str, values: Mapping[str, Any], *, as_json: bool
 
 
 def _error_json(values: Mapping[str, Any]) -> str:
-    return as_json(json.loads(json.dumps(values, default=str)))
+    return as_json(values)

@@ -91,11 +91,11 @@ class Lines:
             f"{self.path}: {refused:,} of {count:,} lines are invalid; nothing is done:\n{lines}{more}"
         )
 
-    def batches(self, size: int, from_line: int = 1) -> Iterator[tuple[int, int, list[str]]]:
-        """Yield up to ``size`` entries at a time, with the numbers of their first and last line."""
+    def batches(self, size: int, from_line: int = 1) -> Iterator[tuple[int, list[str]]]:
+        """Yield up to ``size`` entries at a time, with the number of their last line."""
         entries = (each for each in self if each[0] >= from_line)
         while batch := list(islice(entries, size)):
-            yield batch[0][0], batch[-1][0], [entry for _, entry in batch]
+            yield batch[-1][0], [entry for _, entry in batch]
 
 
 def _seekable(path: str) -> IO[bytes]:

@@ -213,7 +213,7 @@ class _Listed:
 
     def joined(self, targets: Targets) -> Targets:
         """Return the targets with what is listed."""
-        listed = [each for _, _, batch in self.batches() for each in batch]
+        listed = [each for _, batch in self.batches() for each in batch]
         mixed = Targets(**targets)
         if self.kind == "urls":
             mixed["urls"] = (*targets["urls"], *listed)
@@ -221,14 +221,14 @@ class _Listed:
             mixed["groups"] = (*targets["groups"], *listed)
         return mixed
 
-    def batches(self) -> Iterator[tuple[int, int, list[str]]]:
+    def batches(self) -> Iterator[tuple[int, list[str]]]:
         return self.lines.batches(MAX_BATCH_PAIRS, self.from_line)
 
-    def purges(self, targets: Targets) -> Iterator[tuple[int, int, Purge]]:
-        """Yield purges of a request each, with the first and the last line of what they hold."""
+    def purges(self, targets: Targets) -> Iterator[tuple[int, Purge]]:
+        """Yield purges of a request each, with the last line of what they hold."""
         rest = {name: targets[name] for name in ("hard", "delete", "reason")}
-        for first, last, batch in self.batches():
-            yield first, last, Purge.of(**{self.kind: batch}, **rest)  # type: ignore[arg-type]  # by name
+        for last, batch in self.batches():
+            yield last, Purge.of(**{self.kind: batch}, **rest)  # type: ignore[arg-type]  # by name
 
 
 @dataclass
@@ -266,7 +266,7 @@ def _purge_listed(context: Context, client: PurgeClient, targets: Targets, liste
         if _is_something(targets):
             total.add(client.send(Purge.of(**targets)))
         with context.progress("purging", listed.count) as on_progress:
-            for _, last, purge in listed.purges(targets):
+            for last, purge in listed.purges(targets):
                 total.add(client.send(purge))
                 total.lines = last
                 if on_progress:

@@ -547,7 +547,7 @@ def test_a_long_list_takes_little_memory(tmp_path: Path) -> None:
     with Lines(str(write_urls(tmp_path / "urls", 40_000))) as lines:
         tracemalloc.start()
         assert lines.check(parse_url) == 40_000
-        assert sum(len(batch) for _, _, batch in lines.batches(10_000)) == 40_000
+        assert sum(len(batch) for _, batch in lines.batches(10_000)) == 40_000
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 8 << 20, "as much as a batch takes, and not the list"
