@@ -99,8 +99,14 @@ def extras() -> dict[str, list[str]]:
         "optional-dependencies"
     ]
     inner = {f"origin-sdk[{name}]": requirements for name, requirements in found.items()}
+
+    def flat(requirement: str) -> list[str]:
+        if requirement not in inner:
+            return [requirement]
+        return [each for one in inner[requirement] for each in flat(one)]
+
     return {
-        name: [each for requirement in requirements for each in inner.get(requirement, [requirement])]
+        name: list(dict.fromkeys(each for requirement in requirements for each in flat(requirement)))
         for name, requirements in found.items()
     }
 
