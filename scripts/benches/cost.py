@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from origin_sdk.prices import PRICES
 from scripts.benches.load import HOST
 from scripts.benches.rows import AtMost, Row, row
 from scripts.runtime.process import ProcessError
@@ -27,9 +28,8 @@ __all__ = [
     "measure_usage",
 ]
 
-# Cloudflare's prices for Workers KV, 2026.
-DOLLARS_A_MILLION_READS = 0.50
-DOLLARS_A_MILLION_WRITES = 5.00
+DOLLARS_A_MILLION_READS = PRICES["kv_reads"].of(1e6)
+DOLLARS_A_MILLION_WRITES = PRICES["kv_writes"].of(1e6)
 MIX: Mapping[str, float] = {"hot": 0.90, "warm": 0.09, "cold": 0.01}
 """An example: the share of each kind among an API's requests."""
 
