@@ -1,4 +1,4 @@
-"""docs/cache-status.md and the table that the tools show say the same; tests/docs/test_policy.py has the rest."""
+"""docs/cache-status.md and the table that the tools show say the same."""
 
 from __future__ import annotations
 
