@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +32,25 @@ BANNED_ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "scripts/runtime/fuzz.py": ("entry", "hooks", "workers", "tests", *_RUNTIME),
     "scripts/": ("edgecache", "entry", "hooks", "workers", "tests", *_RUNTIME),
 }
+_LAYERS = "origin_sdk.layers"
+_VERBS = (f"{_LAYERS}.cache", f"{_LAYERS}.async_cache", f"{_LAYERS}.django", f"{_LAYERS}.sqlalchemy")
+# Rooms that may not import these, even of the standard library: what decides neither waits nor reads a clock.
+BANNED_ROOMS: Mapping[str, tuple[str, ...]] = {
+    "origin_sdk/layers/rules/": (
+        *("asyncio", "concurrent", "random", "redis", "socket", "threading", "time"),
+        *(f"{_LAYERS}.redis.{room}" for room in ("client", "async_client", "listener", "failures", "wire")),
+        *_VERBS,
+    ),
+    "origin_sdk/layers/values/": (
+        *("asyncio", "redis", "threading", "time"),
+        *(f"{_LAYERS}.{room}" for room in ("rules", "process", "redis")),
+        *_VERBS,
+    ),
+    "origin_sdk/layers/process/": ("redis", f"{_LAYERS}.rules", f"{_LAYERS}.redis", *_VERBS),
+    "origin_sdk/layers/redis/": (f"{_LAYERS}.rules", *_VERBS),
+}
+# What lies below these imports nothing in a circle.
+ACYCLIC = ("origin_sdk/layers/",)
 # The adapters are known to the wiring alone.
 ADAPTERS = "edgecache.adapters"
 MAY_IMPORT_ADAPTERS = ("worker/entry.py", "worker/edgecache/adapters/")
@@ -44,6 +64,30 @@ def violations(path: str, source: str) -> Iterator[str]:
                 yield f"{path}:{getattr(node, 'lineno', 0)}: {module} may not be imported here"
 
 
+def circles(sources: Mapping[str, str]) -> Iterator[str]:
+    """Yield one line for each circle of imports among `sources`, which maps paths to source text."""
+    modules = {_module(path): source for path, source in sources.items()}
+    imports = {module: set(_imports_of(source, modules)) - {module} for module, source in modules.items()}
+    sorter = TopologicalSorter(imports)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        yield f"imports run in a circle: {' → '.join(error.args[1])}"
+
+
+def _module(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _imports_of(source: str, modules: Mapping[str, str]) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        for name in _imported(node):
+            # `from package import module` names a module, or a name in one.
+            found = name if name in modules else name.rpartition(".")[0]
+            if found in modules:
+                yield found
+
+
 def _imported(node: ast.AST) -> list[str]:
     match node:
         case ast.Import(names=names):
@@ -55,6 +99,9 @@ def _imported(node: ast.AST) -> list[str]:
 
 
 def _may_import(path: str, module: str) -> bool:
+    for room, banned in BANNED_ROOMS.items():
+        if path.startswith(room) and any(_below(module, name) for name in banned):
+            return False
     if module.partition(".")[0] in sys.stdlib_module_names:
         return True
     if _below(module, ADAPTERS) and not path.startswith(MAY_IMPORT_ADAPTERS):
@@ -74,12 +121,13 @@ def _below(module: str, name: str) -> bool:
 
 def main() -> int:
     """Check the whole tree, print what is wrong, and return the exit code."""
-    found = [
-        violation
+    sources = {
+        file.relative_to(_ROOT).as_posix(): file.read_text(encoding="utf-8")
         for room in ("worker", "origin_sdk", "examples", "scripts")
         for file in sorted((_ROOT / room).rglob("*.py"))
-        for violation in violations(file.relative_to(_ROOT).as_posix(), file.read_text(encoding="utf-8"))
-    ]
+    }
+    found = [line for path, source in sources.items() for line in violations(path, source)]
+    found += circles({path: source for path, source in sources.items() if path.startswith(ACYCLIC)})
     print("\n".join(found), end="\n" if found else "", file=sys.stderr)
     return 1 if found else 0
 

@@ -193,10 +193,10 @@ class Registry:
     def committed(self, groups: Collection[str]) -> None:
         """Follow a commit that recorded purges of these groups."""
         if groups and self.layers:
-            from origin_sdk.layers.committing import committed  # noqa: PLC0415 - an extra of its own
+            from origin_sdk.layers.commits import invalidate_committed  # noqa: PLC0415 - an extra of its own
 
             for cache in self.layers:
-                committed(cache, groups)
+                invalidate_committed(cache, groups)
         if self.on_commit:
             self.on_commit()
 

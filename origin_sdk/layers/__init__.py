@@ -14,24 +14,19 @@
 Needs ``pip install origin-sdk[layers]``. Memory alone does without Redis's package.
 """
 
-from origin_sdk.layers import extra as _extra  # noqa: F401 - see there
+from origin_sdk.errors import DataClassViolation
+from origin_sdk.layers import extras as _extras  # noqa: F401 - see there
 from origin_sdk.layers.async_cache import AsyncCached, AsyncLayeredCache
-from origin_sdk.layers.base import AsyncPurger, Invalidation, Purger
+from origin_sdk.layers.base_cache import Invalidation
 from origin_sdk.layers.cache import Cached, LayeredCache
-from origin_sdk.layers.connecting import RedisOptions
-from origin_sdk.layers.envelope import Wrapping
-from origin_sdk.layers.errors import (
-    DataClassViolation,
-    InvalidFamily,
-    LoadCycle,
-    LoadTimeout,
-    UnreadableRecord,
-    UnstableKey,
-)
-from origin_sdk.layers.families import DataClass, Family, Key
-from origin_sdk.layers.loading import LoadContext
-from origin_sdk.layers.policy import Policy
-from origin_sdk.layers.sealing import Encryption, Signature
+from origin_sdk.layers.edge import AsyncPurger, Purger
+from origin_sdk.layers.errors import InvalidFamily, LoadCycle, LoadTimeout, UnreadableRecord, UnstableKey
+from origin_sdk.layers.redis.options import RedisOptions
+from origin_sdk.layers.rules.load_context import LoadContext
+from origin_sdk.layers.values.envelope import Wrapping
+from origin_sdk.layers.values.families import DataClass, Family, Key
+from origin_sdk.layers.values.policy import Policy
+from origin_sdk.layers.values.seals import Encryption, Signature
 
 __all__ = [
     "AsyncCached",

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from origin_sdk.layers.base import Base
-from origin_sdk.layers.families import DataClass, Family
-from origin_sdk.layers.policy import Policy
+from origin_sdk.layers.base_cache import BaseCache
+from origin_sdk.layers.values.families import DataClass, Family
+from origin_sdk.layers.values.policy import Policy
 
 __all__ = ["advise"]
 
 
-def advise(cache: Base) -> list[str]:
+def advise(cache: BaseCache) -> list[str]:
     """Return advice on a cache and the families that it knows; call it at start, and log what it says."""
     return [
         *_on_the_cache(cache),
@@ -17,7 +17,7 @@ def advise(cache: Base) -> list[str]:
     ]
 
 
-def _on_the_cache(cache: Base) -> Iterator[str]:
+def _on_the_cache(cache: BaseCache) -> Iterator[str]:
     options = cache.redis_options
     if options is None:
         return
@@ -29,9 +29,9 @@ def _on_the_cache(cache: Base) -> Iterator[str]:
         yield "prefix is 'cache', the default: two applications on one Redis would share their values"
 
 
-def _on(cache: Base, family: Family[object]) -> Iterator[str]:
-    policy = family.policy or cache.core.default_policy
-    seal = cache.core.wrapping.seal
+def _on(cache: BaseCache, family: Family[object]) -> Iterator[str]:
+    policy = family.policy or cache.judge.default_policy
+    seal = cache.judge.wrapping.seal
     if family.data_class is DataClass.RESTRICTED and cache.link and not (seal and seal.hides):
         yield f"{family.name}: restricted values stay in memory alone, since the cache doesn't encrypt"
     for line in _on_policy(policy, has_redis=cache.link is not None):

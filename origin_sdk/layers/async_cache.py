@@ -9,14 +9,17 @@ from inspect import isawaitable
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
-from origin_sdk.layers import batching, obtaining
-from origin_sdk.layers.base import Base, CacheOptions, FamilyOptions, Invalidation
-from origin_sdk.layers.circles import loading
-from origin_sdk.layers.connecting import RedisOptions
-from origin_sdk.layers.edges import AsyncPurger, Records, async_purger
-from origin_sdk.layers.families import Family, Key
-from origin_sdk.layers.flights import Flight, after
-from origin_sdk.layers.flows import (
+from origin_sdk.layers.base_cache import BaseCache, CacheOptions, FamilyOptions, Invalidation
+from origin_sdk.layers.cached_functions import CallSignature, Function
+from origin_sdk.layers.edge import AsyncPurger, Records, async_purger
+from origin_sdk.layers.process.flights import Flight, after
+from origin_sdk.layers.process.load_graph import loading
+from origin_sdk.layers.process.memory import MOST_USES, MemoryEntry
+from origin_sdk.layers.redis.link import Link
+from origin_sdk.layers.redis.options import RedisOptions
+from origin_sdk.layers.rules import batches, retrieval, writes
+from origin_sdk.layers.rules.load_context import LoadContext
+from origin_sdk.layers.rules.steps import (
     PENDING,
     Ask,
     AskMany,
@@ -25,23 +28,20 @@ from origin_sdk.layers.flows import (
     Follow,
     FollowAll,
     Load,
-    Purge,
+    PurgeEdge,
     Replicate,
     Step,
     Wait,
 )
-from origin_sdk.layers.link import Link
-from origin_sdk.layers.loading import LoadContext
-from origin_sdk.layers.memory import MOST_USES, Entry
-from origin_sdk.layers.originals import Original
-from origin_sdk.layers.policy import SingleFlight
-from origin_sdk.layers.signatures import Function, Signature
+from origin_sdk.layers.values.copies import Original
+from origin_sdk.layers.values.families import Family, Key
+from origin_sdk.layers.values.policy import SingleFlight
 from origin_sdk.reading import current_reads, is_reading, reading
 
 __all__ = ["AsyncCached", "AsyncLayeredCache", "carried_out"]
 
 if TYPE_CHECKING:
-    from origin_sdk.layers.asking import AsyncRedisCaller
+    from origin_sdk.layers.redis.async_client import AsyncRedisClient
 
 _Value = TypeVar("_Value")
 _Result = TypeVar("_Result")
@@ -49,7 +49,7 @@ _Arguments = ParamSpec("_Arguments")
 _Others = ParamSpec("_Others")
 
 
-class AsyncLayeredCache(Base):
+class AsyncLayeredCache(BaseCache):
     """Memory, then Redis, then your loader; what it invalidates goes from the edge, too.
 
     ``redis`` is a URL or :class:`origin_sdk.layers.RedisOptions`, ``edge`` a purger or outbox. Safe to share
@@ -73,14 +73,14 @@ class AsyncLayeredCache(Base):
         self._parents: list[object] = []
         """What a parent process goes on using: to end it here would end it there."""
 
-    async def _caller(self) -> "AsyncRedisCaller":
+    async def _caller(self) -> "AsyncRedisClient":
         """Return what asks Redis in the running event loop; it is closed as the loop ends."""
         loop = asyncio.get_running_loop()
         if found := self._callers.get(loop):
             return found.redis
-        from origin_sdk.layers.asking import AsyncRedisCaller  # noqa: PLC0415 - imports redis, an extra
+        from origin_sdk.layers.redis.async_client import AsyncRedisClient  # noqa: PLC0415 - imports redis, an extra
 
-        made = AsyncRedisCaller(cast("Link", self.link))
+        made = AsyncRedisClient(cast("Link", self.link))
         found = _Caller(made, self._closed_at_end(loop, made))
         with self._callers_lock:
             others = {other: of for other, of in self._callers.items() if not other.is_closed()}
@@ -89,7 +89,7 @@ class AsyncLayeredCache(Base):
         return made
 
     async def _closed_at_end(
-        self, loop: asyncio.AbstractEventLoop, redis: "AsyncRedisCaller"
+        self, loop: asyncio.AbstractEventLoop, redis: "AsyncRedisClient"
     ) -> AsyncGenerator[None, None]:
         # asyncio.run, and whatever else ends a loop properly, closes its asynchronous generators.
         try:
@@ -124,7 +124,7 @@ class AsyncLayeredCache(Base):
 
     async def get(self, key: Key[_Value], default: _Value | None = None) -> _Value | None:
         """Return what is stored in memory or Redis, if it may still be answered with, else ``default``."""
-        return await self._run(obtaining.getting(self, key, default))
+        return await self._run(retrieval.get(self, key, default))
 
     async def get_or_load(
         self,
@@ -138,7 +138,7 @@ class AsyncLayeredCache(Base):
         Raises what the loader raises, if nothing stored may stand in for it, and LoadTimeout.
         ``single_flight`` overrides the policy's for this call.
         """
-        return await self._run(obtaining.obtaining(self, key, loader, single_flight))
+        return await self._run(retrieval.get_or_load(self, key, loader, single_flight))
 
     async def get_many_or_load(
         self,
@@ -153,17 +153,17 @@ class AsyncLayeredCache(Base):
         what they don't. What it leaves out isn't in the result, nor stored. If it raises, so does this call,
         unless stored values may stand in. ``single_flight`` overrides the policies' for this call.
         """
-        return await self._run(batching.getting_many(self, keys, loader, single_flight))
+        return await self._run(batches.get_many_or_load(self, keys, loader, single_flight))
 
     async def set(
         self, key: Key[_Value], value: _Value, *, lifetime: float | None = None, groups: Iterable[str] = ()
     ) -> None:
         """Write through: store a value that you know, and let loads under way not overwrite it."""
-        await self._run(obtaining.setting(self, key, value, lifetime, groups))
+        await self._run(writes.set_value(self, key, value, lifetime, groups))
 
     async def delete(self, key: Key[Any]) -> None:
         """Forget a value in all processes' memory and in Redis, and what loads under way return."""
-        await self._run(obtaining.deleting(self, key))
+        await self._run(writes.delete(self, key))
 
     async def invalidate(
         self, *, groups: Iterable[str], urls: Iterable[str] = (), at_edge: bool = True
@@ -173,7 +173,7 @@ class AsyncLayeredCache(Base):
         Raises what the edge's purger raises; memory and Redis are done then. ``at_edge=False`` leaves the
         edge out.
         """
-        return await self._run(obtaining.invalidating(self, groups, urls, at_edge=at_edge))
+        return await self._run(writes.invalidate(self, groups, urls, at_edge=at_edge))
 
     async def refresh(
         self,
@@ -183,7 +183,7 @@ class AsyncLayeredCache(Base):
         single_flight: SingleFlight | None = None,
     ) -> _Value:
         """Load now, whatever is stored, and store the result."""
-        return await self._run(obtaining.refreshing(self, key, loader, single_flight))
+        return await self._run(retrieval.refresh(self, key, loader, single_flight))
 
     def cached(
         self, family: Family[Any] | str, *, ignore: Iterable[str] = (), **options: Unpack[FamilyOptions]
@@ -204,7 +204,7 @@ class AsyncLayeredCache(Base):
         """Run a flow in another task."""
         return asyncio.create_task(self._run(flow))
 
-    def new_future(self) -> asyncio.Future[Entry]:
+    def new_future(self) -> asyncio.Future[MemoryEntry]:
         """Return a future to be set by hand."""
         return asyncio.get_running_loop().create_future()
 
@@ -234,7 +234,7 @@ class AsyncLayeredCache(Base):
                 return await ended.wait(seconds)
             case Wait():
                 return await self._wait(step)
-            case Purge(groups, urls):
+            case PurgeEdge(groups, urls):
                 return await self.edge.purge(groups=groups, urls=urls) if self.edge else None
 
     async def _follow(self, step: Follow) -> tuple[Flight, bool, bool]:
@@ -275,7 +275,7 @@ async def carried_out(flow: Flow[_Result], do: Callable[[Step], Awaitable[Any]])
 
 @dataclass(frozen=True, slots=True)
 class _Caller:
-    redis: "AsyncRedisCaller"
+    redis: "AsyncRedisClient"
     end: AsyncGenerator[None, None]
 
 
@@ -346,19 +346,19 @@ def _decorated(
     cache: AsyncLayeredCache, function: Function, family: Family[Any], ignore: Iterable[str]
 ) -> Any:
     cache.warn_of_kept(function, family, ignore)
-    signature = Signature(function, family, ignore)
+    signature = CallSignature(function, family, ignore)
     lookup, moments, stats = cache.memory.get, cache.moments, cache.stats
     hits = stats.hits_of(family.name)
-    monotonic, render = cache.core.clock.monotonic, family.render
+    monotonic, render = cache.judge.clock.monotonic, family.render
     arity, is_direct = signature.arity, signature.is_direct
-    is_copied = (family.policy or cache.core.default_policy).values == "copied"
+    is_copied = (family.policy or cache.judge.default_policy).values == "copied"
 
     @functools.wraps(function.call)
     async def cached(*args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != arity:
             args = signature.normal(args, kwargs)
         entry = lookup(render(*args) if is_direct else render(*signature.picked(args)))
-        # What Core.peek says of a fresh value, without a call.
+        # What Judge.peek says of a fresh value, without a call.
         if entry and entry.seq == moments.seq and monotonic() < entry.until and not stats.detections:
             if entry.used < MOST_USES:
                 entry.used += 1

@@ -7,14 +7,18 @@ from contextvars import copy_context
 from threading import Event
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
-from origin_sdk.layers import batching, obtaining
-from origin_sdk.layers.base import Base, CacheOptions, FamilyOptions, Invalidation
-from origin_sdk.layers.circles import loading
-from origin_sdk.layers.connecting import RedisOptions
-from origin_sdk.layers.edges import Purger, Records, purger
-from origin_sdk.layers.families import Family, Key
-from origin_sdk.layers.flights import Flight, after
-from origin_sdk.layers.flows import (
+from origin_sdk.layers.base_cache import BaseCache, CacheOptions, FamilyOptions, Invalidation
+from origin_sdk.layers.cached_functions import CallSignature, Function
+from origin_sdk.layers.edge import Purger, Records, purger
+from origin_sdk.layers.process.flights import Flight, after
+from origin_sdk.layers.process.load_graph import loading
+from origin_sdk.layers.process.memory import MOST_USES, MemoryEntry
+from origin_sdk.layers.process.orm_connections import like_a_request
+from origin_sdk.layers.redis.link import Link
+from origin_sdk.layers.redis.options import RedisOptions
+from origin_sdk.layers.rules import batches, retrieval, writes
+from origin_sdk.layers.rules.load_context import LoadContext
+from origin_sdk.layers.rules.steps import (
     PENDING,
     Ask,
     AskMany,
@@ -23,24 +27,20 @@ from origin_sdk.layers.flows import (
     Follow,
     FollowAll,
     Load,
-    Purge,
+    PurgeEdge,
     Replicate,
     Step,
     Wait,
 )
-from origin_sdk.layers.healing import like_a_request
-from origin_sdk.layers.link import Link
-from origin_sdk.layers.loading import LoadContext
-from origin_sdk.layers.memory import MOST_USES, Entry
-from origin_sdk.layers.originals import Original
-from origin_sdk.layers.policy import SingleFlight
-from origin_sdk.layers.signatures import Function, Signature
+from origin_sdk.layers.values.copies import Original
+from origin_sdk.layers.values.families import Family, Key
+from origin_sdk.layers.values.policy import SingleFlight
 from origin_sdk.reading import current_reads, is_reading, reading
 
 __all__ = ["Cached", "LayeredCache"]
 
 if TYPE_CHECKING:
-    from origin_sdk.layers.asking import RedisCaller
+    from origin_sdk.layers.redis.client import RedisClient
 
 _Value = TypeVar("_Value")
 _Result = TypeVar("_Result")
@@ -48,7 +48,7 @@ _Arguments = ParamSpec("_Arguments")
 _Others = ParamSpec("_Others")
 
 
-class LayeredCache(Base):
+class LayeredCache(BaseCache):
     """Memory, then Redis, then your loader; what it invalidates goes from the edge, too.
 
     ``redis`` is a URL or :class:`origin_sdk.layers.RedisOptions`, ``edge`` a purger or outbox. Safe to share
@@ -72,12 +72,12 @@ class LayeredCache(Base):
         self._redis = self._redis_caller()
         self._pool = ThreadPoolExecutor(self.background, thread_name_prefix="origin_sdk.layers")
 
-    def _redis_caller(self) -> "RedisCaller | None":
+    def _redis_caller(self) -> "RedisClient | None":
         if self.link is None:
             return None
-        from origin_sdk.layers.asking import RedisCaller  # noqa: PLC0415 - imports redis, an extra
+        from origin_sdk.layers.redis.client import RedisClient  # noqa: PLC0415 - imports redis, an extra
 
-        return RedisCaller(self.link)
+        return RedisClient(self.link)
 
     def renew(self) -> None:
         """Begin anew after a fork."""
@@ -99,7 +99,7 @@ class LayeredCache(Base):
 
     def get(self, key: Key[_Value], default: _Value | None = None) -> _Value | None:
         """Return what is stored in memory or Redis, if it may still be answered with, else ``default``."""
-        return self._run(obtaining.getting(self, key, default))
+        return self._run(retrieval.get(self, key, default))
 
     def get_or_load(
         self,
@@ -113,7 +113,7 @@ class LayeredCache(Base):
         Raises what the loader raises, if nothing stored may stand in for it, and LoadTimeout.
         ``single_flight`` overrides the policy's for this call.
         """
-        return self._run(obtaining.obtaining(self, key, loader, single_flight))
+        return self._run(retrieval.get_or_load(self, key, loader, single_flight))
 
     def get_many_or_load(
         self,
@@ -128,17 +128,17 @@ class LayeredCache(Base):
         what they don't. What it leaves out isn't in the result, nor stored. If it raises, so does this call,
         unless stored values may stand in. ``single_flight`` overrides the policies' for this call.
         """
-        return self._run(batching.getting_many(self, keys, loader, single_flight))
+        return self._run(batches.get_many_or_load(self, keys, loader, single_flight))
 
     def set(
         self, key: Key[_Value], value: _Value, *, lifetime: float | None = None, groups: Iterable[str] = ()
     ) -> None:
         """Write through: store a value that you know, and let loads under way not overwrite it."""
-        self._run(obtaining.setting(self, key, value, lifetime, groups))
+        self._run(writes.set_value(self, key, value, lifetime, groups))
 
     def delete(self, key: Key[Any]) -> None:
         """Forget a value in all processes' memory and in Redis, and what loads under way return."""
-        self._run(obtaining.deleting(self, key))
+        self._run(writes.delete(self, key))
 
     def invalidate(
         self, *, groups: Iterable[str], urls: Iterable[str] = (), at_edge: bool = True
@@ -148,7 +148,7 @@ class LayeredCache(Base):
         Raises what the edge's purger raises; memory and Redis are done then. ``at_edge=False`` leaves the
         edge out.
         """
-        return self._run(obtaining.invalidating(self, groups, urls, at_edge=at_edge))
+        return self._run(writes.invalidate(self, groups, urls, at_edge=at_edge))
 
     def refresh(
         self,
@@ -158,7 +158,7 @@ class LayeredCache(Base):
         single_flight: SingleFlight | None = None,
     ) -> _Value:
         """Load now, whatever is stored, and store the result."""
-        return self._run(obtaining.refreshing(self, key, loader, single_flight))
+        return self._run(retrieval.refresh(self, key, loader, single_flight))
 
     def cached(
         self, family: Family[Any] | str, *, ignore: Iterable[str] = (), **options: Unpack[FamilyOptions]
@@ -179,7 +179,7 @@ class LayeredCache(Base):
         """Run a flow in another thread."""
         return self._pool.submit(copy_context().run, self._run_here, flow)
 
-    def new_future(self) -> Future[Entry]:
+    def new_future(self) -> Future[MemoryEntry]:
         """Return a future to be set by hand."""
         return Future()
 
@@ -206,7 +206,7 @@ class LayeredCache(Base):
     def _do(self, step: Step) -> Any:  # noqa: PLR0911 - a table of steps
         match step:
             case Ask(command):
-                return cast("RedisCaller", self._redis).ask(command)
+                return cast("RedisClient", self._redis).ask(command)
             case Load(loader, argument, reads, node):
                 with reading(reads), loading(node):
                     return loader(argument)
@@ -215,16 +215,16 @@ class LayeredCache(Base):
             case Await(future, seconds):
                 return future.result() if wait([future], seconds).done else PENDING
             case AskMany(commands):
-                return cast("RedisCaller", self._redis).ask_many(commands)
+                return cast("RedisClient", self._redis).ask_many(commands)
             case Replicate(commands):
-                return cast("RedisCaller", self._redis).ask_replicated(commands)
+                return cast("RedisClient", self._redis).ask_replicated(commands)
             case FollowAll(flights, seconds):
                 ended = Event()
                 self.flights.when_all(flights, ended.set)
                 return ended.wait(seconds)
             case Wait():
                 return self._wait(step)
-            case Purge(groups, urls):
+            case PurgeEdge(groups, urls):
                 return self.edge.purge(groups=groups, urls=urls) if self.edge else None
 
     def _follow(self, step: Follow) -> tuple[Flight, bool, bool]:
@@ -234,7 +234,7 @@ class LayeredCache(Base):
     def _wait(self, step: Wait) -> Any:
         event = Event()
         told = after(len(step.names), event.set)
-        link, redis = cast("Link", self.link), cast("RedisCaller", self._redis)
+        link, redis = cast("Link", self.link), cast("RedisClient", self._redis)
         for name in step.names:
             link.expect(name, told)
         try:
@@ -284,19 +284,19 @@ class Cached(Protocol[_Arguments, _Value]):
 
 def _decorated(cache: LayeredCache, function: Function, family: Family[Any], ignore: Iterable[str]) -> Any:
     cache.warn_of_kept(function, family, ignore)
-    signature = Signature(function, family, ignore)
+    signature = CallSignature(function, family, ignore)
     lookup, moments, stats = cache.memory.get, cache.moments, cache.stats
     hits = stats.hits_of(family.name)
-    monotonic, render = cache.core.clock.monotonic, family.render
+    monotonic, render = cache.judge.clock.monotonic, family.render
     arity, is_direct = signature.arity, signature.is_direct
-    is_copied = (family.policy or cache.core.default_policy).values == "copied"
+    is_copied = (family.policy or cache.judge.default_policy).values == "copied"
 
     @functools.wraps(function.call)
     def cached(*args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != arity:
             args = signature.normal(args, kwargs)
         entry = lookup(render(*args) if is_direct else render(*signature.picked(args)))
-        # What Core.peek says of a fresh value, without a call.
+        # What Judge.peek says of a fresh value, without a call.
         if entry and entry.seq == moments.seq and monotonic() < entry.until and not stats.detections:
             if entry.used < MOST_USES:
                 entry.used += 1

@@ -21,8 +21,8 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from origin_sdk.layers.async_cache import AsyncLayeredCache
 from origin_sdk.layers.cache import LayeredCache
-from origin_sdk.layers.committing import committed
-from origin_sdk.layers.families import as_texts
+from origin_sdk.layers.commits import invalidate_committed
+from origin_sdk.layers.values.families import as_texts
 from origin_sdk.outbox.sqlalchemy import record
 from origin_sdk.targets import Purge
 
@@ -67,7 +67,7 @@ def _begin(
 def _after_commit(session: Session) -> None:
     if not session.in_nested_transaction():
         for cache, groups in session.info.pop(_PENDING, {}).items():
-            committed(cache, groups)
+            invalidate_committed(cache, groups)
 
 
 def _after_rollback(session: Session, ended: SessionTransaction) -> None:

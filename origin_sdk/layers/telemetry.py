@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
 
-from origin_sdk.layers.base import Base
+from origin_sdk.layers.base_cache import BaseCache
 
 __all__ = ["COUNTERS", "GAUGES", "HISTOGRAMS", "PrometheusCollector", "instrument"]
 
@@ -75,7 +75,7 @@ _LABELS = {
 _UNITS = {"s": "_seconds", "By": "_bytes"}
 
 
-def counted(cache: Base) -> Mapping[str, Counter[tuple[str, ...]]]:
+def counted(cache: BaseCache) -> Mapping[str, Counter[tuple[str, ...]]]:
     """Return the counters by name, each by the values of its labels."""
     totals: dict[str, Counter[tuple[str, ...]]] = {name: Counter() for name in COUNTERS}
     for event, family, count in _counts(cache):
@@ -85,7 +85,7 @@ def counted(cache: Base) -> Mapping[str, Counter[tuple[str, ...]]]:
     return totals
 
 
-def _counts(cache: Base) -> Iterator[tuple[str, str, int]]:
+def _counts(cache: BaseCache) -> Iterator[tuple[str, str, int]]:
     stats = cache.stats
     yield "memory-evicted", "", cache.memory.evictions
     yield "breaker-opened", "", stats.breaker_openings
@@ -93,11 +93,11 @@ def _counts(cache: Base) -> Iterator[tuple[str, str, int]]:
         yield event, family, count
 
 
-def _gauged(cache: Base) -> dict[str, int]:
+def _gauged(cache: BaseCache) -> dict[str, int]:
     return {"entries": len(cache.memory), "redis.up": int(cache.link is not None and cache.link.is_up)}
 
 
-def instrument(cache: Base, meter: Meter | None = None) -> None:
+def instrument(cache: BaseCache, meter: Meter | None = None) -> None:
     """Report a cache's metrics to OpenTelemetry, without keys or values, named ``cache.…``."""
     meter = meter or get_meter("origin_sdk.layers")
     histograms = {
@@ -124,7 +124,7 @@ def instrument(cache: Base, meter: Meter | None = None) -> None:
     cache.stats.observers.append(observe)
 
 
-def _observer(cache: Base, name: str) -> Any:
+def _observer(cache: BaseCache, name: str) -> Any:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
         for values, count in counted(cache)[name].items():
             yield Observation(count, dict(zip(_LABELS[name], values, strict=True)))
@@ -143,7 +143,7 @@ class _Distribution:
 class PrometheusCollector:
     """``prometheus_client.REGISTRY.register(PrometheusCollector(cache))``: metrics named ``cache_…``."""
 
-    def __init__(self, cache: Base) -> None:
+    def __init__(self, cache: BaseCache) -> None:
         self._cache = cache
         self._lock = Lock()
         self._observed: dict[tuple[str, str], _Distribution] = {}

@@ -19,8 +19,8 @@ import cachetools
 import moka_py
 import theine
 
-from origin_sdk.layers.memory import MOST_USES, Entry, Memory
-from origin_sdk.layers.policy import Windows
+from origin_sdk.layers.process.memory import MOST_USES, Memory, MemoryEntry
+from origin_sdk.layers.values.policy import Windows
 from scripts.benches.rows import AtLeast, AtMost, Row, row
 
 __all__ = ["add_arguments", "measure"]
@@ -75,8 +75,8 @@ def _puts(entries: int) -> list[Row]:
     return [row("eviction", f"a put into {entries:,} in use, p99", "us", [took[-20]], aim=AtMost(100))]
 
 
-def _entry() -> Entry:
-    return Entry("value", 1, 1.0, Windows(), (), 1.0, 0, 1)
+def _entry() -> MemoryEntry:
+    return MemoryEntry("value", 1, 1.0, Windows(), (), 1.0, 0, 1)
 
 
 def _drawn(exponent: float, calls: int) -> Iterator[int]:

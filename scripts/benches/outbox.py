@@ -140,4 +140,4 @@ def idle_row(folder: Path, client: PurgeClient) -> Row:
         time.sleep(_IDLE_SECONDS)
         share = (time.process_time() - before) / _IDLE_SECONDS
     engine.dispose()
-    return row("purge", "an idle drainer, of one core", "%", [share * 100], aim=AtMost(0.5))
+    return row("purge", "an idle drainer, of one judge", "%", [share * 100], aim=AtMost(0.5))

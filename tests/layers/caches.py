@@ -6,7 +6,7 @@ from threading import Thread
 from typing import Any, Self, Unpack
 
 from origin_sdk.layers import AsyncLayeredCache, Family, LayeredCache, RedisOptions
-from origin_sdk.layers.base import CacheOptions
+from origin_sdk.layers.base_cache import CacheOptions
 
 
 class Loop:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from origin_sdk import AsyncPurgeClient, Purge, PurgeClient
 from origin_sdk.errors import InvalidRequest, InvalidSettings
-from origin_sdk.layers import AsyncLayeredCache, Family, LayeredCache, RedisOptions, committing
+from origin_sdk.layers import AsyncLayeredCache, Family, LayeredCache, RedisOptions, commits
 from origin_sdk.layers.sqlalchemy import invalidate_with, invalidate_with_async
 from origin_sdk.outbox import AsyncDrainer, Drainer, InThreads, State
 from origin_sdk.outbox.redis import RedisOutbox
@@ -327,8 +327,8 @@ async def test_an_asynchronous_session_does_the_same(
         await invalidate_with_async(session, cache, groups=[f"product-{prefix}"])
         assert await cache.get(key) == "old"
         await session.commit()
-        assert cache.core.peek(key, 0.0)[1] is None
-        await asyncio.gather(*committing.tasks)
+        assert cache.judge.peek(key, 0.0)[1] is None
+        await asyncio.gather(*commits.tasks)
         assert await cache.get(key) is None
     assert SqlAlchemyOutbox(engine).status().counts == {State.WAITING: 1}
 

@@ -9,10 +9,10 @@ import pytest
 from redis import Connection
 
 from origin_sdk.layers import DataClass, DataClassViolation, Family, Invalidation, Key, LoadContext, Policy
-from origin_sdk.layers.memory import Entry, Memory
-from origin_sdk.layers.packing import packed, packed_read
-from origin_sdk.layers.policy import Windows
-from origin_sdk.layers.scripts import Command
+from origin_sdk.layers.process.memory import Memory, MemoryEntry
+from origin_sdk.layers.redis.commands import Command
+from origin_sdk.layers.redis.wire import packed, packed_read
+from origin_sdk.layers.values.policy import Windows
 
 
 @dataclass
@@ -204,7 +204,7 @@ def test_commands_are_packed_as_redis_py_packs_them(keys: tuple[str, ...]) -> No
 
 def test_memory_takes_many_and_keeps_its_bound() -> None:
     memory = Memory(10)
-    entries = {str(number): Entry(number, 1, 1.0, Windows(), (), 1.0) for number in range(25)}
+    entries = {str(number): MemoryEntry(number, 1, 1.0, Windows(), (), 1.0) for number in range(25)}
     for start in (0, 8, 16):
         memory.put_many({name: entries[name] for name in map(str, range(start, start + 8))})
     assert len(memory) == 10

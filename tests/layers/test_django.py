@@ -29,8 +29,8 @@ from django.utils.safestring import SafeString, mark_safe
 
 from origin_sdk.layers import Encryption, Wrapping
 from origin_sdk.layers.django import LayeredBackend
-from origin_sdk.layers.errors import UnreadableRecord
-from origin_sdk.layers.tagging import Tagging, UnsupportedValue
+from origin_sdk.layers.errors import UnreadableRecord, UnsupportedValue
+from origin_sdk.layers.values.messagepack import Tagging
 from scripts.runtime import paths
 from tests.layers.caches import Loop
 from tests.layers.servers import RedisServer

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from origin_sdk.layers.django.setup import OPTIONS
-from origin_sdk.layers.policy import Policy
+from origin_sdk.layers.values.policy import Policy
 from scripts.runtime import paths
 from tests.layers.servers import RedisServer
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from origin_sdk.layers import Family, Key, LayeredCache, Policy, RedisOptions
-from origin_sdk.layers import obtaining as verbs
-from origin_sdk.layers.batching import getting_many
-from origin_sdk.layers.flows import AskMany, Flow, Follow, FollowAll, Wait
+from origin_sdk.layers.rules import retrieval, writes
+from origin_sdk.layers.rules.batches import get_many_or_load
+from origin_sdk.layers.rules.steps import AskMany, Flow, Follow, FollowAll, Wait
 from tests.layers.servers import RedisServer
 from tests.layers.test_breakdowns import eventually
 
@@ -93,7 +93,7 @@ def read(world: World, cache: LayeredCache) -> Running:
     def check(value: int) -> None:
         assert value >= least, f"{value} was loaded before the invalidation of {least}"
 
-    return Running(cache, verbs.obtaining(cache, KEY, world.load), check)
+    return Running(cache, retrieval.get_or_load(cache, KEY, world.load), check)
 
 
 def read_many(world: World, cache: LayeredCache, *, is_reversed: bool) -> Running:
@@ -105,7 +105,7 @@ def read_many(world: World, cache: LayeredCache, *, is_reversed: bool) -> Runnin
             assert value >= least[key], f"{key}: {value} was loaded before the invalidation of {least[key]}"
 
     keys = [OTHER, KEY] if is_reversed else [KEY, OTHER]
-    flow = getting_many(cache, keys, lambda some: dict.fromkeys(some, world.written))
+    flow = get_many_or_load(cache, keys, lambda some: dict.fromkeys(some, world.written))
     return Running(cache, flow, check)
 
 
@@ -114,11 +114,11 @@ def write(world: World, cache: LayeredCache, verb: str) -> Running:
     written = world.written
     flow: Flow[Any]
     if verb == "invalidate":
-        flow = verbs.invalidating(cache, ["numbers"], [])
+        flow = writes.invalidate(cache, ["numbers"], [])
     elif verb == "delete":
-        flow = verbs.deleting(cache, KEY)
+        flow = writes.delete(cache, KEY)
     else:
-        flow = verbs.setting(cache, KEY, written, None, ())
+        flow = writes.set_value(cache, KEY, written, None, ())
 
     def done(_: object) -> None:
         world.everyone_heard()
@@ -224,7 +224,7 @@ def test_what_is_heard_while_redis_is_asked_outdates_a_plain_read(
     try:
         writer, reader = world.caches
         writer.get_or_load(KEY, world.load)
-        reading = verbs.getting(reader, KEY, None)
+        reading = retrieval.get(reader, KEY, None)
         step = reading.send(None)
         finish([write(world, writer, verb)])
         answers: list[object] = []

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from origin_sdk.layers import DataClass, Family, InvalidFamily, LayeredCache, LoadContext, UnstableKey
-from origin_sdk.layers.keys import render
+from origin_sdk.layers.values.keys import render
 
 KEY = Family("text", "{id}", str).key(id=1)
 

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from origin_sdk.layers import Family, InvalidFamily, LayeredCache, LoadContext, Policy
-from origin_sdk.layers.memory import Entry, Memory
-from origin_sdk.layers.policy import Windows
-from origin_sdk.layers.weighing import weight
+from origin_sdk.layers.process.memory import Memory, MemoryEntry
+from origin_sdk.layers.values.policy import Windows
+from origin_sdk.layers.values.sizes import weight
 
 
-def entry(size: int = 1) -> Entry:
-    return Entry("value", 1, 1.0, Windows(), (), 1.0, 0, size)
+def entry(size: int = 1) -> MemoryEntry:
+    return MemoryEntry("value", 1, 1.0, Windows(), (), 1.0, 0, size)
 
 
 def use(memory: Memory, name: str) -> bool:

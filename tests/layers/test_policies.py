@@ -16,7 +16,7 @@ from origin_sdk.layers import (
     LoadTimeout,
     Policy,
 )
-from origin_sdk.layers.policy import State, Windows
+from origin_sdk.layers.values.policy import Freshness, Windows
 from origin_sdk.testing import ManualClock
 from tests.layers.test_breakdowns import eventually
 from tests.layers.test_contract import Source
@@ -166,13 +166,15 @@ def test_a_hard_timeout_raises_and_keeps_the_late(timed: Any) -> None:
 @pytest.mark.parametrize(
     ("fraction", "remaining", "state"),
     [
-        pytest.param(0.0, 0.1, State.FRESH, id="drawn late"),
-        pytest.param(0.5, 0.6, State.EARLY, id="drawn in the middle, close to the end"),
-        pytest.param(0.5, 0.8, State.FRESH, id="drawn in the middle, earlier"),
-        pytest.param(0.99, 4.6, State.EARLY, id="drawn early"),
+        pytest.param(0.0, 0.1, Freshness.FRESH, id="drawn late"),
+        pytest.param(0.5, 0.6, Freshness.EARLY, id="drawn in the middle, close to the end"),
+        pytest.param(0.5, 0.8, Freshness.FRESH, id="drawn in the middle, earlier"),
+        pytest.param(0.99, 4.6, Freshness.EARLY, id="drawn early"),
     ],
 )
-def test_xfetch_draws_by_the_time_that_a_load_takes(fraction: float, remaining: float, state: State) -> None:
+def test_xfetch_draws_by_the_time_that_a_load_takes(
+    fraction: float, remaining: float, state: Freshness
+) -> None:
     # -1 s * ln(1 - 0.5) = 0.69 s; ln(1 - 0.99) = 4.6 s
     assert Windows(spread=1.0).state(100.0, 100.0 - remaining, fraction) is state
 

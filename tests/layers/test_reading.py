@@ -21,7 +21,7 @@ from origin_sdk.layers import (
     Policy,
 )
 from origin_sdk.layers.django.sharing import SharedCache
-from origin_sdk.layers.keyvalue import KeyValue
+from origin_sdk.layers.key_value import KeyValue
 from origin_sdk.reading import MOST_GROUPS, Reads, reading
 from origin_sdk.responses import Draft, Exchanged, Finished, add_groups, aside, cache_for, drafting, finish
 from origin_sdk.testing import ManualClock

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from origin_sdk.layers import Encryption, Family, LayeredCache, RedisOptions, Signature, Wrapping
-from origin_sdk.layers.keyvalue import KeyValue
+from origin_sdk.layers.key_value import KeyValue
 from tests.layers.servers import RedisServer
 
 SECRETS = {"new": b"k" * 32}

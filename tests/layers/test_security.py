@@ -17,10 +17,10 @@ import pytest
 
 from origin_sdk.layers import Family, RedisOptions
 from origin_sdk.layers.django.sharing import SharedCache
-from origin_sdk.layers.keyvalue import KeyValue
-from origin_sdk.layers.link import Link
-from origin_sdk.layers.moments import Moments
-from origin_sdk.layers.stats import Stats
+from origin_sdk.layers.key_value import KeyValue
+from origin_sdk.layers.process.moments import Moments
+from origin_sdk.layers.process.stats import Stats
+from origin_sdk.layers.redis.link import Link
 from origin_sdk.testing import ManualClock
 from scripts.runtime import paths
 from tests.layers.caches import make

@@ -20,7 +20,7 @@ from origin_sdk.layers import (
     UnreadableRecord,
     Wrapping,
 )
-from origin_sdk.layers.envelope import Record
+from origin_sdk.layers.values.envelope import Record
 from tests.layers.servers import RedisServer
 from tests.layers.test_contract import Source
 

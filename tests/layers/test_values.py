@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, PrivateAttr, RootModel, SecretStr
 
 from origin_sdk.layers import Encryption, Family, InvalidFamily, LayeredCache, RedisOptions, Wrapping
-from origin_sdk.layers.envelope import Record
 from origin_sdk.layers.errors import UnreadableRecord, UnsupportedValue
-from origin_sdk.layers.identity import is_same
+from origin_sdk.layers.values.envelope import Record
+from origin_sdk.layers.values.equality import is_same
 
 BERLIN = ZoneInfo("Europe/Berlin")
 IN_BERLIN = datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=BERLIN)

@@ -34,6 +34,35 @@ from scripts import borders
         pytest.param("origin_sdk/kv.py", "import httpx", True, id="the SDK may use packages"),
         pytest.param("origin_sdk/kv.py", "from cachewire.key import Target", True, id="the SDK: the wire"),
         pytest.param("origin_sdk/kv.py", "import edgecache", False, id="the SDK: not the edge"),
+        pytest.param("origin_sdk/layers/rules/claims.py", "import enum", True, id="rules: pure Python"),
+        pytest.param("origin_sdk/layers/rules/claims.py", "import threading", False, id="rules: no threads"),
+        pytest.param("origin_sdk/layers/rules/claims.py", "import time", False, id="rules: no clock"),
+        pytest.param("origin_sdk/layers/rules/claims.py", "import asyncio", False, id="rules: no event loop"),
+        pytest.param("origin_sdk/layers/rules/claims.py", "import redis", False, id="rules: no redis"),
+        pytest.param(
+            "origin_sdk/layers/rules/claims.py",
+            "from origin_sdk.layers.redis import client",
+            False,
+            id="rules: nothing that imports redis",
+        ),
+        pytest.param(
+            "origin_sdk/layers/rules/claims.py",
+            "from origin_sdk.layers.redis.link import Link",
+            True,
+            id="rules: what is known of Redis",
+        ),
+        pytest.param(
+            "origin_sdk/layers/values/keys.py",
+            "from origin_sdk.layers.rules import loads",
+            False,
+            id="values: no rules",
+        ),
+        pytest.param(
+            "origin_sdk/layers/process/memory.py",
+            "from origin_sdk.layers.redis.link import Link",
+            False,
+            id="process: no Redis",
+        ),
     ],
 )
 def test_what_a_room_may_import(path: str, line: str, *, allowed: bool) -> None:
@@ -44,6 +73,18 @@ def test_an_import_inside_a_function_counts() -> None:
     found = list(borders.violations("origin_sdk/kv.py", "def f():\n    from edgecache import ports\n"))
 
     assert found == ["origin_sdk/kv.py:2: edgecache.ports may not be imported here"]
+
+
+def test_a_circle_of_imports_is_found() -> None:
+    sources = {
+        "room/__init__.py": "",
+        "room/one.py": "from room.two import Two\n",
+        "room/two.py": "def f():\n    from room import one\n",
+        "room/three.py": "import room.one\n",
+    }
+
+    assert list(borders.circles(sources)) == ["imports run in a circle: room.one → room.two → room.one"]
+    assert list(borders.circles(sources | {"room/two.py": ""})) == []
 
 
 def test_the_tree_keeps_its_borders() -> None:

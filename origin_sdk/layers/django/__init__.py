@@ -22,16 +22,15 @@ from typing import Any
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.exceptions import ImproperlyConfigured
 
-from origin_sdk.layers import obtaining
-from origin_sdk.layers.base import Invalidation
+from origin_sdk.layers.base_cache import Invalidation
 from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.django.setup import Parts, make
 from origin_sdk.layers.django.sharing import shared
-from origin_sdk.layers.errors import UnreadableRecord
-from origin_sdk.layers.families import Key, as_texts
-from origin_sdk.layers.flows import Flow
-from origin_sdk.layers.keyvalue import FOREVER_SECONDS
-from origin_sdk.layers.tagging import UnsupportedValue
+from origin_sdk.layers.errors import UnreadableRecord, UnsupportedValue
+from origin_sdk.layers.key_value import FOREVER_SECONDS
+from origin_sdk.layers.rules import writes
+from origin_sdk.layers.rules.steps import Flow
+from origin_sdk.layers.values.families import Key, as_texts
 
 __all__ = ["LayeredBackend"]
 
@@ -44,7 +43,7 @@ class LayeredBackend(BaseCache):
     Redis is the authority at ``LOCATION``; without one this process's memory is. Redis never makes a call
     fail: without it, ``get`` misses and ``set`` is dropped, ``add`` returns False and ``incr`` raises
     ValueError as for a key that is missing. Values come back as themselves, without pickle; one that would
-    not raises :class:`origin_sdk.layers.tagging.UnsupportedValue`.
+    not raises :class:`origin_sdk.layers.values.messagepack.UnsupportedValue`.
     """
 
     def __init__(self, server: str | list[str] | tuple[str, ...], params: Mapping[str, Any]) -> None:
@@ -337,8 +336,8 @@ class LayeredBackend(BaseCache):
 
     def invalidate(self, *, groups: Iterable[str], urls: Iterable[str] = ()) -> Invalidation:
         """Make what belongs to ``groups`` invalid here, in other processes and at the edge."""
-        return self._parts.cache.run(obtaining.invalidating(self._parts.cache, groups, urls))
+        return self._parts.cache.run(writes.invalidate(self._parts.cache, groups, urls))
 
     async def ainvalidate(self, *, groups: Iterable[str], urls: Iterable[str] = ()) -> Invalidation:
         """See invalidate()."""
-        return await self._parts.cache.arun(obtaining.invalidating(self._parts.cache, groups, urls))
+        return await self._parts.cache.arun(writes.invalidate(self._parts.cache, groups, urls))

@@ -17,8 +17,8 @@ from functools import partial
 from django.db import DEFAULT_DB_ALIAS, transaction
 
 from origin_sdk.layers.cache import LayeredCache
-from origin_sdk.layers.committing import committed
-from origin_sdk.layers.families import as_texts
+from origin_sdk.layers.commits import invalidate_committed
+from origin_sdk.layers.values.families import as_texts
 from origin_sdk.outbox.django.store import record
 from origin_sdk.targets import Purge
 
@@ -34,4 +34,4 @@ def invalidate_with(
     """
     names = as_texts(groups)
     record(Purge.of(groups=names, urls=as_texts(urls)), using=using)
-    transaction.on_commit(partial(committed, cache, names), using=using)
+    transaction.on_commit(partial(invalidate_committed, cache, names), using=using)

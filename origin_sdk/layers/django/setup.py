@@ -6,12 +6,12 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from origin_sdk.layers.connecting import RedisOptions
 from origin_sdk.layers.django.sharing import SharedCache
 from origin_sdk.layers.django.values import PLAINER, TAGS
-from origin_sdk.layers.envelope import Wrapping
-from origin_sdk.layers.keyvalue import KeyValue
-from origin_sdk.layers.tagging import Tagging
+from origin_sdk.layers.key_value import KeyValue
+from origin_sdk.layers.redis.options import RedisOptions
+from origin_sdk.layers.values.envelope import Wrapping
+from origin_sdk.layers.values.messagepack import Tagging
 
 __all__ = ["OPTIONS", "Parts", "make"]
 

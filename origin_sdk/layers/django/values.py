@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpResponse
 from django.utils.safestring import SafeString
 
-from origin_sdk.layers.tagging import Tag
+from origin_sdk.layers.values.messagepack import Tag
 
 __all__ = ["PLAINER", "TAGS"]
 

@@ -1,0 +1,278 @@
+"""Redis, asked in an event loop. Nothing here raises but what a loop's own end does."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, Final
+
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    NoScriptError,
+    ResponseError,
+)
+
+from origin_sdk.layers.redis.client import RedisClient
+from origin_sdk.layers.redis.commands import Command
+from origin_sdk.layers.redis.failures import (
+    ERRORS,
+    LOST,
+    TURN_TIMEOUTS,
+    AwayError,
+    CrowdedError,
+    failed,
+    may_repeat,
+    most_at_once,
+    unclosed,
+)
+from origin_sdk.layers.redis.link import Link
+from origin_sdk.layers.redis.replies import FAILED
+from origin_sdk.layers.redis.wire import packed, packed_read, words
+
+__all__ = ["AsyncRedisClient"]
+
+_TURNS: Final = 2
+"""Turns of the loop before it is left to sleep until Redis answers, which then has mostly done so: falling
+asleep and being woken costs more on a busy machine, and others who are ready get these turns."""
+
+
+_TASKS_AT_ONCE: Final = 16
+"""Commands of one event loop that wait for Redis at a time: more would wait for the loop instead."""
+
+
+async def _awaited_answer_of(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+class AsyncRedisClient:
+    """Asks Redis in the running event loop."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._client: Any = None
+        self._idle: list[Any] = []
+        self._most_idle = link.options.max_connections // 2
+        self._epoch = link.epoch
+        self._in_thread = RedisClient(link)
+        self._late: set[asyncio.Future[Any]] = set()
+        """What a cluster was asked for and hasn't answered in time."""
+        self._turns = asyncio.Semaphore(min(_TASKS_AT_ONCE, most_at_once(link)))
+
+    def client(self) -> Any:
+        """Return the client."""
+        if self._client is None:
+            self._client = self._link.options.async_client()
+        return self._client
+
+    async def ask(self, command: Command) -> Any:
+        """Return the reply, or FAILED."""
+        if not self._link.up[self._link.layout.shard_of(command)]:
+            return FAILED
+        try:
+            return await self._in_time(partial(self._demand, command), (command,))
+        except ERRORS as error:
+            return failed(self._link, error, (command,))
+
+    async def _in_time(self, ask: Callable[[], Coroutine[Any, Any, Any]], commands: Sequence[Command]) -> Any:
+        """Ask within the time of a call, once it is this one's turn."""
+        link = self._link
+        seconds = link.options.timeout
+        await self._turn(seconds * TURN_TIMEOUTS)
+        try:
+            if not any(link.up[link.layout.shard_of(command)] for command in commands):
+                raise AwayError
+            if self._link.options.is_cluster:
+                return await self._of_cluster(ask())
+            # One bound on all of it, connecting included; redis-py's own makes a task for each write.
+            async with asyncio.timeout(seconds):
+                return await ask()
+        finally:
+            self._turns.release()
+
+    async def _turn(self, seconds: float) -> None:
+        """Wait for a turn, as threads do."""
+        if not self._turns.locked():
+            await self._turns.acquire()
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise CrowdedError("too many tasks ask Redis at once") from error
+
+    async def _of_cluster(self, asking: Coroutine[Any, Any, Any]) -> Any:
+        """Bound the time of the caller.
+
+        A cluster's client leaves connections open when it is cancelled, and asks its nodes for the way one
+        after the other: it goes on by itself, with a bound on each of its steps.
+        """
+        task = asyncio.ensure_future(asking)
+        self._late.add(task)
+        task.add_done_callback(self._ended)
+        done, _ = await asyncio.wait((task,), timeout=self._link.options.timeout)
+        if not done:
+            raise TimeoutError("the cluster didn't answer in time")
+        return task.result()
+
+    def _ended(self, task: asyncio.Future[Any]) -> None:
+        self._late.discard(task)
+        if not task.cancelled():
+            task.exception()  # of which nobody may want to know any more
+
+    async def _demand(self, command: Command) -> Any:
+        if command.script is None and not self._link.options.is_cluster:
+            return await self._read(packed_read(command))
+        client, until = self.client(), self._until(command)
+        try:
+            return await client.execute_command(*words(command, until))
+        except NoScriptError:
+            return await client.execute_command(*words(command, until, is_source=True))
+        except RedisConnectionError as error:
+            self._link.epoch += 1
+            if not may_repeat(error, command):
+                raise
+            return await client.execute_command(*words(command, until, is_source=command.script is not None))
+
+    def _until(self, command: Command) -> str:
+        return self._link.deadline(self._link.layout.shard_of(command)) if command.expires else ""
+
+    async def _renew(self) -> None:
+        """Let go of connections that are as old as one that broke."""
+        self._epoch = self._link.epoch
+        idle, self._idle = self._idle, []
+        pool = self.client().connection_pool
+        for connection in idle:
+            await connection.disconnect(nowait=True)
+            await pool.release(connection)
+        await pool.disconnect(inuse_connections=False)
+
+    async def _read(self, packed: bytes) -> Any:
+        """Read as redis-py does, without what its client adds to each command."""
+        if self._epoch != self._link.epoch:
+            await self._renew()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return await self._read_with(await self.client().connection_pool.get_connection(), packed)
+        try:
+            return await self._read_with(connection, packed)
+        except RedisConnectionError:
+            # Redis closes connections that are long idle. A timeout is another error, and not tried again.
+            return await self._read_with(await self.client().connection_pool.get_connection(), packed)
+
+    async def _read_with(self, connection: Any, packed: bytes) -> Any:
+        try:
+            await connection.send_packed_command(packed)
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+            reply = await connection.read_response()
+        except BaseException:
+            # Cancelled halfway, it would hand this reply to the next caller.
+            await connection.disconnect(nowait=True)
+            await self.client().connection_pool.release(connection)
+            raise
+        if self._epoch != self._link.epoch:
+            await connection.disconnect(nowait=True)
+        elif len(self._idle) < self._most_idle:
+            self._idle.append(connection)
+            return reply
+        await self.client().connection_pool.release(connection)
+        return reply
+
+    async def ask_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the replies in order, in one round trip to each node."""
+        if len(commands) == 1:
+            return [await self.ask(commands[0])]
+        link = self._link
+        nodes: dict[str, list[int]] = {}
+        for place, command in enumerate(commands):
+            if link.up[link.layout.shard_of(command)]:
+                nodes.setdefault(self._node(command), []).append(place)
+        settled: list[Any] = [FAILED] * len(commands)
+        some = [[commands[place] for place in places] for places in nodes.values()]
+        if len(some) == 1:
+            answers = [await self._ask_some(some[0])]
+        else:
+            answers = await asyncio.gather(*map(self._ask_some, some))
+        for places, replies in zip(nodes.values(), answers, strict=True):
+            for place, reply in zip(places, replies, strict=True):
+                settled[place] = reply
+        return settled
+
+    def _node(self, command: Command) -> str:
+        """Return the name of the node that a command goes to, as far as it is known."""
+        if not self._link.options.is_cluster:
+            return ""
+        client = self.client()
+        try:
+            return str(client.nodes_manager.get_node_from_slot(client.keyslot(command.keys[0])).name)
+        except LOST:
+            return ""
+
+    async def _ask_some(self, commands: Sequence[Command]) -> list[Any]:
+        """Ask a node."""
+        try:
+            replies = await self._in_time(partial(self._ask_again, commands), commands)
+        except ERRORS as error:
+            return [failed(self._link, error, commands)] * len(commands)
+        return [
+            await self.ask(command) if isinstance(reply, NoScriptError) else self._settled(command, reply)
+            for command, reply in zip(commands, replies, strict=True)
+        ]
+
+    async def _ask_again(self, commands: Sequence[Command]) -> list[Any]:
+        """Ask a node, by another connection if that one is broken."""
+        try:
+            return await self._ask_node(commands)
+        except RedisConnectionError as error:
+            if not all(may_repeat(error, command) for command in commands):
+                raise
+            return await self._ask_node(commands)
+
+    async def _ask_node(self, commands: Sequence[Command]) -> list[Any]:
+        """Write all before any is waited for; errors are among the replies."""
+        all_words = [words(command, self._until(command)) for command in commands]
+        if self._link.options.is_cluster:
+            pipeline = self.client().pipeline(transaction=False)
+            for each in all_words:
+                pipeline.execute_command(*each)
+            replies: list[Any] = await pipeline.execute(raise_on_error=False)
+            return replies
+        pool = self.client().connection_pool
+        connection = await pool.get_connection()
+        try:
+            await connection.send_packed_command(b"".join(map(packed, all_words)))
+            return [await _awaited_answer_of(connection) for _ in commands]
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
+
+    async def ask_replicated(self, commands: Sequence[Command]) -> tuple[list[Any], int]:
+        """Return the replies, and how many replicas of each node at least had it all in half of the time.
+
+        In a thread: to wait for replicas takes one connection from the first command to the last.
+        """
+        return await asyncio.to_thread(self._in_thread.ask_replicated, commands)
+
+    def _settled(self, command: Command, reply: Any) -> Any:
+        return failed(self._link, reply, (command,)) if isinstance(reply, Exception) else reply
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await asyncio.gather(*self._late, return_exceptions=True)
+        await asyncio.to_thread(self._in_thread.close)
+        if self._client is not None:
+            while self._idle:
+                await self._client.connection_pool.release(self._idle.pop())
+            await self._client.aclose()
+            if self._link.options.is_cluster:  # which closes nothing where it had lost the way
+                await self._client.nodes_manager.aclose("nodes_cache")
+                await self._client.nodes_manager.aclose("startup_nodes")
+            for each in unclosed(self._link, self._client):
+                await each.aclose()

@@ -1,0 +1,295 @@
+"""Carry out commands with redis-py, and say so when Redis can't. Nothing here raises."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import Any
+
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    NoScriptError,
+    ResponseError,
+)
+
+from origin_sdk.layers.redis.commands import Command
+from origin_sdk.layers.redis.failures import (
+    ASK_AGAIN,
+    ERRORS,
+    TURN_TIMEOUTS,
+    AwayError,
+    CrowdedError,
+    failed,
+    may_repeat,
+    most_at_once,
+    unclosed,
+)
+from origin_sdk.layers.redis.link import Link
+from origin_sdk.layers.redis.replies import FAILED
+from origin_sdk.layers.redis.wire import packed, packed_read, words
+
+__all__ = ["RedisClient"]
+
+
+class _Turns:
+    """Lets so many threads ask at a time.
+
+    A crowd must not look like a Redis that is slow. If that is slow, those before end in time.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._seconds = link.options.timeout * TURN_TIMEOUTS
+        self._free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(most_at_once(link)):
+            self._free.put(None)
+
+    def __enter__(self) -> None:
+        try:
+            self._free.get(timeout=self._seconds)
+        except Empty as error:
+            raise CrowdedError("too many threads ask Redis at once") from error
+
+    def __exit__(self, *_: object) -> None:
+        self._free.put(None)
+
+
+def _answer_of(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+class RedisClient:
+    """Asks Redis in the calling thread."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._client: Any = None
+        self._idle: list[Any] = []
+        """Connections of the client's pool, kept for reads."""
+        self._most_idle = link.options.max_connections // 2
+        self._epoch = link.epoch
+        self._turns = _Turns(link)
+        self._lock = Lock()
+
+    def client(self) -> Any:
+        """Return the client; that of a cluster connects when it is made."""
+        if self._client is None:
+            with self._lock:  # a client that nobody keeps closes its connections, whoever uses them
+                if self._client is None:
+                    self._client = self._link.options.client()
+        return self._client
+
+    def ask(self, command: Command) -> Any:
+        """Return the reply, or FAILED."""
+        up, shard = self._link.up, self._link.layout.shard_of(command)
+        if not up[shard]:
+            return FAILED
+        try:
+            with self._turns:
+                if not up[shard]:
+                    raise AwayError
+                if command.script is None and not self._link.options.is_cluster:
+                    return self._read(packed_read(command))
+                with self._link.options.bounded():
+                    return self.demand(command)
+        except ERRORS as error:
+            return failed(self._link, error, (command,))
+
+    def _renew(self) -> None:
+        """Let go of connections that are as old as one that broke."""
+        with self._lock:
+            self._epoch = self._link.epoch
+            idle, self._idle = self._idle, []
+        pool = self.client().connection_pool
+        for connection in idle:
+            connection.disconnect()
+            pool.release(connection)
+        pool.disconnect(inuse_connections=False)
+
+    def _read(self, packed: bytes) -> Any:
+        """Read as redis-py does, without what its client adds to each command: nearly half of the time."""
+        if self._epoch != self._link.epoch:
+            self._renew()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return self._read_with(self.client().connection_pool.get_connection(), packed)
+        try:
+            return self._read_with(connection, packed)
+        except RedisConnectionError:
+            # Redis closes connections that are long idle. A timeout is another error, and not tried again.
+            return self._read_with(self.client().connection_pool.get_connection(), packed)
+
+    def _read_with(self, connection: Any, packed: bytes) -> Any:
+        try:
+            connection.send_packed_command((packed,))
+            reply = connection.read_response()
+        except BaseException:
+            connection.disconnect()
+            self.client().connection_pool.release(connection)
+            raise
+        if self._epoch != self._link.epoch:
+            connection.disconnect()
+        elif len(self._idle) < self._most_idle:
+            self._idle.append(connection)
+            return reply
+        self.client().connection_pool.release(connection)
+        return reply
+
+    def demand(self, command: Command) -> Any:
+        """Return the reply, or raise what redis-py raises."""
+        client, until = self.client(), self._until(command)
+        try:
+            return client.execute_command(*words(command, until))
+        except NoScriptError:
+            return client.execute_command(*words(command, until, is_source=True))
+        except RedisConnectionError as error:
+            self._link.epoch += 1
+            if not may_repeat(error, command):
+                raise
+            return client.execute_command(*words(command, until, is_source=command.script is not None))
+
+    def _until(self, command: Command) -> str:
+        return self._link.deadline(self._link.layout.shard_of(command)) if command.expires else ""
+
+    def demand_each(self, commands: Sequence[Command]) -> list[Any]:
+        """Return replies or errors in order; a node that fails fails for its own commands alone."""
+        try:
+            with self._link.options.bounded():
+                replies, _ = self._ask_nodes(commands)
+        except ERRORS as error:
+            return [error] * len(commands)
+        for place, reply in enumerate(replies):
+            if isinstance(reply, ASK_AGAIN):
+                try:
+                    replies[place] = self.demand(commands[place])
+                except ERRORS as error:
+                    replies[place] = error
+        return replies
+
+    def find_nodes(self) -> None:
+        """Find out which nodes a cluster has now."""
+        if self._link.options.is_cluster and self._client is not None:
+            with suppress(*ERRORS):
+                self._client.nodes_manager.initialize()
+
+    def ask_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the replies in order, in one round trip to each node."""
+        if len(commands) == 1:
+            return [self.ask(commands[0])]
+        return self._ask_up(commands, ())[0]
+
+    def ask_replicated(self, commands: Sequence[Command]) -> tuple[list[Any], int]:
+        """Return the replies, and how many replicas of each node at least had it all in half of the time."""
+        options = self._link.options
+        wait = ("WAIT", options.wait_replicas, max(1, round(options.timeout * 500)))
+        replies, counts = self._ask_up(commands, wait)
+        return replies, min((count if isinstance(count, int) else 0 for count in counts), default=0)
+
+    def _ask_up(self, commands: Sequence[Command], last: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
+        """Ask of the shards that are up; FAILED stands for the others."""
+        link = self._link
+        places = [place for place, each in enumerate(commands) if link.up[link.layout.shard_of(each)]]
+        settled: list[Any] = [FAILED] * len(commands)
+        if not places:
+            return settled, []
+        asked = [commands[place] for place in places]
+        with link.options.bounded():
+            try:
+                with self._turns:
+                    replies, ends = self._ask_nodes(asked, last)
+            except ERRORS as error:
+                failed(link, error, asked)
+                return settled, []
+            broken = FAILED
+            for place, command, reply in zip(places, asked, replies, strict=True):
+                if may_repeat(reply, command) and broken is not reply:
+                    settled[place] = self.ask(command)
+                    broken = reply if settled[place] is FAILED else broken
+                else:
+                    settled[place] = self._settled(command, reply)
+        return settled, ends if len(asked) == len(commands) else []
+
+    def _ask_nodes(
+        self, commands: Sequence[Command], last: tuple[Any, ...] = ()
+    ) -> tuple[list[Any], list[Any]]:
+        """Write to all nodes before any is waited for; errors are among the replies.
+
+        ``last`` is asked of each node after its commands; the replies to it are in the second list.
+        """
+        replies: list[Any] = [FAILED] * len(commands)
+        ends: list[Any] = []
+        with ExitStack() as borrowed:
+            unread = []
+            try:
+                for pool, places in self._pools(commands).items():
+                    with self._losing(places, replies, ends):
+                        connection = pool.get_connection()
+                        borrowed.callback(pool.release, connection)
+                        unread.append((connection, places))
+                for connection, places in unread:
+                    parts = [self._words(commands[place], is_source=bool(last)) for place in places]
+                    parts += [last] if last else []
+                    with self._losing(places, replies, ends, connection):
+                        connection.send_packed_command((b"".join(map(packed, parts)),))
+                for connection, places in unread:
+                    with self._losing(places, replies, ends, connection):
+                        for place in places:
+                            if replies[place] is FAILED:
+                                replies[place] = _answer_of(connection)
+                        if last:
+                            ends.append(_answer_of(connection))
+            except BaseException:
+                for connection, _ in unread:
+                    connection.disconnect()
+                raise
+        return replies, ends
+
+    def _words(self, command: Command, *, is_source: bool) -> tuple[Any, ...]:
+        return words(command, self._until(command), is_source=is_source)
+
+    @staticmethod
+    @contextmanager
+    def _losing(
+        places: Sequence[int], replies: list[Any], ends: list[Any], connection: Any = None
+    ) -> Iterator[None]:
+        """Let a node that fails fail alone: its error is the reply to what it hasn't answered by then."""
+        try:
+            yield
+        except ERRORS as error:
+            if connection is not None:
+                connection.disconnect()
+            for place in places:
+                if replies[place] is FAILED:
+                    replies[place] = error
+            ends.append(error)
+
+    def _pools(self, commands: Sequence[Command]) -> dict[Any, list[int]]:
+        """Return where to send the commands: each pool with their places."""
+        client = self.client()
+        if not self._link.options.is_cluster:
+            return {client.connection_pool: list(range(len(commands)))}
+        pools: dict[Any, list[int]] = {}
+        for place, command in enumerate(commands):
+            node = client.get_node_from_key(command.keys[0])
+            pools.setdefault(client.get_redis_connection(node).connection_pool, []).append(place)
+        return pools
+
+    def _settled(self, command: Command, reply: Any) -> Any:
+        if isinstance(reply, ASK_AGAIN):
+            return self.ask(command)
+        return failed(self._link, reply, (command,)) if isinstance(reply, Exception) else reply
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            while self._idle:
+                self._client.connection_pool.release(self._idle.pop())
+            below = unclosed(self._link, self._client)
+            self._client.close()
+            for each in below:
+                each.close()

@@ -1,0 +1,195 @@
+"""Clients of redis-py for each way that Redis is run, with one bound on how long a call may take."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from origin_sdk.layers.errors import InvalidFamily
+
+__all__ = ["RedisOptions"]
+
+_DEFAULT_PORT = 6379
+_DEFAULT_SENTINEL_PORT = 26379
+_CLUSTER_SHARDS = 16
+
+
+def _redis(*modules: str) -> Any:
+    """Return redis-py, with these modules of it. Raises InvalidFamily where it isn't installed."""
+    try:
+        for name in modules:
+            import_module(f"redis.{name}")
+        return import_module("redis")
+    except ModuleNotFoundError as error:
+        raise InvalidFamily("Redis needs a package: pip install 'origin-sdk[layers]'") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisOptions:
+    """Where Redis is, and how far it is waited for.
+
+    ``url`` has one of the schemes ``redis``, ``unix``, ``redis+sentinel`` (``//host:port,host:port/service``)
+    and ``redis+cluster`` (``//host:port,host:port``), each with TLS as ``rediss``; ``//user:password@`` is an
+    ACL user. ``timeout`` is the most seconds that a call may wait for Redis. ``prefix`` begins every key: one
+    application, one prefix. ``arguments`` go to redis-py as they are, ``ssl_ca_certs`` for example, and
+    ``sentinel_arguments`` to its connections to sentinels. ``shards`` are spread over a cluster.
+    ``horizon`` is how long, in seconds, Redis remembers an invalidation: older records count as invalid.
+    ``wait_replicas`` lets an invalidation wait until so many replicas have it, for half of the timeout at
+    most.
+    """
+
+    url: str
+    prefix: str = "cache"
+    timeout: float = 0.05
+    max_connections: int = 64
+    horizon: float = 86_400.0
+    shards: int | None = None
+    wait_replicas: int = 0
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    sentinel_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _redis()
+        if self.scheme not in {"redis", "unix", "redis+sentinel", "redis+cluster"}:
+            raise InvalidFamily(
+                f"Redis at {urlsplit(self.url).scheme}: redis, rediss, unix, redis+sentinel, …"
+            )
+        if not self.prefix or set(self.prefix) & set("{}\n"):
+            raise InvalidFamily(f"prefix {self.prefix!r}: a text without braces is needed")
+        if self.scheme == "redis+sentinel" and not self._path:
+            raise InvalidFamily("redis+sentinel needs the service's name: redis+sentinel://host:port/service")
+
+    def __repr__(self) -> str:
+        """Show where Redis is, and no secret: neither a password nor what goes to redis-py."""
+        parts = urlsplit(self.url)
+        user, at, hosts = parts.netloc.rpartition("@")
+        shown = f"{user.partition(':')[0]}:…@{hosts}" if at else hosts
+        url = urlunsplit(parts._replace(netloc=shown, query="…" if parts.query else ""))
+        names = (*self.arguments, *self.sentinel_arguments)
+        return f"{type(self).__name__}(url={url!r}, prefix={self.prefix!r}, arguments={sorted(names)})"
+
+    @property
+    def scheme(self) -> str:
+        """The scheme without the s of TLS."""
+        return urlsplit(self.url).scheme.replace("rediss", "redis")
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys are spread over nodes."""
+        return self.scheme == "redis+cluster"
+
+    @property
+    def lacks_certificate(self) -> bool:
+        """Whether TLS is spoken without a client's certificate."""
+        given = self.arguments.keys() | dict(parse_qsl(urlsplit(self.url).query)).keys()
+        return urlsplit(self.url).scheme.startswith("rediss") and "ssl_certfile" not in given
+
+    @property
+    def shard_count(self) -> int:
+        """How many hash tags there are."""
+        return self.shards or (_CLUSTER_SHARDS if self.is_cluster else 1)
+
+    @property
+    def _path(self) -> str:
+        return urlsplit(self.url).path.strip("/")
+
+    def client(self) -> Any:
+        """Return a client for threads."""
+        redis = _redis("backoff", "retry", "sentinel")
+        retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
+        match self.scheme:
+            case "redis+cluster":
+                return self._cluster_client(retry)
+            case "redis+sentinel":
+                sentinel = redis.sentinel.Sentinel(
+                    self._addresses(_DEFAULT_SENTINEL_PORT), sentinel_kwargs=self._sentinel(retry)
+                )
+                return sentinel.master_for(self._path, retry=retry, **self._common())
+            case _:
+                pool = redis.BlockingConnectionPool.from_url(
+                    self.url, timeout=self.timeout, retry=retry, **self._common()
+                )
+                return redis.Redis(connection_pool=pool)
+
+    def _cluster_client(self, retry: Any) -> Any:
+        redis, bounding = _redis("cluster"), import_module("origin_sdk.layers.redis.time_limits")
+        addresses = self._addresses(_DEFAULT_PORT)
+        arguments = self._common()
+        is_tls = arguments.pop("ssl", False)
+        kind = bounding.BoundedSSLConnection if is_tls else bounding.BoundedConnection
+        return redis.RedisCluster(
+            # Of a URL, redis-py makes pools that take a class of connections.
+            url="redis://{}:{}".format(*addresses[0]),
+            startup_nodes=[redis.cluster.ClusterNode(*each) for each in addresses],
+            retry=retry,
+            connection_class=kind,
+            **arguments,
+        )
+
+    def bounded(self) -> AbstractContextManager[None]:
+        """Bound what this thread asks of a cluster in a ``with`` block, however many nodes that takes."""
+        if not self.is_cluster:
+            return nullcontext()
+        bounding: Any = import_module("origin_sdk.layers.redis.time_limits")
+        bound: AbstractContextManager[None] = bounding.within(self.timeout)
+        return bound
+
+    def async_client(self) -> Any:
+        """Return a client for one event loop; who uses it bounds its time."""
+        redis = _redis("asyncio", "asyncio.cluster", "asyncio.retry", "asyncio.sentinel", "backoff")
+        retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
+        match self.scheme:
+            case "redis+cluster":
+                nodes = [redis.asyncio.cluster.ClusterNode(*each) for each in self._addresses(_DEFAULT_PORT)]
+                return redis.asyncio.RedisCluster(startup_nodes=nodes, retry=retry, **self._common())
+            case "redis+sentinel":
+                sentinel = redis.asyncio.sentinel.Sentinel(
+                    self._addresses(_DEFAULT_SENTINEL_PORT), sentinel_kwargs=self._sentinel(retry)
+                )
+                return sentinel.master_for(
+                    self._path, retry=retry, **self._common() | {"socket_timeout": None}
+                )
+            case _:
+                pool = redis.asyncio.BlockingConnectionPool.from_url(
+                    self.url, timeout=self.timeout, retry=retry, **self._common() | {"socket_timeout": None}
+                )
+                return redis.asyncio.Redis(connection_pool=pool)
+
+    def _addresses(self, port: int) -> list[tuple[str, int]]:
+        hosts = urlsplit(self.url).netloc.rpartition("@")[2].split(",")
+        pairs = [urlsplit(f"//{host}") for host in hosts]
+        return [(each.hostname or "localhost", each.port or port) for each in pairs]
+
+    def _common(self) -> dict[str, Any]:
+        return {
+            "socket_timeout": self.timeout,
+            "socket_connect_timeout": self.timeout,
+            "socket_keepalive": True,
+            "max_connections": self.max_connections,
+            "protocol": 3,
+            **(self._credentials() if self.scheme in {"redis+sentinel", "redis+cluster"} else {}),
+            **self.arguments,
+        }
+
+    def _credentials(self) -> dict[str, Any]:
+        # Both kinds of client take keywords alone; a URL of one server is read by redis-py itself.
+        account, at, _ = urlsplit(self.url).netloc.rpartition("@")
+        user, _, password = account.partition(":")
+        found: dict[str, Any] = dict(parse_qsl(urlsplit(self.url).query))
+        if at:
+            found |= {"username": user or None, "password": password or None}
+        if urlsplit(self.url).scheme.startswith("rediss"):
+            found["ssl"] = True
+        return found
+
+    def _sentinel(self, retry: Any) -> dict[str, Any]:
+        # All sentinels together may take the time of one call.
+        share = self.timeout / len(self._addresses(_DEFAULT_SENTINEL_PORT))
+        return {
+            "socket_timeout": share,
+            "socket_connect_timeout": share,
+            "retry": retry,
+            **self.sentinel_arguments,
+        }

@@ -1,0 +1,408 @@
+"""What runs inside Redis, and the keys that it touches.
+
+All keys of a shard carry the same hash tag, so that in a cluster they lie in one slot:
+
+=========  ======================================================================================
+``e:KEY``  a record, see :mod:`origin_sdk.layers.values.envelope`
+``f``      the shard's clock: the last moment that it gave out, and what Redis's clock was set back by
+           altogether. A *moment* is a number that it gives out once
+``m``      a sorted set: the moment at which each group was last invalidated. Its member ``""`` is the
+           *floor*: what was born before is invalid, since nothing is known of that time. So a set that was
+           lost or evicted invalidates too much, never too little
+``t``      the same for keys that were set or deleted, so that a load under way can't overwrite them
+``g``      the *generation*: the last moment in ``m`` or ``t``. Who knows of all up to it needs neither
+``h``      the *history*: the last generations. One that a process was told of and that isn't here was lost
+``l:KEY``  a lock: the birth of its holder's load, and the load's token
+``w:TOK``  whom the load of this token waits for: a load's token, and its key's name
+=========  ======================================================================================
+
+Why they are so is told in docs/layers-theory.md.
+"""
+
+import hashlib
+
+__all__ = [
+    "ADD",
+    "CLAIM",
+    "DROP",
+    "HELD",
+    "INVALIDATE",
+    "NOTE",
+    "PEEK",
+    "PUT",
+    "READ",
+    "RELEASE",
+    "RENEW",
+    "REPEAT",
+    "RESERVE",
+    "SINCE",
+    "STORE",
+    "SWAP",
+    "TOUCH",
+    "Script",
+]
+
+_PRELUDE = """
+local function text(n) return string.format('%.0f', n) end
+-- The moment that it is, the last one given out, and how far the clock goes ahead of Redis's own.
+local function clock(key)
+  local t, last, ahead = redis.call('TIME'), 0, 0
+  local kept = redis.call('GET', key)
+  if kept then last, ahead = string.match(kept, '^(%d+) (%d+)$') end
+  last, ahead = tonumber(last or 0), tonumber(ahead or 0)
+  return t[1] * 1000000 + t[2] + ahead, last, ahead
+end
+local function tick(key, least)
+  local moment, last, ahead = clock(key)
+  last = math.max(last, least or 0)
+  if moment <= last then
+    -- Within a thousandth of a second that is haste; else the clock was set back: go on from where it was.
+    if last - moment > 1000 then ahead = ahead + last + 1 - moment end
+    moment = last + 1
+  end
+  redis.call('SET', key, text(moment) .. ' ' .. text(ahead))
+  return moment
+end
+local function floor(set, key)
+  local f = redis.call('ZSCORE', set, '')
+  if f then return tonumber(f) end
+  local n = tick(key)
+  redis.call('ZADD', set, text(n), '')
+  return n
+end
+local function is_valid(v, moments, key)
+  local birth, f = struct.unpack('>d', v), redis.call('ZSCORE', moments, '')
+  if not f or birth <= tonumber(f) then return false end
+  -- A name is here, too, if it was set or deleted while Redis was away.
+  local own = redis.call('ZSCORE', moments, string.match(key, '}e:(.*)$'))
+  if own and birth <= tonumber(own) then return false end
+  local length = struct.unpack('>H', v, 31)
+  for group in string.gmatch(string.sub(v, 33, 32 + length), '[^\\n]+') do
+    local moment = redis.call('ZSCORE', moments, group)
+    if moment and birth <= tonumber(moment) then return false end
+  end
+  return true
+end
+local function generate(gen, key, history, least)
+  local moment = tick(key, least)
+  redis.call('SET', gen, text(moment))
+  redis.call('ZADD', history, text(moment), text(moment))
+  redis.call('ZREMRANGEBYRANK', history, 0, -10001)
+  return moment
+end
+local function known(gen, key, history)
+  return tonumber(redis.call('GET', gen) or generate(gen, key, history))
+end
+local function next_moment(gen, key, history)
+  local last = known(gen, key, history)
+  return generate(gen, key, history, last), last
+end
+local function mark(set, names, from, moment, horizon, key)
+  floor(set, key)
+  for i = from, #names do redis.call('ZADD', set, text(moment), names[i]) end
+  local bound = moment - horizon
+  if floor(set, key) < bound then redis.call('ZADD', set, text(bound), '') end
+  redis.call('ZREMRANGEBYSCORE', set, '-inf', '(' .. text(bound))
+end
+local function tell(channel, sender, shard, last, moment, names)
+  redis.call('PUBLISH', channel, table.concat({sender, shard, text(last), moment, names}, '\\n'))
+end
+-- Whoever asked doesn't wait any more, and has made up for it in another way.
+local function is_late(deadline, moment) return tonumber(deadline) > 0 and moment > tonumber(deadline) end
+-- What PUT, ADD, SWAP and TOUCH do alike: their KEYS are e m t g f h, their ARGV begin and end alike.
+local function valid(keys)
+  local v = redis.call('GET', keys[1])
+  return v and is_valid(v, keys[2], keys[1]) and v
+end
+local function change(keys, argv, record, ttl)
+  local time, given = clock(keys[5])
+  if is_late(argv[#argv], time) then error('LATE') end
+  floor(keys[2], keys[5])
+  floor(keys[3], keys[5])
+  -- A sealed record has had its birth before. It must be the key's latest, and of this history.
+  local birth = tonumber(argv[8])
+  if birth > 0 then
+    local old, touched = redis.call('GET', keys[1]), redis.call('ZSCORE', keys[3], argv[7])
+    local newest = math.max(old and struct.unpack('>d', old) or 0, tonumber(touched or 0))
+    if birth <= newest or birth > given then return '-1' end
+  end
+  local moment, last = next_moment(keys[4], keys[5], keys[6])
+  local told, marked = text(moment), moment
+  if birth > 0 then
+    told = told .. ' ' .. text(birth - 1)
+    -- Who catches up from a later generation has to come by it, too, and takes the record for invalid.
+    if birth - 1 > last then marked = birth - 1 end
+  end
+  if record == '' then redis.call('DEL', keys[1])
+  else
+    if birth == 0 then birth = tick(keys[5]) end
+    redis.call('SET', keys[1], struct.pack('>d', birth) .. record, unpack(ttl))
+  end
+  mark(keys[3], {argv[7]}, 1, marked, tonumber(argv[3]), keys[5])
+  tell(argv[4], argv[5], argv[6], last, told, argv[7])
+  return text(moment)
+end
+"""
+
+
+class Script:
+    """A Lua script, known to Redis by its hash."""
+
+    def __init__(self, name: str, body: str, *, may_repeat: bool = True) -> None:
+        self.name = name
+        self.may_repeat = may_repeat
+        """Whether it may be asked again if the reply is lost: it comes to the same."""
+        self.source = _PRELUDE + body
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+
+READ = Script(
+    "READ",
+    """
+local v = redis.call('GET', KEYS[1])
+return v and is_valid(v, KEYS[2], KEYS[1]) and v
+""",
+)
+"""Keys e m. The record if it is valid."""
+
+PEEK = Script(
+    "PEEK",
+    """
+local result = {}
+for i = 2, #KEYS do
+  local v = redis.call('GET', KEYS[i])
+  local is_there = v and is_valid(v, KEYS[1], KEYS[i])
+  result[#result + 1] = is_there and v or false
+  result[#result + 1] = is_there and redis.call('PTTL', KEYS[i]) or 0
+end
+return result
+""",
+)
+"""Keys m and any number of e: of each the record if it is valid, and for how many milliseconds it is kept."""
+
+CLAIM = Script(
+    "CLAIM",
+    """
+floor(KEYS[2], KEYS[6])
+floor(KEYS[3], KEYS[6])
+local v, g = redis.call('GET', KEYS[1]), known(KEYS[4], KEYS[6], KEYS[7])
+-- Who has heard of a later moment than this history has knows better than it what is valid.
+if v and tonumber(ARGV[4]) <= g and is_valid(v, KEYS[2], KEYS[1]) then
+  local ends = struct.unpack('>d', v) + struct.unpack('>I', v, 15) * 1000
+  if ends - (clock(KEYS[6])) > tonumber(ARGV[3]) then return {v, '0', 0, 0, ''} end
+end
+local lock = ARGV[2] ~= '0' and redis.call('GET', KEYS[5])
+if lock then
+  local birth, token = string.match(lock, '^(%d+) (.*)$')
+  if token == ARGV[1] then return {false, birth, 1, 0, ''} end
+  return {false, '0', -1, redis.call('PTTL', KEYS[5]), token or ''}
+end
+local birth = tick(KEYS[6], g)
+if ARGV[2] == '0' or is_late(ARGV[5], birth) then return {false, text(birth), 0, 0, ''} end
+redis.call('SET', KEYS[5], text(birth) .. ' ' .. ARGV[1], 'PX', ARGV[2])
+return {false, text(birth), 1, 0, ''}
+""",
+)
+"""Keys e m t g l f h; arguments the load's token, lock milliseconds or 0, microseconds of freshness that a
+record needs, the generation that the caller knows, a deadline.
+
+Such a record; or the load's birth and 1 with the lock, 0 without; or -1 if another load holds it, for how
+many milliseconds, and its token.
+"""
+
+HELD = Script(
+    "HELD",
+    """
+local lock = redis.call('GET', KEYS[1])
+local birth, token = string.match(lock or '', '^(%d+) (.*)$')
+return token == ARGV[1] and birth
+""",
+)
+"""Key l; argument a load's token. The birth of the load if it holds the lock."""
+
+STORE = Script(
+    "STORE",
+    """
+local birth, token, status = tonumber(ARGV[1]), ARGV[2], 1
+local held, holder = string.match(redis.call('GET', KEYS[4]) or '', '^(%d+) (.*)$')
+local v = struct.pack('>d', birth) .. ARGV[4]
+local old = redis.call('GET', KEYS[1])
+local f, touched = redis.call('ZSCORE', KEYS[3], ''), redis.call('ZSCORE', KEYS[3], ARGV[6])
+local _, last = clock(KEYS[5])
+if token ~= '' and held and tonumber(held) > birth then status = -1
+-- A birth that this clock hasn't given out yet is of a history that was lost.
+elseif not f or birth > last or birth <= math.max(tonumber(f), tonumber(touched or 0)) then status = 0
+elseif not is_valid(v, KEYS[2], KEYS[1]) then status = 0
+elseif old and struct.unpack('>d', old) > birth then status = -1
+else redis.call('SET', KEYS[1], v, 'PX', ARGV[3]) end
+if token ~= '' then
+  if holder == token then redis.call('DEL', KEYS[4]) end
+  redis.call('PUBLISH', ARGV[5], ARGV[6])
+end
+return status
+""",
+)
+"""Keys e m t l f; arguments birth, token or nothing, milliseconds to keep, record, channel, key name.
+
+1: stored. 0: what was loaded was invalidated meanwhile. -1: a later load came first. The lock is released.
+"""
+
+RELEASE = Script(
+    "RELEASE",
+    """
+local token = string.match(redis.call('GET', KEYS[1]) or '', '^%d+ (.*)$')
+if token == ARGV[1] then redis.call('DEL', KEYS[1]) end
+redis.call('PUBLISH', ARGV[2], ARGV[3])
+return 1
+""",
+)
+"""Key l; arguments a load's token, channel, key name."""
+
+RENEW = Script(
+    "RENEW",
+    """
+local token = string.match(redis.call('GET', KEYS[1]) or '', '^%d+ (.*)$')
+return token == ARGV[1] and redis.call('PEXPIRE', KEYS[1], ARGV[2]) or 0
+""",
+)
+"""Key l; arguments a load's token, milliseconds. 1 if the lock is still held."""
+
+RESERVE = Script("RESERVE", "return text(tick(KEYS[1]))")
+"""Key f. The birth of a record that is sealed with it, and written then."""
+
+PUT = Script(
+    "PUT",
+    """
+local had = ARGV[1] == '' and valid(KEYS) and 1 or 0
+return {change(KEYS, ARGV, ARGV[1], {'PX', ARGV[2]}), had}
+""",
+)
+"""Keys e m t g f h; arguments record or nothing, milliseconds, horizon, channel, sender, shard, key name, the
+record's birth if it has one or 0, and last a deadline.
+
+Its moment, or -1 if the birth is too old; and of a deletion whether there was something to delete.
+"""
+
+ADD = Script(
+    "ADD",
+    """
+if valid(KEYS) then return {'0'} end
+return {change(KEYS, ARGV, ARGV[1], {'PX', ARGV[2]})}
+""",
+    may_repeat=False,
+)
+"""Like PUT, if there is no valid record: its moment, or 0."""
+
+SWAP = Script(
+    "SWAP",
+    """
+local v = valid(KEYS)
+if v ~= ARGV[9] then return {'0', v} end
+local ttl = tonumber(ARGV[2]) > 1 and {'PX', ARGV[2]} or {'KEEPTTL'}
+return {change(KEYS, ARGV, ARGV[1], ttl), v}
+""",
+    may_repeat=False,
+)
+"""Like PUT, if the record is still that of the ninth argument, for as long as that one if no milliseconds are
+said: its moment, or 0; and the record that was there."""
+
+TOUCH = Script(
+    "TOUCH",
+    """
+local v = valid(KEYS)
+if not v then return {'0'} end
+return {change(KEYS, ARGV, string.sub(v, 9), {'PX', ARGV[2]})}
+""",
+)
+"""Like PUT, with the record that is there: its moment, or 0."""
+
+INVALIDATE = Script(
+    "INVALIDATE",
+    """
+floor(KEYS[1], KEYS[3])
+local moment, last = next_moment(KEYS[2], KEYS[3], KEYS[4])
+mark(KEYS[1], ARGV, 5, moment, tonumber(ARGV[1]), KEYS[3])
+tell(ARGV[2], ARGV[3], ARGV[4], last, text(moment), table.concat(ARGV, '\\n', 5))
+return {text(moment), text(last)}
+""",
+)
+"""Keys m g f h; arguments horizon, channel, sender, shard, names. Its moment and the one before."""
+
+REPEAT = Script(
+    "REPEAT",
+    """
+local lost = {}
+for i = 5, #ARGV, 2 do
+  local kept = 0
+  for set = 1, 2 do kept = math.max(kept, tonumber(redis.call('ZSCORE', KEYS[set], ARGV[i]) or 0)) end
+  if kept < tonumber(ARGV[i + 1]) then lost[#lost + 1] = ARGV[i] end
+end
+if #lost == 0 then return 0 end
+local moment, last = next_moment(KEYS[3], KEYS[4], KEYS[5])
+mark(KEYS[1], lost, 1, moment, tonumber(ARGV[1]), KEYS[4])
+tell(ARGV[2], ARGV[3], ARGV[4], last, text(moment), table.concat(lost, '\\n'))
+return #lost
+""",
+)
+"""Keys m t g f h; arguments horizon, channel, sender, shard, names with the moments that they had.
+
+Invalidates those of which Redis has lost that, in a failover for example; how many there were.
+"""
+
+SINCE = Script(
+    "SINCE",
+    """
+redis.call('PERSIST', KEYS[4])  -- refused where this isn't the primary any more
+local time, last = clock(KEYS[4])
+local least = math.max(last, tonumber(redis.call('GET', KEYS[3]) or 0), tonumber(ARGV[1]))
+if time <= least then time = tick(KEYS[4], least) end
+-- Floors come before the first generation: from that on all is known.
+local floors = {floor(KEYS[1], KEYS[4]), floor(KEYS[2], KEYS[4])}
+local g = known(KEYS[3], KEYS[4], KEYS[5])
+local common, since = 0, tonumber(ARGV[3])
+for i = 4, #ARGV do
+  if redis.call('ZSCORE', KEYS[5], ARGV[i]) then common = tonumber(ARGV[i]) break end
+end
+if common == 0 and #ARGV > 3 and redis.call('ZCARD', KEYS[5]) >= 10000 then
+  local oldest = redis.call('ZRANGE', KEYS[5], 0, 0)[1]
+  if tonumber(ARGV[4]) < tonumber(oldest) then common = -1 end
+end
+local result = {text(g), text(time), text(math.max(unpack(floors))), text(floors[1]), text(common), '1'}
+if common > 0 then since = math.min(since, common) end
+for i = 1, 2 do
+  local count = redis.call('ZCOUNT', KEYS[i], '(' .. text(since), '+inf')
+  if count > tonumber(ARGV[2]) then
+    result[6] = '0'
+    return {unpack(result, 1, 6)}
+  end
+  for _, each in ipairs(redis.call('ZRANGEBYSCORE', KEYS[i], '(' .. text(since), '+inf', 'WITHSCORES')) do
+    result[#result + 1] = each
+  end
+end
+return result
+""",
+)
+"""Keys m t g f h; arguments the latest moment that the caller knows of any shard, the most names of interest,
+the generation that it knows, and generations that it was told of, the newest first.
+
+The clock goes on from that moment. The generation, the time, the higher floor, that of m, the first of the
+generations that is in the history (0: none; -1: it is too old to tell), 1, and names with their moments
+since; or 0 if there are more names.
+"""
+
+DROP = Script(
+    "DROP",
+    """
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+redis.call('PUBLISH', ARGV[1], table.concat({ARGV[2], ARGV[3], '0', '0', ''}, '\\n'))
+floor(KEYS[1], KEYS[4])
+floor(KEYS[2], KEYS[4])
+return text(known(KEYS[3], KEYS[4], KEYS[5]))
+""",
+)
+"""Keys m t g f h; arguments channel, sender, shard. Makes every record invalid, which a full Redis can, too:
+it lets a script write on that has deleted something. The generation from which on it is so."""
+
+
+NOTE = Script("NOTE", "return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])")
+"""Key w; arguments the token and the name of the load that this one waits for, milliseconds."""

@@ -1,0 +1,39 @@
+"""Commands as they go over the wire, made in a fraction of the time that redis-py takes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from origin_sdk.layers.redis.commands import Command
+
+__all__ = ["packed", "packed_read", "words"]
+
+
+def words(command: Command, until: str = "", *, is_source: bool = False) -> tuple[Any, ...]:
+    """Return a command as Redis takes it; a script by its source where its hash isn't known.
+
+    ``until`` is the deadline of one that expires.
+    """
+    script = command.script
+    if script is None:
+        return (*command.arguments[:1], *command.keys, *command.arguments[1:])
+    head = ("EVAL", script.source) if is_source else ("EVALSHA", script.sha)
+    deadline = (until,) if command.expires else ()
+    return (*head, len(command.keys), *command.keys, *command.arguments, *deadline)
+
+
+def packed(parts: Sequence[Any]) -> bytes:
+    """Return texts, numbers and bytes as one command."""
+    pieces = [b"*%d\r\n" % len(parts)]
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        pieces.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(pieces)
+
+
+def packed_read(command: Command) -> bytes:
+    """Return a command of texts alone, in a fraction of that time again."""
+    parts = (*command.arguments, *command.keys)
+    text = "".join([f"${len(part)}\r\n{part}\r\n" for part in parts])
+    if not text.isascii():
+        text = "".join([f"${len(part.encode())}\r\n{part}\r\n" for part in parts])
+    return f"*{len(parts)}\r\n{text}".encode()

@@ -1,0 +1,170 @@
+"""Write through, delete, invalidate: in memory, Redis and at the edge."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from origin_sdk.layers.base_cache import BaseCache, Invalidation
+from origin_sdk.layers.redis.commands import Command
+from origin_sdk.layers.redis.link import Link
+from origin_sdk.layers.redis.replies import FAILED
+from origin_sdk.layers.redis.scripts import PUT, RESERVE, Script
+from origin_sdk.layers.rules.judge import Judge, checked_groups
+from origin_sdk.layers.rules.steps import Ask, AskMany, Flow, PurgeEdge, Replicate
+from origin_sdk.layers.values.envelope import Record
+from origin_sdk.layers.values.families import Key, as_texts
+
+__all__ = ["TOO_OLD", "as_of", "changing", "note_invalidation", "reservation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Whether Redis knows of an invalidation, and how many replicas, if they were asked."""
+
+    in_redis: bool
+    in_replicas: int | None = None
+
+
+def put(judge: Judge, key: Key[Any], record: Record | None) -> Flow[None]:
+    """Write through: store a record in all layers, or delete the key from them (None)."""
+    names = (key.name,)
+    judge.moments.add(names, 0.0)
+    judge.memory.drop(key.name)
+    link = judge.link
+    outcome = "memory"
+    moment = 0.0
+    if link is not None:
+        moment = yield from _put_in_redis(judge, link, key, record)
+        outcome = "done" if moment else "owed"
+    seq = judge.moments.add(names, moment)
+    # A write that came after this one, from another process, has the later moment.
+    if record is not None and judge.moments.moment(key.name) <= moment:
+        entry = judge.entry_of(key, record, seq)
+        judge.memory.put(key.name, entry)
+    judge.audit.note("set" if record else "delete", outcome, key=key.name)
+
+
+def _put_in_redis(judge: Judge, link: Link, key: Key[Any], record: Record | None) -> Flow[float]:
+    """Return the moment from which on what was there before is invalid; 0 if Redis isn't told yet."""
+    reply = yield from changing(judge, link, key, PUT, record, record.kept_seconds if record else 0.0)
+    if reply is FAILED:
+        link.owe((key.name,), (link.layout.shard(key.name),))
+        return 0.0
+    return as_of(judge, key, float(reply[0]), record)
+
+
+TOO_OLD: Final = b"-1"
+
+
+_CHANGES: Final = 8
+"""How often to write a sealed record anew because the key was written to between its birth and that."""
+
+
+def changing(
+    judge: Judge,
+    link: Link,
+    key: Key[Any],
+    script: Script,
+    record: Record | None,
+    seconds: float,
+    *more: bytes,
+) -> Flow[Any]:
+    """Change one key by PUT, or one of those like it. The reply, or FAILED.
+
+    What is sealed has its birth bound in, so that Redis is asked for that first.
+    """
+    shard = link.layout.shard(key.name)
+    reply: Any = FAILED
+    for _ in range(_CHANGES):
+        birth = 0.0
+        if record and judge.seals(key.family):
+            reserved = yield Ask(reservation(link, shard))
+            if reserved is FAILED:
+                return FAILED
+            birth = record.birth = float(reserved)
+        wrapped = judge.wrap(key, record) if record else None
+        if wrapped is None and script is not PUT:
+            return FAILED
+        reply = yield Ask(
+            link.change(script, key.name, wrapped, seconds, *more, birth=birth if wrapped else 0.0)
+        )
+        if reply is FAILED or reply[0] != TOO_OLD:
+            break
+    if reply is FAILED or reply[0] == TOO_OLD:
+        return FAILED
+    if reply[0] != b"0":
+        link.told(shard, float(reply[0]))
+    return reply
+
+
+def reservation(link: Link, shard: int) -> Command:
+    """Return the command that asks for the birth of a sealed record."""
+    return Command(RESERVE, (link.layout.key(shard, "f"),))
+
+
+def as_of(judge: Judge, key: Key[Any], moment: float, record: Record | None) -> float:
+    """Return when what was there before became invalid: before the birth of a sealed record, which stays."""
+    return record.birth - 1 if record and judge.seals(key.family) else moment
+
+
+def note_invalidation(judge: Judge, groups: tuple[str, ...]) -> Flow[Noted]:
+    """Invalidate groups in memory and Redis, to which it is owed if it doesn't know of it."""
+    judge.moments.add(groups, 0.0)
+    link = judge.link
+    if link is None:
+        return Noted(in_redis=True)
+    shards = range(link.layout.shards)
+    commands = [link.invalidation(shard, groups) for shard in shards]
+    in_replicas: int | None = None
+    if link.options.wait_replicas:
+        replies, in_replicas = yield Replicate(commands)
+    else:
+        replies = yield AskMany(commands)
+    moments = {
+        shard: float(reply[0]) for shard, reply in zip(shards, replies, strict=True) if reply is not FAILED
+    }
+    for shard, moment in moments.items():
+        link.told(shard, moment)
+    if moments:
+        judge.moments.add(groups, max(moments.values()))
+    if len(moments) < len(replies):
+        link.owe(groups, [shard for shard in shards if shard not in moments])
+        return Noted(in_redis=False, in_replicas=in_replicas)
+    return Noted(in_redis=True, in_replicas=in_replicas)
+
+
+def set_value(
+    cache: BaseCache, key: Key[Any], value: object, lifetime: float | None, groups: Iterable[str]
+) -> Flow[None]:
+    """Write a value through all layers."""
+    policy, fraction = cache.judge.policy(key), cache.judge.clock.fraction()
+    seconds = policy.lifetime_of(value, lifetime, fraction)
+    all_groups = cache.judge.usable_groups(key, as_texts(groups))
+    cache.listening()
+    record = Record(value, 0.0, seconds, policy.stale, policy.fail_safe, 0.0, all_groups)
+    yield from put(cache.judge, key, record)
+
+
+def delete(cache: BaseCache, key: Key[Any]) -> Flow[None]:
+    """Forget a value in all layers."""
+    cache.listening()
+    yield from put(cache.judge, key, None)
+
+
+def invalidate(
+    cache: BaseCache, groups: Iterable[str], urls: Iterable[str], *, at_edge: bool = True
+) -> Flow[Invalidation]:
+    """Invalidate groups in all layers.
+
+    The edge comes last: it asks the service at once, which must not answer with what is invalid.
+    """
+    cache.listening()
+    names = checked_groups(as_texts(groups))
+    noted = yield from note_invalidation(cache.judge, names)
+    try:
+        edge = (yield PurgeEdge(list(names), list(as_texts(urls)))) if at_edge else None
+    except Exception as error:
+        cache.judge.audit.note("invalidate", type(error).__name__, groups=list(names))
+        raise
+    cache.judge.audit.note("invalidate", "done" if noted.in_redis else "owed", groups=list(names))
+    return Invalidation(names, noted.in_redis, edge, noted.in_replicas)

@@ -1,0 +1,1 @@
+"""What a value is: its family and key, its form in Redis, its lifetimes."""
