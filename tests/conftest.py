@@ -7,12 +7,17 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from scripts.runtime.servers import Postgres, Redis, ServerMissing
 
 _Server = TypeVar("_Server")
+
+# How long an example takes says how busy the machine is; pytest-timeout ends what hangs.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 _SERVERS = {"wrangler", "postgres", "redis_server", "sentinel_set", "redis_cluster", "cluster_of_six"}

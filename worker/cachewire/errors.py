@@ -6,10 +6,18 @@
     ├── InvalidTarget      a URL that no cached request can have
     ├── InvalidGroup       a group name that no response can carry
     ├── InvalidRule        a rule that can't be read; says which setting and what to do
+    ├── UnreadableMetrics  counts that this version didn't write
     └── UnreadableRecord   KV holds something that this version didn't write
 """
 
-__all__ = ["InvalidGroup", "InvalidRule", "InvalidTarget", "UnreadableRecord", "WireError"]
+__all__ = [
+    "InvalidGroup",
+    "InvalidRule",
+    "InvalidTarget",
+    "UnreadableMetrics",
+    "UnreadableRecord",
+    "WireError",
+]
 
 
 class WireError(ValueError):
@@ -26,6 +34,10 @@ class InvalidGroup(WireError):
 
 class InvalidRule(WireError):
     """A rule that can't be read."""
+
+
+class UnreadableMetrics(WireError):
+    """A document of counts that this version didn't write."""
 
 
 class UnreadableRecord(WireError):
