@@ -13,7 +13,7 @@ need nothing.
 
 from typing import TYPE_CHECKING, Any
 
-from origin_sdk.errors import (
+from origin_sdk._values.errors import (
     AuthenticationFailed,
     CloudflareError,
     CloudflareUnavailable,
@@ -24,22 +24,21 @@ from origin_sdk.errors import (
     NamespaceNotFound,
     NotCacheable,
     OriginSdkError,
-    PartialPurgeError,
     RateLimited,
     RequestRejected,
 )
 
 if TYPE_CHECKING:
-    from origin_sdk.async_client import AsyncPurgeClient
-    from origin_sdk.auditing import AuditEvent, AuditFile
-    from origin_sdk.base import Options
-    from origin_sdk.client import PurgeClient
-    from origin_sdk.exchange import Retries
-    from origin_sdk.null import AsyncNullPurgeClient, NullPurgeClient
-    from origin_sdk.project import Project, read_project
-    from origin_sdk.purging import Receipt
-    from origin_sdk.settings import Settings
-    from origin_sdk.targets import Purge
+    from origin_sdk._cloudflare.exchange import Retries
+    from origin_sdk._edge.async_client import AsyncPurgeClient
+    from origin_sdk._edge.client import PurgeClient
+    from origin_sdk._edge.null import AsyncNullPurgeClient, NullPurgeClient
+    from origin_sdk._edge.options import Options
+    from origin_sdk._process.audit import AuditEvent, AuditFile
+    from origin_sdk._values.project import Project, read_project
+    from origin_sdk._values.receipt import PartialPurgeError, Receipt
+    from origin_sdk._values.settings import Settings
+    from origin_sdk._values.targets import Purge
 
 __all__ = [
     "AsyncNullPurgeClient",
@@ -72,19 +71,20 @@ __all__ = [
 
 # Imported when first asked for: whoever marks responses shouldn't need httpx, nor wait for it.
 _HOMES = {
-    "AsyncNullPurgeClient": "null",
-    "AsyncPurgeClient": "async_client",
-    "AuditEvent": "auditing",
-    "AuditFile": "auditing",
-    "NullPurgeClient": "null",
-    "Options": "base",
-    "Project": "project",
-    "Purge": "targets",
-    "PurgeClient": "client",
-    "Receipt": "purging",
-    "Retries": "exchange",
-    "Settings": "settings",
-    "read_project": "project",
+    "AsyncNullPurgeClient": "_edge.null",
+    "AsyncPurgeClient": "_edge.async_client",
+    "AuditEvent": "_process.audit",
+    "AuditFile": "_process.audit",
+    "NullPurgeClient": "_edge.null",
+    "Options": "_edge.options",
+    "PartialPurgeError": "_values.receipt",
+    "Project": "_values.project",
+    "Purge": "_values.targets",
+    "PurgeClient": "_edge.client",
+    "Receipt": "_values.receipt",
+    "Retries": "_cloudflare.exchange",
+    "Settings": "_values.settings",
+    "read_project": "_values.project",
 }
 
 

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapp
 from functools import partial, wraps
 from typing import Any, Final, TypeAlias, cast
 
-from origin_sdk.freshness import combined
-from origin_sdk.observed import ADDRESS, EVERYTHING, OBSERVERS, SESSION, USER, Observed, unobserved
+from origin_sdk._responses.observed import ADDRESS, EVERYTHING, OBSERVERS, SESSION, USER, Observed, unobserved
+from origin_sdk._values.freshness import combined
 from origin_sdk.responses import (
     Draft,
     Exchanged,
@@ -30,7 +30,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
-_OBSERVED: Final = "origin_sdk.observed"
+_OBSERVED: Final = "origin_sdk._responses.observed"
 _FRAMEWORK = (
     # What they read themselves is for HTTP, or is kept where a handler has to look it up again.
     *("fastapi.applications", "fastapi.openapi", "fastapi.routing", "uvicorn"),

@@ -11,8 +11,7 @@ from functools import cache, wraps
 from inspect import iscoroutinefunction
 from typing import Any, Final, TypeAlias
 
-from origin_sdk.freshness import combined
-from origin_sdk.observed import (
+from origin_sdk._responses.observed import (
     EVERYTHING,
     OBSERVERS,
     Observed,
@@ -20,6 +19,8 @@ from origin_sdk.observed import (
     observe_session,
     unobserved,
 )
+from origin_sdk._responses.streams import watched, watched_async
+from origin_sdk._values.freshness import combined
 from origin_sdk.responses import (
     Draft,
     Exchanged,
@@ -31,7 +32,6 @@ from origin_sdk.responses import (
     finish,
     invalidate,
 )
-from origin_sdk.streaming import watched, watched_async
 
 __all__ = ["CacheFields", "add_groups", "belongs_to_user", "cache_for", "invalidate"]
 

@@ -14,8 +14,7 @@ from typing import Any, Final, cast
 from flask import Flask, Request, Response, current_app, g, has_request_context, request
 from flask.globals import request_ctx
 
-from origin_sdk.freshness import combined
-from origin_sdk.observed import (
+from origin_sdk._responses.observed import (
     ADDRESS,
     EVERYTHING,
     OBSERVERS,
@@ -24,6 +23,8 @@ from origin_sdk.observed import (
     observe_session,
     unobserved,
 )
+from origin_sdk._responses.streams import watched
+from origin_sdk._values.freshness import combined
 from origin_sdk.responses import (
     Draft,
     Exchanged,
@@ -35,7 +36,6 @@ from origin_sdk.responses import (
     finish,
     invalidate,
 )
-from origin_sdk.streaming import watched
 
 __all__ = ["CacheFields", "add_groups", "belongs_to_user", "cache_for", "invalidate"]
 

@@ -8,9 +8,8 @@
 A middleware (:mod:`origin_sdk.asgi`, :mod:`origin_sdk.django`, :mod:`origin_sdk.flask`) opens a
 :class:`Draft` for each request and turns it into header fields with :func:`finish`. What layered caches
 answer meanwhile counts: a cacheable response has the groups of all values that it is made of, and isn't
-cacheable if one of them must not reach the edge. So does what is read of the request
-(:mod:`origin_sdk.observed`): that must be named in Vary or be declared to change nothing, or the response is
-private. This module knows no framework.
+cacheable if one of them must not reach the edge. So does what is read of the request: that must be named in
+Vary or be declared to change nothing, or the response is private. This module knows no framework.
 """
 
 import logging
@@ -27,11 +26,11 @@ from cachewire.errors import WireError
 from cachewire.fields import CACHE_GROUP_INVALIDATION, CACHE_GROUPS, CDN_CACHE_CONTROL
 from cachewire.marks import group_mark
 from cachewire.structured import parse_strings, serialise_strings
-from origin_sdk.cacheability import obstacles
-from origin_sdk.entity_tags import etag_of, matches
-from origin_sdk.errors import DataClassViolation, InvalidRequest, NotCacheable
-from origin_sdk.observed import OBSERVERS, SESSION, Declared, Observed, Reading, unobserved
-from origin_sdk.reading import Reads, reading
+from origin_sdk._process.reads import Reads, reading
+from origin_sdk._responses.cacheability import obstacles
+from origin_sdk._responses.entity_tags import etag_of, matches
+from origin_sdk._responses.observed import OBSERVERS, SESSION, Declared, Observed, Reading, unobserved
+from origin_sdk._values.errors import DataClassViolation, InvalidRequest, NotCacheable
 
 __all__ = [
     "Draft",

@@ -1,7 +1,8 @@
 """Check what each room of the tree may import. Ruff bans single names (TID251); this is the whole picture.
 
 Beside the standard library, a file may import what its room allows: these names and everything below them.
-The first room that a file lies in is its own.
+The first room that a file lies in is its own. Modules never import each other in a circle: imports for types
+and inside functions count.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
 _RUNTIME = ("js", "pyodide")
+_OURS = ("cachewire", "origin_sdk")
 _POLICY = ("edgecache.policy", "edgecache.claims")
 
 WORKER_ROOMS: Mapping[str, tuple[str, ...]] = {
@@ -23,6 +25,32 @@ WORKER_ROOMS: Mapping[str, tuple[str, ...]] = {
     "worker/edgecache/": ("cachewire", "edgecache"),
     "worker/": ("cachewire", "edgecache", "hooks", *_RUNTIME),
 }
+# What the rooms of the SDK may import of the SDK itself; of cachewire they all may.
+_VALUES = ("origin_sdk._values",)
+_SHARED = ("origin_sdk._values", "origin_sdk._process", "origin_sdk._flow")
+_PURGING = (*_SHARED, "origin_sdk._cloudflare", "origin_sdk._edge")
+_FRAMEWORKS = (*_SHARED, "origin_sdk._responses", "origin_sdk.responses")
+SDK_ROOMS: Mapping[str, tuple[str, ...]] = {
+    "origin_sdk/_values/": _VALUES,
+    "origin_sdk/_process/": _SHARED,
+    "origin_sdk/_cloudflare/": (*_SHARED, "origin_sdk._cloudflare"),
+    "origin_sdk/_edge/": _PURGING,
+    "origin_sdk/_responses/": (*_SHARED, "origin_sdk._responses"),
+    "origin_sdk/outbox/django/management/": ("origin_sdk",),
+    "origin_sdk/outbox/": (*_PURGING, "origin_sdk.outbox", "origin_sdk.layers"),
+    "origin_sdk/events/": (*_SHARED, "origin_sdk.events", "origin_sdk.outbox", "origin_sdk.layers"),
+    "origin_sdk/layers/sqlalchemy.py": (*_SHARED, "origin_sdk.layers", "origin_sdk.outbox.sqlalchemy"),
+    "origin_sdk/layers/django/": (*_SHARED, "origin_sdk.layers", "origin_sdk.outbox.django"),
+    "origin_sdk/layers/": (*_SHARED, "origin_sdk.layers"),
+    "origin_sdk/testing/": ("origin_sdk",),
+    "origin_sdk/cli/": ("origin_sdk",),
+    "origin_sdk/__init__.py": _PURGING,
+    "origin_sdk/errors.py": _VALUES,
+    "origin_sdk/_flow.py": (),
+    "origin_sdk/": _FRAMEWORKS,
+}
+# These rooms do without any package.
+STANDARD_LIBRARY_ONLY = ("origin_sdk/_values/", "origin_sdk/_process/", "origin_sdk/_responses/")
 # Outside the Worker any package may be used, but for the rooms of the other side.
 BANNED_ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "origin_sdk/": ("edgecache", "entry", "hooks", "workers", "scripts", "tests", *_RUNTIME),
@@ -50,7 +78,7 @@ BANNED_ROOMS: Mapping[str, tuple[str, ...]] = {
     "origin_sdk/layers/redis/": (f"{_LAYERS}.rules", *_VERBS),
 }
 # What lies below these imports nothing in a circle.
-ACYCLIC = ("origin_sdk/layers/",)
+ACYCLIC = ("origin_sdk/", "worker/")
 # The adapters are known to the wiring alone.
 ADAPTERS = "edgecache.adapters"
 MAY_IMPORT_ADAPTERS = ("worker/entry.py", "worker/edgecache/adapters/")
@@ -76,7 +104,7 @@ def circles(sources: Mapping[str, str]) -> Iterator[str]:
 
 
 def _module(path: str) -> str:
-    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return path.removeprefix("worker/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def _imports_of(source: str, modules: Mapping[str, str]) -> Iterator[str]:
@@ -99,20 +127,31 @@ def _imported(node: ast.AST) -> list[str]:
 
 
 def _may_import(path: str, module: str) -> bool:
-    for room, banned in BANNED_ROOMS.items():
-        if path.startswith(room) and any(_below(module, name) for name in banned):
-            return False
+    if _is_any_below(module, _of_room(BANNED_ROOMS, path) or ()):
+        return False
     if module.partition(".")[0] in sys.stdlib_module_names:
         return True
     if _below(module, ADAPTERS) and not path.startswith(MAY_IMPORT_ADAPTERS):
         return False
-    for room, allowed in WORKER_ROOMS.items():
-        if path.startswith(room):
-            return any(_below(module, name) for name in allowed)
-    for room, banned in BANNED_ELSEWHERE.items():
-        if path.startswith(room):
-            return not any(_below(module, name) for name in banned)
-    return True
+    if (allowed := _of_room(WORKER_ROOMS, path)) is not None:
+        return _is_any_below(module, allowed)
+    if _below(module, "origin_sdk") and (allowed := _of_room(SDK_ROOMS, path)) is not None:
+        return _is_any_below(module, allowed)
+    return _may_import_packages(path, module)
+
+
+def _may_import_packages(path: str, module: str) -> bool:
+    if path.startswith(STANDARD_LIBRARY_ONLY):
+        return _is_any_below(module, _OURS)
+    return not _is_any_below(module, _of_room(BANNED_ELSEWHERE, path) or ())
+
+
+def _of_room(rooms: Mapping[str, tuple[str, ...]], path: str) -> tuple[str, ...] | None:
+    return next((names for room, names in rooms.items() if path.startswith(room)), None)
+
+
+def _is_any_below(module: str, names: tuple[str, ...]) -> bool:
+    return any(_below(module, name) for name in names)
 
 
 def _below(module: str, name: str) -> bool:

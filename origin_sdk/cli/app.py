@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cachewire import WIRE_VERSION
+from origin_sdk._values.errors import OriginSdkError
 from origin_sdk.cli.audit import audit
 from origin_sdk.cli.check import check
 from origin_sdk.cli.context import EXIT_CODES, exit_code, report_error, report_unexpected
@@ -20,7 +21,6 @@ from origin_sdk.cli.outbox import outbox
 from origin_sdk.cli.publish import publish
 from origin_sdk.cli.purge import purge
 from origin_sdk.cli.warm import warm
-from origin_sdk.errors import OriginSdkError
 
 __all__ = ["app", "run"]
 

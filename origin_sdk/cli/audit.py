@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from origin_sdk.auditing import AuditFile, MarkEntry
+from origin_sdk._edge.marks import MarkEntry
+from origin_sdk._process.audit import AuditFile
+from origin_sdk._values.errors import InvalidRequest
 from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
 from origin_sdk.cli.screen import Screen
-from origin_sdk.errors import InvalidRequest
 
 __all__ = ["audit"]
 

@@ -15,18 +15,14 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from origin_sdk.base import Options, resolved
+from origin_sdk._cloudflare.effects import Progress
+from origin_sdk._edge.client import PurgeClient
+from origin_sdk._edge.operations import resolved
+from origin_sdk._edge.options import Options
+from origin_sdk._values.errors import AuthenticationFailed, InvalidRequest, NamespaceNotFound, OriginSdkError
+from origin_sdk._values.project import DEFAULT_PROJECT, Project, read_project
+from origin_sdk._values.receipt import PartialPurgeError
 from origin_sdk.cli.screen import Screen, as_json
-from origin_sdk.client import PurgeClient
-from origin_sdk.errors import (
-    AuthenticationFailed,
-    InvalidRequest,
-    NamespaceNotFound,
-    OriginSdkError,
-    PartialPurgeError,
-)
-from origin_sdk.project import DEFAULT_PROJECT, Project, read_project
-from origin_sdk.steps import Progress
 
 __all__ = [
     "EXIT_CODES",

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from origin_sdk._edge.diagnosis import Finding, Verdict
 from origin_sdk.cli.check import examined
 from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
 from origin_sdk.cli.screen import Screen
-from origin_sdk.doctoring import Finding, Verdict
 
 __all__ = ["doctor"]
 

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from origin_sdk.auditing import AuditFile
+from origin_sdk._process.audit import AuditFile
 from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
 from origin_sdk.outbox import Drainer, OriginRenderer, Pace, Renderers, Round, State
-from origin_sdk.outbox.opening import open_layers, open_outbox, store_errors, without_secrets
+from origin_sdk.outbox._stores.urls import open_layers, open_outbox, store_errors, without_secrets
 
 __all__ = ["OutboxUrl", "drain"]
 

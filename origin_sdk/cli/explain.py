@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
+from origin_sdk._edge.explanation import Explanation
+from origin_sdk._edge.explanation import explain as explained
 from origin_sdk.cli.context import AsJson, ConfigFile, Context, Environment
 from origin_sdk.cli.inspect import Url
 from origin_sdk.cli.screen import Screen
-from origin_sdk.explaining import Explanation
-from origin_sdk.explaining import explain as explained
 
 __all__ = ["explain"]
 

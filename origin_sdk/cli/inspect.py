@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+from origin_sdk._edge.inspection import Inspected, Inspection
 from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
 from origin_sdk.cli.screen import Screen
-from origin_sdk.inspecting import Inspected, Inspection
 
 __all__ = ["Url", "inspect"]
 

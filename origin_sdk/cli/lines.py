@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Self
 
-from origin_sdk.errors import InvalidRequest, OriginSdkError
-from origin_sdk.steps import Progress
+from origin_sdk._cloudflare.effects import Progress
+from origin_sdk._values.errors import InvalidRequest, OriginSdkError
 
 __all__ = ["Lines"]
 

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from origin_sdk.base import Targets
+from origin_sdk._edge.options import Targets
+from origin_sdk._edge.stored_responses import StoredResponse
 from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
 from origin_sdk.cli.screen import Screen, counted
-from origin_sdk.stored import StoredResponse
 
 __all__ = ["list_"]
 

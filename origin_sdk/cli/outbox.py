@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
+from origin_sdk._process.clock import SystemClock
+from origin_sdk._values.errors import InvalidRequest, OriginSdkError
 from origin_sdk.cli.context import AsJson, Context
 from origin_sdk.cli.drain import OutboxUrl
 from origin_sdk.cli.screen import Screen
-from origin_sdk.clock import SystemClock
-from origin_sdk.errors import InvalidRequest, OriginSdkError
 from origin_sdk.outbox import Listed, State
-from origin_sdk.outbox.entries import Republish, current_who, read_payload
-from origin_sdk.outbox.opening import open_outbox, store_errors
+from origin_sdk.outbox._stores.entries import Republish, current_who, read_payload
+from origin_sdk.outbox._stores.urls import open_outbox, store_errors
 
 __all__ = ["outbox"]
 

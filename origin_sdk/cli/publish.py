@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from origin_sdk.base import PublishArguments
+from origin_sdk._edge.client import PurgeClient
+from origin_sdk._edge.options import PublishArguments
+from origin_sdk._edge.publication import Published
+from origin_sdk._values.errors import InvalidRequest
+from origin_sdk._values.media_types import MEDIA_TYPES
 from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
 from origin_sdk.cli.screen import Screen, counted
-from origin_sdk.client import PurgeClient
-from origin_sdk.errors import InvalidRequest
-from origin_sdk.media_types import MEDIA_TYPES
-from origin_sdk.publishing import Published
 
 __all__ = ["publish"]
 

@@ -8,17 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from origin_sdk.base import Targets
+from origin_sdk._cloudflare.effects import Progress
+from origin_sdk._cloudflare.kv import MAX_BATCH_PAIRS
+from origin_sdk._edge.client import PurgeClient
+from origin_sdk._edge.options import Targets
+from origin_sdk._edge.purge import BlastRadius
+from origin_sdk._values.errors import InvalidRequest, OriginSdkError
+from origin_sdk._values.project import Project
+from origin_sdk._values.receipt import Receipt
+from origin_sdk._values.targets import Purge, parse_group, parse_url
 from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
 from origin_sdk.cli.lines import Lines
 from origin_sdk.cli.screen import Screen, counted
-from origin_sdk.client import PurgeClient
-from origin_sdk.errors import InvalidRequest, OriginSdkError
-from origin_sdk.kv import MAX_BATCH_PAIRS
-from origin_sdk.project import Project
-from origin_sdk.purging import BlastRadius, Receipt
-from origin_sdk.steps import Progress
-from origin_sdk.targets import Purge, parse_group, parse_url
 
 __all__ = ["purge"]
 

@@ -11,8 +11,8 @@ from urllib.parse import urljoin
 
 import httpx
 
-from origin_sdk.errors import InvalidRequest
-from origin_sdk.warming import MAX_DOCUMENT_BYTES, authority_of, urls_of_openapi, urls_of_sitemap
+from origin_sdk._edge.warmup import MAX_DOCUMENT_BYTES, authority_of, urls_of_openapi, urls_of_sitemap
+from origin_sdk._values.errors import InvalidRequest
 
 __all__ = ["Found", "of_openapi", "of_sitemap"]
 

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
+from origin_sdk._edge.client import PurgeClient
+from origin_sdk._edge.warmup import Warmed, checked_url, moved_to
+from origin_sdk._values.errors import InvalidRequest
+from origin_sdk._values.settings import Settings
 from origin_sdk.cli.context import AsJson, Context
 from origin_sdk.cli.lines import Lines
 from origin_sdk.cli.screen import Screen, counted
 from origin_sdk.cli.sources import Found, of_openapi, of_sitemap
-from origin_sdk.client import PurgeClient
-from origin_sdk.errors import InvalidRequest
-from origin_sdk.settings import Settings
-from origin_sdk.warming import Warmed, checked_url, moved_to
 
 __all__ = ["warm"]
 

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
-from origin_sdk.events.mapping import gathered
-from origin_sdk.outbox.entries import Intent, Republish
-from origin_sdk.targets import Purge, Texts
+from origin_sdk._values.targets import Purge, Texts
+from origin_sdk.events._models.rules import gathered
+from origin_sdk.outbox._stores.entries import Intent, Republish
 
 __all__ = ["Recording", "Records", "purging", "recording"]
 

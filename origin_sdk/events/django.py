@@ -23,10 +23,10 @@ from django.db import connections, router, transaction
 from django.db.backends.signals import connection_created
 from django.db.models import signals
 
-from origin_sdk.events.django_relations import Dependent, left_by, relation_name
-from origin_sdk.events.django_statements import Statements
-from origin_sdk.events.django_tables import by_key, concrete, is_proxy, seen_as
-from origin_sdk.events.mapping import (
+from origin_sdk.events._models.django_relations import Dependent, left_by, relation_name
+from origin_sdk.events._models.django_statements import Statements
+from origin_sdk.events._models.django_tables import by_key, concrete, is_proxy, seen_as
+from origin_sdk.events._models.rules import (
     EdgeRule,
     Registry,
     UnseenChangeWarning,
@@ -34,8 +34,8 @@ from origin_sdk.events.mapping import (
     groups_of,
     unknown_watch,
 )
+from origin_sdk.outbox._stores.entries import Intent
 from origin_sdk.outbox.django.store import record as recorded
-from origin_sdk.outbox.entries import Intent
 
 __all__ = ["EdgeEvents", "NotAtomicWarning", "UnseenChangeWarning"]
 

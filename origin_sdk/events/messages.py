@@ -7,9 +7,9 @@ of the service's own understands.
 import logging
 from collections.abc import Callable, Iterable
 
-from origin_sdk.errors import InvalidRequest
-from origin_sdk.outbox.entries import Intent, payload_of, read_payload
-from origin_sdk.targets import Purge
+from origin_sdk._values.errors import InvalidRequest
+from origin_sdk._values.targets import Purge
+from origin_sdk.outbox._stores.entries import Intent, payload_of, read_payload
 
 __all__ = ["Reads", "intents_of", "read_intents", "read_message", "read_narrowly"]
 

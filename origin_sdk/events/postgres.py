@@ -14,10 +14,10 @@ from threading import Event
 import psycopg
 from psycopg import sql
 
-from origin_sdk.errors import InvalidRequest
+from origin_sdk._values.errors import InvalidRequest
 from origin_sdk.events.calls import Records
 from origin_sdk.events.messages import Reads, intents_of, read_narrowly
-from origin_sdk.outbox.entries import Intent, payload_of
+from origin_sdk.outbox._stores.entries import Intent, payload_of
 
 __all__ = ["PostgresListener", "notify"]
 

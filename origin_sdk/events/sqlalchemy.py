@@ -41,9 +41,8 @@ from sqlalchemy.orm import (
     sessionmaker,
 )
 
-from origin_sdk.errors import InvalidSettings
-from origin_sdk.events.history import WithoutHistory, old_values
-from origin_sdk.events.mapping import (
+from origin_sdk._values.errors import InvalidSettings
+from origin_sdk.events._models.rules import (
     Before,
     EdgeRule,
     Registry,
@@ -52,8 +51,9 @@ from origin_sdk.events.mapping import (
     groups_of,
     unknown_watch,
 )
-from origin_sdk.events.statements import Reach, Written, table_names, written_by
-from origin_sdk.outbox.entries import Intent
+from origin_sdk.events._models.sqlalchemy_history import WithoutHistory, old_values
+from origin_sdk.events._models.sqlalchemy_statements import Reach, Written, table_names, written_by
+from origin_sdk.outbox._stores.entries import Intent
 from origin_sdk.outbox.sqlalchemy import record
 
 __all__ = ["EdgeEvents", "UnseenChangeWarning"]

@@ -17,8 +17,8 @@ import hmac
 import re
 from collections.abc import Mapping
 
-from origin_sdk.clock import Clock, SystemClock
-from origin_sdk.errors import InvalidRequest, InvalidSettings
+from origin_sdk._process.clock import Clock, SystemClock
+from origin_sdk._values.errors import InvalidRequest, InvalidSettings
 from origin_sdk.events.calls import Records
 from origin_sdk.events.messages import Reads, read_intents, read_message
 

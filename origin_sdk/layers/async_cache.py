@@ -9,6 +9,7 @@ from inspect import isawaitable
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
+from origin_sdk._process.reads import current_reads, is_reading, reading
 from origin_sdk.layers.base_cache import BaseCache, CacheOptions, FamilyOptions, Invalidation
 from origin_sdk.layers.cached_functions import CallSignature, Function
 from origin_sdk.layers.edge import AsyncPurger, Records, async_purger
@@ -36,7 +37,6 @@ from origin_sdk.layers.rules.steps import (
 from origin_sdk.layers.values.copies import Original
 from origin_sdk.layers.values.families import Family, Key
 from origin_sdk.layers.values.policy import SingleFlight
-from origin_sdk.reading import current_reads, is_reading, reading
 
 __all__ = ["AsyncCached", "AsyncLayeredCache", "carried_out"]
 

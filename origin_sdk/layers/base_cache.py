@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from origin_sdk.auditing import AuditEvent
-from origin_sdk.clock import Clock, SystemClock
-from origin_sdk.forking import renew_after_fork
+from origin_sdk._process.audit import AuditEvent
+from origin_sdk._process.clock import Clock, SystemClock
+from origin_sdk._process.forks import renew_after_fork
+from origin_sdk._process.reads import HasClass
 from origin_sdk.layers.cached_functions import Function
 from origin_sdk.layers.edge import AsyncPurger, Purger
 from origin_sdk.layers.errors import InvalidFamily
@@ -31,7 +32,6 @@ from origin_sdk.layers.rules.steps import Flow
 from origin_sdk.layers.values.envelope import Wrapping, split_groups
 from origin_sdk.layers.values.families import Family, FamilyDetails, Key
 from origin_sdk.layers.values.policy import Policy
-from origin_sdk.reading import HasClass
 
 __all__ = ["AsyncPurger", "BaseCache", "CacheOptions", "FamilyOptions", "Invalidation", "Purger"]
 
@@ -251,7 +251,7 @@ class BaseCache:
         return self.stats.detect()
 
     groups_in = staticmethod(split_groups)
-    """As :class:`origin_sdk.reading.Reads` asks for them."""
+    """As :class:`origin_sdk._process.reads.Reads` asks for them."""
 
     def refused(self, family: HasClass, what: str) -> None:
         """Audit that ``what`` was made of a family and isn't let out."""

@@ -7,6 +7,7 @@ from contextvars import copy_context
 from threading import Event
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
+from origin_sdk._process.reads import current_reads, is_reading, reading
 from origin_sdk.layers.base_cache import BaseCache, CacheOptions, FamilyOptions, Invalidation
 from origin_sdk.layers.cached_functions import CallSignature, Function
 from origin_sdk.layers.edge import Purger, Records, purger
@@ -35,7 +36,6 @@ from origin_sdk.layers.rules.steps import (
 from origin_sdk.layers.values.copies import Original
 from origin_sdk.layers.values.families import Family, Key
 from origin_sdk.layers.values.policy import SingleFlight
-from origin_sdk.reading import current_reads, is_reading, reading
 
 __all__ = ["Cached", "LayeredCache"]
 

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from origin_sdk.errors import InvalidSettings
+from origin_sdk._values.errors import InvalidSettings
 
 __all__ = ["AsyncPurger", "Purger", "Records", "async_purger", "purger"]
 
 
 if TYPE_CHECKING:
-    from origin_sdk.targets import Purge
+    from origin_sdk._values.targets import Purge
 
 
 class Purger(Protocol):
@@ -79,6 +79,6 @@ def _record_of(edge: object) -> "Callable[[Purge], Any]":
 
 
 def _purge_of(groups: list[str], urls: list[str]) -> "Purge":
-    from origin_sdk.targets import Purge  # noqa: PLC0415 - nothing of purging is loaded until something is purged
+    from origin_sdk._values.targets import Purge  # noqa: PLC0415 - nothing of purging is loaded until something is purged
 
     return Purge.of(groups=groups, urls=urls)

@@ -16,7 +16,7 @@
 What a loader raises reaches the caller as it is. Redis never raises: a layer that fails is left out.
 """
 
-from origin_sdk.errors import DataClassViolation, InvalidRequest, OriginSdkError
+from origin_sdk._values.errors import DataClassViolation, InvalidRequest, OriginSdkError
 
 __all__ = [
     "DataClassViolation",

@@ -19,12 +19,12 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 
+from origin_sdk._values.targets import Purge
 from origin_sdk.layers.async_cache import AsyncLayeredCache
 from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.commits import invalidate_committed
 from origin_sdk.layers.values.families import as_texts
 from origin_sdk.outbox.sqlalchemy import record
-from origin_sdk.targets import Purge
 
 __all__ = ["invalidate_with", "invalidate_with_async"]
 

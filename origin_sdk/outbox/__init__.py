@@ -16,41 +16,58 @@ own: ``sqlalchemy``, ``django``, ``sqlite`` and ``redis``.
 
 from typing import TYPE_CHECKING, Any
 
-from origin_sdk.outbox.entries import Entry, Intent, Listed, Republish, State, Status, acting
+from origin_sdk.outbox._stores.entries import (
+    Claim,
+    Entry,
+    Intent,
+    Listed,
+    Republish,
+    Settlement,
+    State,
+    Status,
+    Verdict,
+    acting,
+)
+from origin_sdk.outbox._stores.ports import AsyncOutbox, Outbox
 
 if TYPE_CHECKING:
-    from origin_sdk.outbox.drainer import AsyncDrainer, Drainer, Pace, Round
-    from origin_sdk.outbox.rendering import OriginRenderer, Renderers, Rendition
-    from origin_sdk.outbox.threads import InThreads
+    from origin_sdk.outbox._delivery.drainer import AsyncDrainer, Drainer, Pace, Round
+    from origin_sdk.outbox._delivery.renderers import OriginRenderer, Renderers, Rendition
+    from origin_sdk.outbox._delivery.threads import InThreads
 
 __all__ = [
     "AsyncDrainer",
+    "AsyncOutbox",
+    "Claim",
     "Drainer",
     "Entry",
     "InThreads",
     "Intent",
     "Listed",
     "OriginRenderer",
+    "Outbox",
     "Pace",
     "Renderers",
     "Rendition",
     "Republish",
     "Round",
+    "Settlement",
     "State",
     "Status",
+    "Verdict",
     "acting",
 ]
 
 # Imported when first asked for: whoever records needs no httpx.
 _HOMES = {
-    "AsyncDrainer": "drainer",
-    "Drainer": "drainer",
-    "InThreads": "threads",
-    "OriginRenderer": "rendering",
-    "Pace": "drainer",
-    "Renderers": "rendering",
-    "Rendition": "rendering",
-    "Round": "drainer",
+    "AsyncDrainer": "_delivery.drainer",
+    "Drainer": "_delivery.drainer",
+    "InThreads": "_delivery.threads",
+    "OriginRenderer": "_delivery.renderers",
+    "Pace": "_delivery.drainer",
+    "Renderers": "_delivery.renderers",
+    "Rendition": "_delivery.renderers",
+    "Round": "_delivery.drainer",
 }
 
 

@@ -12,7 +12,7 @@ With ``outbox_table(Base.metadata)`` in the models, ``alembic revision --autogen
 
 from alembic import op
 
-from origin_sdk.outbox.sql import TABLE
+from origin_sdk.outbox._stores.sql import TABLE
 from origin_sdk.outbox.sqlalchemy import columns
 
 __all__ = ["downgrade_from_1", "upgrade_to_1"]

@@ -21,10 +21,10 @@ from uuid import uuid4
 
 import redis
 
-from origin_sdk.clock import Clock, SystemClock
-from origin_sdk.errors import InvalidSettings
-from origin_sdk.outbox.entries import Claim, Entry, Intent, Listed, Settlement, State, Status, Verdict
-from origin_sdk.outbox.sql import recorded_rows
+from origin_sdk._process.clock import Clock, SystemClock
+from origin_sdk._values.errors import InvalidSettings
+from origin_sdk.outbox._stores.entries import Claim, Entry, Intent, Listed, Settlement, State, Status, Verdict
+from origin_sdk.outbox._stores.sql import recorded_rows
 
 __all__ = ["RedisOutbox", "client_and_name"]
 
@@ -91,7 +91,7 @@ return settled
 
 
 class RedisOutbox:
-    """Implements :class:`origin_sdk.outbox.ports.Outbox` over a Redis client of the caller's."""
+    """Implements :class:`origin_sdk.outbox.Outbox` over a Redis client of the caller's."""
 
     def __init__(self, client: "redis.Redis", name: str = "edge-outbox", clock: Clock | None = None) -> None:
         # redis-py's types tell nothing of which kind of client, and which kind of text, is at hand.
@@ -125,19 +125,19 @@ class RedisOutbox:
             pipeline.xadd(self._stream, row)
 
     def claim(self, limit: int, now: float, until: float) -> Claim:
-        """See :class:`origin_sdk.outbox.ports.Outbox`."""
+        """See :class:`origin_sdk.outbox.Outbox`."""
         token = uuid4().hex
         found = self._claim(keys=self._keys, args=[now, until, limit, _GROUP, token])
         entries = tuple(_entry(_text(id_), _pairs(raw), int(attempts)) for id_, raw, attempts in found)
         return Claim(token, until, tuple(sorted(entries, key=lambda entry: _order(entry.id))))
 
     def settle(self, claim: Claim, settlement: Settlement) -> None:
-        """See :class:`origin_sdk.outbox.ports.Outbox`."""
+        """See :class:`origin_sdk.outbox.Outbox`."""
         ids = [entry.id for entry in claim.entries]
         self._settled({id_: settlement.others.get(id_, settlement.rest) for id_ in ids}, claim.token)
 
     def next_due(self) -> float | None:
-        """See :class:`origin_sdk.outbox.ports.Outbox`."""
+        """See :class:`origin_sdk.outbox.Outbox`."""
         with self._client.pipeline(transaction=False) as pipeline:
             pipeline.xlen(self._stream)
             pipeline.zcard(self._keys[1])
@@ -148,14 +148,14 @@ class RedisOutbox:
         return float(first[0][1]) if first else None
 
     def prune(self, before: float) -> int:
-        """See :class:`origin_sdk.outbox.ports.Outbox`; at most 10,000 at once. Dead ones stay."""
+        """See :class:`origin_sdk.outbox.Outbox`; at most 10,000 at once. Dead ones stay."""
         ended = takewhile(lambda each: each[1].at < before, self._ended_ones())
         settled = (id_ for id_, listed in ended if listed.state is not State.DEAD)
         doomed = list(islice(settled, _PRUNED_AT_ONCE))
         return int(self._client.xdel(self._ended, *doomed)) if doomed else 0
 
     def status(self) -> Status:
-        """See :class:`origin_sdk.outbox.ports.Outbox`."""
+        """See :class:`origin_sdk.outbox.Outbox`."""
         counts: dict[State, int] = Counter(listed.state for _, listed in self._ended_ones())
         oldest = self._client.xrange(self._stream, count=1)
         if oldest:
@@ -163,13 +163,13 @@ class RedisOutbox:
         return Status(counts, float(_strings(oldest[0][1])["recorded_at"]) if oldest else None)
 
     def list(self, states: Sequence[State], limit: int) -> Sequence[Listed]:
-        """See :class:`origin_sdk.outbox.ports.Outbox`."""
+        """See :class:`origin_sdk.outbox.Outbox`."""
         ended = (listed for _, listed in self._ended_ones() if listed.state in states)
         waiting = self._waiting() if State.WAITING in states else ()
         return nlargest(limit, chain(ended, waiting), key=lambda listed: _order(listed.id))
 
     def replay(self, ids: Iterable[str] | None) -> int:
-        """See :class:`origin_sdk.outbox.ports.Outbox`; what has ended comes back under a new id."""
+        """See :class:`origin_sdk.outbox.Outbox`; what has ended comes back under a new id."""
         wanted = None if ids is None else set(ids)
         count = 0
         for listed in self._waiting():
@@ -188,7 +188,7 @@ class RedisOutbox:
         return count
 
     def drop(self, ids: Iterable[str], now: float, result: str) -> int:
-        """See :class:`origin_sdk.outbox.ports.Outbox`."""
+        """See :class:`origin_sdk.outbox.Outbox`."""
         verdict = Verdict(State.DROPPED, now, result)
         wanted = set(ids)
         count = self._settled(dict.fromkeys(wanted, verdict), "")

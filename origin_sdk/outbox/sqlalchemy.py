@@ -34,10 +34,10 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
-from origin_sdk.clock import SystemClock
-from origin_sdk.errors import InvalidSettings
-from origin_sdk.outbox.entries import Claim, Intent, Settlement
-from origin_sdk.outbox.sql import (
+from origin_sdk._process.clock import SystemClock
+from origin_sdk._values.errors import InvalidSettings
+from origin_sdk.outbox._stores.entries import Claim, Intent, Settlement
+from origin_sdk.outbox._stores.sql import (
     DIALECTS,
     INSERT,
     TABLE,
@@ -131,26 +131,26 @@ class SqlAlchemyOutbox(SqlOutbox):
 
 
 class AsyncSqlAlchemyOutbox:
-    """The outbox behind an asynchronous engine: implements :class:`origin_sdk.outbox.ports.AsyncOutbox`."""
+    """The outbox behind an asynchronous engine: implements :class:`origin_sdk.outbox.AsyncOutbox`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._statements = _statements(engine.dialect.name)
         self._engine = engine
 
     async def claim(self, limit: int, now: float, until: float) -> Claim:
-        """See :class:`origin_sdk.outbox.ports.Outbox`."""
+        """See :class:`origin_sdk.outbox.Outbox`."""
         return await self._do(lambda run: self._statements.claim(run, limit, now, until))
 
     async def settle(self, claim: Claim, settlement: Settlement) -> None:
-        """See :class:`origin_sdk.outbox.ports.Outbox`."""
+        """See :class:`origin_sdk.outbox.Outbox`."""
         await self._do(lambda run: self._statements.settle(run, claim, settlement))
 
     async def next_due(self) -> float | None:
-        """See :class:`origin_sdk.outbox.ports.Outbox`."""
+        """See :class:`origin_sdk.outbox.Outbox`."""
         return await self._do(self._statements.next_due)
 
     async def prune(self, before: float) -> int:
-        """See :class:`origin_sdk.outbox.ports.Outbox`."""
+        """See :class:`origin_sdk.outbox.Outbox`."""
         return await self._do(lambda run: self._statements.prune(run, before))
 
     async def _do(self, verb: Callable[[Run], _Result]) -> _Result:

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 
-from origin_sdk.clock import Clock, SystemClock
-from origin_sdk.outbox.entries import Intent
-from origin_sdk.outbox.sql import (
+from origin_sdk._process.clock import Clock, SystemClock
+from origin_sdk.outbox._stores.entries import Intent
+from origin_sdk.outbox._stores.sql import (
     INSERT,
     SQLITE,
     TABLE,

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
 
-from origin_sdk.clock import Clock, SystemClock
-from origin_sdk.outbox.drainer import Round
-from origin_sdk.outbox.entries import State
-from origin_sdk.outbox.ports import Outbox
+from origin_sdk._process.clock import Clock, SystemClock
+from origin_sdk.outbox._delivery.drainer import Round
+from origin_sdk.outbox._stores.entries import State
+from origin_sdk.outbox._stores.ports import Outbox
 
 __all__ = ["RoundMetrics", "observe"]
 

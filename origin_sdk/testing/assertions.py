@@ -14,9 +14,9 @@ from cachewire.marks import (
     prefix_marks,
     url_mark,
 )
-from origin_sdk.cacheability import obstacles
-from origin_sdk.freshness import combined
-from origin_sdk.targets import parse_host, parse_url
+from origin_sdk._responses.cacheability import obstacles
+from origin_sdk._values.freshness import combined
+from origin_sdk._values.targets import parse_host, parse_url
 
 __all__ = ["HasMarks", "assert_cacheable", "assert_not_cacheable", "assert_not_purged", "assert_purged"]
 

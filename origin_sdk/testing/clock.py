@@ -6,7 +6,7 @@ _START = 1_795_000_000.0
 
 
 class ManualClock:
-    """Implements :class:`origin_sdk.clock.Clock`.
+    """Implements :class:`origin_sdk._process.clock.Clock`.
 
     Waiting moves it and takes no time; ``slept`` lists the waits.
     """

@@ -25,9 +25,9 @@ from cachewire.bounds import KV_PROPAGATION_SECONDS
 from cachewire.key import MAX_KEY_BYTES
 from cachewire.marks import MARK_PREFIX, Mark, parse_mark
 from cachewire.record import MAX_METADATA_BYTES
-from origin_sdk.clock import Clock
-from origin_sdk.kv import MAX_BATCH_BYTES, MAX_BATCH_PAIRS, MAX_READ_KEYS, PAGE_KEYS
-from origin_sdk.settings import Settings
+from origin_sdk._cloudflare.kv import MAX_BATCH_BYTES, MAX_BATCH_PAIRS, MAX_READ_KEYS, PAGE_KEYS
+from origin_sdk._process.clock import Clock
+from origin_sdk._values.settings import Settings
 from origin_sdk.testing.clock import ManualClock
 
 __all__ = ["FakeKV", "FakeRequest"]

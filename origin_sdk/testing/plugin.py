@@ -37,7 +37,7 @@ def fake_kv(kv_clock: ManualClock) -> FakeKV:
 def purge_client(fake_kv: FakeKV, kv_clock: ManualClock) -> Iterator[PurgeClient]:
     """A client of ``fake_kv``."""
     from origin_sdk import Options, PurgeClient
-    from origin_sdk.budget import RateBudget
+    from origin_sdk._cloudflare.budget import RateBudget
 
     options = Options(clock=kv_clock, budget=RateBudget())
     with PurgeClient(fake_kv.settings, options=options, transport=fake_kv.transport) as client:
@@ -48,7 +48,7 @@ def purge_client(fake_kv: FakeKV, kv_clock: ManualClock) -> Iterator[PurgeClient
 def async_purge_client(fake_kv: FakeKV, kv_clock: ManualClock) -> AsyncPurgeClient:
     """An asynchronous client of ``fake_kv``. Its transport holds nothing open."""
     from origin_sdk import AsyncPurgeClient, Options
-    from origin_sdk.budget import RateBudget
+    from origin_sdk._cloudflare.budget import RateBudget
 
     options = Options(clock=kv_clock, budget=RateBudget())
     return AsyncPurgeClient(fake_kv.settings, options=options, transport=fake_kv.transport)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from origin_sdk.prices import PRICES
+from origin_sdk._values.prices import PRICES
 from scripts.benches.load import HOST
 from scripts.benches.rows import AtMost, Row, row
 from scripts.runtime.process import ProcessError

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from cachewire.record import Record, head_of, metadata_for
-from origin_sdk.clock import SystemClock
+from origin_sdk._process.clock import SystemClock
 from origin_sdk.testing import FakeKV
 
 __all__ = ["NAMESPACE", "PREFIX", "READY"]

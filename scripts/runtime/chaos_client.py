@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
-from origin_sdk.clock import SystemClock
+from origin_sdk._process.clock import SystemClock
 from origin_sdk.layers import Family, LayeredCache, LoadContext, Policy, RedisOptions
 from scripts.runtime.chaos_loop import Blocking
 

@@ -30,7 +30,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 
 from cachewire.marks import Lane, group_mark, mark_key
 from origin_sdk import Options, PurgeClient, Retries, Settings
-from origin_sdk.clock import SystemClock
+from origin_sdk._process.clock import SystemClock
 from origin_sdk.events.sqlalchemy import EdgeEvents
 from origin_sdk.outbox import Drainer, Pace, State
 from origin_sdk.outbox.sqlalchemy import SqlAlchemyOutbox, outbox_table

@@ -26,14 +26,14 @@ PYTHONS = ("3.11", "3.12", "3.13")
 PROMISED: Mapping[str, Sequence[str]] = {
     "": ("origin_sdk", "origin_sdk.responses", "origin_sdk.asgi", "origin_sdk.outbox", "origin_sdk.testing"),
     "client": (
-        "origin_sdk.client",
-        "origin_sdk.async_client",
+        "origin_sdk._edge.client",
+        "origin_sdk._edge.async_client",
         "origin_sdk.testing.fake",
         "origin_sdk.outbox.sqlite",
     ),
     "cli": ("origin_sdk.cli.app",),
     "sqlalchemy": ("origin_sdk.outbox.sqlalchemy", "origin_sdk.events.sqlalchemy"),
-    "django": ("origin_sdk.django", "origin_sdk.events.django_sql"),
+    "django": ("origin_sdk.django", "origin_sdk.events._models.django_sql"),
     "postgres": ("origin_sdk.events.postgres",),
     "redis": ("origin_sdk.outbox.redis", "origin_sdk.events.streams"),
     "layers": ("origin_sdk.layers",),
@@ -44,7 +44,7 @@ SUITES: tuple[str, ...] = (
     "tests/events/test_django.py",
     "tests/events/test_sources.py",
 )
-SUITES += ("tests/outbox/test_contract.py", "tests/sdk/test_purging.py", "tests/layers/test_contract.py")
+SUITES += ("tests/outbox/test_contract.py", "tests/sdk/test_purge.py", "tests/layers/test_contract.py")
 TOOLS: tuple[str, ...] = (
     "pytest",
     "pytest-asyncio",

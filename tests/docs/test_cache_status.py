@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from origin_sdk.reasons import REASONS, plain
+from origin_sdk._values.reasons import REASONS, plain
 
 _TEXT = (Path(__file__).parents[2] / "docs" / "cache-status.md").read_text(encoding="utf-8")
 _ROWS = re.findall(

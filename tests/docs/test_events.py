@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from origin_sdk.clock import SystemClock
+from origin_sdk._process.clock import SystemClock
 from origin_sdk.testing import FakeKV, assert_purged
 from scripts.runtime.paths import ROOT
 

@@ -9,11 +9,11 @@ import pytest
 
 from cachewire.bounds import KV_PROPAGATION_SECONDS, MARK_SECONDS, MAX_RECORD_SECONDS, purge_bound_seconds
 from origin_sdk import Settings
+from origin_sdk._edge.purge import CLOUDFLARE_MARGIN_SECONDS
+from origin_sdk._process.clock import SystemClock
+from origin_sdk._values.settings import _VARIABLES
 from origin_sdk.cli import main
 from origin_sdk.cli.context import EXIT_CODES
-from origin_sdk.clock import SystemClock
-from origin_sdk.purging import CLOUDFLARE_MARGIN_SECONDS
-from origin_sdk.settings import _VARIABLES
 from origin_sdk.testing import FakeKV, assert_purged
 from tests.sdk.records import store
 

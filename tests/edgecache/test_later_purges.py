@@ -22,14 +22,14 @@ from hypothesis import strategies as st
 from cachewire.settings import Settings
 from edgecache.policy.facts import RequestFacts
 from edgecache.ports import Incoming, StoredValue, StoreError
-from origin_sdk import settings as sdk_settings
-from origin_sdk.budget import RateBudget
-from origin_sdk.exchange import Exchange, Retries
-from origin_sdk.kv import Namespace
-from origin_sdk.purging import Operation, purge
-from origin_sdk.skew import Skew
-from origin_sdk.steps import Answer, Call, Failure, Flow, Pause, Reply
-from origin_sdk.targets import Purge
+from origin_sdk._cloudflare.budget import RateBudget
+from origin_sdk._cloudflare.effects import Answer, Call, Failure, Flow, Pause, Reply
+from origin_sdk._cloudflare.exchange import Exchange, Retries
+from origin_sdk._cloudflare.kv import Namespace
+from origin_sdk._cloudflare.skew import Skew
+from origin_sdk._edge.purge import Operation, purge
+from origin_sdk._values import settings as sdk_settings
+from origin_sdk._values.targets import Purge
 from tests.edgecache import virtual
 from tests.edgecache.examples import examples
 from tests.edgecache.fakes import START_MS, FakeBackground, FakeEdge, FakeResponse

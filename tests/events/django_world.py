@@ -53,9 +53,9 @@ from origin_sdk import InvalidSettings, Purge  # noqa: E402
 from origin_sdk.events.django import NotAtomicWarning, UnseenChangeWarning  # noqa: E402
 from origin_sdk.layers import Family, LayeredCache  # noqa: E402
 from origin_sdk.outbox import Republish, State, acting  # noqa: E402
+from origin_sdk.outbox._stores.entries import End, Settlement, read_payload  # noqa: E402
 from origin_sdk.outbox.django.models import OutboxEntry  # noqa: E402
 from origin_sdk.outbox.django.store import DjangoOutbox, record  # noqa: E402
-from origin_sdk.outbox.entries import End, Settlement, read_payload  # noqa: E402
 from tests.events.django_shop.models import (  # noqa: E402
     Book,
     Cafe,

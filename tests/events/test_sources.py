@@ -21,7 +21,7 @@ from origin_sdk.events.postgres import PostgresListener, notify
 from origin_sdk.events.streams import StreamConsumer
 from origin_sdk.events.webhook import Webhook, signature
 from origin_sdk.outbox import Intent, Republish
-from origin_sdk.outbox.entries import payload_of
+from origin_sdk.outbox._stores.entries import payload_of
 from origin_sdk.testing import ManualClock
 from scripts.runtime.servers import Postgres, Redis
 

@@ -39,7 +39,7 @@ from origin_sdk import InvalidSettings, Purge
 from origin_sdk.events.sqlalchemy import EdgeEvents, UnseenChangeWarning
 from origin_sdk.layers import Family, LayeredCache
 from origin_sdk.outbox import Intent, Republish, State, acting
-from origin_sdk.outbox.entries import read_payload
+from origin_sdk.outbox._stores.entries import read_payload
 from origin_sdk.outbox.sqlalchemy import SqlAlchemyOutbox, record
 from tests.events.shop import (
     Base,

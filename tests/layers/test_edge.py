@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from origin_sdk import AsyncPurgeClient, PurgeClient
-from origin_sdk.auditing import AuditEvent
+from origin_sdk._process.audit import AuditEvent
 from origin_sdk.layers import AsyncLayeredCache, AsyncPurger, Family, LayeredCache, Purger
 from tests.layers.test_contract import Source
 

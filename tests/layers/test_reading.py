@@ -9,7 +9,8 @@ import pytest
 
 from cachewire.bounds import MAX_GROUPS
 from cachewire.structured import parse_strings
-from origin_sdk.auditing import AuditEvent
+from origin_sdk._process.audit import AuditEvent
+from origin_sdk._process.reads import MOST_GROUPS, Reads, reading
 from origin_sdk.errors import NotCacheable
 from origin_sdk.layers import (
     AsyncLayeredCache,
@@ -22,7 +23,6 @@ from origin_sdk.layers import (
 )
 from origin_sdk.layers.django.sharing import SharedCache
 from origin_sdk.layers.key_value import KeyValue
-from origin_sdk.reading import MOST_GROUPS, Reads, reading
 from origin_sdk.responses import Draft, Exchanged, Finished, add_groups, aside, cache_for, drafting, finish
 from origin_sdk.testing import ManualClock
 from tests.layers.caches import make

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async
 
 from origin_sdk import PurgeClient
 from origin_sdk.outbox import Drainer, Intent
-from origin_sdk.outbox.ports import Outbox
+from origin_sdk.outbox._stores.ports import Outbox
 from origin_sdk.outbox.redis import RedisOutbox
 from origin_sdk.outbox.sqlalchemy import (
     AsyncSqlAlchemyOutbox,

@@ -21,7 +21,7 @@ from origin_sdk.cli import main
 from origin_sdk.cli.app import app
 from origin_sdk.layers import Family, LayeredCache, RedisOptions
 from origin_sdk.outbox import State, acting
-from origin_sdk.outbox.opening import open_layers, open_outbox
+from origin_sdk.outbox._stores.urls import open_layers, open_outbox
 from origin_sdk.outbox.redis import RedisOutbox
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import FakeKV, assert_purged

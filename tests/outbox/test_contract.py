@@ -6,7 +6,7 @@ from threading import Barrier, Thread
 
 from origin_sdk import Purge
 from origin_sdk.outbox import Republish, State, acting
-from origin_sdk.outbox.entries import Claim, End, Settlement, Verdict, read_payload
+from origin_sdk.outbox._stores.entries import Claim, End, Settlement, Verdict, read_payload
 from origin_sdk.testing import ManualClock
 from tests.outbox.conftest import Kind
 

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, text
 from cachewire.marks import Lane, group_mark, mark_key, parse_mark
 from cachewire.rules import KeyRule
 from origin_sdk import AsyncPurgeClient, AuditEvent, Purge, PurgeClient
+from origin_sdk._edge.purge import CLOUDFLARE_MARGIN_SECONDS
 from origin_sdk.errors import InvalidRequest
 from origin_sdk.layers import Family, LayeredCache
 from origin_sdk.outbox import (
@@ -32,7 +33,6 @@ from origin_sdk.outbox import (
 )
 from origin_sdk.outbox.sqlalchemy import record
 from origin_sdk.outbox.sqlite import SqliteOutbox
-from origin_sdk.purging import CLOUDFLARE_MARGIN_SECONDS
 from origin_sdk.testing import FakeKV, ManualClock, assert_not_purged, assert_purged
 from tests.outbox.conftest import sqlalchemy_kind
 

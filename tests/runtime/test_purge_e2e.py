@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from origin_sdk import AsyncPurgeClient, PurgeClient, Settings
-from origin_sdk.base import Targets
+from origin_sdk._edge.options import Targets
 from scripts.runtime.wrangler import Wrangler
 from tests.runtime.client import Response, ask
 from tests.runtime.origin import ScriptedOrigin

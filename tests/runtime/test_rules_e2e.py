@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from origin_sdk import Project, PurgeClient, Settings, read_project
-from origin_sdk.explaining import explain
+from origin_sdk._edge.explanation import explain
 from scripts.runtime.wrangler import Wrangler
 from tests.runtime.client import Response, ask
 from tests.runtime.origin import Request, ScriptedOrigin

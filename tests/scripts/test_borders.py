@@ -31,9 +31,11 @@ from scripts import borders
             "worker/entry.py", "from edgecache.adapters import kv", True, id="the entry wires adapters"
         ),
         pytest.param("worker/hooks.py", "import edgecache.adapters.kv", False, id="hooks: no adapters"),
-        pytest.param("origin_sdk/kv.py", "import httpx", True, id="the SDK may use packages"),
-        pytest.param("origin_sdk/kv.py", "from cachewire.key import Target", True, id="the SDK: the wire"),
-        pytest.param("origin_sdk/kv.py", "import edgecache", False, id="the SDK: not the edge"),
+        pytest.param("origin_sdk/_cloudflare/kv.py", "import httpx", True, id="the SDK may use packages"),
+        pytest.param(
+            "origin_sdk/_cloudflare/kv.py", "from cachewire.key import Target", True, id="the SDK: the wire"
+        ),
+        pytest.param("origin_sdk/_cloudflare/kv.py", "import edgecache", False, id="the SDK: not the edge"),
         pytest.param("origin_sdk/layers/rules/claims.py", "import enum", True, id="rules: pure Python"),
         pytest.param("origin_sdk/layers/rules/claims.py", "import threading", False, id="rules: no threads"),
         pytest.param("origin_sdk/layers/rules/claims.py", "import time", False, id="rules: no clock"),
@@ -70,9 +72,11 @@ def test_what_a_room_may_import(path: str, line: str, *, allowed: bool) -> None:
 
 
 def test_an_import_inside_a_function_counts() -> None:
-    found = list(borders.violations("origin_sdk/kv.py", "def f():\n    from edgecache import ports\n"))
+    found = list(
+        borders.violations("origin_sdk/_cloudflare/kv.py", "def f():\n    from edgecache import ports\n")
+    )
 
-    assert found == ["origin_sdk/kv.py:2: edgecache.ports may not be imported here"]
+    assert found == ["origin_sdk/_cloudflare/kv.py:2: edgecache.ports may not be imported here"]
 
 
 def test_a_circle_of_imports_is_found() -> None:

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from origin_sdk import AsyncPurgeClient, Options, PurgeClient, Settings
-from origin_sdk.budget import RateBudget
+from origin_sdk._cloudflare.budget import RateBudget
 from origin_sdk.testing import FakeKV, ManualClock
 from scripts.runtime.wrangler import Wrangler
 

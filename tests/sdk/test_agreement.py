@@ -15,11 +15,11 @@ from edgecache.policy.decision import Lookup, on_request
 from edgecache.policy.facts import Reason, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import freshness_of
 from edgecache.policy.storing import may_store
-from origin_sdk.cacheability import obstacles
+from origin_sdk._responses.cacheability import obstacles
+from origin_sdk._values.freshness import windows_of_record
+from origin_sdk._values.project import DEFAULT_PROJECT, Project, read_project
+from origin_sdk._values.targets import Purge
 from origin_sdk.errors import InvalidSettings
-from origin_sdk.freshness import windows_of_record
-from origin_sdk.project import DEFAULT_PROJECT, Project, read_project
-from origin_sdk.targets import Purge
 
 NOW = 1_795_000_000
 DATE = "Tue, 18 Nov 2026 00:00:00 GMT"

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from origin_sdk.budget import LONGEST_BLOCK_SECONDS, RateBudget, retry_after_seconds
+from origin_sdk._cloudflare.budget import LONGEST_BLOCK_SECONDS, RateBudget, retry_after_seconds
 
 
 def taken_within(budget: RateBudget, seconds: float, step: float = 0.25) -> int:

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from origin_sdk import Purge, PurgeClient, Receipt
+from origin_sdk._process.clock import SystemClock
+from origin_sdk._values.targets import parse_url
 from origin_sdk.cli import main
 from origin_sdk.cli.lines import Lines
-from origin_sdk.clock import SystemClock
-from origin_sdk.targets import parse_url
 from origin_sdk.testing import FakeKV
 from tests.sdk.records import store
 

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from origin_sdk.budget import RateBudget
+from origin_sdk._cloudflare.budget import RateBudget
+from origin_sdk._cloudflare.effects import Answer, Call, Failure, Pause, Reply
+from origin_sdk._cloudflare.exchange import Exchange, Retries, envelope
+from origin_sdk._cloudflare.skew import Skew
 from origin_sdk.errors import (
     AuthenticationFailed,
     CloudflareUnavailable,
@@ -16,9 +19,6 @@ from origin_sdk.errors import (
     RateLimited,
     RequestRejected,
 )
-from origin_sdk.exchange import Exchange, Retries, envelope
-from origin_sdk.skew import Skew
-from origin_sdk.steps import Answer, Call, Failure, Pause, Reply
 from origin_sdk.testing import ManualClock
 
 CALL = Call("GET", "https://api.example/keys")

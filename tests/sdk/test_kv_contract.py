@@ -6,15 +6,15 @@ from typing import TypeVar
 import httpx
 import pytest
 
-from origin_sdk.budget import RateBudget
-from origin_sdk.clock import SystemClock
-from origin_sdk.drivers import Driver
+from origin_sdk._cloudflare.budget import RateBudget
+from origin_sdk._cloudflare.drivers import Driver
+from origin_sdk._cloudflare.effects import Flow
+from origin_sdk._cloudflare.exchange import Exchange
+from origin_sdk._cloudflare.kv import ListedKey, Namespace, Pair
+from origin_sdk._cloudflare.skew import Skew
+from origin_sdk._process.clock import SystemClock
+from origin_sdk._values.settings import Settings
 from origin_sdk.errors import RequestRejected
-from origin_sdk.exchange import Exchange
-from origin_sdk.kv import ListedKey, Namespace, Pair
-from origin_sdk.settings import Settings
-from origin_sdk.skew import Skew
-from origin_sdk.steps import Flow
 from origin_sdk.testing import FakeKV
 
 _Result = TypeVar("_Result")

@@ -22,12 +22,12 @@ import httpx
 import pytest
 
 from origin_sdk import AsyncPurgeClient, Options, PurgeClient, Settings
-from origin_sdk.budget import RateBudget
+from origin_sdk._cloudflare.budget import RateBudget
+from origin_sdk._cloudflare.exchange import Retries
+from origin_sdk._values.targets import Purge
 from origin_sdk.errors import InvalidRequest, PartialPurgeError
-from origin_sdk.exchange import Retries
 from origin_sdk.outbox import AsyncDrainer, InThreads
 from origin_sdk.outbox.sqlite import SqliteOutbox
-from origin_sdk.targets import Purge
 from origin_sdk.testing import FakeKV
 from scripts.runtime.servers import Redis, free_port
 

@@ -1,7 +1,7 @@
 import pytest
 
+from origin_sdk._values.settings import Settings
 from origin_sdk.errors import InvalidSettings
-from origin_sdk.settings import Settings
 
 LOCAL = "http://127.0.0.1:8787/cdn-cgi/local/explorer/api"
 SECRET = "s3cr3t-t0k3n"  # noqa: S105 - of no account

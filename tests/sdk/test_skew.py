@@ -2,8 +2,8 @@ from email.utils import formatdate
 
 import pytest
 
-from origin_sdk.skew import Skew
-from origin_sdk.steps import Reply
+from origin_sdk._cloudflare.effects import Reply
+from origin_sdk._cloudflare.skew import Skew
 
 
 def reply(date: float, sent_at: float, seconds: float = 0.1) -> Reply:

@@ -119,7 +119,8 @@ def test_the_command_without_its_extra_says_what_to_install() -> None:
 
 def test_nothing_of_the_worker_is_imported() -> None:
     code = (
-        "import sys, origin_sdk.client, origin_sdk.async_client, origin_sdk.testing, origin_sdk.asgi\n"
+        "import sys, origin_sdk.testing, origin_sdk.asgi\n"
+        "from origin_sdk import AsyncPurgeClient, PurgeClient\n"
         "print(sorted({'edgecache', 'js', 'pyodide', 'workers', 'entry'} & sys.modules.keys()))"
     )
     assert python(code) == "[]"
@@ -198,5 +199,5 @@ def test_the_wheel_holds_the_sdk_and_the_wire_contract_alone(tmp_path: Path) -> 
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "origin-sdk = origin_sdk.cli:main" in entry_points
     assert python(
-        f"import sys; sys.path.insert(0, {str(wheel)!r}); import origin_sdk.client as c; print(c.__file__)"
-    ) == (f"{wheel}/origin_sdk/client.py")
+        f"import sys; sys.path.insert(0, {str(wheel)!r}); import origin_sdk as o; print(o.__file__)"
+    ) == (f"{wheel}/origin_sdk/__init__.py")

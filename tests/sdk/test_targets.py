@@ -1,8 +1,8 @@
 import pytest
 
 from cachewire.rules import KeyRule
+from origin_sdk._values.targets import Purge
 from origin_sdk.errors import InvalidRequest
-from origin_sdk.targets import Purge
 
 RULES = (KeyRule(paths=("/search/**",), query_drop=("utm_*",), query_sort=True),)
 

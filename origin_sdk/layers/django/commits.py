@@ -16,11 +16,11 @@ from functools import partial
 
 from django.db import DEFAULT_DB_ALIAS, transaction
 
+from origin_sdk._values.targets import Purge
 from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.commits import invalidate_committed
 from origin_sdk.layers.values.families import as_texts
 from origin_sdk.outbox.django.store import record
-from origin_sdk.targets import Purge
 
 __all__ = ["invalidate_with"]
 

@@ -9,12 +9,12 @@ from inspect import isawaitable
 from threading import Lock
 from typing import Any, TypeVar, cast
 
+from origin_sdk._process.reads import reading
 from origin_sdk.layers.async_cache import carried_out
 from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.process.flights import after
 from origin_sdk.layers.process.load_graph import loading
 from origin_sdk.layers.rules.steps import PENDING, Await, Flow, Follow, FollowAll, Load, Step, Wait
-from origin_sdk.reading import reading
 
 __all__ = ["SharedCache", "shared"]
 

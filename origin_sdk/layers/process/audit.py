@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from origin_sdk.auditing import AuditEvent
-from origin_sdk.clock import Clock
+from origin_sdk._process.audit import AuditEvent
+from origin_sdk._process.clock import Clock
 
 __all__ = ["Auditing"]
 
@@ -13,7 +13,7 @@ _log = logging.getLogger("origin_sdk.layers")
 
 
 class Auditing:
-    """Tells ``sink``, if there is one: :class:`origin_sdk.auditing.AuditFile` for example."""
+    """Tells ``sink``, if there is one: :class:`origin_sdk.AuditFile` for example."""
 
     def __init__(self, sink: Callable[[AuditEvent], None] | None, actor: str, clock: Clock) -> None:
         self._sink = sink

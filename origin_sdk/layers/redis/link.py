@@ -9,7 +9,7 @@ from itertools import count, islice
 from threading import Lock
 from typing import Any
 
-from origin_sdk.clock import Clock
+from origin_sdk._process.clock import Clock
 from origin_sdk.layers.process.moments import Moments
 from origin_sdk.layers.process.stats import Stats
 from origin_sdk.layers.redis.commands import Command, Layout

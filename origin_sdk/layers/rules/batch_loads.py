@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
+from origin_sdk._process.reads import Reads
 from origin_sdk.layers.errors import LoadCycle
 from origin_sdk.layers.process.load_graph import LoadNode, ended
 from origin_sdk.layers.process.memory import MemoryEntry
@@ -27,7 +28,6 @@ from origin_sdk.layers.rules.load_context import LoadContext
 from origin_sdk.layers.rules.loads import is_behind, remember, store_command
 from origin_sdk.layers.rules.steps import AskMany, Flow, Load, Wait
 from origin_sdk.layers.values.families import Key
-from origin_sdk.reading import Reads
 
 __all__ = ["BatchLoader", "fill_many"]
 

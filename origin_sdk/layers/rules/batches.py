@@ -6,6 +6,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar
 
+from origin_sdk._process.reads import current_reads
 from origin_sdk.layers.base_cache import BaseCache
 from origin_sdk.layers.process.flights import TRIES, Flight
 from origin_sdk.layers.process.load_graph import LoadNode, waiting_for
@@ -18,7 +19,6 @@ from origin_sdk.layers.rules.retrieval import too_long
 from origin_sdk.layers.rules.steps import Flow, FollowAll
 from origin_sdk.layers.values.families import Key
 from origin_sdk.layers.values.policy import ANSWERS, Freshness, SingleFlight
-from origin_sdk.reading import current_reads
 
 __all__ = ["get_many_or_load"]
 

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from origin_sdk.clock import Clock
-from origin_sdk.errors import DataClassViolation
+from origin_sdk._process.clock import Clock
+from origin_sdk._process.reads import MOST_GROUPS, Reads
+from origin_sdk._values.errors import DataClassViolation
 from origin_sdk.layers.errors import InvalidFamily, UnreadableRecord, UnsupportedValue
 from origin_sdk.layers.process.audit import Auditing
 from origin_sdk.layers.process.memory import MOST_USES, Memory, MemoryEntry
@@ -37,7 +38,6 @@ from origin_sdk.layers.values.keys import group_name
 from origin_sdk.layers.values.messagepack import READ_ERRORS
 from origin_sdk.layers.values.policy import Freshness, Policy, Windows
 from origin_sdk.layers.values.sizes import ENTRY_BYTES, weight
-from origin_sdk.reading import MOST_GROUPS, Reads
 
 __all__ = ["SPECIAL", "CachedError", "Judge", "checked_groups", "opened"]
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from origin_sdk._process.reads import Reads
 from origin_sdk.layers.process.memory import MemoryEntry
 from origin_sdk.layers.redis.commands import Command
 from origin_sdk.layers.redis.link import HeldLock, Link
@@ -14,7 +15,6 @@ from origin_sdk.layers.rules.load_context import LoadContext, NotModified
 from origin_sdk.layers.rules.steps import Ask, AskMany, Flow, Load
 from origin_sdk.layers.values.envelope import Record
 from origin_sdk.layers.values.families import Key
-from origin_sdk.reading import Reads
 
 __all__ = ["fill", "is_behind", "remember", "store_command"]
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
+from origin_sdk._process.reads import current_reads
 from origin_sdk.layers.base_cache import BaseCache
 from origin_sdk.layers.errors import LoadTimeout
 from origin_sdk.layers.process.flights import TRIES, Flight
@@ -16,7 +17,6 @@ from origin_sdk.layers.rules.lookup import look
 from origin_sdk.layers.rules.steps import PENDING, Await, Flow, Follow
 from origin_sdk.layers.values.families import Key
 from origin_sdk.layers.values.policy import ANSWERS, Freshness, Policy, SingleFlight
-from origin_sdk.reading import current_reads
 
 __all__ = ["too_long"]
 

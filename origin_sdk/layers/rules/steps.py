@@ -4,11 +4,11 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
+from origin_sdk._process.reads import Reads
 from origin_sdk.layers.process.flights import Flight
 from origin_sdk.layers.process.load_graph import LoadNode
 from origin_sdk.layers.redis.commands import Command
 from origin_sdk.layers.values.families import Key
-from origin_sdk.reading import Reads
 
 __all__ = [
     "PENDING",

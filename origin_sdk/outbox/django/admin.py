@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 
-from origin_sdk.clock import SystemClock
+from origin_sdk._process.clock import SystemClock
 from origin_sdk.outbox.django.models import OutboxEntry
 from origin_sdk.outbox.django.store import DjangoOutbox
 

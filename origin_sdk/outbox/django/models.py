@@ -1,10 +1,10 @@
-"""The table, for migrations and the admin. Drainers use :mod:`origin_sdk.outbox.sql`."""
+"""The table, for migrations and the admin. Drainers use :mod:`origin_sdk.outbox._stores.sql`."""
 
 from typing import ClassVar
 
 from django.db import models
 
-from origin_sdk.outbox.sql import TABLE
+from origin_sdk.outbox._stores.sql import TABLE
 
 __all__ = ["OutboxEntry"]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, OperationalError, ProgrammingError, connections, transaction
 
-from origin_sdk.clock import SystemClock
-from origin_sdk.errors import InvalidSettings
-from origin_sdk.outbox.entries import Intent
-from origin_sdk.outbox.sql import (
+from origin_sdk._process.clock import SystemClock
+from origin_sdk._values.errors import InvalidSettings
+from origin_sdk.outbox._stores.entries import Intent
+from origin_sdk.outbox._stores.sql import (
     DIALECTS,
     INSERT,
     TABLE,

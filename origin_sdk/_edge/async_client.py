@@ -1,0 +1,181 @@
+"""The asynchronous client: the same verbs, awaited."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Self, Unpack
+
+import httpx
+
+from origin_sdk._cloudflare.connections import AsyncConnections, AsyncTransport
+from origin_sdk._cloudflare.drivers import AsyncDriver, OnProgress
+from origin_sdk._cloudflare.effects import Progress
+from origin_sdk._edge.batch import Batch
+from origin_sdk._edge.diagnosis import Finding, examine
+from origin_sdk._edge.inspection import Inspection, inspect
+from origin_sdk._edge.marks import MarkEntry, read_marks_page
+from origin_sdk._edge.operations import CHECK_SECONDS, EDGE_FIELDS, WARM_SECONDS, Operations, resolved
+from origin_sdk._edge.options import AsyncBody, Options, PublishArguments, Targets
+from origin_sdk._edge.publication import Published
+from origin_sdk._edge.purge import BlastRadius, blast_radius, learn_clock
+from origin_sdk._edge.stored_responses import StoredResponse
+from origin_sdk._edge.warmup import Warmed, warmed
+from origin_sdk._values.project import Project
+from origin_sdk._values.receipt import Receipt
+from origin_sdk._values.settings import Settings
+from origin_sdk._values.targets import Purge
+
+__all__ = ["AsyncPurgeClient"]
+
+
+class AsyncPurgeClient(Operations):
+    """:class:`origin_sdk.PurgeClient` for asyncio.
+
+    Safe to share by tasks, by the event loops of several threads and of one ``asyncio.run`` after another,
+    and to make before a fork: each event loop opens connections of its own, which are closed as it ends.
+    ``transport`` is one of httpx, or a function that makes one for each event loop.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        project: Project | None = None,
+        options: Options | None = None,
+        transport: AsyncTransport | None = None,
+        edge_transport: AsyncTransport | None = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(*resolved(settings, project, arguments), options or Options())
+        self._transports = {"transport": transport, "edge_transport": edge_transport}
+        self._api = AsyncConnections(transport, headers=self._api_fields())
+        self._edge = AsyncConnections(edge_transport, headers=EDGE_FIELDS, timeout=WARM_SECONDS)
+        self._driver = AsyncDriver(self._api.client, self.options.clock)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the running event loop's connections; a later call opens new ones."""
+        await self._api.aclose()
+        await self._edge.aclose()
+
+    async def purge(
+        self,
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **targets: Unpack[Targets],
+    ) -> Receipt:
+        """Purge any mix of URLs, groups, path prefixes, hosts or everything, and return the proof.
+
+        Raises :class:`origin_sdk.errors.PartialPurgeError` if only some of it is done.
+        """
+        return await self.send(Purge.of(**targets), timeout=timeout, on_progress=on_progress)
+
+    async def send(
+        self, purge: Purge, *, timeout: float | None = None, on_progress: OnProgress | None = None
+    ) -> Receipt:
+        """Send a purge that was made before.
+
+        It may be the ``remaining`` of an error, or one kept in an outbox.
+        """
+        return await self._driver.run(self._purging(purge, timeout), on_progress)
+
+    @asynccontextmanager
+    async def batch(self) -> AsyncIterator[Batch]:
+        """Collect purges in a ``with`` block and send them merged at its end; if it raises, none is sent."""
+        batch = Batch()
+        yield batch
+        for purge in batch.purges:
+            batch.receipts.append(await self.send(purge))
+
+    async def learn_clock(self) -> None:
+        """Ask for Cloudflare's time, once, so that the first mark already carries it.
+
+        Without, the first reply tells it, and what was marked by a clock that is slow is marked again.
+        """
+        await self._driver.run(learn_clock(self._operation(CHECK_SECONDS)))
+
+    async def preview(
+        self, *, on_progress: OnProgress | None = None, **targets: Unpack[Targets]
+    ) -> BlastRadius:
+        """Count what a purge would hit, and purge nothing."""
+        return await self._driver.run(blast_radius(self._operation(None), Purge.of(**targets)), on_progress)
+
+    async def publish(
+        self,
+        url: str,
+        body: AsyncBody,
+        *,
+        timeout: float | None = None,
+        **arguments: Unpack[PublishArguments],
+    ) -> Published:
+        """Store a response at the edge before anyone asks.
+
+        Raises :class:`NotCacheable` for what can't be shared.
+        """
+        rendered, completed = await self._rendered_async(url, body, arguments)
+        publication = self._publication(url, rendered, completed)
+        return await self._driver.run(self._publishing(publication, timeout))
+
+    async def inspect(self, url: str) -> Inspection:
+        """Return what is stored for a URL, the marks over it, and what the next request meets."""
+        return await self._driver.run(inspect(self._operation(None), url, self.project))
+
+    async def list(self, **targets: Unpack[Targets]) -> AsyncIterator[StoredResponse]:
+        """Yield the stored responses that a purge of ``targets`` would hit, or all.
+
+        A page is in memory at a time.
+        """
+        listing = self._listing(Purge.of(**targets) if targets else None)
+        while not listing.is_done:
+            for stored in await self._driver.run(listing.next_page()):
+                yield stored
+
+    async def marks(self) -> AsyncIterator[MarkEntry]:
+        """Yield the purge marks that are in force, with who wrote them and why as far as they say."""
+        cursor, is_first = "", True
+        while is_first or cursor:
+            entries, cursor = await self._driver.run(read_marks_page(self._operation(None), cursor))
+            is_first = False
+            for entry in entries:
+                yield entry
+
+    async def check(self, *, may_write: bool = True) -> tuple[Finding, ...]:
+        """Examine token, namespace, wire version, clock and settings."""
+        return tuple(
+            await self._driver.run(examine(self._operation(CHECK_SECONDS), self.project, may_write=may_write))
+        )
+
+    async def warm(
+        self, urls: Iterable[str], *, concurrency: int = 8, on_progress: OnProgress | None = None
+    ) -> tuple[Warmed, ...]:
+        """Ask the Worker for each URL, so that KV has it; return how each came out, in the order given."""
+        wanted = tuple(dict.fromkeys(urls))
+        limit = asyncio.Semaphore(concurrency)
+        done = 0
+
+        async def one(url: str) -> Warmed:
+            nonlocal done
+            async with limit:
+                result = await self._warm(url)
+            done += 1
+            if on_progress:
+                on_progress(Progress(done, len(wanted)))
+            return result
+
+        return tuple(await asyncio.gather(*(one(url) for url in wanted)))
+
+    async def _warm(self, url: str) -> Warmed:
+        try:
+            edge = await self._edge.client()
+            async with edge.stream("GET", url) as response:
+                async for _ in response.aiter_bytes():
+                    pass  # a body cut short would not be stored
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return Warmed(url, error=f"{type(error).__name__}: {error}")
+        return warmed(url, response.status_code, response.headers)

@@ -1,0 +1,166 @@
+"""The synchronous client."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from typing import Any, Self, Unpack
+
+import httpx
+
+from origin_sdk._cloudflare.connections import Connections, Transport
+from origin_sdk._cloudflare.drivers import Driver, OnProgress
+from origin_sdk._cloudflare.effects import Progress
+from origin_sdk._edge.batch import Batch
+from origin_sdk._edge.diagnosis import Finding, examine
+from origin_sdk._edge.inspection import Inspection, inspect
+from origin_sdk._edge.marks import MarkEntry, read_marks_page
+from origin_sdk._edge.operations import CHECK_SECONDS, EDGE_FIELDS, WARM_SECONDS, Operations, resolved
+from origin_sdk._edge.options import Body, Options, PublishArguments, Targets
+from origin_sdk._edge.publication import Published
+from origin_sdk._edge.purge import BlastRadius, blast_radius, learn_clock
+from origin_sdk._edge.stored_responses import StoredResponse
+from origin_sdk._edge.warmup import Warmed, warmed
+from origin_sdk._values.project import Project
+from origin_sdk._values.receipt import Receipt
+from origin_sdk._values.settings import Settings
+from origin_sdk._values.targets import Purge
+
+__all__ = ["PurgeClient"]
+
+
+class PurgeClient(Operations):
+    """Purges, publishes and inspects what an edge cache stores in one KV namespace.
+
+    Settings come from ``settings``, or from keywords such as ``namespace_id``, else from the environment;
+    ``project`` is what :func:`origin_sdk.read_project` returns, needed where rules edit queries.
+
+    Thread-safe, and safe to make before a fork, as gunicorn's preload does: each process opens connections of
+    its own. ``transport`` is one of httpx, or a function that makes one for each process.
+
+    Every call raises :class:`origin_sdk.errors.OriginSdkError`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        project: Project | None = None,
+        options: Options | None = None,
+        transport: Transport | None = None,
+        edge_transport: Transport | None = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(*resolved(settings, project, arguments), options or Options())
+        self._transports = {"transport": transport, "edge_transport": edge_transport}
+        self._api = Connections(transport, headers=self._api_fields())
+        self._edge = Connections(edge_transport, headers=EDGE_FIELDS, timeout=WARM_SECONDS)
+        self._driver = Driver(self._api.client, self.options.clock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close this process's connections; a later call opens new ones."""
+        self._api.close()
+        self._edge.close()
+
+    def purge(
+        self,
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **targets: Unpack[Targets],
+    ) -> Receipt:
+        """Purge any mix of URLs, groups, path prefixes, hosts or everything, and return the proof.
+
+        Raises :class:`origin_sdk.errors.PartialPurgeError` if only some of it is done.
+        """
+        return self.send(Purge.of(**targets), timeout=timeout, on_progress=on_progress)
+
+    def send(
+        self, purge: Purge, *, timeout: float | None = None, on_progress: OnProgress | None = None
+    ) -> Receipt:
+        """Send a purge that was made before.
+
+        It may be the ``remaining`` of an error, or one kept in an outbox.
+        """
+        return self._driver.run(self._purging(purge, timeout), on_progress)
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """Collect purges in a ``with`` block and send them merged at its end; if it raises, none is sent."""
+        batch = Batch()
+        yield batch
+        batch.receipts += [self.send(purge) for purge in batch.purges]
+
+    def learn_clock(self) -> None:
+        """Ask for Cloudflare's time, once, so that the first mark already carries it.
+
+        Without, the first reply tells it, and what was marked by a clock that is slow is marked again.
+        """
+        self._driver.run(learn_clock(self._operation(CHECK_SECONDS)))
+
+    def preview(self, *, on_progress: OnProgress | None = None, **targets: Unpack[Targets]) -> BlastRadius:
+        """Count what a purge would hit, and purge nothing."""
+        return self._driver.run(blast_radius(self._operation(None), Purge.of(**targets)), on_progress)
+
+    def publish(
+        self, url: str, body: Body, *, timeout: float | None = None, **arguments: Unpack[PublishArguments]
+    ) -> Published:
+        """Store a response at the edge before anyone asks.
+
+        Raises :class:`NotCacheable` for what can't be shared.
+        """
+        publication = self._publication(url, *self._rendered(url, body, arguments))
+        return self._driver.run(self._publishing(publication, timeout))
+
+    def inspect(self, url: str) -> Inspection:
+        """Return what is stored for a URL, the marks over it, and what the next request meets."""
+        return self._driver.run(inspect(self._operation(None), url, self.project))
+
+    def list(self, **targets: Unpack[Targets]) -> Iterator[StoredResponse]:
+        """Yield the stored responses that a purge of ``targets`` would hit, or all.
+
+        A page is in memory at a time.
+        """
+        listing = self._listing(Purge.of(**targets) if targets else None)
+        while not listing.is_done:
+            yield from self._driver.run(listing.next_page())
+
+    def marks(self) -> Iterator[MarkEntry]:
+        """Yield the purge marks that are in force, with who wrote them and why as far as they say."""
+        cursor, is_first = "", True
+        while is_first or cursor:
+            entries, cursor = self._driver.run(read_marks_page(self._operation(None), cursor))
+            is_first = False
+            yield from entries
+
+    def check(self, *, may_write: bool = True) -> tuple[Finding, ...]:
+        """Examine token, namespace, wire version, clock and settings."""
+        return tuple(
+            self._driver.run(examine(self._operation(CHECK_SECONDS), self.project, may_write=may_write))
+        )
+
+    def warm(
+        self, urls: Iterable[str], *, concurrency: int = 8, on_progress: OnProgress | None = None
+    ) -> tuple[Warmed, ...]:
+        """Ask the Worker for each URL, so that KV has it; return how each came out, in the order given."""
+        wanted = tuple(dict.fromkeys(urls))
+        with ThreadPoolExecutor(max_workers=concurrency) as pool:
+            tasks = [pool.submit(self._warm, url) for url in wanted]
+            for done, _ in enumerate(as_completed(tasks), 1):
+                if on_progress:
+                    on_progress(Progress(done, len(wanted)))
+        return tuple(task.result() for task in tasks)
+
+    def _warm(self, url: str) -> Warmed:
+        try:
+            with self._edge.client().stream("GET", url) as response:
+                for _ in response.iter_bytes():
+                    pass  # a body cut short would not be stored
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return Warmed(url, error=f"{type(error).__name__}: {error}")
+        return warmed(url, response.status_code, response.headers)

@@ -1,0 +1,202 @@
+"""Is everything as it must be?
+
+Token, namespace, wire version, clock, and settings that make no sense together.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from cachewire import WIRE_VERSION
+from cachewire.key import BODY_PREFIX, RECORD_PREFIX
+from cachewire.marks import MARK_PREFIX
+from origin_sdk._cloudflare.effects import Call, Flow
+from origin_sdk._cloudflare.exchange import envelope
+from origin_sdk._cloudflare.kv import Pair
+from origin_sdk._edge.purge import Operation
+from origin_sdk._values.errors import AuthenticationFailed, CloudflareError, OriginSdkError
+from origin_sdk._values.project import Project
+
+__all__ = ["Finding", "Verdict", "examine"]
+
+_PROBE_KEY = "probe/origin-sdk-doctor"
+_PROBE_SECONDS = 60
+_GREATEST_SKEW_SECONDS = 30.0
+_KNOWN_PREFIXES = (RECORD_PREFIX, BODY_PREFIX, MARK_PREFIX)
+
+
+class Verdict(StrEnum):
+    """How bad a finding is."""
+
+    GOOD = "ok"
+    WARNING = "warning"
+    BAD = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was examined, how it stands, and what to do."""
+
+    check: str
+    verdict: Verdict
+    message: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {"check": self.check, "verdict": self.verdict.value, "message": self.message}
+
+
+def examine(operation: Operation, project: Project, *, may_write: bool = True) -> Flow[list[Finding]]:
+    """Examine everything that can be seen from here; writes one key that lives a minute, if it may."""
+    findings: list[Finding] = list(_settings(operation, project))
+    checks = {
+        "token": _token,
+        "namespace": _namespace,
+        **({"write permission": _writing} if may_write else {}),
+    }
+    for name, check in checks.items():
+        try:
+            finding = yield from check(operation)
+        except OriginSdkError as error:
+            finding = Finding(name, Verdict.BAD, str(error))
+        findings.append(finding)
+        if finding.verdict is Verdict.BAD and name != "token":
+            return [*findings, _clock(operation)]
+    findings += yield from _wire_version(operation)
+    return [*findings, _clock(operation)]
+
+
+def _settings(operation: Operation, project: Project) -> Iterator[Finding]:
+    settings = operation.settings
+    differences = list(project.differences(settings.namespace_id, settings.mark_interval))
+    for difference in differences:
+        yield Finding("settings", Verdict.BAD, difference)
+    if project.stale_if_error > project.retention:
+        yield Finding(
+            "settings",
+            Verdict.WARNING,
+            f"STALE_IF_ERROR = {project.stale_if_error} s is longer than RETENTION = "
+            f"{project.retention} s: raise RETENTION, "
+            "so that KV doesn't drop what is to stand in for the origin",
+        )
+    if not differences:
+        yield Finding(
+            "settings", Verdict.GOOD, f"namespace {settings.namespace_id} at {settings.account_url}"
+        )
+
+
+def _token(operation: Operation) -> Flow[Finding]:
+    """Ask what the token is: an account's own token, else a user's."""
+    if not operation.settings.is_cloudflare:
+        return Finding("token", Verdict.GOOD, "not needed: the API isn't Cloudflare's own")
+    base = operation.settings.base_url.rstrip("/")
+    for url in (f"{operation.settings.account_url}/tokens/verify", f"{base}/user/tokens/verify"):
+        try:
+            reply = yield from operation.exchange.send(Call("GET", url))
+            status = (envelope(reply).get("result") or {}).get("status", "unknown")
+        except CloudflareError:
+            continue
+        verdict = Verdict.GOOD if status == "active" else Verdict.BAD
+        return Finding("token", verdict, f"Cloudflare says: {status}")
+    return Finding(
+        "token", Verdict.BAD, "Cloudflare doesn't know the token: create one with Workers KV Storage Write"
+    )
+
+
+def _namespace(operation: Operation) -> Flow[Finding]:
+    keys, _ = yield from operation.namespace.page(operation.exchange, "", "", 10)
+    if operation.settings.is_cloudflare:
+        return Finding("namespace", Verdict.GOOD, "it is there, and the token may list it")
+    known = yield from _known_namespaces(operation)
+    name = operation.settings.namespace_id
+    if known and name not in known:
+        return Finding(
+            "namespace",
+            Verdict.BAD,
+            f"the local API answers for any name, but the Worker that runs there has {', '.join(known)}, not "
+            f"{name}: set EDGE_CACHE_NAMESPACE_ID, or --namespace, to it",
+        )
+    holds = "it holds keys" if keys else "it is empty"
+    if known:
+        return Finding("namespace", Verdict.GOOD, f"the Worker that runs there has it; {holds}")
+    return Finding(
+        "namespace",
+        Verdict.WARNING,
+        f"the API answers for any name, and doesn't say which the Worker has; {holds}",
+    )
+
+
+def _known_namespaces(operation: Operation) -> Flow[list[str]]:
+    """Return the namespaces that a local API lists; none where it lists nothing."""
+    url = f"{operation.settings.account_url}/storage/kv/namespaces"
+    try:
+        listed = envelope((yield from operation.exchange.send(Call("GET", url)))).get("result")
+    except CloudflareError:
+        return []
+    entries = listed if isinstance(listed, list) else []
+    return [str(each["id"]) for each in entries if isinstance(each, dict) and "id" in each]
+
+
+def _writing(operation: Operation) -> Flow[Finding]:
+    pair = Pair(_PROBE_KEY, "", _PROBE_SECONDS)
+    try:
+        yield from operation.namespace.write(operation.exchange, [pair.key], lambda _: [pair])
+        yield from operation.namespace.delete(operation.exchange, [pair.key])
+    except AuthenticationFailed as error:
+        return Finding(
+            "write permission", Verdict.BAD, f"the token may read but not write, so it can't purge: {error}"
+        )
+    return Finding("write permission", Verdict.GOOD, "the token may write and delete")
+
+
+def _wire_version(operation: Operation) -> Flow[list[Finding]]:
+    """Tell by the keys' prefixes which versions of the wire contract write into the namespace."""
+    findings: list[Finding] = []
+    seen: set[str] = set()
+    for kind, known in zip("rbm", _KNOWN_PREFIXES, strict=True):
+        versions = yield from _versions(operation, kind)
+        seen |= versions
+        if foreign := sorted(versions - {known}):
+            findings.append(
+                Finding(
+                    "wire version",
+                    Verdict.BAD,
+                    f"keys begin with {', '.join(foreign)}, this SDK writes {known}: another version of the "
+                    "Worker stores there; install the SDK of the Worker's version",
+                )
+            )
+    if findings:
+        return findings
+    if RECORD_PREFIX in seen:
+        good = f"what is stored there is of version {WIRE_VERSION}, this SDK's"
+        return [Finding("wire version", Verdict.GOOD, good)]
+    # Marks prove nothing: whoever purges writes them, this SDK too.
+    what = "only purge marks are there, no response" if MARK_PREFIX in seen else "nothing is stored there yet"
+    remedy = "send a request through the Worker, then ask again"
+    return [Finding("wire version", Verdict.WARNING, f"{what}: {remedy}")]
+
+
+def _versions(operation: Operation, kind: str) -> Flow[set[str]]:
+    found: set[str] = set()
+    for digit in "123456789":
+        keys, _ = yield from operation.namespace.page(operation.exchange, f"{kind}{digit}", "", 10)
+        found |= {key.name.partition("/")[0] + "/" for key in keys}
+        if not keys and int(digit) > WIRE_VERSION:
+            break
+    return found
+
+
+def _clock(operation: Operation) -> Finding:
+    skew = operation.exchange.skew
+    if not skew.is_known:
+        return Finding("clock", Verdict.GOOD, "the API tells no date: this machine's clock is taken")
+    if abs(skew.seconds) > _GREATEST_SKEW_SECONDS:
+        return Finding(
+            "clock",
+            Verdict.WARNING,
+            f"this machine's clock is {abs(skew.seconds):.0f} s "
+            f"{'behind' if skew.seconds > 0 else 'ahead'}: purges correct "
+            "for it, but set it (NTP)",
+        )
+    return Finding("clock", Verdict.GOOD, f"within {abs(skew.seconds) + 1:.0f} s of Cloudflare's")

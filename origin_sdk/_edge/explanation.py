@@ -1,0 +1,134 @@
+"""How the Worker makes a key of a URL: which rule applied and why, what is merged into it, what splits it."""
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from cachewire.key import MAX_KEY_BYTES, Target, record_key
+from cachewire.marks import EVERYTHING, host_mark, marked_as, prefix_marks, url_mark
+from cachewire.rules import key_target
+from cachewire.settings import Rule
+from origin_sdk._values.project import Project
+from origin_sdk._values.targets import parse_url
+
+__all__ = ["Explanation", "RuleVerdict", "explain"]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleVerdict:
+    """Whether a rule applies to the URL, and why."""
+
+    name: str
+    applies: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The key of a URL.
+
+    ``merged`` tells which other requests share it, ``split_by`` what gives requests keys apart.
+    """
+
+    url: str
+    normalised: str
+    key: str
+    rule: str
+    verdicts: tuple[RuleVerdict, ...]
+    merged: tuple[str, ...]
+    split_by: tuple[str, ...]
+    marks: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {
+            "url": self.url,
+            "normalised": self.normalised,
+            "key": self.key,
+            "rule": self.rule,
+            "rules": [
+                {"name": each.name, "applies": each.applies, "why": each.why} for each in self.verdicts
+            ],
+            "merged": list(self.merged),
+            "split_by": list(self.split_by),
+            "marks": list(self.marks),
+        }
+
+
+def explain(url: str, project: Project, method: str = "GET") -> Explanation:
+    """Explain the key of ``url``; asks nobody."""
+    target = parse_url(url)
+    rule = next((rule for rule in project.rules if rule.matches(method, target)), None)
+    keyed = key_target(rule, target) if rule else target
+    key = "" if rule and rule.never_stores else record_key(keyed)
+    return Explanation(
+        url=url,
+        normalised=str(target),
+        key=key,
+        rule=rule.name if rule else "",
+        verdicts=_verdicts(project, method, target),
+        merged=tuple(_merged(url, target, keyed, rule)),
+        split_by=tuple(_split_by(target, rule, key)),
+        marks=(EVERYTHING, *chain.from_iterable(map(_marks_of, marked_as(keyed)))),
+    )
+
+
+def _marks_of(target: Target) -> tuple[str, ...]:
+    return host_mark(target.host), url_mark(target), *prefix_marks(target)
+
+
+def _verdicts(project: Project, method: str, target: Target) -> tuple[RuleVerdict, ...]:
+    verdicts: list[RuleVerdict] = []
+    is_taken = False
+    for rule in project.rules:
+        why = _mismatch(rule, method, target)
+        applies = not why and not is_taken
+        verdicts.append(
+            RuleVerdict(rule.name, applies, why or ("an earlier rule applies" if is_taken else "matches"))
+        )
+        is_taken = is_taken or applies
+    return tuple(verdicts)
+
+
+def _mismatch(rule: Rule, method: str, target: Target) -> str:
+    if rule.methods and method not in rule.methods:
+        return f"methods = {sorted(rule.methods)} without {method}"
+    if rule.hosts and not Rule(hosts=rule.hosts).matches(method, target):
+        return f"host = {list(rule.hosts)} doesn't match {target.host}"
+    if rule.paths and not Rule(paths=rule.paths).matches(method, target):
+        return f"path = {list(rule.paths)} doesn't match {target.path}"
+    return ""
+
+
+def _merged(url: str, target: Target, keyed: Target, rule: Rule | None) -> list[str]:
+    merged: list[str] = []
+    if url != str(target):
+        merged.append(f"spelling: {url} is {target} to the cache (RFC 3986 section 6.2.2)")
+    dropped = set((target.query or "").split("&")) - set((keyed.query or "").split("&")) - {""}
+    if dropped:
+        merged.append(
+            f"query parameters that the rule drops, here {', '.join(sorted(dropped))}; the origin "
+            "doesn't see them"
+        )
+    if rule and rule.query_sort:
+        merged.append("the order of query parameters")
+    if not (rule and rule.declares_identity):
+        merged.append(
+            "all clients: no cookie, request field or token claim is in the key, unless the response "
+            "says Vary"
+        )
+    return merged
+
+
+def _split_by(target: Target, rule: Rule | None, key: str) -> list[str]:
+    if not key:
+        return ["nothing: the rule keeps it from the edge, each request goes to the origin"]
+    split = ["scheme, host and path", *(["the query, letter by letter"] if target.query else [])]
+    if rule:
+        split += [f"request field {name}" for name in rule.fields]
+        split += [f"cookie {name}" for name in rule.cookies]
+        split += [f"token claim {name}" for name in rule.claims]
+    split.append("the request fields that the response names in Vary")
+    if "#~" in key:
+        split.append(f"a digest: the target is longer than the {MAX_KEY_BYTES} bytes of a KV key")
+    return split

@@ -1,0 +1,231 @@
+"""What is stored for a URL, which purge marks apply to it, and what the Worker would do next."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from cachewire.key import Target, record_key
+from cachewire.marks import (
+    EVERYTHING,
+    Lane,
+    Mark,
+    group_mark,
+    host_group_mark,
+    host_groups_mark,
+    host_mark,
+    mark_key,
+    marked_as,
+    parse_mark,
+    prefix_index_mark,
+    prefix_marks,
+    url_mark,
+)
+from cachewire.record import Record
+from cachewire.settings import Rule
+from origin_sdk._cloudflare.effects import Flow
+from origin_sdk._edge.purge import Operation
+from origin_sdk._edge.stored_responses import StoredResponse, base_of, both_schemes, with_head
+from origin_sdk._values.freshness import Windows, windows_of_record
+from origin_sdk._values.project import Project
+from origin_sdk._values.targets import parse_url
+
+__all__ = ["AppliedMark", "Inspected", "Inspection", "Outcome", "inspect"]
+
+_MAX_VARIANTS = 1000
+
+
+class Outcome(StrEnum):
+    """What the next request would meet, if it sets no conditions of its own."""
+
+    FRESH = "hit: fresh"
+    STALE_WHILE_REVALIDATE = "hit: stale, refreshed in the background"
+    VALIDATED = "asks the origin; the stored response stands in if that fails"
+    EXPIRED = "asks the origin; nothing can stand in"
+    PURGED = "miss: purged"
+    UNREADABLE = "miss: not a record of this version"
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedMark:
+    """A purge mark that lies over a stored response; ``applies`` if the response is not younger than it."""
+
+    name: str
+    lane: Lane
+    moment: datetime
+    purge_id: str
+    applies: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """One stored response; seconds. ``fresh_for`` is negative once it is stale."""
+
+    key: str
+    url: str
+    is_variant: bool
+    outcome: Outcome
+    status: int = 0
+    body_bytes: int = 0
+    groups: tuple[str, ...] = ()
+    fields: tuple[tuple[str, str], ...] = ()
+    born: datetime | None = None
+    age: int = 0
+    fresh_for: int = 0
+    expires_at: datetime | None = None
+    marks: tuple[AppliedMark, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return values | {
+            "groups": list(self.groups),
+            "fields": [list(field) for field in self.fields],
+            "born": self.born.isoformat() if self.born else None,
+            "expires_at": self.expires_at.isoformat() if self.expires_at else None,
+            "marks": [
+                {
+                    "name": mark.name,
+                    "lane": mark.lane.name.lower(),
+                    "moment": mark.moment.isoformat(),
+                    "id": mark.purge_id,
+                    "applies": mark.applies,
+                }
+                for mark in self.marks
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What lies under a URL, by http and by https; nothing if the next request is a miss."""
+
+    url: str
+    stored: tuple[Inspected, ...]
+    varies_by: tuple[str, ...]
+    requests: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {
+            "url": self.url,
+            "stored": [stored.as_json() for stored in self.stored],
+            "varies_by": list(self.varies_by),
+            "requests": self.requests,
+        }
+
+
+def inspect(operation: Operation, url: str, project: Project) -> Flow[Inspection]:
+    """Look a URL up as the Worker would, with all variants. Lists of KV may be a minute old."""
+    found: list[tuple[Target, StoredResponse]] = []
+    for target in both_schemes((url,), project.rules):
+        stored = yield from _under(operation, record_key(target))
+        found += [(target, each) for each in stored]
+    names = {name for target, stored in found if stored.record for name in _mark_names(target, stored.record)}
+    now_ms = round(operation.cloudflare_now() * 1000)
+    marks = yield from _read_marks(operation, sorted(names), now_ms)
+    inspected = [
+        _inspected(target, stored, marks, project, now_ms) for target, stored in found if stored.index is None
+    ]
+    sets = [names for _, stored in found if stored.index for names in stored.index.sets]
+    varies_by = tuple(dict.fromkeys(name for names in sets for name in names))
+    return Inspection(str(parse_url(url)), tuple(inspected), varies_by, operation.exchange.requests)
+
+
+def _under(operation: Operation, base: str) -> Flow[list[StoredResponse]]:
+    listed, _ = yield from operation.namespace.page(operation.exchange, base, "", _MAX_VARIANTS)
+    found: list[StoredResponse] = []
+    for key in listed:
+        if base_of(key.name) == base:
+            stored = yield from with_head(operation.exchange, operation.namespace, key)
+            found.append(stored)
+    return found
+
+
+def _mark_names(target: Target, record: Record) -> Iterable[str]:
+    yield EVERYTHING
+    for marked in marked_as(target):
+        yield from (host_mark(marked.host), url_mark(marked))
+        yield from (prefix_index_mark(marked.host), host_groups_mark(marked.host))
+        yield from prefix_marks(marked)
+        yield from (host_group_mark(marked.host, group) for group in record.groups)
+    yield from map(group_mark, record.groups)
+
+
+def _read_marks(
+    operation: Operation, names: Sequence[str], now_ms: int
+) -> Flow[dict[tuple[str, Lane], Mark]]:
+    keys = {mark_key(name, lane): (name, lane) for name in names for lane in Lane}
+    values = yield from operation.namespace.read_texts(operation.exchange, list(keys))
+    marks: dict[tuple[str, Lane], Mark] = {}
+    for key, value in values.items():
+        try:
+            marks[keys[key]] = parse_mark(value)
+        except ValueError:
+            # As the Worker does: it can't be told what was purged, so that all that is older is.
+            marks[keys[key]] = Mark(now_ms, "unreadable")
+    return marks
+
+
+def _inspected(
+    target: Target, stored: StoredResponse, marks: dict[tuple[str, Lane], Mark], project: Project, now_ms: int
+) -> Inspected:
+    record = stored.record
+    if record is None:
+        return Inspected(
+            stored.key, stored.url, stored.is_variant, Outcome.UNREADABLE, expires_at=stored.expires_at
+        )
+    over = tuple(
+        AppliedMark(
+            name,
+            lane,
+            datetime.fromtimestamp(mark.moment_ms / 1000, UTC),
+            mark.purge_id,
+            applies=record.birth_ms <= mark.moment_ms,
+        )
+        for name in _mark_names(target, record)
+        if not name.startswith(("prefixes/", "host-groups/"))
+        for lane in Lane
+        if (mark := marks.get((name, lane)))
+    )
+    age_ms = record.initial_age_ms + max(0, now_ms - record.response_ms)
+    windows = windows_of_record(record, _rule(project, target), project)
+    staleness_ms = _staleness_ms(over, age_ms - windows.lifetime * 1000, now_ms)
+    return Inspected(
+        key=stored.key,
+        url=stored.url,
+        is_variant=stored.is_variant,
+        outcome=_outcome(over, windows, staleness_ms),
+        status=record.status,
+        body_bytes=record.body_bytes,
+        groups=record.groups,
+        fields=record.fields,
+        born=datetime.fromtimestamp(record.birth_ms / 1000, UTC),
+        age=age_ms // 1000,
+        fresh_for=-(staleness_ms // 1000),
+        expires_at=stored.expires_at,
+        marks=over,
+    )
+
+
+def _rule(project: Project, target: Target) -> Rule | None:
+    return next((rule for rule in project.rules if rule.matches("GET", target)), None)
+
+
+def _staleness_ms(marks: Sequence[AppliedMark], staleness_ms: int, now_ms: int) -> int:
+    """Return for how long the response has been stale, a soft purge counted; negative while it is fresh."""
+    soft = [mark.moment.timestamp() for mark in marks if mark.applies and mark.lane is Lane.SOFT]
+    return max(staleness_ms, now_ms - round(max(soft) * 1000), 0) if soft else staleness_ms
+
+
+def _outcome(marks: Sequence[AppliedMark], windows: Windows, staleness_ms: int) -> Outcome:
+    if any(mark.applies and mark.lane is Lane.HARD for mark in marks):
+        return Outcome.PURGED
+    if windows.must_validate:
+        return Outcome.VALIDATED
+    if staleness_ms < 0:
+        return Outcome.FRESH
+    if staleness_ms < windows.stale_while_revalidate * 1000:
+        return Outcome.STALE_WHILE_REVALIDATE
+    return Outcome.VALIDATED if staleness_ms < windows.stale_if_error * 1000 else Outcome.EXPIRED

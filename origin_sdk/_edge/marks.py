@@ -1,0 +1,67 @@
+"""The marks in KV: the latest purge of each target."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cachewire.marks import MARK_PREFIX
+from origin_sdk._cloudflare.effects import Flow
+from origin_sdk._edge.purge import Operation
+
+__all__ = ["MarkEntry", "read_marks_page"]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkEntry:
+    """A mark in KV: the latest purge of ``target``.
+
+    ``by`` is empty where the Worker itself wrote it, by a response's field.
+    """
+
+    target: str
+    kind: str
+    moment: datetime | None
+    purge_id: str = ""
+    by: str = ""
+    why: str = ""
+    expires_at: datetime | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        for name in ("moment", "expires_at"):
+            values[name] = values[name].isoformat() if values[name] else None
+        return values
+
+
+_LANES = {"s": "soft", "h": "hard"}
+
+
+def read_marks_page(operation: Operation, cursor: str) -> Flow[tuple[list[MarkEntry], str]]:
+    """Return one page of the marks and the cursor of the next, or ``""``."""
+    listed, cursor = yield from operation.namespace.page(operation.exchange, MARK_PREFIX, cursor)
+    bare = [key.name for key in listed if not isinstance(key.metadata, dict)]
+    values = (yield from operation.namespace.read_texts(operation.exchange, bare)) if bare else {}
+    return [
+        _entry(key.name, key.metadata, values.get(key.name, ""), key.expiration) for key in listed
+    ], cursor
+
+
+def _entry(name: str, metadata: object, value: str, expiration: int | None) -> MarkEntry:
+    lane, _, target = name.removeprefix(MARK_PREFIX).partition("/")
+    known = metadata if isinstance(metadata, dict) else _from_value(value)
+    at = known.get("at")
+    return MarkEntry(
+        target=target,
+        kind=_LANES.get(lane, lane),
+        moment=datetime.fromtimestamp(at / 1000, UTC) if isinstance(at, int) else None,
+        purge_id=str(known.get("id", "")),
+        by=str(known.get("by", "")),
+        why=str(known.get("why", "")),
+        expires_at=None if expiration is None else datetime.fromtimestamp(expiration, UTC),
+    )
+
+
+def _from_value(value: str) -> dict[str, Any]:
+    moment, _, purge_id = value.partition(" ")
+    return {"at": int(moment), "id": purge_id} if moment.isdigit() else {}

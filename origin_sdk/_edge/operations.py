@@ -1,0 +1,224 @@
+"""What the clients have in common: everything but input and output."""
+
+import copyreg
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from inspect import isawaitable
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from origin_sdk._cloudflare.budget import RateBudget
+from origin_sdk._cloudflare.effects import Flow
+from origin_sdk._cloudflare.exchange import Exchange
+from origin_sdk._cloudflare.kv import Namespace
+from origin_sdk._cloudflare.skew import Skew
+from origin_sdk._edge.options import AsyncBody, Body, Options, PublishArguments
+from origin_sdk._edge.publication import Publication, Published, publish
+from origin_sdk._edge.purge import Operation, purge
+from origin_sdk._edge.stored_responses import Coverage, Listing
+from origin_sdk._process.audit import AuditEvent, AuditFile, outcome_of
+from origin_sdk._process.reads import Reads, made_to_publish
+from origin_sdk._values.errors import InvalidRequest
+from origin_sdk._values.media_types import Rendered, encoded
+from origin_sdk._values.project import DEFAULT_PROJECT, Project
+from origin_sdk._values.receipt import PartialPurgeError, Receipt
+from origin_sdk._values.settings import Settings
+from origin_sdk._values.targets import Purge, texts
+
+__all__ = ["Operations"]
+
+_log = logging.getLogger("origin_sdk")
+_Result = TypeVar("_Result")
+
+_EVERYTHING = Purge(everything=True)
+
+EDGE_FIELDS: Mapping[str, str] = {"user-agent": "origin-sdk"}
+"""What warming sends: never the API's token."""
+WARM_SECONDS = 60.0
+CHECK_SECONDS = 60.0
+
+
+class Operations:
+    """Builds operations and tells the auditor how they ended."""
+
+    def __init__(self, settings: Settings, project: Project, options: Options) -> None:
+        self.settings = settings
+        self.project = project
+        self.options = options
+        self.skew = Skew()
+        self._audit = options.audit or (AuditFile(Path(settings.audit_file)) if settings.audit_file else None)
+        shared = RateBudget.shared(settings.token) if settings.is_cloudflare else RateBudget.unlimited()
+        self._budget = options.budget or shared
+
+    _transports: Mapping[str, object] = MappingProxyType({})
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        """Be sent to a spawned process as a client of the same settings."""
+        return _made_again, (type(self), self.settings, self.project, self.options, dict(self._transports))
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(namespace_id={self.settings.namespace_id!r}, "
+            f"base_url={self.settings.base_url!r})"
+        )
+
+    def now(self) -> datetime:
+        """Return Cloudflare's time, as far as it is known.
+
+        Take it before rendering what is to be published.
+        """
+        return datetime.fromtimestamp(self.options.clock.now() + self.skew.seconds, UTC)
+
+    def _api_fields(self) -> dict[str, str]:
+        authorization = {"authorization": f"Bearer {self.settings.token}"} if self.settings.token else {}
+        return {**EDGE_FIELDS, **authorization}
+
+    def _operation(self, timeout: float | None) -> Operation:
+        exchange = Exchange(
+            clock=self.options.clock,
+            budget=self._budget,
+            skew=self.skew,
+            retries=self.options.retries,
+            seconds=self.options.timeout if timeout is None else timeout,
+        )
+        return Operation(exchange, Namespace(self.settings.namespace_url), self.settings, self.project.rules)
+
+    def _listing(self, targets: Purge | None) -> Listing:
+        operation = self._operation(None)
+        return Listing(
+            operation.exchange, operation.namespace, Coverage(targets or _EVERYTHING, self.project.rules)
+        )
+
+    def _purging(self, targets: Purge, timeout: float | None) -> Flow[Receipt]:
+        return self._audited("purge", targets.as_json(), purge(self._operation(timeout), targets))
+
+    def _publishing(self, publication: Publication, timeout: float | None) -> Flow[Published]:
+        details = {"url": publication.url, "groups": list(publication.groups), "bytes": len(publication.body)}
+        return self._audited("publish", details, publish(self._operation(timeout), publication, self.project))
+
+    def _rendered(self, url: str, body: Body, given: PublishArguments) -> tuple[Rendered, PublishArguments]:
+        if not callable(body):
+            return body, given
+        born = self.now()
+        with made_to_publish(url) as reads:
+            made = body()
+        return made, _completed(given, born, reads)
+
+    async def _rendered_async(
+        self, url: str, body: AsyncBody, given: PublishArguments
+    ) -> tuple[Rendered, PublishArguments]:
+        if not callable(body):
+            return body, given
+        born = self.now()
+        with made_to_publish(url) as reads:
+            made = body()
+            if isawaitable(made):
+                made = await made
+        return made, _completed(given, born, reads)
+
+    def _publication(self, url: str, body: Rendered, arguments: PublishArguments) -> Publication:
+        born = self._birth(arguments)
+        content, media_type = encoded(body, url)
+        headers = dict(arguments.get("headers", {}))
+        if media_type and "content-type" not in {name.lower() for name in headers}:
+            headers["content-type"] = media_type
+        groups = texts(arguments.get("groups", ()))
+        return Publication(
+            url=url,
+            body=content,
+            birth_ms=round(born.timestamp() * 1000),
+            status=arguments.get("status", 200),
+            fields=tuple(headers.items()),
+            groups=tuple(groups),
+            request_headers=arguments.get("request_headers", {}),
+            identity=arguments.get("identity", {}),
+        )
+
+    def _birth(self, arguments: PublishArguments) -> datetime:
+        if "born" not in arguments:
+            raise InvalidRequest(
+                "publish can't know when this body was rendered, and a purge since then must win: pass a "
+                "function that renders it, or born=client.now() taken before rendering"
+            )
+        born = arguments["born"]
+        if born.tzinfo is None:
+            raise InvalidRequest(f"born = {born}: has no time zone; take it from client.now()")
+        if "after" in arguments:
+            born = max(born, arguments["after"].moment + timedelta(milliseconds=1))
+        return born
+
+    def _audited(self, action: str, details: dict[str, Any], flow: Flow[_Result]) -> Flow[_Result]:
+        try:
+            result = yield from flow
+        except BaseException as error:
+            receipt = error.receipt if isinstance(error, PartialPurgeError) else None
+            self._tell(action, details, receipt, outcome_of(error))
+            raise
+        self._tell(action, details, result, "done")
+        return result
+
+    def _tell(self, action: str, details: dict[str, Any], result: object, outcome: str) -> None:
+        summary = dict(details)
+        match result:
+            case Receipt():
+                summary |= {
+                    "id": result.id,
+                    "marks": len(result.marks),
+                    "requests": result.requests,
+                    "deleted": result.deleted,
+                }
+            case Published():
+                summary |= {"key": result.key, "requests": result.requests}
+        _log.info("%s %s: %s", action, summary.get("id", summary.get("url", "")), outcome)
+        if not self._audit:
+            return
+        now = datetime.fromtimestamp(self.options.clock.now(), UTC)
+        try:
+            self._audit(AuditEvent(now, action, self.settings.actor, outcome, summary))
+        except Exception:  # noqa: BLE001 - an auditor is anyone's code
+            # What is purged is purged: an audit that can't be written must not make it look undone.
+            _log.exception("the audit of %s isn't written", action)
+
+
+def _as_proxy(values: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(values)
+
+
+def _proxied(
+    proxy: MappingProxyType[Any, Any],
+) -> tuple[Callable[..., MappingProxyType[Any, Any]], tuple[Any, ...]]:
+    return _as_proxy, (dict(proxy),)
+
+
+# A project's rules hold such, which pickle leaves out.
+copyreg.pickle(MappingProxyType, _proxied)
+
+
+def _made_again(
+    kind: Callable[..., object],
+    settings: Settings,
+    project: Project,
+    options: Options,
+    transports: Mapping[str, object],
+) -> object:
+    return kind(settings, project=project, options=options, **transports)
+
+
+def _completed(given: PublishArguments, born: datetime, reads: Reads) -> PublishArguments:
+    groups = (*texts(given.get("groups", ())), *reads.groups)
+    return {"born": born, **given, "groups": groups}
+
+
+def resolved(
+    settings: Settings | None, project: Project | None, arguments: Mapping[str, Any]
+) -> tuple[Settings, Project]:
+    """Return settings and project from what a client was given, else from the environment."""
+    project = project or DEFAULT_PROJECT
+    if settings is None:
+        settings = Settings.from_environment(default_namespace_id=project.namespace_id, **arguments)
+    if settings.mark_interval < project.mark_interval:
+        settings = replace(settings, mark_interval=project.mark_interval)
+    return settings, project

@@ -1,0 +1,317 @@
+"""Update instead of purge: write a response into KV before anyone asks, as the Worker itself would."""
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+from cachewire.bounds import MAX_GROUPS, MAX_RECORD_SECONDS, purge_bound_seconds
+from cachewire.directives import response_directives
+from cachewire.errors import WireError
+from cachewire.fields import (
+    CACHE_GROUPS,
+    CACHE_STATUS,
+    CACHE_TAG,
+    HOP_BY_HOP,
+    PRIVATE_GROUP_FIELDS,
+    SURROGATE_KEY,
+)
+from cachewire.key import body_key, claim_text, digest, record_key, variant_key
+from cachewire.marks import group_mark
+from cachewire.record import Index, Record, head_of, metadata_for
+from cachewire.rules import first_match, key_target
+from cachewire.settings import Rule
+from cachewire.structured import parse_strings
+from cachewire.vary import selecting_names, selecting_values, varies_on_everything
+from origin_sdk._cloudflare.effects import Flow
+from origin_sdk._cloudflare.kv import Namespace, Pair
+from origin_sdk._edge.purge import Operation
+from origin_sdk._edge.stored_responses import read_listed
+from origin_sdk._values.errors import InvalidRequest, NotCacheable
+from origin_sdk._values.freshness import Windows, combined, windows_of
+from origin_sdk._values.project import Project
+from origin_sdk._values.targets import parse_url
+
+__all__ = ["Publication", "Published", "publish"]
+
+_MIN_TTL_SECONDS = 60
+_COMPRESSION_LEVEL = 6
+_LEFT_OUT = HOP_BY_HOP | {CACHE_STATUS, "age", "content-length", "set-cookie", *PRIVATE_GROUP_FIELDS}
+_TEXT_TYPES = (
+    "text/",
+    "application/json",
+    "application/javascript",
+    "application/xml",
+    "application/x-ndjson",
+    "image/svg+xml",
+)
+_TEXT_SUFFIXES = ("+json", "+xml")
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A response to store, and which requests it answers.
+
+    ``birth_ms`` is the moment before rendering began: a purge after it wins. ``identity`` gives the values of
+    what the rule declares as part of the key, under ``field:name``, ``cookie:name`` or ``claim:name``, a
+    claim with its type in tokens; fields are looked up in ``request_headers`` too, as are those that the
+    response's Vary names.
+    """
+
+    url: str
+    body: bytes
+    birth_ms: int
+    status: int = 200
+    fields: tuple[tuple[str, str], ...] = ()
+    groups: tuple[str, ...] = ()
+    request_headers: Mapping[str, str] = field(default_factory=dict)
+    identity: Mapping[str, object] = field(default_factory=dict)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was written: ``key`` lives ``seconds`` in KV; from ``visible_by`` on every location has it."""
+
+    url: str
+    key: str
+    groups: tuple[str, ...]
+    fresh_seconds: int
+    seconds: int
+    stored_bytes: int
+    requests: int
+    visible_by: datetime
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return values | {"groups": list(self.groups), "visible_by": self.visible_by.isoformat()}
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A publication on its way into records."""
+
+    publication: Publication
+    rule: Rule | None
+    project: Project
+    now_ms: int
+
+    @property
+    def by_name(self) -> dict[str, str]:
+        return combined(self.publication.fields)
+
+    @property
+    def windows(self) -> Windows:
+        return windows_of(self.publication.status, self.by_name, self.now_ms / 1000, self.rule, self.project)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """As the Worker collects them: of the rule, the response's fields, and those given."""
+        fields = self.by_name
+        names = [*(self.rule.groups if self.rule else ()), *self.publication.groups]
+        try:
+            names += parse_strings(fields.get(CACHE_GROUPS, ""))
+        except ValueError as error:
+            raise InvalidRequest(
+                f'Cache-Groups = {fields[CACHE_GROUPS]!r}: {error}; write "a", "b"'
+            ) from error
+        names += [name.strip() for name in fields.get(CACHE_TAG, "").split(",") if name.strip()]
+        names += fields.get(SURROGATE_KEY, "").split()
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def parts(self) -> list[tuple[str, str | None]]:
+        """The declared identity, in the rule's order."""
+        if not self.rule:
+            return []
+        identity, headers = self.publication.identity, self._request_fields
+        parts = [
+            (f"field:{name}", _text(identity.get(f"field:{name}", headers.get(name))))
+            for name in self.rule.fields
+        ]
+        parts += [(f"cookie:{name}", _text(identity.get(f"cookie:{name}"))) for name in self.rule.cookies]
+        return parts + [
+            (f"claim:{name}", claim_text(identity.get(f"claim:{name}"))) for name in self.rule.claims
+        ]
+
+    @property
+    def _request_fields(self) -> dict[str, str]:
+        return combined(tuple(self.publication.request_headers.items()))
+
+    @property
+    def vary(self) -> tuple[str, ...]:
+        return selecting_names(self.by_name)
+
+    @property
+    def index_key(self) -> str:
+        target = parse_url(self.publication.url)
+        return variant_key(record_key(key_target(self.rule, target) if self.rule else target), self.parts)
+
+    @property
+    def key(self) -> str:
+        target = parse_url(self.publication.url)
+        base = record_key(key_target(self.rule, target) if self.rule else target)
+        return variant_key(base, [*self.parts, *selecting_values(self.vary, self._request_fields)])
+
+    @property
+    def ttl_seconds(self) -> int:
+        seconds = self.windows.longest_use + self.project.retention
+        return max(_MIN_TTL_SECONDS, min(seconds, MAX_RECORD_SECONDS))
+
+    def record(self) -> Record:
+        fields = [
+            (name.lower(), value) for name, value in self.publication.fields if name.lower() not in _LEFT_OUT
+        ]
+        if "date" not in self.by_name:
+            # RFC 9110 section 6.6.1
+            fields.append(
+                ("date", format_datetime(datetime.fromtimestamp(self.now_ms // 1000, UTC), usegmt=True))
+            )
+        return Record(
+            status=self.publication.status,
+            birth_ms=self.publication.birth_ms,
+            response_ms=self.now_ms,
+            # RFC 9111 section 4.2.3: a response that took long to render is that old.
+            initial_age_ms=max(0, self.now_ms - self.publication.birth_ms),
+            fields=tuple(fields),
+            groups=self.groups,
+            body_bytes=len(self.publication.body),
+        )
+
+    def problems(self) -> Iterator[str]:
+        """Say why the Worker would not have stored such a response, or could not serve it."""
+        yield from self._forbidden()
+        directives = response_directives(self.by_name)
+        if not self.windows.lifetime or directives.unqualified("no-cache"):
+            yield "it is stale at once: give Cache-Control with max-age or s-maxage, or CDN-Cache-Control"
+        if self.publication.status in {206, 304} or not 200 <= self.publication.status < 500:
+            yield f"status {self.publication.status} isn't stored; publish a final response below 500"
+        if len(self.publication.body) > self.project.max_body_bytes:
+            yield (
+                f"its body has {len(self.publication.body)} bytes; MAX_BODY_BYTES allows "
+                f"{self.project.max_body_bytes}"
+            )
+        if len(self.groups) > MAX_GROUPS:
+            yield f"it has {len(self.groups)} groups; a response may have {MAX_GROUPS}"
+        if "accept-encoding" in self.vary or "content-encoding" in self.by_name:
+            yield "it is or varies by an encoding: publish the plain body, the cache compresses it itself"
+
+    def _forbidden(self) -> Iterator[str]:
+        directives = response_directives(self.by_name)
+        if self.rule and self.rule.never_stores:
+            yield f"the rule {self.rule.name!r} keeps it from the edge"
+        if "set-cookie" in self.by_name:
+            yield "it carries Set-Cookie, which would reach everyone: leave it out"
+        if "no-store" in directives:
+            yield "it says no-store"
+        is_private = self.rule is not None and self.rule.data_class == "private"
+        if directives.unqualified("private") and not is_private:
+            yield (
+                'it says private: only a rule with data_class = "private" lets it lie at the '
+                "edge, for a declared identity"
+            )
+        if varies_on_everything(self.by_name):
+            yield "it says Vary: *, so that no request would ever get it"
+        missing = [
+            name for name, value in self.parts if value is None and (is_private or name.startswith("claim:"))
+        ]
+        if missing:
+            yield f"the rule puts {', '.join(missing)} into the key: give identity={{{missing[0]!r}: ...}}"
+
+
+def publish(operation: Operation, publication: Publication, project: Project) -> Flow[Published]:
+    """Write a response, with its index of variants where it varies.
+
+    Raises :class:`NotCacheable` for what the Worker would not store.
+    """
+    rule = first_match(project.rules, "GET", parse_url(publication.url))
+    now_ms = max(round(operation.cloudflare_now() * 1000), publication.birth_ms)
+    draft = _Draft(publication, rule if isinstance(rule, Rule) else None, project, now_ms)
+    _check(draft)
+    pairs: list[Pair] = []
+    if draft.vary:
+        index = yield from _index(operation, draft)
+        pairs.append(Pair(draft.index_key, "", MAX_RECORD_SECONDS, json.loads(index.metadata())))
+    apart, stored = _record_pairs(draft)
+    pairs.append(stored)
+    if apart:
+        yield from _write(
+            operation, [apart]
+        )  # before the record, which must never name a body that isn't there
+    yield from _write(operation, pairs)
+    bound = timedelta(seconds=purge_bound_seconds(project.mark_interval))
+    return Published(
+        url=str(parse_url(publication.url)),
+        key=draft.key,
+        groups=draft.groups,
+        fresh_seconds=draft.windows.lifetime,
+        seconds=draft.ttl_seconds,
+        stored_bytes=sum(len(pair.value) for pair in (*pairs, *([apart] if apart else []))),
+        requests=operation.exchange.requests,
+        visible_by=datetime.fromtimestamp(operation.cloudflare_now(), UTC) + bound,
+    )
+
+
+def _check(draft: _Draft) -> None:
+    if problems := list(draft.problems()):
+        raise NotCacheable(f"{draft.publication.url} can't be published: {'; '.join(problems)}")
+    try:
+        for group in draft.groups:
+            group_mark(group)
+        head_of(draft.record())
+    except (WireError, ValueError) as error:
+        raise InvalidRequest(f"{draft.publication.url} can't be published: {error}") from error
+
+
+def _write(operation: Operation, pairs: Sequence[Pair]) -> Flow[None]:
+    by_key = {pair.key: pair for pair in pairs}
+    namespace: Namespace = operation.namespace
+    yield from namespace.write(operation.exchange, list(by_key), lambda keys: [by_key[key] for key in keys])
+
+
+def _index(operation: Operation, draft: _Draft) -> Flow[Index]:
+    """Return the index that is there, with the names that this response varies by in front."""
+    listed, _ = yield from operation.namespace.page(operation.exchange, draft.index_key, "", 10)
+    known = [read_listed(key).index for key in listed if key.name == draft.index_key]
+    return known[0].including(draft.vary) if known and known[0] else Index((draft.vary,))
+
+
+def _record_pairs(draft: _Draft) -> tuple[Pair | None, Pair]:
+    """Return the pair of the body, if it is to lie apart, and that of the record."""
+    record, body, apart = draft.record(), draft.publication.body, None
+    compressed = _compressed(draft, body)
+    if compressed is not None:
+        record, body = replace(record, coding="gzip"), compressed
+    if len(body) > draft.project.memory_item_bytes:
+        record = replace(record, body_key=body_key(digest("body", draft.key, record.birth_ms)))
+        apart = Pair(record.body_key, body, min(draft.ttl_seconds + _MIN_TTL_SECONDS, MAX_RECORD_SECONDS))
+        body = b""
+    head = head_of(record)
+    metadata, is_in_front = metadata_for(head)
+    value = head.encode() + body if is_in_front else body
+    return apart, Pair(draft.key, value, draft.ttl_seconds, json.loads(metadata))
+
+
+def _compressed(draft: _Draft, body: bytes) -> bytes | None:
+    """Return the body compressed, if that pays by the Worker's own measure."""
+    least = draft.project.compress_min_bytes
+    fields = draft.by_name
+    if (
+        not least
+        or len(body) < least
+        or draft.publication.status != 200
+        or "no-transform" in response_directives(fields)
+    ):
+        return None
+    media_type = fields.get("content-type", "").partition(";")[0].strip().lower()
+    if not (media_type.startswith(_TEXT_TYPES) or media_type.endswith(_TEXT_SUFFIXES)):
+        return None
+    compressed = gzip.compress(body, _COMPRESSION_LEVEL, mtime=0)
+    return compressed if len(compressed) * 10 <= len(body) * 9 else None

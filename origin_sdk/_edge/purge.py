@@ -1,0 +1,309 @@
+"""A purge: write marks, and if asked delete what they cover."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cachewire.bounds import purge_bound_seconds
+from cachewire.marks import Mark
+from cachewire.rules import KeyRule
+from origin_sdk._cloudflare.effects import Call, Flow, Progress
+from origin_sdk._cloudflare.exchange import Exchange
+from origin_sdk._cloudflare.kv import MAX_BATCH_PAIRS, Namespace, Pair, Unwritten, batches
+from origin_sdk._edge.stored_responses import Coverage, Listing, StoredResponse, bodies
+from origin_sdk._process.clock import Clock
+from origin_sdk._values.errors import OriginSdkError, RequestRejected
+from origin_sdk._values.receipt import PartialPurgeError, Receipt
+from origin_sdk._values.settings import Settings
+from origin_sdk._values.targets import Purge
+
+__all__ = ["BlastRadius", "Operation", "blast_radius", "delete_covered", "learn_clock", "purge"]
+
+_log = logging.getLogger("origin_sdk")
+
+CLOUDFLARE_MARGIN_SECONDS = 2.0
+"""How far a mark's moment lies ahead of the clock.
+
+A second that ``Date`` doesn't show, and one by which Cloudflare's machines may differ. A response fetched in
+this time after a purge is fetched once more.
+"""
+
+MACHINES_MARGIN_SECONDS = 1.0
+"""By how much the clocks of Cloudflare's machines may differ."""
+_SKEW_TOLERANCE_SECONDS = 1.0
+_MARK_BYTES = 1200
+"""More than one mark takes in a bulk write: key, moment, id, actor and reason."""
+
+_NOTE_BYTES = 200
+_SHOWN_EXAMPLES = 10
+
+
+@dataclass
+class Operation:
+    """What every flow of one call to a client needs."""
+
+    exchange: Exchange
+    namespace: Namespace
+    settings: Settings
+    rules: Sequence[KeyRule] = ()
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of this machine."""
+        return self.exchange.clock
+
+    @property
+    def margin_seconds(self) -> float:
+        """How far moments lie ahead: not at all where the Worker's clock is this machine's."""
+        return (
+            CLOUDFLARE_MARGIN_SECONDS if self.exchange.skew.is_known or self.settings.is_cloudflare else 0.0
+        )
+
+    def cloudflare_now(self) -> float:
+        """Return Cloudflare's time, as far as it is known, in seconds since the epoch."""
+        return self.clock.now() + self.exchange.skew.seconds
+
+    def mark_moment(self) -> float:
+        """Return a moment for a mark that is written now: not before any time that replies leave open."""
+        latest = self.clock.now() + self.exchange.skew.most_seconds + MACHINES_MARGIN_SECONDS
+        return max(self.cloudflare_now() + self.margin_seconds, latest)
+
+
+def learn_clock(operation: Operation) -> Flow[None]:
+    """Have the API tell its time, if no reply of it has come yet."""
+    if not operation.exchange.skew.has_asked:
+        yield from operation.exchange.send(Call("GET", f"{operation.namespace.url}/values/clock"))
+
+
+def purge_id(now: float, token: str) -> str:
+    """Return an id that sorts by time."""
+    return f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S}-{token}"
+
+
+@dataclass
+class _Marking:
+    """The marks of one purge being written."""
+
+    operation: Operation
+    purge: Purge
+    id: str
+    written: list[str] = field(default_factory=list)
+    moment_ms: int = 0
+    _skew: float = 0.0
+
+    def pairs(self, keys: Sequence[str]) -> list[Pair]:
+        """Return what to write now.
+
+        A try that comes later carries a later moment, so that it takes nothing back.
+        """
+        operation = self.operation
+        self._skew = operation.exchange.skew.seconds
+        moment_ms = round(operation.mark_moment() * 1000)
+        self.moment_ms = max(self.moment_ms, moment_ms)
+        value = str(Mark(moment_ms, self.id))
+        metadata = self._metadata(moment_ms)
+        return [Pair(key, value, operation.settings.mark_seconds, metadata) for key in keys]
+
+    def _metadata(self, moment_ms: int) -> dict[str, object]:
+        """Return what the audit shows; the Worker doesn't read it."""
+        metadata: dict[str, object] = {"at": moment_ms, "id": self.id}
+        if self.operation.settings.actor:
+            metadata["by"] = _note(self.operation.settings.actor)
+        if self.purge.reason:
+            metadata["why"] = _note(self.purge.reason)
+        return metadata
+
+    def write(self, keys: Sequence[str]) -> Flow[list[str]]:
+        """Write one batch; return the keys that Cloudflare didn't take in spite of all tries."""
+        exchange, namespace = self.operation.exchange, self.operation.namespace
+        try:
+            yield from namespace.write(exchange, keys, self.pairs)
+            if abs(exchange.skew.seconds - self._skew) > _SKEW_TOLERANCE_SECONDS:
+                # The first reply showed that this machine's clock is wrong, and with it the moment.
+                self.moment_ms = 0
+                yield from exchange.pause(1.0)
+                yield from namespace.write(exchange, keys, self.pairs)
+        except Unwritten as error:
+            failed = set(error.keys)
+            self.written += [key for key in keys if key not in failed]
+            if error.__cause__:
+                raise
+            return list(error.keys)
+        self.written += keys
+        return []
+
+
+def _note(text: str) -> str:
+    """Return what fits a mark's metadata twice, however it is escaped: too much would spoil the batch."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return printable.encode()[:_NOTE_BYTES].decode("utf-8", "ignore")
+
+
+def purge(operation: Operation, purge: Purge) -> Flow[Receipt]:
+    """Write the marks of ``purge`` and, for ``delete``, remove what they cover.
+
+    Raises :class:`PartialPurgeError` if some marks are written and others not, and what the API answered if
+    none is.
+    """
+    marking = _Marking(operation, purge, purge_id(operation.clock.now(), operation.clock.token()))
+    marks = list(purge.marks(operation.rules))
+    missing: list[str] = []
+    cause: BaseException | None = None
+    for batch in batches((mark, _MARK_BYTES) for mark in marks):
+        try:
+            missing += yield from marking.write(batch)
+        except OriginSdkError as error:
+            cause = error.__cause__ if isinstance(error, Unwritten) else error
+            if not isinstance(cause, RequestRejected):
+                break
+        if len(marks) > MAX_BATCH_PAIRS:
+            yield Progress(len(marking.written), len(marks))
+    if missing or cause:
+        raise _incomplete(operation, marking, marks, cause)
+    receipt = _receipt(operation, marking)
+    if not purge.delete:
+        return receipt
+    return (yield from _deleting(operation, marking, receipt))
+
+
+def _deleting(operation: Operation, marking: _Marking, receipt: Receipt) -> Flow[Receipt]:
+    try:
+        deleted = yield from delete_covered(operation, marking.purge)
+    except OriginSdkError as error:
+        raise PartialPurgeError(
+            f"purge {marking.id}: all marks are written, so that nothing purged is served, but not all of it "
+            f"is deleted ({error}); send `remaining` again",
+            receipt,
+            marking.purge,
+        ) from error
+    return _receipt(operation, marking, deleted)
+
+
+def _receipt(operation: Operation, marking: _Marking, deleted: int = 0) -> Receipt:
+    bound = timedelta(seconds=purge_bound_seconds(operation.settings.mark_interval))
+    return Receipt(
+        id=marking.id,
+        purge=marking.purge,
+        marks=tuple(marking.written),
+        requests=operation.exchange.requests,
+        moment=datetime.fromtimestamp(marking.moment_ms / 1000, UTC),
+        visible_by=datetime.fromtimestamp(operation.cloudflare_now(), UTC) + bound,
+        deleted=deleted,
+    )
+
+
+def _incomplete(
+    operation: Operation, marking: _Marking, marks: Sequence[str], reason: BaseException | None
+) -> OriginSdkError:
+    written = set(marking.written)
+    missing = [mark for mark in marks if mark not in written]
+    if not written and isinstance(reason, OriginSdkError):
+        return reason
+    why = str(reason) if reason else "Cloudflare didn't confirm them"
+    error = PartialPurgeError(
+        f"purge {marking.id}: {len(missing)} of {len(marks)} marks aren't written ({why}); send "
+        "`remaining` again",
+        _receipt(operation, marking),
+        marking.purge.only(missing, operation.rules),
+    )
+    error.__cause__ = reason
+    return error
+
+
+def delete_covered(operation: Operation, purge: Purge) -> Flow[int]:
+    """Delete every stored response that ``purge`` covers; return how many keys that were.
+
+    Bounded in memory.
+    """
+    doomed: list[str] = []
+    deleted = 0
+    listing = Listing(operation.exchange, operation.namespace, Coverage(purge, operation.rules))
+    while not listing.is_done:
+        for stored in (yield from listing.next_page()):
+            doomed += stored.keys
+        deleted += yield from _delete_full_batches(operation, doomed)
+        yield Progress(deleted + len(doomed))
+    if purge.everything:
+        deleted += yield from _delete_bodies(operation, doomed)
+    deleted += yield from _delete_batch(operation, doomed)
+    return deleted
+
+
+def _delete_bodies(operation: Operation, doomed: list[str]) -> Flow[int]:
+    cursor, deleted = "", 0
+    while True:
+        keys, cursor = yield from bodies(operation.exchange, operation.namespace, cursor)
+        doomed += keys
+        deleted += yield from _delete_full_batches(operation, doomed)
+        if not cursor:
+            return deleted
+
+
+def _delete_full_batches(operation: Operation, doomed: list[str]) -> Flow[int]:
+    deleted = 0
+    while len(doomed) >= MAX_BATCH_PAIRS:
+        deleted += yield from _delete_batch(operation, doomed)
+    return deleted
+
+
+def _delete_batch(operation: Operation, doomed: list[str]) -> Flow[int]:
+    batch, doomed[:] = doomed[:MAX_BATCH_PAIRS], doomed[MAX_BATCH_PAIRS:]
+    if batch:
+        yield from operation.namespace.delete(operation.exchange, batch)
+    return len(batch)
+
+
+@dataclass(frozen=True, slots=True)
+class BlastRadius:
+    """What a purge would hit.
+
+    So many stored ``responses`` of ``body_bytes`` in all, some of them as ``examples``.
+
+    Counted over a list of KV, which may be a minute old.
+    """
+
+    purge: Purge
+    marks: int
+    responses: int
+    body_bytes: int
+    scanned_keys: int
+    requests: int
+    examples: tuple[str, ...]
+    idle: tuple[str, ...] = ()
+    """The targets by which nothing is hit: each may be misspelled, or nothing of it is stored."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {name: getattr(self, name) for name in self.__slots__} | {
+            "purge": self.purge.as_json(),
+            "examples": list(self.examples),
+            "idle": list(self.idle),
+        }
+
+
+def blast_radius(operation: Operation, purge: Purge) -> Flow[BlastRadius]:
+    """Count what ``purge`` would hit, and write nothing."""
+    coverage = Coverage(purge, operation.rules)
+    listing = Listing(operation.exchange, operation.namespace, coverage)
+    responses, body_bytes = 0, 0
+    examples: dict[str, None] = {}
+    idle = dict.fromkeys(coverage.targets())
+    while not listing.is_done:
+        for stored in _responses((yield from listing.next_page())):
+            responses += 1
+            body_bytes += stored.body_bytes
+            for target in coverage.covering(stored) if idle else ():
+                idle.pop(target, None)
+            if len(examples) < _SHOWN_EXAMPLES:
+                examples[stored.url] = None
+        yield Progress(listing.scanned_keys)
+    marks = len(purge.marks(operation.rules))
+    requests = operation.exchange.requests
+    scanned = listing.scanned_keys
+    return BlastRadius(purge, marks, responses, body_bytes, scanned, requests, tuple(examples), tuple(idle))
+
+
+def _responses(page: list[StoredResponse]) -> list[StoredResponse]:
+    return [stored for stored in page if stored.index is None]

@@ -1,0 +1,268 @@
+"""What lies in KV under record keys, as lists show it, and which of it a purge covers."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from cachewire.errors import UnreadableRecord
+from cachewire.key import BODY_PREFIX, MAX_KEY_BYTES, RECORD_PREFIX, Target, record_key
+from cachewire.marks import path_prefix
+from cachewire.record import Index, Record, parse_head, read_metadata
+from cachewire.rules import KeyRule
+from origin_sdk._cloudflare.effects import Flow
+from origin_sdk._cloudflare.exchange import Exchange
+from origin_sdk._cloudflare.kv import PAGE_KEYS, ListedKey, Namespace
+from origin_sdk._values.targets import Purge, keyed_target, parse_url
+
+__all__ = [
+    "Coverage",
+    "Listing",
+    "Scan",
+    "StoredResponse",
+    "base_of",
+    "both_schemes",
+    "read_listed",
+    "scans_for",
+]
+
+_CUT = "#~"
+_CUT_AT = MAX_KEY_BYTES - 80
+"""No key is cut before this, so that lists by a prefix up to here miss nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """A key of KV, taken apart.
+
+    ``record`` and ``index`` are ``None`` for a body, and for what can't be read.
+    """
+
+    key: str
+    scheme: str
+    host: str
+    path: str
+    record: Record | None = None
+    index: Index | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL as far as the key shows it: a long one is cut."""
+        return f"{self.scheme}://{base_of(self.key).partition('#')[0].removeprefix(f'{RECORD_PREFIX}{self.scheme}/')}"
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether the response is one of several under its URL."""
+        return base_of(self.key) != self.key
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that hold it: its own and that of a body stored apart."""
+        return (self.key, self.record.body_key) if self.record and self.record.body_key else (self.key,)
+
+    @property
+    def body_bytes(self) -> int:
+        """The length of the response's body as clients receive it."""
+        return self.record.body_bytes if self.record else 0
+
+
+def base_of(key: str) -> str:
+    """Return a record key without the digest of its variant."""
+    head, cut, rest = key.partition(_CUT)
+    return f"{head}{cut}{rest.partition('#')[0]}" if cut else head.partition("#")[0]
+
+
+def read_listed(listed: ListedKey, head: str | None = None) -> StoredResponse:
+    """Take a listed key apart; ``head`` is given where it lies in front of the body."""
+    scheme, _, location = listed.name.removeprefix(RECORD_PREFIX).partition("/")
+    host, _, rest = location.partition("/")
+    path = "/" + rest.partition("#")[0].partition("?")[0]
+    expires_at = None if listed.expiration is None else datetime.fromtimestamp(listed.expiration, UTC)
+    record, index = _contents(listed.metadata, head)
+    return StoredResponse(listed.name, scheme, host, path, record, index, expires_at)
+
+
+def _contents(metadata: object, head: str | None) -> tuple[Record | None, Index | None]:
+    try:
+        found = read_metadata(metadata)
+        if isinstance(found, Index):
+            return None, found
+        head = found if isinstance(found, str) else head
+        return (parse_head(head) if head is not None else None), None
+    except UnreadableRecord:
+        return None, None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Tells which stored responses a purge covers."""
+
+    purge: Purge
+    rules: Sequence[KeyRule] = ()
+    _bases: Mapping[str, str] = field(init=False, repr=False)
+    _prefixes: Mapping[tuple[str, str], str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Prepare what is compared."""
+        bases = {
+            record_key(target): url for url in self.purge.urls for target in both_schemes((url,), self.rules)
+        }
+        prefixes = {
+            (each.host, path_prefix(each.path)): str(each) for each in map(parse_url, self.purge.prefixes)
+        }
+        object.__setattr__(self, "_bases", bases)
+        object.__setattr__(self, "_prefixes", prefixes)
+
+    def by_place(self, stored: StoredResponse) -> bool:
+        """Whether the response is covered whatever its groups are."""
+        return (
+            self.purge.everything
+            or stored.host in self.purge.hosts
+            or base_of(stored.key) in self._bases
+            or any(stored.host == host and is_below(stored.path, prefix) for host, prefix in self._prefixes)
+        )
+
+    def by_group(self, stored: StoredResponse) -> bool:
+        """Whether one of the response's groups is covered."""
+        return stored.record is not None and not set(self.purge.groups).isdisjoint(stored.record.groups)
+
+    def targets(self) -> Iterator[str]:
+        """Name the targets, as :meth:`covering` does."""
+        yield from (f"group {group}" for group in self.purge.groups)
+        yield from (f"host {host}" for host in self.purge.hosts)
+        yield from (f"URL {url}" for url in self.purge.urls)
+        yield from (f"prefix {prefix}" for prefix in self._prefixes.values())
+
+    def covering(self, stored: StoredResponse) -> Iterator[str]:
+        """Name the targets that cover a response."""
+        if stored.record:
+            yield from (f"group {group}" for group in stored.record.groups)
+        yield f"host {stored.host}"
+        if url := self._bases.get(base_of(stored.key)):
+            yield f"URL {url}"
+        for (host, prefix), written in self._prefixes.items():
+            if stored.host == host and is_below(stored.path, prefix):
+                yield f"prefix {written}"
+
+
+def both_schemes(urls: Iterable[str], rules: Sequence[KeyRule]) -> Iterator[Target]:
+    """Yield the targets, as keys have them, of URLs under http and under https."""
+    for url in urls:
+        target = parse_url(url)
+        for scheme in ("https", "http"):
+            yield keyed_target(rules, replace(target, scheme=scheme))
+
+
+def is_below(path: str, prefix: str) -> bool:
+    """Whether ``path`` is ``prefix``, which has no trailing slash, or lies below it."""
+    return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in {"", "/"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A part of the namespace to list.
+
+    Keys that begin with ``prefix``, up to ``stop`` if that isn't empty.
+    """
+
+    prefix: str
+    stop: str = ""
+
+
+def scans_for(purge: Purge, rules: Sequence[KeyRule]) -> Iterator[Scan]:
+    """Yield the least parts of the namespace in which everything lies that ``purge`` covers.
+
+    Keys don't show groups, so that groups take a look at every stored response.
+    """
+    if purge.everything or purge.groups:
+        yield Scan(RECORD_PREFIX)
+        return
+    hosts = set(purge.hosts)
+    yield from (
+        Scan(f"{RECORD_PREFIX}{scheme}/{host}/") for host in purge.hosts for scheme in ("https", "http")
+    )
+    targets = [target for target in map(parse_url, purge.prefixes) if target.host not in hosts]
+    prefixes = {(target.host, path_prefix(target.path)) for target in targets}
+    widest = [
+        (host, prefix)
+        for host, prefix in prefixes
+        if not _is_covered(host, prefix, prefixes - {(host, prefix)})
+    ]
+    for host, prefix in sorted(widest):
+        yield from (
+            _shortened(f"{RECORD_PREFIX}{scheme}/{host}{prefix or '/'}") for scheme in ("https", "http")
+        )
+    for target in both_schemes(purge.urls, rules):
+        if target.host not in hosts and not _is_covered(target.host, target.path, widest):
+            base = record_key(target)
+            yield Scan(base, stop=base + "$")  # "$" follows "#", which begins the digest of a variant
+
+
+def _is_covered(host: str, path: str, prefixes: Iterable[tuple[str, str]]) -> bool:
+    return any(host == other and is_below(path, prefix) for other, prefix in prefixes)
+
+
+def _shortened(prefix: str) -> Scan:
+    return Scan(prefix.encode()[:_CUT_AT].decode("utf-8", "ignore"))
+
+
+@dataclass
+class Listing:
+    """Goes through what is stored, page by page, and keeps what is covered. Holds one page in memory."""
+
+    exchange: Exchange
+    namespace: Namespace
+    coverage: Coverage
+    scanned_keys: int = field(default=0, init=False)
+    _scans: deque[Scan] = field(init=False)
+    _cursor: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        """Begin at the first part."""
+        self._scans = deque(scans_for(self.coverage.purge, self.coverage.rules))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything was seen."""
+        return not self._scans
+
+    def next_page(self, limit: int = PAGE_KEYS) -> Flow[list[StoredResponse]]:
+        """Return what is covered on the next page, perhaps nothing.
+
+        Heads that lists don't show cost a request each.
+        """
+        scan = self._scans[0]
+        listed, self._cursor = yield from self.namespace.page(self.exchange, scan.prefix, self._cursor, limit)
+        inside = [key for key in listed if not scan.stop or key.name < scan.stop]
+        if not self._cursor or len(inside) < len(listed):
+            self._scans.popleft()
+            self._cursor = ""
+        self.scanned_keys += len(inside)
+        covered: list[StoredResponse] = []
+        for key in inside:
+            stored = yield from self._read(key)
+            if self.coverage.by_place(stored) or self.coverage.by_group(stored):
+                covered.append(stored)
+        return covered
+
+    def _read(self, key: ListedKey) -> Flow[StoredResponse]:
+        stored = read_listed(key)
+        if not (self.coverage.purge.groups or self.coverage.by_place(stored)):
+            return stored
+        return (yield from with_head(self.exchange, self.namespace, key))
+
+
+def with_head(exchange: Exchange, namespace: Namespace, key: ListedKey) -> Flow[StoredResponse]:
+    """Take a listed key apart, and read its value if its head lies there."""
+    match key.metadata:
+        case {"o": int(size)} if size > 0:
+            value = yield from namespace.read(exchange, key.name)
+            return read_listed(key, (value or b"")[:size].decode("utf-8", "replace"))
+    return read_listed(key)
+
+
+def bodies(exchange: Exchange, namespace: Namespace, cursor: str) -> Flow[tuple[list[str], str]]:
+    """List one page of the bodies that are stored apart."""
+    listed, cursor = yield from namespace.page(exchange, BODY_PREFIX, cursor)
+    return [key.name for key in listed], cursor

@@ -1,0 +1,369 @@
+"""What was read of a request, and where: it decides for whom the response may be.
+
+The frameworks' modules note here each field, session, user and address as it is looked up, whether or not
+it was there: what a response makes of an absent cookie isn't for those who have one. What the framework reads
+on its own account doesn't count; what anybody else reads does, in a handler, a dependency, a template or a
+middleware. This module imports no framework.
+"""
+
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from inspect import unwrap
+from types import FrameType
+from typing import Any, Final
+
+from origin_sdk._process.reads import Reads, current_reads
+from origin_sdk._values.errors import NotCacheable
+
+__all__ = [
+    "ADDRESS",
+    "EVERYTHING",
+    "OBSERVERS",
+    "SESSION",
+    "USER",
+    "Declared",
+    "Observed",
+    "ObservedEnviron",
+    "Reading",
+    "observe_session",
+    "unobserved",
+]
+
+ADDRESS: Final = "the client's address"
+EVERYTHING: Final = "every field of the request"
+SESSION: Final = "the session"
+USER: Final = "the user"
+
+OBSERVERS: Final = (
+    # They watch requests, or refuse them with an error that isn't stored.
+    *(
+        "asgi_correlation_id",
+        "ddtrace",
+        "debug_toolbar",
+        "django_prometheus",
+        "django_ratelimit",
+        "elasticapm",
+    ),
+    *("flask_limiter", "newrelic", "opentelemetry", "prometheus_fastapi_instrumentator", "sentry_sdk"),
+    *("slowapi", "starlette_exporter", "structlog"),
+    # They set Vary themselves.
+    *("corsheaders", "flask_compress", "flask_cors", "whitenoise"),
+)
+"""Packages whose reading of a request says nothing about the response."""
+
+_KEYED = frozenset(
+    # In the key, or set by the Worker and its runtime for all; what changes no representation in HTTP.
+    {"accept-encoding", "host", "x-forwarded-host", "x-forwarded-proto"}
+    | {"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range"}
+    | {"cache-control", "pragma", "cdn-loop", "connection", "content-length", "te", "transfer-encoding"}
+    | {"upgrade", "via"}
+)
+_PLUMBING = (
+    # They hand on what somebody else asked them for.
+    *("collections.abc", "_collections_abc", "http.cookies", "origin_sdk"),
+    *("starlette.datastructures", "starlette.requests"),
+    *("django.http.request", "django.utils.datastructures", "django.utils.functional"),
+    *("rest_framework.request", "flask.globals", "flask.wrappers", "werkzeug"),
+)
+_INSTALLED = ("site-packages", "dist-packages", "<frozen", sysconfig.get_path("stdlib"))
+
+_is_unobserved: ContextVar[bool] = ContextVar("origin_sdk_unobserved", default=False)
+
+
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Read of a request, in the ``with`` block, what the response doesn't depend on."""
+    token = _is_unobserved.set(True)
+    try:
+        yield
+    finally:
+        _is_unobserved.reset(token)
+
+
+@lru_cache(maxsize=4096)
+def _is_below(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+@lru_cache(maxsize=4096)
+def _is_installed(path: str) -> bool:
+    return any(part in path for part in _INSTALLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read: a field by its name in lower case, or one of the constants above; by whom, and where."""
+
+    what: str
+    module: str
+    place: str
+
+    def __str__(self) -> str:
+        name = self.what.title() if self.is_field else self.what
+        return f"{name} was read at {self.place}"
+
+    @property
+    def is_field(self) -> bool:
+        """Whether Vary can name it."""
+        return " " not in self.what and "[" not in self.what
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a response says of its request: the fields in Vary, or that it is the same for everyone."""
+
+    vary: frozenset[str] = frozenset()
+    for_everyone: bool = False
+    observers: tuple[str, ...] = OBSERVERS
+
+    def covers(self, reading: Reading) -> bool:
+        """Whether the response may be shared in spite of the reading."""
+        is_named = reading.is_field and reading.what in self.vary
+        return self.for_everyone or is_named or _is_below(reading.module, self.observers)
+
+
+class Observed:
+    """What was read of one request.
+
+    ``framework`` are the packages that read on their own account; ``endpoint`` finds who handles the request.
+    """
+
+    __slots__ = ("_accounted", "_endpoint", "_framework", "_readings", "_sent")
+
+    def __init__(self, framework: tuple[str, ...], endpoint: Callable[[], Any] = lambda: None) -> None:
+        self._framework = framework
+        self._endpoint = endpoint
+        self._readings: dict[tuple[str, str], Reading] = {}
+        self._sent: tuple[str, Declared, Reads] | None = None
+        self._accounted = Declared()
+
+    def note(self, what: str, through: tuple[str, ...] = ()) -> None:
+        """Note that something was looked up, by whoever called this through the framework.
+
+        ``through`` are further packages that hand on what somebody else asked them for.
+
+        Raises :class:`NotCacheable`, so that the body is cut off, where it is read while a body is made that
+        is on its way to the edge for everyone.
+        """
+        if what in _KEYED or _is_unobserved.get():
+            return
+        reader = _reader(sys._getframe(1), _PLUMBING + through)  # noqa: SLF001 - the interpreter's documented way
+        module = _module(reader)
+        if _is_below(module, self._framework):
+            return
+        key = (what, module)
+        if key not in self._readings:
+            self._readings[key] = Reading(what, module, self._place(reader))
+        if self._sent:
+            self._check_late(self._readings[key], *self._sent)
+
+    @property
+    def has_readings(self) -> bool:
+        """Whether anything was read."""
+        return bool(self._readings)
+
+    def undeclared(self, declared: Declared) -> list[Reading]:
+        """Return what was read and isn't covered by what the response says."""
+        readings = list(self._readings.values())  # a thread that is left behind may add to them
+        return [each for each in readings if not (declared.covers(each) or self._accounted.covers(each))]
+
+    def account(self, declared: Declared) -> None:
+        """Note what was declared, for a middleware further out that doesn't know of it."""
+        self._accounted = declared
+
+    def sent(self, route: str, declared: Declared, reads: Reads) -> None:
+        """Refuse what isn't covered from here on, where ``reads`` are noted: the fields are on their way."""
+        self._sent = (route, declared, reads)
+
+    def over(self) -> None:
+        """Allow everything again: what runs behind a response may read anything."""
+        self._sent = None
+
+    @staticmethod
+    def _check_late(reading: Reading, route: str, declared: Declared, reads: Reads) -> None:
+        if current_reads() is reads and not declared.covers(reading):
+            raise NotCacheable(
+                f"{route}, which streams to the edge for everyone, is cut off: {reading}; read it before the "
+                "first part, or don't let the response be cached"
+            )
+
+    def _place(self, reader: FrameType | None) -> str:
+        """Return the line that asked for it; where the framework called a package, that and the handler."""
+        frame = reader
+        while frame and not _is_below(_module(frame), self._framework):
+            if not _is_installed(frame.f_code.co_filename):
+                return f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"
+            frame = frame.f_back
+        by = f"{_module(reader)}:{reader.f_lineno}" if reader else "a thread of the framework"
+        handler = _place_of(self._endpoint())
+        return f"{handler}, by {by}" if handler else by
+
+
+def _reader(frame: FrameType | None, plumbing: tuple[str, ...]) -> FrameType | None:
+    while frame and _is_below(_module(frame), plumbing):
+        frame = frame.f_back
+    return frame
+
+
+def _module(frame: FrameType | None) -> str:
+    return str(frame.f_globals.get("__name__", "")) if frame else ""
+
+
+def _place_of(endpoint: Any) -> str:
+    if endpoint is None:
+        return ""
+    function = unwrap(endpoint)
+    if code := getattr(function, "__code__", None):
+        return f"{code.co_filename}:{code.co_firstlineno}, in a parameter or decorator of {code.co_name}"
+    return (
+        f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__name__)}"
+    )
+
+
+class _ObservedSession:
+    """Mixed into a session's class, of Django or Flask: both set ``accessed`` whenever they are used."""
+
+    _origin_sdk_note: Callable[[], None]
+
+    @property
+    def accessed(self) -> bool:
+        """Whether the session was used."""
+        return bool(self.__dict__.get("accessed"))
+
+    @accessed.setter
+    def accessed(self, is_accessed: bool) -> None:
+        self.__dict__["accessed"] = is_accessed
+        if is_accessed:
+            self._origin_sdk_note()
+
+
+@lru_cache
+def _observed_session_class(kind: Any) -> Any:
+    names: dict[str, Any] = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    if hasattr(kind, "session_key"):  # Django's, by which one is known to the server
+
+        def session_key(self: Any) -> Any:
+            self._origin_sdk_note()
+            return kind.session_key.fget(self)
+
+        names["session_key"] = property(session_key)
+    return type(kind.__name__, (_ObservedSession, kind), names)
+
+
+def observe_session(session: Any, observed: Observed, through: tuple[str, ...]) -> bool:
+    """Let a session note each time that it is used; return False if it is of a kind that can't."""
+    if isinstance(session, _ObservedSession):
+        return True
+    if "accessed" not in dir(session):
+        return False
+    kind: Any = type(session)
+    try:
+        session.__class__ = _observed_session_class(kind)
+    except TypeError:
+        return False
+    session._origin_sdk_note = lambda: observed.note(SESSION, through)  # noqa: SLF001 - of the class just given
+    return True
+
+
+_WSGI_NEUTRAL = (
+    # The request line, the server, and what frameworks leave there for themselves.
+    *("CONTENT_", "PATH_", "QUERY_STRING", "RAW_URI", "REQUEST_", "SCRIPT_", "SERVER_"),
+    *("CSRF_COOKIE_", "flask.", "gunicorn.", "mod_wsgi.", "origin_sdk.", "uwsgi.", "waitress.", "werkzeug."),
+    *("wsgi.",),
+)
+
+
+@lru_cache(maxsize=4096)
+def _meaning(key: object) -> str:
+    """Return what a key of a WSGI environment tells of the client; empty for what is in the cache's key."""
+    if not isinstance(key, str) or key.startswith(_WSGI_NEUTRAL):
+        return ""
+    if key == "CSRF_COOKIE":
+        return "cookie"
+    if key.startswith("HTTP_"):
+        return key.removeprefix("HTTP_").replace("_", "-").lower()
+    if key in {"REMOTE_USER", "AUTH_TYPE"}:
+        return USER
+    return ADDRESS if key.startswith("REMOTE_") else f"environ[{key!r}]"
+
+
+class ObservedEnviron(dict[str, Any]):
+    """A WSGI environment that notes what is looked up; what is set reaches the server's own as well."""
+
+    def __init__(self, environ: dict[str, Any], observed: Observed) -> None:
+        super().__init__(environ)
+        self._environ = environ
+        self.observed = observed
+
+    def _note(self, key: object) -> None:
+        if meaning := _meaning(key):
+            self.observed.note(meaning)
+
+    def __getitem__(self, key: str) -> Any:
+        self._note(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value, noting that it was looked up."""
+        self._note(key)
+        return super().get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        self._note(key)
+        return super().__contains__(key)
+
+    def __iter__(self) -> Iterator[str]:
+        self.observed.note(EVERYTHING)
+        return super().__iter__()
+
+    def keys(self) -> Any:
+        """Return all keys, noting it."""
+        self.observed.note(EVERYTHING)
+        return super().keys()
+
+    def values(self) -> Any:
+        """Return all values, noting it."""
+        self.observed.note(EVERYTHING)
+        return super().values()
+
+    def items(self) -> Any:
+        """Return everything, noting it."""
+        self.observed.note(EVERYTHING)
+        return super().items()
+
+    def copy(self) -> dict[str, Any]:
+        """Return a plain copy, noting that everything was taken."""
+        return dict(self.items())
+
+    def __or__(self, other: Any) -> Any:
+        return self.copy() | other
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        self._environ[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        super().__delitem__(key)
+        self._environ.pop(key, None)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return a value that is there, or set it."""
+        if key not in self:
+            self[key] = default
+        return super().__getitem__(key)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Remove a value and return it."""
+        self._note(key)
+        self._environ.pop(key, None)
+        return super().pop(key, *default)
+
+    def update(self, *others: Any, **more: Any) -> None:
+        """Set several values."""
+        super().update(*others, **more)
+        self._environ.update(*others, **more)

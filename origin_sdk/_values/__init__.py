@@ -1,0 +1,1 @@
+"""Values that clients, middleware, outbox and layers share: frozen, and checked where they are made."""

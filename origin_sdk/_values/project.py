@@ -1,0 +1,158 @@
+"""What ``wrangler.toml`` says that the origin's side needs: namespace, routes, and the Worker's settings."""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from cachewire.config import problems
+from cachewire.settings import Settings
+from origin_sdk._values.errors import InvalidSettings
+
+__all__ = [
+    "DEFAULT_PROJECT",
+    "Configuration",
+    "Project",
+    "read_configuration",
+    "read_configurations",
+    "read_project",
+]
+
+_BINDING = "CACHE"
+
+
+@dataclass(frozen=True)
+class Project(Settings):
+    """The settings of a Worker, with where it stores and what it answers for."""
+
+    namespace_id: str = ""
+    routes: tuple[str, ...] = ()
+    """The route patterns of ``wrangler.toml``, such as ``api.example.com/*``; empty if it names none."""
+
+    def differences(self, namespace_id: str, mark_interval: float) -> Iterator[str]:
+        """Say where this machine's settings contradict the Worker's."""
+        if self.namespace_id and namespace_id != self.namespace_id:
+            yield (
+                f"EDGE_CACHE_NAMESPACE_ID = {namespace_id!r}, but wrangler.toml binds "
+                f"{self.namespace_id!r}: purges go to "
+                "a namespace that the Worker doesn't read"
+            )
+        if mark_interval < self.mark_interval:
+            yield (
+                f"mark_interval = {mark_interval:g}, but MARK_INTERVAL of the Worker is "
+                f"{self.mark_interval:g}: receipts "
+                "promise too much"
+            )
+
+    def serves(self, host: str) -> bool:
+        """Whether the Worker answers for a host, as far as the routes tell: without any, it may."""
+        name = host.partition(":")[0]
+        hosts = [pattern.partition("://")[2] or pattern for pattern in self.routes]
+        return not hosts or any(fnmatchcase(name, each.partition("/")[0].lower()) for each in hosts)
+
+
+DEFAULT_PROJECT = Project()
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """One environment of a ``wrangler.toml``; the top level is ``""``.
+
+    ``problems`` are those of its form; whether the Worker can use ``variables`` is for
+    :func:`cachewire.config.problems` to say.
+    """
+
+    file: Path
+    environment: str
+    variables: Mapping[str, Any]
+    namespace_id: str
+    routes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return f"{self.file} [env.{self.environment}]" if self.environment else str(self.file)
+
+
+def read_project(path: Path, environment: str = "") -> Project:
+    """Read an environment of a ``wrangler.toml``, with the Worker's own validation.
+
+    Raises :class:`InvalidSettings`, which names the file, each setting and the remedy.
+    """
+    return _project(read_configuration(path, environment))
+
+
+def read_configuration(path: Path, environment: str = "") -> Configuration:
+    """Read one environment of a ``wrangler.toml``; raises :class:`InvalidSettings` if it hasn't that."""
+    for configuration in read_configurations(path):
+        if configuration.environment == environment:
+            return configuration
+    raise InvalidSettings(f"{path} has no [env.{environment}]: add it, or choose another --env")
+
+
+def _project(configuration: Configuration) -> Project:
+    found = problems(configuration.variables)
+    if found.settings is None:
+        errors = "\n".join(found.errors)
+        raise InvalidSettings(f"the Worker can't use the settings in {configuration.name}:\n{errors}")
+    values = {each.name: getattr(found.settings, each.name) for each in fields(Settings)}
+    return Project(**values, namespace_id=configuration.namespace_id, routes=configuration.routes)
+
+
+def read_configurations(path: Path) -> Sequence[Configuration]:
+    """Read all environments of a ``wrangler.toml``, the top level first.
+
+    Raises :class:`InvalidSettings` if it can't be read as TOML.
+    """
+    try:
+        declared = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSettings(f"{path} can't be read: {error.strerror}; give --config FILE") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidSettings(f"{path} isn't TOML: {error}") from error
+    environments = declared.get("env", {})
+    if not isinstance(environments, Mapping):
+        raise InvalidSettings(f"{path}: env = {environments!r} isn't a table: write [env.production], say")
+    tables = {"": declared, **environments}
+    return [_configuration(path, name, table, declared) for name, table in tables.items()]
+
+
+def _configuration(path: Path, environment: str, table: object, top: Mapping[str, Any]) -> Configuration:
+    """Read one environment as wrangler does: variables and bindings aren't inherited, routes are."""
+    found: list[str] = []
+    if not isinstance(table, Mapping):
+        found.append(f"isn't a table: write [env.{environment}]")
+        table = {}
+    variables = table.get("vars", {})
+    if not isinstance(variables, Mapping):
+        found.append(f"vars = {variables!r} isn't a table: write [vars] and a setting on each line")
+        variables = {}
+    namespace_id = _namespace_id(table.get("kv_namespaces", ()), found)
+    routes = _routes(table if "routes" in table or "route" in table else top, found)
+    return Configuration(path, environment, variables, namespace_id, routes, tuple(found))
+
+
+def _namespace_id(bindings: object, found: list[str]) -> str:
+    entries = bindings if isinstance(bindings, Sequence) and not isinstance(bindings, str) else ()
+    ids = [
+        each.get("id") for each in entries if isinstance(each, Mapping) and each.get("binding") == _BINDING
+    ]
+    if ids and isinstance(ids[0], str) and ids[0]:
+        return ids[0]
+    found.append(
+        f'no KV namespace is bound as {_BINDING}: write [[kv_namespaces]], binding = "{_BINDING}" and the id '
+        f"that `wrangler kv namespace create {_BINDING}` prints"
+    )
+    return ""
+
+
+def _routes(table: Mapping[str, Any], found: list[str]) -> tuple[str, ...]:
+    declared = table.get("routes", [table["route"]] if "route" in table else [])
+    entries = declared if isinstance(declared, list) else [declared]
+    patterns = [each.get("pattern") if isinstance(each, Mapping) else each for each in entries]
+    if wrong := [each for each in patterns if not isinstance(each, str)]:
+        found.append(f'routes: {wrong[0]!r} isn\'t a pattern: write {{ pattern = "api.example.com/*" }}')
+    return tuple(each for each in patterns if isinstance(each, str))

@@ -1,0 +1,163 @@
+"""Where the API is, and who asks: from arguments, else from the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import quote, unquote, urlsplit
+
+from cachewire.bounds import DEFAULT_MARK_INTERVAL_SECONDS, MARK_SECONDS, MAX_RECORD_SECONDS
+from origin_sdk._values.errors import InvalidSettings
+
+__all__ = ["DEFAULT_BASE_URL", "Settings"]
+
+DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
+
+_NAMESPACES = "/storage/kv/namespaces/"
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to reach one KV namespace.
+
+    ``base_url`` is what comes before ``/storage/kv/namespaces/…``. Cloudflare's own, the default, gets
+    ``/accounts/{account_id}`` appended; any other is taken as it is, such as that of ``wrangler dev``,
+    ``http://127.0.0.1:8787/cdn-cgi/local/explorer/api``, which needs no account and no token. The URL of a
+    namespace, with ``/storage/kv/namespaces/{id}`` at its end, is taken apart.
+
+    ``mark_interval`` must be the Worker's ``MARK_INTERVAL``, in seconds: receipts tell by it when a purge is
+    seen.
+    """
+
+    token: str = field(default="", repr=False)
+    account_id: str = ""
+    namespace_id: str = ""
+    base_url: str = DEFAULT_BASE_URL
+    actor: str = ""
+    """Who purges, as the audit is to show it."""
+    audit_file: str = ""
+    """Where what is done is recorded, a line of JSON each; empty for nowhere."""
+    mark_interval: float = DEFAULT_MARK_INTERVAL_SECONDS
+    mark_seconds: int = MARK_SECONDS
+    """How long KV keeps a mark."""
+
+    def __post_init__(self) -> None:
+        """Raise :class:`InvalidSettings` for what can't work."""
+        self._take_namespace_url_apart()
+        if not self.namespace_id:
+            raise InvalidSettings(
+                "no KV namespace: set EDGE_CACHE_NAMESPACE_ID to the id in wrangler.toml, or pass "
+                "namespace_id"
+            )
+        if self.is_cloudflare and not (self.account_id and self.token):
+            raise InvalidSettings(
+                "Cloudflare's API needs CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN (permission: "
+                "Workers KV Storage Write); for `wrangler dev` set CLOUDFLARE_API_BASE_URL instead"
+            )
+        if not self.token.isprintable() or not self.token.isascii() or " " in self.token:
+            raise InvalidSettings(
+                "the API token has a space, a line break or a letter that no token has; copy it again"
+            )
+        self._check_base_url()
+        if self.mark_seconds <= MAX_RECORD_SECONDS:
+            raise InvalidSettings(
+                f"mark_seconds = {self.mark_seconds}: a mark must outlive every stored response, which KV "
+                f"keeps for up to {MAX_RECORD_SECONDS} s; leave it at {MARK_SECONDS}"
+            )
+
+    def _take_namespace_url_apart(self) -> None:
+        """Accept the URL of a namespace, as it is shown in many places, for ``base_url``."""
+        base, found, namespace = self.base_url.rstrip("/").partition(_NAMESPACES)
+        if not found:
+            return
+        namespace = unquote(namespace.partition("/")[0])
+        if self.namespace_id not in {"", namespace}:
+            raise InvalidSettings(
+                f"CLOUDFLARE_API_BASE_URL = {self.base_url!r} is the URL of the namespace {namespace!r}, but "
+                f"the namespace id given is {self.namespace_id!r} (EDGE_CACHE_NAMESPACE_ID, wrangler.toml): "
+                "leave one of them out"
+            )
+        base, is_cloudflare, account = base.partition(f"{DEFAULT_BASE_URL}/accounts/")
+        if is_cloudflare:
+            base = DEFAULT_BASE_URL
+            object.__setattr__(self, "account_id", self.account_id or unquote(account))
+        object.__setattr__(self, "base_url", base)
+        object.__setattr__(self, "namespace_id", namespace)
+
+    def _check_base_url(self) -> None:
+        try:
+            parts = urlsplit(self.base_url)
+            _ = parts.port
+        except ValueError as error:
+            raise InvalidSettings(
+                f"CLOUDFLARE_API_BASE_URL isn't a URL ({error}): give http(s)://host/prefix"
+            ) from error
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or "@" in parts.netloc:
+            raise InvalidSettings(
+                f"CLOUDFLARE_API_BASE_URL = {parts.scheme}://{parts.hostname or ''}…: give "
+                "http(s)://host/prefix, without "
+                "query and user"
+            )
+        if self.token and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            raise InvalidSettings(
+                f"CLOUDFLARE_API_BASE_URL = {self.base_url!r}: the token would travel unencrypted; use https"
+            )
+
+    @classmethod
+    def from_environment(
+        cls,
+        environment: Mapping[str, str] | None = None,
+        *,
+        default_namespace_id: str = "",
+        **arguments: object,
+    ) -> Self:
+        """Read what ``arguments`` leave out (or give as ``None``) from the environment.
+
+        ``default_namespace_id`` applies where neither names a namespace. Raises :class:`InvalidSettings`.
+        """
+        environment = os.environ if environment is None else environment
+        found: dict[str, object] = {
+            name: value
+            for name, variable in _VARIABLES.items()
+            if (value := environment.get(variable, "").strip())
+        }
+        given = {name: value for name, value in arguments.items() if value is not None}
+        default = {"namespace_id": default_namespace_id}
+        try:
+            return cls(**{**default, **found, **given})  # type: ignore[arg-type]  # of the right type if known
+        except TypeError as error:
+            raise InvalidSettings(
+                f"{error}; a setting is one of {', '.join(cls.__dataclass_fields__)}"
+            ) from error
+
+    @classmethod
+    def nowhere(cls) -> Self:
+        """Return settings of a client that asks no API."""
+        return cls(namespace_id="none", base_url="http://localhost")
+
+    @property
+    def is_cloudflare(self) -> bool:
+        """Whether the API is Cloudflare's own, so that it needs an account and has limits."""
+        return self.base_url.rstrip("/") == DEFAULT_BASE_URL
+
+    @property
+    def account_url(self) -> str:
+        """The URL before ``/storage``."""
+        base = self.base_url.rstrip("/")
+        return f"{base}/accounts/{quote(self.account_id, safe='')}" if self.is_cloudflare else base
+
+    @property
+    def namespace_url(self) -> str:
+        """The URL before ``/values``, ``/keys`` and ``/bulk``."""
+        return f"{self.account_url}/storage/kv/namespaces/{quote(self.namespace_id, safe='')}"
+
+
+_VARIABLES = {
+    "token": "CLOUDFLARE_API_TOKEN",
+    "account_id": "CLOUDFLARE_ACCOUNT_ID",
+    "namespace_id": "EDGE_CACHE_NAMESPACE_ID",
+    "base_url": "CLOUDFLARE_API_BASE_URL",
+    "actor": "EDGE_CACHE_ACTOR",
+    "audit_file": "EDGE_CACHE_AUDIT_FILE",
+}

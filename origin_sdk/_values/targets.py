@@ -1,0 +1,267 @@
+"""What to purge, as a value: checked, normalised, without duplicates, and ready to be sent or kept."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Self, TypeAlias
+
+from cachewire.errors import WireError
+from cachewire.key import Target, parse_target
+from cachewire.marks import (
+    EVERYTHING,
+    Lane,
+    group_mark,
+    host_mark,
+    mark_key,
+    prefix_index_mark,
+    prefix_mark,
+    url_mark,
+)
+from cachewire.rules import KeyRule, first_match, key_target
+from origin_sdk._values.errors import InvalidRequest
+
+__all__ = ["Purge", "Texts", "keyed_target", "parse_group", "parse_host", "parse_url", "texts"]
+
+Texts: TypeAlias = str | Iterable[str]
+"""One text or several: a lone ``str`` is one, not its letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Targets and how to purge them. Made by :meth:`of`, which checks them.
+
+    ``urls`` cover all variants, under http and https. ``prefixes`` are URLs too, and cover what is at or
+    below their path on segment borders. ``hosts`` are authorities, ``groups`` are namespace-wide.
+
+    Soft, the default, makes what is stored stale; ``hard`` makes it as if not stored; ``delete`` (only with
+    ``hard``) removes it from KV as well.
+    """
+
+    urls: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    everything: bool = False
+    hard: bool = False
+    delete: bool = False
+    reason: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        urls: Texts = (),
+        groups: Texts = (),
+        prefixes: Texts = (),
+        hosts: Texts = (),
+        everything: bool = False,
+        hard: bool = False,
+        delete: bool = False,
+        reason: str = "",
+    ) -> Self:
+        """Check and normalise targets; raises :class:`InvalidRequest` that names the first which can't be."""
+        if delete and not hard:
+            raise InvalidRequest(
+                "delete=True without hard=True: what is deleted can't stay usable as stale; pass hard=True"
+            )
+        made = cls(
+            urls=_unique(urls, _url),
+            groups=_unique(groups, parse_group),
+            prefixes=_unique(prefixes, _prefix),
+            hosts=_unique(hosts, parse_host),
+            everything=everything,
+            hard=hard,
+            delete=delete,
+            reason=reason,
+        )
+        if made.is_empty:
+            raise InvalidRequest("nothing to purge: give urls, groups, prefixes, hosts or everything=True")
+        return made
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to purge."""
+        return not (self.everything or self.urls or self.groups or self.prefixes or self.hosts)
+
+    @property
+    def lane(self) -> Lane:
+        """Where the marks go."""
+        return Lane.HARD if self.hard else Lane.SOFT
+
+    def marks(self, rules: Sequence[KeyRule] = ()) -> dict[str, None]:
+        """Return the keys of the marks to write, in order and each once.
+
+        With ``everything`` there is one: it covers the rest. The index mark of a host's prefixes comes after
+        the prefixes, so that whoever sees it can find them.
+        """
+        return dict.fromkeys(mark_key(name, self.lane) for name in self._names(rules))
+
+    def _names(self, rules: Sequence[KeyRule]) -> Iterator[str]:
+        if self.everything:
+            yield EVERYTHING
+            return
+        yield from map(group_mark, self.groups)
+        yield from map(host_mark, self.hosts)
+        yield from (url_mark(keyed_target(rules, parse_url(url))) for url in self.urls)
+        prefixes = [parse_url(prefix) for prefix in self.prefixes]
+        yield from map(prefix_mark, prefixes)
+        yield from (prefix_index_mark(prefix.host) for prefix in prefixes)
+
+    def only(self, marks: Iterable[str], rules: Sequence[KeyRule] = ()) -> "Purge":
+        """Return the part of the targets that needs any of ``marks``."""
+        wanted = frozenset(marks)
+
+        def needs(**targets: Any) -> bool:
+            part = replace(self, **{**_NOTHING, **targets})
+            return not wanted.isdisjoint(part.marks(rules))
+
+        if self.everything:
+            return self if needs(everything=True) else replace(self, **_NOTHING)
+        return replace(
+            self,
+            urls=tuple(url for url in self.urls if needs(urls=(url,))),
+            groups=tuple(group for group in self.groups if needs(groups=(group,))),
+            prefixes=tuple(prefix for prefix in self.prefixes if needs(prefixes=(prefix,))),
+            hosts=tuple(host for host in self.hosts if needs(hosts=(host,))),
+        )
+
+    def merged_with(self, other: "Purge") -> "Purge":
+        """Return both in one.
+
+        Raises :class:`InvalidRequest` if one is soft and one hard, or only one deletes.
+        """
+        if (self.hard, self.delete) != (other.hard, other.delete):
+            raise InvalidRequest("a soft and a hard purge can't be merged: send them one after the other")
+        return replace(
+            self,
+            urls=_unique((*self.urls, *other.urls)),
+            groups=_unique((*self.groups, *other.groups)),
+            prefixes=_unique((*self.prefixes, *other.prefixes)),
+            hosts=_unique((*self.hosts, *other.hosts)),
+            everything=self.everything or other.everything,
+            reason=self.reason or other.reason,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the targets as JSON types, without what is empty; :meth:`from_json` reads them."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if value
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read what :meth:`as_json` returned, perhaps in an older process; raises :class:`InvalidRequest`."""
+        if unknown := values.keys() - set(cls.__slots__):
+            raise InvalidRequest(
+                f"not a purge: it has {sorted(unknown)}; a purge has {', '.join(cls.__slots__)}"
+            )
+        for name, value in values.items():
+            if not _is_of_type(name, value):
+                raise InvalidRequest(f"not a purge: {name} = {str(value)[:100]!r}; give {_TYPES[name]}")
+        return cls.of(**values)
+
+    def __str__(self) -> str:
+        """Say it in a line, for logs."""
+        parts = ["everything"] if self.everything else []
+        for name in ("urls", "groups", "prefixes", "hosts"):
+            targets = getattr(self, name)
+            if len(targets) == 1:
+                parts.append(f"{name.removesuffix('s') if name != 'prefixes' else 'prefix'} {targets[0]}")
+            elif targets:
+                parts.append(f"{len(targets)} {name}")
+        return f"{'hard' if self.hard else 'soft'}: {', '.join(parts)}"
+
+
+_TYPES: Mapping[str, str] = {
+    **dict.fromkeys(("urls", "groups", "prefixes", "hosts"), "a text or a list of texts"),
+    **dict.fromkeys(("everything", "hard", "delete"), "true or false"),
+    "reason": "a text",
+}
+
+
+def _is_of_type(name: str, value: object) -> bool:
+    match _TYPES[name]:
+        case "true or false":
+            return isinstance(value, bool)
+        case "a text":
+            return isinstance(value, str)
+        case _:
+            return isinstance(value, str) or (
+                isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+            )
+
+
+_NOTHING: Mapping[str, Any] = {"urls": (), "groups": (), "prefixes": (), "hosts": (), "everything": False}
+
+
+def texts(given: Texts) -> Iterable[str]:
+    """Return the texts: a lone ``str`` is one."""
+    return (given,) if isinstance(given, str) else given
+
+
+def _unique(given: Texts, read: Callable[[str], str] = str) -> tuple[str, ...]:
+    return () if given == () else tuple(dict.fromkeys(map(read, texts(given))))
+
+
+def _url(url: str) -> str:
+    return str(parse_url(url))
+
+
+def parse_url(url: str) -> Target:
+    """Read a URL, with ``https://`` where it has no scheme; raises :class:`InvalidRequest`.
+
+    Without a scheme, a host shows by a dot or a port: ``nonsense`` is no URL, but a slip.
+    """
+    target = _target(url)
+    if "://" not in url and "." not in target.host and ":" not in target.host and target.host != "localhost":
+        raise InvalidRequest(f"{url!r} isn't a URL: write https://{url} if it begins with a host")
+    return target
+
+
+def _target(url: str) -> Target:
+    try:
+        return parse_target(url if "://" in url else f"https://{url}")
+    except WireError as error:
+        raise InvalidRequest(str(error)) from error
+
+
+def parse_host(host: str) -> str:
+    """Read a host, perhaps with a port, or the URL of one; raises :class:`InvalidRequest`."""
+    target = _target(host)
+    if target.path != "/" or target.query is not None:
+        raise InvalidRequest(f"{host!r} isn't a host: it has a path or query; purge it as a prefix or a URL")
+    return target.host
+
+
+def _prefix(prefix: str) -> str:
+    target = parse_url(prefix)
+    if target.query is not None:
+        raise InvalidRequest(f"the prefix {prefix!r} has a query: a prefix covers every query; leave it out")
+    try:
+        prefix_mark(target)
+    except WireError as error:
+        raise InvalidRequest(str(error)) from error
+    return str(target)
+
+
+def parse_group(group: str) -> str:
+    """Read the name of a group; raises :class:`InvalidRequest`."""
+    try:
+        group_mark(group)
+    except WireError as error:
+        raise InvalidRequest(str(error)) from error
+    return group
+
+
+@lru_cache(maxsize=1024)
+def _rule_for(rules: tuple[KeyRule, ...], target: Target) -> KeyRule | None:
+    return first_match(rules, "GET", target)
+
+
+def keyed_target(rules: Sequence[KeyRule], target: Target) -> Target:
+    """Return the target as the Worker's key and URL mark have it: with the query edits of its rule."""
+    rule = _rule_for(tuple(rules), target) if rules else None
+    return key_target(rule, target) if rule else target

@@ -1,0 +1,1 @@
+"""From what is recorded to what is delivered: claim, coalesce, send, settle."""

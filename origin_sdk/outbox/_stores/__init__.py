@@ -1,0 +1,1 @@
+"""What all stores of an outbox have in common: entries, statements, URLs."""

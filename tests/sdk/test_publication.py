@@ -1,0 +1,332 @@
+"""What `publish` writes; that the Worker serves it is shown in tests/runtime/test_purge_e2e.py."""
+
+import gzip
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils.safestring import mark_safe
+from markupsafe import Markup
+
+from cachewire.bounds import MAX_RECORD_SECONDS
+from cachewire.key import parse_target, record_key, variant_key
+from cachewire.record import Index, Record, parse_head, read_metadata
+from cachewire.settings import DataClass as EdgeDataClass
+from cachewire.settings import Rule
+from origin_sdk import AsyncPurgeClient, NotCacheable, Project, PurgeClient
+from origin_sdk._process.audit import AuditEvent
+from origin_sdk._values.media_types import encoded
+from origin_sdk.errors import DataClassViolation, InvalidRequest
+from origin_sdk.layers import AsyncLayeredCache, DataClass, Family, LayeredCache
+from origin_sdk.testing import FakeKV, ManualClock
+
+URL = "https://a.example/x"
+FRESH = {"cache-control": "max-age=600"}
+DAY = 86_400
+
+
+def record_at(fake: FakeKV, key: str) -> Record:
+    """Return the record under a key, from metadata or from in front of the body."""
+    found = read_metadata(fake.metadata(key))
+    if isinstance(found, int):
+        found = (fake.read(key) or b"")[:found].decode()
+    assert isinstance(found, str)
+    return parse_head(found)
+
+
+@pytest.mark.parametrize(
+    ("body", "stored", "media_type"),
+    [
+        pytest.param({"a": "é"}, '{"a":"é"}'.encode(), "application/json", id="what JSON is made of"),
+        pytest.param([1, 2], b"[1,2]", "application/json", id="a list"),
+        pytest.param("é", "é".encode(), "text/plain; charset=utf-8", id="text"),
+        pytest.param(b"\xff", b"\xff", None, id="bytes"),
+        pytest.param(b"plainly", b"plainly", None, id="bytes that may be anything"),
+        pytest.param(b'{"a": 1}', b'{"a": 1}', "application/json", id="JSON, encoded"),
+        pytest.param(bytearray(b"[]"), b"[]", "application/json", id="in an array of bytes"),
+        pytest.param('{"a": 1}', b'{"a": 1}', "application/json", id="JSON, as text"),
+        pytest.param("{{ a }}", b"{{ a }}", "text/plain; charset=utf-8", id="what only begins like JSON"),
+        pytest.param("\n<!DOCTYPE html><p>", b"\n<!DOCTYPE html><p>", "text/html; charset=utf-8", id="HTML"),
+        pytest.param(b"<html lang=de>", b"<html lang=de>", "text/html; charset=utf-8", id="HTML, encoded"),
+        pytest.param(Markup("<p>"), b"<p>", "text/html; charset=utf-8", id="of a template of Jinja"),
+        pytest.param(mark_safe("<p>"), b"<p>", "text/html; charset=utf-8", id="and of Django"),
+    ],
+)
+def test_a_body_is_stored_with_its_type(
+    client: PurgeClient, fake_kv: FakeKV, body: Any, stored: bytes, media_type: str | None
+) -> None:
+    published = client.publish(URL, lambda: body, headers=FRESH)
+    assert published.key == record_key(parse_target(URL))
+    assert fake_kv.read(published.key) == stored
+    record = record_at(fake_kv, published.key)
+    assert dict(record.fields).get("content-type") == media_type
+    assert record.body_bytes == len(stored)
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "media_type"),
+    [
+        pytest.param(f"{URL}/menu.CSV?x=.json", {}, "text/csv; charset=utf-8", id="by the URL"),
+        pytest.param(f"{URL}/menu.csv", {"CONTENT-TYPE": "text/x"}, "text/x", id="what is given stands"),
+    ],
+)
+def test_a_type_may_follow_from_elsewhere(
+    client: PurgeClient, fake_kv: FakeKV, url: str, headers: dict[str, str], media_type: str
+) -> None:
+    key = client.publish(url, lambda: b"1,2", headers={**FRESH, **headers}).key
+    assert dict(record_at(fake_kv, key).fields)["content-type"] == media_type
+
+
+def test_what_begins_like_json_and_goes_too_deep_is_text() -> None:
+    assert encoded("[" * 200_000, URL)[1] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("body", [{"a": {1}}, {"a": float("nan")}, object()])
+def test_what_cannot_be_json_is_named(client: PurgeClient, body: Any) -> None:
+    with pytest.raises(InvalidRequest, match=f"{URL} can't be published.*JSON.*Content-Type"):
+        client.publish(URL, lambda: body, headers=FRESH)
+
+
+def test_fields_groups_and_moments_are_those_of_a_stored_response(
+    client: PurgeClient, fake_kv: FakeKV, kv_clock: ManualClock
+) -> None:
+    headers = {
+        **FRESH,
+        "ETag": '"v1"',
+        "Cache-Groups": '"a", "b"',
+        "Cache-Tag": "c,d",
+        "Surrogate-Key": "e f",
+        "Connection": "close",
+        "Age": "5",
+        "Content-Length": "4",
+    }
+    key = client.publish(URL, lambda: b"body", headers=headers, groups=["g", "a"]).key
+    record = record_at(fake_kv, key)
+    assert record.groups == ("g", "a", "b", "c", "d", "e", "f")
+    assert [name for name, _ in record.fields] == ["cache-control", "etag", "cache-groups", "date"]
+    assert record.birth_ms == record.response_ms == round(kv_clock.now() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("cache_control", "seconds"),
+    [
+        pytest.param(
+            "max-age=600", 600 + DAY + 7 * DAY, id="freshness, the default stale-if-error, retention"
+        ),
+        pytest.param("max-age=600, must-revalidate", 600 + 7 * DAY, id="no window where none is allowed"),
+        pytest.param("max-age=600, stale-while-revalidate=172800", 600 + 9 * DAY, id="the longest window"),
+        pytest.param("max-age=99999999", MAX_RECORD_SECONDS, id="never longer than a mark lives"),
+    ],
+)
+def test_kv_keeps_it_longer_than_it_may_be_used(
+    client: PurgeClient, fake_kv: FakeKV, kv_clock: ManualClock, cache_control: str, seconds: int
+) -> None:
+    published = client.publish(URL, lambda: b"", headers={"cache-control": cache_control})
+    assert published.seconds == seconds
+    kv_clock.advance(seconds - 1)
+    assert fake_kv.read(published.key) == b""
+    kv_clock.advance(2)
+    assert fake_kv.read(published.key) is None
+
+
+def test_text_is_stored_compressed_where_that_pays(client: PurgeClient, fake_kv: FakeKV) -> None:
+    key = client.publish(URL, lambda: "text " * 2000, headers=FRESH).key
+    record = record_at(fake_kv, key)
+    assert (record.coding, record.body_bytes) == ("gzip", 10_000)
+    assert gzip.decompress(fake_kv.read(key) or b"") == b"text " * 2000
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"content-type": "image/png"}, id="what isn't text"),
+        pytest.param({"cache-control": "max-age=600, no-transform"}, id="what must not be transformed"),
+    ],
+)
+def test_other_bodies_are_stored_as_they_are(
+    client: PurgeClient, fake_kv: FakeKV, headers: dict[str, str]
+) -> None:
+    key = client.publish(URL, lambda: "text " * 2000, headers={**FRESH, **headers}).key
+    assert record_at(fake_kv, key).coding == ""
+    assert fake_kv.read(key) == b"text " * 2000
+
+
+def test_a_large_body_lies_apart_and_is_there_before_its_record(client: PurgeClient, fake_kv: FakeKV) -> None:
+    body = bytes(2 * 1024 * 1024)
+    key = client.publish(URL, lambda: body, headers=FRESH).key
+    record = record_at(fake_kv, key)
+    assert record.body_key.startswith("b1/")
+    assert (fake_kv.read(key), fake_kv.read(record.body_key)) == (b"", body)
+    written = [b'"b1/' in request.body for request in fake_kv.requests]
+    assert written == [True, False], "the body first"
+
+
+def test_a_head_too_long_for_metadata_lies_in_front(client: PurgeClient, fake_kv: FakeKV) -> None:
+    key = client.publish(URL, lambda: b"body", headers={**FRESH, "x-long": "x" * 2000}).key
+    assert dict(record_at(fake_kv, key).fields)["x-long"] == "x" * 2000
+    assert (fake_kv.read(key) or b"").endswith(b"body")
+
+
+def test_variants_lie_beside_their_index(client: PurgeClient, fake_kv: FakeKV) -> None:
+    base = record_key(parse_target(URL))
+    for vary in ("Accept-Language", "Accept, Accept-Language"):
+        client.publish(
+            URL, lambda: b"", headers={**FRESH, "vary": vary}, request_headers={"Accept-Language": "DE, en"}
+        )
+    assert read_metadata(fake_kv.metadata(base)) == Index(
+        (("accept", "accept-language"), ("accept-language",))
+    )
+    assert variant_key(base, [("accept-language", "de,en")]) in fake_kv.stored_keys()
+    assert variant_key(base, [("accept", None), ("accept-language", "de,en")]) in fake_kv.stored_keys()
+
+
+RULED = Project(
+    rules=(
+        Rule("dropped", paths=("/never/**",), bypass=True),
+        Rule("mine", paths=("/mine/**",), cookies=("sid",), data_class=EdgeDataClass.PRIVATE),
+        Rule("tenants", paths=("/t/**",), fields=("x-tenant",), query_drop=("utm_*",), groups=("tenants",)),
+    )
+)
+
+
+def test_a_rule_puts_identity_and_groups_into_it(
+    new_client: Callable[..., PurgeClient], fake_kv: FakeKV
+) -> None:
+    client = new_client(project=RULED)
+    published = client.publish(
+        "https://a.example/t/x?utm_a=1", lambda: b"", headers=FRESH, request_headers={"X-Tenant": "acme"}
+    )
+    assert published.key == variant_key("r1/https/a.example/t/x", [("field:x-tenant", "acme")])
+    assert record_at(fake_kv, published.key).groups == ("tenants",)
+
+
+def test_a_private_response_is_published_to_a_declared_identity_only(
+    new_client: Callable[..., PurgeClient],
+) -> None:
+    client = new_client(project=RULED)
+    url, headers = "https://a.example/mine/x", {"cache-control": "private, max-age=60"}
+    with pytest.raises(NotCacheable, match="cookie:sid"):
+        client.publish(url, lambda: b"", headers=headers)
+    published = client.publish(url, lambda: b"", headers=headers, identity={"cookie:sid": "s1"})
+    assert published.key == variant_key("r1/https/a.example/mine/x", [("cookie:sid", "s1")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        pytest.param({"headers": {}}, "stale at once", id="no lifetime"),
+        pytest.param({"headers": {"cache-control": "no-store"}}, "no-store", id="no-store"),
+        pytest.param({"headers": {"cache-control": "private, max-age=9"}}, "private", id="private"),
+        pytest.param({"headers": {**FRESH, "set-cookie": "a=b"}}, "Set-Cookie", id="a cookie"),
+        pytest.param({"headers": {**FRESH, "vary": "*"}}, r"Vary: \*", id="a response for no request"),
+        pytest.param(
+            {"headers": {**FRESH, "vary": "Accept-Encoding"}}, "compresses", id="the cache's own business"
+        ),
+        pytest.param({"headers": FRESH, "status": 304}, "304", id="a status that isn't final"),
+        pytest.param({"headers": FRESH, "status": 503}, "503", id="an error of the origin"),
+        pytest.param(
+            {"headers": FRESH, "groups": [f"g{n}" for n in range(257)]}, "257 groups", id="too many groups"
+        ),
+    ],
+)
+def test_what_the_worker_would_not_store_is_refused(
+    client: PurgeClient, fake_kv: FakeKV, arguments: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(NotCacheable, match=named):
+        client.publish(URL, lambda: b"", **arguments)
+    assert fake_kv.stored_keys() == []
+
+
+def test_a_page_has_the_groups_of_the_cached_values_that_it_is_rendered_from(
+    client: PurgeClient,
+) -> None:
+    family = Family("price", "{id}", str, groups=("price-{id}",), data_class=DataClass.PUBLIC)
+    with LayeredCache() as cache:
+        published = client.publish(
+            URL,
+            lambda: cache.get_or_load(family.key(id=7), lambda _: "x"),
+            headers=FRESH,
+            groups="pages",
+        )
+    assert published.groups == ("pages", "price-7")
+
+
+async def test_an_event_loop_may_await_what_it_publishes(async_purge_client: AsyncPurgeClient) -> None:
+    family = Family("price", "{id}", str, groups=("price-{id}",), data_class=DataClass.PUBLIC)
+
+    async def load(_: object) -> str:
+        return "x"
+
+    async with AsyncLayeredCache() as cache:
+
+        async def render(of: Family[str]) -> str:
+            return await cache.get_or_load(of.key(id=7), load)
+
+        published = await async_purge_client.publish(URL, lambda: render(family), headers=FRESH)
+        assert published.groups == ("price-7",)
+        with pytest.raises(DataClassViolation):
+            await async_purge_client.publish(URL, lambda: render(Family("order", "{id}", str)), headers=FRESH)
+
+
+def test_a_page_made_of_what_must_not_reach_the_edge_is_refused_and_audited(
+    client: PurgeClient, fake_kv: FakeKV
+) -> None:
+    events: list[AuditEvent] = []
+    with LayeredCache(audit=events.append) as cache:
+        key = Family("order", "{id}", str).key(id=7)
+        cache.get_or_load(key, lambda _: "x")
+        with pytest.raises(DataClassViolation, match=f"{URL}.*'order'"):
+            client.publish(URL, lambda: cache.get_or_load(key, lambda _: "x"), headers=FRESH)
+    assert fake_kv.stored_keys() == []
+    assert events[-1].details == {"family": "order", "what": URL}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        pytest.param(
+            {"headers": {**FRESH, "x-a": "1\n>group"}}, "line break", id="a field with a line break"
+        ),
+        pytest.param({"headers": FRESH, "groups": [" a"]}, "' a'", id="a group that can't be"),
+        pytest.param(
+            {"headers": {**FRESH, "cache-groups": "a b"}}, "Cache-Groups", id="a field that doesn't parse"
+        ),
+        pytest.param(
+            {"headers": FRESH, "born": datetime.fromisoformat("2026-01-01")},
+            "time zone",
+            id="a moment without zone",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(client: PurgeClient, arguments: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidRequest, match=named):
+        client.publish(URL, lambda: b"", **arguments)
+
+
+def test_a_rule_that_keeps_it_from_the_edge_holds_here_too(new_client: Callable[..., PurgeClient]) -> None:
+    with pytest.raises(NotCacheable, match="dropped"):
+        new_client(project=RULED).publish("https://a.example/never/x", lambda: b"", headers=FRESH)
+
+
+def test_a_body_without_its_birth_is_refused(client: PurgeClient) -> None:
+    with pytest.raises(InvalidRequest, match="born"):
+        client.publish(URL, b"rendered some time ago", headers=FRESH)
+
+
+def test_birth_is_before_rendering(client: PurgeClient, fake_kv: FakeKV, kv_clock: ManualClock) -> None:
+    began = kv_clock.now()
+
+    def render() -> bytes:
+        kv_clock.advance(5)
+        return b""
+
+    record = record_at(fake_kv, client.publish(URL, render, headers=FRESH).key)
+    assert record.birth_ms == round(began * 1000)
+    assert (record.response_ms - record.birth_ms, record.initial_age_ms) == (5000, 5000)
+
+
+def test_after_a_purge_it_counts_as_newer(client: PurgeClient, fake_kv: FakeKV) -> None:
+    receipt = client.purge(urls=URL)
+    record = record_at(fake_kv, client.publish(URL, lambda: b"", headers=FRESH, after=receipt).key)
+    assert datetime.fromtimestamp(record.birth_ms / 1000, UTC) - receipt.moment == timedelta(milliseconds=1)
