@@ -49,7 +49,7 @@ class Worker:
         storage = Storage(KvStore(environment.CACHE, settings), bodies, timing, settings, report)
         ports = Ports(FetchOrigin(settings), bodies, outgoing, timing, report)
         self.handler = Handler(settings, loaded, storage, ports)
-        self.fast_path = FastPath(settings, loaded, storage.marks, storage.memory, outgoing)
+        self.fast_path = FastPath(settings, loaded, storage.marks.table, storage.memory, outgoing)
         # What is here now stays: looking through it again and again would cost each request some 5 %.
         gc.freeze()
         gc.set_threshold(20_000)

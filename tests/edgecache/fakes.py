@@ -90,7 +90,7 @@ class FakeBodies:
 class FakeSignal:
     event: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def wait(self, timeout_seconds: float) -> bool:
+    async def wait(self, timeout_seconds: float | None) -> bool:
         async with asyncio.timeout(timeout_seconds):
             return await self.event.wait()
 
@@ -110,6 +110,9 @@ class FakeTiming:
 
     async def sleep(self, seconds: float) -> None:
         self.ms += int(seconds * 1000)
+
+    async def together(self, *work: Coroutine[Any, Any, Any]) -> list[Any]:
+        return await asyncio.gather(*work)
 
 
 class FakeStore:
@@ -215,7 +218,7 @@ class FakeEdge:
         self.storage = Storage(self.store, bodies, self.timing, settings, report)
         ports = Ports(self.origin, bodies, outgoing, self.timing, report)
         self.handler = Handler(settings, Hooks(), self.storage, ports)
-        self.fast_path = FastPath(settings, Hooks(), self.storage.marks, self.storage.memory, outgoing)
+        self.fast_path = FastPath(settings, Hooks(), self.storage.marks.table, self.storage.memory, outgoing)
 
     async def full(self, method: str, url: str, fields: Mapping[str, str]) -> Served:
         """Answer by the full path, background work included."""

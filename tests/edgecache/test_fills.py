@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from edgecache.fills import Fill
-from edgecache.memory import Memory
 from edgecache.policy.facts import OriginFailure
 from edgecache.ports import OriginError
+from edgecache.storage.memory import Memory
 from tests.edgecache.fakes import FakeBodies, FakeTiming
 
 PART = b"0123456789" * 10_000

@@ -8,10 +8,10 @@ import pytest
 
 from cachewire.settings import Profile, Settings
 from edgecache.health import Health, Subject
-from edgecache.memory import Memory
 from edgecache.policy.facts import OriginFailure, Reason, ResponseFacts
 from edgecache.policy.relay import http_date
 from edgecache.policy.trouble import Trouble, trouble_of
+from edgecache.storage.memory import Memory
 from tests.edgecache.fakes import START_MS
 
 SETTINGS = Settings(breaker_failures=3, breaker_pause=2.0, refresh_throttle=10.0)

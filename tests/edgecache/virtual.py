@@ -48,7 +48,7 @@ class VirtualSignal:
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def wait(self, timeout_seconds: float) -> bool:
+    async def wait(self, timeout_seconds: float | None) -> bool:
         try:
             async with asyncio.timeout(timeout_seconds):
                 return await self.event.wait()
@@ -73,3 +73,6 @@ class VirtualTiming:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    async def together(self, *work: Coroutine[Any, Any, Any]) -> list[Any]:
+        return await asyncio.gather(*work)

@@ -9,31 +9,28 @@ from edgecache.fills import Fill
 from edgecache.flights import Flight
 from edgecache.health import Health, Subject
 from edgecache.hooks import HookRequest, HookResponse, Hooks
-from edgecache.memory import Entry, Table
 from edgecache.nominations import Nominations
 from edgecache.policy.decision import Ask, Lookup
 from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
-from edgecache.policy.freshness import freshness_of
+from edgecache.policy.freshness import is_of_use
 from edgecache.policy.outcome import Fail, Plan, Relay, on_origin
 from edgecache.policy.ranges import Join, completed
 from edgecache.policy.relay import http_date, localised
 from edgecache.policy.status import Forwarded, Status
 from edgecache.policy.storing import content_length
+from edgecache.policy.succession import speaks_of_resource
 from edgecache.policy.trouble import Trouble, trouble_of
 from edgecache.policy.unkeyed import disclosing, neutral
 from edgecache.policy.voice import voice_of
 from edgecache.ports import Body, OriginError, OriginResponse, Ports, StoreError
 from edgecache.storage import Storage
+from edgecache.storage.memory import Entry, Table
 
 __all__ = ["Asker", "Outcome", "Question"]
 
 _OVERSIZED_MS = 600_000
 _AT_ONCE_SECONDS = 0.02
 """What comes within so long of what came before is taken for one answer."""
-
-
-_OF_RESOURCE = frozenset({401, 403, 404, 410, 451})
-"""The client errors that everybody gets who asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +98,7 @@ class Outcome:
             return False
         if self.fill and not self.fill.is_oversized:
             return False  # its clients left it, or there was no room
-        return self.facts.status < 400 or self.facts.status in _OF_RESOURCE
+        return speaks_of_resource(self.facts.status)
 
 
 class Asker:
@@ -140,17 +137,17 @@ class Asker:
     def subject(self, question: Question) -> Subject:
         """Return what the origin is asked for, as its health is remembered by."""
         lookup, entry = question.lookup, question.entry
-        purged_ms = self._storage.marks.verdict(lookup, entry.record).soft_ms if entry else 0
+        purged_ms = self._storage.marks.table.verdict(lookup, entry.record).soft_ms if entry else 0
         origin = "" if self._settings.origin else lookup.request.target.host
         return Subject(question.key, question.voice, origin, purged_ms)
 
     def _end_here(self, question: Question, outcome: Outcome) -> None:
         """Let what the outcome ends be used no more in this isolate, before anyone hears of the outcome."""
         if outcome.plan.marks and outcome.facts:
-            self._storage.mark_here(outcome.plan.marks, Lane.HARD, outcome.facts.birth_ms - 1)
+            self._storage.marks.mark_here(outcome.plan.marks, Lane.HARD, outcome.facts.birth_ms - 1)
         if outcome.plan.ends and question.entry:
             outcome.ended = question.entry
-            self._storage.end_here(question.entry)
+            self._storage.retention.end_here(question.entry)
 
     async def _asked(self, question: Question) -> Outcome:
         lookup, ask = self._disclosing(question), question.ask
@@ -173,7 +170,7 @@ class Asker:
 
     def _plan(self, question: Question, outcome: ResponseFacts | OriginFailure) -> Plan:
         lookup, ask = question.lookup, question.ask
-        if ask.stored and self._storage.is_ended(lookup, question.key, ask.stored):
+        if ask.stored and self._storage.marks.is_gone(lookup, question.key, ask.stored):
             # While the origin was being asked, it may have told another request that this is over.
             ask = replace(ask, fallback=False, when_disconnected=False)
         return on_origin(lookup, ask, outcome, question.stored_fields, self._settings)
@@ -218,7 +215,7 @@ class Asker:
         if join and stored:
             body = self._joined(join, stored, await response.read())
             record = replace(record, body_bytes=self._bodies.size(body))
-            return replace(outcome, entry=self._storage.hold(question.lookup, record, body))
+            return replace(outcome, entry=self._storage.retention.hold(question.lookup, record, body))
         length_bytes = content_length(response.fields)
         if length_bytes is None and self._is_oversized(question.key):
             return replace(outcome, plan=self._plan_oversized(question, outcome))
@@ -257,13 +254,13 @@ class Asker:
 
     def _held(self, question: Question, record: Record, body: Body) -> Entry | None:
         whole = completed(replace(record, body_bytes=self._bodies.size(body)))
-        return self._storage.hold(question.lookup, whole, body) if whole else None
+        return self._storage.retention.hold(question.lookup, whole, body) if whole else None
 
     async def taken(self, lookup: Lookup, record: Record, response: OriginResponse) -> Entry:
         """Read the body of what is stored as ``record``, and hold it; raises :class:`OriginError`."""
         body = response.body = await response.read()
         record = replace(record, body_bytes=self._bodies.size(body))
-        return self._storage.hold(lookup, completed(record) or record, body)
+        return self._storage.retention.hold(lookup, completed(record) or record, body)
 
     def _joined(self, join: Join, stored: Entry, body: Body) -> Body:
         if self._bodies.size(body) != join.received.size_bytes:
@@ -284,8 +281,8 @@ class Asker:
         )
         if entry.body is None:
             return fresh
-        if not self._storage.is_selected(lookup, fresh):
-            return self._storage.hold(lookup, record, entry.body)  # what it varies by has changed
+        if not self._storage.variants.is_selected(lookup, fresh):
+            return self._storage.retention.hold(lookup, record, entry.body)  # what it varies by has changed
         self._storage.memory.put(entry.key, fresh)
         return fresh
 
@@ -341,17 +338,16 @@ class Asker:
         plan = outcome.plan
         try:
             if plan.marks and outcome.facts:
-                await self._storage.mark_everywhere(plan.marks, Lane.HARD, "origin-response")
+                await self._storage.marks.mark_everywhere(plan.marks, Lane.HARD, "origin-response")
             if outcome.ended:
-                await self._storage.end(outcome.ended.key)
-            if entry and (plan.store or (plan.freshen and self._is_extended(lookup, entry))):
-                await self._storage.keep(lookup, entry)
+                await self._storage.retention.end(outcome.ended.key)
+            if entry and (
+                plan.store
+                or (plan.freshen and is_of_use(entry.record, entry.fields, lookup.rule, self._settings))
+            ):
+                await self._storage.retention.keep(lookup, entry)
         except (StoreError, ValueError) as error:
             self._report("store", error)
         finally:
             if outcome.fill:
                 outcome.fill.close()
-
-    def _is_extended(self, lookup: Lookup, entry: Entry) -> bool:
-        freshness = freshness_of(entry.record, entry.fields, lookup.rule, self._settings)
-        return freshness.lifetime_ms > 0 and not freshness.must_validate

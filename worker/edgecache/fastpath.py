@@ -13,17 +13,18 @@ from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
 from cachewire.settings import Settings
-from edgecache.handler import MARKS_AHEAD, Served
+from edgecache.handler import Served
 from edgecache.hooks import Hooks
-from edgecache.marktable import MarkTable
-from edgecache.memory import Entry, Memory
 from edgecache.policy.answer import BodyKind, answer_from
 from edgecache.policy.decision import Lookup, Use
 from edgecache.policy.facts import Reason
-from edgecache.policy.freshness import current_age_ms, freshness_of
+from edgecache.policy.freshness import current_age_ms
 from edgecache.policy.relay import DEBUG, shown_fields, shown_key
 from edgecache.policy.status import Status, cache_status
 from edgecache.ports import Body
+from edgecache.storage.mark_table import MarkTable
+from edgecache.storage.marks import MARKS_AHEAD
+from edgecache.storage.memory import Entry, Memory
 
 __all__ = ["CHANGES_DECISION", "FRAMES_BODY", "FastPath", "Rendered", "Rendering"]
 
@@ -168,7 +169,7 @@ class FastPath:
             entry,
             _DECISION_BYTES + entry.fields_bytes + texts,
             shown_key(lookup.key, {}, self._settings),
-            freshness_of(entry.record, entry.fields, lookup.rule, self._settings).lifetime_ms,
+            use.lifetime_ms,
             self._until_ms(lookup, entry, use),
             served.generation,
             self._rendering.rendered(answer.status, shown_fields(answer.fields, self._settings), entry.body),
@@ -189,8 +190,7 @@ class FastPath:
         # Marks are read again, by the full path and in the background, before the interval is over.
         known_ms = self._marks.known_until(lookup, entry.record)
         marks_ms = known_ms + int(self._marks.interval_ms * MARKS_AHEAD)
-        freshness = freshness_of(entry.record, entry.fields, lookup.rule, self._settings)
-        return min(use.until_ms - int(freshness.lifetime_ms * self._settings.refresh_ahead), marks_ms)
+        return min(use.until_ms - int(use.lifetime_ms * self._settings.refresh_ahead), marks_ms)
 
     def _place(self, url: str, names: tuple[str, ...], values: _Values, decided: _Decided) -> None:
         variants = self._by_url.get(url)

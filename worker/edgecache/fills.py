@@ -10,8 +10,8 @@ that, only what some client still waits for is held: the origin is then read no 
 
 from bisect import bisect_right
 
-from edgecache.memory import Memory
 from edgecache.ports import Bodies, Body, OriginError, Pieces, Pipe, Signal, Timing
+from edgecache.storage.memory import Memory
 
 __all__ = ["Fill"]
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from edgecache.fills import Fill
-from edgecache.memory import Entry, Table
 from edgecache.policy.facts import OriginFailure
 from edgecache.ports import OriginResponse, Signal, Timing
+from edgecache.storage.memory import Entry, Table
 
 __all__ = ["Flight", "Flights"]
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cachewire.settings import Settings
-from edgecache.memory import Memory, Table
 from edgecache.policy.facts import Reason
 from edgecache.policy.trouble import Trouble
+from edgecache.storage.memory import Memory, Table
 
 __all__ = ["Health", "Subject"]
 

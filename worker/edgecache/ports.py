@@ -199,8 +199,8 @@ class Outgoing(Protocol):
 class Signal(Protocol):
     """An event that requests can wait for although another request sets it."""
 
-    async def wait(self, timeout_seconds: float) -> bool:
-        """Wait until it is set; return whether it was."""
+    async def wait(self, timeout_seconds: float | None) -> bool:
+        """Wait until it is set, for so long or with ``None`` for ever; return whether it was."""
 
     def set(self) -> None:
         """Let all that wait go on."""
@@ -217,6 +217,9 @@ class Timing(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+
+    async def together(self, *work: Coroutine[Any, Any, Any]) -> list[Any]:
+        """Run all at once, and return what each returned; raises what the first that failed did."""
 
 
 class Background(Protocol):

@@ -8,7 +8,6 @@ from cachewire.fields import combined
 from cachewire.record import Record
 from cachewire.settings import Settings
 from edgecache.hooks import HookRequest, HookResponse, Hooks, changed_fields
-from edgecache.memory import Entry
 from edgecache.policy.answer import BodyKind, answer_from
 from edgecache.policy.decision import Lookup
 from edgecache.policy.facts import OriginFailure, RequestFacts, ResponseFacts
@@ -18,6 +17,7 @@ from edgecache.policy.status import Status, cache_status
 from edgecache.policy.validation import evaluated
 from edgecache.ports import Body, OriginResponse, Ports
 from edgecache.storage import Storage
+from edgecache.storage.memory import Entry
 
 __all__ = ["BodyGoneError", "Sender"]
 
@@ -81,8 +81,8 @@ class Sender:
             return None
         if kind is BodyKind.AS_STORED and entry.body is not None:
             return entry.body
-        stored = self._storage
-        body = await (stored.stream_of if kind is BodyKind.AS_STORED else stored.decoded_body_of)(entry)
+        bodies = self._storage.bodies
+        body = await (bodies.stream if kind is BodyKind.AS_STORED else bodies.decoded)(entry)
         if body is None:
             self._storage.memory.drop(entry.key)
             raise BodyGoneError(entry.key)

@@ -13,6 +13,7 @@ from edgecache.adapters.javascript import within
 __all__ = ["JsSignal", "JsTiming", "WaitUntil"]
 
 _resolve = js.Promise.resolve
+_FOR_EVER_SECONDS = 86_400.0
 
 
 class JsSignal:
@@ -26,7 +27,7 @@ class JsSignal:
         self._is_set = False
         self._waiting: dict[int, Any] = {}
 
-    async def wait(self, timeout_seconds: float) -> bool:
+    async def wait(self, timeout_seconds: float | None) -> bool:
         """Wait until it is set."""
         if self._is_set:
             return True
@@ -35,7 +36,9 @@ class JsSignal:
         self._waiting[id(own)] = resolve
         with suppress(TimeoutError):
             # A future, by asking a function for the promise.
-            await within(timeout_seconds, _resolve(own.promise), resolve)
+            # The runtime ends a request long before that.
+            seconds = _FOR_EVER_SECONDS if timeout_seconds is None else timeout_seconds
+            await within(seconds, _resolve(own.promise), resolve)
         self._waiting.pop(id(own), None)
         return self._is_set
 
@@ -61,6 +64,10 @@ class JsTiming:
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await js.scheduler.wait(int(seconds * 1000))
+
+    async def together(self, *work: Coroutine[Any, Any, Any]) -> list[Any]:
+        """Run all at once."""
+        return await asyncio.gather(*work)
 
 
 class WaitUntil:

@@ -122,6 +122,8 @@ class Use:
     refresh: bool
     ttl_seconds: int
     until_ms: int
+    lifetime_ms: int
+    """Its freshness lifetime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +311,9 @@ def _use_or_ask(
     refresh = usable is Reason.STALE_WHILE_REVALIDATE
     edge_ms = standing.freshness.stale_while_revalidate_ms if refresh else 0
     until_ms = now_ms - standing.staleness_ms + edge_ms
-    return Use(record, usable, refresh, -standing.staleness_ms // 1000, until_ms)
+    return Use(
+        record, usable, refresh, -standing.staleness_ms // 1000, until_ms, standing.freshness.lifetime_ms
+    )
 
 
 @dataclass(frozen=True, slots=True)

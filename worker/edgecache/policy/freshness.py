@@ -21,6 +21,8 @@ __all__ = [
     "current_age_ms",
     "freshness_of",
     "initial_age_ms",
+    "is_of_use",
+    "retention_seconds",
 ]
 
 HEURISTICALLY_CACHEABLE = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
@@ -111,3 +113,16 @@ def request_stale_if_error_ms(fields: Mapping[str, str]) -> int:
     """Return the window that a request grants itself (RFC 5861 section 4)."""
     value = fields.get("cache-control")
     return 1000 * (parse_cache_control(value).window("stale-if-error") or 0) if value else 0
+
+
+def retention_seconds(record: Record, fields: Mapping[str, str], rule: Rule, settings: Settings) -> int:
+    """Return for how long a response is kept: while it may be used, and `RETENTION` more."""
+    freshness = freshness_of(record, fields, rule, settings)
+    windows_ms = max(freshness.stale_while_revalidate_ms, freshness.stale_if_error_ms)
+    return (freshness.lifetime_ms + windows_ms) // 1000 + settings.retention
+
+
+def is_of_use(record: Record, fields: Mapping[str, str], rule: Rule, settings: Settings) -> bool:
+    """Whether a response may be used without validation at all."""
+    freshness = freshness_of(record, fields, rule, settings)
+    return freshness.lifetime_ms > 0 and not freshness.must_validate

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from types import MappingProxyType
 
-__all__ = ["BEARINGS", "Bearing", "Ends", "Kind", "is_good", "kind_of"]
+__all__ = ["BEARINGS", "Bearing", "Ends", "Kind", "is_good", "kind_of", "speaks_of_resource"]
+
+_OF_RESOURCE = frozenset({401, 403, 404, 410, 451})
+"""The client errors that everybody gets who asks for it."""
 
 
 class Kind(Enum):
@@ -100,3 +103,8 @@ def kind_of(status: int) -> Kind:
 def is_good(status: int) -> bool:
     """Whether a stored response of this status stands in for a failing origin, and isn't lost to errors."""
     return BEARINGS[kind_of(status)].may_replace
+
+
+def speaks_of_resource(status: int) -> bool:
+    """Whether an answer is one to the resource, and not to how this client asked for it."""
+    return status < 400 or status in _OF_RESOURCE

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from cachewire.settings import DataClass, Settings
-from edgecache.memory import Memory, Table
 from edgecache.policy.decision import Lookup
+from edgecache.storage.memory import Memory, Table
 
 __all__ = ["Admission"]
 

@@ -12,8 +12,8 @@ from cachewire.marks import (
     prefix_marks,
 )
 from cachewire.record import Record
-from edgecache.memory import Memory, Table
 from edgecache.policy.decision import VALID, Invalidity, Lookup, mark_names
+from edgecache.storage.memory import Memory, Table
 
 __all__ = ["MarkTable"]
 

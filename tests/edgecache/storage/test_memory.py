@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cachewire.record import Index, Record
 from cachewire.settings import Settings
-from edgecache.memory import Entry, Memory
+from edgecache.storage.memory import Entry, Memory
 from tests.edgecache.fakes import START_MS, FakeEdge, FakeResponse
 
 _KEYS = st.sampled_from("abcdef")

@@ -8,10 +8,10 @@ import pytest
 
 from cachewire.key import parse_target
 from cachewire.settings import DataClass, Profile, Rule, Settings
-from edgecache.admission import Admission
-from edgecache.memory import Memory
 from edgecache.policy.decision import Lookup, on_request
 from edgecache.policy.facts import RequestFacts
+from edgecache.storage.admission import Admission
+from edgecache.storage.memory import Memory
 from tests.edgecache.fakes import START_MS
 
 SETTINGS = Settings(variants_per_url=4, stored_bytes_per_minute=1000, second_use_bytes=0)

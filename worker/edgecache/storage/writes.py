@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from edgecache.memory import Memory, Table
 from edgecache.ports import Body, Store, StoreError, Timing
+from edgecache.storage.memory import Memory, Table
 
 __all__ = ["Writes"]
 

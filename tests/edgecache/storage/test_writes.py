@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from edgecache.memory import Memory
 from edgecache.ports import StoreError
-from edgecache.writes import Writes
+from edgecache.storage.memory import Memory
+from edgecache.storage.writes import Writes
 from tests.edgecache.fakes import START_MS
 
 

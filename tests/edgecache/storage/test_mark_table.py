@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cachewire.marks import Lane
-from edgecache.marktable import MarkTable
-from edgecache.memory import Memory
+from edgecache.storage.mark_table import MarkTable
+from edgecache.storage.memory import Memory
 from tests.edgecache.fakes import START_MS
 
 

@@ -1,0 +1,69 @@
+"""Requests that the cache takes no part in, but for what their answers end or store."""
+
+from dataclasses import replace
+from typing import Any
+
+from cachewire.marks import Lane
+from cachewire.settings import Settings
+from edgecache.asking import Asker, Outcome
+from edgecache.policy.decision import Forward
+from edgecache.policy.outcome import on_forwarded
+from edgecache.policy.status import Status
+from edgecache.ports import Background, OriginError, Ports, StoreError
+from edgecache.sending import Sender
+from edgecache.storage import Storage
+
+__all__ = ["Forwarder"]
+
+
+class Forwarder:
+    """Passes requests to the origin, and its responses to clients."""
+
+    def __init__(
+        self, settings: Settings, storage: Storage, asker: Asker, sender: Sender, ports: Ports
+    ) -> None:
+        self._settings = settings
+        self._storage = storage
+        self._asker = asker
+        self._sender = sender
+        self._origin = ports.origin
+        self._timing = ports.timing
+        self._report = ports.report
+
+    async def forward(self, forward: Forward, body: Any, background: Background) -> Any:
+        """Pass a request on, and return the response for its client."""
+        birth_ms = self._timing.now_ms()
+        try:
+            response = await self._origin.fetch(forward.request, {}, body, self._settings.origin_timeout)
+        except OriginError as error:
+            self._report("origin", error)
+            return self._sender.failed(
+                error.failure, Status(error.failure.value, forwarded=forward.forwarded)
+            )
+        facts = self._asker.facts_of(forward.request, response, birth_ms)
+        plan = on_forwarded(forward, facts, self._settings)
+        if plan.marks:
+            lane = Lane.SOFT if self._settings.is_safe else Lane.HARD
+            self._storage.marks.mark_here(plan.marks, lane, facts.response_ms, must_validate=True)
+            background.run(self._mark_everywhere(plan.marks, lane))
+        if plan.store and plan.lookup:
+            try:
+                entry = await self._asker.taken(plan.lookup, plan.store, response)
+            except OriginError as error:
+                self._report("origin", error)
+                return self._sender.failed(error.failure, plan.status)
+            background.run(self._asker.keep(plan.lookup, Outcome(replace(plan, marks=())), entry))
+        return self._sender.relayed(response, facts, forward.request, plan.status)
+
+    async def _mark_everywhere(self, names: tuple[str, ...], lane: Lane) -> None:
+        try:
+            if self._settings.is_safe:
+                names = tuple([name for name in names if await self._may_cover(name)])
+            await self._storage.marks.mark_everywhere(names, lane, "unsafe-request")
+        except StoreError as error:
+            self._report("invalidation", error)
+
+    async def _may_cover(self, name: str) -> bool:
+        """Whether a mark of that name covers anything stored. That costs a read, and the mark a write."""
+        kind, _, location = name.partition("/")
+        return kind != "url" or await self._storage.records.may_hold(location)

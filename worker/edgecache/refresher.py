@@ -1,0 +1,50 @@
+"""Refreshes behind responses that were sent stale, or soon would be."""
+
+from edgecache.asking import Question
+from edgecache.collapse import Collapse
+from edgecache.flights import Flight
+from edgecache.policy.decision import Lookup
+from edgecache.policy.revalidation import own_lookup, refresh_of
+from edgecache.ports import Background
+from edgecache.refreshes import Refreshes
+from edgecache.storage import Storage
+from edgecache.storage.memory import Entry
+
+__all__ = ["Refresher"]
+
+
+class Refresher:
+    """Has the origin asked in the background, once for each response, as far as ``refreshes`` allows."""
+
+    def __init__(self, refreshes: Refreshes, collapse: Collapse, storage: Storage) -> None:
+        self._refreshes = refreshes
+        self._collapse = collapse
+        self._storage = storage
+
+    def refresh(self, lookup: Lookup, entry: Entry, background: Background) -> None:
+        """Refresh a stored response, unless somebody does, or the origin rests."""
+        key, rule, flights = entry.key, id(lookup.rule), self._collapse.flights
+        question = Question(own_lookup(lookup), refresh_of(entry.record, entry.fields), entry, key)
+        is_waiting = self._refreshes.knows(key) or flights.current(key, question.voice)
+        if is_waiting or flights.is_unshared(key, question.voice) or self._collapse.rests(question):
+            return
+        if self._refreshes.begin(key, rule):
+            background.run(self._refresh_now(question, flights.start(key, question.voice)))
+        elif not self._refreshes.is_full():
+            background.run(self._refresh_later(question, rule))
+
+    async def _refresh_now(self, question: Question, flight: Flight) -> None:
+        try:
+            await self._collapse.lead(question, flight, None)
+        finally:
+            self._refreshes.end(question.key)
+
+    async def _refresh_later(self, question: Question, rule: int) -> None:
+        key, flights = question.key, self._collapse.flights
+        if not await self._refreshes.turn(key, rule):
+            return
+        held = self._storage.memory.get(key)
+        if flights.current(key, question.voice) or (held and held is not question.entry):
+            self._refreshes.end(key)  # somebody else has refreshed it
+            return
+        await self._refresh_now(question, flights.start(key, question.voice))
