@@ -83,8 +83,6 @@ SAFE_UNKEYED_FIELDS = frozenset(
         "newrelic",
         "request-id",
         "sentry-trace",
-        "traceparent",
-        "tracestate",
         "uber-trace-id",
         "x-b3-*",
         "x-cloud-trace-context",

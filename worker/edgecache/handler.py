@@ -16,6 +16,7 @@ from edgecache.policy.facts import Reason, RequestFacts
 from edgecache.policy.relay import end_to_end, lacks_length
 from edgecache.policy.revalidation import ABSENT, is_due_ahead
 from edgecache.policy.status import Status
+from edgecache.policy.trace import with_valid_trace
 from edgecache.ports import Background, Incoming, Ports
 from edgecache.refresher import Refresher
 from edgecache.refreshes import Refreshes
@@ -149,6 +150,7 @@ class Handler:
 
 def _facts(incoming: Incoming) -> RequestFacts | None:
     try:
-        return RequestFacts(incoming.method, parse_target(incoming.url), end_to_end(incoming.fields))
+        fields = with_valid_trace(end_to_end(incoming.fields))
+        return RequestFacts(incoming.method, parse_target(incoming.url), fields)
     except InvalidTarget:
         return None

@@ -8,7 +8,7 @@ being shared::
     what describes the client (User-Agent, Referer, Client Hints …)       sent where Vary nominates it
     what is negotiated (Accept, Accept-Language, Origin …)                sent, and selects
     Authorization, Cookie                                                 sent; `storing` has their rules
-    directives and Fetch Metadata of the words that standards know        sent
+    directives, Fetch Metadata and traces as standards have them          sent
     anything else                                                         sent; shared only if Vary names it
 
 A rule of the class ``private`` keeps responses for one identity only, so that nothing but the second line
@@ -25,6 +25,7 @@ from cachewire.settings import DataClass, Rule, Settings
 from cachewire.unkeyed import DESCRIPTIVE_FIELDS, NEGOTIATED_FIELDS, is_among
 from cachewire.vary import selecting_names, selecting_values
 from edgecache.policy.facts import Fields, RequestFacts, ResponseFacts
+from edgecache.policy.trace import TRACEPARENT, TRACESTATE
 
 __all__ = [
     "address_of",
@@ -53,6 +54,8 @@ _KNOWN_WORDS: Mapping[str, re.Pattern[str]] = {
     "sec-fetch-mode": re.compile("cors|no-cors|navigate|same-origin|websocket"),
     "sec-fetch-site": re.compile("cross-site|same-origin|same-site|none"),
     "sec-fetch-user": re.compile(r"\?1"),
+    "traceparent": TRACEPARENT,
+    "tracestate": TRACESTATE,
 }
 """Fields whose few words, dates and numbers leave a client nothing to choose that matters to another."""
 
