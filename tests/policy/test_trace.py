@@ -23,10 +23,8 @@ PARENT = f"00-{TRACE}-{SPAN}-01"
         pytest.param(PARENT, True, id="version 00"),
         pytest.param(f"00-{TRACE}-{SPAN}-ff", True, id="flags that this version doesn't know"),
         pytest.param(f"cc-{TRACE}-{SPAN}-01", True, id="a later version of the same length"),
-        pytest.param(
-            f"cc-{TRACE}-{SPAN}-01-what-comes", True, id="a later version with more"
-        ),
-        pytest.param(f"cc-{TRACE}-{SPAN}-01.what-comes", False, id="a later version with more and no dash"),
+        pytest.param(f"cc-{TRACE}-{SPAN}-01-what-comes", True, id="a later version with more"),
+        pytest.param(f"cc-{TRACE}-{SPAN}-01.what-comes", False, id="a later version, a dot and more"),
         pytest.param(f"00-{TRACE}-{SPAN}-01-more", False, id="version 00 with more"),
         pytest.param(f"ff-{TRACE}-{SPAN}-01", False, id="version ff"),
         pytest.param(f"00-{'0' * 32}-{SPAN}-01", False, id="a trace of zeros"),
