@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from origin_sdk._process.clock import SystemClock
 from origin_sdk.layers import Family, Policy, RedisOptions
 from scripts.runtime.proxy import Proxy
 from tests.layers.caches import make
@@ -442,6 +443,85 @@ def test_a_history_that_others_went_on_with_is_told_what_it_lost(
         assert young.get(key) is None
 
 
+class History:
+    """What a shard holds, kept to be put back: another primary of the same past, as clients come to it."""
+
+    def __init__(self, server: RedisServer, cache: Any, *names: str) -> None:
+        self._server = server
+        layout = cache.link.layout
+        self._keys = [layout.key(0, kind) for kind in "mtgfh"]
+        self._keys += [layout.key(0, kind, name) for name in names for kind in ("e:", "l:")]
+        with server.client() as client:
+            self._kept = [client.dump(name) for name in self._keys]
+
+    def put_back(self) -> None:
+        """Let this be what the shard holds."""
+        with self._server.client() as client:
+            for name, kept in zip(self._keys, self._kept, strict=True):
+                client.delete(name)
+                if kept:
+                    client.restore(name, 0, kept)
+
+
+PAGE = Family("page", "{id}", list[str], policy=Policy(jitter=0))
+
+
+class Switching(SystemClock):
+    """Does something when a loader has returned and what came of it is about to be stored."""
+
+    def __init__(self) -> None:
+        self.at_landing: list[Callable[[], None]] = []
+
+    def fraction(self) -> float:
+        while self.at_landing:
+            self.at_landing.pop()()
+        return super().fraction()
+
+
+def test_a_birth_of_one_history_counts_for_nothing_in_another(
+    connect: Callable[..., Any], redis_server: RedisServer
+) -> None:
+    """A load begins at a primary that is on its way out, with a part that is outdated at the next one."""
+    clock = Switching()
+    ours, others = connect(redis_server.port, clock=clock), connect(redis_server.port)
+    key = PAGE.key(id="of two histories")
+    ours.get_or_load(KEY, Source("old"))
+    ours._listener.stop()  # which would notice after a second
+    old = History(redis_server, ours, KEY.name, key.name)
+    others.invalidate(groups=KEY.groups)
+    new = History(redis_server, ours, KEY.name, key.name)
+    old.put_back()
+
+    def switch() -> None:
+        new.put_back()
+        others.invalidate(groups=["another"])
+
+    def load(_: Any) -> list[str]:
+        part = ours.get(KEY)
+        clock.at_landing.append(switch)
+        return [part]
+
+    assert ours.get_or_load(key, load) == ["old"]
+    later = connect(redis_server.port)
+    assert [cache.get(key) for cache in (others, later)] == [None, None]
+
+
+def test_a_history_without_what_a_process_was_told_of_gives_it_nothing(
+    connect: Callable[..., Any], redis_server: RedisServer
+) -> None:
+    """Its connections lead to two primaries, one of which goes on without what the other was told."""
+    ours, others = connect(redis_server.port), connect(redis_server.port)
+    one_primary = History(redis_server, ours, KEY.name)
+    ours.invalidate(groups=KEY.groups)
+    eventually(lambda: ours.link.generations == others.link.generations)
+    ours._listener.stop()
+    one_primary.put_back()
+    others.invalidate(groups=["another"])
+    assert others.get_or_load(KEY, Source("old")) == "old"
+    assert ours.get(KEY) is None
+    assert ours.get_or_load(KEY, Source("new")) == "new"
+
+
 # Ends
 
 
@@ -511,9 +591,9 @@ def test_a_big_value_costs_itself_and_is_named(
         assert cache.get_or_load(key, Source(text)) == text
         assert cache.link.is_up
     cache.get_or_load(small, Source("a"))
-    if "no answer of Redis in time" in caplog.text:
-        assert "product.v1:big" in caplog.text
-        assert "bytes" in caplog.text
+    slow = [text for each in caplog.records if "no answer of Redis in time" in (text := each.getMessage())]
+    assert all("product.v1:big" in text for text in slow)
+    assert all("bytes" in text for text in slow if "STORE" in text)
 
 
 @pytest.mark.timeout(90)

@@ -66,6 +66,8 @@ AWAY = (
 )
 
 
+_LATE: Final = "LATE"
+"""In what a script says that was asked too late to write."""
 ASK_AGAIN = (NoScriptError, AskError, MovedError, TryAgainError)
 """What redis-py's client knows how to deal with, one command at a time."""
 
@@ -104,6 +106,8 @@ def failed(link: Link, error: Exception, commands: Sequence[Command]) -> Failed:
             link.say_slow(_described(commands), error)
         link.doubt({link.layout.shard_of(command) for command in commands})
     else:
+        if _LATE in str(error):  # though the reply came in time: its clock has been stepped
+            link.doubt({link.layout.shard_of(command) for command in commands})
         link.explain(error)
     link.stats.count("redis-error", "", "")
     return FAILED

@@ -176,6 +176,10 @@ class Link:
         offset = self._offsets[shard]
         return self.clock.now() * 1e6 if offset is None else (self.clock.monotonic() + offset) * 1e6
 
+    def learn_time(self, shard: int, moment: float) -> None:
+        """Take a moment that a shard gave out just now for what its clock shows."""
+        self._offsets[shard] = moment / 1e6 - self.clock.monotonic()
+
     def deadline(self, shard: int) -> str:
         """Return the moment at which a caller that asks now gives up; 0 where the time isn't known."""
         if self._offsets[shard] is None:

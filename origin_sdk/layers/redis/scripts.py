@@ -13,6 +13,7 @@ All keys of a shard carry the same hash tag, so that in a cluster they lie in on
 ``g``      the *generation*: the last moment in ``m`` or ``t``. Who knows of all up to it needs neither
 ``h``      the *history*: the last generations. One that a process was told of and that isn't here was lost
 ``l:KEY``  a lock: the birth of its holder's load, and the load's token
+``c:TOK``  the same of a load that others may run beside: it has claimed its birth, and shuts nobody out
 ``w:TOK``  whom the load of this token waits for: a load's token, and its key's name
 =========  ======================================================================================
 
@@ -70,18 +71,32 @@ local function floor(set, key)
   redis.call('ZADD', set, text(n), '')
   return n
 end
+local function groups_of(v)
+  local length = struct.unpack('>H', v, 31)
+  return string.gmatch(string.sub(v, 33, 32 + length), '[^\\n]+')
+end
 local function is_valid(v, moments, key)
   local birth, f = struct.unpack('>d', v), redis.call('ZSCORE', moments, '')
   if not f or birth <= tonumber(f) then return false end
   -- A name is here, too, if it was set or deleted while Redis was away.
   local own = redis.call('ZSCORE', moments, string.match(key, '}e:(.*)$'))
   if own and birth <= tonumber(own) then return false end
-  local length = struct.unpack('>H', v, 31)
-  for group in string.gmatch(string.sub(v, 33, 32 + length), '[^\\n]+') do
+  for group in groups_of(v) do
     local moment = redis.call('ZSCORE', moments, group)
     if moment and birth <= tonumber(moment) then return false end
   end
   return true
+end
+-- Whether a generation is older than the oldest of a history that is full.
+local function is_forgotten(history, generation)
+  if redis.call('ZCARD', history) < 10000 then return false end
+  return tonumber(generation) < tonumber(redis.call('ZRANGE', history, 0, 0)[1])
+end
+-- Whether this is the history that a process knows up to a generation, 0 if it knows none. If it isn't, that
+-- process has heard of what is unknown here, and knows better what is valid.
+local function shares(history, generation)
+  if generation == '0' or redis.call('ZSCORE', history, generation) then return true end
+  return is_forgotten(history, generation)
 end
 local function generate(gen, key, history, least)
   local moment = tick(key, least)
@@ -160,10 +175,10 @@ READ = Script(
     "READ",
     """
 local v = redis.call('GET', KEYS[1])
-return v and is_valid(v, KEYS[2], KEYS[1]) and v
+return v and shares(KEYS[3], ARGV[1]) and is_valid(v, KEYS[2], KEYS[1]) and v
 """,
 )
-"""Keys e m. The record if it is valid."""
+"""Keys e m h; argument the generation that the caller knows. The record if it is valid."""
 
 PEEK = Script(
     "PEEK",
@@ -186,28 +201,28 @@ CLAIM = Script(
 floor(KEYS[2], KEYS[6])
 floor(KEYS[3], KEYS[6])
 local v, g = redis.call('GET', KEYS[1]), known(KEYS[4], KEYS[6], KEYS[7])
--- Who has heard of a later moment than this history has knows better than it what is valid.
-if v and tonumber(ARGV[4]) <= g and is_valid(v, KEYS[2], KEYS[1]) then
+if v and shares(KEYS[7], ARGV[4]) and is_valid(v, KEYS[2], KEYS[1]) then
   local ends = struct.unpack('>d', v) + struct.unpack('>I', v, 15) * 1000
   if ends - (clock(KEYS[6])) > tonumber(ARGV[3]) then return {v, '0', 0, 0, ''} end
 end
-local lock = ARGV[2] ~= '0' and redis.call('GET', KEYS[5])
+local lock = redis.call('GET', KEYS[5])
 if lock then
   local birth, token = string.match(lock, '^(%d+) (.*)$')
   if token == ARGV[1] then return {false, birth, 1, 0, ''} end
   return {false, '0', -1, redis.call('PTTL', KEYS[5]), token or ''}
 end
 local birth = tick(KEYS[6], g)
-if ARGV[2] == '0' or is_late(ARGV[5], birth) then return {false, text(birth), 0, 0, ''} end
+if is_late(ARGV[5], birth) then return {false, text(birth), 0, 0, ''} end
 redis.call('SET', KEYS[5], text(birth) .. ' ' .. ARGV[1], 'PX', ARGV[2])
 return {false, text(birth), 1, 0, ''}
 """,
 )
-"""Keys e m t g l f h; arguments the load's token, lock milliseconds or 0, microseconds of freshness that a
-record needs, the generation that the caller knows, a deadline.
+"""Keys e m t g l f h, or c instead of l for a load that may not be the only one; arguments the load's token,
+lock milliseconds, microseconds of freshness that a record needs, the generation that the caller knows, a
+deadline.
 
-Such a record; or the load's birth and 1 with the lock, 0 without; or -1 if another load holds it, for how
-many milliseconds, and its token.
+Such a record; or the load's birth and 1 with the lock; or the time and 0 if that came too late; or -1 if
+another load holds it, for how many milliseconds, and its token.
 """
 
 HELD = Script(
@@ -223,28 +238,40 @@ return token == ARGV[1] and birth
 STORE = Script(
     "STORE",
     """
+-- What is made of values that the caller had is as old as what it knew of those.
+local function is_behind(v)
+  if ARGV[7] == '' or ARGV[7] == redis.call('GET', KEYS[7]) then return false end
+  local f = redis.call('ZSCORE', KEYS[2], '')
+  if ARGV[7] == '0' or not shares(KEYS[6], ARGV[7]) or tonumber(f) > tonumber(ARGV[7]) then return true end
+  local heard = {}
+  for i = 8, #ARGV, 2 do heard[ARGV[i]] = tonumber(ARGV[i + 1]) end
+  for group in groups_of(v) do
+    local moment = redis.call('ZSCORE', KEYS[2], group)
+    if moment and tonumber(moment) > math.max(tonumber(ARGV[7]), heard[group] or 0) then return true end
+  end
+  return false
+end
 local birth, token, status = tonumber(ARGV[1]), ARGV[2], 1
-local held, holder = string.match(redis.call('GET', KEYS[4]) or '', '^(%d+) (.*)$')
+local holder = string.match(redis.call('GET', KEYS[4]) or '', '^%d+ (.*)$')
 local v = struct.pack('>d', birth) .. ARGV[4]
 local old = redis.call('GET', KEYS[1])
 local f, touched = redis.call('ZSCORE', KEYS[3], ''), redis.call('ZSCORE', KEYS[3], ARGV[6])
-local _, last = clock(KEYS[5])
-if token ~= '' and held and tonumber(held) > birth then status = -1
--- A birth that this clock hasn't given out yet is of a history that was lost.
-elseif not f or birth > last or birth <= math.max(tonumber(f), tonumber(touched or 0)) then status = 0
-elseif not is_valid(v, KEYS[2], KEYS[1]) then status = 0
+if holder ~= token then status = -1
+elseif not f or birth <= math.max(tonumber(f), tonumber(touched or 0)) then status = 0
+elseif not is_valid(v, KEYS[2], KEYS[1]) or is_behind(v) then status = 0
 elseif old and struct.unpack('>d', old) > birth then status = -1
 else redis.call('SET', KEYS[1], v, 'PX', ARGV[3]) end
-if token ~= '' then
-  if holder == token then redis.call('DEL', KEYS[4]) end
-  redis.call('PUBLISH', ARGV[5], ARGV[6])
-end
+if holder == token then redis.call('DEL', KEYS[4]) end
+redis.call('PUBLISH', ARGV[5], ARGV[6])
 return status
 """,
 )
-"""Keys e m t l f; arguments birth, token or nothing, milliseconds to keep, record, channel, key name.
+"""Keys e m t l f h g; arguments birth, token, milliseconds to keep, record, channel, key name; of a value
+that is made of others the generation that the caller knew before it read them, else nothing; and groups of
+which it had heard later moments, with these.
 
-1: stored. 0: what was loaded was invalidated meanwhile. -1: a later load came first. The lock is released.
+1: stored. 0: what was loaded was invalidated meanwhile, or may have been. -1: a later load came first, or the
+claim isn't known here, so that nothing is known of the birth. The lock is released.
 """
 
 RELEASE = Script(
@@ -356,17 +383,15 @@ redis.call('PERSIST', KEYS[4])  -- refused where this isn't the primary any more
 local time, last = clock(KEYS[4])
 local least = math.max(last, tonumber(redis.call('GET', KEYS[3]) or 0), tonumber(ARGV[1]))
 if time <= least then time = tick(KEYS[4], least) end
--- Floors come before the first generation: from that on all is known.
+-- A generation comes after the floors: from that on all is known.
 local floors = {floor(KEYS[1], KEYS[4]), floor(KEYS[2], KEYS[4])}
 local g = known(KEYS[3], KEYS[4], KEYS[5])
+if g < math.max(unpack(floors)) then g = generate(KEYS[3], KEYS[4], KEYS[5]) end
 local common, since = 0, tonumber(ARGV[3])
 for i = 4, #ARGV do
   if redis.call('ZSCORE', KEYS[5], ARGV[i]) then common = tonumber(ARGV[i]) break end
 end
-if common == 0 and #ARGV > 3 and redis.call('ZCARD', KEYS[5]) >= 10000 then
-  local oldest = redis.call('ZRANGE', KEYS[5], 0, 0)[1]
-  if tonumber(ARGV[4]) < tonumber(oldest) then common = -1 end
-end
+if common == 0 and #ARGV > 3 and is_forgotten(KEYS[5], ARGV[4]) then common = -1 end
 local result = {text(g), text(time), text(math.max(unpack(floors))), text(floors[1]), text(common), '1'}
 if common > 0 then since = math.min(since, common) end
 for i = 1, 2 do
@@ -397,7 +422,7 @@ redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
 redis.call('PUBLISH', ARGV[1], table.concat({ARGV[2], ARGV[3], '0', '0', ''}, '\\n'))
 floor(KEYS[1], KEYS[4])
 floor(KEYS[2], KEYS[4])
-return text(known(KEYS[3], KEYS[4], KEYS[5]))
+return text(generate(KEYS[3], KEYS[4], KEYS[5]))
 """,
 )
 """Keys m t g f h; arguments channel, sender, shard. Makes every record invalid, which a full Redis can, too:

@@ -25,7 +25,7 @@ from origin_sdk.layers.rules.claims import (
 )
 from origin_sdk.layers.rules.judge import Judge
 from origin_sdk.layers.rules.load_context import LoadContext
-from origin_sdk.layers.rules.loads import is_behind, remember, store_command
+from origin_sdk.layers.rules.loads import remember, store_command
 from origin_sdk.layers.rules.steps import AskMany, Flow, Load, Wait
 from origin_sdk.layers.values.families import Key
 
@@ -147,7 +147,6 @@ class _Loaded:
     seq: int
     seconds: float
     reads: Reads
-    is_behind: bool
 
 
 @dataclass(slots=True)
@@ -170,12 +169,7 @@ def _load(batch: _Batch, link: Link | None, loader: BatchLoader, claims: dict[st
         values = yield Load(loader, list(keys.values()), reads, batch.node)
         seconds = judge.clock.monotonic() - began
         yield from find_births(claims.values())
-        behind = (
-            link is not None
-            and any(claim.birth for claim in claims.values())
-            and (yield from is_behind(judge, link, [*keys.values()], reads, seq))
-        )
-        loaded = _Loaded(values, seq, seconds, reads, behind)
+        loaded = _Loaded(values, seq, seconds, reads)
         made = {
             name: each for name, claim in claims.items() if (each := _made(batch, link, name, loaded, claim))
         }
@@ -231,13 +225,12 @@ def _made(batch: _Batch, link: Link | None, name: str, loaded: _Loaded, claim: L
     try:
         context: LoadContext[Any] = LoadContext(key)
         judge.take_over(key, context, loaded.reads)
-        if loaded.is_behind:
-            context.do_not_store()
         value = loaded.values[key]
         entry, record = judge.loaded(key, context, value, loaded.seq, claim.birth, loaded.seconds)
         store = None
         if record is not None and link is not None and claim.birth:
-            store = store_command(judge, link, key, record, claim.lock)
+            read_since = loaded.seq if loaded.reads.groups else None
+            store = store_command(judge, link, key, record, claim, read_since)
     except Exception as error:  # noqa: BLE001 - who wants this key gets it
         batch.failed(name, error)
         return None

@@ -47,10 +47,14 @@ _UNTOLD_SECONDS = 0.1
 
 @dataclass(slots=True)
 class LoadClaim:
-    """The right to load: the load's birth, 0 if it isn't known, and its lock, if it has or may have one."""
+    """The right to load: the load's birth, 0 if it isn't known, and its lock, if it has or may have one.
+
+    ``generation`` is what this process knew of the shard then: what the loader finds in memory may be as old.
+    """
 
     birth: float = 0.0
     lock: HeldLock | None = None
+    generation: float = 0.0
 
 
 @dataclass(slots=True)
@@ -128,14 +132,14 @@ def refuse_circles(link: Link, node: LoadNode, holders: Mapping[str, str]) -> Fl
 
 
 def claimed(
-    judge: Judge, link: Link, filling: Filling, lock: HeldLock | None, reply: Any, seq: int
+    judge: Judge, link: Link, filling: Filling, lock: HeldLock, reply: Any, seq: int
 ) -> MemoryEntry | LoadClaim | None:
     """Return what a claim came to: another process's value, the right to load, None to claim again."""
     key = filling.key
-    if reply is FAILED:
-        if lock is not None:  # which may be ours: whoever holds it will be asked when the load has ended
-            link.locks[lock.token] = lock
-        return LoadClaim(0.0, lock)
+    generation = link.generations[link.layout.shard(key.name)]
+    if reply is FAILED:  # the lock may be ours: whoever holds it will be asked when the load has ended
+        link.locks[lock.token] = lock
+        return LoadClaim(0.0, lock, generation)
     stored, birth, state, _, _ = reply
     if stored:
         found, _ = judge.admit(link, link.layout.shard(key.name), (key,), (stored,), seq)
@@ -148,31 +152,34 @@ def claimed(
     if state == -1:
         judge.stats.count("waited-for-process", key.family.name, key.name)
         return None
-    if state == 1 and lock is not None:
+    if state == 1:
         link.locks[lock.token] = lock
-        return LoadClaim(float(birth), lock)
-    return LoadClaim(float(birth))
+        return LoadClaim(float(birth), lock, generation)
+    # Too late there, though the reply came in time: that clock has been stepped.
+    link.learn_time(link.layout.shard(key.name), float(birth))
+    return None
 
 
-def claim_command(
-    judge: Judge, link: Link, filling: Filling, *, may_lock: bool
-) -> tuple[Command, HeldLock | None]:
-    """Return the command that claims the right to load, and the lock that it takes if it can."""
+def claim_command(judge: Judge, link: Link, filling: Filling, *, may_lock: bool) -> tuple[Command, HeldLock]:
+    """Return the command that claims the right to load, and the lock that it takes if it can.
+
+    Without the right to be the only one, a load takes a lock of its own all the same, by which Redis knows
+    its birth.
+    """
     layout, name, policy = link.layout, filling.key.name, judge.policy(filling.key)
-    lock = None
-    if may_lock and (filling.single_flight or policy.single_flight) == "processes":
-        renew_at = judge.clock.monotonic() + policy.lock / RENEWALS
-        lock_key = layout.key(layout.shard(name), "l:", name)
-        lock = HeldLock(name, lock_key, link.new_token(), policy.lock, renew_at)
+    shard, token = layout.shard(name), link.new_token()
+    is_alone = may_lock and (filling.single_flight or policy.single_flight) == "processes"
+    kind, locked = ("l", name) if is_alone else ("c", token)
+    renew_at = judge.clock.monotonic() + policy.lock / RENEWALS
+    lock = HeldLock(name, layout.key(shard, f"{kind}:", locked), token, policy.lock, renew_at)
     needed = 0.0
     if filling.is_forced or filling.refuses_stored:
         needed = _FORCED
     elif filling.is_early and filling.previous:
         needed = (filling.previous.fresh_until - judge.clock.monotonic()) * 1e6 + 1000
-    shard = layout.shard(name)
-    token, lock_ms = (lock.token, round(lock.seconds * 1000)) if lock else ("", 0)
-    arguments = (token, lock_ms, f"{needed:.0f}", f"{link.generations[shard]:.0f}")
-    return Command(CLAIM, layout.keys(shard, "emtglfh", name), arguments, expires=True), lock
+    keys = (*layout.keys(shard, "emtg", name), lock.key, *layout.keys(shard, "fh", name))
+    arguments = (token, round(lock.seconds * 1000), f"{needed:.0f}", f"{link.generations[shard]:.0f}")
+    return Command(CLAIM, keys, arguments, expires=True), lock
 
 
 def find_births(claims: Iterable[LoadClaim]) -> Flow[None]:

@@ -1,22 +1,23 @@
 """One load: claim it, call the loader, judge what comes, store it."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from origin_sdk._process.reads import Reads
 from origin_sdk.layers.process.memory import MemoryEntry
 from origin_sdk.layers.redis.commands import Command
-from origin_sdk.layers.redis.link import HeldLock, Link
+from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.replies import FAILED
 from origin_sdk.layers.redis.scripts import STORE
 from origin_sdk.layers.rules.claims import Filling, LoadClaim, find_births, give_back, obtain_claim, release
 from origin_sdk.layers.rules.judge import CachedError, Judge, opened
 from origin_sdk.layers.rules.load_context import LoadContext, NotModified
-from origin_sdk.layers.rules.steps import Ask, AskMany, Flow, Load
+from origin_sdk.layers.rules.steps import Ask, Flow, Load
 from origin_sdk.layers.values.envelope import Record
 from origin_sdk.layers.values.families import Key
 
-__all__ = ["fill", "is_behind", "remember", "store_command"]
+__all__ = ["fill", "remember", "store_command"]
 
 
 def fill(judge: Judge, filling: Filling) -> Flow[MemoryEntry]:
@@ -41,8 +42,6 @@ def fill(judge: Judge, filling: Filling) -> Flow[MemoryEntry]:
     try:
         value = yield from _load(judge, filling, context, reads)
         yield from find_births([claim])
-        if claim.birth and link is not None and (yield from is_behind(judge, link, (key,), reads, seq)):
-            context.do_not_store()
         if previous and type(value) is NotModified:
             context.add_groups(previous.groups)
         seconds = judge.clock.monotonic() - began
@@ -50,7 +49,7 @@ def fill(judge: Judge, filling: Filling) -> Flow[MemoryEntry]:
         entry, record = judge.loaded(key, context, value, seq, claim.birth, seconds)
         if record is None:
             return entry
-        yield from _keep(judge, link, key, entry, record, claim)
+        yield from _keep(judge, link, key, entry, record, claim, seq if reads.groups else None)
         is_settled = True
     except Exception:
         spare = None if filling.is_forced else judge.spare(key, previous, judge.clock.monotonic())
@@ -61,27 +60,6 @@ def fill(judge: Judge, filling: Filling) -> Flow[MemoryEntry]:
         if claim.lock and not is_settled and link is not None:
             yield from release(link, claim.lock)
     return entry
-
-
-def is_behind(judge: Judge, link: Link, keys: Sequence[Key[Any]], reads: Reads, seq: int) -> Flow[bool]:
-    """Whether a loader may have read, from this process's memory, what was invalidated before it began.
-
-    Redis would take such a value for a new one. That is so if Redis knows of an invalidation that hasn't come
-    here, or if one of what was read has come since ``seq``.
-    """
-    groups = reads.groups
-    if not groups:
-        return False
-    layout, known = link.layout, link.generations.copy()
-    shards = list({layout.shard(key.name) for key in keys})
-    replies = yield AskMany([Command(None, (layout.generations[shard],), ("MGET",)) for shard in shards])
-    # A smaller generation is of a history that has parted from what this process has heard. Names are noted
-    # before their generation is, so they are looked at after it.
-    has_missed = not link.hears or any(
-        reply is FAILED or not known[shard] <= float(reply[0] or 0) <= link.generations[shard]
-        for shard, reply in zip(shards, replies, strict=True)
-    )
-    return has_missed or judge.moments.covers(groups, seq)
 
 
 def _load(judge: Judge, filling: Filling, context: LoadContext[Any], reads: Reads) -> Flow[Any]:
@@ -105,13 +83,19 @@ def _load(judge: Judge, filling: Filling, context: LoadContext[Any], reads: Read
 
 
 def _keep(
-    judge: Judge, link: Link | None, key: Key[Any], entry: MemoryEntry, record: Record, claim: LoadClaim
+    judge: Judge,
+    link: Link | None,
+    key: Key[Any],
+    entry: MemoryEntry,
+    record: Record,
+    claim: LoadClaim,
+    read_since: int | None,
 ) -> Flow[None]:
     """Store in Redis, then in memory."""
     status = None
     if link is not None and claim.birth:
         record.birth = claim.birth
-        command = store_command(judge, link, key, record, claim.lock)
+        command = store_command(judge, link, key, record, claim, read_since)
         if command is not None:
             status = yield Ask(command)
             if status is FAILED:
@@ -137,16 +121,33 @@ def remember(judge: Judge, key: Key[Any], entry: MemoryEntry, status: Any) -> No
 
 
 def store_command(
-    judge: Judge, link: Link, key: Key[Any], record: Record, lock: HeldLock | None
+    judge: Judge, link: Link, key: Key[Any], record: Record, claim: LoadClaim, read_since: int | None
 ) -> Command | None:
-    """Return the command that stores a record, or None if it stays out of Redis."""
+    """Return the command that stores a record, or None if it stays out of Redis.
+
+    ``read_since`` is the ``seq`` since which its loader read other values; None if it read none.
+    """
     wrapped = judge.wrap(key, record)
-    if wrapped is None:
+    known = ("",) if read_since is None else _known_of(judge, record.groups, claim, read_since)
+    if wrapped is None or claim.lock is None or known is None:
         return None
-    if lock:
-        link.locks.pop(lock.token, None)
-    layout = link.layout
-    keys = layout.keys(layout.shard(key.name), "emtlf", key.name)
+    link.locks.pop(claim.lock.token, None)
+    layout, lock = link.layout, claim.lock
+    shard = layout.shard(key.name)
+    keys = (*layout.keys(shard, "emt", key.name), lock.key, *layout.keys(shard, "fhg", key.name))
     kept_ms = max(1, round(record.kept_seconds * 1000))
-    token = lock.token if lock else ""
-    return Command(STORE, keys, (f"{record.birth:.0f}", token, kept_ms, wrapped, layout.loads, key.name))
+    head = (f"{record.birth:.0f}", lock.token, kept_ms, wrapped, layout.loads, key.name)
+    return Command(STORE, keys, (*head, *known))
+
+
+def _known_of(judge: Judge, groups: Sequence[str], claim: LoadClaim, seq: int) -> tuple[str, ...] | None:
+    """Return what this process knew of groups at ``seq``, as STORE takes it.
+
+    None if it has heard of one since: what a loader read before that is older than what it read after it.
+    """
+    moments = {group: judge.moments.moment(group) for group in groups}
+    if judge.moments.covers(tuple(groups), seq):  # last: nothing that is heard meanwhile passes by
+        return None
+    later = {name: at for name, at in moments.items() if claim.generation < at < math.inf}
+    flat = (each for name, at in later.items() for each in (name, f"{at:.0f}"))
+    return (f"{claim.generation:.0f}", *flat)

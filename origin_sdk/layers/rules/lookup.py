@@ -40,7 +40,11 @@ def look_surely(
     found: dict[str, MemoryEntry] = {}
     shards = by_shard(link, keys)
     ordered = [(shard, key) for shard, some in shards.items() for key in some]
-    commands = [Command(READ, link.layout.keys(shard, "em", key.name)) for shard, key in ordered]
+    layout, generations = link.layout, link.generations
+    commands = [
+        Command(READ, layout.keys(shard, "emh", key.name), (f"{generations[shard]:.0f}",))
+        for shard, key in ordered
+    ]
     replies = yield AskMany(commands)
     unanswered = {key.name for (_, key), reply in zip(ordered, replies, strict=True) if reply is FAILED}
     records = iter([None if reply is FAILED else reply for reply in replies])
