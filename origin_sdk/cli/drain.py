@@ -83,7 +83,7 @@ def drain(
         open_layers(layers_url) as layers,
         context.client() as client,
     ):
-        opened.next_due()  # a store that can't be read is told now, and not in a log
+        opened.due_in()  # a store that can't be read is told now, and not in a log
         file = client.settings.audit_file
         audit = AuditFile(Path(file)) if file else None
         drainer = Drainer(opened, client, pace, renderers, audit=audit, on_round=show, layers=layers)

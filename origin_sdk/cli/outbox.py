@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from origin_sdk._process.clock import SystemClock
 from origin_sdk._values.errors import InvalidRequest, OriginSdkError
 from origin_sdk.cli.context import AsJson, Context
 from origin_sdk.cli.drain import OutboxUrl
@@ -47,14 +46,15 @@ def list_(
         raise InvalidRequest(f"--state {which}: give one of {', '.join(_LISTED)}")
     with store_errors(outbox_url), closing(open_outbox(outbox_url)) as opened:
         listed, status = opened.list(_LISTED[which], limit), opened.status()
-    lag = status.lag_seconds(SystemClock().now())
     waiting = status.counts.get(State.WAITING, 0)
     values = {
         "counts": {state.value: count for state, count in status.counts.items()},
-        "lag_seconds": lag,
+        "lag_seconds": status.lag_seconds,
         "entries": [entry.as_json() for entry in listed],
     }
-    Context(as_json=as_json).show(values, lambda screen: _draw(screen, listed, lag if waiting else None))
+    Context(as_json=as_json).show(
+        values, lambda screen: _draw(screen, listed, status.lag_seconds if waiting else None)
+    )
 
 
 @outbox.command()
@@ -77,7 +77,7 @@ def drop(outbox_url: OutboxUrl, ids: Ids, as_json: AsJson = False) -> None:
     """Give entries up: the edge may serve what they were to purge. They stay on record as dropped."""
     who = current_who().actor
     with store_errors(outbox_url), closing(open_outbox(outbox_url)) as opened:
-        count = opened.drop(_checked(ids), SystemClock().now(), f"dropped{f' by {who}' if who else ''}")
+        count = opened.drop(_checked(ids), f"dropped{f' by {who}' if who else ''}")
     _say(count, "dropped", len(ids), as_json=as_json)
 
 

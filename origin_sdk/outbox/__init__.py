@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from origin_sdk.outbox._stores.entries import (
     Claim,
+    End,
     Entry,
     Intent,
     Listed,
@@ -25,7 +26,6 @@ from origin_sdk.outbox._stores.entries import (
     Settlement,
     State,
     Status,
-    Verdict,
     acting,
 )
 from origin_sdk.outbox._stores.ports import AsyncOutbox, Outbox
@@ -40,6 +40,7 @@ __all__ = [
     "AsyncOutbox",
     "Claim",
     "Drainer",
+    "End",
     "Entry",
     "InThreads",
     "Intent",
@@ -54,7 +55,6 @@ __all__ = [
     "Settlement",
     "State",
     "Status",
-    "Verdict",
     "acting",
 ]
 

@@ -9,22 +9,24 @@ Keys, all with the same hash tag, so that they lie on one node of a cluster::
     {name}:later    sorted set of entries that are claimed or were tried, by the moment of the next try
     {name}:about    hash      of those entries: attempts, who holds them, the last result
     {name}:ended    stream    what is done, dead or dropped: the audit record
+
+Moments are Redis's own: an entry was recorded when its id says, the rest is taken in the scripts.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import nlargest
-from itertools import chain, islice, takewhile
+from itertools import chain, islice
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 from uuid import uuid4
 
 import redis
 
-from origin_sdk._process.clock import Clock, SystemClock
 from origin_sdk._values.errors import InvalidSettings
-from origin_sdk.outbox._stores.entries import Claim, Entry, Intent, Listed, Settlement, State, Status, Verdict
-from origin_sdk.outbox._stores.sql import recorded_rows
+from origin_sdk.outbox._stores.entries import Claim, End, Entry, Intent, Listed, Settlement, State, Status
+from origin_sdk.outbox._stores.ports import HORIZON_SECONDS
+from origin_sdk.outbox._stores.sql import recorded_rows, waits_for
 
 __all__ = ["RedisOutbox", "client_and_name"]
 
@@ -32,23 +34,34 @@ _GROUP = "drainers"
 _AT_ONCE = 500
 _PAGE = 1000
 _PRUNED_AT_ONCE = 10_000
-_RECORDED = ("payload", "actor", "reason", "recorded_at")
+_RECORDED = ("payload", "actor", "reason")
 
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+"""
 # An entry is leased by its score in the sorted set: once claimed it lies there, due when the lease is over.
-_CLAIM = """
-local entries = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])
-for _, id in ipairs(entries) do redis.call('ZADD', KEYS[2], ARGV[2], id) end
-local missing = tonumber(ARGV[3]) - #entries
+_CLAIM = (
+    _NOW
+    + """
+local function text(moment) return string.format('%.6f', moment) end
+local limit, until_ = tonumber(ARGV[1]), text(now + ARGV[2])
+local entries = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', text(now), 'LIMIT', 0, limit)
+local behind = redis.call(
+  'ZRANGEBYSCORE', KEYS[2], '(' .. text(now + ARGV[3]), '+inf', 'LIMIT', 0, limit - #entries)
+for _, id in ipairs(behind) do entries[#entries + 1] = id end
+for _, id in ipairs(entries) do redis.call('ZADD', KEYS[2], until_, id) end
+local missing = limit - #entries
 if missing > 0 then
   local fresh = redis.call('XREADGROUP', 'GROUP', ARGV[4], 'all', 'COUNT', missing, 'STREAMS', KEYS[1], '>')
   if fresh then
     for _, message in ipairs(fresh[1][2]) do
-      redis.call('ZADD', KEYS[2], ARGV[2], message[1])
+      redis.call('ZADD', KEYS[2], until_, message[1])
       entries[#entries + 1] = message[1]
     end
   end
 end
-local claimed = {}
+local claimed = {text(now), until_}
 for _, id in ipairs(entries) do
   local found = redis.call('XRANGE', KEYS[1], id, id)
   if found[1] then
@@ -61,10 +74,14 @@ for _, id in ipairs(entries) do
 end
 return claimed
 """
-_SETTLE = """
+)
+_SETTLE = (
+    _NOW
+    + """
 local settled = 0
-for index = 5, #ARGV, 4 do
-  local id, state, at, result = ARGV[index], ARGV[index + 1], ARGV[index + 2], ARGV[index + 3]
+for index = 3, #ARGV, 4 do
+  local id, state, delay, result = ARGV[index], ARGV[index + 1], ARGV[index + 2], ARGV[index + 3]
+  local at = string.format('%.6f', now + delay)
   if ARGV[2] == '' or redis.call('HGET', KEYS[3], id .. ':claim') == ARGV[2] then
     local found = redis.call('XRANGE', KEYS[1], id, id)
     if found[1] and state == 'waiting' then
@@ -88,20 +105,30 @@ for index = 5, #ARGV, 4 do
 end
 return settled
 """
+)
+
+
+_DUE = (
+    _NOW
+    + """
+local first = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+return {redis.call('XLEN', KEYS[1]), redis.call('ZCARD', KEYS[2]), first, string.format('%.6f', now)}
+"""
+)
 
 
 class RedisOutbox:
     """Implements :class:`origin_sdk.outbox.Outbox` over a Redis client of the caller's."""
 
-    def __init__(self, client: "redis.Redis", name: str = "edge-outbox", clock: Clock | None = None) -> None:
+    def __init__(self, client: "redis.Redis", name: str = "edge-outbox") -> None:
         # redis-py's types tell nothing of which kind of client, and which kind of text, is at hand.
         self._client: Any = client
-        self._clock = clock or SystemClock()
         tag = f"{{{name}}}"
         self._stream, self._ended = tag, f"{tag}:ended"
         self._keys = [tag, f"{tag}:later", f"{tag}:about", self._ended]
         self._claim = client.register_script(_CLAIM)
         self._settle = client.register_script(_SETTLE)
+        self._due = client.register_script(_DUE)
         try:
             client.xgroup_create(tag, _GROUP, id="0", mkstream=True)
         except redis.ResponseError as error:
@@ -121,46 +148,45 @@ class RedisOutbox:
 
     def record_in(self, pipeline: Any, *intents: Intent) -> None:
         """Record with the other commands of a pipeline, all or none."""
-        for row in recorded_rows(intents, self._clock.now()):
+        for row in recorded_rows(intents):
             pipeline.xadd(self._stream, row)
 
-    def claim(self, limit: int, now: float, until: float) -> Claim:
+    def claim(self, limit: int, lease_seconds: float) -> Claim:
         """See :class:`origin_sdk.outbox.Outbox`."""
         token = uuid4().hex
-        found = self._claim(keys=self._keys, args=[now, until, limit, _GROUP, token])
-        entries = tuple(_entry(_text(id_), _pairs(raw), int(attempts)) for id_, raw, attempts in found)
-        return Claim(token, until, tuple(sorted(entries, key=lambda entry: _order(entry.id))))
+        arguments: list[str | float] = [limit, lease_seconds, HORIZON_SECONDS, _GROUP, token]
+        now, until, *found = self._claim(keys=self._keys, args=arguments)
+        entries = (_entry(_text(id_), _pairs(raw), int(attempts)) for id_, raw, attempts in found)
+        in_order = tuple(sorted(entries, key=lambda entry: _order(entry.id)))
+        return Claim(token, float(now), float(until), in_order)
 
     def settle(self, claim: Claim, settlement: Settlement) -> None:
         """See :class:`origin_sdk.outbox.Outbox`."""
         ids = [entry.id for entry in claim.entries]
         self._settled({id_: settlement.others.get(id_, settlement.rest) for id_ in ids}, claim.token)
 
-    def next_due(self) -> float | None:
+    def due_in(self) -> float | None:
         """See :class:`origin_sdk.outbox.Outbox`."""
-        with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.xlen(self._stream)
-            pipeline.zcard(self._keys[1])
-            pipeline.zrange(self._keys[1], 0, 0, withscores=True)
-            length, later, first = pipeline.execute()
+        length, later, first, now = self._due(keys=self._keys[:2])
         if length > later:
             return 0.0
-        return float(first[0][1]) if first else None
+        return waits_for(float(first[1]), float(now)) if first else None
 
-    def prune(self, before: float) -> int:
+    def prune(self, keep_seconds: float) -> int:
         """See :class:`origin_sdk.outbox.Outbox`; at most 10,000 at once. Dead ones stay."""
-        ended = takewhile(lambda each: each[1].at < before, self._ended_ones())
-        settled = (id_ for id_, listed in ended if listed.state is not State.DEAD)
-        doomed = list(islice(settled, _PRUNED_AT_ONCE))
+        before = self._now() - keep_seconds
+        doomed = list(islice(self._ended_before(before), _PRUNED_AT_ONCE))
         return int(self._client.xdel(self._ended, *doomed)) if doomed else 0
 
     def status(self) -> Status:
         """See :class:`origin_sdk.outbox.Outbox`."""
         counts: dict[State, int] = Counter(listed.state for _, listed in self._ended_ones())
         oldest = self._client.xrange(self._stream, count=1)
-        if oldest:
-            counts[State.WAITING] = int(self._client.xlen(self._stream))
-        return Status(counts, float(_strings(oldest[0][1])["recorded_at"]) if oldest else None)
+        if not oldest:
+            return Status(counts, 0.0)
+        counts[State.WAITING] = int(self._client.xlen(self._stream))
+        id_, raw = oldest[0]
+        return Status(counts, max(0.0, self._now() - _recorded_at(_text(id_), _strings(raw))))
 
     def list(self, states: Sequence[State], limit: int) -> Sequence[Listed]:
         """See :class:`origin_sdk.outbox.Outbox`."""
@@ -174,28 +200,26 @@ class RedisOutbox:
         count = 0
         for listed in self._waiting():
             if wanted is None or listed.id in wanted:
-                count += self._settled({listed.id: Verdict(State.WAITING, 0.0, listed.result)}, "")
+                count += self._settled({listed.id: End(State.WAITING, listed.result)}, "")
         for id_, listed in list(self._ended_ones()):
             if listed.id in wanted if wanted is not None else listed.state is State.DEAD:
                 with self._client.pipeline(transaction=True) as pipeline:
-                    row = {
-                        name: getattr(listed, name) for name in ("payload", "actor", "reason", "recorded_at")
-                    }
+                    row = {name: getattr(listed, name) for name in (*_RECORDED, "recorded_at")}
                     pipeline.xadd(self._stream, row)
                     pipeline.xdel(self._ended, id_)
                     pipeline.execute()
                 count += 1
         return count
 
-    def drop(self, ids: Iterable[str], now: float, result: str) -> int:
+    def drop(self, ids: Iterable[str], result: str) -> int:
         """See :class:`origin_sdk.outbox.Outbox`."""
-        verdict = Verdict(State.DROPPED, now, result)
+        end = End(State.DROPPED, result)
         wanted = set(ids)
-        count = self._settled(dict.fromkeys(wanted, verdict), "")
+        count = self._settled(dict.fromkeys(wanted, end), "")
         for id_, listed in list(self._ended_ones()):
             if listed.id in wanted and listed.state is State.DEAD:
                 self._client.xdel(self._ended, id_)
-                self._client.xadd(self._ended, _ended_row(listed, verdict))
+                self._client.xadd(self._ended, _ended_row(listed, end, self._now()))
                 count += 1
         return count
 
@@ -203,12 +227,16 @@ class RedisOutbox:
         """Close the client's connections."""
         self._client.close()
 
-    def _settled(self, verdicts: dict[str, Verdict], token: str) -> int:
-        count, items = 0, list(verdicts.items())
+    def _now(self) -> float:
+        """Return the moment by the clock of the node that has the outbox."""
+        return float(self._due(keys=self._keys[:2])[3])
+
+    def _settled(self, ends: Mapping[str, End], token: str) -> int:
+        count, items = 0, list(ends.items())
         for start in range(0, len(items), _AT_ONCE):
-            arguments: list[Any] = [_GROUP, token, "", ""]
-            for id_, verdict in items[start : start + _AT_ONCE]:
-                arguments += [id_, verdict.state.value, verdict.at, verdict.result]
+            arguments: list[Any] = [_GROUP, token]
+            for id_, end in items[start : start + _AT_ONCE]:
+                arguments += [id_, end.state.value, end.delay_seconds, end.result]
             count += int(self._settle(keys=self._keys, args=arguments))
         return count
 
@@ -228,6 +256,14 @@ class RedisOutbox:
             )
             for id_, raw in self._client.xrange(self._stream)
         ]
+
+    def _ended_before(self, moment: float) -> Iterator[str]:
+        for id_, listed in self._ended_ones():
+            # By the ids, which never go back, it is known when to stop; the clock that `at` is by may have.
+            if _order(id_)[0] / 1000 > moment:
+                return
+            if listed.state is not State.DEAD and listed.at < moment:
+                yield id_
 
     def _ended_ones(self) -> Iterator[tuple[str, Listed]]:
         """Yield what has ended, in that order, with a page in memory at a time."""
@@ -265,10 +301,14 @@ def _order(id_: str) -> tuple[int, ...]:
     return tuple(int(part) for part in id_.split("-"))
 
 
-def _entry(id_: str, fields: dict[str, str], attempts: int) -> Entry:
-    return Entry(
-        id_, fields["payload"], fields["actor"], fields["reason"], float(fields["recorded_at"]), attempts
-    )
+def _recorded_at(id_: str, fields: Mapping[str, str]) -> float:
+    """Return when an entry of the stream was recorded; one that was replayed says so, as its id is new."""
+    return float(fields.get("recorded_at") or _order(id_)[0] / 1000)
+
+
+def _entry(id_: str, fields: Mapping[str, str], attempts: int) -> Entry:
+    payload, actor, reason = (fields[name] for name in _RECORDED)
+    return Entry(id_, payload, actor, reason, _recorded_at(id_, fields), attempts)
 
 
 def _listed(fields: dict[str, str]) -> Listed:
@@ -278,13 +318,13 @@ def _listed(fields: dict[str, str]) -> Listed:
         payload=fields["payload"],
         actor=fields["actor"],
         reason=fields["reason"],
-        recorded_at=float(fields["recorded_at"]),
+        recorded_at=_recorded_at(fields["id"], fields),
         at=float(fields["at"]),
         attempts=int(fields["attempts"]),
         result=fields["result"],
     )
 
 
-def _ended_row(listed: Listed, verdict: Verdict) -> dict[str, Any]:
-    kept = {name: getattr(listed, name) for name in ("id", "attempts", *_RECORDED)}
-    return {**kept, "state": verdict.state.value, "at": verdict.at, "result": verdict.result}
+def _ended_row(listed: Listed, end: End, at: float) -> dict[str, Any]:
+    kept = {name: getattr(listed, name) for name in ("id", "attempts", *_RECORDED, "recorded_at")}
+    return {**kept, "state": end.state.value, "at": at, "result": end.result}

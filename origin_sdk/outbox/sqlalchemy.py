@@ -34,25 +34,22 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
-from origin_sdk._process.clock import SystemClock
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk.outbox._stores.entries import Claim, Intent, Settlement
 from origin_sdk.outbox._stores.sql import (
-    DIALECTS,
-    INSERT,
     TABLE,
     Parameters,
     Rows,
     Run,
     SqlOutbox,
     Statements,
+    dialect_of,
     recorded_rows,
 )
 
 __all__ = ["AsyncSqlAlchemyOutbox", "SqlAlchemyOutbox", "outbox_table", "record", "record_async"]
 
 _Result = TypeVar("_Result")
-_CLOCK = SystemClock()
 
 
 def outbox_table(metadata: MetaData) -> Table:
@@ -89,7 +86,7 @@ def record(session: Session | AsyncSession | Connection, *intents: Intent) -> No
     if isinstance(session, AsyncSession):
         raise InvalidSettings("record() can't await: use `await record_async(session, ...)`")
     connection = session if isinstance(session, Connection) else session.connection()
-    if rows := recorded_rows(intents, _CLOCK.now()):
+    if rows := recorded_rows(intents):
         statement, names = _insert(connection.dialect)
         parameters: list[Any] = [tuple(map(row.__getitem__, names)) for row in rows] if names else rows
         try:
@@ -114,7 +111,7 @@ class SqlAlchemyOutbox(SqlOutbox):
 
     def __init__(self, engine: Engine, *, is_own: bool = False) -> None:
         """Use ``engine``; where it is the outbox's own, :meth:`close` disposes of it."""
-        self.statements = _statements(engine.dialect.name)
+        self.statements = Statements(dialect_of(engine.dialect.name))
         self._engine = engine
         self._is_own = is_own
 
@@ -134,36 +131,28 @@ class AsyncSqlAlchemyOutbox:
     """The outbox behind an asynchronous engine: implements :class:`origin_sdk.outbox.AsyncOutbox`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._statements = _statements(engine.dialect.name)
+        self._statements = Statements(dialect_of(engine.dialect.name))
         self._engine = engine
 
-    async def claim(self, limit: int, now: float, until: float) -> Claim:
+    async def claim(self, limit: int, lease_seconds: float) -> Claim:
         """See :class:`origin_sdk.outbox.Outbox`."""
-        return await self._do(lambda run: self._statements.claim(run, limit, now, until))
+        return await self._do(lambda run: self._statements.claim(run, limit, lease_seconds))
 
     async def settle(self, claim: Claim, settlement: Settlement) -> None:
         """See :class:`origin_sdk.outbox.Outbox`."""
         await self._do(lambda run: self._statements.settle(run, claim, settlement))
 
-    async def next_due(self) -> float | None:
+    async def due_in(self) -> float | None:
         """See :class:`origin_sdk.outbox.Outbox`."""
-        return await self._do(self._statements.next_due)
+        return await self._do(self._statements.due_in)
 
-    async def prune(self, before: float) -> int:
+    async def prune(self, keep_seconds: float) -> int:
         """See :class:`origin_sdk.outbox.Outbox`."""
-        return await self._do(lambda run: self._statements.prune(run, before))
+        return await self._do(lambda run: self._statements.prune(run, keep_seconds))
 
     async def _do(self, verb: Callable[[Run], _Result]) -> _Result:
         async with self._engine.begin() as connection:
             return await connection.run_sync(lambda sync: verb(partial(_run, sync)))
-
-
-def _statements(dialect: str) -> Statements:
-    if dialect not in DIALECTS:
-        raise InvalidSettings(
-            f"an outbox in {dialect} isn't supported: use {' or '.join(DIALECTS)}, or a SqliteOutbox"
-        )
-    return Statements(DIALECTS[dialect])
 
 
 def _run(connection: Connection, statement: str, parameters: Parameters = {}) -> Rows:  # noqa: B006 - read only
@@ -183,11 +172,11 @@ _inserts: WeakKeyDictionary[Dialect, tuple[str, tuple[str, ...]]] = WeakKeyDicti
 
 
 def _insert(dialect: Dialect) -> tuple[str, tuple[str, ...]]:
-    """Return :data:`INSERT` as the driver takes it, and its parameters' order where they have no names.
+    """Return the statement that records as the driver takes it, and its parameters' order if unnamed.
 
     Compiled once: with SQLAlchemy's way through a statement, recording takes three times as long.
     """
     if dialect not in _inserts:
-        compiled = _text(INSERT).compile(dialect=dialect)
+        compiled = _text(dialect_of(dialect.name).insert).compile(dialect=dialect)
         _inserts[dialect] = (compiled.string, tuple(getattr(compiled, "positiontup", None) or ()))
     return _inserts[dialect]

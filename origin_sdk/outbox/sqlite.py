@@ -10,9 +10,9 @@ from threading import Lock
 from origin_sdk._process.clock import Clock, SystemClock
 from origin_sdk.outbox._stores.entries import Intent
 from origin_sdk.outbox._stores.sql import (
-    INSERT,
     SQLITE,
     TABLE,
+    Dialect,
     Parameters,
     Rows,
     Run,
@@ -42,10 +42,17 @@ CREATE INDEX IF NOT EXISTS {TABLE}_due ON {TABLE} (state, due_at);
 """
 
 
-class SqliteOutbox(SqlOutbox):
-    """Keeps entries in ``path``, which is made with its table if it isn't there."""
+# A file has no clock of its own; who uses it is on one machine, whose clock is told with each statement.
+_DIALECT = Dialect(":now", SQLITE.picked)
 
-    statements = Statements(SQLITE)
+
+class SqliteOutbox(SqlOutbox):
+    """Keeps entries in ``path``, which is made with its table if it isn't there.
+
+    ``clock`` stands in for the machine's, in tests.
+    """
+
+    statements = Statements(_DIALECT)
 
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
@@ -64,16 +71,16 @@ class SqliteOutbox(SqlOutbox):
     def record(self, *intents: Intent) -> None:
         """Record purges and republications; they are kept for certain when this returns."""
         with self.transaction() as run:
-            run(INSERT, recorded_rows(intents, self._clock.now()))
+            run(_DIALECT.insert, recorded_rows(intents))
 
     def record_in(self, connection: sqlite3.Connection, *intents: Intent) -> None:
         """Record in the transaction that ``connection``, one to the same file, has open."""
-        connection.executemany(INSERT, recorded_rows(intents, self._clock.now()))
+        self._run(connection, _DIALECT.insert, recorded_rows(intents))
 
-    def next_due(self) -> float | None:
-        """Return when the next entry is due, without waiting for writers."""
+    def due_in(self) -> float | None:
+        """Return in how many seconds the next entry is due, without waiting for writers."""
         with self._lock:
-            return self.statements.next_due(partial(_run, self._connection))
+            return self.statements.due_in(partial(self._run, self._connection))
 
     @contextmanager
     def transaction(self) -> Iterator[Run]:
@@ -81,7 +88,7 @@ class SqliteOutbox(SqlOutbox):
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                yield partial(_run, self._connection)
+                yield partial(self._run, self._connection)
             except BaseException:
                 self._connection.execute("ROLLBACK")
                 raise
@@ -91,10 +98,10 @@ class SqliteOutbox(SqlOutbox):
         """Close the file."""
         self._connection.close()
 
-
-def _run(connection: sqlite3.Connection, statement: str, parameters: Parameters = {}) -> Rows:  # noqa: B006 - read only
-    if isinstance(parameters, Sequence):
-        connection.executemany(statement, parameters)
-        return ()
-    with closing(connection.execute(statement, parameters)) as cursor:
-        return cursor.fetchall()
+    def _run(self, connection: sqlite3.Connection, statement: str, parameters: Parameters = {}) -> Rows:  # noqa: B006 - read only
+        now = {"now": self._clock.now()}
+        if isinstance(parameters, Sequence):
+            connection.executemany(statement, [{**row, **now} for row in parameters])
+            return ()
+        with closing(connection.execute(statement, {**parameters, **now})) as cursor:
+            return cursor.fetchall()

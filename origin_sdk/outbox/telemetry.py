@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
 
-from origin_sdk._process.clock import Clock, SystemClock
 from origin_sdk.outbox._delivery.drainer import Round
 from origin_sdk.outbox._stores.entries import State
 from origin_sdk.outbox._stores.ports import Outbox
@@ -43,13 +42,13 @@ class RoundMetrics:
         self._lag.record(made.lag_seconds)
 
 
-def observe(outbox: Outbox, meter: Meter | None = None, clock: Clock | None = None) -> None:
+def observe(outbox: Outbox, meter: Meter | None = None) -> None:
     """Report what ``outbox`` holds: it is asked for its status whenever metrics are collected.
 
     ``edge.outbox.waiting`` and ``edge.outbox.dead`` are entries, ``edge.outbox.oldest`` is for how many
     seconds the oldest has waited.
     """
-    meter, now = meter or get_meter("origin_sdk.outbox"), (clock or SystemClock()).now
+    meter = meter or get_meter("origin_sdk.outbox")
 
     def count(state: State) -> Callable[[CallbackOptions], Iterable[Observation]]:
         return lambda _: [Observation(outbox.status().counts.get(state, 0))]
@@ -57,5 +56,5 @@ def observe(outbox: Outbox, meter: Meter | None = None, clock: Clock | None = No
     for state in (State.WAITING, State.DEAD):
         meter.create_observable_gauge(f"edge.outbox.{state.value}", [count(state)])
     meter.create_observable_gauge(
-        "edge.outbox.oldest", [lambda _: [Observation(outbox.status().lag_seconds(now()))]], "s"
+        "edge.outbox.oldest", [lambda _: [Observation(outbox.status().lag_seconds)]], "s"
     )

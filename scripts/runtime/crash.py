@@ -279,7 +279,7 @@ def run(url: str, kills: int, seed: int = 0) -> Outcome:
 def _finish(engine: Engine, api: str) -> None:
     drainer, deadline = _drainer(engine, api), time.monotonic() + _END_SECONDS
     with drainer.client:
-        while drainer.outbox.next_due() is not None and time.monotonic() < deadline:
+        while drainer.outbox.due_in() is not None and time.monotonic() < deadline:
             drainer.drain()
             time.sleep(_PACE.poll_seconds)
 

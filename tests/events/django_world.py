@@ -477,14 +477,19 @@ def contract() -> list[object]:
     outbox = DjangoOutbox()
     with transaction.atomic():
         record(Purge.of(groups="a", reason="50 % off: now"), Purge.of(groups="b"))
-    seen: list[object] = [outbox.next_due()]
-    claim = outbox.claim(10, 100.0, 160.0)
+    seen: list[object] = [outbox.due_in()]
+    claim = outbox.claim(10, 60.0)
     first, second = claim.entries
-    seen += [first.payload, first.reason, outbox.claim(10, 100.0, 160.0).entries]
-    ends = {first.id: End(State.DONE, "purge 1"), second.id: End(State.WAITING, "no", 5.0)}
-    outbox.settle(claim, Settlement.of(ends, 100.0))
-    seen += [outbox.next_due(), outbox.drop([second.id], 101.0, "dropped"), outbox.replay([second.id])]
-    seen += [outbox.prune(1000.0), {state.value: count for state, count in outbox.status().counts.items()}]
+    seen += [first.payload, first.reason, outbox.claim(10, 60.0).entries]
+    ends = {first.id: End(State.DONE, "purge 1"), second.id: End(State.WAITING, "no", 500.0)}
+    outbox.settle(claim, Settlement.of(ends))
+    due_in = outbox.due_in()
+    seen += [due_in is not None and 400 < due_in <= 500, outbox.drop([second.id], "dropped")]
+    seen += [
+        outbox.replay([second.id]),
+        outbox.prune(-1.0),
+        {state.value: count for state, count in outbox.status().counts.items()},
+    ]
     return seen
 
 

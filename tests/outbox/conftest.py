@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import redis
-from sqlalchemy import URL, Engine, MetaData, create_engine
+from sqlalchemy import URL, Engine, MetaData, create_engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 
 from origin_sdk import PurgeClient
-from origin_sdk.outbox import Drainer, Intent
-from origin_sdk.outbox._stores.ports import Outbox
+from origin_sdk.outbox import Drainer, Intent, Outbox
+from origin_sdk.outbox._stores.sql import TABLE
 from origin_sdk.outbox.redis import RedisOutbox
 from origin_sdk.outbox.sqlalchemy import (
     AsyncSqlAlchemyOutbox,
@@ -48,6 +49,8 @@ class Kind:
 
     outbox: Outbox
     record: Callable[..., None]
+    wait: Callable[[float], None]
+    """Let so many seconds pass; fewer than none, as if the store's clock was set back."""
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def make_drainer(purge_client: PurgeClient, kv_clock: ManualClock) -> Callable[.
 
 def sqlite_kind(tmp_path: Path, clock: ManualClock) -> Kind:
     outbox = SqliteOutbox(tmp_path / "outbox.db", clock)
-    return Kind(outbox, outbox.record)
+    return Kind(outbox, outbox.record, clock.advance)
 
 
 def sqlalchemy_kind(engine: Engine) -> Kind:
@@ -72,7 +75,31 @@ def sqlalchemy_kind(engine: Engine) -> Kind:
         with engine.begin() as connection:
             record(connection, *intents)
 
-    return Kind(SqlAlchemyOutbox(engine), recording)
+    def wait(seconds: float) -> None:
+        with engine.begin() as connection:
+            for moment in ("recorded_at", "due_at"):
+                connection.execute(
+                    text(f"UPDATE {TABLE} SET {moment} = {moment} - :seconds WHERE {moment} > 0"),  # noqa: S608 - ours
+                    {"seconds": seconds},
+                )
+
+    return Kind(SqlAlchemyOutbox(engine), recording, wait)
+
+
+def age_streams(client: Any, name: str, seconds: float) -> None:
+    """Let what a `RedisOutbox` holds be older; of what was never claimed also when it was recorded."""
+    stream, later, ended = f"{{{name}}}", f"{{{name}}}:later", f"{{{name}}}:ended"
+    for id_, at in client.zrange(later, 0, -1, withscores=True):
+        client.zadd(later, {id_: at - seconds})
+    for key in (ended,) if client.zcard(later) or not client.exists(stream) else (ended, stream):
+        rows = client.xrange(key)
+        client.delete(key)
+        for id_, row in rows:
+            moment, _, number = id_.decode().partition("-")
+            at = {b"at": float(row[b"at"]) - seconds} if b"at" in row else {}
+            client.xadd(key, {**row, **at}, id=f"{int(moment) - round(seconds * 1000)}-{number}")
+        if key == stream:
+            client.xgroup_create(stream, "drainers", id="0", mkstream=True)
 
 
 class OfLoop:
@@ -85,7 +112,7 @@ class OfLoop:
         self._operated = operated
 
     def __getattr__(self, name: str) -> Any:
-        if name not in {"claim", "settle", "next_due", "prune"}:
+        if name not in {"claim", "settle", "due_in", "prune"}:
             return getattr(self._operated, name)
         return lambda *arguments: self._loop.run(getattr(self._outbox, name)(*arguments))
 
@@ -148,8 +175,8 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path, kv_clock: ManualClock) 
     if request.param.startswith("Redis streams"):
         with redis_client(request, is_cluster=request.param.endswith("cluster")) as client:
             client.flushall()
-            streams = RedisOutbox(client, clock=kv_clock)
-            yield Kind(streams, streams.record)
+            streams = RedisOutbox(client)
+            yield Kind(streams, streams.record, partial(age_streams, client, "edge-outbox"))
         return
     is_sqlite = request.param.lower().endswith("sqlite")
     engine = create_engine(
@@ -159,7 +186,7 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path, kv_clock: ManualClock) 
     if request.param in ASYNC_DRIVERS:
         url = engine.url.set(drivername=ASYNC_DRIVERS[request.param])
         outbox = OfLoop(url, Loop(), made.outbox)
-        yield Kind(cast("Outbox", outbox), outbox.record)
+        yield Kind(cast("Outbox", outbox), outbox.record, made.wait)
         outbox.close()
     else:
         yield made

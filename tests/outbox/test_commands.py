@@ -153,7 +153,7 @@ def test_what_is_dropped_can_be_replayed(outbox: SqliteOutbox) -> None:
     assert listed()["entries"] == []
     assert listed("--state", "all")["entries"][0]["state"] == "dropped"
     assert command("outbox", "replay", "1").exit_code == 0
-    assert outbox.next_due() == 0
+    assert outbox.due_in() == 0
     assert command("outbox", "replay", "--all").exit_code == 0
     assert command("outbox", "drop", "99").exit_code == 1
 

@@ -22,7 +22,7 @@ def test_alembic_makes_the_table_that_the_metadata_has(engine: Engine) -> None:
             upgrade_to_1()
         assert compare_metadata(context, metadata) == []
         record(connection, Purge.of(groups="a"))
-    assert len(SqlAlchemyOutbox(engine).claim(10, 1.0, 2.0).entries) == 1
+    assert len(SqlAlchemyOutbox(engine).claim(10, 60.0).entries) == 1
     with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
         downgrade_from_1()
     assert inspect(engine).get_table_names() == []

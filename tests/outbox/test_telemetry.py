@@ -33,7 +33,7 @@ def test_lag_ends_and_what_is_left_are_reported(
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader]).get_meter("test")
     outbox = SqliteOutbox(tmp_path / "outbox.db", kv_clock)
-    observe(outbox, meter, kv_clock)
+    observe(outbox, meter)
     drainer = Drainer(outbox, purge_client, clock=kv_clock, on_round=RoundMetrics(meter))
 
     outbox.record(Purge.of(groups="a"), Purge.of(groups="b"))

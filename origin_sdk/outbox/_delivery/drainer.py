@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,13 +15,13 @@ from origin_sdk._edge.client import PurgeClient
 from origin_sdk._edge.options import PublishArguments
 from origin_sdk._process.audit import AuditEvent, Auditor
 from origin_sdk._process.clock import Clock, SystemClock
-from origin_sdk._values.errors import OriginSdkError
+from origin_sdk._values.errors import InvalidSettings, OriginSdkError
 from origin_sdk._values.receipt import Receipt
 from origin_sdk.outbox._delivery.attempt import BACKOFF, Act, Publish, Send, Unexpected, deliver
 from origin_sdk.outbox._delivery.layers import AsyncLayer, Layer, insisting, tell, tell_async
 from origin_sdk.outbox._delivery.renderers import CanRender, Renderers, Rendition
-from origin_sdk.outbox._stores.entries import Claim, End, Entry, Settlement, State, Verdict
-from origin_sdk.outbox._stores.ports import AsyncOutbox, Outbox
+from origin_sdk.outbox._stores.entries import Claim, End, Entry, Settlement, State
+from origin_sdk.outbox._stores.ports import HORIZON_SECONDS, AsyncOutbox, Outbox
 
 __all__ = ["AsyncDrainer", "Drainer", "Pace", "Round"]
 
@@ -43,14 +44,24 @@ class Pace:
     keep_seconds: float = 7 * 86400.0
     backoff: Retries = BACKOFF
 
+    def __post_init__(self) -> None:
+        """Check that a store can tell a lease or a delay from a moment of a clock that was set back."""
+        for name, seconds in (
+            ("lease_seconds", self.lease_seconds),
+            ("backoff.longest_seconds", self.backoff.longest_seconds),
+        ):
+            if not 0 < seconds <= HORIZON_SECONDS:
+                raise InvalidSettings(f"{name}={seconds:g}: give from 0 to {HORIZON_SECONDS:g} seconds")
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
     """What one round did.
 
-    ``lag_seconds`` is the longest time from a commit to its delivery. When a transaction was committed no
-    table says; that it was after the drainer's last look bounds it, so that the lag may be told too long by
-    one ``poll_seconds``, and by the rest of the transaction where no look came between.
+    ``lag_seconds`` is the longest time from a commit to its delivery, by the store's clock alone. When a
+    transaction was committed no table says; that it was after the drainer's last look bounds it, so that the
+    lag may be told too long by one ``poll_seconds``, and by the rest of the transaction where no look came
+    between.
     """
 
     claimed: int = 0
@@ -69,56 +80,54 @@ class _Drain:
     render: CanRender
     audit: Auditor | None = None
     on_round: Callable[[Round], None] | None = None
-    _empty_at: float = field(default=0.0, init=False)
-    """When it last saw nothing left: what is tried for the first time was committed later."""
+    _empty_at: float = field(default=-math.inf, init=False)
+    """When it last saw nothing left, monotonic: what is tried for the first time was committed later."""
 
     @property
     def send_seconds(self) -> float:
         return self.pace.lease_seconds / 2
 
-    def until(self, now: float) -> float:
-        return now + self.pace.lease_seconds
-
-    def is_due(self, due: float | None, now: float) -> bool:
-        """Return whether the next entry is due at ``now``, and note when none is."""
-        if due is None or due > now:
-            self._empty_at = now
+    def is_due(self, due_in: float | None, looked_at: float) -> bool:
+        """Return whether the next entry is due, and note where none is at which monotonic moment that was."""
+        if due_in is None or due_in > 0:
+            self._empty_at = looked_at
             return False
         return True
 
     def finish(self, claim: Claim, settlement: Settlement, claimed_at: float) -> Round:
-        """Count, log and audit a settled round."""
+        """Count, log and audit a settled round; ``claimed_at`` is monotonic."""
+        elapsed = self.clock.monotonic() - claimed_at
         counts = dict.fromkeys(State, 0)
         for entry in claim.entries:
-            verdict = settlement.others.get(entry.id, settlement.rest)
-            counts[verdict.state] += 1
-            if verdict.state is State.DEAD:
-                _log.error("entry %s is dead, see `origin-sdk outbox`: %s", entry.id, verdict.result)
+            end = settlement.others.get(entry.id, settlement.rest)
+            counts[end.state] += 1
+            if end.state is State.DEAD:
+                _log.error("entry %s is dead, see `origin-sdk outbox`: %s", entry.id, end.result)
             if self.audit:
-                self.audit(_audited(entry, verdict))
+                self.audit(_audited(entry, end, claim.at + elapsed))
         if counts[State.WAITING]:
             _log.warning(
                 "%d entries wait for the next try: %s", counts[State.WAITING], settlement.rest.result
             )
-        lag = self.clock.now() - min(self._committed_at(entry) for entry in claim.entries)
+        lag = elapsed + max(self._waited(entry, claim, claimed_at) for entry in claim.entries)
         if len(claim.entries) < self.pace.limit:
             self._empty_at = claimed_at
-        made = Round(
-            len(claim.entries), counts[State.DONE], counts[State.WAITING], counts[State.DEAD], max(0.0, lag)
-        )
+        made = Round(len(claim.entries), counts[State.DONE], counts[State.WAITING], counts[State.DEAD], lag)
         if self.on_round:
             self.on_round(made)
         return made
 
-    def _committed_at(self, entry: Entry) -> float:
-        """Return the earliest moment at which an entry can have been committed."""
-        return entry.recorded_at if entry.attempts > 1 else max(entry.recorded_at, self._empty_at)
+    def _waited(self, entry: Entry, claim: Claim, claimed_at: float) -> float:
+        """Return the longest time for which an entry can have been committed when it was claimed."""
+        seconds = claim.at - entry.recorded_at
+        since_look = claimed_at - self._empty_at if entry.attempts == 1 else math.inf
+        if seconds < 0:  # the store's clock was set back since
+            return since_look if since_look < math.inf else 0.0
+        return min(seconds, since_look)
 
-    def patience(self, due: float | None) -> float:
-        """Return how long to wait where the next entry is due at ``due``."""
-        if due is None:
-            return self.pace.poll_seconds
-        return min(self.pace.poll_seconds, max(0.0, due - self.clock.now()))
+    def patience(self, due_in: float | None) -> float:
+        """Return how long to wait where the next entry is due in so many seconds."""
+        return self.pace.poll_seconds if due_in is None else min(self.pace.poll_seconds, due_in)
 
 
 def _publication(rendition: Rendition, born: datetime, after: Receipt) -> PublishArguments:
@@ -131,13 +140,13 @@ def _publication(rendition: Rendition, born: datetime, after: Receipt) -> Publis
     }
 
 
-def _audited(entry: Entry, verdict: Verdict) -> AuditEvent:
+def _audited(entry: Entry, end: End, at: float) -> AuditEvent:
     return AuditEvent(
-        datetime.fromtimestamp(verdict.at, UTC),
+        datetime.fromtimestamp(at, UTC),
         "deliver",
         entry.actor,
-        verdict.state.value,
-        {"entry": entry.id, "reason": entry.reason, "payload": entry.payload, "result": verdict.result},
+        end.state.value,
+        {"entry": entry.id, "reason": entry.reason, "payload": entry.payload, "result": end.result},
     )
 
 
@@ -197,17 +206,17 @@ class Drainer:
 
     def run(self) -> None:
         """Drain until :meth:`stop` is called; a failing store is tried again, never raised."""
-        failures, prune_at = 0, 0.0
+        failures, prune_at = 0, -math.inf
         while not self._stopping.is_set():
             self._awake.clear()
             try:
-                now = self.clock.now()
+                now = self.clock.monotonic()
                 if now >= prune_at:
-                    while self.outbox.prune(now - self.pace.keep_seconds):
+                    while self.outbox.prune(self.pace.keep_seconds):
                         pass  # a part at a time
                     prune_at = now + _PRUNE_SECONDS
                 self.drain()
-                patience, failures = self._drain.patience(self.outbox.next_due()), 0
+                patience, failures = self._drain.patience(self.outbox.due_in()), 0
             except Exception:  # noqa: BLE001 - a drainer outlives whatever its store raises
                 _log.exception("the outbox can't be drained; it is tried again")
                 patience, failures = (
@@ -221,8 +230,8 @@ class Drainer:
         """Deliver everything that is due now, and return the rounds that it took."""
         rounds: list[Round] = []
         while not self._stopping.is_set():
-            now = self.clock.now()
-            if not self._drain.is_due(self.outbox.next_due(), now):
+            now = self.clock.monotonic()
+            if not self._drain.is_due(self.outbox.due_in(), now):
                 break
             if not (made := self.drain_once()).claimed:
                 break
@@ -231,8 +240,8 @@ class Drainer:
 
     def drain_once(self) -> Round:
         """Deliver one claim."""
-        now = self.clock.now()
-        claim = self.outbox.claim(self.pace.limit, now, self._drain.until(now))
+        now = self.clock.monotonic()
+        claim = self.outbox.claim(self.pace.limit, self.pace.lease_seconds)
         if not claim.entries:
             return Round()
         settlement = self._deliver(claim)
@@ -255,7 +264,7 @@ class Drainer:
                     act = flow.send(answer)
         except StopIteration as end:
             ends: Mapping[str, End] = end.value
-            return Settlement.of(ends, self.clock.now())
+            return Settlement.of(ends)
 
     def _do(self, act: Act) -> Receipt | str:
         match act:
@@ -319,17 +328,17 @@ class AsyncDrainer:
     async def run(self) -> None:
         """Drain until :meth:`stop` is called; a failing store is tried again, never raised."""
         self._awake = asyncio.Event()  # belongs to the event loop that first waits for it
-        failures, prune_at = 0, 0.0
+        failures, prune_at = 0, -math.inf
         while not self._is_stopping:
             self._awake.clear()
             try:
-                now = self.clock.now()
+                now = self.clock.monotonic()
                 if now >= prune_at:
-                    while await self.outbox.prune(now - self.pace.keep_seconds):
+                    while await self.outbox.prune(self.pace.keep_seconds):
                         pass  # a part at a time
                     prune_at = now + _PRUNE_SECONDS
                 await self.drain()
-                patience, failures = self._drain.patience(await self.outbox.next_due()), 0
+                patience, failures = self._drain.patience(await self.outbox.due_in()), 0
             except Exception:  # noqa: BLE001 - a drainer outlives whatever its store raises
                 _log.exception("the outbox can't be drained; it is tried again")
                 patience, failures = (
@@ -350,8 +359,8 @@ class AsyncDrainer:
         """Deliver everything that is due now, and return the rounds that it took."""
         rounds: list[Round] = []
         while not self._is_stopping:
-            now = self.clock.now()
-            if not self._drain.is_due(await self.outbox.next_due(), now):
+            now = self.clock.monotonic()
+            if not self._drain.is_due(await self.outbox.due_in(), now):
                 break
             if not (made := await self.drain_once()).claimed:
                 break
@@ -360,8 +369,8 @@ class AsyncDrainer:
 
     async def drain_once(self) -> Round:
         """Deliver one claim."""
-        now = self.clock.now()
-        claim = await self.outbox.claim(self.pace.limit, now, self._drain.until(now))
+        now = self.clock.monotonic()
+        claim = await self.outbox.claim(self.pace.limit, self.pace.lease_seconds)
         if not claim.entries:
             return Round()
         settlement = await self._deliver(claim)
@@ -384,7 +393,7 @@ class AsyncDrainer:
                     act = flow.send(answer)
         except StopIteration as end:
             ends: Mapping[str, End] = end.value
-            return Settlement.of(ends, self.clock.now())
+            return Settlement.of(ends)
 
     async def _do(self, act: Act) -> Receipt | str:
         match act:

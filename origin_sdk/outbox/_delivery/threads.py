@@ -14,18 +14,18 @@ class InThreads:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
 
-    async def claim(self, limit: int, now: float, until: float) -> Claim:
+    async def claim(self, limit: int, lease_seconds: float) -> Claim:
         """See :class:`origin_sdk.outbox.Outbox`."""
-        return await asyncio.to_thread(self._outbox.claim, limit, now, until)
+        return await asyncio.to_thread(self._outbox.claim, limit, lease_seconds)
 
     async def settle(self, claim: Claim, settlement: Settlement) -> None:
         """See :class:`origin_sdk.outbox.Outbox`."""
         await asyncio.to_thread(self._outbox.settle, claim, settlement)
 
-    async def next_due(self) -> float | None:
+    async def due_in(self) -> float | None:
         """See :class:`origin_sdk.outbox.Outbox`."""
-        return await asyncio.to_thread(self._outbox.next_due)
+        return await asyncio.to_thread(self._outbox.due_in)
 
-    async def prune(self, before: float) -> int:
+    async def prune(self, keep_seconds: float) -> int:
         """See :class:`origin_sdk.outbox.Outbox`."""
-        return await asyncio.to_thread(self._outbox.prune, before)
+        return await asyncio.to_thread(self._outbox.prune, keep_seconds)

@@ -23,7 +23,6 @@ __all__ = [
     "Settlement",
     "State",
     "Status",
-    "Verdict",
     "Who",
     "acting",
     "current_who",
@@ -123,7 +122,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A claimed entry. ``recorded_at`` is in seconds since the epoch; ``attempts`` counts this one."""
+    """A claimed entry. ``recorded_at`` is by the store's clock; ``attempts`` counts this one."""
 
     id: str
     payload: str
@@ -135,28 +134,20 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Entries that one drainer holds until ``until``, in seconds since the epoch.
+    """Entries that one drainer took ``at`` a moment, and holds until ``until``, both by the store's clock.
 
     After that any drainer may take them.
     """
 
     token: str
+    at: float
     until: float
     entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What becomes of an entry: ``at`` is when to try again, or when it ended."""
-
-    state: State
-    at: float
-    result: str
-
-
-@dataclass(frozen=True, slots=True)
 class End:
-    """A verdict before it is known when: ``delay_seconds`` is how long to wait for the next try."""
+    """What became of an entry; ``delay_seconds`` is how long to wait for the next try, where there is one."""
 
     state: State
     result: str
@@ -167,26 +158,21 @@ class End:
 class Settlement:
     """The end of a claim: what most of its entries became, and by id what the others did."""
 
-    rest: Verdict
-    others: Mapping[str, Verdict] = field(default_factory=dict)
+    rest: End
+    others: Mapping[str, End] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, ends: Mapping[str, End], now: float) -> "Settlement":
+    def of(cls, ends: Mapping[str, End]) -> "Settlement":
         """Find the end that most entries share, so that a store can write it at once."""
         [(commonest, _)] = Counter(ends.values()).most_common(1)
-        verdicts = {
-            end: Verdict(end.state, now + end.delay_seconds, end.result)
-            for end in dict.fromkeys(ends.values())
-        }
-        others = {id_: verdicts[end] for id_, end in ends.items() if end != commonest}
-        return cls(verdicts[commonest], others)
+        return cls(commonest, {id_: end for id_, end in ends.items() if end != commonest})
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
     """An entry as ``origin-sdk outbox list`` shows it: the audit record of one purge or publish.
 
-    ``at`` is when it is tried next, or when it ended; 0 for at once.
+    Moments are by the store's clock. ``at`` is when it is tried next, or when it ended; 0 for at once.
     """
 
     id: str
@@ -214,11 +200,7 @@ def _loaded(payload: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How an outbox stands. ``oldest_at`` is when the oldest waiting entry was recorded."""
+    """How an outbox stands. ``lag_seconds`` is how long the oldest entry has waited, 0 if none waits."""
 
     counts: Mapping[State, int]
-    oldest_at: float | None
-
-    def lag_seconds(self, now: float) -> float:
-        """Return how long the oldest waiting entry has waited; 0 if none does."""
-        return 0.0 if self.oldest_at is None else max(0.0, now - self.oldest_at)
+    lag_seconds: float

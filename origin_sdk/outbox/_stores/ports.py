@@ -5,32 +5,40 @@ from typing import Protocol
 
 from origin_sdk.outbox._stores.entries import Claim, Listed, Settlement, State, Status
 
-__all__ = ["AsyncOutbox", "Outbox"]
+__all__ = ["HORIZON_SECONDS", "AsyncOutbox", "Outbox"]
+
+HORIZON_SECONDS = 3600.0
+"""The longest lease, and the longest delay before a try."""
 
 
 class Outbox(Protocol):
     """A store of entries, safe to share by threads.
 
-    Moments are seconds since the epoch, by the caller's clock.
+    Services and drainers are many machines, whose clocks differ; the store is one. So callers say how long,
+    never when: moments are the store's, in seconds since the epoch by its own clock.
     """
 
-    def claim(self, limit: int, now: float, until: float) -> Claim:
-        """Take up to ``limit`` entries that are due; no other drainer gets them before ``until``."""
+    def claim(self, limit: int, lease_seconds: float) -> Claim:
+        """Take up to ``limit`` entries that are due; no other drainer gets them before the lease is over.
+
+        What is to wait for longer than any lease or delay may last, :data:`HORIZON_SECONDS`, is due: the
+        clock was set back since.
+        """
         ...
 
     def settle(self, claim: Claim, settlement: Settlement) -> None:
         """Write down what became of claimed entries, but for those that another drainer has taken since."""
         ...
 
-    def next_due(self) -> float | None:
-        """Return when the next entry is due, 0 for at once; ``None`` if nothing waits.
+    def due_in(self) -> float | None:
+        """Return in how many seconds the next entry is due, 0 for at once; ``None`` if nothing waits.
 
         It is asked every second, so it must cost next to nothing.
         """
         ...
 
-    def prune(self, before: float) -> int:
-        """Forget some or all of what ended before a moment; return how many, 0 when all is forgotten."""
+    def prune(self, keep_seconds: float) -> int:
+        """Forget some or all of what ended so long ago; return how many, 0 when all is forgotten."""
         ...
 
     def status(self) -> Status:
@@ -45,7 +53,7 @@ class Outbox(Protocol):
         """Make entries due at once, dead ones too; all that aren't done for ``None``. Return how many."""
         ...
 
-    def drop(self, ids: Iterable[str], now: float, result: str) -> int:
+    def drop(self, ids: Iterable[str], result: str) -> int:
         """Give entries up that aren't done, and say why; return how many."""
         ...
 
@@ -57,7 +65,7 @@ class Outbox(Protocol):
 class AsyncOutbox(Protocol):
     """What :class:`origin_sdk.outbox.AsyncDrainer` needs, awaited."""
 
-    async def claim(self, limit: int, now: float, until: float) -> Claim:
+    async def claim(self, limit: int, lease_seconds: float) -> Claim:
         """See :class:`Outbox`."""
         ...
 
@@ -65,10 +73,10 @@ class AsyncOutbox(Protocol):
         """See :class:`Outbox`."""
         ...
 
-    async def next_due(self) -> float | None:
+    async def due_in(self) -> float | None:
         """See :class:`Outbox`."""
         ...
 
-    async def prune(self, before: float) -> int:
+    async def prune(self, keep_seconds: float) -> int:
         """See :class:`Outbox`."""
         ...

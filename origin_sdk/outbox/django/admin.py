@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 
-from origin_sdk._process.clock import SystemClock
 from origin_sdk.outbox.django.models import OutboxEntry
 from origin_sdk.outbox.django.store import DjangoOutbox
 
@@ -50,5 +49,5 @@ class OutboxEntryAdmin(admin.ModelAdmin):
         """Give entries up."""
         ids = [str(id_) for id_ in queryset.values_list("pk", flat=True)]
         why = f"dropped by {request.user} in the admin"
-        count = DjangoOutbox(queryset.db).drop(ids, SystemClock().now(), why)
+        count = DjangoOutbox(queryset.db).drop(ids, why)
         messages.info(request, f"{count} entries are dropped.")

@@ -8,25 +8,22 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, OperationalError, ProgrammingError, connections, transaction
 
-from origin_sdk._process.clock import SystemClock
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk.outbox._stores.entries import Intent
 from origin_sdk.outbox._stores.sql import (
-    DIALECTS,
-    INSERT,
     TABLE,
     Parameters,
     Rows,
     Run,
     SqlOutbox,
     Statements,
+    dialect_of,
     recorded_rows,
 )
 
 __all__ = ["DjangoOutbox", "record"]
 
 _PARAMETER = re.compile(r":(\w+)")
-_CLOCK = SystemClock()
 
 
 def record(*intents: Intent, using: str = DEFAULT_DB_ALIAS) -> None:
@@ -37,7 +34,8 @@ def record(*intents: Intent, using: str = DEFAULT_DB_ALIAS) -> None:
     if not intents:
         return
     try:
-        _run(connections[using], INSERT, recorded_rows(intents, _CLOCK.now()))
+        connection = connections[using]
+        _run(connection, dialect_of(connection.vendor).insert, recorded_rows(intents))
     except (OperationalError, ProgrammingError) as error:
         if TABLE not in str(error):
             raise
@@ -53,10 +51,7 @@ class DjangoOutbox(SqlOutbox):
     """The outbox in one of Django's databases, for a drainer."""
 
     def __init__(self, using: str = DEFAULT_DB_ALIAS) -> None:
-        vendor = connections[using].vendor
-        if vendor not in DIALECTS:
-            raise InvalidSettings(f"an outbox in {vendor} isn't supported: use {' or '.join(DIALECTS)}")
-        self.statements = Statements(DIALECTS[vendor])
+        self.statements = Statements(dialect_of(connections[using].vendor))
         self._using = using
 
     @contextmanager
