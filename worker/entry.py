@@ -15,10 +15,14 @@ from edgecache.adapters.javascript import stringified_fields
 from edgecache.adapters.kv import KvStore
 from edgecache.adapters.origin import FetchOrigin
 from edgecache.adapters.outgoing import JsResponses
+from edgecache.adapters.sinks import new_isolate_id, sinks_of
 from edgecache.adapters.timing import JsTiming, WaitUntil
+from edgecache.counters import Counters
 from edgecache.fastpath import FRAMES_BODY, FastPath
-from edgecache.handler import Handler
+from edgecache.handler import Handler, facts_of
 from edgecache.hooks import load_hooks
+from edgecache.monitor import Monitor, Source
+from edgecache.policy.access import METRICS_PATH
 from edgecache.ports import Incoming, Ports
 from edgecache.storage import Storage
 
@@ -39,17 +43,29 @@ def warn(warning: str) -> None:
 class Worker:
     """What an isolate sets up once."""
 
-    def __init__(self, environment: Any, variables: Mapping[str, object], *, is_at_cloudflare: bool) -> None:
+    def __init__(
+        self, environment: Any, variables: Mapping[str, object], location: str, *, is_at_cloudflare: bool
+    ) -> None:
         settings = load(variables, warn)
+        counters = Counters(settings)
+
+        def note(where: str, error: Exception) -> None:
+            report(where, error)
+            counters.fault(where)
+
         if not settings.origin and (settings.development or not is_at_cloudflare):
             # Elsewhere the Host of a request would choose where it goes: an open proxy.
             raise ConfigError(('ORIGIN = "": only Cloudflare knows the origin of a zone; give its URL',))
-        loaded = load_hooks(hooks, report)
+        loaded = load_hooks(hooks, note)
         bodies, timing, outgoing = ArrayBuffers(), JsTiming(), JsResponses()
-        storage = Storage(KvStore(environment.CACHE, settings), bodies, timing, settings, report)
-        ports = Ports(FetchOrigin(settings), bodies, outgoing, timing, report)
-        self.handler = Handler(settings, loaded, storage, ports)
-        self.fast_path = FastPath(settings, loaded, storage.marks.table, storage.memory, outgoing)
+        storage = Storage(KvStore(environment.CACHE, settings, counters), bodies, timing, settings, note)
+        ports = Ports(FetchOrigin(settings), bodies, outgoing, timing, note)
+        self.handler = Handler(settings, loaded, storage, ports, counters)
+        self.fast_path = FastPath(settings, loaded, storage.marks.table, storage.memory, outgoing, counters)
+        source = Source(new_isolate_id(), location, timing.now_ms())
+        sinks = sinks_of(environment, settings, counters)
+        self.monitor = Monitor(settings, counters, storage, self.fast_path, source, sinks)
+        self._note, self._outgoing = note, outgoing
         # What is here now stays: looking through it again and again would cost each request some 5 %.
         gc.freeze()
         gc.set_threshold(20_000)
@@ -60,10 +76,17 @@ class Worker:
         method = request.method
         has_body = method not in {"GET", "HEAD"} or FRAMES_BODY.search(fields)
         incoming = Incoming(method, url, json.loads(fields), request if has_body else None)
-        background = WaitUntil(context, report)
+        background = WaitUntil(context, self._note)
         with background.kept():
+            asked = facts_of(incoming) if METRICS_PATH in url else None
+            if asked and self.monitor.is_for(asked):
+                told = await self.monitor.answer(asked, int(time.time() * 1000))
+                return self._outgoing.plain(told.code, told.fields, told.text)
             served = await self.handler.handle(incoming, background)
-        self.fast_path.remember(url, fields, served, int(time.time() * 1000))
+        now_ms = int(time.time() * 1000)
+        self.fast_path.remember(url, fields, served, now_ms)
+        if self.monitor.is_due(served.exchange, now_ms):
+            background.run(self.monitor.flush(now_ms))
         return served.response
 
 
@@ -92,7 +115,8 @@ def on_fetch(request: Any, env: Any, ctx: Any) -> Any:
     if _worker is None:
         variables = json.loads(js.JSON.stringify(env))
         try:
-            _worker = Worker(env, variables, is_at_cloudflare=is_at_cloudflare(request))
+            location = getattr(request.cf, "colo", None) or ""
+            _worker = Worker(env, variables, location, is_at_cloudflare=is_at_cloudflare(request))
         except ConfigError as error:
             return refuse(error, variables)
     fast_path, url = _worker.fast_path, request.url

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cachewire.settings import Settings
+from edgecache.counters import Counters
 from edgecache.fastpath import FastPath
 from edgecache.handler import Handler, Served
 from edgecache.hooks import Hooks
@@ -183,9 +184,9 @@ class FakeOrigin:
 
 class FakeBackground:
     def __init__(self) -> None:
-        self.tasks: list[asyncio.Task[None]] = []
+        self.tasks: list[asyncio.Task[object]] = []
 
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
+    def run(self, work: Coroutine[Any, Any, object]) -> None:
         self.tasks.append(asyncio.ensure_future(work))
 
     async def done(self) -> None:
@@ -215,10 +216,12 @@ class FakeEdge:
         def report(where: str, error: Exception) -> None:
             self.faults.append((where, error))
 
+        self.counters = counters = Counters(settings)
         self.storage = Storage(self.store, bodies, self.timing, settings, report)
         ports = Ports(self.origin, bodies, outgoing, self.timing, report)
-        self.handler = Handler(settings, Hooks(), self.storage, ports)
-        self.fast_path = FastPath(settings, Hooks(), self.storage.marks.table, self.storage.memory, outgoing)
+        self.handler = Handler(settings, Hooks(), self.storage, ports, counters)
+        table, memory = self.storage.marks.table, self.storage.memory
+        self.fast_path = FastPath(settings, Hooks(), table, memory, outgoing, counters)
 
     async def full(self, method: str, url: str, fields: Mapping[str, str]) -> Served:
         """Answer by the full path, background work included."""

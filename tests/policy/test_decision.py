@@ -657,7 +657,7 @@ def test_no_field_breaks_the_policy(
     settings = SAFE if is_safe else STRICT
     response = ResponseFacts(status, came, NOW - 50, NOW, ("a=1",))
     outbound_fields(request(asked), settings)
-    relayed_fields(came, came, "x", NOW, STRICT)
+    relayed_fields(came, came, {"cache-status": "x"}, NOW, STRICT)
     decision = on_request(request(asked, method), settings, NOW)
     if isinstance(decision, Forward):
         on_forwarded(decision, response, settings)

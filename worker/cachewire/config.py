@@ -8,6 +8,7 @@ although it probably does harm or nothing. Each names the setting, the value and
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +17,7 @@ from cachewire.errors import InvalidTarget
 from cachewire.fields import EXCHANGE_FIELDS, INTERNAL_FIELDS, PRIVATE_GROUP_FIELDS
 from cachewire.key import parse_target
 from cachewire.rule_tables import RULE_SETTINGS, nearest, read_rules
-from cachewire.settings import Profile, Settings
+from cachewire.settings import MetricsUrls, Profile, ServerTiming, Settings
 from cachewire.unkeyed import SAFE_UNKEYED_FIELDS
 from cachewire.values import (
     Kind,
@@ -240,12 +241,12 @@ def _origin() -> Kind:
     return Kind(expects, read)
 
 
-def _profile() -> Kind:
-    expects = f"one of {', '.join(Profile)}"
+def _one_of(choices: type[StrEnum]) -> Kind:
+    expects = f"one of {', '.join(choices)}"
 
     def read(value: object) -> object:
         try:
-            return Profile(str(value).strip().lower())
+            return choices(str(value).strip().lower())
         except ValueError as error:
             raise ValueError(f"give {expects}") from error
 
@@ -270,7 +271,7 @@ _WAIT = duration(most=300, least=0.01)
 _KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "origin": _origin(),
-        "profile": _profile(),
+        "profile": _one_of(Profile),
         "cache_name": token(),
         "development": switch(),
         "cache_status": switch(),
@@ -309,6 +310,10 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
         "stored_fields": field_names(),
         "internal_fields": field_names(),
         "shown_fields": field_names(),
+        "server_timing": _one_of(ServerTiming),
+        "metrics_urls": _one_of(MetricsUrls),
+        "metrics_shared": switch(),
+        "log_sampling": share(or_all=True),
         "debug_secret": _secret(),
         "token_secret": _secret(),
         "token_audience": texts(),

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from cachewire.lifetimes import DEFAULT_JITTER
 from cachewire.rules import KeyRule
 
-__all__ = ["DataClass", "Profile", "Rule", "Settings"]
+__all__ = ["DataClass", "MetricsUrls", "Profile", "Rule", "ServerTiming", "Settings"]
 
 _DAY = 86_400
 
@@ -21,6 +21,25 @@ class Profile(StrEnum):
 
     SAFE = "safe"
     RFC9111 = "rfc9111"
+
+
+class ServerTiming(StrEnum):
+    """What responses tell of the time that they took, in Server-Timing."""
+
+    NONE = "none"
+    SHORT = "short"
+    """The tier, and the time in all."""
+    FULL = "full"
+    """Each step, for who proves by Cache-Debug that it may be shown; for others ``short``."""
+
+
+class MetricsUrls(StrEnum):
+    """How much of a URL is kept in metrics and told in the log: it can be personal."""
+
+    NONE = "none"
+    PATH = "path"
+    """Without the query."""
+    FULL = "full"
 
 
 class DataClass(StrEnum):
@@ -161,8 +180,14 @@ class Settings:
     """
     shown_fields: frozenset[str] = frozenset()
     """Response fields that go to clients although ``internal_fields`` has them."""
+    server_timing: ServerTiming = ServerTiming.NONE
+    metrics_urls: MetricsUrls = MetricsUrls.NONE
+    metrics_shared: bool = False
+    """Whether isolates leave their counts in KV, so that one can tell those of all."""
+    log_sampling: float = 0.0
+    """The share of requests that the log has a line for."""
     debug_secret: str = field(default="", repr=False)
-    """Who sends it in the field Cache-Debug sees the key in Cache-Status."""
+    """Who sends it in the field Cache-Debug sees the key in Cache-Status, and may read the metrics."""
     token_secret: str = field(default="", repr=False)
     """The HS256 secret that tokens are verified with before a claim goes into a key."""
 

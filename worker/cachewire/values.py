@@ -79,13 +79,14 @@ def size(*, most: int) -> Kind:
     return Kind(expects, read, _write_size)
 
 
-def share(*, below: float = 1) -> Kind:
-    """A number from 0 up to, but not including, ``below``."""
-    expects = f"a number from 0 up to, but not including, {below:g}, such as 0.1"
+def share(*, below: float = 1, or_all: bool = False) -> Kind:
+    """A number from 0 up to, but not including, ``below``; including it if it is ``or_all``."""
+    limit = f"{below:g}" if or_all else f"but not including, {below:g}"
+    expects = f"a number from 0 up to{' ' if or_all else ', '}{limit}, such as 0.1"
 
     def read(value: object) -> object:
         found = _quantity(value, {"": 1}, expects)
-        if not 0 <= found < below:
+        if not 0 <= found < below and not (or_all and found == below):
             raise ValueError(f"give {expects}")
         return found
 

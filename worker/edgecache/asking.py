@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from cachewire.marks import Lane
 from cachewire.record import Record
-from cachewire.settings import Settings
+from cachewire.settings import Rule, Settings
+from edgecache.counters import Counters
 from edgecache.fills import Fill
 from edgecache.flights import Flight
 from edgecache.health import Health, Subject
@@ -104,7 +105,9 @@ class Outcome:
 class Asker:
     """Asks the origin and stores its answers."""
 
-    def __init__(self, settings: Settings, hooks: Hooks, storage: Storage, ports: Ports) -> None:
+    def __init__(
+        self, settings: Settings, hooks: Hooks, storage: Storage, ports: Ports, counters: Counters
+    ) -> None:
         self.health = Health(settings, storage.memory)
         self._nominations = Nominations(storage.memory)
         self._settings = settings
@@ -112,6 +115,7 @@ class Asker:
         self._storage = storage
         self._oversized_until_ms: Table[int] = storage.memory.table(1 / 64)
         self._origin = ports.origin
+        self._counters = counters
         self._bodies = ports.bodies
         self._timing = ports.timing
         self._report = ports.report
@@ -130,7 +134,7 @@ class Asker:
                 outcome = self._failed(question, error)
         if outcome.plan.freshen and question.entry:
             outcome.entry = self._freshened(question.lookup, question.entry, outcome.plan.freshen)
-        self.health.note(subject, outcome.trouble, self._timing.now_ms())
+        self._note_health(subject, outcome.trouble)
         self._end_here(question, outcome)
         return outcome
 
@@ -157,7 +161,7 @@ class Asker:
             response = await self._origin.fetch(lookup.request, ask.conditional, None, timeout_seconds)
         except OriginError as error:
             return self._failed(question, error)
-        facts = self.facts_of(lookup.request, response, birth_ms)
+        facts = self.facts_of(lookup.rule, lookup.request, response, birth_ms)
         hooked = self._after_origin(lookup.request, facts)
         if hooked is None:
             status = Status(Reason.HOOK_FAILED, forwarded=ask.forwarded, forwarded_status=facts.status)
@@ -186,17 +190,29 @@ class Asker:
         return lookup if request is lookup.request else replace(lookup, request=request)
 
     def _failed(self, question: Question, error: OriginError) -> Outcome:
-        self._report("origin", error)
+        self.note_failure(question.lookup.rule, error)
         return self.shared_failure(question, error.failure)
+
+    def note_failure(self, rule: Rule, error: OriginError) -> None:
+        """Report and count that the origin gave no whole answer."""
+        self._report("origin", error)
+        self._counters.origin_failed(rule.name, error.failure)
+
+    def _note_health(self, subject: Subject, trouble: Trouble | None) -> None:
+        if self.health.note(subject, trouble, self._timing.now_ms()):
+            self._counters.breaker_opened()
 
     def shared_failure(self, question: Question, failure: OriginFailure) -> Outcome:
         """Return what comes of the origin having failed."""
         return Outcome(self._plan(question, failure), trouble=trouble_of(failure))
 
-    def facts_of(self, request: RequestFacts, response: OriginResponse, birth_ms: int) -> ResponseFacts:
-        """Return what the policy sees of a response to a request that was sent at ``birth_ms``."""
+    def facts_of(
+        self, rule: Rule, request: RequestFacts, response: OriginResponse, birth_ms: int
+    ) -> ResponseFacts:
+        """Return what the policy sees of a response to a request that was sent at ``birth_ms``; count it."""
         fields = localised(response.fields, request.target, self._settings)
         now_ms = self._timing.now_ms()
+        self._counters.origin_answered(rule.name, response.status, now_ms - birth_ms)
         if "date" not in fields:
             fields = {**fields, "date": http_date(now_ms)}  # RFC 9110 section 6.6.1
         return ResponseFacts(response.status, fields, birth_ms, now_ms, response.set_cookies)
@@ -298,8 +314,8 @@ class Asker:
             body = await fill.read()
         except OriginError as error:
             fill.close()
-            self._report("origin", error)
-            self.health.note(self.subject(question), trouble_of(error.failure), self._timing.now_ms())
+            self.note_failure(question.lookup.rule, error)
+            self._note_health(self.subject(question), trouble_of(error.failure))
             raise
         if body is not None:
             entry = self._held(question, outcome.plan.store, body)
@@ -338,6 +354,7 @@ class Asker:
         plan = outcome.plan
         try:
             if plan.marks and outcome.facts:
+                self._counters.purged(plan.marks, Lane.HARD, "origin-response", self._timing.now_ms())
                 await self._storage.marks.mark_everywhere(plan.marks, Lane.HARD, "origin-response")
             if outcome.ended:
                 await self._storage.retention.end(outcome.ended.key)

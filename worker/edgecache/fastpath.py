@@ -8,25 +8,30 @@ step across the border to JavaScript costs.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
-from cachewire.settings import Settings
+from cachewire.metrics import Tier
+from cachewire.settings import ServerTiming, Settings
+from edgecache.counters import Counters
 from edgecache.handler import Served
 from edgecache.hooks import Hooks
+from edgecache.policy.access import DEBUG
 from edgecache.policy.answer import BodyKind, answer_from
 from edgecache.policy.decision import Lookup, Use
-from edgecache.policy.facts import Reason
+from edgecache.policy.facts import Reason, RequestFacts
 from edgecache.policy.freshness import current_age_ms
-from edgecache.policy.relay import DEBUG, shown_fields, shown_key
+from edgecache.policy.relay import shown_fields, shown_key
+from edgecache.policy.server_timing import short_timing
 from edgecache.policy.status import Status, cache_status
 from edgecache.ports import Body
 from edgecache.storage.mark_table import MarkTable
 from edgecache.storage.marks import MARKS_AHEAD
 from edgecache.storage.memory import Entry, Memory
 
-__all__ = ["CHANGES_DECISION", "FRAMES_BODY", "FastPath", "Rendered", "Rendering"]
+__all__ = ["CHANGES_DECISION", "FRAMES_BODY", "FastPath", "Rendered", "Rendering", "Repeated"]
 
 _CHANGING = (
     "cache-control",
@@ -79,8 +84,20 @@ class Rendering(Protocol):
 
 
 @dataclass(slots=True, eq=False)
+class Repeated:
+    """What was answered by repeating a decision, and how often since that was counted last."""
+
+    request: RequestFacts
+    rule: str
+    code: int
+    size_bytes: int
+    times: int = 0
+
+
+@dataclass(slots=True, eq=False)
 class _Decided:
     entry: Entry
+    repeated: Repeated
     cost_bytes: int
     key: str
     lifetime_ms: int
@@ -100,13 +117,21 @@ class FastPath:
     """The decisions that may be repeated, by URL. They go with the stored response that they are about."""
 
     def __init__(
-        self, settings: Settings, hooks: Hooks, marks: MarkTable, memory: Memory, rendering: Rendering
+        self,
+        settings: Settings,
+        hooks: Hooks,
+        marks: MarkTable,
+        memory: Memory,
+        rendering: Rendering,
+        counters: Counters,
     ) -> None:
+        self.on_repeat: Callable[[Repeated], None] | None = None
         self.is_enabled = not (hooks.before_lookup or hooks.before_send)
         self._settings = settings
         self._marks = marks
         self._memory = memory
         self._rendering = rendering
+        self._counters = counters
         self._by_url: dict[str, _Variants] = {}
         self._places: dict[Entry, dict[_Place, None]] = {}
         memory.on_drop = self._forget
@@ -134,7 +159,9 @@ class FastPath:
         ):
             self._remove(url, values)
             return None
-        decided.entry.hits += 1
+        decided.repeated.times += 1
+        if self.on_repeat:
+            self.on_repeat(decided.repeated)
         self._memory.touch(decided.entry)
         if now_ms >= decided.shown_until_ms:
             self._show_age(decided, now_ms)
@@ -165,14 +192,23 @@ class FastPath:
         if answer.body is not BodyKind.AS_STORED:
             return
         texts = sum(map(len, (url, lookup.key, *filter(None, values))))
+        fields_shown = shown_fields(answer.fields, self._settings)
+        if self._settings.server_timing is not ServerTiming.NONE:
+            fields_shown.append(("server-timing", short_timing(Tier.MEMORY, 0)))
         decided = _Decided(
             entry,
+            Repeated(
+                RequestFacts("GET", lookup.client.target, {}),
+                lookup.rule.name,
+                answer.status,
+                entry.size_bytes,
+            ),
             _DECISION_BYTES + entry.fields_bytes + texts,
             shown_key(lookup.key, {}, self._settings),
             use.lifetime_ms,
             self._until_ms(lookup, entry, use),
             served.generation,
-            self._rendering.rendered(answer.status, shown_fields(answer.fields, self._settings), entry.body),
+            self._rendering.rendered(answer.status, fields_shown, entry.body),
         )
         self._place(url, names, values, decided)
 
@@ -212,11 +248,25 @@ class FastPath:
             return
         if not variants.by_values:
             del self._by_url[url]
+        self._count(decided.repeated)
         places = self._places[decided.entry]
         del places[url, values]
         if not places:
             del self._places[decided.entry]
         self._memory.charge(decided.entry, -decided.cost_bytes)
+
+    def count_repeats(self) -> None:
+        """Count what was repeated since the last time: a repetition itself counts nowhere else."""
+        for variants in self._by_url.values():
+            for decided in variants.by_values.values():
+                self._count(decided.repeated)
+
+    def _count(self, repeated: Repeated) -> None:
+        times, repeated.times = repeated.times, 0
+        if times:
+            self._counters.repeated(
+                repeated.request, repeated.rule, repeated.code, repeated.size_bytes, times
+            )
 
     def _forget(self, entry: Entry) -> None:
         for url, values in list(self._places.get(entry, ())):

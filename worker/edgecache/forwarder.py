@@ -6,10 +6,12 @@ from typing import Any
 from cachewire.marks import Lane
 from cachewire.settings import Settings
 from edgecache.asking import Asker, Outcome
+from edgecache.counters import Counters
+from edgecache.exchange import Exchange
 from edgecache.policy.decision import Forward
 from edgecache.policy.outcome import on_forwarded
 from edgecache.policy.status import Status
-from edgecache.ports import Background, OriginError, Ports, StoreError
+from edgecache.ports import OriginError, Ports, StoreError
 from edgecache.sending import Sender
 from edgecache.storage import Storage
 
@@ -20,45 +22,54 @@ class Forwarder:
     """Passes requests to the origin, and its responses to clients."""
 
     def __init__(
-        self, settings: Settings, storage: Storage, asker: Asker, sender: Sender, ports: Ports
+        self,
+        settings: Settings,
+        storage: Storage,
+        asker: Asker,
+        sender: Sender,
+        ports: Ports,
+        counters: Counters,
     ) -> None:
         self._settings = settings
         self._storage = storage
         self._asker = asker
         self._sender = sender
         self._origin = ports.origin
+        self._counters = counters
         self._timing = ports.timing
         self._report = ports.report
 
-    async def forward(self, forward: Forward, body: Any, background: Background) -> Any:
+    async def forward(self, forward: Forward, body: Any, exchange: Exchange) -> Any:
         """Pass a request on, and return the response for its client."""
         birth_ms = self._timing.now_ms()
         try:
             response = await self._origin.fetch(forward.request, {}, body, self._settings.origin_timeout)
         except OriginError as error:
-            self._report("origin", error)
+            self._asker.note_failure(forward.rule, error)
             return self._sender.failed(
-                error.failure, Status(error.failure.value, forwarded=forward.forwarded)
+                exchange, error.failure, Status(error.failure.value, forwarded=forward.forwarded)
             )
-        facts = self._asker.facts_of(forward.request, response, birth_ms)
+        facts = self._asker.facts_of(forward.rule, forward.request, response, birth_ms)
+        exchange.origin_ms = facts.response_ms - birth_ms
         plan = on_forwarded(forward, facts, self._settings)
         if plan.marks:
             lane = Lane.SOFT if self._settings.is_safe else Lane.HARD
             self._storage.marks.mark_here(plan.marks, lane, facts.response_ms, must_validate=True)
-            background.run(self._mark_everywhere(plan.marks, lane))
+            exchange.run(self._mark_everywhere(plan.marks, lane))
         if plan.store and plan.lookup:
             try:
                 entry = await self._asker.taken(plan.lookup, plan.store, response)
             except OriginError as error:
-                self._report("origin", error)
-                return self._sender.failed(error.failure, plan.status)
-            background.run(self._asker.keep(plan.lookup, Outcome(replace(plan, marks=())), entry))
-        return self._sender.relayed(response, facts, forward.request, plan.status)
+                self._asker.note_failure(forward.rule, error)
+                return self._sender.failed(exchange, error.failure, plan.status)
+            exchange.run(self._asker.keep(plan.lookup, Outcome(replace(plan, marks=())), entry))
+        return self._sender.relayed(exchange, response, facts, forward.request, plan.status)
 
     async def _mark_everywhere(self, names: tuple[str, ...], lane: Lane) -> None:
         try:
             if self._settings.is_safe:
                 names = tuple([name for name in names if await self._may_cover(name)])
+            self._counters.purged(names, lane, "unsafe-request", self._timing.now_ms())
             await self._storage.marks.mark_everywhere(names, lane, "unsafe-request")
         except StoreError as error:
             self._report("invalidation", error)

@@ -104,30 +104,33 @@ class Health:
     def _pause_ms(self) -> int:
         return int(self._settings.breaker_pause * 1000)
 
-    def note(self, subject: Subject, trouble: Trouble | None, now_ms: int) -> None:
-        """Take note of what came of asking."""
+    def note(self, subject: Subject, trouble: Trouble | None, now_ms: int) -> bool:
+        """Take note of what came of asking; return whether that opened the breaker."""
         if trouble is None:
             self._rests.drop(subject.name)
             self._origins.drop(subject.origin)
-            return
+            return False
         until_ms = now_ms + int(self._settings.refresh_throttle * 1000)
         if trouble.retry_ms is not None and self._settings.is_safe:
             until_ms = max(until_ms, now_ms + trouble.retry_ms)
         rest = _remembered(self._rests, subject.name, _Rest)
         rest.until_ms, rest.purged_ms = until_ms, max(rest.purged_ms, subject.purged_ms)
-        if limit := self._settings.breaker_failures:
+        limit, has_opened = self._settings.breaker_failures, False
+        if limit:
             origin = _remembered(self._origins, subject.origin, _Origin)
-            self._note_away(origin, trouble, now_ms, limit)
+            has_opened = self._note_away(origin, trouble, now_ms, limit)
             if trouble.is_unavailable and trouble.retry_ms is not None and not subject.voice:
                 _note_wait(origin, subject.key, until_ms)
+        return has_opened
 
-    def _note_away(self, origin: _Origin, trouble: Trouble, now_ms: int, limit: int) -> None:
+    def _note_away(self, origin: _Origin, trouble: Trouble, now_ms: int, limit: int) -> bool:
         if not trouble.is_away:
             origin.failures = 0  # it answers, though not as it should
-            return
+            return False
         origin.failures += 1
         if origin.failures == limit:
             origin.next_try_ms = now_ms + self._pause_ms
+        return origin.failures == limit
 
 
 def _note_wait(origin: _Origin, key: str, until_ms: int) -> None:

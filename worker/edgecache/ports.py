@@ -225,7 +225,7 @@ class Timing(Protocol):
 class Background(Protocol):
     """Work that may outlive the response, and does not end with a client that goes away."""
 
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
+    def run(self, work: Coroutine[Any, Any, object]) -> None:
         """Start ``work`` and keep it alive."""
 
 

@@ -1,11 +1,12 @@
 """Refreshes behind responses that were sent stale, or soon would be."""
 
-from edgecache.asking import Question
+from edgecache.asking import Outcome, Question
 from edgecache.collapse import Collapse
+from edgecache.counters import Counters
+from edgecache.exchange import Exchange
 from edgecache.flights import Flight
 from edgecache.policy.decision import Lookup
 from edgecache.policy.revalidation import own_lookup, refresh_of
-from edgecache.ports import Background
 from edgecache.refreshes import Refreshes
 from edgecache.storage import Storage
 from edgecache.storage.memory import Entry
@@ -16,12 +17,15 @@ __all__ = ["Refresher"]
 class Refresher:
     """Has the origin asked in the background, once for each response, as far as ``refreshes`` allows."""
 
-    def __init__(self, refreshes: Refreshes, collapse: Collapse, storage: Storage) -> None:
+    def __init__(
+        self, refreshes: Refreshes, collapse: Collapse, storage: Storage, counters: Counters
+    ) -> None:
         self._refreshes = refreshes
         self._collapse = collapse
         self._storage = storage
+        self._counters = counters
 
-    def refresh(self, lookup: Lookup, entry: Entry, background: Background) -> None:
+    def refresh(self, lookup: Lookup, entry: Entry, exchange: Exchange) -> None:
         """Refresh a stored response, unless somebody does, or the origin rests."""
         key, rule, flights = entry.key, id(lookup.rule), self._collapse.flights
         question = Question(own_lookup(lookup), refresh_of(entry.record, entry.fields), entry, key)
@@ -29,15 +33,17 @@ class Refresher:
         if is_waiting or flights.is_unshared(key, question.voice) or self._collapse.rests(question):
             return
         if self._refreshes.begin(key, rule):
-            background.run(self._refresh_now(question, flights.start(key, question.voice)))
+            exchange.run(self._refresh_now(question, flights.start(key, question.voice)))
         elif not self._refreshes.is_full():
-            background.run(self._refresh_later(question, rule))
+            exchange.run(self._refresh_later(question, rule))
 
     async def _refresh_now(self, question: Question, flight: Flight) -> None:
+        outcome: Outcome | None = None
         try:
-            await self._collapse.lead(question, flight, None)
+            outcome = await self._collapse.lead(question, flight, None)
         finally:
             self._refreshes.end(question.key)
+            self._counters.refreshed(question.lookup.rule.name, _result_of(outcome))
 
     async def _refresh_later(self, question: Question, rule: int) -> None:
         key, flights = question.key, self._collapse.flights
@@ -48,3 +54,11 @@ class Refresher:
             self._refreshes.end(key)  # somebody else has refreshed it
             return
         await self._refresh_now(question, flights.start(key, question.voice))
+
+
+def _result_of(outcome: Outcome | None) -> str:
+    if outcome is None or not outcome.is_sound:
+        return "failed"
+    if outcome.plan.freshen:
+        return "validated"
+    return "stored" if outcome.plan.store else "unstored"

@@ -6,14 +6,18 @@ from typing import Any
 
 from cachewire.fields import combined
 from cachewire.record import Record
-from cachewire.settings import Settings
+from cachewire.settings import ServerTiming, Settings
+from edgecache.exchange import Exchange
 from edgecache.hooks import HookRequest, HookResponse, Hooks, changed_fields
-from edgecache.policy.answer import BodyKind, answer_from
+from edgecache.policy.access import knows_secret
+from edgecache.policy.answer import BodyKind, StoredAnswer, answer_from
 from edgecache.policy.decision import Lookup
 from edgecache.policy.facts import OriginFailure, RequestFacts, ResponseFacts
 from edgecache.policy.freshness import current_age_ms, freshness_of
-from edgecache.policy.relay import relayed_fields, shown_fields, shown_key
+from edgecache.policy.relay import relayed_bytes, relayed_fields, shown_fields, shown_key
+from edgecache.policy.server_timing import full_timing, short_timing
 from edgecache.policy.status import Status, cache_status
+from edgecache.policy.storing import content_length
 from edgecache.policy.validation import evaluated
 from edgecache.ports import Body, OriginResponse, Ports
 from edgecache.storage import Storage
@@ -46,6 +50,7 @@ class Sender:
 
     async def stored(
         self,
+        exchange: Exchange,
         lookup: Lookup,
         entry: Entry,
         status: Status,
@@ -66,14 +71,19 @@ class Sender:
             body = None if answer.body is BodyKind.NONE else stream()
         else:
             body = await self._body(entry, answer.body, answer.part)
+        size_bytes = 0 if body is None else _size_of(entry, answer, is_streamed=stream is not None)
         fields = answer.fields
         if unstored is not None:
             fields = [*(field for field in fields if field != ("age", "0")), *unstored]
         if self._hooks.before_send:
             fields = self._before_send(lookup.client, answer.status, fields)
         fields = shown_fields(fields, self._settings)
-        if shown := self._cache_status(self._with_ttl(lookup, record, status), lookup.client, lookup.key):
+        status = self._with_ttl(lookup, record, status)
+        exchange.answer(status, answer.status, size_bytes)
+        if shown := self._cache_status(status, lookup.client, lookup.key):
             fields.append(("cache-status", shown))
+        if timing := self._server_timing(exchange):
+            fields.append(("server-timing", timing))
         return self._outgoing.stored(answer.status, fields, body, is_head=lookup.client.method == "HEAD")
 
     async def _body(self, entry: Entry, kind: BodyKind, part: tuple[int, int] | None) -> Body | None:
@@ -104,6 +114,7 @@ class Sender:
 
     def relayed(
         self,
+        exchange: Exchange,
         response: OriginResponse,
         facts: ResponseFacts,
         request: RequestFacts,
@@ -112,11 +123,18 @@ class Sender:
     ) -> Any:
         """Hand on the origin's response, or answer the request's precondition from its fields."""
         if code := self.code_by_fields(facts, request, key):
-            return self._bodiless(code, facts, self._cache_status(status, request, key))
+            exchange.answer(status, code, 0)
+            return self._bodiless(exchange, code, facts, self._cache_status(status, request, key))
+        exchange.answer(
+            status, facts.status, relayed_bytes(request.method, facts.status, response.fields) or 0
+        )
         fields = self._hooked(request, facts.status, facts.fields)
-        shown = self._cache_status(status, request, key)
+        added = {
+            "cache-status": self._cache_status(status, request, key),
+            "server-timing": self._server_timing(exchange),
+        }
         return self._outgoing.relayed(
-            response, relayed_fields(response.fields, fields, shown, facts.response_ms, self._settings)
+            response, relayed_fields(response.fields, fields, added, facts.response_ms, self._settings)
         )
 
     def code_by_fields(self, facts: ResponseFacts, request: RequestFacts, key: str) -> int | None:
@@ -124,22 +142,28 @@ class Sender:
         is_page = request.method == "GET" and facts.status == 200 and key
         return evaluated(request.fields, facts.fields, facts.response_ms) if is_page else None
 
-    def _bodiless(self, code: int, facts: ResponseFacts, shown: str) -> Any:
+    def _bodiless(self, exchange: Exchange, code: int, facts: ResponseFacts, shown: str) -> Any:
         fields = shown_fields(facts.fields.items(), self._settings)
         fields = [(name, value) for name, value in fields if not name.startswith("content-")]
         if shown:
             fields.append(("cache-status", shown))
+        if timing := self._server_timing(exchange):
+            fields.append(("server-timing", timing))
         return self._outgoing.stored(code, fields, None, is_head=False)
 
-    def failed(self, failure: OriginFailure, status: Status) -> Any:
+    def failed(self, exchange: Exchange, failure: OriginFailure, status: Status) -> Any:
         """Answer 502 or 504 for an origin that failed."""
-        return self.plain(504 if failure is OriginFailure.TIMEOUT else 502, _EXPLANATIONS[failure], status)
+        code = 504 if failure is OriginFailure.TIMEOUT else 502
+        return self.plain(exchange, code, _EXPLANATIONS[failure], status)
 
-    def plain(self, code: int, text: str, status: Status) -> Any:
+    def plain(self, exchange: Exchange, code: int, text: str, status: Status) -> Any:
         """Answer with an explanation of the cache's own."""
+        exchange.answer(status, code, len(text) + 1, is_own=True)
         fields = [("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")]
         if shown := self._cache_status(status):
             fields.append(("cache-status", shown))
+        if timing := self._server_timing(exchange):
+            fields.append(("server-timing", timing))
         return self._outgoing.plain(code, fields, text + "\n")
 
     def _with_ttl(self, lookup: Lookup, record: Record, status: Status) -> Status:
@@ -149,8 +173,34 @@ class Sender:
         age_ms = current_age_ms(record, self._timing.now_ms())
         return replace(status, ttl_seconds=(freshness.lifetime_ms - age_ms) // 1000)
 
+    def _server_timing(self, exchange: Exchange) -> str:
+        setting = self._settings.server_timing
+        if setting is ServerTiming.NONE:
+            return ""
+        total_ms = self._timing.now_ms() - exchange.began_ms
+        request = exchange.request
+        if setting is ServerTiming.SHORT or not (request and knows_secret(request.fields, self._settings)):
+            return short_timing(exchange.tier, total_ms)
+        steps = (
+            ("kv", exchange.store_ms),
+            ("origin", exchange.origin_ms),
+            ("collapsed", exchange.shared_ms),
+        )
+        return full_timing(exchange.tier, exchange.reason, exchange.rule, total_ms, steps)
+
     def _cache_status(self, status: Status, request: RequestFacts | None = None, key: str = "") -> str:
         if not self._settings.cache_status:
             return ""
         key = shown_key(key, request.fields, self._settings) if request else ""
         return cache_status(self._settings.cache_name, status, key)
+
+
+def _size_of(entry: Entry, answer: StoredAnswer, *, is_streamed: bool) -> int:
+    """Return the bytes of a body that is sent; 0 where it only comes, and doesn't say how many."""
+    if answer.part:
+        start, end = answer.part
+        return end - start
+    if is_streamed:
+        return content_length(entry.fields) or 0
+    is_at_hand = answer.body is BodyKind.AS_STORED and entry.body is not None
+    return entry.size_bytes if is_at_hand else entry.record.body_bytes

@@ -9,6 +9,7 @@ from pyodide.ffi import JsException
 
 from cachewire.settings import Settings
 from edgecache.adapters.javascript import entries_of, from_json, within
+from edgecache.counters import Counters
 from edgecache.ports import Body, StoredValue, StoreError
 
 __all__ = ["KvStore"]
@@ -22,8 +23,9 @@ _PAUSE_MS = 5000
 class KvStore:
     """The KV namespace of a binding."""
 
-    def __init__(self, namespace: Any, settings: Settings) -> None:
+    def __init__(self, namespace: Any, settings: Settings, counters: Counters) -> None:
         self._namespace = namespace
+        self._counters = counters
         self._timeout_seconds = settings.kv_timeout
         self._alone_until_ms = 0
         self._null = from_json("null")
@@ -34,6 +36,7 @@ class KvStore:
 
     async def read(self, key: str) -> StoredValue | None:
         """See :class:`edgecache.ports.Store`."""
+        self._counters.kv_used("read", (key,))
         found = await self._done(lambda: self._namespace.getWithMetadata(key, self._read))
         if found.value is self._null:
             return None
@@ -42,6 +45,7 @@ class KvStore:
 
     async def read_stream(self, key: str) -> Any | None:
         """See :class:`edgecache.ports.Store`."""
+        self._counters.kv_used("read", (key,))
         found = await self._done(lambda: self._namespace.get(key, self._read_stream))
         return None if found is self._null else found
 
@@ -49,6 +53,7 @@ class KvStore:
         """See :class:`edgecache.ports.Store`."""
         if not keys:
             return {}
+        self._counters.kv_used("read", keys)
         found = await self._done(lambda: self._namespace.get(from_json(json.dumps(keys)), self._read_texts))
         try:
             texts = entries_of(found)
@@ -60,13 +65,17 @@ class KvStore:
 
     async def write(self, key: str, value: Body | str, metadata: str | None, ttl_seconds: int) -> None:
         """See :class:`edgecache.ports.Store`."""
+        self._counters.kv_used("write", (key,))
         shown = f', "metadata": {metadata}' if metadata else ""
         options = from_json(f'{{"expirationTtl": {ttl_seconds}{shown}}}')
         try:
             await within(_WRITE_TIMEOUT_SECONDS, self._namespace.put(key, value, options))
+            self._counters.kv_wrote(len(value.encode()) if isinstance(value, str) else value.byteLength)
         except JsException as error:
+            self._counters.kv_failed("write")
             raise StoreError(str(error)) from error
         except TimeoutError as error:
+            self._counters.kv_failed("write")
             raise StoreError(f"KV took longer than {_WRITE_TIMEOUT_SECONDS:g} s to write") from error
 
     async def _done(self, start: Any) -> Any:
@@ -76,7 +85,9 @@ class KvStore:
         try:
             return await within(self._timeout_seconds, start())
         except JsException as error:
+            self._counters.kv_failed("read")
             raise StoreError(str(error)) from error
         except TimeoutError as error:
+            self._counters.kv_failed("read")
             self._alone_until_ms = now_ms + int(self._timeout_seconds * 1000) + _PAUSE_MS
             raise StoreError(f"KV took longer than {self._timeout_seconds:g} s") from error

@@ -92,7 +92,7 @@ class WaitUntil:
         finally:
             resolvers.resolve()
 
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
+    def run(self, work: Coroutine[Any, Any, object]) -> None:
         """Start ``work`` and keep the request's context alive until it is done."""
         resolvers = js.Promise.withResolvers()
         self._context.waitUntil(resolvers.promise)
@@ -100,7 +100,7 @@ class WaitUntil:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _finish(self, work: Coroutine[Any, Any, None], resolve: Any) -> None:
+    async def _finish(self, work: Coroutine[Any, Any, object], resolve: Any) -> None:
         try:
             await work
         except Exception as error:  # noqa: BLE001 - nobody waits for it

@@ -3,31 +3,28 @@
 What the origin gets to see of a request, and the client of a response (RFC 9110 section 7.6).
 """
 
-import hmac
 from collections.abc import Iterable
 
 from cachewire.directives import split_list
 from cachewire.key import Target
 from cachewire.settings import Settings
 from cachewire.unkeyed import is_among
+from edgecache.policy.access import DEBUG, knows_secret
 from edgecache.policy.facts import Fields, RequestFacts
-from edgecache.policy.storing import hop_by_hop
+from edgecache.policy.storing import content_length, hop_by_hop
 
 __all__ = [
-    "DEBUG",
     "end_to_end",
     "http_date",
     "lacks_length",
     "localised",
     "origin_url",
     "outbound_fields",
+    "relayed_bytes",
     "relayed_fields",
     "shown_fields",
     "shown_key",
 ]
-
-DEBUG = "cache-debug"
-"""The request field in which somebody proves that the key may be shown to them."""
 
 _NOT_FORWARDED = frozenset(
     {
@@ -49,6 +46,7 @@ _NOT_FORWARDED = frozenset(
 )
 _DAYS = ("Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_WITHOUT_BODY = frozenset({101, 204, 205, 304})
 _REFERENCES = ("location", "content-location")
 
 
@@ -123,19 +121,24 @@ def shown_key(key: str, request: Fields, settings: Settings) -> str:
     """Return the key for whom it may be shown, and else nothing (RFC 9211 section 6)."""
     if settings.cache_status_key:
         return key
-    given = request.get(DEBUG, "") if settings.debug_secret else ""
-    is_known = hmac.compare_digest(given.encode("utf-8", "replace"), settings.debug_secret.encode())
-    return key if given and is_known else ""
+    return key if knows_secret(request, settings) else ""
+
+
+def relayed_bytes(method: str, status: int, fields: Fields) -> int | None:
+    """Return the size of the body of a response that is handed on; ``None`` if it doesn't say."""
+    # RFC 9112 section 6.3
+    return 0 if method == "HEAD" or status in _WITHOUT_BODY else content_length(fields)
 
 
 def relayed_fields(
-    before: Fields, fields: Fields, cache_status: str, now_ms: int, settings: Settings
+    before: Fields, fields: Fields, added: Fields, now_ms: int, settings: Settings
 ) -> dict[str, str | None]:
     """Return what changes in the fields of a response that is handed on.
 
     A value to set, or ``None`` to remove.
 
-    ``before`` are the fields as they came and ``fields`` as they were changed since.
+    ``before`` are the fields as they came and ``fields`` as they were changed since; what is ``added`` goes
+    behind what others on the way have said in these fields.
     """
     changes: dict[str, str | None] = {
         name: value for name, value in fields.items() if before.get(name) != value
@@ -145,10 +148,9 @@ def relayed_fields(
     changes |= {name: None for name in before if name in one_hop or is_internal(name, settings)}
     if "date" not in fields:
         changes["date"] = http_date(now_ms)  # RFC 9110 section 6.6.1
-    if cache_status:
-        changes["cache-status"] = (
-            f"{fields['cache-status']}, {cache_status}" if "cache-status" in fields else cache_status
-        )
+    for name, value in added.items():
+        if value:
+            changes[name] = f"{fields[name]}, {value}" if name in fields else value
     return changes
 
 

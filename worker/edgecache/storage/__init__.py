@@ -25,7 +25,7 @@ class Storage:
     def __init__(
         self, store: Store, bodies: Bodies, timing: Timing, settings: Settings, report: Report
     ) -> None:
-        self.memory = Memory(settings.memory_bytes, settings.max_body_bytes)
+        self.memory = Memory(settings.memory_bytes, settings.max_body_bytes, timing.now_ms)
         tiers = Tiers(store, bodies, timing, settings, self.memory, report)
         writes = Writes(store, timing, self.memory)
         self.marks = Marks(tiers, writes)

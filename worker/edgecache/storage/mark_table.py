@@ -1,6 +1,6 @@
 """The purge marks that this isolate knows, and how lately it read them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from cachewire.marks import (
@@ -37,11 +37,14 @@ class MarkTable:
     """Marks by name.
 
     ``generation`` moves whenever one of them does, so that decisions made before can be told apart.
+    ``on_move`` is called with each mark that was known and is read with a later moment: its name, lane and
+    moment, and when it was read.
     """
 
     def __init__(self, interval_ms: int, memory: Memory) -> None:
         self.interval_ms = interval_ms
         self.generation = 0
+        self.on_move: Callable[[str, Lane, int, int], None] = _nobody_minds
         self._known: Table[_Known] = memory.table(1 / 8)
         self._known.on_forget = self._note_forgotten
         self._forgotten_ms = 0
@@ -111,6 +114,9 @@ class MarkTable:
     def learn(self, name: str, soft_ms: int, hard_ms: int, read_ms: int) -> None:
         """Take in what the store holds for ``name``: 0 for no mark. A mark never moves back."""
         mark = self._entry(name)
+        if mark.read_ms and (soft_ms > mark.soft_ms or hard_ms > mark.hard_ms):
+            is_hard = hard_ms > mark.hard_ms
+            self.on_move(name, Lane.HARD if is_hard else Lane.SOFT, hard_ms if is_hard else soft_ms, read_ms)
         mark.read_ms = max(mark.read_ms, read_ms)
         mark.claimed_ms = 0
         self._advance(mark, soft_ms, hard_ms, read_ms)
@@ -165,6 +171,10 @@ class MarkTable:
             hard_ms if hard_ms >= birth_ms else 0,
             must_validate=validate_ms >= birth_ms,
         )
+
+
+def _nobody_minds(_name: str, _lane: Lane, _moment_ms: int, _read_ms: int) -> None:
+    """Nobody wants to know."""
 
 
 def _covers(mark: _Known, birth_ms: int) -> bool:

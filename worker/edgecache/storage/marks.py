@@ -109,7 +109,7 @@ class Marks:
             for at in range(0, len(keys), _MAX_BULK_KEYS):
                 texts.update(await self._tiers.store.read_texts(keys[at : at + _MAX_BULK_KEYS]))
         except StoreError as error:
-            self._tiers.note(error)
+            self._tiers.note(error, "marks")
             return False
         for name in names:
             moments = [_moment(texts.get(mark_key(name, lane)), now_ms) for lane in (Lane.SOFT, Lane.HARD)]

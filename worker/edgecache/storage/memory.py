@@ -39,6 +39,10 @@ class Entry:
     names: tuple[str, ...] = ()
     """The request fields that select among the responses of its URL, beside the rule's."""
     hits: int = 0
+    held_ms: int = 0
+    """When memory began to hold it."""
+    has_expired: bool = False
+    """Whether it was counted as found past its lifetime."""
     fields_bytes: int = 0
     further_bytes: int = 0
     """What is held because of it beside the body: its decoded body, decisions."""
@@ -64,13 +68,16 @@ class Memory:
     """Owns the budget of all that an isolate holds: stored responses and indexes, tables, bytes on their way.
 
     What is stored gives way to the rest, the least recently used first. ``on_drop`` is called with each entry
-    that memory lets go of.
+    that memory lets go of, and ``on_evict`` with the bytes of one that had to give way, and for how many
+    milliseconds it had been held.
     """
 
-    def __init__(self, max_bytes: int, largest_bytes: int = 0) -> None:
+    def __init__(self, max_bytes: int, largest_bytes: int = 0, now_ms: Callable[[], int] = lambda: 0) -> None:
         self.max_bytes = max_bytes
         self.used_bytes = 0
         self.on_drop: Callable[[Entry], None] = _nothing_to_drop
+        self.on_evict: Callable[[int, int], None] = _nothing_to_evict
+        self._now_ms = now_ms
         self._items: OrderedDict[str, Entry | Index] = OrderedDict()
         self._on_their_way_bytes = 0
         # Without memory for what is stored, one body of the largest size may still be on its way.
@@ -95,7 +102,7 @@ class Memory:
         self.drop(key)
         self._items[key] = item
         if isinstance(item, Entry):
-            item.is_held = True
+            item.is_held, item.held_ms = True, self._now_ms()
             if item.in_use:
                 return  # counted already
         self.take(_cost(item))
@@ -125,7 +132,10 @@ class Memory:
         """Count bytes; drop stored responses until the budget holds."""
         self.used_bytes += size_bytes
         while self.used_bytes > self.max_bytes and self._items:
-            self.drop(next(iter(self._items)))
+            key, item = next(iter(self._items.items()))
+            if isinstance(item, Entry):
+                self.on_evict(item.cost_bytes, self._now_ms() - item.held_ms)
+            self.drop(key)
 
     def give_back(self, size_bytes: int) -> None:
         """Count bytes no more."""
@@ -208,6 +218,10 @@ class Table(Generic[_Value]):
 
 def _nothing_to_drop(_: Entry) -> None:
     """Nobody holds anything because of an entry."""
+
+
+def _nothing_to_evict(_size_bytes: int, _held_ms: int) -> None:
+    """Nobody wants to know."""
 
 
 def _nothing_to_forget(_: object) -> None:

@@ -35,9 +35,9 @@ class Tiers:
         """Whether an entry may be held in memory."""
         return entry.body is not None and entry.size_bytes <= self.settings.memory_item_bytes
 
-    def note(self, error: Exception) -> None:
+    def note(self, error: Exception, where: str = "store") -> None:
         """Report a fault of the store."""
         now_ms = self.timing.now_ms()
         if now_ms >= self._quiet_until_ms:
             self._quiet_until_ms = now_ms + _QUIET_MS
-            self.report("store", error)
+            self.report(where, error)

@@ -1,0 +1,185 @@
+"""What an isolate counts, and how it bounds the labels that clients choose."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from cachewire.exposition import SeenPurge, UrlCount
+from cachewire.marks import Lane
+from cachewire.metrics import FAULTS, OTHER, Counts, Labels, Tier, status_class
+from cachewire.settings import MetricsUrls, Settings
+from edgecache.busiest import Busiest
+from edgecache.exchange import Exchange
+from edgecache.policy.facts import OriginFailure, RequestFacts
+
+__all__ = ["Counters", "shown_url"]
+
+_MOST_HOSTS = 20
+_MOST_SERIES = 500
+"""Of answers; beyond it hosts aren't told apart, and what is left follows from the rules."""
+_KEPT_URLS = 100
+_KEPT_PURGES = 50
+_OWN_MARK_MS = 10_000
+"""A mark that moves so shortly after the Worker wrote it itself is that write, seen in KV."""
+_HOOKS = frozenset({"before_lookup", "after_origin", "before_send"})
+_INDEXES = ("prefixes/", "host-groups/")
+_PURPOSES = {"r": "record", "b": "body", "m": "mark", "p": "log", "c": "metrics"}
+"""What a key of KV is for, by the letter that it begins with."""
+
+
+class Counters:
+    """Counts of one isolate. Each method costs a look-up in a dictionary or two."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.counts = Counts()
+        self._settings = settings
+        self._answers: dict[Labels, list[int]] = {}
+        self._hosts = {OTHER}
+        self._busiest = Busiest(_KEPT_URLS)
+        self._purges: deque[SeenPurge] = deque(maxlen=_KEPT_PURGES)
+        self._own_marks: deque[tuple[str, int]] = deque(maxlen=_KEPT_PURGES)
+
+    # Answers
+
+    def answered(self, exchange: Exchange) -> None:
+        """Count what a client was sent."""
+        tier = exchange.tier
+        status, request = exchange.status, exchange.request
+        host = request.target.host if request else OTHER
+        row = self._row(host, exchange.rule, exchange.reason, tier, exchange.code)
+        row[0] += 1
+        row[1] += exchange.size_bytes
+        if status and status.collapsed:
+            row[2] += 1
+        if tier is Tier.STALE and status:
+            self.counts.observe("stale_seconds", max(0, -(status.ttl_seconds or 0)), (exchange.rule,))
+        if request and (url := shown_url(request, self._settings)):
+            asked = int(status is not None and status.forwarded_status is not None)
+            self._busiest.note(url, exchange.rule, 1, exchange.size_bytes, asked, exchange.origin_ms)
+
+    def sent_more(self, exchange: Exchange, size_bytes: int) -> None:
+        """Count bytes of a body whose size wasn't known when its response began."""
+        host = exchange.request.target.host if exchange.request else OTHER
+        self._row(host, exchange.rule, exchange.reason, exchange.tier, exchange.code)[1] += size_bytes
+
+    def repeated(self, request: RequestFacts, rule: str, code: int, size_bytes: int, times: int) -> None:
+        """Count a decision that was repeated out of memory."""
+        row = self._row(request.target.host, rule, "fresh", Tier.MEMORY, code)
+        row[0] += times
+        row[1] += times * size_bytes
+        if url := shown_url(request, self._settings):
+            self._busiest.note(url, rule, times, times * size_bytes, 0, 0)
+
+    def _row(self, host: str, rule: str, reason: str, tier: Tier, code: int) -> list[int]:
+        labels = (host, rule, reason, tier.value, status_class(code))
+        row = self._answers.get(labels)
+        return self._new_row(labels) if row is None else row
+
+    def _new_row(self, labels: Labels) -> list[int]:
+        host, *others = labels
+        if len(self._hosts) <= _MOST_HOSTS and len(self._answers) < _MOST_SERIES:
+            self._hosts.add(host)
+        if host not in self._hosts or len(self._answers) >= _MOST_SERIES:
+            host = OTHER
+        return self._answers.setdefault((host, *others), [0, 0, 0])
+
+    def expired(self, rule: str) -> None:
+        """Count a stored response that was found past its lifetime."""
+        self.counts.add("expiries", (rule,))
+
+    def refreshed(self, rule: str, outcome: str) -> None:
+        """Count a background refresh that ended."""
+        self.counts.add("refreshes", (rule, outcome))
+
+    # The origin
+
+    def origin_answered(self, rule: str, code: int, milliseconds: int) -> None:
+        """Count an answer of the origin, and how long its header fields took."""
+        self.counts.add("origin_requests", (rule, status_class(code)))
+        self.counts.observe("origin_seconds", milliseconds / 1000, (rule,))
+
+    def origin_failed(self, rule: str, failure: OriginFailure) -> None:
+        """Count an answer that didn't come, or not whole."""
+        self.counts.add("origin_errors", (rule, failure.value.removeprefix("origin-")))
+
+    def breaker_opened(self) -> None:
+        """Count an origin that is left alone from now on."""
+        self.counts.add("breaker_openings")
+
+    # Storage
+
+    def kv_used(self, operation: str, keys: Iterable[str]) -> None:
+        """Count the keys of an operation of KV."""
+        for key in keys:
+            self.counts.add("kv_keys", (operation, _PURPOSES.get(key[:1], "record")))
+
+    def kv_failed(self, operation: str) -> None:
+        """Count an operation of KV that failed."""
+        self.counts.add("kv_errors", (operation,))
+
+    def kv_wrote(self, size_bytes: int) -> None:
+        """Count the bytes of a value."""
+        self.counts.add("kv_written_bytes", (), size_bytes)
+
+    def evicted(self, size_bytes: int, held_ms: int) -> None:
+        """Count a stored response that memory dropped to make room."""
+        self.counts.add("evicted_bytes", (), size_bytes)
+        self.counts.observe("eviction_seconds", held_ms / 1000)
+
+    # Purges and faults
+
+    def purged(self, names: Iterable[str], lane: Lane, by: str, moment_ms: int) -> None:
+        """Count marks that the Worker writes itself."""
+        for name in names:
+            self.counts.add("purges", (by, lane.value))
+            self._own_marks.append((name, moment_ms))
+            self._note_purge(name, lane, by, moment_ms, moment_ms)
+
+    def saw_purge(self, name: str, lane: Lane, moment_ms: int, seen_ms: int) -> None:
+        """Count a mark that was seen to move; the Worker's own are counted where they are written."""
+        if name.startswith(_INDEXES):
+            return  # the marks that it tells of move with it
+        for own, own_ms in self._own_marks:
+            if own == name and abs(moment_ms - own_ms) <= _OWN_MARK_MS:
+                return
+        self.counts.observe("purge_lag_seconds", max(0, seen_ms - moment_ms) / 1000)
+        self._note_purge(name, lane, "elsewhere", moment_ms, seen_ms)
+
+    def _note_purge(self, name: str, lane: Lane, by: str, moment_ms: int, seen_ms: int) -> None:
+        shown = "" if self._settings.metrics_urls is MetricsUrls.NONE else name
+        self._purges.appendleft(SeenPurge(moment_ms, seen_ms, by, lane.value, shown))
+
+    def fault(self, where: str) -> None:
+        """Count a fault that the log names; those of the origin have counters of their own."""
+        if where != "origin":
+            where = "hook" if where in _HOOKS else where
+            self.counts.add("faults", (where if where in FAULTS else OTHER,))
+
+    # Reading
+
+    def read(self) -> Counts:
+        """Return all counts, apart from these."""
+        counts = self.counts.copy()
+        for labels, (requests, size_bytes, collapsed) in self._answers.items():
+            counts.series["requests"][labels] = [requests]
+            for metric, amount in (("response_bytes", size_bytes), ("collapsed", collapsed)):
+                if amount:
+                    counts.series[metric][labels] = [amount]
+        return counts
+
+    def urls(self) -> tuple[UrlCount, ...]:
+        """Return the busiest and the most expensive URLs."""
+        return self._busiest.urls()
+
+    def purges(self) -> Iterator[SeenPurge]:
+        """Return the latest purges, the last one first."""
+        return iter(tuple(self._purges))
+
+
+def shown_url(request: RequestFacts, settings: Settings) -> str:
+    """Return as much of a request's URL as may be kept and told: it can be personal."""
+    target = request.target
+    if settings.metrics_urls is MetricsUrls.FULL:
+        return str(target)
+    if settings.metrics_urls is MetricsUrls.PATH:
+        return f"{target.scheme}://{target.host}{target.path}"
+    return ""
