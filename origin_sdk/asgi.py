@@ -9,7 +9,7 @@ from functools import partial, wraps
 from typing import Any, Final, TypeAlias, cast
 
 from origin_sdk._responses.observed import ADDRESS, EVERYTHING, OBSERVERS, SESSION, USER, Observed, unobserved
-from origin_sdk._values.freshness import combined
+from origin_sdk._values.header_fields import combined
 from origin_sdk.responses import (
     Draft,
     Exchanged,

@@ -20,7 +20,7 @@ from origin_sdk._responses.observed import (
     unobserved,
 )
 from origin_sdk._responses.streams import watched, watched_async
-from origin_sdk._values.freshness import combined
+from origin_sdk._values.header_fields import combined
 from origin_sdk.responses import (
     Draft,
     Exchanged,

@@ -34,7 +34,7 @@ SDK_ROOMS: Mapping[str, tuple[str, ...]] = {
     "origin_sdk/_values/": _VALUES,
     "origin_sdk/_process/": _SHARED,
     "origin_sdk/_cloudflare/": (*_SHARED, "origin_sdk._cloudflare"),
-    "origin_sdk/_edge/": _PURGING,
+    "origin_sdk/_edge/": (*_PURGING, "origin_sdk._responses"),
     "origin_sdk/_responses/": (*_SHARED, "origin_sdk._responses"),
     "origin_sdk/outbox/django/management/": ("origin_sdk",),
     "origin_sdk/outbox/": (*_PURGING, "origin_sdk.outbox", "origin_sdk.layers"),

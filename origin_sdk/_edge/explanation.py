@@ -1,11 +1,10 @@
 """How the Worker makes a key of a URL: which rule applied and why, what is merged into it, what splits it."""
 
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from cachewire.key import MAX_KEY_BYTES, Target, record_key
-from cachewire.marks import EVERYTHING, host_mark, marked_as, prefix_marks, url_mark
+from cachewire.marks import covering_marks
 from cachewire.rules import key_target
 from cachewire.settings import Rule
 from origin_sdk._values.project import Project
@@ -69,12 +68,8 @@ def explain(url: str, project: Project, method: str = "GET") -> Explanation:
         verdicts=_verdicts(project, method, target),
         merged=tuple(_merged(url, target, keyed, rule)),
         split_by=tuple(_split_by(target, rule, key)),
-        marks=(EVERYTHING, *chain.from_iterable(map(_marks_of, marked_as(keyed)))),
+        marks=covering_marks(keyed, ()),
     )
-
-
-def _marks_of(target: Target) -> tuple[str, ...]:
-    return host_mark(target.host), url_mark(target), *prefix_marks(target)
 
 
 def _verdicts(project: Project, method: str, target: Target) -> tuple[RuleVerdict, ...]:

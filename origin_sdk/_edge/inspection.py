@@ -1,39 +1,26 @@
 """What is stored for a URL, which purge marks apply to it, and what the Worker would do next."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from cachewire.freshness import Freshness, current_age_ms, freshness_of
 from cachewire.key import Target, record_key
-from cachewire.marks import (
-    EVERYTHING,
-    Lane,
-    Mark,
-    group_mark,
-    host_group_mark,
-    host_groups_mark,
-    host_mark,
-    mark_key,
-    marked_as,
-    parse_mark,
-    prefix_index_mark,
-    prefix_marks,
-    url_mark,
-)
-from cachewire.record import Record
+from cachewire.marks import Lane, Mark, covering_marks, mark_key, parse_mark
 from cachewire.settings import Rule
 from origin_sdk._cloudflare.effects import Flow
 from origin_sdk._edge.purge import Operation
 from origin_sdk._edge.stored_responses import StoredResponse, base_of, both_schemes, with_head
-from origin_sdk._values.freshness import Windows, windows_of_record
+from origin_sdk._values.header_fields import combined
 from origin_sdk._values.project import Project
 from origin_sdk._values.targets import parse_url
 
 __all__ = ["AppliedMark", "Inspected", "Inspection", "Outcome", "inspect"]
 
 _MAX_VARIANTS = 1000
+_NO_RULE = Rule()
 
 
 class Outcome(StrEnum):
@@ -122,7 +109,12 @@ def inspect(operation: Operation, url: str, project: Project) -> Flow[Inspection
     for target in both_schemes((url,), project.rules):
         stored = yield from _under(operation, record_key(target))
         found += [(target, each) for each in stored]
-    names = {name for target, stored in found if stored.record for name in _mark_names(target, stored.record)}
+    names = {
+        name
+        for target, stored in found
+        if stored.record
+        for name in covering_marks(target, stored.record.groups)
+    }
     now_ms = round(operation.cloudflare_now() * 1000)
     marks = yield from _read_marks(operation, sorted(names), now_ms)
     inspected = [
@@ -141,16 +133,6 @@ def _under(operation: Operation, base: str) -> Flow[list[StoredResponse]]:
             stored = yield from with_head(operation.exchange, operation.namespace, key)
             found.append(stored)
     return found
-
-
-def _mark_names(target: Target, record: Record) -> Iterable[str]:
-    yield EVERYTHING
-    for marked in marked_as(target):
-        yield from (host_mark(marked.host), url_mark(marked))
-        yield from (prefix_index_mark(marked.host), host_groups_mark(marked.host))
-        yield from prefix_marks(marked)
-        yield from (host_group_mark(marked.host, group) for group in record.groups)
-    yield from map(group_mark, record.groups)
 
 
 def _read_marks(
@@ -184,19 +166,18 @@ def _inspected(
             mark.purge_id,
             applies=record.birth_ms <= mark.moment_ms,
         )
-        for name in _mark_names(target, record)
-        if not name.startswith(("prefixes/", "host-groups/"))
+        for name in covering_marks(target, record.groups)
         for lane in Lane
         if (mark := marks.get((name, lane)))
     )
-    age_ms = record.initial_age_ms + max(0, now_ms - record.response_ms)
-    windows = windows_of_record(record, _rule(project, target), project)
-    staleness_ms = _staleness_ms(over, age_ms - windows.lifetime * 1000, now_ms)
+    age_ms = current_age_ms(record, now_ms)
+    freshness = freshness_of(record, combined(record.fields), _rule(project, target), project)
+    staleness_ms = _staleness_ms(over, age_ms - freshness.lifetime_ms, now_ms)
     return Inspected(
         key=stored.key,
         url=stored.url,
         is_variant=stored.is_variant,
-        outcome=_outcome(over, windows, staleness_ms),
+        outcome=_outcome(over, freshness, staleness_ms),
         status=record.status,
         body_bytes=record.body_bytes,
         groups=record.groups,
@@ -209,8 +190,8 @@ def _inspected(
     )
 
 
-def _rule(project: Project, target: Target) -> Rule | None:
-    return next((rule for rule in project.rules if rule.matches("GET", target)), None)
+def _rule(project: Project, target: Target) -> Rule:
+    return next((rule for rule in project.rules if rule.matches("GET", target)), _NO_RULE)
 
 
 def _staleness_ms(marks: Sequence[AppliedMark], staleness_ms: int, now_ms: int) -> int:
@@ -219,13 +200,13 @@ def _staleness_ms(marks: Sequence[AppliedMark], staleness_ms: int, now_ms: int) 
     return max(staleness_ms, now_ms - round(max(soft) * 1000), 0) if soft else staleness_ms
 
 
-def _outcome(marks: Sequence[AppliedMark], windows: Windows, staleness_ms: int) -> Outcome:
+def _outcome(marks: Sequence[AppliedMark], freshness: Freshness, staleness_ms: int) -> Outcome:
     if any(mark.applies and mark.lane is Lane.HARD for mark in marks):
         return Outcome.PURGED
-    if windows.must_validate:
+    if freshness.must_validate:
         return Outcome.VALIDATED
     if staleness_ms < 0:
         return Outcome.FRESH
-    if staleness_ms < windows.stale_while_revalidate * 1000:
+    if staleness_ms < freshness.stale_while_revalidate_ms:
         return Outcome.STALE_WHILE_REVALIDATE
-    return Outcome.VALIDATED if staleness_ms < windows.stale_if_error * 1000 else Outcome.EXPIRED
+    return Outcome.VALIDATED if staleness_ms < freshness.stale_if_error_ms else Outcome.EXPIRED

@@ -6,49 +6,52 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import cached_property
 from typing import Any
 
 from cachewire.bounds import MAX_GROUPS, MAX_RECORD_SECONDS, purge_bound_seconds
-from cachewire.directives import response_directives
 from cachewire.errors import WireError
-from cachewire.fields import (
-    CACHE_GROUPS,
-    CACHE_STATUS,
-    CACHE_TAG,
-    HOP_BY_HOP,
-    PRIVATE_GROUP_FIELDS,
-    SURROGATE_KEY,
+from cachewire.facts import Reason, ResponseFacts
+from cachewire.fields import CACHE_GROUPS, HOP_BY_HOP
+from cachewire.freshness import Freshness, freshness_of
+from cachewire.key import claim_text, record_key, variant_key
+from cachewire.layout import (
+    COMPRESSION_LEVEL,
+    NEVER_STORED_FIELDS,
+    apart_key,
+    apart_seconds,
+    group_names,
+    is_apart,
+    is_compressible,
+    is_smaller,
+    record_seconds,
 )
-from cachewire.key import body_key, claim_text, digest, record_key, variant_key
 from cachewire.marks import group_mark
 from cachewire.record import Index, Record, head_of, metadata_for
 from cachewire.rules import first_match, key_target
-from cachewire.settings import Rule
+from cachewire.settings import DataClass, Rule
+from cachewire.storing import obstacles
 from cachewire.structured import parse_strings
-from cachewire.vary import selecting_names, selecting_values, varies_on_everything
+from cachewire.vary import selecting_names, selecting_values
 from origin_sdk._cloudflare.effects import Flow
 from origin_sdk._cloudflare.kv import Namespace, Pair
 from origin_sdk._edge.purge import Operation
 from origin_sdk._edge.stored_responses import read_listed
+from origin_sdk._responses.cacheability import sentence
 from origin_sdk._values.errors import InvalidRequest, NotCacheable
-from origin_sdk._values.freshness import Windows, combined, windows_of
+from origin_sdk._values.header_fields import combined
 from origin_sdk._values.project import Project
 from origin_sdk._values.targets import parse_url
 
+_NO_RULE = Rule()
+_STALE_AT_ONCE = frozenset({Reason.NO_CACHE, Reason.NO_FRESHNESS, Reason.EXPIRED})
+_REMEDIES: Mapping[Reason, str] = {
+    Reason.PRIVATE: 'it says private: only a rule with data_class = "private" lets it lie at the edge, for a '
+    "declared identity",
+}
 __all__ = ["Publication", "Published", "publish"]
 
-_MIN_TTL_SECONDS = 60
-_COMPRESSION_LEVEL = 6
-_LEFT_OUT = HOP_BY_HOP | {CACHE_STATUS, "age", "content-length", "set-cookie", *PRIVATE_GROUP_FIELDS}
-_TEXT_TYPES = (
-    "text/",
-    "application/json",
-    "application/javascript",
-    "application/xml",
-    "application/x-ndjson",
-    "image/svg+xml",
-)
-_TEXT_SUFFIXES = ("+json", "+xml")
+_LEFT_OUT = HOP_BY_HOP | NEVER_STORED_FIELDS | {"content-length", "set-cookie"}
 
 
 @dataclass(frozen=True)
@@ -107,24 +110,24 @@ class _Draft:
     def by_name(self) -> dict[str, str]:
         return combined(self.publication.fields)
 
-    @property
-    def windows(self) -> Windows:
-        return windows_of(self.publication.status, self.by_name, self.now_ms / 1000, self.rule, self.project)
+    @cached_property
+    def freshness(self) -> Freshness:
+        """As the Worker will see it, but for the share that it takes off at random."""
+        settings = replace(self.project, lifetime_jitter=0)
+        return freshness_of(self.record(), self.by_name, self.rule or _NO_RULE, settings)
 
     @property
     def groups(self) -> tuple[str, ...]:
         """As the Worker collects them: of the rule, the response's fields, and those given."""
         fields = self.by_name
-        names = [*(self.rule.groups if self.rule else ()), *self.publication.groups]
         try:
-            names += parse_strings(fields.get(CACHE_GROUPS, ""))
+            parse_strings(fields.get(CACHE_GROUPS, ""))
         except ValueError as error:
             raise InvalidRequest(
                 f'Cache-Groups = {fields[CACHE_GROUPS]!r}: {error}; write "a", "b"'
             ) from error
-        names += [name.strip() for name in fields.get(CACHE_TAG, "").split(",") if name.strip()]
-        names += fields.get(SURROGATE_KEY, "").split()
-        return tuple(dict.fromkeys(names))
+        given = (*(self.rule.groups if self.rule else ()), *self.publication.groups)
+        return tuple(dict.fromkeys(group_names(fields, given)))
 
     @property
     def parts(self) -> list[tuple[str, str | None]]:
@@ -162,8 +165,7 @@ class _Draft:
 
     @property
     def ttl_seconds(self) -> int:
-        seconds = self.windows.longest_use + self.project.retention
-        return max(_MIN_TTL_SECONDS, min(seconds, MAX_RECORD_SECONDS))
+        return record_seconds(self.freshness, self.project)
 
     def record(self) -> Record:
         fields = [
@@ -188,10 +190,7 @@ class _Draft:
     def problems(self) -> Iterator[str]:
         """Say why the Worker would not have stored such a response, or could not serve it."""
         yield from self._forbidden()
-        directives = response_directives(self.by_name)
-        if not self.windows.lifetime or directives.unqualified("no-cache"):
-            yield "it is stale at once: give Cache-Control with max-age or s-maxage, or CDN-Cache-Control"
-        if self.publication.status in {206, 304} or not 200 <= self.publication.status < 500:
+        if self.publication.status == 206 or self.publication.status >= 500:
             yield f"status {self.publication.status} isn't stored; publish a final response below 500"
         if len(self.publication.body) > self.project.max_body_bytes:
             yield (
@@ -204,21 +203,20 @@ class _Draft:
             yield "it is or varies by an encoding: publish the plain body, the cache compresses it itself"
 
     def _forbidden(self) -> Iterator[str]:
-        directives = response_directives(self.by_name)
         if self.rule and self.rule.never_stores:
             yield f"the rule {self.rule.name!r} keeps it from the edge"
         if "set-cookie" in self.by_name:
             yield "it carries Set-Cookie, which would reach everyone: leave it out"
-        if "no-store" in directives:
-            yield "it says no-store"
-        is_private = self.rule is not None and self.rule.data_class == "private"
-        if directives.unqualified("private") and not is_private:
-            yield (
-                'it says private: only a rule with data_class = "private" lets it lie at the '
-                "edge, for a declared identity"
-            )
-        if varies_on_everything(self.by_name):
-            yield "it says Vary: *, so that no request would ever get it"
+        status = self.publication.status
+        response = ResponseFacts(status, self.by_name, self.now_ms, self.now_ms)
+        reasons = dict.fromkeys(obstacles(response, self.rule or _NO_RULE, self.project))
+        is_stale = not self.freshness.lifetime_ms or self.freshness.must_validate
+        if is_stale or not reasons.keys().isdisjoint(_STALE_AT_ONCE):
+            yield "it is stale at once: give Cache-Control with max-age or s-maxage, or CDN-Cache-Control"
+        yield from (
+            _REMEDIES.get(each, sentence(each, status)) for each in reasons if each not in _STALE_AT_ONCE
+        )
+        is_private = self.rule is not None and self.rule.data_class is DataClass.PRIVATE
         missing = [
             name for name, value in self.parts if value is None and (is_private or name.startswith("claim:"))
         ]
@@ -238,6 +236,7 @@ def publish(operation: Operation, publication: Publication, project: Project) ->
     pairs: list[Pair] = []
     if draft.vary:
         index = yield from _index(operation, draft)
+        # The other responses that it leads to may be kept for as long.
         pairs.append(Pair(draft.index_key, "", MAX_RECORD_SECONDS, json.loads(index.metadata())))
     apart, stored = _record_pairs(draft)
     pairs.append(stored)
@@ -251,7 +250,7 @@ def publish(operation: Operation, publication: Publication, project: Project) ->
         url=str(parse_url(publication.url)),
         key=draft.key,
         groups=draft.groups,
-        fresh_seconds=draft.windows.lifetime,
+        fresh_seconds=draft.freshness.lifetime_ms // 1000,
         seconds=draft.ttl_seconds,
         stored_bytes=sum(len(pair.value) for pair in (*pairs, *([apart] if apart else []))),
         requests=operation.exchange.requests,
@@ -289,9 +288,9 @@ def _record_pairs(draft: _Draft) -> tuple[Pair | None, Pair]:
     compressed = _compressed(draft, body)
     if compressed is not None:
         record, body = replace(record, coding="gzip"), compressed
-    if len(body) > draft.project.memory_item_bytes:
-        record = replace(record, body_key=body_key(digest("body", draft.key, record.birth_ms)))
-        apart = Pair(record.body_key, body, min(draft.ttl_seconds + _MIN_TTL_SECONDS, MAX_RECORD_SECONDS))
+    if is_apart(len(body), draft.project):
+        record = replace(record, body_key=apart_key(draft.key, record))
+        apart = Pair(record.body_key, body, apart_seconds(draft.ttl_seconds))
         body = b""
     head = head_of(record)
     metadata, is_in_front = metadata_for(head)
@@ -301,17 +300,7 @@ def _record_pairs(draft: _Draft) -> tuple[Pair | None, Pair]:
 
 def _compressed(draft: _Draft, body: bytes) -> bytes | None:
     """Return the body compressed, if that pays by the Worker's own measure."""
-    least = draft.project.compress_min_bytes
-    fields = draft.by_name
-    if (
-        not least
-        or len(body) < least
-        or draft.publication.status != 200
-        or "no-transform" in response_directives(fields)
-    ):
+    if not is_compressible(draft.publication.status, draft.by_name, len(body), draft.project):
         return None
-    media_type = fields.get("content-type", "").partition(";")[0].strip().lower()
-    if not (media_type.startswith(_TEXT_TYPES) or media_type.endswith(_TEXT_SUFFIXES)):
-        return None
-    compressed = gzip.compress(body, _COMPRESSION_LEVEL, mtime=0)
-    return compressed if len(compressed) * 10 <= len(body) * 9 else None
+    compressed = gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
+    return compressed if is_smaller(len(compressed), len(body)) else None

@@ -1,34 +1,50 @@
-"""Why the edge would not keep a response for everyone. One place for publishing, middleware and tests."""
+"""Why the edge wouldn't keep a response for everyone: the Worker's own rules, as sentences."""
 
 from collections.abc import Iterator, Mapping
 
+from cachewire import storing
 from cachewire.directives import response_directives
+from cachewire.facts import Reason, ResponseFacts
 from cachewire.fields import CACHE_GROUPS
+from cachewire.freshness import freshness_of
+from cachewire.settings import Rule
 from cachewire.structured import parse_strings
-from cachewire.vary import varies_on_everything
-from origin_sdk._values.freshness import windows_of
 from origin_sdk._values.project import DEFAULT_PROJECT
+from origin_sdk._values.reasons import REASONS, plain
 
-__all__ = ["obstacles"]
+__all__ = ["obstacles", "sentence"]
+
+_NO_RULE = Rule()
+_SENTENCES: Mapping[Reason, str] = {
+    Reason.NO_STORE: "it says no-store",
+    Reason.PRIVATE: "it says private",
+    Reason.VARY_ANY: "it says Vary: *, so that no request matches it",
+    Reason.NO_CACHE: "it says no-cache, so that every request asks the origin",
+    Reason.NO_FRESHNESS: "it has no freshness lifetime: give max-age, s-maxage or CDN-Cache-Control",
+    Reason.SET_COOKIE: "it carries Set-Cookie, which would reach everyone: set cookies in a response of "
+    "their own",
+    **dict.fromkeys((Reason.STATUS, Reason.CLIENT_ERROR, Reason.SERVER_ERROR), "its status is {status}"),
+}
+"""For a response that is being made; the table of reasons speaks of one that came."""
+
+
+def sentence(reason: Reason, status: int) -> str:
+    """Say why a response of this status isn't stored."""
+    return _SENTENCES.get(reason, plain(REASONS[reason].what).rstrip(".")).format(status=status)
 
 
 def obstacles(status: int, fields: Mapping[str, str], *, sets_cookies: bool = False) -> Iterator[str]:
     """Yield each reason why a response isn't cacheable for everyone; ``fields`` by name in lower case."""
-    directives = response_directives(fields)
-    if sets_cookies or "set-cookie" in fields:
-        yield "it carries Set-Cookie, which would reach everyone: set cookies in a response of their own"
-    if "no-store" in directives:
-        yield "it says no-store"
-    if directives.unqualified("private"):
-        yield "it says private"
-    if directives.unqualified("no-cache"):
-        yield "it says no-cache, so that every request asks the origin"
-    if varies_on_everything(fields):
-        yield "it says Vary: *, so that no request matches it"
-    if not 200 <= status < 500 or status in {206, 304}:
-        yield f"its status is {status}"
-    if not windows_of(status, fields, 0.0, None, DEFAULT_PROJECT).lifetime:
-        yield "it has no freshness lifetime: give max-age, s-maxage or CDN-Cache-Control"
+    response = ResponseFacts(status, fields, birth_ms=0, response_ms=0)
+    found = dict.fromkeys([Reason.SET_COOKIE] if sets_cookies or "set-cookie" in fields else [])
+    found |= dict.fromkeys(storing.obstacles(response, _NO_RULE, DEFAULT_PROJECT))
+    # The Worker stores what can be validated: it is no error, and of no use to who wants a hit.
+    if response_directives(fields).unqualified("no-cache"):
+        found[Reason.NO_CACHE] = None
+    record = storing.record_of(response, _NO_RULE, DEFAULT_PROJECT)
+    if not freshness_of(record, fields, _NO_RULE, DEFAULT_PROJECT).lifetime_ms:
+        found[Reason.NO_FRESHNESS] = None
+    yield from (sentence(reason, status) for reason in found)
     try:
         parse_strings(fields.get(CACHE_GROUPS, ""))
     except ValueError as error:

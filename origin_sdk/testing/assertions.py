@@ -7,15 +7,15 @@ from cachewire.marks import (
     EVERYTHING,
     Lane,
     Mark,
+    covering_marks,
     group_mark,
     host_mark,
     mark_key,
     marked_as,
-    prefix_marks,
     url_mark,
 )
 from origin_sdk._responses.cacheability import obstacles
-from origin_sdk._values.freshness import combined
+from origin_sdk._values.header_fields import combined
 from origin_sdk._values.targets import parse_host, parse_url
 
 __all__ = ["HasMarks", "assert_cacheable", "assert_not_cacheable", "assert_not_purged", "assert_purged"]
@@ -70,8 +70,9 @@ def _covering(url: str, group: str, prefix: str, host: str, *, everything: bool)
     """Name the marks that cover the target, the narrowest last."""
     names = [EVERYTHING]
     if url or prefix:
-        for target in marked_as(parse_url(url or prefix)):
-            names += [host_mark(target.host), *prefix_marks(target), *([url_mark(target)] if url else [])]
+        target = parse_url(url or prefix)
+        own = frozenset(() if url else map(url_mark, marked_as(target)))  # a prefix isn't the URL
+        names = [name for name in covering_marks(target, ()) if name not in own]
     elif host:
         names.append(host_mark(parse_host(host)))
     elif group:

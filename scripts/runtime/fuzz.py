@@ -17,24 +17,26 @@ from typing import TypeVar
 
 from cachewire.directives import MAX_DELTA_SECONDS, parse_cache_control, response_directives
 from cachewire.errors import InvalidTarget, UnreadableRecord
+from cachewire.facts import Fields, ResponseFacts
 from cachewire.fields import combined
+from cachewire.freshness import current_age_ms, freshness_of
 from cachewire.key import MAX_KEY_BYTES, Target, parse_target, record_key, variant_key
 from cachewire.lifetimes import parse_date
 from cachewire.marks import Lane, mark_key, parse_mark, prefix_marks, url_mark
 from cachewire.record import Record, head_of, metadata_for, parse_head, read_metadata
 from cachewire.rules import KeyRule, key_target
 from cachewire.settings import DataClass, Profile, Rule, Settings
+from cachewire.storing import record_of
 from cachewire.structured import parse_dictionary, parse_strings, serialise_strings
 from cachewire.vary import selecting_names, selecting_values
 from edgecache.claims import verified_claims
 from edgecache.policy.answer import answer_from
 from edgecache.policy.decision import Ask, Forward, Invalidity, Lookup, Use, on_request, on_stored
 from edgecache.policy.disguise import strictest_rule
-from edgecache.policy.facts import Fields, OriginFailure, RequestFacts, ResponseFacts
-from edgecache.policy.freshness import current_age_ms, freshness_of
+from edgecache.policy.facts import OriginFailure, RequestFacts
 from edgecache.policy.outcome import Reuse, on_forwarded, on_origin
 from edgecache.policy.relay import end_to_end, http_date, outbound_fields
-from edgecache.policy.storing import is_for_everyone, record_of
+from edgecache.policy.storing import is_for_everyone
 
 __all__ = ["TARGETS", "FoundError", "fuzz", "main"]
 

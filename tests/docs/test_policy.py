@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 
 from cachewire.bounds import MAX_GROUPS
+from cachewire.facts import Reason
 from cachewire.fields import TARGETED_FIELDS
-from edgecache.policy.facts import OriginFailure, Reason
+from cachewire.succession import BEARINGS, Bearing, Ends, Kind
+from edgecache.policy.facts import OriginFailure
 from edgecache.policy.status import Forwarded, Status, cache_status
-from edgecache.policy.succession import BEARINGS, Bearing, Ends, Kind
 
 _DOCS = Path(__file__).parents[2] / "docs"
 _WORKER = Path(__file__).parents[2] / "worker"

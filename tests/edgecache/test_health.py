@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from cachewire.facts import Reason, ResponseFacts
 from cachewire.settings import Profile, Settings
 from edgecache.health import Health, Subject
-from edgecache.policy.facts import OriginFailure, Reason, ResponseFacts
+from edgecache.policy.facts import OriginFailure
 from edgecache.policy.relay import http_date
 from edgecache.policy.trouble import Trouble, trouble_of
 from edgecache.storage.memory import Memory

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cachewire.freshness import current_age_ms, freshness_of, initial_age_ms
 from cachewire.lifetimes import parse_date
 from cachewire.record import Record
 from cachewire.settings import Profile, Rule, Settings
-from edgecache.policy.freshness import current_age_ms, freshness_of, initial_age_ms
 from edgecache.policy.relay import http_date
 
 NOW = 1_795_744_800_000  # 27 November 2026

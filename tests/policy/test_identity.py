@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from starlette.requests import cookie_parser as starlette_cookies
 from werkzeug.sansio.http import parse_cookie as werkzeug_cookies
 
+from cachewire.facts import Reason
 from cachewire.key import claim_text, parse_target, variant_key
 from cachewire.settings import DataClass, Rule, Settings
-from edgecache.policy.facts import Reason, RequestFacts
+from edgecache.policy.facts import RequestFacts
 from edgecache.policy.identity import cookies_of, identity_of
 
 SESSION = Rule(cookies=("session",), data_class=DataClass.PRIVATE)

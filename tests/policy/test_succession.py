@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgecache.policy.succession import (
+from cachewire.succession import (
     BEARINGS,
     Ends,
     Kind,

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from cachewire.config import load
+from cachewire.facts import Reason, ResponseFacts
 from cachewire.key import parse_target
 from edgecache.policy.decision import Ask, Lookup, on_request
-from edgecache.policy.facts import Reason, RequestFacts, ResponseFacts
+from edgecache.policy.facts import RequestFacts
 from edgecache.policy.outcome import on_origin
 from edgecache.policy.relay import outbound_fields
 from edgecache.policy.status import Forwarded

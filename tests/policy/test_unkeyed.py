@@ -9,12 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cachewire.config import load
+from cachewire.facts import Reason, ResponseFacts
 from cachewire.fields import combined
 from cachewire.key import parse_target
 from cachewire.unkeyed import DESCRIPTIVE_FIELDS, NEGOTIATED_FIELDS, SAFE_UNKEYED_FIELDS
 from cachewire.vary import selecting_names, selecting_values
 from edgecache.policy.decision import Ask, Lookup, on_request
-from edgecache.policy.facts import Reason, RequestFacts, ResponseFacts
+from edgecache.policy.facts import RequestFacts
 from edgecache.policy.outcome import on_origin
 from edgecache.policy.relay import outbound_fields
 from edgecache.policy.status import Forwarded

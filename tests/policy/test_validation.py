@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cachewire.facts import ResponseFacts
 from cachewire.record import Record
 from cachewire.settings import Profile, Rule, Settings
-from edgecache.policy.facts import ResponseFacts
 from edgecache.policy.validation import (
     can_freshen,
     conditional_fields,

@@ -18,10 +18,11 @@ The groups that a service names in its answer to a write are purged on the host 
 ``host-group/{host}/{group}``, of which ``host-groups/{host}`` tells in the same way.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from itertools import chain
 
 from cachewire.errors import InvalidGroup, InvalidTarget
 from cachewire.key import MAX_KEY_BYTES, Target, fit
@@ -33,12 +34,16 @@ __all__ = [
     "MAX_PREFIX_SEGMENTS",
     "Lane",
     "Mark",
+    "covering_marks",
     "group_mark",
     "host_group_mark",
     "host_groups_mark",
     "host_mark",
+    "indexed_marks",
     "mark_key",
     "marked_as",
+    "marks_at",
+    "marks_of_groups",
     "parse_mark",
     "path_prefix",
     "prefix_index_mark",
@@ -126,6 +131,45 @@ def marked_as(target: Target) -> tuple[Target, ...]:
     if hostname == target.host:
         return (target,)
     return target, Target(target.scheme, hostname, target.path, target.query)
+
+
+def marks_at(target: Target) -> tuple[str, ...]:
+    """Name the marks that cover every response of ``target``, and the indexes that tell of further ones."""
+    names = [EVERYTHING]
+    for marked in marked_as(target):
+        names += (host_mark(marked.host), prefix_index_mark(marked.host), url_mark(marked))
+    return tuple(names)
+
+
+def marks_of_groups(target: Target, groups: Sequence[str]) -> tuple[str, ...]:
+    """Name the marks that cover a response of ``groups``, and the indexes that tell of further ones."""
+    if not groups:
+        return ()
+    indexes = (host_groups_mark(marked.host) for marked in marked_as(target))
+    return *indexes, *map(group_mark, groups)
+
+
+def indexed_marks(target: Target, groups: Sequence[str]) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield each index with the names that are to be looked at once it is not older than a response.
+
+    An index covers what a response has no part in, too: it only says where to look.
+    """
+    for marked in marked_as(target):
+        yield prefix_index_mark(marked.host), prefix_marks(marked)
+        if groups:
+            yield host_groups_mark(marked.host), _host_group_marks(marked.host, groups)
+
+
+def _host_group_marks(host: str, groups: Iterable[str]) -> Iterator[str]:
+    for group in groups:
+        yield host_group_mark(host, group)
+
+
+def covering_marks(target: Target, groups: Sequence[str]) -> tuple[str, ...]:
+    """Name all marks under which a stored response is purged, without the indexes."""
+    indexed = dict(indexed_marks(target, groups))
+    direct = (name for name in (*marks_at(target), *marks_of_groups(target, groups)) if name not in indexed)
+    return *direct, *chain.from_iterable(indexed.values())
 
 
 def prefix_index_mark(host: str) -> str:

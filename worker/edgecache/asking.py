@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass, replace
 
+from cachewire.facts import Fields, Reason, ResponseFacts
+from cachewire.freshness import is_of_use
 from cachewire.marks import Lane
 from cachewire.record import Record
 from cachewire.settings import Rule, Settings
+from cachewire.storing import content_length
+from cachewire.succession import speaks_of_resource
 from edgecache.counters import Counters
 from edgecache.fills import Fill
 from edgecache.flights import Flight
@@ -12,14 +16,11 @@ from edgecache.health import Health, Subject
 from edgecache.hooks import HookRequest, HookResponse, Hooks
 from edgecache.nominations import Nominations
 from edgecache.policy.decision import Ask, Lookup
-from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
-from edgecache.policy.freshness import is_of_use
+from edgecache.policy.facts import OriginFailure, RequestFacts
 from edgecache.policy.outcome import Fail, Plan, Relay, on_origin
 from edgecache.policy.ranges import Join, completed
 from edgecache.policy.relay import http_date, localised
 from edgecache.policy.status import Forwarded, Status
-from edgecache.policy.storing import content_length
-from edgecache.policy.succession import speaks_of_resource
 from edgecache.policy.trouble import Trouble, trouble_of
 from edgecache.policy.unkeyed import disclosing, neutral
 from edgecache.policy.voice import voice_of

@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
+from cachewire.facts import Reason
 from cachewire.settings import Settings
+from cachewire.storing import content_length, unstored_fields
 from edgecache.asking import Asker, Outcome, Question
 from edgecache.counters import Counters
 from edgecache.exchange import Exchange
@@ -12,11 +14,10 @@ from edgecache.fills import Fill
 from edgecache.flights import Flight, Flights
 from edgecache.judge import Judge
 from edgecache.policy.decision import Ask, Lookup
-from edgecache.policy.facts import OriginFailure, Reason
+from edgecache.policy.facts import OriginFailure
 from edgecache.policy.outcome import Fail, Relay, Reuse
 from edgecache.policy.revalidation import with_conditions
 from edgecache.policy.status import Status
-from edgecache.policy.storing import content_length, unstored_fields
 from edgecache.ports import OriginError, Pipe, Ports, Signal
 from edgecache.sending import Sender
 from edgecache.storage import Storage

@@ -4,8 +4,9 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from cachewire.facts import Reason
 from cachewire.metrics import Tier
-from edgecache.policy.facts import Reason, RequestFacts
+from edgecache.policy.facts import RequestFacts
 from edgecache.policy.status import Status
 from edgecache.ports import Background
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
+from cachewire.facts import Reason
+from cachewire.freshness import current_age_ms
 from cachewire.metrics import Tier
 from cachewire.settings import ServerTiming, Settings
 from edgecache.counters import Counters
@@ -21,8 +23,7 @@ from edgecache.hooks import Hooks
 from edgecache.policy.access import DEBUG
 from edgecache.policy.answer import BodyKind, answer_from
 from edgecache.policy.decision import Lookup, Use
-from edgecache.policy.facts import Reason, RequestFacts
-from edgecache.policy.freshness import current_age_ms
+from edgecache.policy.facts import RequestFacts
 from edgecache.policy.relay import shown_fields, shown_key
 from edgecache.policy.server_timing import short_timing
 from edgecache.policy.status import Status, cache_status

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cachewire.errors import InvalidTarget
+from cachewire.facts import Reason
+from cachewire.freshness import current_age_ms, freshness_of
 from cachewire.key import parse_target
 from cachewire.metrics import Tier
 from cachewire.settings import Settings
@@ -15,8 +17,7 @@ from edgecache.forwarder import Forwarder
 from edgecache.hooks import HookAnswer, HookRequest, Hooks
 from edgecache.judge import Judge
 from edgecache.policy.decision import DEFAULT_RULE, Ask, Forward, Lookup, Use, on_request
-from edgecache.policy.facts import Reason, RequestFacts
-from edgecache.policy.freshness import current_age_ms, freshness_of
+from edgecache.policy.facts import RequestFacts
 from edgecache.policy.relay import end_to_end, lacks_length
 from edgecache.policy.revalidation import ABSENT, is_due_ahead
 from edgecache.policy.status import Status

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from cachewire.facts import Reason
 from cachewire.settings import Settings
-from edgecache.policy.facts import Reason
 from edgecache.policy.trouble import Trouble
 from edgecache.storage.memory import Memory, Table
 

@@ -1,8 +1,8 @@
 """Brings together what the policy needs to decide on a stored response: it, the marks and the clock."""
 
+from cachewire.facts import Reason
 from cachewire.settings import Settings
 from edgecache.policy.decision import Ask, Invalidity, Lookup, Refuse, Use, on_stored
-from edgecache.policy.facts import Reason
 from edgecache.ports import Timing
 from edgecache.storage import Found, Storage
 from edgecache.storage.memory import Entry

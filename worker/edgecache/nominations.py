@@ -1,8 +1,8 @@
 """Which fields, of those that origins mostly don't get to see, the responses of a path nominate."""
 
+from cachewire.facts import Fields
 from cachewire.vary import selecting_names
 from edgecache.policy.decision import Lookup
-from edgecache.policy.facts import Fields
 from edgecache.storage.memory import Memory, Table
 
 __all__ = ["Nominations"]

@@ -4,20 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from cachewire.facts import ResponseFacts
 from cachewire.fields import combined
+from cachewire.freshness import current_age_ms, freshness_of
 from cachewire.record import Record
 from cachewire.settings import ServerTiming, Settings
+from cachewire.storing import content_length
 from edgecache.exchange import Exchange
 from edgecache.hooks import HookRequest, HookResponse, Hooks, changed_fields
 from edgecache.policy.access import knows_secret
 from edgecache.policy.answer import BodyKind, StoredAnswer, answer_from
 from edgecache.policy.decision import Lookup
-from edgecache.policy.facts import OriginFailure, RequestFacts, ResponseFacts
-from edgecache.policy.freshness import current_age_ms, freshness_of
+from edgecache.policy.facts import OriginFailure, RequestFacts
 from edgecache.policy.relay import relayed_bytes, relayed_fields, shown_fields, shown_key
 from edgecache.policy.server_timing import full_timing, short_timing
 from edgecache.policy.status import Status, cache_status
-from edgecache.policy.storing import content_length
 from edgecache.policy.validation import evaluated
 from edgecache.ports import Body, OriginResponse, Ports
 from edgecache.storage import Storage

@@ -10,11 +10,11 @@ import js
 from pyodide.ffi import JsException
 
 from cachewire.settings import Settings
+from cachewire.storing import content_length
 from edgecache.adapters.bodies import joined
 from edgecache.adapters.javascript import fields_of, from_json, within
 from edgecache.policy.facts import OriginFailure, RequestFacts
 from edgecache.policy.relay import origin_url, outbound_fields
-from edgecache.policy.storing import content_length
 from edgecache.ports import Body, OriginError
 
 __all__ = ["FetchOrigin", "FetchedResponse", "JsPieces"]

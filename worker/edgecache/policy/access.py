@@ -2,8 +2,9 @@
 
 import hmac
 
+from cachewire.facts import Fields
 from cachewire.settings import Settings
-from edgecache.policy.facts import Fields, RequestFacts
+from edgecache.policy.facts import RequestFacts
 
 __all__ = ["DEBUG", "METRICS_PATH", "knows_secret", "may_read_metrics"]
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from cachewire.directives import split_list
+from cachewire.facts import Fields
+from cachewire.freshness import current_age_ms
+from cachewire.parts import Part, content_part
 from cachewire.record import Record
 from cachewire.vary import selecting_names
-from edgecache.policy.facts import Fields, RequestFacts
-from edgecache.policy.freshness import current_age_ms
-from edgecache.policy.ranges import Part, content_part, requested
+from edgecache.policy.facts import RequestFacts
+from edgecache.policy.ranges import requested
 from edgecache.policy.validation import evaluated
 
 __all__ = ["BodyKind", "StoredAnswer", "accepts_gzip", "answer_from", "answers_range"]

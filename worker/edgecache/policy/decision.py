@@ -14,32 +14,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from cachewire.directives import Directives, response_directives
+from cachewire.facts import Fields, Reason
+from cachewire.freshness import Freshness, current_age_ms, freshness_of
 from cachewire.key import Target, record_key
-from cachewire.marks import (
-    EVERYTHING,
-    group_mark,
-    host_groups_mark,
-    host_mark,
-    marked_as,
-    prefix_index_mark,
-    url_mark,
-)
+from cachewire.marks import marks_at, marks_of_groups
 from cachewire.record import Record
 from cachewire.rules import first_match, key_target
 from cachewire.settings import DataClass, Rule, Settings
+from cachewire.succession import is_good
 from edgecache.policy.answer import answers_range
 from edgecache.policy.disguise import strictest_rule
-from edgecache.policy.facts import Fields, Reason, RequestFacts
-from edgecache.policy.freshness import Freshness, current_age_ms, freshness_of, request_stale_if_error_ms
+from edgecache.policy.facts import RequestFacts
 from edgecache.policy.identity import Parts, identity_of
 from edgecache.policy.invalidation import SAFE_METHODS
 from edgecache.policy.ranges import completing_fields, range_fields
 from edgecache.policy.status import Forwarded
 from edgecache.policy.storing import is_for_everyone
-from edgecache.policy.succession import is_good
 from edgecache.policy.unkeyed import sent_fields, undisclosed_fields, unkeyed_names
 from edgecache.policy.validation import PRECONDITIONS, conditional_fields
-from edgecache.policy.wishes import knows_better, refused_by_client, takes_stale, wishes_of
+from edgecache.policy.wishes import (
+    knows_better,
+    refused_by_client,
+    request_stale_if_error_ms,
+    takes_stale,
+    wishes_of,
+)
 
 __all__ = [
     "DEFAULT_RULE",
@@ -189,7 +188,7 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
     sent = _sent(request, target, rule, settings)
     undisclosed = undisclosed_fields(request, sent.fields, settings)
     unkeyed = unkeyed_names(sent, rule, settings)
-    return Lookup(sent, request, rule, record_key(target), parts, _mark_names(target), unkeyed, undisclosed)
+    return Lookup(sent, request, rule, record_key(target), parts, marks_at(target), unkeyed, undisclosed)
 
 
 def _passes(request: RequestFacts, rule: Rule, settings: Settings) -> Reason | None:
@@ -228,22 +227,9 @@ def _codings(value: str) -> str:
     )
 
 
-def _mark_names(target: Target) -> tuple[str, ...]:
-    names = [EVERYTHING]
-    for marked in marked_as(target):
-        names += (host_mark(marked.host), prefix_index_mark(marked.host), url_mark(marked))
-    return tuple(names)
-
-
 def mark_names(lookup: Lookup, record: Record) -> tuple[str, ...]:
-    """Return the names of all marks that a stored response falls under.
-
-    But for those that others tell of: of prefixes, and of groups of its host alone.
-    """
-    if not record.groups:
-        return lookup.mark_names
-    indexes = (host_groups_mark(marked.host) for marked in marked_as(lookup.request.target))
-    return *lookup.mark_names, *indexes, *map(group_mark, record.groups)
+    """Return the names of the marks that a stored response falls under, less those that an index tells of."""
+    return lookup.mark_names + marks_of_groups(lookup.request.target, record.groups)
 
 
 # May it reuse?

@@ -7,10 +7,11 @@ frameworks read in different ways is no identity.
 import re
 from collections.abc import Mapping
 
+from cachewire.facts import Fields, Reason
 from cachewire.key import claim_text
 from cachewire.settings import DataClass, Rule, Settings
 from edgecache.claims import Expected, verified_claims
-from edgecache.policy.facts import Fields, Reason, RequestFacts
+from edgecache.policy.facts import RequestFacts
 
 __all__ = ["Parts", "cookies_of", "identity_of"]
 

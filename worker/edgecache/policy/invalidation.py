@@ -6,13 +6,14 @@ from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
 from cachewire.errors import InvalidGroup, InvalidTarget
+from cachewire.facts import Fields, ResponseFacts
 from cachewire.fields import CACHE_GROUP_INVALIDATION
 from cachewire.key import Target, parse_target
 from cachewire.marks import group_mark, host_group_mark, host_groups_mark, url_mark
 from cachewire.rules import KeyRule, first_match, key_target
 from cachewire.settings import Settings
 from cachewire.structured import parse_strings
-from edgecache.policy.facts import Fields, RequestFacts, ResponseFacts
+from edgecache.policy.facts import RequestFacts
 
 __all__ = ["SAFE_METHODS", "invalidated", "resolve"]
 

@@ -2,19 +2,21 @@
 
 from dataclasses import dataclass, replace
 
+from cachewire.facts import Fields, Reason, ResponseFacts
 from cachewire.fields import combined
+from cachewire.freshness import freshness_of
 from cachewire.marks import url_mark
 from cachewire.record import Record
 from cachewire.settings import DataClass, Settings
+from cachewire.storing import record_of, withdrawal
+from cachewire.succession import BEARINGS, Bearing, Ends, Kind, is_good, kind_of
 from cachewire.vary import selecting_names
 from edgecache.policy.decision import Ask, Forward, Lookup, on_request
-from edgecache.policy.facts import Fields, OriginFailure, Reason, RequestFacts, ResponseFacts
-from edgecache.policy.freshness import freshness_of
+from edgecache.policy.facts import OriginFailure, RequestFacts
 from edgecache.policy.invalidation import invalidated, resolve
 from edgecache.policy.ranges import Join, join_of, with_part
 from edgecache.policy.status import Status
-from edgecache.policy.storing import may_store, record_of, speaks_for_others, withdrawal
-from edgecache.policy.succession import BEARINGS, Bearing, Ends, Kind, is_good, kind_of
+from edgecache.policy.storing import may_store, speaks_for_others
 from edgecache.policy.unkeyed import with_implied_vary
 from edgecache.policy.validation import can_freshen, freshened, head_agrees
 
@@ -179,7 +181,7 @@ def _gives_way(reply: _Reply) -> bool:
 
 
 def _ended(plan: Plan, stored: Record | None, reply: _Reply, response: ResponseFacts) -> Plan:
-    """Return the plan for an answer that isn't stored, with what it ends; see :mod:`.succession`.
+    """Return the plan for an answer that isn't stored, with what it ends; see :mod:`cachewire.succession`.
 
     ``response`` is the answer as it would have been stored.
     """

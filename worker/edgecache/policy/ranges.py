@@ -3,16 +3,15 @@
 import re
 from dataclasses import dataclass, replace
 
+from cachewire.facts import Fields
 from cachewire.lifetimes import parse_date
+from cachewire.parts import Part, content_part, number
 from cachewire.record import Record
-from edgecache.policy.facts import Fields
 
 __all__ = [
     "Join",
-    "Part",
     "completed",
     "completing_fields",
-    "content_part",
     "join_of",
     "range_fields",
     "requested",
@@ -20,31 +19,6 @@ __all__ = [
 ]
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE | re.ASCII)
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:(\d+)|\*)", re.IGNORECASE | re.ASCII)
-_MAX_DIGITS = 18
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Bytes ``start`` up to, not including, ``end``; ``length`` is that of the whole, ``None`` if unknown."""
-
-    start: int
-    end: int
-    length: int | None
-
-    def __str__(self) -> str:
-        """Write it as Content-Range."""
-        return f"bytes {self.start}-{self.end - 1}/{'*' if self.length is None else self.length}"
-
-    @property
-    def size_bytes(self) -> int:
-        """The number of bytes in it."""
-        return self.end - self.start
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is the whole representation after all."""
-        return self.start == 0 and self.end == self.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +32,6 @@ class Join:
     received: Part
     head: int
     tail: int
-
-
-def _number(digits: str) -> int:
-    digits = digits.lstrip("0")
-    return int(digits or 0) if len(digits) <= _MAX_DIGITS else 10**_MAX_DIGITS
-
-
-def content_part(fields: Fields) -> Part | None:
-    """Read Content-Range (RFC 9110 section 14.4); ``None`` if it isn't that of one range of bytes."""
-    found = _CONTENT_RANGE.fullmatch(fields.get("content-range", "").strip())
-    if not found:
-        return None
-    start, end = _number(found[1]), _number(found[2]) + 1
-    length = None if found[3] is None else _number(found[3])
-    is_valid = start < end and (length is None or end <= length)
-    return Part(start, end, length) if is_valid else None
 
 
 def with_part(record: Record, part: Part) -> Record:
@@ -105,17 +63,13 @@ def requested(request: Fields, stored: Fields, length: int | None, now_ms: int) 
         return None
     first, last = found.groups()
     if length is None:
-        return (
-            (_number(first), _number(last) + 1)
-            if first and last and _number(first) <= _number(last)
-            else None
-        )
+        return (number(first), number(last) + 1) if first and last and number(first) <= number(last) else None
     if not first:
-        return (max(0, length - _number(last)), length) if _number(last) else (0, 0)
-    start = _number(first)
-    if last and _number(last) < start:
+        return (max(0, length - number(last)), length) if number(last) else (0, 0)
+    start = number(first)
+    if last and number(last) < start:
         return None
-    end = min(_number(last) + 1, length) if last else length
+    end = min(number(last) + 1, length) if last else length
     return (start, end) if start < length else (0, 0)
 
 

@@ -6,12 +6,13 @@ What the origin gets to see of a request, and the client of a response (RFC 9110
 from collections.abc import Iterable
 
 from cachewire.directives import split_list
+from cachewire.facts import Fields
 from cachewire.key import Target
 from cachewire.settings import Settings
+from cachewire.storing import content_length, hop_by_hop
 from cachewire.unkeyed import is_among
 from edgecache.policy.access import DEBUG, knows_secret
-from edgecache.policy.facts import Fields, RequestFacts
-from edgecache.policy.storing import content_length, hop_by_hop
+from edgecache.policy.facts import RequestFacts
 
 __all__ = [
     "end_to_end",

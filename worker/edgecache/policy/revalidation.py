@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from cachewire.facts import Fields, Reason
 from cachewire.record import Record
 from cachewire.settings import Settings
 from edgecache.policy.decision import Ask, Lookup, Use
-from edgecache.policy.facts import Fields, Reason
 from edgecache.policy.status import Forwarded
 from edgecache.policy.validation import PRECONDITIONS, conditional_fields
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cachewire.facts import Reason
 from cachewire.structured import serialise_string
-from edgecache.policy.facts import Reason
 
 __all__ = ["Forwarded", "Status", "cache_status"]
 

@@ -6,7 +6,7 @@ Context sections 3.2 and 3.3).
 
 import re
 
-from edgecache.policy.facts import Fields
+from cachewire.facts import Fields
 
 __all__ = ["TRACEPARENT", "TRACESTATE", "with_valid_trace"]
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from cachewire.facts import ResponseFacts
 from cachewire.lifetimes import parse_date
-from edgecache.policy.facts import OriginFailure, ResponseFacts
-from edgecache.policy.succession import BEARINGS, kind_of
+from cachewire.succession import BEARINGS, kind_of
+from edgecache.policy.facts import OriginFailure
 
 __all__ = ["Trouble", "trouble_of"]
 

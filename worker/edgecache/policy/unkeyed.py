@@ -19,12 +19,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from cachewire.facts import Fields, ResponseFacts
 from cachewire.fields import HOP_BY_HOP
 from cachewire.memo import remember_short
 from cachewire.settings import DataClass, Rule, Settings
 from cachewire.unkeyed import DESCRIPTIVE_FIELDS, NEGOTIATED_FIELDS, is_among
 from cachewire.vary import selecting_names, selecting_values
-from edgecache.policy.facts import Fields, RequestFacts, ResponseFacts
+from edgecache.policy.facts import RequestFacts
 from edgecache.policy.trace import TRACEPARENT, TRACESTATE
 
 __all__ = [

@@ -4,12 +4,12 @@ import re
 from dataclasses import replace
 
 from cachewire.directives import split_list
+from cachewire.facts import Fields, ResponseFacts
+from cachewire.freshness import initial_age_ms
 from cachewire.lifetimes import parse_date
 from cachewire.record import Record
 from cachewire.settings import Rule, Settings
-from edgecache.policy.facts import Fields, ResponseFacts
-from edgecache.policy.freshness import initial_age_ms
-from edgecache.policy.storing import groups_of, record_of
+from cachewire.storing import groups_of, record_of
 
 __all__ = [
     "PRECONDITIONS",

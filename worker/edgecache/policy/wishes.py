@@ -1,12 +1,13 @@
 """What a client wishes of the cache (RFC 9111 section 5.2.1), and how far it is followed."""
 
-from cachewire.directives import Directives, request_directives
+from cachewire.directives import Directives, parse_cache_control, request_directives
+from cachewire.facts import Fields, Reason
 from cachewire.record import Record
 from cachewire.settings import Settings
-from edgecache.policy.facts import Fields, Reason, RequestFacts
+from edgecache.policy.facts import RequestFacts
 from edgecache.policy.validation import precondition_fails
 
-__all__ = ["knows_better", "refused_by_client", "takes_stale", "wishes_of"]
+__all__ = ["knows_better", "refused_by_client", "request_stale_if_error_ms", "takes_stale", "wishes_of"]
 
 _DEMANDS = frozenset({"no-cache", "max-age", "min-fresh"})
 """Those that cost the origin a request."""
@@ -65,3 +66,9 @@ def takes_stale(wishes: Directives, staleness_ms: int) -> bool:
     limit = wishes.window("max-stale")
     is_unlimited = wishes.arguments["max-stale"] is None
     return is_unlimited or (limit is not None and staleness_ms <= limit * 1000)
+
+
+def request_stale_if_error_ms(fields: Fields) -> int:
+    """Return the window that a request grants itself (RFC 5861 section 4)."""
+    value = fields.get("cache-control")
+    return 1000 * (parse_cache_control(value).window("stale-if-error") or 0) if value else 0

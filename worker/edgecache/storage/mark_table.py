@@ -3,14 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from cachewire.marks import (
-    Lane,
-    host_group_mark,
-    host_groups_mark,
-    marked_as,
-    prefix_index_mark,
-    prefix_marks,
-)
+from cachewire.marks import Lane, indexed_marks
 from cachewire.record import Record
 from edgecache.policy.decision import VALID, Invalidity, Lookup, mark_names
 from edgecache.storage.memory import Memory, Table
@@ -55,11 +48,9 @@ class MarkTable:
         Those of its path's prefixes, and of its host's groups, only once an index tells of any such purge.
         """
         names = mark_names(lookup, record)
-        for target in marked_as(lookup.request.target):
-            if self._is_touched(prefix_index_mark(target.host), record):
-                names = (*names, *prefix_marks(target))
-            if record.groups and self._is_touched(host_groups_mark(target.host), record):
-                names = (*names, *(host_group_mark(target.host, group) for group in record.groups))
+        for index, told in indexed_marks(lookup.request.target, record.groups):
+            if self._is_touched(index, record):
+                names = (*names, *told)
         return names
 
     def _is_touched(self, index: str, record: Record) -> bool:
@@ -67,12 +58,7 @@ class MarkTable:
 
     def verdict(self, lookup: Lookup, record: Record) -> Invalidity:
         """Return since when a stored response is stale or gone by the marks that are known."""
-        # The indexes only say where to look: they cover what this response has no part in, too.
-        indexes = {
-            index
-            for target in marked_as(lookup.request.target)
-            for index in (prefix_index_mark(target.host), host_groups_mark(target.host))
-        }
+        indexes = {index for index, _ in indexed_marks(lookup.request.target, record.groups)}
         names = (name for name in self.deciding(lookup, record) if name not in indexes)
         return self.invalidity(names, record.birth_ms)
 
@@ -81,8 +67,7 @@ class MarkTable:
 
         What it tells of is known only if it was read since.
         """
-        host = lookup.request.target.host
-        indexes = [prefix_index_mark(host), *([host_groups_mark(host)] if record.groups else [])]
+        indexes = (index for index, _ in indexed_marks(lookup.request.target, record.groups))
         marks = [mark for index in indexes if (mark := self._known.get(index))]
         return max((mark.moved_ms for mark in marks if _covers(mark, record.birth_ms)), default=0)
 

@@ -2,12 +2,19 @@
 
 from dataclasses import replace
 
-from cachewire.bounds import MAX_RECORD_SECONDS
-from cachewire.key import body_key, digest
+from cachewire.freshness import freshness_of
+from cachewire.layout import (
+    MIN_TTL_SECONDS,
+    apart_key,
+    apart_seconds,
+    index_seconds,
+    is_apart,
+    is_compressible,
+    is_smaller,
+    record_seconds,
+)
 from cachewire.record import Index, Record, head_of, metadata_for
-from edgecache.policy.coding import is_worth_compressing, is_worth_keeping_compressed
 from edgecache.policy.decision import Lookup
-from edgecache.policy.freshness import retention_seconds
 from edgecache.policy.selection import nominated
 from edgecache.ports import Body, StoreError
 from edgecache.storage.admission import Admission
@@ -18,9 +25,6 @@ from edgecache.storage.variants import Variants, variant
 from edgecache.storage.writes import Writes
 
 __all__ = ["Retention"]
-
-_MIN_TTL_SECONDS = 60
-"""The least that KV takes."""
 
 
 class Retention:
@@ -77,8 +81,8 @@ class Retention:
 
     async def _keep(self, lookup: Lookup, entry: Entry) -> None:
         entry = await self._compressed(entry)
-        seconds = retention_seconds(entry.record, entry.fields, lookup.rule, self._tiers.settings)
-        ttl_seconds = max(_MIN_TTL_SECONDS, min(seconds, MAX_RECORD_SECONDS))
+        freshness = freshness_of(entry.record, entry.fields, lookup.rule, self._tiers.settings)
+        ttl_seconds = record_seconds(freshness, self._tiers.settings)
         if entry.names:
             await self._keep_index(variant(lookup, ()), ttl_seconds, renew=bool(nominated(entry.record)))
         await self._write_record(entry, ttl_seconds)
@@ -92,19 +96,19 @@ class Retention:
         index = self._variants.unwritten(key, now_ms if renew else 0)
         if index is None:
             return
-        index_seconds = min(2 * ttl_seconds, MAX_RECORD_SECONDS)
-        await self._writes.write(key, self._tiers.contents.empty(), index.metadata(), index_seconds)
-        self._variants.note_written(key, index, now_ms + (index_seconds - ttl_seconds) * 1000)
+        seconds = index_seconds(ttl_seconds)
+        await self._writes.write(key, self._tiers.contents.empty(), index.metadata(), seconds)
+        self._variants.note_written(key, index, now_ms + (seconds - ttl_seconds) * 1000)
 
     async def _compressed(self, entry: Entry) -> Entry:
         settings, contents = self._tiers.settings, self._tiers.contents
-        if entry.body is None or not is_worth_compressing(
-            entry.record, entry.fields, entry.size_bytes, settings
-        ):
+        if entry.body is None or entry.record.coding:
+            return entry
+        if not is_compressible(entry.record.status, entry.fields, entry.size_bytes, settings):
             return entry
         body = await contents.gzip(entry.body)
         size = contents.size(body)
-        if not is_worth_keeping_compressed(entry.size_bytes, size):
+        if not is_smaller(size, entry.size_bytes):
             return entry
         compressed = Entry(entry.key, replace(entry.record, coding="gzip"), body, size, names=entry.names)
         if entry.is_held:
@@ -115,11 +119,9 @@ class Retention:
         record, body, contents = entry.record, entry.body, self._tiers.contents
         if body is None:
             body = contents.empty()
-        elif entry.size_bytes > self._tiers.settings.memory_item_bytes:
-            # A name that no other response has: a record must never meet the body of a later one.
-            record = replace(record, body_key=body_key(digest("body", entry.key, record.birth_ms)))
-            body_seconds = min(ttl_seconds + _MIN_TTL_SECONDS, MAX_RECORD_SECONDS)
-            await self._writes.write(record.body_key, body, None, body_seconds)
+        elif is_apart(entry.size_bytes, self._tiers.settings):
+            record = replace(record, body_key=apart_key(entry.key, record))
+            await self._writes.write(record.body_key, body, None, apart_seconds(ttl_seconds))
             body = contents.empty()
         head = head_of(record)
         metadata, is_in_front = metadata_for(head)
@@ -135,4 +137,4 @@ class Retention:
 
     async def end(self, key: str) -> None:
         """Overwrite what is stored under ``key`` in KV with nothing; raises :class:`StoreError`."""
-        await self._writes.write(key, self._tiers.contents.empty(), Index(()).metadata(), _MIN_TTL_SECONDS)
+        await self._writes.write(key, self._tiers.contents.empty(), Index(()).metadata(), MIN_TTL_SECONDS)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cachewire.directives import Directives, delta_seconds, parse_cache_control, response_directives
+from cachewire.directives import Directives, delta_seconds, response_directives
 from cachewire.lifetimes import (
     explicit_lifetime,
     forbids_stale,
@@ -22,7 +22,6 @@ __all__ = [
     "freshness_of",
     "initial_age_ms",
     "is_of_use",
-    "retention_seconds",
 ]
 
 HEURISTICALLY_CACHEABLE = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
@@ -43,6 +42,11 @@ class Freshness:
     forbids_stale: bool
     """A directive forbids stale use, also while the origin is unreachable (section 4.2.4)."""
     is_explicit: bool
+
+    @property
+    def longest_use_ms(self) -> int:
+        """The age beyond which the response is used in no case."""
+        return self.lifetime_ms + max(self.stale_while_revalidate_ms, self.stale_if_error_ms)
 
 
 def initial_age_ms(fields: Mapping[str, str], birth_ms: int, response_ms: int) -> int:
@@ -107,19 +111,6 @@ def _heuristic_lifetime(
     date = parse_date(fields.get("date", ""), record.response_ms)
     since = (record.response_ms // 1000 if date is None else date) - modified
     return min(_MAX_HEURISTIC_SECONDS, max(0, int(since * settings.heuristic_fraction)))
-
-
-def request_stale_if_error_ms(fields: Mapping[str, str]) -> int:
-    """Return the window that a request grants itself (RFC 5861 section 4)."""
-    value = fields.get("cache-control")
-    return 1000 * (parse_cache_control(value).window("stale-if-error") or 0) if value else 0
-
-
-def retention_seconds(record: Record, fields: Mapping[str, str], rule: Rule, settings: Settings) -> int:
-    """Return for how long a response is kept: while it may be used, and `RETENTION` more."""
-    freshness = freshness_of(record, fields, rule, settings)
-    windows_ms = max(freshness.stale_while_revalidate_ms, freshness.stale_if_error_ms)
-    return (freshness.lifetime_ms + windows_ms) // 1000 + settings.retention
 
 
 def is_of_use(record: Record, fields: Mapping[str, str], rule: Rule, settings: Settings) -> bool:

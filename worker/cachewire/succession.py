@@ -1,7 +1,7 @@
 """What an answer of the origin means for the stored response: one table for every path to the origin.
 
 An answer is of one :class:`Kind`, by its status code alone, and each kind has one :class:`Bearing`. Whether
-an answer that may replace the stored response is itself stored is for :mod:`.storing` to say.
+an answer that may replace the stored response is itself stored is for :mod:`cachewire.storing` to say.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ class Bearing:
 
     ``may_replace``: it is stored in its place, or freshens it. ``gives_way``: the stale response is sent
     instead, where one may be. ``rests``: the origin isn't asked again for what can be answered otherwise
-    before Retry-After, or at least ``REFRESH_THROTTLE``, is over (:mod:`.trouble`).
+    before Retry-After, or at least ``REFRESH_THROTTLE``, is over (:mod:`edgecache.policy.trouble`).
     """
 
     may_replace: bool
