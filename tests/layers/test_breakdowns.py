@@ -1,5 +1,6 @@
 """Redis refused, frozen, slow, full, emptied, cut off, failing over: the service answers, and heals."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
+import redis
 
 from origin_sdk.layers import Family, RedisOptions
 from tests.layers.caches import make
@@ -19,6 +21,8 @@ FAMILY = Family("product", "{id}", str, groups=("product-{id}",))
 SOFT_SECONDS = 0.05
 BUSY_SECONDS = 0.25
 """What two busy cores may add to any time."""
+LEAVING_SECONDS = 2.0
+"""A second until the sentinels are asked, and as long again for busy cores."""
 
 
 def eventually(is_so: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -44,8 +48,8 @@ def connect(driver: str) -> Iterator[Callable[..., Any]]:
     """Makes caches of the driver that are up and hear of each other."""
     made: list[Any] = []
 
-    def new(url: str, timeout: float = SOFT_SECONDS) -> Any:
-        cache = make(driver, RedisOptions(url=url, prefix="t", timeout=timeout))
+    def new(url: str, timeout: float = SOFT_SECONDS, **options: Any) -> Any:
+        cache = make(driver, RedisOptions(url=url, prefix="t", timeout=timeout, **options))
         made.append(cache)
         assert cache.wait_until_synced()
         return cache
@@ -319,6 +323,45 @@ def test_a_failover_that_loses_an_invalidation_does_not_bring_the_old_value_back
             assert [cache.get(key) for key in (invalidated, deleted)] == [None, None]
     finally:
         running.stop()
+
+
+@pytest.mark.timeout(90)
+def test_who_is_connected_to_a_primary_on_its_way_out_leaves_it_within_seconds(
+    connect: Callable[..., Any], tmp_path: Path
+) -> None:
+    """In a planned failover it answers, and takes writes, until a sentinel tells it of the new one."""
+    running = SentinelSet(tmp_path)
+    try:
+        key = FAMILY.key(id=17)
+        caches = [connect(running.url, 1.0, arguments={"client_name": "cache"}) for _ in range(2)]
+        for cache in caches:
+            cache.get_or_load(key, Source("old"))
+        with running.sentinels[0].client() as client:
+            eventually(lambda: _failed_over(client, running.service), 30)
+        time.sleep(LEAVING_SECONDS)
+        for cache in caches:  # connections that nobody needs are let go with the next use
+            cache.memory.clear()
+            cache.get(key)
+        with running.primary.client() as client:
+            left = [each for each in client.client_list() if each["name"] == "cache"]
+            was_told: Any = client.execute_command("ROLE")
+        assert not left or was_told[0] != b"master"
+        assert caches[0].invalidate(groups=key.groups).in_redis
+        eventually(lambda: caches[1].get(key) is None)
+    finally:
+        running.stop()
+
+
+def _failed_over(sentinel: Any, service: str) -> bool:
+    before = sentinel.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", service)
+    with contextlib.suppress(redis.RedisError):
+        sentinel.execute_command("SENTINEL FAILOVER", service)
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        if sentinel.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", service) != before:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def test_an_invalidation_waits_for_replicas_and_says_how_many_had_it(driver: str, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ class AsyncRedisClient:
     def client(self) -> Any:
         """Return the client."""
         if self._client is None:
-            self._client = self._link.options.async_client()
+            self._client = self._link.options.async_client(self._link.found_primary)
         return self._client
 
     async def ask(self, command: Command) -> Any:

@@ -80,7 +80,7 @@ class RedisClient:
         if self._client is None:
             with self._lock:  # a client that nobody keeps closes its connections, whoever uses them
                 if self._client is None:
-                    self._client = self._link.options.client()
+                    self._client = self._link.options.client(self._link.found_primary)
         return self._client
 
     def ask(self, command: Command) -> Any:
@@ -176,6 +176,12 @@ class RedisClient:
         if self._link.options.is_cluster and self._client is not None:
             with suppress(*ERRORS):
                 self._client.nodes_manager.initialize()
+
+    def find_primary(self) -> None:
+        """Find out which server is the primary now, if there are sentinels to ask; the link is told."""
+        if self._link.options.is_watched:
+            with suppress(*ERRORS):
+                self.client().connection_pool.get_master_address()
 
     def ask_many(self, commands: Sequence[Command]) -> list[Any]:
         """Return the replies in order, in one round trip to each node."""

@@ -78,6 +78,7 @@ class Link:
         """The shards that are owed too many to remember: then all that they hold is invalid."""
         self.epoch = 0
         """Rises when a connection broke: others of that time may lead to what is no primary any more."""
+        self._primary: tuple[str, int] | None = None
         self.doubted: set[int] = set()
         """Shards of which the listener is to find out at once whether they answer."""
         self.locks: dict[str, HeldLock] = {}
@@ -164,6 +165,12 @@ class Link:
         if not was_up and self.is_up:
             _log.warning("Redis is back")
         return True
+
+    def found_primary(self, address: tuple[str, int]) -> None:
+        """Take what sentinels name as the primary: connections to another server are let go."""
+        before, self._primary = self._primary, address
+        if before not in {None, address}:
+            self.epoch += 1
 
     def new_token(self) -> str:
         """Return a name for a load, by which Redis knows who holds a lock."""

@@ -149,6 +149,7 @@ class Listener:
         """Find out which shards answer, and let callers use those that know all that they have to know."""
         link = self._link
         link.doubted.clear()
+        self._caller.find_primary()
         shards = range(link.layout.shards)
         began = link.clock.monotonic()
         replies = self._caller.demand_each([link.since(shard) for shard in shards])

@@ -1,10 +1,10 @@
 """Clients of redis-py for each way that Redis is run, with one bound on how long a call may take."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from origin_sdk.layers.errors import InvalidFamily
@@ -14,6 +14,7 @@ __all__ = ["RedisOptions"]
 _DEFAULT_PORT = 6379
 _DEFAULT_SENTINEL_PORT = 26379
 _CLUSTER_SHARDS = 16
+FoundPrimary: TypeAlias = Callable[[tuple[str, int]], None]
 
 
 def _redis(*modules: str) -> Any:
@@ -24,6 +25,10 @@ def _redis(*modules: str) -> Any:
         return import_module("redis")
     except ModuleNotFoundError as error:
         raise InvalidFamily("Redis needs a package: pip install 'origin-sdk[layers]'") from error
+
+
+def _sentinels() -> Any:
+    return import_module("origin_sdk.layers.redis.sentinels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +86,11 @@ class RedisOptions:
         return self.scheme == "redis+cluster"
 
     @property
+    def is_watched(self) -> bool:
+        """Whether sentinels say which server is the primary."""
+        return self.scheme == "redis+sentinel"
+
+    @property
     def lacks_certificate(self) -> bool:
         """Whether TLS is spoken without a client's certificate."""
         given = self.arguments.keys() | dict(parse_qsl(urlsplit(self.url).query)).keys()
@@ -95,18 +105,17 @@ class RedisOptions:
     def _path(self) -> str:
         return urlsplit(self.url).path.strip("/")
 
-    def client(self) -> Any:
-        """Return a client for threads."""
-        redis = _redis("backoff", "retry", "sentinel")
+    def client(self, found: FoundPrimary) -> Any:
+        """Return a client for threads; ``found`` is told which primary sentinels name."""
+        redis = _redis("backoff", "retry")
         retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
         match self.scheme:
             case "redis+cluster":
                 return self._cluster_client(retry)
             case "redis+sentinel":
-                sentinel = redis.sentinel.Sentinel(
-                    self._addresses(_DEFAULT_SENTINEL_PORT), sentinel_kwargs=self._sentinel(retry)
-                )
-                return sentinel.master_for(self._path, retry=retry, **self._common())
+                addresses = self._addresses(_DEFAULT_SENTINEL_PORT)
+                sentinels = _sentinels().Sentinels(addresses, found, self._sentinel(retry))
+                return sentinels.master_for(self._path, retry=retry, **self._common())
             case _:
                 pool = redis.BlockingConnectionPool.from_url(
                     self.url, timeout=self.timeout, retry=retry, **self._common()
@@ -136,21 +145,19 @@ class RedisOptions:
         bound: AbstractContextManager[None] = bounding.within(self.timeout)
         return bound
 
-    def async_client(self) -> Any:
-        """Return a client for one event loop; who uses it bounds its time."""
-        redis = _redis("asyncio", "asyncio.cluster", "asyncio.retry", "asyncio.sentinel", "backoff")
+    def async_client(self, found: FoundPrimary) -> Any:
+        """Return the same for one event loop; who uses it bounds its time."""
+        redis = _redis("asyncio", "asyncio.cluster", "asyncio.retry", "backoff")
         retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)
         match self.scheme:
             case "redis+cluster":
                 nodes = [redis.asyncio.cluster.ClusterNode(*each) for each in self._addresses(_DEFAULT_PORT)]
                 return redis.asyncio.RedisCluster(startup_nodes=nodes, retry=retry, **self._common())
             case "redis+sentinel":
-                sentinel = redis.asyncio.sentinel.Sentinel(
-                    self._addresses(_DEFAULT_SENTINEL_PORT), sentinel_kwargs=self._sentinel(retry)
-                )
-                return sentinel.master_for(
-                    self._path, retry=retry, **self._common() | {"socket_timeout": None}
-                )
+                addresses = self._addresses(_DEFAULT_SENTINEL_PORT)
+                sentinels = _sentinels().AsyncSentinels(addresses, found, self._sentinel(retry))
+                arguments = self._common() | {"socket_timeout": None}
+                return sentinels.master_for(self._path, retry=retry, **arguments)
             case _:
                 pool = redis.asyncio.BlockingConnectionPool.from_url(
                     self.url, timeout=self.timeout, retry=retry, **self._common() | {"socket_timeout": None}
