@@ -3,7 +3,16 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from inspect import isawaitable
 from threading import Lock
@@ -34,6 +43,8 @@ from origin_sdk.layers.rules.steps import (
     Step,
     Wait,
 )
+from origin_sdk.layers.structures.async_handles import AsyncFields, AsyncMembers, AsyncPages, AsyncRanking
+from origin_sdk.layers.structures.reading import Loader
 from origin_sdk.layers.values.copies import Original
 from origin_sdk.layers.values.families import Family, Key
 from origin_sdk.layers.values.policy import SingleFlight
@@ -45,6 +56,7 @@ if TYPE_CHECKING:
 
 _Value = TypeVar("_Value")
 _Result = TypeVar("_Result")
+_Member = TypeVar("_Member", bound=Hashable)
 _Arguments = ParamSpec("_Arguments")
 _Others = ParamSpec("_Others")
 
@@ -185,6 +197,28 @@ class AsyncLayeredCache(BaseCache):
         """Load now, whatever is stored, and store the result."""
         return await self._run(retrieval.refresh(self, key, loader, single_flight))
 
+    @overload
+    def fields(
+        self, key: Key[dict[_Member, _Value]], loader: Loader = None
+    ) -> AsyncFields[_Member, _Value]: ...
+    @overload
+    def fields(self, key: Key[Any], loader: Loader = None) -> AsyncFields[str, Any]: ...
+    def fields(self, key: Key[Any], loader: Loader = None) -> AsyncFields[Any, Any]:
+        """Return the fields of a key whose family is kept as a hash; ``loader`` loads the whole."""
+        return AsyncFields(self, self._run, key, loader)
+
+    def members(self, key: Key[Any], loader: Loader = None) -> AsyncMembers[Any]:
+        """Return the members of a key whose family is kept as a set; ``loader`` loads the whole."""
+        return AsyncMembers(self, self._run, key, loader)
+
+    def ranking(self, key: Key[dict[_Member, float]], loader: Loader = None) -> AsyncRanking[_Member]:
+        """Return what is ranked in a key whose family is a sorted set; ``loader`` loads the whole."""
+        return AsyncRanking(self, self._run, key, loader)
+
+    def pages(self, key: Key[list[_Value]], loader: Loader = None) -> AsyncPages[_Value]:
+        """Return the pages of a list whose family is kept as a sorted set; ``loader`` loads the whole."""
+        return AsyncPages(self, self._run, key, loader)
+
     def cached(
         self, family: Family[Any] | str, *, ignore: Iterable[str] = (), **options: Unpack[FamilyOptions]
     ) -> "Callable[[Callable[_Arguments, Awaitable[_Value]]], AsyncCached[_Arguments, _Value]]":
@@ -310,7 +344,8 @@ class AsyncCached(Protocol[_Arguments, _Value]):
     """A decorated function. Called, it returns the stored value, or loads it.
 
     ``family`` is its family; the methods take the function's own arguments: ``key`` returns the key,
-    ``invalidate`` forgets the value in all layers, ``refresh`` loads now and returns the value.
+    ``invalidate`` forgets the value in all layers, ``refresh`` loads now and returns the value, ``loader``
+    returns what loads it, for :meth:`fields` and the like.
     """
 
     family: Family[Any]
@@ -331,6 +366,10 @@ class AsyncCached(Protocol[_Arguments, _Value]):
 
     def key(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Key[_Value]:
         """Return the key of a call."""
+        ...
+
+    def loader(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Loader:
+        """Return what loads the value of a call."""
         ...
 
     def invalidate(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Awaitable[None]:
@@ -378,6 +417,9 @@ def _decorated(
         args = signature.normal(args, kwargs)
         return await cache.refresh(signature.key(args), signature.loader(args))
 
-    attributes = {"family": family, "key": key, "invalidate": invalidate, "refresh": refresh}
-    vars(cached).update(attributes)
+    def loader(*args: Any, **kwargs: Any) -> Any:
+        return signature.loader(signature.normal(args, kwargs))
+
+    verbs = {"key": key, "invalidate": invalidate, "refresh": refresh, "loader": loader}
+    vars(cached).update(verbs, family=family)
     return function.placed(cached)

@@ -113,6 +113,8 @@ class BaseCache:
         self.nodes: dict[Any, LoadNode] = {}
         """What the futures of ``running`` stand for."""
         self._running_lock = RLock()
+        self.parts_lock = RLock()
+        """Where memory is all there is, it makes looking at a structure and writing to it one."""
         self._listener: Listener | None = None
         self._listening_in = 0
         renew_after_fork(self)
@@ -122,7 +124,7 @@ class BaseCache:
         self.moments.renew()
         self.memory.renew()
         self.flights.renew()
-        self._running_lock = RLock()
+        self._running_lock, self.parts_lock = RLock(), RLock()
         self.running.clear()
         self.nodes.clear()
         self.loads.clear()

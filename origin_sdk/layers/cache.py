@@ -1,7 +1,7 @@
 """The cache for threads."""
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from threading import Event
@@ -33,6 +33,8 @@ from origin_sdk.layers.rules.steps import (
     Step,
     Wait,
 )
+from origin_sdk.layers.structures.handles import Fields, Members, Pages, Ranking
+from origin_sdk.layers.structures.reading import Loader
 from origin_sdk.layers.values.copies import Original
 from origin_sdk.layers.values.families import Family, Key
 from origin_sdk.layers.values.policy import SingleFlight
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 _Value = TypeVar("_Value")
 _Result = TypeVar("_Result")
+_Member = TypeVar("_Member", bound=Hashable)
 _Arguments = ParamSpec("_Arguments")
 _Others = ParamSpec("_Others")
 
@@ -160,6 +163,26 @@ class LayeredCache(BaseCache):
         """Load now, whatever is stored, and store the result."""
         return self._run(retrieval.refresh(self, key, loader, single_flight))
 
+    @overload
+    def fields(self, key: Key[dict[_Member, _Value]], loader: Loader = None) -> Fields[_Member, _Value]: ...
+    @overload
+    def fields(self, key: Key[Any], loader: Loader = None) -> Fields[str, Any]: ...
+    def fields(self, key: Key[Any], loader: Loader = None) -> Fields[Any, Any]:
+        """Return the fields of a key whose family is kept as a hash; ``loader`` loads the whole."""
+        return Fields(self, self._run, key, loader)
+
+    def members(self, key: Key[Any], loader: Loader = None) -> Members[Any]:
+        """Return the members of a key whose family is kept as a set; ``loader`` loads the whole."""
+        return Members(self, self._run, key, loader)
+
+    def ranking(self, key: Key[dict[_Member, float]], loader: Loader = None) -> Ranking[_Member]:
+        """Return what is ranked in a key whose family is a sorted set; ``loader`` loads the whole."""
+        return Ranking(self, self._run, key, loader)
+
+    def pages(self, key: Key[list[_Value]], loader: Loader = None) -> Pages[_Value]:
+        """Return the pages of a list whose family is kept as a sorted set; ``loader`` loads the whole."""
+        return Pages(self, self._run, key, loader)
+
     def cached(
         self, family: Family[Any] | str, *, ignore: Iterable[str] = (), **options: Unpack[FamilyOptions]
     ) -> "Callable[[Callable[_Arguments, _Value]], Cached[_Arguments, _Value]]":
@@ -250,7 +273,8 @@ class Cached(Protocol[_Arguments, _Value]):
     """A decorated function. Called, it returns the stored value, or loads it.
 
     ``family`` is its family; the methods take the function's own arguments: ``key`` returns the key,
-    ``invalidate`` forgets the value in all layers, ``refresh`` loads now and returns the value.
+    ``invalidate`` forgets the value in all layers, ``refresh`` loads now and returns the value, ``loader``
+    returns what loads it, for :meth:`fields` and the like.
     """
 
     family: Family[Any]
@@ -271,6 +295,10 @@ class Cached(Protocol[_Arguments, _Value]):
 
     def key(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Key[_Value]:
         """Return the key of a call."""
+        ...
+
+    def loader(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Loader:
+        """Return what loads the value of a call."""
         ...
 
     def invalidate(self, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
@@ -316,6 +344,9 @@ def _decorated(cache: LayeredCache, function: Function, family: Family[Any], ign
         args = signature.normal(args, kwargs)
         return cache.refresh(signature.key(args), signature.loader(args))
 
-    attributes = {"family": family, "key": key, "invalidate": invalidate, "refresh": refresh}
-    vars(cached).update(attributes)
+    def loader(*args: Any, **kwargs: Any) -> Any:
+        return signature.loader(signature.normal(args, kwargs))
+
+    verbs = {"key": key, "invalidate": invalidate, "refresh": refresh, "loader": loader}
+    vars(cached).update(verbs, family=family)
     return function.placed(cached)

@@ -99,7 +99,7 @@ class _Bound(functools.partial[Any]):
     """A cached function with its object. Its verbs are attributes of the function."""
 
     def __getattr__(self, name: str) -> Any:
-        if name in {"key", "invalidate", "refresh"}:
+        if name in {"key", "invalidate", "loader", "refresh"}:
             return functools.partial(getattr(self.func, name), *self.args)
         if name in {"family", "__name__", "__qualname__", "__module__"}:
             return getattr(self.func, name)

@@ -57,12 +57,34 @@ class Blocking:
     def get_many_or_load(self, keys: Any, loader: Callable[[Any], Any], **options: Any) -> Any:
         return self._loop.run(self.inner.get_many_or_load(keys, _off_loop(loader), **options))
 
+    def fields(self, key: Any, loader: Callable[[Any], Any] | None = None) -> Any:
+        return _BlockingParts(self._loop, self.inner.fields(key, _off_loop(loader) if loader else None))
+
+    def members(self, key: Any, loader: Callable[[Any], Any] | None = None) -> Any:
+        return _BlockingParts(self._loop, self.inner.members(key, _off_loop(loader) if loader else None))
+
+    def ranking(self, key: Any, loader: Callable[[Any], Any] | None = None) -> Any:
+        return _BlockingParts(self._loop, self.inner.ranking(key, _off_loop(loader) if loader else None))
+
+    def pages(self, key: Any, loader: Callable[[Any], Any] | None = None) -> Any:
+        return _BlockingParts(self._loop, self.inner.pages(key, _off_loop(loader) if loader else None))
+
     def cached(self, family: Family[Any] | str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
         return lambda function: _BlockingCached(self._loop, self.inner.cached(family, **options)(function))
 
     def close(self) -> None:
         self._loop.run(self.inner.close())
         self._loop.stop()
+
+
+class _BlockingParts:
+    def __init__(self, loop: Loop, parts: Any) -> None:
+        self._loop = loop
+        self._parts = parts
+
+    def __getattr__(self, name: str) -> Any:
+        verb = getattr(self._parts, name)
+        return lambda *args, **kwargs: self._loop.run(verb(*args, **kwargs))
 
 
 class _BlockingCached:

@@ -5,11 +5,13 @@ from collections.abc import Iterable
 from threading import Lock
 from typing import Final, TypeAlias
 
-__all__ = ["Moments"]
+__all__ = ["PARTS", "Moments"]
 
 _Known: TypeAlias = tuple[int, float, float]
 """When a name was invalidated last, in both measures, and the moment that was known before."""
 _NEVER: Final[_Known] = (0, 0.0, 0.0)
+PARTS: Final = "\x1d"
+"""Ends the name of what was written to parts of a key."""
 
 
 class Moments:
@@ -58,9 +60,16 @@ class Moments:
             for name in names:
                 known = self._known(name)[1]
                 self._note(name, (seq, max(moment, known), known))
+                if name.endswith(PARTS):
+                    self._note_parts(name.removesuffix(PARTS), seq)
             self.latest = max(self.latest, moment)
             self.seq = seq
             return seq
+
+    def _note_parts(self, name: str, seq: int) -> None:
+        """Note that parts of a key were written: what is here of it is older, what Redis holds has them."""
+        known = self._known(name)[1]
+        self._note(name, (seq, known, known))
 
     def _known(self, name: str) -> _Known:
         return self._young.get(name) or self._old.get(name) or _NEVER

@@ -62,5 +62,5 @@ class Layout:
     def keys(self, shard: int, kinds: str, name: str) -> tuple[str, ...]:
         """Return the keys of several kinds, each a letter."""
         return tuple(
-            self.key(shard, f"{kind}:", name) if kind in "elc" else self.key(shard, kind) for kind in kinds
+            self.key(shard, f"{kind}:", name) if kind in "elcs" else self.key(shard, kind) for kind in kinds
         )

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any
 
 from origin_sdk._process.clock import Clock
-from origin_sdk.layers.process.moments import Moments
+from origin_sdk.layers.process.moments import PARTS, Moments
 from origin_sdk.layers.process.stats import Stats
 from origin_sdk.layers.redis.commands import Command, Layout
 from origin_sdk.layers.redis.options import RedisOptions
@@ -29,6 +29,8 @@ _GENERATIONS = 256
 _WRITES_SECONDS = 3600.0
 """How long Redis remembers that a key was written: the result of a load that takes longer isn't stored."""
 _SLOW_LOG_SECONDS = 10.0
+_LATEST = 9e18
+"""Later than any moment."""
 RENEWALS = 4
 """How often a lock is renewed in its time."""
 
@@ -253,10 +255,17 @@ class Link:
     def invalidation(self, shard: int, names: tuple[str, ...]) -> Command:
         """Return the command that invalidates names in a shard."""
         keys = self.layout.keys(shard, "mgfh", "")
-        return Command(INVALIDATE, keys, (*self._head(shard), *names))
+        return Command(INVALIDATE, keys, (*self.head(shard), *names))
 
-    def _head(self, shard: int) -> tuple[Any, ...]:
-        return (round(self.options.horizon * 1e6), self.layout.changes, self.sender, shard)
+    def head(self, shard: int, *, parts: bool = False) -> tuple[Any, ...]:
+        """Return how the arguments of scripts that tell others begin; of writes to ``parts`` less is kept."""
+        horizon = min(self.options.horizon, _WRITES_SECONDS) if parts else self.options.horizon
+        return (round(horizon * 1e6), self.layout.changes, self.sender, shard)
+
+    def told_of(self, shard: int) -> str:
+        """Return the generations that a history has to have, of which this process was told last."""
+        told = self._told[shard]
+        return f"{self.generations[shard]:.0f} {told[0] if told else 0.0:.0f}"
 
     def change(
         self, script: Script, name: str, record: bytes | None, seconds: float, *more: Any, birth: float = 0.0
@@ -354,8 +363,10 @@ class Link:
         pairs, keys = list(names.items()), self.layout.keys(shard, "mtgfh", "")
         for start in range(0, len(pairs), _NAMES_AT_ONCE):
             some = pairs[start : start + _NAMES_AT_ONCE]
-            flat = (each for name, moment in some for each in (name, f"{moment:.0f}"))
-            yield Command(REPEAT, keys, (*self._head(shard), *flat))
+            # Of parts that were written Redis may have lost one and have another: the whole is invalid.
+            told = ((name.removesuffix(PARTS), _LATEST if name.endswith(PARTS) else at) for name, at in some)
+            flat = (each for name, moment in told for each in (name, f"{moment:.0f}"))
+            yield Command(REPEAT, keys, (*self.head(shard), *flat))
 
     def agree(self, shard: int) -> None:
         """Forget which generations a shard had: it was told what it had lost of them."""

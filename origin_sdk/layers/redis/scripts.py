@@ -1,4 +1,4 @@
-"""What runs inside Redis, and the keys that it touches.
+r"""What runs inside Redis, and the keys that it touches.
 
 All keys of a shard carry the same hash tag, so that in a cluster they lie in one slot:
 
@@ -9,9 +9,11 @@ All keys of a shard carry the same hash tag, so that in a cluster they lie in on
 ``m``      a sorted set: the moment at which each group was last invalidated. Its member ``""`` is the
            *floor*: what was born before is invalid, since nothing is known of that time. So a set that was
            lost or evicted invalidates too much, never too little
-``t``      the same for keys that were set or deleted, so that a load under way can't overwrite them
+``t``      the same for keys that were set or deleted, so that a load under way can't overwrite them; a key
+           and ``\x1d`` stands for what was written to parts of it
 ``g``      the *generation*: the last moment in ``m`` or ``t``. Who knows of all up to it needs neither
 ``h``      the *history*: the last generations. One that a process was told of and that isn't here was lost
+``s:KEY``  what a structure consists of, see :mod:`origin_sdk.layers.structures`; its record has no value
 ``l:KEY``  a lock: the birth of its holder's load, and the load's token
 ``c:TOK``  the same of a load that others may run beside: it has claimed its birth, and shuts nobody out
 ``w:TOK``  whom the load of this token waits for: a load's token, and its key's name
@@ -124,10 +126,20 @@ local function tell(channel, sender, shard, last, moment, names)
 end
 -- Whoever asked doesn't wait any more, and has made up for it in another way.
 local function is_late(deadline, moment) return tonumber(deadline) > 0 and moment > tonumber(deadline) end
+-- How a value lies in Redis: in its record. Structures put other functions here.
+local content = {}
+function content.get(keys) return redis.call('GET', keys[1]) end
+function content.whole(v, keys) return v end
+function content.set(keys, v, ttl) redis.call('SET', keys[1], v, unpack(ttl)) end
+function content.drop(keys) redis.call('DEL', keys[1]) end
 -- What PUT, ADD, SWAP and TOUCH do alike: their KEYS are e m t g f h, their ARGV begin and end alike.
 local function valid(keys)
-  local v = redis.call('GET', keys[1])
+  local v = content.get(keys)
   return v and is_valid(v, keys[2], keys[1]) and v
+end
+local function touched(set, name)
+  local whole, parts = redis.call('ZSCORE', set, name), redis.call('ZSCORE', set, name .. '\\29')
+  return math.max(tonumber(whole or 0), tonumber(parts or 0))
 end
 local function change(keys, argv, record, ttl)
   local time, given = clock(keys[5])
@@ -137,8 +149,8 @@ local function change(keys, argv, record, ttl)
   -- A sealed record has had its birth before. It must be the key's latest, and of this history.
   local birth = tonumber(argv[8])
   if birth > 0 then
-    local old, touched = redis.call('GET', keys[1]), redis.call('ZSCORE', keys[3], argv[7])
-    local newest = math.max(old and struct.unpack('>d', old) or 0, tonumber(touched or 0))
+    local old = redis.call('GET', keys[1])
+    local newest = math.max(old and struct.unpack('>d', old) or 0, touched(keys[3], argv[7]))
     if birth <= newest or birth > given then return '-1' end
   end
   local moment, last = next_moment(keys[4], keys[5], keys[6])
@@ -148,10 +160,10 @@ local function change(keys, argv, record, ttl)
     -- Who catches up from a later generation has to come by it, too, and takes the record for invalid.
     if birth - 1 > last then marked = birth - 1 end
   end
-  if record == '' then redis.call('DEL', keys[1])
+  if record == '' then content.drop(keys)
   else
     if birth == 0 then birth = tick(keys[5]) end
-    redis.call('SET', keys[1], struct.pack('>d', birth) .. record, unpack(ttl))
+    content.set(keys, struct.pack('>d', birth) .. record, ttl)
   end
   mark(keys[3], {argv[7]}, 1, marked, tonumber(argv[3]), keys[5])
   tell(argv[4], argv[5], argv[6], last, told, argv[7])
@@ -163,19 +175,24 @@ end
 class Script:
     """A Lua script, known to Redis by its hash."""
 
-    def __init__(self, name: str, body: str, *, may_repeat: bool = True) -> None:
+    def __init__(self, name: str, body: str, *, may_repeat: bool = True, words: str = "") -> None:
         self.name = name
         self.may_repeat = may_repeat
         """Whether it may be asked again if the reply is lost: it comes to the same."""
-        self.source = _PRELUDE + body
+        self._body = body
+        self.source = _PRELUDE + words + body
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def with_words(self, words: str) -> "Script":
+        """Return the same with other functions where a value lies otherwise."""
+        return Script(self.name, self._body, may_repeat=self.may_repeat, words=words)
 
 
 READ = Script(
     "READ",
     """
-local v = redis.call('GET', KEYS[1])
-return v and shares(KEYS[3], ARGV[1]) and is_valid(v, KEYS[2], KEYS[1]) and v
+local v = content.get(KEYS)
+return v and shares(KEYS[3], ARGV[1]) and is_valid(v, KEYS[2], KEYS[1]) and content.whole(v, KEYS)
 """,
 )
 """Keys e m h; argument the generation that the caller knows. The record if it is valid."""
@@ -200,10 +217,10 @@ CLAIM = Script(
     """
 floor(KEYS[2], KEYS[6])
 floor(KEYS[3], KEYS[6])
-local v, g = redis.call('GET', KEYS[1]), known(KEYS[4], KEYS[6], KEYS[7])
+local v, g = content.get(KEYS), known(KEYS[4], KEYS[6], KEYS[7])
 if v and shares(KEYS[7], ARGV[4]) and is_valid(v, KEYS[2], KEYS[1]) then
   local ends = struct.unpack('>d', v) + struct.unpack('>I', v, 15) * 1000
-  if ends - (clock(KEYS[6])) > tonumber(ARGV[3]) then return {v, '0', 0, 0, ''} end
+  if ends - (clock(KEYS[6])) > tonumber(ARGV[3]) then return {content.whole(v, KEYS), '0', 0, 0, ''} end
 end
 local lock = redis.call('GET', KEYS[5])
 if lock then
@@ -255,12 +272,12 @@ local birth, token, status = tonumber(ARGV[1]), ARGV[2], 1
 local holder = string.match(redis.call('GET', KEYS[4]) or '', '^%d+ (.*)$')
 local v = struct.pack('>d', birth) .. ARGV[4]
 local old = redis.call('GET', KEYS[1])
-local f, touched = redis.call('ZSCORE', KEYS[3], ''), redis.call('ZSCORE', KEYS[3], ARGV[6])
+local f = redis.call('ZSCORE', KEYS[3], '')
 if holder ~= token then status = -1
-elseif not f or birth <= math.max(tonumber(f), tonumber(touched or 0)) then status = 0
+elseif not f or birth <= math.max(tonumber(f), touched(KEYS[3], ARGV[6])) then status = 0
 elseif not is_valid(v, KEYS[2], KEYS[1]) or is_behind(v) then status = 0
 elseif old and struct.unpack('>d', old) > birth then status = -1
-else redis.call('SET', KEYS[1], v, 'PX', ARGV[3]) end
+else content.set(KEYS, v, {'PX', ARGV[3]}) end
 if holder == token then redis.call('DEL', KEYS[4]) end
 redis.call('PUBLISH', ARGV[5], ARGV[6])
 return status

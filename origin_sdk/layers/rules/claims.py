@@ -74,6 +74,12 @@ class Filling:
     """Whether what Redis holds is of no use here."""
     node: LoadNode | None = None
     """What those wait for who wait for this load."""
+    fresh_until: float = 0.0
+    """When what a caller was answered with ends to be fresh, if that is but a part of the value."""
+
+    def ends(self) -> float:
+        """Return when what is stored ends to be fresh, as far as that is known; else 0."""
+        return self.fresh_until or (self.previous.fresh_until if self.previous else 0.0)
 
 
 def obtain_claim(judge: Judge, link: Link, filling: Filling) -> Flow[MemoryEntry | LoadClaim]:
@@ -175,11 +181,11 @@ def claim_command(judge: Judge, link: Link, filling: Filling, *, may_lock: bool)
     needed = 0.0
     if filling.is_forced or filling.refuses_stored:
         needed = _FORCED
-    elif filling.is_early and filling.previous:
-        needed = (filling.previous.fresh_until - judge.clock.monotonic()) * 1e6 + 1000
+    elif filling.is_early and (fresh_until := filling.ends()):
+        needed = (fresh_until - judge.clock.monotonic()) * 1e6 + 1000
     keys = (*layout.keys(shard, "emtg", name), lock.key, *layout.keys(shard, "fh", name))
     arguments = (token, round(lock.seconds * 1000), f"{needed:.0f}", f"{link.generations[shard]:.0f}")
-    return Command(CLAIM, keys, arguments, expires=True), lock
+    return judge.shaped(filling.key, Command(CLAIM, keys, arguments, expires=True)), lock
 
 
 def find_births(claims: Iterable[LoadClaim]) -> Flow[None]:

@@ -17,7 +17,7 @@ import logging
 import math
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
@@ -29,7 +29,9 @@ from origin_sdk.layers.process.audit import Auditing
 from origin_sdk.layers.process.memory import MOST_USES, Memory, MemoryEntry
 from origin_sdk.layers.process.moments import Moments
 from origin_sdk.layers.process.stats import Stats
+from origin_sdk.layers.redis.commands import Command
 from origin_sdk.layers.redis.link import Link
+from origin_sdk.layers.redis.structure_scripts import OF_STRUCTURES
 from origin_sdk.layers.rules.load_context import LoadContext, refuse_one_use
 from origin_sdk.layers.values.copies import Original, kept
 from origin_sdk.layers.values.envelope import HEADER, Record, Wrapping, split_groups
@@ -136,6 +138,20 @@ class Judge:
         seal = self.wrapping.seal
         return family.data_class is not DataClass.RESTRICTED or (seal is not None and seal.hides)
 
+    def keeps_parts(self, family: Family[Any]) -> bool:
+        """Whether Redis keeps a family's values so that their parts can be asked for."""
+        return family.shape is not None and self.wrapping.seal is None and self.reaches_redis(family)
+
+    def shaped(self, key: Key[Any], command: Command) -> Command:
+        """Return a command of whole values as it is for a key's family: structures lie otherwise."""
+        if command.script is None or not self.keeps_parts(key.family):
+            return command
+        layout = self.link.layout if self.link else None
+        if layout is None:
+            return command
+        keys = (*command.keys, *layout.keys(layout.shard(key.name), "s", key.name))
+        return replace(command, script=OF_STRUCTURES[command.script], keys=keys)
+
     def seals(self, family: Family[Any]) -> bool:
         """Whether a family's records in Redis are sealed, and so have to have their births before."""
         return self.wrapping.seal is not None and self.reaches_redis(family)
@@ -241,7 +257,7 @@ class Judge:
                 is_plain = head == plain
                 value = decode(stored[start:]) if is_plain else self.wrapping.value(key, stored, head, start)
             except (UnreadableRecord, struct.error, *READ_ERRORS) as error:
-                self._unreadable(key, error)
+                self.unreadable(key, error)
                 continue
             if birth > redis_now:  # noqa: PLR1730 - a call of min() costs as much as the slice above
                 birth = redis_now  # by clocks that differ
@@ -267,7 +283,8 @@ class Judge:
         self.stats.count("redis-invalidated", key.family.name, key.name)
         return True
 
-    def _unreadable(self, key: Key[Any], error: Exception) -> None:
+    def unreadable(self, key: Key[Any], error: Exception) -> None:
+        """Note that what Redis holds can't be read."""
         self.stats.count("redis-unreadable", key.family.name, key.name)
         self._warn("unreadable", f"{key}: {error}")
 
@@ -306,6 +323,8 @@ class Judge:
         policy = self.policy(key)
         value = context.result(value)
         refuse_one_use(key, value)
+        if key.family.shape is not None:
+            value = key.family.shape.normal(value)
         lifetime = policy.lifetime_of(value, context.lifetime, self.clock.fraction())
         if isinstance(value, CachedError):
             lifetime = policy.error_lifetime
@@ -364,14 +383,22 @@ class Judge:
             wrapped = self.wrapping.wrap(key, record)
         except (UnsupportedValue, struct.error) as error:
             # What a value is like never fails a request, and least of all where Redis is there alone.
-            self.stats.count("redis-unsupported", key.family.name, key.name)
-            self._warn(f"unsupported {key.family.name}", f"{key}: {error}; kept in memory alone")
+            self.unsupported(key, error)
             return None
         if wrapped is None:
-            self._warn(f"large {key.family.name}", f"{key}: too large for Redis, kept in memory alone")
+            self.too_large(key)
         else:
             self.stats.observe("stored-bytes", len(wrapped), key.family.name)
         return wrapped
+
+    def unsupported(self, key: Key[Any], error: Exception) -> None:
+        """Note that a value isn't written to Redis."""
+        self.stats.count("redis-unsupported", key.family.name, key.name)
+        self._warn(f"unsupported {key.family.name}", f"{key}: {error}; kept in memory alone")
+
+    def too_large(self, key: Key[Any]) -> None:
+        """Note that a value is larger than Redis is given."""
+        self._warn(f"large {key.family.name}", f"{key}: too large for Redis, kept in memory alone")
 
     def spare(self, key: Key[Any], entry: MemoryEntry | None, now: float) -> MemoryEntry | None:
         """Return a stored value that may stand in for a loader that fails, and arm it for the throttle."""
@@ -394,7 +421,7 @@ class Judge:
 
 
 def _difference(one: Family[Any], other: Family[Any]) -> str:
-    names = ("maker", "template", "type", "identity", "data_class")
+    names = ("maker", "template", "type", "identity", "data_class", "kept_as")
     differing = [name for name in names if getattr(one, name) != getattr(other, name)]
     return ", ".join(f"{name} ({getattr(one, name)!r}, {getattr(other, name)!r})" for name in differing)
 

@@ -137,7 +137,7 @@ def store_command(
     keys = (*layout.keys(shard, "emt", key.name), lock.key, *layout.keys(shard, "fhg", key.name))
     kept_ms = max(1, round(record.kept_seconds * 1000))
     head = (f"{record.birth:.0f}", lock.token, kept_ms, wrapped, layout.loads, key.name)
-    return Command(STORE, keys, (*head, *known))
+    return judge.shaped(key, Command(STORE, keys, (*head, *known)))
 
 
 def _known_of(judge: Judge, groups: Sequence[str], claim: LoadClaim, seq: int) -> tuple[str, ...] | None:

@@ -19,6 +19,12 @@ def look(judge: Judge, link: Link, key: Key[Any]) -> Flow[MemoryEntry | Failed |
     """Look into Redis; FAILED without an answer."""
     seq, name, layout = judge.moments.seq, key.name, link.layout
     shard = layout.shard(name)
+    if judge.keeps_parts(key.family):
+        found, unanswered = yield from look_surely(judge, link, (key,), seq)
+        if unanswered:
+            return FAILED
+        judge.stats.count("redis-hit" if found else "redis-miss", key.family.name, name)
+        return found.get(name)
     known = link.generations[shard]
     plain = Command(None, (layout.entry_prefixes[shard] + name, layout.generations[shard]), ("MGET",))
     reply = yield Ask(plain)
@@ -42,7 +48,7 @@ def look_surely(
     ordered = [(shard, key) for shard, some in shards.items() for key in some]
     layout, generations = link.layout, link.generations
     commands = [
-        Command(READ, layout.keys(shard, "emh", key.name), (f"{generations[shard]:.0f}",))
+        judge.shaped(key, Command(READ, layout.keys(shard, "emh", key.name), (f"{generations[shard]:.0f}",)))
         for shard, key in ordered
     ]
     replies = yield AskMany(commands)
@@ -68,7 +74,9 @@ def look_many(
 ) -> Flow[tuple[dict[str, MemoryEntry], set[str]]]:
     """Look into Redis for many keys; return entries by name, and the names for which it had no answer."""
     seq, layout = judge.moments.seq, link.layout
-    shards, known = by_shard(link, keys), link.generations.copy()
+    structured = [key for key in keys if judge.keeps_parts(key.family)]
+    plain = [key for key in keys if not judge.keeps_parts(key.family)] if structured else keys
+    shards, known = by_shard(link, plain) if plain else {}, link.generations.copy()
     commands = []
     for shard, some in shards.items():
         prefix = layout.entry_prefixes[shard]
@@ -76,7 +84,7 @@ def look_many(
         commands.append(Command(None, (*names, layout.generations[shard]), ("MGET",)))
     replies = yield AskMany(commands)
     found: dict[str, MemoryEntry] = {}
-    unsure: list[Key[Any]] = []
+    unsure = structured
     unanswered: set[str] = set()
     for (shard, some), reply in zip(shards.items(), replies, strict=True):
         if reply is FAILED:

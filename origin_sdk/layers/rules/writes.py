@@ -85,9 +85,8 @@ def changing(
         wrapped = judge.wrap(key, record) if record else None
         if wrapped is None and script is not PUT:
             return FAILED
-        reply = yield Ask(
-            link.change(script, key.name, wrapped, seconds, *more, birth=birth if wrapped else 0.0)
-        )
+        command = link.change(script, key.name, wrapped, seconds, *more, birth=birth if wrapped else 0.0)
+        reply = yield Ask(judge.shaped(key, command))
         if reply is FAILED or reply[0] != TOO_OLD:
             break
     if reply is FAILED or reply[0] == TOO_OLD:
@@ -140,6 +139,8 @@ def set_value(
     policy, fraction = cache.judge.policy(key), cache.judge.clock.fraction()
     seconds = policy.lifetime_of(value, lifetime, fraction)
     all_groups = cache.judge.usable_groups(key, as_texts(groups))
+    if key.family.shape is not None:
+        value = key.family.shape.normal(value)
     cache.listening()
     record = Record(value, 0.0, seconds, policy.stale, policy.fail_safe, 0.0, all_groups)
     yield from put(cache.judge, key, record)

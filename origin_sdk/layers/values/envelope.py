@@ -20,7 +20,7 @@ from origin_sdk.layers.values.codings import coding_named, coding_numbered
 from origin_sdk.layers.values.families import Family, Key
 from origin_sdk.layers.values.messagepack import READ_ERRORS
 from origin_sdk.layers.values.seals import Seal
-from origin_sdk.layers.values.serialization import FORMATS, TAGGED, Format
+from origin_sdk.layers.values.serialization import FORMATS, NATIVE, TAGGED, Format
 
 __all__ = ["HEADER", "Record", "Wrapping", "split_groups"]
 
@@ -83,15 +83,15 @@ class Wrapping:
 
         Raises UnsupportedValue for a value that wouldn't come back as itself.
         """
-        form, payload = key.family.typed.encode(record.value, FORMATS[self.format])
+        coding = 0
+        if self.seal is None and key.family.shape is not None:
+            form, payload = NATIVE, key.family.shape.encode(record.value, self, FORMATS[self.format])
+        else:
+            form, payload = key.family.typed.encode(record.value, FORMATS[self.format])
         if len(payload) > self.max_bytes:
             return None
-        coding = 0
-        if self.compression and len(payload) >= self.compress_from:
-            chosen = coding_named(self.compression)
-            compressed = chosen.compress(payload)
-            if len(compressed) < len(payload):
-                payload, coding = compressed, chosen.number
+        if form != NATIVE:
+            coding, payload = self._compressed(payload)
         groups = "\n".join(record.groups).encode()
         seal = self.seal.number if self.seal else 0
         header = _BODY.pack(
@@ -105,6 +105,27 @@ class Wrapping:
         if self.seal:
             payload = self.seal.close(payload, self._bound(key, _BIRTH.pack(record.birth), header + groups))
         return header + groups + payload
+
+    def _compressed(self, payload: bytes) -> tuple[int, bytes]:
+        """Return the coding's number and the payload, as it was if it is small or gets no smaller."""
+        if self.compression and len(payload) >= self.compress_from:
+            chosen = coding_named(self.compression)
+            compressed = chosen.compress(payload)
+            if len(compressed) < len(payload):
+                return chosen.number, compressed
+        return 0, payload
+
+    def pack_part(self, form: int, data: bytes) -> bytes:
+        """Return a part of a structure, with its form and coding before it."""
+        coding, payload = self._compressed(data)
+        return bytes((form | coding << _SEAL_SHIFT,)) + payload
+
+    def unpack_part(self, data: bytes) -> tuple[int, bytes]:
+        """Return a part's form, and its data. Raises UnreadableRecord."""
+        if not data:
+            raise UnreadableRecord("an empty part of a structure")
+        form, number = data[0] & _CODING_MASK, data[0] >> _SEAL_SHIFT
+        return form, self._expanded(number, data[1:]) if number else data[1:]
 
     def unwrap(self, key: Key[Any], stored: bytes) -> Record:
         """Read a record. Raises UnreadableRecord."""
@@ -120,14 +141,14 @@ class Wrapping:
     def value(self, key: Key[Any], stored: bytes, head: bytes, end: int) -> Any:
         """Return a record's value, whose payload begins at ``end``. Raises UnreadableRecord."""
         magic, form, how, schema = _HEAD.unpack(head)
-        known = key.family.typed.forms.get(form)
+        known = self._decoder(key.family, form)
         if magic != _MAGIC or schema != key.family.schema or known is None:
             raise UnreadableRecord(f"{key}: of another version")
         payload = self._opened(key, stored, end, how) if how or self.seal else stored[end:]
         if len(payload) > self.max_bytes:
             raise UnreadableRecord(f"{key}: {len(payload)} bytes, where at most {self.max_bytes} are written")
         try:
-            return known.decode(payload)
+            return known(payload)
         except READ_ERRORS as error:
             raise UnreadableRecord(f"{key}: {error}") from error
 
@@ -135,8 +156,21 @@ class Wrapping:
         """Return the head of records whose payload only has to be decoded, as most have, and the decoder."""
         forms = family.typed.forms
         number = FORMATS[self.format] if FORMATS[self.format] in forms else TAGGED
+        if self.seal is None and (family.shape is not None or NATIVE in forms):
+            number = NATIVE
+        decode = self._decoder(family, number)
+        if decode is None:
+            raise UnreadableRecord(f"family {family.name}: no form {number}")
         head = b"" if self.seal else _HEAD.pack(_MAGIC, number, 0, family.schema)
-        return head, forms[number].decode
+        return head, decode
+
+    def _decoder(self, family: Family[Any], form: int) -> Callable[[bytes], Any] | None:
+        """Return what reads a form of a family's values."""
+        if form == NATIVE and family.shape is not None:
+            shape = family.shape
+            return lambda data: shape.decode(data, self)
+        known = family.typed.forms.get(form)
+        return known.decode if known else None
 
     def load_seconds(self, stored: bytes) -> float:
         """Return how long a record's value took to load."""
@@ -152,13 +186,19 @@ class Wrapping:
             payload = self.seal.open(payload, self._bound(key, stored[:BIRTH_BYTES], stored[BIRTH_BYTES:end]))
         if not how & _CODING_MASK:
             return payload
-        coding = coding_numbered(how & _CODING_MASK)
+        try:
+            return self._expanded(how & _CODING_MASK, payload)
+        except UnreadableRecord as error:
+            raise UnreadableRecord(f"{key}: {error}") from error
+
+    def _expanded(self, number: int, payload: bytes) -> bytes:
+        coding = coding_numbered(number)
         if coding is None:
-            raise UnreadableRecord(f"{key}: compressed with what isn't installed here")
+            raise UnreadableRecord("compressed with what isn't installed here")
         try:
             return coding.expand(payload, self.max_bytes)
         except Exception as error:
-            raise UnreadableRecord(f"{key}: {error}") from error
+            raise UnreadableRecord(str(error)) from error
 
     def _bound(self, key: Key[Any], birth: bytes, header: bytes) -> bytes:
         scope = self.scope.encode() + b"\n" if self.scope else b""

@@ -10,6 +10,7 @@ from origin_sdk.layers.errors import InvalidFamily, UnstableKey
 from origin_sdk.layers.values.keys import Template, group_name, render
 from origin_sdk.layers.values.policy import Policy
 from origin_sdk.layers.values.serialization import Typed, typed
+from origin_sdk.layers.values.shapes import KeptAs, Shape, shape_of
 
 __all__ = ["DataClass", "Family", "FamilyDetails", "Key"]
 
@@ -59,7 +60,8 @@ class FamilyDetails(TypedDict, total=False):
     """What a family says beside its name, key and type.
 
     ``groups`` are templates over the key's names; ``identity`` names those that stand for a user. Raise
-    ``schema`` when the type changes its meaning. Without a ``policy`` the cache's applies.
+    ``schema`` when the type changes its meaning. Without a ``policy`` the cache's applies. Redis keeps a
+    value as a whole, or as a ``hash``, a ``set`` or a ``sorted-set``, whose parts are read and written alone.
     """
 
     groups: Iterable[str]
@@ -67,6 +69,7 @@ class FamilyDetails(TypedDict, total=False):
     schema: int
     data_class: DataClass
     policy: Policy
+    kept_as: KeptAs
 
 
 class Family(Generic[Value]):
@@ -106,6 +109,7 @@ class Family(Generic[Value]):
         self.data_class = details.get("data_class", DataClass.CENTRAL)
         self.strictness = self.data_class.strictness
         self.policy = details.get("policy")
+        self.kept_as = details.get("kept_as", "value")
         self.maker = ""
         """The function that a decorator made it for."""
         self.template = key if isinstance(key, str) else _template(key)
@@ -113,7 +117,7 @@ class Family(Generic[Value]):
         template = Template(self.template).separated()
         self.fields = template.names
         self._check()
-        self.typed = self._typed()
+        self.typed, self.shape = self._typed()
         self.prefix = f"{name}.v{self.schema}:"
         self.render = template.renderer(self.fields, self.prefix, render, self.identity)
         self._groups = [
@@ -139,9 +143,9 @@ class Family(Generic[Value]):
                 f"family {self.name}: a public value can't depend on an identity; say CENTRAL"
             )
 
-    def _typed(self) -> Typed:
+    def _typed(self) -> tuple[Typed, Shape | None]:
         try:
-            return typed(self.type)
+            return typed(self.type), shape_of(self.kept_as, self.type)
         except InvalidFamily as error:
             raise InvalidFamily(f"family {self.name}: {error}") from error
 
@@ -178,11 +182,12 @@ class Family(Generic[Value]):
         """Whether a value of the other family, stored under the same name, is one of this family's."""
         if self.maker and other.maker and self.maker != other.maker:
             return False
-        return (self.template, self.type, self.identity, self.data_class) == (
+        return (self.template, self.type, self.identity, self.data_class, self.kept_as) == (
             other.template,
             other.type,
             other.identity,
             other.data_class,
+            other.kept_as,
         )
 
 

@@ -19,12 +19,14 @@ from origin_sdk.layers.values.equality import is_same, unclassed
 from origin_sdk.layers.values.immutability import is_unchangeable
 from origin_sdk.layers.values.messagepack import READ_ERRORS, Tagging, is_taggable
 
-__all__ = ["FORMATS", "READ_ERRORS", "TAGGED", "Form", "Format", "Typed", "typed"]
+__all__ = ["FORMATS", "NATIVE", "READ_ERRORS", "TAGGED", "Form", "Format", "Typed", "typed"]
 
 Format = Literal["json", "msgpack"]
 FORMATS: dict[Format, int] = {"json": 1, "msgpack": 2}
 """Their numbers in an envelope."""
 TAGGED = 3
+NATIVE = 4
+"""That of structures, whose parts lie in Redis by themselves, each in one of the others."""
 _AS_THEY_ARE = frozenset({type(None), bool, bytes})
 """Types whose values each form has a word for."""
 _CLOSED = (

@@ -1,0 +1,169 @@
+"""The way to a part of a structure: memory, Redis, the loader of the whole."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from origin_sdk._process.reads import current_reads
+from origin_sdk.layers.base_cache import BaseCache
+from origin_sdk.layers.errors import InvalidFamily
+from origin_sdk.layers.process.memory import MemoryEntry
+from origin_sdk.layers.process.moments import PARTS
+from origin_sdk.layers.redis.commands import Command
+from origin_sdk.layers.redis.link import Link
+from origin_sdk.layers.redis.replies import FAILED
+from origin_sdk.layers.redis.structure_scripts import PART
+from origin_sdk.layers.rules import retrieval
+from origin_sdk.layers.rules.claims import Filling
+from origin_sdk.layers.rules.judge import Judge, opened
+from origin_sdk.layers.rules.steps import Ask, Flow
+from origin_sdk.layers.structures.questions import Question
+from origin_sdk.layers.values.families import Family, Key
+from origin_sdk.layers.values.policy import ANSWERS, Freshness
+from origin_sdk.layers.values.serialization import NATIVE, READ_ERRORS, Form
+from origin_sdk.layers.values.shapes import Shape
+
+__all__ = ["Loader", "reading", "shape_for", "whole_of"]
+
+Loader = Callable[[Any], Any] | None
+_Shape = TypeVar("_Shape", bound=Shape)
+_LOST, _FOUND = 0, 2
+"""What PART says: that its history lacks what is known here, and that there is an answer."""
+_ABSENT: Final = object()
+
+
+def shape_for(key: Key[Any], wanted: type[_Shape]) -> _Shape:
+    """Return how values of a key's family are kept. Raises InvalidFamily if that is another way."""
+    shape = key.family.shape
+    if not isinstance(shape, wanted):
+        raise InvalidFamily(
+            f"family {key.family.name} of {key.family.type!r}, kept_as={key.family.kept_as!r}: that has no "
+            "such parts; a hash has fields, a set members, a sorted set scores or pages"
+        )
+    return shape
+
+
+class _Answers:
+    """In place of a family's type: answers stay as they came, and are read for each caller."""
+
+    forms = {NATIVE: Form(bytes, bytes)}  # noqa: RUF012 - never changed
+
+
+def _family_of_answers(family: Family[Any]) -> Family[Any]:
+    shape: Any = family.shape
+    if shape.answers is None:
+        answers: Family[Any] = object.__new__(Family)
+        vars(answers).update(vars(family) | {"shape": None, "typed": _Answers()})
+        shape.answers = answers
+    made: Family[Any] = shape.answers
+    return made
+
+
+def reading(cache: BaseCache, key: Key[Any], loader: Loader, question: Question) -> Flow[Any]:
+    """Return the answer to a question, of memory, of Redis, or of what the loader returns."""
+    judge = cache.judge
+    judge.know(key.family)
+    judge.policy(key)
+    state, whole = judge.peek(key, judge.clock.monotonic())
+    if whole is not None and state in ANSWERS:
+        judge.stats.count("memory-hit", key.family.name, key.name)
+        _note(cache, key, whole.written_groups)
+        _refresh(cache, key, loader, whole, state)
+        return _of(key, question, opened(whole))
+    if judge.keeps_parts(key.family):
+        found = yield from _answer(cache, key, loader, question)
+        if found is not _ABSENT:
+            return found
+    return _of(key, question, (yield from whole_of(cache, key, loader)))
+
+
+def whole_of(cache: BaseCache, key: Key[Any], loader: Loader) -> Flow[Any]:
+    """Return the whole; None if nothing is stored, and nothing loads it."""
+    if loader is None:
+        return retrieval.get(cache, key, None)
+    return retrieval.get_or_load(cache, key, loader)
+
+
+def _of(key: Key[Any], question: Question, whole: Any) -> Any:
+    """Answer out of the whole. Raises UnsupportedValue if the loader returned what isn't declared."""
+    if whole is None:
+        return question.absent
+    shape: Shape = key.family.shape  # type: ignore[assignment]  # who asks for parts has looked
+    shape.require(whole)
+    return question.of(whole)
+
+
+def _answer(cache: BaseCache, key: Key[Any], loader: Loader, question: Question) -> Flow[Any]:
+    """Answer out of memory or Redis where the answer alone is there."""
+    judge, stats = cache.judge, cache.judge.stats
+    part = Key(f"{key.name}{PARTS}{question.words!r}", _family_of_answers(key.family))
+    state, entry = judge.peek(part, judge.clock.monotonic())
+    event = "memory-hit"
+    if entry is None or state not in ANSWERS:
+        stats.count("memory-miss", key.family.name, key.name)
+        entry = yield from _looking(cache, key, part, question)
+        state, event = _state(judge, entry), "redis-hit"
+    if entry is None or state not in ANSWERS:
+        return _ABSENT
+    shape: Shape = key.family.shape  # type: ignore[assignment]  # see above
+    try:
+        answer = question.answer(shape, entry.value, judge.wrapping)
+    except READ_ERRORS as error:
+        judge.unreadable(key, error)
+        judge.memory.drop(part.name)
+        return _ABSENT
+    stats.count(event, key.family.name, key.name)
+    _note(cache, key, entry.groups[1:])
+    _refresh(cache, key, loader, entry, state)
+    return answer
+
+
+def _state(judge: Judge, entry: MemoryEntry | None) -> Freshness:
+    if entry is None:
+        return Freshness.GONE
+    now = judge.clock.monotonic()
+    if now < entry.until:
+        return Freshness.FRESH
+    return entry.windows.state(entry.fresh_until, now, judge.clock.fraction())
+
+
+def _note(cache: BaseCache, key: Key[Any], groups: tuple[str, ...] | bytes) -> None:
+    if cache.counts_reads and (reads := current_reads()) is not None:
+        reads.add(cache, key.family, groups)
+
+
+def _refresh(cache: BaseCache, key: Key[Any], loader: Loader, entry: MemoryEntry, state: Freshness) -> None:
+    """Load the whole behind the caller's back if it is time."""
+    if state is Freshness.FRESH or loader is None:
+        return
+    stats, is_early = cache.judge.stats, state is Freshness.EARLY
+    if not is_early:
+        stats.count("stale-served", key.family.name, key.name)
+        stats.observe("stale-age", cache.judge.clock.monotonic() - entry.fresh_until, key.family.name)
+    filling = Filling(key, loader, is_early=is_early, fresh_until=entry.fresh_until)
+    if cache.start(filling, may_skip=True):
+        stats.count("early-refresh" if is_early else "stale-refresh", key.family.name, key.name)
+
+
+def _looking(cache: BaseCache, key: Key[Any], part: Key[Any], question: Question) -> Flow[MemoryEntry | None]:
+    """Ask Redis for an answer; None where it has none that may be believed."""
+    judge, link = cache.judge, cache.listening()
+    if link is None:
+        return None
+    seq, shard = judge.moments.seq, link.layout.shard(key.name)
+    reply = yield Ask(_command(link, shard, key, question))
+    if reply is FAILED:
+        return None
+    if reply[0] == _LOST:
+        link.doubt((shard,))
+    if reply[0] != _FOUND:
+        return None
+    found, _ = judge.admit(link, shard, (part,), (reply[1],), seq)
+    entry: MemoryEntry | None = found.get(part.name)
+    return entry
+
+
+def _command(link: Link, shard: int, key: Key[Any], question: Question) -> Command:
+    layout = link.layout
+    shape: Shape = key.family.shape  # type: ignore[assignment]  # see above
+    keys = layout.keys(shard, "emhs", key.name)
+    return Command(PART, keys, (link.told_of(shard), shape.letter, *question.words))
