@@ -11,26 +11,13 @@ from origin_sdk._process.audit import Auditor
 from origin_sdk._process.clock import Clock, SystemClock
 from origin_sdk._values.media_types import Rendered
 from origin_sdk._values.receipt import Receipt
-from origin_sdk._values.targets import Texts
+from origin_sdk._values.targets import Targets, Texts
 
 __all__ = ["AsyncBody", "Body", "Options", "PublishArguments", "Rendered", "Targets"]
 
 Body: TypeAlias = Rendered | Callable[[], Rendered]
 AsyncBody: TypeAlias = Rendered | Callable[[], Rendered | Awaitable[Rendered]]
 """For asynchronous clients: a body's function may be a coroutine function."""
-
-
-class Targets(TypedDict, total=False):
-    """The arguments of ``purge``: see :class:`origin_sdk._values.targets.Purge`."""
-
-    urls: Texts
-    groups: Texts
-    prefixes: Texts
-    hosts: Texts
-    everything: bool
-    hard: bool
-    delete: bool
-    reason: str
 
 
 class PublishArguments(TypedDict, total=False):

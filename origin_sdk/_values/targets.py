@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias, TypedDict, Unpack
 
 from cachewire.errors import WireError
 from cachewire.key import Target, parse_target
@@ -20,10 +20,35 @@ from cachewire.marks import (
 from cachewire.rules import KeyRule, first_match, key_target
 from origin_sdk._values.errors import InvalidRequest
 
-__all__ = ["Purge", "Texts", "keyed_target", "parse_group", "parse_host", "parse_url", "texts"]
+__all__ = [
+    "KINDS",
+    "NAMES",
+    "Kind",
+    "Purge",
+    "Targets",
+    "Texts",
+    "keyed_target",
+    "parse_group",
+    "parse_host",
+    "parse_url",
+    "texts",
+]
 
 Texts: TypeAlias = str | Iterable[str]
 """One text or several: a lone ``str`` is one, not its letters."""
+
+
+class Targets(TypedDict, total=False):
+    """The arguments of ``purge``: what to purge, and how. See :class:`Purge`."""
+
+    urls: Texts
+    groups: Texts
+    prefixes: Texts
+    hosts: Texts
+    everything: bool
+    hard: bool
+    delete: bool
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,41 +72,26 @@ class Purge:
     reason: str = ""
 
     @classmethod
-    def of(
-        cls,
-        *,
-        urls: Texts = (),
-        groups: Texts = (),
-        prefixes: Texts = (),
-        hosts: Texts = (),
-        everything: bool = False,
-        hard: bool = False,
-        delete: bool = False,
-        reason: str = "",
-    ) -> Self:
-        """Check and normalise targets; raises :class:`InvalidRequest` that names the first which can't be."""
+    def of(cls, **targets: Unpack[Targets]) -> Self:
+        """Check and normalise targets; raises :class:`InvalidRequest`, which names the first invalid one."""
+        hard, delete = targets.get("hard", False), targets.get("delete", False)
         if delete and not hard:
             raise InvalidRequest(
                 "delete=True without hard=True: what is deleted can't stay usable as stale; pass hard=True"
             )
-        made = cls(
-            urls=_unique(urls, _url),
-            groups=_unique(groups, parse_group),
-            prefixes=_unique(prefixes, _prefix),
-            hosts=_unique(hosts, parse_host),
-            everything=everything,
-            hard=hard,
-            delete=delete,
-            reason=reason,
-        )
+        given: Mapping[str, Any] = targets
+        if unknown := given.keys() - set(cls.__slots__):
+            raise TypeError(f"a purge has no {', '.join(sorted(unknown))}; it has {', '.join(cls.__slots__)}")
+        named = {kind.name: _unique(given.get(kind.name, ()), kind.read) for kind in KINDS}
+        made = cls(**{**given, **named})
         if made.is_empty:
-            raise InvalidRequest("nothing to purge: give urls, groups, prefixes, hosts or everything=True")
+            raise InvalidRequest(f"nothing to purge: give {', '.join(NAMES)} or everything=True")
         return made
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to purge."""
-        return not (self.everything or self.urls or self.groups or self.prefixes or self.hosts)
+        return not (self.everything or any(getattr(self, name) for name in NAMES))
 
     @property
     def lane(self) -> Lane:
@@ -91,8 +101,7 @@ class Purge:
     def marks(self, rules: Sequence[KeyRule] = ()) -> dict[str, None]:
         """Return the keys of the marks to write, in order and each once.
 
-        With ``everything`` there is one: it covers the rest. The index mark of a host's prefixes comes after
-        the prefixes, so that whoever sees it can find them.
+        With ``everything`` there is one: it covers the rest.
         """
         return dict.fromkeys(mark_key(name, self.lane) for name in self._names(rules))
 
@@ -100,12 +109,8 @@ class Purge:
         if self.everything:
             yield EVERYTHING
             return
-        yield from map(group_mark, self.groups)
-        yield from map(host_mark, self.hosts)
-        yield from (url_mark(keyed_target(rules, parse_url(url))) for url in self.urls)
-        prefixes = [parse_url(prefix) for prefix in self.prefixes]
-        yield from map(prefix_mark, prefixes)
-        yield from (prefix_index_mark(prefix.host) for prefix in prefixes)
+        for kind in KINDS:
+            yield from kind.marks(getattr(self, kind.name), rules)
 
     def only(self, marks: Iterable[str], rules: Sequence[KeyRule] = ()) -> "Purge":
         """Return the part of the targets that needs any of ``marks``."""
@@ -117,13 +122,11 @@ class Purge:
 
         if self.everything:
             return self if needs(everything=True) else replace(self, **_NOTHING)
-        return replace(
-            self,
-            urls=tuple(url for url in self.urls if needs(urls=(url,))),
-            groups=tuple(group for group in self.groups if needs(groups=(group,))),
-            prefixes=tuple(prefix for prefix in self.prefixes if needs(prefixes=(prefix,))),
-            hosts=tuple(host for host in self.hosts if needs(hosts=(host,))),
-        )
+        parts: dict[str, Any] = {
+            name: tuple(target for target in getattr(self, name) if needs(**{name: (target,)}))
+            for name in NAMES
+        }
+        return replace(self, **parts)
 
     def merged_with(self, other: "Purge") -> "Purge":
         """Return both in one.
@@ -132,12 +135,12 @@ class Purge:
         """
         if (self.hard, self.delete) != (other.hard, other.delete):
             raise InvalidRequest("a soft and a hard purge can't be merged: send them one after the other")
+        joined: dict[str, Any] = {
+            name: _unique((*getattr(self, name), *getattr(other, name))) for name in NAMES
+        }
         return replace(
             self,
-            urls=_unique((*self.urls, *other.urls)),
-            groups=_unique((*self.groups, *other.groups)),
-            prefixes=_unique((*self.prefixes, *other.prefixes)),
-            hosts=_unique((*self.hosts, *other.hosts)),
+            **joined,
             everything=self.everything or other.everything,
             reason=self.reason or other.reason,
         )
@@ -166,35 +169,13 @@ class Purge:
     def __str__(self) -> str:
         """Say it in a line, for logs."""
         parts = ["everything"] if self.everything else []
-        for name in ("urls", "groups", "prefixes", "hosts"):
-            targets = getattr(self, name)
+        for kind in KINDS:
+            targets = getattr(self, kind.name)
             if len(targets) == 1:
-                parts.append(f"{name.removesuffix('s') if name != 'prefixes' else 'prefix'} {targets[0]}")
+                parts.append(f"{kind.noun} {targets[0]}")
             elif targets:
-                parts.append(f"{len(targets)} {name}")
+                parts.append(f"{len(targets)} {kind.name}")
         return f"{'hard' if self.hard else 'soft'}: {', '.join(parts)}"
-
-
-_TYPES: Mapping[str, str] = {
-    **dict.fromkeys(("urls", "groups", "prefixes", "hosts"), "a text or a list of texts"),
-    **dict.fromkeys(("everything", "hard", "delete"), "true or false"),
-    "reason": "a text",
-}
-
-
-def _is_of_type(name: str, value: object) -> bool:
-    match _TYPES[name]:
-        case "true or false":
-            return isinstance(value, bool)
-        case "a text":
-            return isinstance(value, str)
-        case _:
-            return isinstance(value, str) or (
-                isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
-            )
-
-
-_NOTHING: Mapping[str, Any] = {"urls": (), "groups": (), "prefixes": (), "hosts": (), "everything": False}
 
 
 def texts(given: Texts) -> Iterable[str]:
@@ -265,3 +246,57 @@ def keyed_target(rules: Sequence[KeyRule], target: Target) -> Target:
     """Return the target as the Worker's key and URL mark have it: with the query edits of its rule."""
     rule = _rule_for(tuple(rules), target) if rules else None
     return key_target(rule, target) if rule else target
+
+
+def _url_marks(urls: Iterable[str], rules: Sequence[KeyRule]) -> Iterator[str]:
+    return (url_mark(keyed_target(rules, parse_url(url))) for url in urls)
+
+
+def _prefix_marks(prefixes: Iterable[str], _: Sequence[KeyRule]) -> Iterator[str]:
+    """Name the marks of prefixes, then the indexes: whoever sees an index can find what it tells of."""
+    targets = [parse_url(prefix) for prefix in prefixes]
+    yield from map(prefix_mark, targets)
+    yield from (prefix_index_mark(target.host) for target in targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of target: its ``name`` in :class:`Purge` and :class:`Targets`, and one of it in a sentence.
+
+    ``read`` checks and normalises one; ``marks`` names what is written for several.
+    """
+
+    name: str
+    noun: str
+    read: Callable[[str], str]
+    marks: Callable[[Sequence[str], Sequence[KeyRule]], Iterable[str]]
+
+
+KINDS: Final = (
+    Kind("urls", "url", _url, _url_marks),
+    Kind("groups", "group", parse_group, lambda groups, _: map(group_mark, groups)),
+    Kind("prefixes", "prefix", _prefix, _prefix_marks),
+    Kind("hosts", "host", parse_host, lambda hosts, _: map(host_mark, hosts)),
+)
+NAMES: Final = tuple(kind.name for kind in KINDS)
+
+_TYPES: Mapping[str, str] = {
+    **dict.fromkeys(NAMES, "a text or a list of texts"),
+    **dict.fromkeys(("everything", "hard", "delete"), "true or false"),
+    "reason": "a text",
+}
+
+
+def _is_of_type(name: str, value: object) -> bool:
+    match _TYPES[name]:
+        case "true or false":
+            return isinstance(value, bool)
+        case "a text":
+            return isinstance(value, str)
+        case _:
+            return isinstance(value, str) or (
+                isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+            )
+
+
+_NOTHING: Mapping[str, Any] = {**dict.fromkeys(NAMES, ()), "everything": False}

@@ -16,7 +16,7 @@ from origin_sdk._edge.purge import BlastRadius
 from origin_sdk._values.errors import InvalidRequest, OriginSdkError
 from origin_sdk._values.project import Project
 from origin_sdk._values.receipt import Receipt
-from origin_sdk._values.targets import Purge, parse_group, parse_url
+from origin_sdk._values.targets import NAMES, Purge, parse_group, parse_url
 from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
 from origin_sdk.cli.lines import Lines
 from origin_sdk.cli.screen import Screen, counted
@@ -183,7 +183,7 @@ def purge(
 
 
 def _is_something(targets: Targets) -> bool:
-    return any(targets.get(name) for name in ("urls", "groups", "prefixes", "hosts", "everything"))
+    return any(targets.get(name) for name in (*NAMES, "everything"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,12 +37,12 @@ def test_one_request_writes_all_marks_of_a_mix(client: PurgeClient, fake_kv: Fak
     receipt = client.purge(groups=["a", "b"], urls="a.example/x", prefixes="a.example/p", hosts="b.example")
     assert receipt.requests == len(fake_kv.requests) == 1
     assert list(receipt.marks) == [
+        "m1/s/url/a.example/x",
         "m1/s/group/a",
         "m1/s/group/b",
-        "m1/s/host/b.example",
-        "m1/s/url/a.example/x",
         "m1/s/prefix/a.example/p",
         "m1/s/prefixes/a.example",
+        "m1/s/host/b.example",
     ]
     assert sorted(receipt.marks) == fake_kv.stored_keys("m1/")
 

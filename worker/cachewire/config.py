@@ -8,35 +8,16 @@ although it probably does harm or nothing. Each names the setting, the value and
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
 
 from cachewire.contradictions import errors_of, misplaced, warnings_of
-from cachewire.errors import InvalidTarget
 from cachewire.fields import EXCHANGE_FIELDS, INTERNAL_FIELDS, PRIVATE_GROUP_FIELDS
-from cachewire.key import parse_target
 from cachewire.rule_tables import RULE_SETTINGS, nearest, read_rules
-from cachewire.settings import MetricsUrls, Profile, ServerTiming, Settings
+from cachewire.settings import Profile, Settings
 from cachewire.unkeyed import SAFE_UNKEYED_FIELDS
-from cachewire.values import (
-    Kind,
-    count,
-    duration,
-    field_names,
-    share,
-    shown_value,
-    size,
-    switch,
-    table,
-    texts,
-    token,
-)
+from cachewire.values import Kind, kinds_of, shown_value
 
 __all__ = ["ConfigError", "Problems", "SettingRow", "documentation", "is_development", "load", "problems"]
-
-_MIB = 1 << 20
-_YEAR = 365 * 86_400
 
 _TAKEN_AWAY_BY = {
     "unkeyed_fields": "passed_fields",
@@ -223,104 +204,7 @@ def _defaults(profile: Profile) -> Settings:
     return Settings(**values)
 
 
-def _origin() -> Kind:
-    expects = "scheme and host, perhaps a port and a path, such as https://api.example.com"
-
-    def read(value: object) -> object:
-        if not isinstance(value, str):
-            raise ValueError(f"give {expects}")  # noqa: TRY004 - one type of error for all kinds
-        if not value.strip():
-            return ""
-        if "?" in value or "#" in value:
-            raise ValueError("an origin has no query and no fragment; end it before the ? or #")
-        try:
-            return str(parse_target(value)).rstrip("/")
-        except InvalidTarget as error:
-            raise ValueError(f"isn't the URL of an origin; give {expects}") from error
-
-    return Kind(expects, read)
-
-
-def _one_of(choices: type[StrEnum]) -> Kind:
-    expects = f"one of {', '.join(choices)}"
-
-    def read(value: object) -> object:
-        try:
-            return choices(str(value).strip().lower())
-        except ValueError as error:
-            raise ValueError(f"give {expects}") from error
-
-    return Kind(expects, read)
-
-
-def _secret() -> Kind:
-    expects = "a secret of at least 32 bytes"
-
-    def read(value: object) -> object:
-        # RFC 7518 section 3.2: a key of at least the size of the hash.
-        if not isinstance(value, str) or 0 < len(value.encode()) < 32:
-            raise ValueError(f"give {expects}; openssl rand -base64 32 makes one")
-        return value
-
-    return Kind(expects, read)
-
-
-_WINDOW = duration(whole=True, most=_YEAR)
-_WAIT = duration(most=300, least=0.01)
-
-_KINDS: Mapping[str, Kind] = MappingProxyType(
-    {
-        "origin": _origin(),
-        "profile": _one_of(Profile),
-        "cache_name": token(),
-        "development": switch(),
-        "cache_status": switch(),
-        "cache_status_key": switch(),
-        "stale_while_revalidate": _WINDOW,
-        "stale_if_error": _WINDOW,
-        "heuristic_fraction": share(),
-        "lifetime_jitter": share(),
-        "refresh_ahead": share(),
-        "retention": _WINDOW,
-        "honour_request_directives": switch(),
-        "client_refresh_interval": duration(most=_YEAR),
-        "shared_groups": texts(),
-        "mark_interval": duration(most=3600),
-        # An isolate has 128 MB, the Python heap included.
-        "memory_bytes": size(most=64 * _MIB),
-        "memory_item_bytes": size(most=25 * _MIB),
-        # Cloudflare's limit for a value in KV.
-        "max_body_bytes": size(most=25 * _MIB),
-        "variants_per_url": count(),
-        "stored_bytes_per_minute": size(most=1024 * 1024 * _MIB),
-        "second_use_bytes": size(most=25 * _MIB),
-        "compress_min_bytes": size(most=25 * _MIB),
-        "origin_timeout": _WAIT,
-        "between_bytes_timeout": _WAIT,
-        "soft_timeout": duration(most=300),
-        "kv_timeout": _WAIT,
-        "collapse_timeout": duration(most=300),
-        "refresh_throttle": duration(most=3600),
-        "refresh_concurrency": count(),
-        "breaker_failures": count(),
-        "breaker_pause": duration(most=3600),
-        "unkeyed_fields": field_names(),
-        "passed_fields": field_names(),
-        "unstored_fields": field_names(),
-        "stored_fields": field_names(),
-        "internal_fields": field_names(),
-        "shown_fields": field_names(),
-        "server_timing": _one_of(ServerTiming),
-        "metrics_urls": _one_of(MetricsUrls),
-        "metrics_shared": switch(),
-        "log_sampling": share(or_all=True),
-        "debug_secret": _secret(),
-        "token_secret": _secret(),
-        "token_audience": texts(),
-        "token_issuer": texts(),
-        "token_claims": table(),
-    }
-)
+_KINDS = kinds_of(Settings)
 _RULES = Kind("a list of tables: [[vars.RULES]] in wrangler.toml, or JSON", lambda value: value, lambda _: "")
 _SECRET = frozenset({"token_secret", "debug_secret"})
 _VARIABLES = frozenset(name.upper() for name in _KINDS) | {"RULES"}

@@ -3,24 +3,21 @@
 Problems are collected in a list, so that one start shows all of them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import product
 from math import prod
-from types import MappingProxyType
 from typing import Any
 
 from cachewire.contradictions import rule_errors, rule_warnings
 from cachewire.errors import InvalidRule
 from cachewire.key import Target
-from cachewire.marks import group_mark
 from cachewire.rules import KEY_RULE_SETTINGS, KeyRule, parse_key_rule
-from cachewire.settings import DataClass, Rule, Settings
-from cachewire.values import duration, shown_value, switch
+from cachewire.settings import Rule, Settings
+from cachewire.values import kinds_of, shown_value
 
 __all__ = ["RULE_SETTINGS", "nearest", "read_rules"]
 
-_YEAR = 365 * 86_400
 _MOST_PARTS = 64
 """A rule of more combinations of method, host and path is compared with single rules only."""
 
@@ -76,9 +73,9 @@ def _read_rule(table: object, where: str, problems: list[str]) -> Rule:
     known_problems = len(problems)
     problems += _unknown_settings(table, where)
     values: dict[str, Any] = _key_values(table, where, problems)
-    for setting in sorted(_READERS.keys() & table.keys()):
+    for setting in sorted(_KINDS.keys() & table.keys()):
         try:
-            values[setting] = _READERS[setting](table[setting])
+            values[setting] = _KINDS[setting].read(table[setting])
         except ValueError as error:
             problems.append(f"{where}.{setting} = {shown_value(table[setting])}: {error}")
     rule = Rule(**values)
@@ -115,51 +112,9 @@ def _key_values(table: Mapping[str, Any], where: str, problems: list[str]) -> di
     return {field.name: getattr(rule, field.name) for field in fields(KeyRule)}
 
 
-def _read_groups(value: object) -> tuple[str, ...]:
-    groups = [value] if isinstance(value, str) else value
-    if not isinstance(groups, list | tuple) or not all(isinstance(group, str) for group in groups):
-        raise ValueError('give a list of groups, such as ["products"]')
-    for group in groups:
-        group_mark(group)
-    return tuple(groups)
+_KINDS = kinds_of(Rule)
 
-
-def _read_negative_lifetimes(value: object) -> Mapping[int, int]:
-    if not isinstance(value, Mapping):
-        raise ValueError('give a table of status codes and durations, such as { 404 = "1m", 410 = "1h" }')  # noqa: TRY004
-    lifetimes: dict[int, int] = {}
-    for code, lifetime in value.items():
-        if not (str(code).isdecimal() and 400 <= int(str(code)) <= 599):
-            raise ValueError(
-                f"{shown_value(code)} isn't the status code of an error; give one from 400 to 599"
-            )
-        lifetimes[int(str(code))] = _read_lifetime(lifetime)
-    return MappingProxyType(lifetimes)
-
-
-def _read_data_class(value: object) -> DataClass:
-    try:
-        return DataClass(str(value))
-    except ValueError as error:
-        raise ValueError(f"give one of {', '.join(DataClass)}") from error
-
-
-_read_lifetime: Callable[[object], Any] = duration(whole=True, most=_YEAR).read
-_read_switch: Callable[[object], Any] = switch().read
-
-_READERS: Mapping[str, Callable[[object], Any]] = {
-    "lifetime": _read_lifetime,
-    "default_lifetime": _read_lifetime,
-    "stale_while_revalidate": _read_lifetime,
-    "stale_if_error": _read_lifetime,
-    "negative_lifetimes": _read_negative_lifetimes,
-    "groups": _read_groups,
-    "bypass": _read_switch,
-    "data_class": _read_data_class,
-    "ignore_cookies": _read_switch,
-}
-
-RULE_SETTINGS = KEY_RULE_SETTINGS | _READERS.keys()
+RULE_SETTINGS = KEY_RULE_SETTINGS | _KINDS.keys()
 """The settings that a rule's table can have."""
 
 

@@ -7,18 +7,30 @@ A *kind* reads what was given and writes it back for the documentation. A value 
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
 from math import inf
 from types import MappingProxyType
+from typing import Any, TypeVar, cast
 
+from cachewire.errors import InvalidTarget
+from cachewire.key import parse_target
+from cachewire.marks import group_mark
 from cachewire.quantities import BYTES, SECONDS, quantity
 
 __all__ = [
     "Kind",
     "count",
     "duration",
+    "error_lifetimes",
     "field_names",
+    "group_names",
+    "kinds_of",
+    "one_of",
+    "origin_url",
     "read_names",
+    "secret",
+    "setting",
     "share",
     "shown_value",
     "size",
@@ -27,6 +39,8 @@ __all__ = [
     "texts",
     "token",
 ]
+
+_Value = TypeVar("_Value")
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -49,6 +63,21 @@ class Kind:
     expects: str
     read: Callable[[object], object]
     write: Callable[[object], str] = str
+
+
+def setting(default: _Value, kind: Kind, **options: bool) -> _Value:
+    """Declare a field of a dataclass that users set: how it is read and written stands beside its default."""
+    made = MISSING if isinstance(default, Mapping) else default
+    factory = (lambda: default) if isinstance(default, Mapping) else MISSING
+    declared: Any = field(default=made, default_factory=factory, metadata={"kind": kind}, **options)  # type: ignore[call-overload]  # one of the two
+    return cast("_Value", declared)
+
+
+def kinds_of(declared: type) -> Mapping[str, Kind]:
+    """Return the kinds of the settings that a dataclass declares, in its order."""
+    return MappingProxyType(
+        {each.name: each.metadata["kind"] for each in fields(declared) if "kind" in each.metadata}
+    )
 
 
 def duration(*, whole: bool = False, least: float = 0, most: float = inf) -> Kind:
@@ -166,6 +195,82 @@ def table() -> Kind:
         return MappingProxyType({str(name): item for name, item in found.items()})
 
     return Kind(expects, read, lambda value: json.dumps(dict(value)) if value else "")  # type: ignore[call-overload]
+
+
+def origin_url() -> Kind:
+    """The URL of an origin, without a slash at its end; an empty text stays empty."""
+    expects = "scheme and host, perhaps a port and a path, such as https://api.example.com"
+
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            raise ValueError(f"give {expects}")  # noqa: TRY004 - one type of error for all kinds
+        if not value.strip():
+            return ""
+        if "?" in value or "#" in value:
+            raise ValueError("an origin has no query and no fragment; end it before the ? or #")
+        try:
+            return str(parse_target(value)).rstrip("/")
+        except InvalidTarget as error:
+            raise ValueError(f"isn't the URL of an origin; give {expects}") from error
+
+    return Kind(expects, read)
+
+
+def one_of(choices: type[StrEnum]) -> Kind:
+    """A member of an enumeration, by its value."""
+    expects = f"one of {', '.join(choices)}"
+
+    def read(value: object) -> object:
+        try:
+            return choices(str(value).strip().lower())
+        except ValueError as error:
+            raise ValueError(f"give {expects}") from error
+
+    return Kind(expects, read)
+
+
+def secret() -> Kind:
+    """A secret of HS256; an empty text stands for none."""
+    expects = "a secret of at least 32 bytes"
+
+    def read(value: object) -> object:
+        # RFC 7518 section 3.2: a key of at least the size of the hash.
+        if not isinstance(value, str) or 0 < len(value.encode()) < 32:
+            raise ValueError(f"give {expects}; openssl rand -base64 32 makes one")
+        return value
+
+    return Kind(expects, read)
+
+
+def group_names() -> Kind:
+    """A name of a group, or a list of such."""
+
+    def read(value: object) -> object:
+        groups = [value] if isinstance(value, str) else value
+        if not isinstance(groups, list | tuple) or not all(isinstance(group, str) for group in groups):
+            raise ValueError('give a list of groups, such as ["products"]')
+        for group in groups:
+            group_mark(group)
+        return tuple(groups)
+
+    return Kind("a list of groups", read)
+
+
+def error_lifetimes(lifetime: Kind) -> Kind:
+    """A table of status codes of errors, and a ``lifetime`` for each."""
+
+    def read(value: object) -> object:
+        if not isinstance(value, Mapping):
+            raise ValueError('give a table of status codes and durations, such as { 404 = "1m", 410 = "1h" }')  # noqa: TRY004 - one type of error for all kinds
+        return MappingProxyType({_error_code(code): lifetime.read(each) for code, each in value.items()})
+
+    return Kind("a table of status codes and durations", read)
+
+
+def _error_code(code: object) -> int:
+    if not (str(code).isdecimal() and 400 <= int(str(code)) <= 599):
+        raise ValueError(f"{shown_value(code)} isn't the status code of an error; give one from 400 to 599")
+    return int(str(code))
 
 
 def _from_json(text: str) -> object:

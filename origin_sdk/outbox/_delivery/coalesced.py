@@ -7,13 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from origin_sdk._values.errors import InvalidRequest
-from origin_sdk._values.targets import Purge
+from origin_sdk._values.targets import NAMES, Purge
 from origin_sdk.outbox._stores.entries import Entry, Intent, Republish, payload_of, read_payload
 
 __all__ = ["Coalesced", "Delivery", "coalesce", "needs"]
 
 _MAX_REASON = 200
-_TARGETS = ("urls", "groups", "prefixes", "hosts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +37,14 @@ class _Lane:
     hard: bool
     delete: bool
     everything: bool = False
-    targets: dict[str, dict[str, None]] = field(default_factory=lambda: {name: {} for name in _TARGETS})
+    targets: dict[str, dict[str, None]] = field(default_factory=lambda: {name: {} for name in NAMES})
     reasons: dict[str, None] = field(default_factory=dict)
     entries: list[tuple[Entry, Purge]] = field(default_factory=list)
 
     def add(self, entry: Entry, purge: Purge) -> None:
         self.entries.append((entry, purge))
         self.everything = self.everything or purge.everything
-        for name in _TARGETS:
+        for name in NAMES:
             self.targets[name].update(dict.fromkeys(getattr(purge, name)))
         if reason := purge.reason or entry.reason:
             self.reasons[reason] = None
@@ -100,4 +99,4 @@ def needs(purge: Purge, remaining: Purge) -> bool:
     """Return whether any target of ``purge`` is among those that ``remaining`` says aren't purged."""
     if remaining.everything:
         return True
-    return any(not set(getattr(purge, name)).isdisjoint(getattr(remaining, name)) for name in _TARGETS)
+    return any(not set(getattr(purge, name)).isdisjoint(getattr(remaining, name)) for name in NAMES)
