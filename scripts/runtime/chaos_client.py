@@ -7,39 +7,55 @@ version, and when that was over. A process writes the items of its own number al
 from __future__ import annotations
 
 import json
+import math
 import mmap
+import os
 import random  # noqa: TID251 - chance is what this is about
+import signal
 import struct
 import sys
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from threading import Lock, Thread
+from traceback import extract_tb
 from typing import Any
 
-from origin_sdk._process.clock import SystemClock
 from origin_sdk.layers import Family, LayeredCache, LoadContext, Policy, RedisOptions
 from scripts.runtime.chaos_loop import Blocking
 
+try:
+    from origin_sdk._process.clock import SystemClock
+except ModuleNotFoundError:  # in code of before, which --code brings
+    from origin_sdk.clock import SystemClock  # type: ignore[import-not-found,no-redef]  # see above
+
 __all__ = ["BOUND_SECONDS", "PROCESSES", "Board", "drawn"]
 
-ITEMS = 40
+ITEMS = 60
+RARE = 40
+"""From this item on they are changed once in half a minute: what is lost of them isn't made up for."""
 PROCESSES = 5
 BOUND_SECONDS = 2.5
 """After so long every process whose link is whole must have heard of an invalidation that Redis has noted."""
 _RING = 64
 _NUMBER = struct.Struct("<d")
 _STALL_SECONDS = 1.0
+_TICK_SECONDS = 0.02
 _STALE = Policy(lifetime=0.6, stale=5.0, jitter=0.2)
-_LASTING = Policy(lifetime=60.0, jitter=0.0)
+_LASTING = Policy(lifetime=600.0, jitter=0.0)
 ITEM = Family("item", "{number}", int, groups=("item-{number}",), policy=_LASTING)
 HIDDEN = Family("hidden", "{number}", int, policy=_STALE)
 """Whose loader alone tells the group that its value belongs to."""
 PAGE = Family("page", "{number}", list[int], policy=_LASTING)
-_CLOCK, _STOP, _LENIENT, _WHOLE = range(4)
+_STOP, _LENIENT, _CLOCKS = range(3)
+_WHOLE = _CLOCKS + PROCESSES
 _HEAD = _WHOLE + PROCESSES
+_RARELY = 0.0007
+_FORK_SECONDS = 3.0
 
 
 def drawn(seed: int) -> random.Random:
@@ -63,10 +79,17 @@ class Board:
     def _set(self, place: int, number: float) -> None:
         _NUMBER.pack_into(self._numbers, place * 8, number)
 
-    clock_shift = property(lambda self: self._get(_CLOCK), lambda self, to: self._set(_CLOCK, to))
     is_over = property(lambda self: bool(self._get(_STOP)), lambda self, to: self._set(_STOP, to))
     lenient_until = property(lambda self: self._get(_LENIENT), lambda self, to: self._set(_LENIENT, to))
     """Until then there may be two primaries, of which a process may read the one that is on its way out."""
+
+    def clock_shift(self, number: int) -> float:
+        """Return how far a process's clock is ahead of the machine's."""
+        return self._get(_CLOCKS + number)
+
+    def step_clock(self, number: int, to: float) -> None:
+        """Set a process's clock so far ahead."""
+        self._set(_CLOCKS + number, to)
 
     def say_whole(self, number: int, *, is_whole: bool) -> None:
         """Note when a process last found its link whole; 0 if it isn't."""
@@ -74,7 +97,11 @@ class Board:
 
     def all_whole_at(self) -> float:
         """Return since when every process has found its link whole, or that it isn't so: 0."""
-        return min(self._get(_WHOLE + number) for number in range(PROCESSES))
+        return min(map(self.whole_at, range(PROCESSES)))
+
+    def whole_at(self, number: int) -> float:
+        """Return when a process last found its link whole, 0 if it isn't, or doesn't run yet."""
+        return self._get(_WHOLE + number)
 
     def _base(self, item: int) -> int:
         return _HEAD + item * (1 + 2 * _RING)
@@ -109,11 +136,12 @@ class Board:
 class ShiftedClock(SystemClock):
     """A machine's clock that is stepped."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, number: int) -> None:
         self._board = board
+        self._number = number
 
     def now(self) -> float:
-        return super().now() + float(self._board.clock_shift)
+        return super().now() + self._board.clock_shift(self._number)
 
 
 @dataclass
@@ -126,8 +154,10 @@ class Seen:
     owed: int = 0
     cut_off: int = 0
     """Reads while its link was down or young, which are held to its own invalidations alone."""
-    waits: list[tuple[float, float]] = field(default_factory=list)
-    """When calls for items began, and what they took beside their loads, unless this process was stalled."""
+    forks: int = 0
+    waits: list[tuple[float, float, str]] = field(default_factory=list)
+    """When calls began, what they took beside their loads and what this process didn't run, and for what they
+    asked."""
     errors: list[str] = field(default_factory=list)
     violations: list[dict[str, Any]] = field(default_factory=list)
 
@@ -142,8 +172,9 @@ class Client:
         self.seed = seed
         self.seen = Seen()
         self.own = [0] * ITEMS
-        self._calls: list[tuple[float, float, float]] = []
-        """When calls began and ended, and how long their loads took."""
+        self.may_change = True
+        self._calls: list[tuple[float, float, float, str]] = []
+        """When calls began and ended, how long their loads took, and for what they asked."""
         self._stalls: list[tuple[float, float]] = []
         self.whole_since = time.monotonic()
         self.events: dict[int, deque[tuple[float, str, Any]]] = {
@@ -151,30 +182,37 @@ class Client:
         }
         self._lock = Lock()
 
-    def watch(self) -> None:
+    def watch(self, until: float = math.inf) -> None:
         """Note since when the link is whole, and stalls of this process."""
         last = time.monotonic()
-        while not self.board.is_over:
+        while not self.board.is_over and last < until:
             now = time.monotonic()
             link = self.cache.link
             is_whole = link.is_up and link.can_hear
-            self.board.say_whole(self.number, is_whole=is_whole)
+            if self.may_change:
+                self.board.say_whole(self.number, is_whole=is_whole)
             if not is_whole or now > last + _STALL_SECONDS:
                 self.whole_since = now
-            if now > last + _STALL_SECONDS / 5:
-                self._stalls.append((last, now))
+            if now > last + 2 * _TICK_SECONDS:
+                self._stalls.append((last + _TICK_SECONDS, now))
             last = now
-            time.sleep(0.02)
+            time.sleep(_TICK_SECONDS)
+        starts = [since for since, _ in self._stalls]
         self.seen.waits = [
-            (begin, max(0.0, end - begin - loading))
-            for begin, end, loading in self._calls
-            if not any(begin < until and since < end for since, until in self._stalls)
+            (begin, max(0.0, end - begin - loading - self._stalled(starts, begin, end)), what)
+            for begin, end, loading, what in self._calls
         ]
 
-    def run(self, number: int) -> None:
-        """Read and write until it is over."""
+    def _stalled(self, starts: Sequence[float], begin: float, end: float) -> float:
+        """Return for how long this process didn't run between two moments."""
+        first = max(0, bisect_right(starts, begin) - 1)
+        overlaps = (min(end, until) - max(begin, since) for since, until in self._stalls[first:])
+        return sum(takewhile(lambda overlap: overlap > 0, dropwhile(lambda overlap: overlap <= 0, overlaps)))
+
+    def run(self, number: int, until: float = math.inf) -> None:
+        """Read and write until it is over, or that moment comes."""
         chance, last = drawn(self.seed * 100 + number), time.monotonic()
-        while not self.board.is_over:
+        while not self.board.is_over and last < until:
             now = time.monotonic()
             if now > last + _STALL_SECONDS:
                 self.whole_since = now
@@ -182,13 +220,17 @@ class Client:
             try:
                 self._act(chance)
             except Exception as error:  # noqa: BLE001 - no error of Redis may reach a caller
-                self.seen.errors.append(f"{type(error).__name__}: {error}")
+                line = extract_tb(error.__traceback__)[-1]
+                where = f"{Path(line.filename).name}:{line.lineno} {line.name}"
+                self.seen.errors.append(f"{type(error).__name__}: {error} ({where})")
             time.sleep(chance.random() * 0.01)
 
     def _act(self, chance: random.Random) -> None:
-        action = chance.random()
-        if action < 0.07:
-            self._change(self.number + PROCESSES * chance.randrange(ITEMS // PROCESSES), chance)
+        action = chance.random() if self.may_change else chance.uniform(0.07, 1.0)
+        if action < _RARELY:
+            self._change(self._own_item(RARE, ITEMS, chance), chance)
+        elif action < 0.07:
+            self._change(self._own_item(0, RARE, chance), chance)
         elif action < 0.4:
             self._read([chance.randrange(ITEMS)], ITEM)
         elif action < 0.6:
@@ -199,6 +241,10 @@ class Client:
             self._read_page(chance.randrange(ITEMS // 4))
         if chance.random() < 0.01:
             self.cache.memory.clear()
+
+    def _own_item(self, first: int, end: int, chance: random.Random) -> int:
+        """Return an item that this process alone changes."""
+        return first + self.number + PROCESSES * chance.randrange((end - first) // PROCESSES)
 
     def _change(self, item: int, chance: random.Random) -> None:
         with self._lock:
@@ -252,7 +298,8 @@ class Client:
                 lambda some: {key: self._source(int(key.name.rpartition(":")[2]), spent) for key in some},
             )
             values = [found[key] for key in keys]
-        self._calls.append((began, time.monotonic(), sum(spent)))
+        what = family.name if len(items) == 1 else "batch"
+        self._calls.append((began, time.monotonic(), sum(spent), what))
         self._judge(family.name, items, values, least, began)
 
     def _read_page(self, page: int) -> None:
@@ -293,23 +340,66 @@ class Client:
                 )
 
 
+class Process:
+    """Runs a client's threads until it is over, and forks when it is told to by a signal."""
+
+    def __init__(self, client: Client, folder: Path) -> None:
+        self._client = client
+        self._folder = folder
+        self._is_to_fork = False
+        signal.signal(signal.SIGUSR1, self._ask_for_fork)
+
+    def _ask_for_fork(self, *_: object) -> None:
+        self._is_to_fork = True
+
+    def run(self) -> None:
+        """Run; what the children saw is in files of the folder then."""
+        client = self._client
+        threads = [
+            Thread(target=client.watch),
+            *(Thread(target=client.run, args=(each,)) for each in range(4)),
+        ]
+        for thread in threads:
+            thread.start()
+        while not client.board.is_over:
+            time.sleep(0.02)
+            if self._is_to_fork:
+                self._is_to_fork = False
+                client.seen.forks += 1
+                if os.fork() == 0:
+                    self._run_child()
+        for thread in threads:
+            thread.join()
+
+    def _run_child(self) -> None:
+        """Read for some seconds with the parent's cache, and knowing what the parent's callers were told."""
+        board, parent = self._client.board, self._client
+        child = Client(board, parent.cache, parent.number, parent.seed + os.getpid())
+        child.own, child.may_change = parent.own.copy(), False
+        until = time.monotonic() + _FORK_SECONDS
+        threads = [
+            Thread(target=child.watch, args=(until,)),
+            *(Thread(target=child.run, args=(each, until)) for each in range(2)),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (self._folder / f"fork-{os.getpid()}.json").write_text(json.dumps(vars(child.seen)))
+        os._exit(0)
+
+
 def main(file: str, number: int, kind: str, url: str, prefix: str, seed: int, timeout: float) -> None:
     """Run until it is over, then print what was seen."""
     board = Board(Path(file))
     options = RedisOptions(url=url, prefix=prefix, timeout=timeout)
-    made: dict[str, Any] = {"clock": ShiftedClock(board)}
+    made: dict[str, Any] = {"clock": ShiftedClock(board, number)}
     cache: Any = LayeredCache(options, **made) if kind == "threads" else Blocking(options, **made)
     client = Client(board, cache, number, seed)
-    # A process that comes after another of its number knows what that one's callers were told.
-    threads = [Thread(target=client.watch), *(Thread(target=client.run, args=(each,)) for each in range(4))]
     cache.wait_until_synced(10)
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    Process(client, Path(file).parent).run()
     cache.close()
-    seen = client.seen
-    sys.stdout.write(json.dumps(vars(seen)) + "\n")
+    sys.stdout.write(json.dumps(vars(client.seen)) + "\n")
 
 
 if __name__ == "__main__":
