@@ -16,28 +16,48 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = ROOT / ".runtime" / "versions"
 PYTHONS = ("3.11", "3.12", "3.13")
 
-# What each extra is for. Whoever installs it must be able to import these, and nothing else is there.
+# What each extra, or several together, is for. Whoever installs it must be able to import these.
 PROMISED: Mapping[str, Sequence[str]] = {
     "": ("origin_sdk", "origin_sdk.responses", "origin_sdk.asgi", "origin_sdk.outbox", "origin_sdk.testing"),
-    "client": (
-        "origin_sdk._edge.client",
-        "origin_sdk._edge.async_client",
-        "origin_sdk.testing.fake",
-        "origin_sdk.outbox.sqlite",
-    ),
+    "client": ("origin_sdk", "origin_sdk.testing.fake", "origin_sdk.outbox.sqlite"),
     "cli": ("origin_sdk.cli.app",),
+    "dashboard": ("origin_sdk.cli.app",),
     "sqlalchemy": ("origin_sdk.outbox.sqlalchemy", "origin_sdk.events.sqlalchemy"),
-    "django": ("origin_sdk.django", "origin_sdk.events._models.django_sql"),
+    "django": ("origin_sdk.django", "origin_sdk.events.django"),
     "postgres": ("origin_sdk.events.postgres",),
     "redis": ("origin_sdk.outbox.redis", "origin_sdk.events.streams"),
     "layers": ("origin_sdk.layers",),
+    "layers,crypto": ("origin_sdk.layers",),
+    "layers,compression": ("origin_sdk.layers",),
+    "layers,telemetry,prometheus": ("origin_sdk.layers.telemetry", "origin_sdk.outbox.telemetry"),
+    "layers,django": ("origin_sdk.layers.django",),
+    "layers,sqlalchemy": ("origin_sdk.layers.sqlalchemy",),
+    "crypto,compression": ("origin_sdk",),
 }
+# What a missing package may keep from being imported: it says which, and it is none of ours.
+WALK = """
+import contextlib, importlib, io, pkgutil, sys
+import origin_sdk
+names = [found.name for found in pkgutil.walk_packages(origin_sdk.__path__, "origin_sdk.", lambda name: None)]
+public = [name for name in names if not any(part.startswith("_") for part in name.split("."))]
+for name in (*sys.argv[1:], *public):
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if name in sys.argv[1:] or not error.name or error.name.partition(".")[0] in {"origin_sdk", "cachewire"}:
+            print(f"import {name}: {error}")
+    except Exception as error:
+        if type(error).__name__ != "ImproperlyConfigured":  # Django without a project
+            print(f"import {name}: {type(error).__name__}: {error}")
+"""
 # With these the whole of a suite runs; what a suite needs beside the extras is listed in TOOLS.
 SUITES: tuple[str, ...] = (
     "tests/events/test_sqlalchemy.py",
@@ -98,17 +118,13 @@ def extras() -> dict[str, list[str]]:
     found: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    inner = {f"origin-sdk[{name}]": requirements for name, requirements in found.items()}
 
-    def flat(requirement: str) -> list[str]:
-        if requirement not in inner:
-            return [requirement]
-        return [each for one in inner[requirement] for each in flat(one)]
+    def of(name: str) -> Iterator[str]:
+        for requirement in found[name]:
+            inner = requirement.removeprefix("origin-sdk[").removesuffix("]")
+            yield from of(inner) if inner in found else (requirement,)
 
-    return {
-        name: list(dict.fromkeys(each for requirement in requirements for each in flat(requirement)))
-        for name, requirements in found.items()
-    }
+    return {name: list(of(name)) for name in found}
 
 
 def least(requirement: str) -> str:
@@ -117,15 +133,21 @@ def least(requirement: str) -> str:
 
 
 def bare(python: str) -> Iterator[str]:
-    """Yield what is wrong where only one extra is installed, with its least versions."""
-    needed = {"": [], **extras()}
+    """Yield what is wrong where only some extras are installed, with their least versions."""
+    needed = extras()
     for name, modules in PROMISED.items():
-        environment = Environment(python, name, tuple(map(least, needed[name])))
-        for module in modules:
-            done = environment.run("-c", f"import {module}")
-            if done.returncode:
-                yield f"{python}, [{name}]: import {module}: {done.stderr.strip().splitlines()[-1]}"
+        requirements = [each for extra in name.split(",") if extra for each in needed[extra]]
+        environment = Environment(python, name, tuple(dict.fromkeys(map(least, requirements))))
+        yield from (f"{python}, [{name}]: {problem}" for problem in imports(environment, modules))
     yield from without_extras(python)
+
+
+def imports(environment: Environment, promised: Sequence[str]) -> Iterator[str]:
+    """Yield what can't be imported though it is promised, and what fails otherwise than by a missing package."""
+    done = environment.run("-W", "error", "-c", WALK, *promised)
+    yield from done.stdout.splitlines()
+    if done.returncode:
+        yield done.stderr.strip().splitlines()[-1]
 
 
 def without_extras(python: str) -> Iterator[str]:
@@ -144,10 +166,7 @@ def without_extras(python: str) -> Iterator[str]:
     done = pytest.run("-W", "error", "-m", "pytest", *bare, "scripts")
     if "fake_kv" not in done.stdout:
         yield f"{python}: a bare pytest: {(done.stderr or done.stdout).strip()[-500:]}"
-    for module in PROMISED[""]:
-        done = pytest.run("-W", "error", "-c", f"import {module}")
-        if done.returncode:
-            yield f"{python}: import {module}: {done.stderr.strip().splitlines()[-1]}"
+    yield from (f"{python}: {problem}" for problem in imports(pytest, PROMISED[""]))
 
 
 def whole(python: str, name: str) -> Iterator[str]:
@@ -160,7 +179,9 @@ def whole(python: str, name: str) -> Iterator[str]:
     requirements += binary
     packages = [least(each) if name == "least" else each.partition(">=")[0] for each in requirements]
     done = Environment(python, name, tuple(dict.fromkeys((*packages, *TOOLS)))).run(
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header", "-p", "no:xdist", *SUITES
+        *("-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header", "-p", "no:xdist"),
+        # An installed SDK brings it.
+        *("-p", "origin_sdk.testing.plugin", *SUITES),
     )
     print(f"{python}, {name}: {done.stdout.strip().splitlines()[-1]}", flush=True)
     if done.returncode:
@@ -193,15 +214,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bare", action="store_true")
     parser.add_argument("--python", action="append", choices=PYTHONS)
     given = parser.parse_args(arguments)
-    wrong: list[str] = []
+    wrong = 0
     for python in given.python or PYTHONS:
         if not _program(python):
             print(f"{python}: not on this machine", flush=True)
             continue
-        wrong += bare(python)
-        if not given.bare:
-            wrong += [each for name in ("least", "newest") for each in whole(python, name)]
-    print("\n".join(wrong) or "all is well")
+        suites = () if given.bare else ("least", "newest")
+        for problem in chain(bare(python), *(whole(python, name) for name in suites)):
+            wrong += 1
+            print(problem, flush=True)
+    print(f"{wrong} problems" if wrong else "all is well")
     return 1 if wrong else 0
 
 

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from scripts.runtime.versions import PROMISED, extras, least, without_extras
+from scripts.runtime import paths
+from scripts.runtime.versions import PROMISED, PYTHONS, extras, least, without_extras
 
 
 @pytest.mark.timeout(240)
@@ -15,4 +16,16 @@ def test_a_bare_pytest_starts_and_nothing_loads_what_is_not_installed() -> None:
 def test_every_extra_names_its_least_versions() -> None:
     requirements = [each for of in extras().values() for each in of]
     assert all("==" in least(each) for each in requirements)
-    assert PROMISED.keys() - {""} <= extras().keys()
+    assert {extra for names in PROMISED for extra in names.split(",") if extra} <= extras().keys()
+
+
+def test_the_docs_name_the_least_versions_and_the_pythons() -> None:
+    page = (paths.ROOT / "docs" / "sdk.md").read_text()
+    table = page[page.index("| Extra | Least versions |") : page.index("`scripts/test --versions`")]
+    for name, requirements in extras().items():
+        assert f"`{name}`" in table, name
+        for requirement in requirements:
+            package, _, version = requirement.partition(">=")
+            shown = package.partition("[")[0].replace("redis", "redis-py")
+            assert f"{shown} {version}".lower() in table.lower(), requirement
+    assert table.rstrip().endswith(f"On CPython {', '.join(PYTHONS[:-1])} and {PYTHONS[-1]}.")
