@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import httpx
 
 from origin_sdk._process.forks import renew_after_fork
-from origin_sdk._values.errors import InvalidRequest
+from origin_sdk._values.errors import InvalidSettings
 
 __all__ = ["AsyncConnections", "AsyncTransport", "Connections", "Transport"]
 
@@ -51,7 +51,7 @@ class _Source(Generic[_Made]):
             made: _Made = self.given()  # type: ignore[operator]  # what isn't a transport makes one
             return made
         if self._is_taken and not isinstance(self.given, _WITHOUT_CONNECTIONS):
-            raise InvalidRequest(
+            raise InvalidSettings(
                 f"transport = {self.given!r}: its connections belong to another process or event loop, or "
                 "are closed; pass a function that makes a transport, such as transport=lambda: "
                 f"{type(self.given).__name__}(...)"

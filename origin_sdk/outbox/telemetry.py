@@ -7,12 +7,15 @@
 """
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
 
-from origin_sdk.outbox._delivery.drainer import Round
 from origin_sdk.outbox._stores.entries import State
 from origin_sdk.outbox._stores.ports import Outbox
+
+if TYPE_CHECKING:
+    from origin_sdk.outbox._delivery.drainer import Round
 
 __all__ = ["RoundMetrics", "observe"]
 
@@ -35,7 +38,7 @@ class RoundMetrics:
             explicit_bucket_boundaries_advisory=_LAGS,
         )
 
-    def __call__(self, made: Round) -> None:
+    def __call__(self, made: "Round") -> None:
         """Take a round."""
         for end, count in (("done", made.done), ("waiting", made.failed), ("dead", made.dead)):
             self._entries.add(count, {"end": end})

@@ -1,8 +1,10 @@
 """Kill a service again and again while it changes data and purges, and see whether the edge missed a change.
 
-A child process writes and drains; the parent kills it with SIGKILL at a random moment and starts it anew.
-The API that it purges through throttles, fails partly, times out and drops connections. In the end every
-committed change must be purged, after it was made, and none that was rolled back.
+A child process writes and drains; the parent kills it with SIGKILL at a random moment and starts it again.
+With `--forked` the child is a server that uses its client and its database, and then forks workers, which use
+the same objects; workers are killed and forked again, and now and then the server with all of them. The API
+that they purge through throttles, fails partly, times out and drops connections. In the end every committed
+change must be purged, after it was made, and none that was rolled back; and what has a receipt was written.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ import argparse
 import json
 import logging
 import multiprocessing
+import os
 import random  # noqa: TID251 - chance is what this is about
+import signal
 import sys
 import tempfile
 import time
@@ -19,17 +23,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock, Thread
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
-from sqlalchemy import Engine, create_engine, event, select
+from sqlalchemy import BigInteger, Engine, create_engine, event, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from cachewire.marks import Lane, group_mark, mark_key
-from origin_sdk import Options, PurgeClient, Retries, Settings
+from origin_sdk import Options, OriginSdkError, PurgeClient, Retries, Settings
 from origin_sdk._process.clock import SystemClock
 from origin_sdk.events.sqlalchemy import EdgeEvents
 from origin_sdk.outbox import Drainer, Pace, State
@@ -39,11 +45,17 @@ from scripts.runtime.servers import Postgres
 
 _WRITERS = 2
 _DRAINERS = 2
+_WORKERS = 2
+_WORKERS_KILLED = 6
+"""So many at most before their server itself is."""
 _LIFE_SECONDS = (0.05, 0.5)
 """A child lives so long after its first change."""
 _START_SECONDS = 30.0
-_END_SECONDS = 60.0
+_END_SECONDS = 30.0
+"""So long nothing may be delivered in the end, where something waits."""
 _READ_SECONDS = 0.15
+_PAUSE_SECONDS = 0.02
+"""Writers rest up to so long: who waits for SQLite's lock waits in no queue, and drainers would starve."""
 _PACE = Pace(
     limit=20,
     lease_seconds=0.6,
@@ -72,6 +84,16 @@ class Change(Base):
     at: Mapped[float]
 
 
+class Receipted(Base):
+    """A purge without the outbox, for which there was a receipt."""
+
+    __tablename__ = "receipted"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    moment_ms: Mapped[int] = mapped_column(BigInteger)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a run of kills showed."""
@@ -82,13 +104,16 @@ class Outcome:
     too_early: tuple[str, ...]
     never_committed: tuple[str, ...]
     undelivered: int
+    receipts: int
+    unwritten: tuple[str, ...]
     requests: int
     faults: dict[str, int]
 
     @property
     def is_good(self) -> bool:
-        """Whether every committed change, and no other, was purged after it was made."""
-        return not (self.missing or self.too_early or self.never_committed or self.undelivered)
+        """Whether each committed change and no other was purged after it was made, and receipts are true."""
+        wrong = (self.missing, self.too_early, self.never_committed, self.undelivered, self.unwritten)
+        return not any(wrong)
 
 
 @dataclass
@@ -154,6 +179,9 @@ def _handler(api: BadApi) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_GET(self) -> None:
+            self.do_PUT()
+
         def do_PUT(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             fields = {name.lower(): value for name, value in self.headers.items()}
@@ -162,7 +190,7 @@ def _handler(api: BadApi) -> type[BaseHTTPRequestHandler]:
             self.close_connection = fault.startswith("dropped") or fault == "late"
             if fault == "dropped before":
                 return
-            answer = _REFUSALS.get(fault) or api.answer(request, is_partly=fault == "partly")
+            answer = _REFUSALS.get(fault) or api.answer(request, is_partly=bool(body) and fault == "partly")
             if fault == "late":
                 time.sleep(_READ_SECONDS * 2)
             if not self.close_connection:
@@ -190,7 +218,8 @@ class _Impatient(httpx.HTTPTransport):
 
 
 def _engine(url: str) -> Engine:
-    engine = create_engine(url, pool_size=_WRITERS + _DRAINERS)
+    patience = {"timeout": _START_SECONDS} if url.startswith("sqlite") else {}
+    engine = create_engine(url, pool_size=_WRITERS + _DRAINERS, connect_args=patience)
     if engine.dialect.name == "sqlite":
         # As SQLAlchemy's documentation has it for savepoints; immediate, so that writers wait in turn.
         event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
@@ -198,38 +227,96 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def _client(api: str) -> PurgeClient:
+def _client(api: str, transport: type[httpx.BaseTransport] | None = None) -> PurgeClient:
     settings = Settings(base_url=api, namespace_id="namespace")
     options = Options(retries=Retries(attempts=2, first_seconds=0.01, longest_seconds=0.02))
-    return PurgeClient(settings, options=options, transport=_Impatient())
+    return PurgeClient(settings, options=options, transport=transport)
 
 
-def _drainer(engine: Engine, api: str) -> Drainer:
-    return Drainer(SqlAlchemyOutbox(engine), _client(api), _PACE)
+@dataclass
+class Service:
+    """What a process has: made before it forks, used before and after."""
+
+    url: str
+    api: str
+
+    def __post_init__(self) -> None:
+        """Make it."""
+        logging.disable()
+        self.engine = _engine(self.url)
+        self.sessions = sessionmaker(self.engine)
+        edge.listen(self.sessions)
+        self.client = _client(self.api, _Impatient)
+        self.drainers = [Drainer(SqlAlchemyOutbox(self.engine), self.client, _PACE) for _ in range(_DRAINERS)]
+
+    def work(self, seed: int, is_ready: Any) -> None:
+        """Change and drain until killed."""
+        for drainer in self.drainers:
+            drainer.start()
+        writers = [
+            Thread(target=_write, args=(self, random.Random(seed + number)))  # noqa: S311 - a test's
+            for number in range(_WRITERS)
+        ]
+        for writer in writers:
+            writer.start()
+        is_ready.set()
+        for writer in writers:
+            writer.join()
+
+    def purge(self) -> None:
+        """Purge without the outbox; what has a receipt is written down."""
+        name = f"direct-{uuid4().hex}"
+        try:
+            receipt = self.client.purge(groups=name)
+        except OriginSdkError:
+            return
+        with self.sessions.begin() as session:
+            session.add(Receipted(name=name, moment_ms=round(receipt.moment.timestamp() * 1000)))
 
 
-def serve(url: str, api: str, seed: int, is_ready: object) -> None:
-    """Change and drain until killed."""
-    logging.disable()
-    engine = _engine(url)
-    sessions = sessionmaker(engine)
-    edge.listen(sessions)
-    for _ in range(_DRAINERS):
-        _drainer(engine, api).start()
-    writers = [
-        Thread(target=_write, args=(sessions, random.Random(seed + number)))  # noqa: S311 - a test's
-        for number in range(_WRITERS)
-    ]
-    for writer in writers:
-        writer.start()
-    is_ready.set()  # type: ignore[attr-defined]  # an Event of another process, which has no public type
-    for writer in writers:
-        writer.join()
+def serve(url: str, api: str, seed: int, is_ready: Any, _workers: Any) -> None:
+    """Be a service of one process."""
+    Service(url, api).work(seed, is_ready)
 
 
-def _write(sessions: sessionmaker[Session], chance: random.Random) -> None:
+def serve_forked(url: str, api: str, seed: int, is_ready: Any, workers: Any) -> None:
+    """Be a server that forks workers, as gunicorn does with `--preload`, and forks again what was killed."""
+    os.setsid()
+    service = Service(url, api)
     while True:
-        with sessions() as session:
+        _use(service)
+        for number, worker in enumerate(workers):
+            if not worker:
+                workers[number] = _fork(service, seed + number * _WRITERS, is_ready)
+        ended, _ = os.wait()
+        seed += 100
+        workers[workers[:].index(ended)] = 0
+
+
+def _use(service: Service) -> None:
+    """Use everything that the workers will have."""
+    service.purge()
+    with service.sessions.begin() as session:
+        session.add(_change("kept"))
+    service.drainers[0].drain()
+
+
+def _fork(service: Service, seed: int, is_ready: Any) -> int:
+    if process := os.fork():
+        return process
+    try:
+        service.engine.dispose(close=False)  # as SQLAlchemy has it: its connections are the server's
+        service.work(seed, is_ready)
+    finally:
+        os._exit(1)
+
+
+def _write(service: Service, chance: random.Random) -> None:
+    while True:
+        time.sleep(chance.uniform(0, _PAUSE_SECONDS))
+        if chance.random() < 0.2:
+            service.purge()
+        with service.sessions() as session:
             for _ in range(chance.randint(1, 3)):
                 session.add(_change("kept"))
             if chance.random() < 0.3:
@@ -248,7 +335,7 @@ def _change(kind: str) -> Change:
     return Change(name=f"{kind}-{uuid4().hex}", at=_CLOCK.now())
 
 
-def run(url: str, kills: int, seed: int = 0) -> Outcome:
+def run(url: str, kills: int, seed: int = 0, *, is_forked: bool = False) -> Outcome:
     """Kill a service over the empty database at ``url`` so often, let it end its work, and compare."""
     chance = random.Random(seed)  # noqa: S311 - a test's
     api = BadApi(seed)
@@ -257,18 +344,26 @@ def run(url: str, kills: int, seed: int = 0) -> Outcome:
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([__name__])
     with api.serve() as base_url:
-        for number in range(kills):
-            is_ready = processes.Event()
-            child = processes.Process(
-                target=serve, args=(url, base_url, seed + number * _WRITERS, is_ready), daemon=True
-            )
+        killed = 0
+        while killed < kills:
+            workers, is_ready = processes.Array("i", _WORKERS), processes.Event()
+            arguments = (url, base_url, seed + killed * _WRITERS, is_ready, workers)
+            target = serve_forked if is_forked else serve
+            child = processes.Process(target=target, args=arguments, daemon=True)
             child.start()
-            if not is_ready.wait(_START_SECONDS):
-                raise RuntimeError(f"the service didn't start in {_START_SECONDS:g} s")
-            time.sleep(chance.uniform(*_LIFE_SECONDS))
-            child.kill()
-            child.join()
-            child.close()
+            try:
+                _await(is_ready)
+                for _ in range(min(chance.randint(0, _WORKERS_KILLED), kills - killed - 1) * is_forked):
+                    time.sleep(chance.uniform(*_LIFE_SECONDS))
+                    is_ready.clear()
+                    if worker := chance.choice(workers[:]):
+                        os.kill(worker, signal.SIGKILL)
+                        killed += 1
+                        _await(is_ready)
+                time.sleep(chance.uniform(*_LIFE_SECONDS))
+            finally:
+                _kill(child, is_forked=is_forked)
+            killed += 1
         api.is_well = True
         _finish(engine, base_url)
     outcome = _compare(engine, api, kills)
@@ -276,19 +371,39 @@ def run(url: str, kills: int, seed: int = 0) -> Outcome:
     return outcome
 
 
+def _await(is_ready: Any) -> None:
+    if not is_ready.wait(_START_SECONDS):
+        raise RuntimeError(f"the service didn't start in {_START_SECONDS:g} s")
+
+
+def _kill(child: BaseProcess, *, is_forked: bool) -> None:
+    """End a service at once, its workers included."""
+    if is_forked and child.pid:
+        os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
+    child.join()
+    child.close()
+
+
 def _finish(engine: Engine, api: str) -> None:
-    drainer, deadline = _drainer(engine, api), time.monotonic() + _END_SECONDS
+    drainer = Drainer(SqlAlchemyOutbox(engine), _client(api), _PACE)
+    deadline = time.monotonic() + _END_SECONDS
     with drainer.client:
         while drainer.outbox.due_in() is not None and time.monotonic() < deadline:
-            drainer.drain()
+            if any(made.done for made in drainer.drain()):
+                deadline = time.monotonic() + _END_SECONDS
             time.sleep(_PACE.poll_seconds)
 
 
 def _compare(engine: Engine, api: BadApi, kills: int) -> Outcome:
     with Session(engine) as session:
         committed = {change.name: change.at for change in session.scalars(select(Change))}
+        receipted = {each.name: each.moment_ms for each in session.scalars(select(Receipted))}
     marks = api.fake.marks_in_force()
     moments = {name: marks.get(mark_key(group_mark(name), Lane.SOFT)) for name in committed}
+    written = {name: marks.get(mark_key(group_mark(name), Lane.SOFT)) for name in receipted}
+    direct = mark_key(group_mark("direct-"), Lane.SOFT)
     known = {mark_key(group_mark(name), Lane.SOFT) for name in (*committed, "hot")}
     counts = SqlAlchemyOutbox(engine).status().counts
     return Outcome(
@@ -298,8 +413,12 @@ def _compare(engine: Engine, api: BadApi, kills: int) -> Outcome:
         too_early=tuple(
             name for name, mark in moments.items() if mark and mark.moment_ms < committed[name] * 1000
         ),
-        never_committed=tuple(key for key in marks if key not in known),
+        never_committed=tuple(key for key in marks if key not in known and not key.startswith(direct)),
         undelivered=counts.get(State.WAITING, 0) + counts.get(State.DEAD, 0),
+        receipts=len(receipted),
+        unwritten=tuple(
+            name for name, mark in written.items() if not mark or mark.moment_ms < receipted[name]
+        ),
         requests=len(api.fake.requests),
         faults=api.faults,
     )
@@ -310,14 +429,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts/crash", description=__doc__)
     parser.add_argument("--kills", type=int, default=300, help="for each database (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--forked", action="store_true", help="servers that fork workers, alone")
     options = parser.parse_args(arguments)
     is_good = True
     with tempfile.TemporaryDirectory() as folder, Postgres() as postgres:
-        for name, url in (("SQLite", f"sqlite:///{Path(folder)}/crash.db"), ("PostgreSQL", postgres.url())):
-            began = time.monotonic()
-            outcome = run(url, options.kills, options.seed)
-            is_good = is_good and outcome.is_good
-            print(f"{name}: {outcome} in {time.monotonic() - began:.0f} s")
+        for is_forked in (False, True)[options.forked :]:
+            database = "forked" if is_forked else "spawned"
+            postgres.make_database(database)
+            urls = {
+                "SQLite": f"sqlite:///{Path(folder)}/{database}.db",
+                "PostgreSQL": postgres.url(database=database),
+            }
+            for name, url in urls.items():
+                began = time.monotonic()
+                outcome = run(url, options.kills, options.seed, is_forked=is_forked)
+                is_good = is_good and outcome.is_good
+                took = time.monotonic() - began
+                print(f"{name}, {database}: {outcome} in {took:.0f} s", flush=True)
     print("every committed change is purged, and no other" if is_good else "FAILED")
     return 0 if is_good else 1
 

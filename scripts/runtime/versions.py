@@ -52,7 +52,8 @@ for name in (*sys.argv[1:], *public):
         with contextlib.redirect_stdout(io.StringIO()):
             importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if name in sys.argv[1:] or not error.name or error.name.partition(".")[0] in {"origin_sdk", "cachewire"}:
+        missing = (error.name or "").partition(".")[0]
+        if name in sys.argv[1:] or missing in {"", "origin_sdk", "cachewire"}:
             print(f"import {name}: {error}")
     except Exception as error:
         if type(error).__name__ != "ImproperlyConfigured":  # Django without a project
@@ -143,8 +144,9 @@ def bare(python: str) -> Iterator[str]:
 
 
 def imports(environment: Environment, promised: Sequence[str]) -> Iterator[str]:
-    """Yield what can't be imported though it is promised, and what fails otherwise than by a missing package."""
-    done = environment.run("-W", "error", "-c", WALK, *promised)
+    """Yield what can't be imported though it is promised, and what a missing package doesn't explain."""
+    strict = () if environment.packages else ("-W", "error")
+    done = environment.run(*strict, "-c", WALK, *promised)
     yield from done.stdout.splitlines()
     if done.returncode:
         yield done.stderr.strip().splitlines()[-1]
@@ -153,7 +155,7 @@ def imports(environment: Environment, promised: Sequence[str]) -> Iterator[str]:
 def without_extras(python: str) -> Iterator[str]:
     """Yield what is wrong where pytest alone is installed: its plugin is loaded wherever the SDK is."""
     pytest = Environment(python, "pytest", ("pytest",))
-    bare = (
+    arguments = (
         "-p",
         "origin_sdk.testing.plugin",
         "-p",
@@ -163,10 +165,11 @@ def without_extras(python: str) -> Iterator[str]:
         "--fixtures",
         "--noconftest",
     )
-    done = pytest.run("-W", "error", "-m", "pytest", *bare, "scripts")
+    done = pytest.run("-W", "error", "-m", "pytest", *arguments, "scripts")
     if "fake_kv" not in done.stdout:
         yield f"{python}: a bare pytest: {(done.stderr or done.stdout).strip()[-500:]}"
-    yield from (f"{python}: {problem}" for problem in imports(pytest, PROMISED[""]))
+    bare = Environment(python, "", ())
+    yield from (f"{python}: {problem}" for problem in imports(bare, PROMISED[""]))
 
 
 def whole(python: str, name: str) -> Iterator[str]:

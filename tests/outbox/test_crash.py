@@ -11,13 +11,15 @@ pytestmark = pytest.mark.alone
 
 
 @pytest.mark.timeout(120)
-def test_every_committed_change_is_purged_and_no_other(engine: Engine) -> None:
+@pytest.mark.parametrize("is_forked", [False, True], ids=["one process", "a server that forks workers"])
+def test_every_committed_change_is_purged_and_no_other(engine: Engine, is_forked: bool) -> None:
     url = engine.url.render_as_string(hide_password=False)
 
-    outcome = run(url, kills=20)
+    outcome = run(url, kills=20, is_forked=is_forked)
 
     assert outcome.is_good, outcome
     assert outcome.committed > 20
+    assert outcome.receipts > 0
     assert {
         "throttled",
         "failed",

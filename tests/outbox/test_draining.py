@@ -17,7 +17,7 @@ from cachewire.marks import Lane, group_mark, mark_key, parse_mark
 from cachewire.rules import KeyRule
 from origin_sdk import AsyncPurgeClient, AuditEvent, Purge, PurgeClient
 from origin_sdk._edge.purge import CLOUDFLARE_MARGIN_SECONDS
-from origin_sdk.errors import InvalidRequest
+from origin_sdk.errors import InvalidRequest, InvalidSettings
 from origin_sdk.layers import Family, LayeredCache
 from origin_sdk.outbox import (
     AsyncDrainer,
@@ -268,6 +268,40 @@ def test_an_entry_that_the_client_can_not_send_takes_no_other_along(
     [dead] = draining.outbox.list([State.DEAD, State.WAITING], 10)
     assert (dead.state, json.loads(dead.payload)["purge"]["groups"]) == (State.DEAD, ["g-41"])
     assert type(error).__name__ in dead.result
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidSettings("connections of another process"),
+        FileNotFoundError("SSL_CERT_FILE"),
+        OSError(24, "Too many open files"),
+        MemoryError(),
+    ],
+    ids=repr,
+)
+def test_what_is_wrong_with_the_drainer_or_its_machine_kills_no_entry(
+    draining: Draining,
+    fake_kv: FakeKV,
+    kv_clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    draining.outbox.record(Purge.of(groups="a"), Purge.of(groups="b", hard=True))
+    with monkeypatch.context() as broken:
+        for client in (PurgeClient, AsyncPurgeClient):
+            broken.setattr(client, "send", lambda *_, **__: raising(error))
+        for _ in range(20):
+            draining.drain()
+            kv_clock.advance(300)
+    assert {listed.state for listed in draining.outbox.list(list(State), 10)} == {State.WAITING}
+    draining.drain()
+    assert_purged(fake_kv, group="a")
+    assert_purged(fake_kv, group="b", hard=True)
+
+
+def raising(error: Exception) -> None:
+    raise error
 
 
 def test_delays_grow_up_to_a_bound(

@@ -28,6 +28,8 @@ class Unexpected(OriginSdkError):
 
     def __init__(self, error: Exception) -> None:
         super().__init__(f"unexpected {type(error).__name__}: {error}")
+        # A disk that is full, a certificate file that isn't there: no entry's fault, and it may be put right.
+        self.is_of_machine = isinstance(error, OSError | MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class _Round:
 
 def _is_hopeless(error: OriginSdkError, attempts: int, backoff: Retries) -> bool:
     cause = error.__cause__ if isinstance(error, PartialPurgeError) else error
+    if isinstance(cause, Unexpected) and cause.is_of_machine:
+        return False
     # A rejection may be the entry's fault, or an outage's odd face.
     if isinstance(cause, RequestRejected | Unexpected):
         return attempts >= backoff.attempts
