@@ -29,61 +29,110 @@ from origin_sdk._values.errors import (
 )
 
 if TYPE_CHECKING:
+    from origin_sdk._cloudflare.budget import RateBudget
+    from origin_sdk._cloudflare.effects import Progress
     from origin_sdk._cloudflare.exchange import Retries
     from origin_sdk._edge.async_client import AsyncPurgeClient
+    from origin_sdk._edge.batch import Batch
     from origin_sdk._edge.client import PurgeClient
+    from origin_sdk._edge.diagnosis import Finding, Verdict
+    from origin_sdk._edge.inspection import AppliedMark, Inspected, Inspection, Outcome
+    from origin_sdk._edge.marks import MarkEntry
     from origin_sdk._edge.null import AsyncNullPurgeClient, NullPurgeClient
-    from origin_sdk._edge.options import Options
-    from origin_sdk._process.audit import AuditEvent, AuditFile
+    from origin_sdk._edge.options import Options, PublishArguments
+    from origin_sdk._edge.publication import Published
+    from origin_sdk._edge.purge import BlastRadius
+    from origin_sdk._edge.stored_responses import StoredResponse
+    from origin_sdk._edge.warmup import Warmed
+    from origin_sdk._process.audit import AuditEvent, AuditFile, Auditor
+    from origin_sdk._process.clock import Clock, SystemClock
     from origin_sdk._values.project import Project, read_project
     from origin_sdk._values.receipt import PartialPurgeError, Receipt
     from origin_sdk._values.settings import Settings
-    from origin_sdk._values.targets import Purge
+    from origin_sdk._values.targets import Purge, Targets
 
 __all__ = [
+    "AppliedMark",
     "AsyncNullPurgeClient",
     "AsyncPurgeClient",
     "AuditEvent",
     "AuditFile",
+    "Auditor",
     "AuthenticationFailed",
+    "Batch",
+    "BlastRadius",
+    "Clock",
     "CloudflareError",
     "CloudflareUnavailable",
     "ConnectionFailed",
     "DeadlineExceeded",
+    "Finding",
+    "Inspected",
+    "Inspection",
     "InvalidRequest",
     "InvalidSettings",
+    "MarkEntry",
     "NamespaceNotFound",
     "NotCacheable",
     "NullPurgeClient",
     "Options",
     "OriginSdkError",
+    "Outcome",
     "PartialPurgeError",
+    "Progress",
     "Project",
+    "PublishArguments",
+    "Published",
     "Purge",
     "PurgeClient",
+    "RateBudget",
     "RateLimited",
     "Receipt",
     "RequestRejected",
     "Retries",
     "Settings",
+    "StoredResponse",
+    "SystemClock",
+    "Targets",
+    "Verdict",
+    "Warmed",
     "read_project",
 ]
 
 # Imported when first asked for: whoever marks responses shouldn't need httpx, nor wait for it.
 _HOMES = {
+    "AppliedMark": "_edge.inspection",
     "AsyncNullPurgeClient": "_edge.null",
     "AsyncPurgeClient": "_edge.async_client",
     "AuditEvent": "_process.audit",
     "AuditFile": "_process.audit",
+    "Auditor": "_process.audit",
+    "Batch": "_edge.batch",
+    "BlastRadius": "_edge.purge",
+    "Clock": "_process.clock",
+    "Finding": "_edge.diagnosis",
+    "Inspected": "_edge.inspection",
+    "Inspection": "_edge.inspection",
+    "MarkEntry": "_edge.marks",
     "NullPurgeClient": "_edge.null",
     "Options": "_edge.options",
+    "Outcome": "_edge.inspection",
     "PartialPurgeError": "_values.receipt",
+    "Progress": "_cloudflare.effects",
     "Project": "_values.project",
+    "PublishArguments": "_edge.options",
+    "Published": "_edge.publication",
     "Purge": "_values.targets",
     "PurgeClient": "_edge.client",
+    "RateBudget": "_cloudflare.budget",
     "Receipt": "_values.receipt",
     "Retries": "_cloudflare.exchange",
     "Settings": "_values.settings",
+    "StoredResponse": "_edge.stored_responses",
+    "SystemClock": "_process.clock",
+    "Targets": "_values.targets",
+    "Verdict": "_edge.diagnosis",
+    "Warmed": "_edge.warmup",
     "read_project": "_values.project",
 }
 

@@ -26,7 +26,7 @@ from cachewire.errors import WireError
 from cachewire.fields import CACHE_GROUP_INVALIDATION, CACHE_GROUPS, CDN_CACHE_CONTROL
 from cachewire.marks import group_mark
 from cachewire.structured import parse_strings, serialise_strings
-from origin_sdk._process.reads import Reads, reading
+from origin_sdk._process.reads import HasClass, Reads, reading
 from origin_sdk._responses.cacheability import obstacles
 from origin_sdk._responses.entity_tags import etag_of, matches
 from origin_sdk._responses.observed import OBSERVERS, SESSION, Declared, Observed, Reading, unobserved
@@ -36,6 +36,11 @@ __all__ = [
     "Draft",
     "Exchanged",
     "Finished",
+    "HasClass",
+    "Lifetimes",
+    "Observed",
+    "Reading",
+    "Reads",
     "add_groups",
     "aside",
     "belongs_to_user",
@@ -69,7 +74,7 @@ _TARGETED = (CDN_CACHE_CONTROL, "cloudflare-cdn-cache-control", "surrogate-contr
 
 
 @dataclass(frozen=True, slots=True)
-class _Lifetimes:
+class Lifetimes:
     edge: int
     browser: int
     stale_while_revalidate: int | None
@@ -97,7 +102,7 @@ class _Lifetimes:
             CDN_CACHE_CONTROL: ", ".join(targeted),
         }
 
-    def unpurged(self) -> "_Lifetimes":
+    def unpurged(self) -> "Lifetimes":
         """Return what may be had without purges: no longer than a purge may take to be seen everywhere."""
         return replace(
             self,
@@ -113,7 +118,7 @@ class _Lifetimes:
 class Draft:
     """What the code that builds a response has said about it so far."""
 
-    lifetimes: _Lifetimes | None = None
+    lifetimes: Lifetimes | None = None
     groups: dict[str, None] = field(default_factory=dict)
     invalidated: dict[str, None] = field(default_factory=dict)
     owner: str = ""
@@ -197,7 +202,7 @@ def cache_for(
     for name in vary if not isinstance(vary, str) else (f"vary={vary!r}",):
         if not _FIELD_NAME.fullmatch(name):
             raise InvalidRequest(f'{name!r} names no field: write vary=["Accept-Language"]')
-    _current().lifetimes = _Lifetimes(
+    _current().lifetimes = Lifetimes(
         edge=seconds,
         browser=browser,
         stale_while_revalidate=stale_while_revalidate,
@@ -398,7 +403,7 @@ def _new_etag(exchanged: Exchanged) -> str:
     return etag_of(exchanged.body, exchanged.response.get("content-encoding", ""))
 
 
-def _vary_fields(exchanged: Exchanged, lifetimes: _Lifetimes) -> dict[str, str]:
+def _vary_fields(exchanged: Exchanged, lifetimes: Lifetimes) -> dict[str, str]:
     """Return Vary if it changes.
 
     Frameworks name the cookie wherever a session was looked at. For what is the same for everyone that would
@@ -412,7 +417,7 @@ def _vary_fields(exchanged: Exchanged, lifetimes: _Lifetimes) -> dict[str, str]:
     return {"vary": ", ".join(wanted.values())} if wanted.keys() != present.keys() else {}
 
 
-def _sent_groups(draft: Draft, exchanged: Exchanged, lifetimes: _Lifetimes) -> tuple[dict[str, None], str]:
+def _sent_groups(draft: Draft, exchanged: Exchanged, lifetimes: Lifetimes) -> tuple[dict[str, None], str]:
     """Return the response's groups, those that were named first, and why not all can be sent."""
     groups, problem = dict(draft.groups), ""
     for group in draft.reads.groups if lifetimes.read_groups else ():
@@ -433,7 +438,7 @@ def _sent_groups(draft: Draft, exchanged: Exchanged, lifetimes: _Lifetimes) -> t
     return groups, problem
 
 
-def _is_storable(exchanged: Exchanged, lifetimes: _Lifetimes) -> bool:
+def _is_storable(exchanged: Exchanged, lifetimes: Lifetimes) -> bool:
     is_success = 200 <= exchanged.status < 400
     return exchanged.method in {"GET", "HEAD"} and (
         is_success or (exchanged.status in _NEGATIVE and lifetimes.negative > 0)

@@ -11,7 +11,7 @@ from origin_sdk._cloudflare.connections import AsyncConnections, AsyncTransport
 from origin_sdk._cloudflare.drivers import AsyncDriver, OnProgress
 from origin_sdk._cloudflare.effects import Progress
 from origin_sdk._edge.batch import Batch
-from origin_sdk._edge.diagnosis import Finding, examine
+from origin_sdk._edge.diagnosis import Finding
 from origin_sdk._edge.inspection import Inspection, inspect
 from origin_sdk._edge.marks import MarkEntry, read_marks_page
 from origin_sdk._edge.operations import CHECK_SECONDS, EDGE_FIELDS, WARM_SECONDS, Operations, resolved
@@ -147,9 +147,7 @@ class AsyncPurgeClient(Operations):
 
     async def check(self, *, may_write: bool = True) -> tuple[Finding, ...]:
         """Examine token, namespace, wire version, clock and settings."""
-        return tuple(
-            await self._driver.run(examine(self._operation(CHECK_SECONDS), self.project, may_write=may_write))
-        )
+        return tuple(await self._driver.run(self._examining(may_write=may_write)))
 
     async def warm(
         self, urls: Iterable[str], *, concurrency: int = 8, on_progress: OnProgress | None = None

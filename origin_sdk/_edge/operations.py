@@ -15,6 +15,7 @@ from origin_sdk._cloudflare.effects import Flow
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import Namespace
 from origin_sdk._cloudflare.skew import Skew
+from origin_sdk._edge.diagnosis import Finding, examine
 from origin_sdk._edge.options import AsyncBody, Body, Options, PublishArguments
 from origin_sdk._edge.publication import Publication, Published, publish
 from origin_sdk._edge.purge import Operation, purge
@@ -98,6 +99,9 @@ class Operations:
     def _publishing(self, publication: Publication, timeout: float | None) -> Flow[Published]:
         details = {"url": publication.url, "groups": list(publication.groups), "bytes": len(publication.body)}
         return self._audited("publish", details, publish(self._operation(timeout), publication, self.project))
+
+    def _examining(self, *, may_write: bool) -> Flow[list[Finding]]:
+        return examine(self._operation(CHECK_SECONDS), self.project, may_write=may_write)
 
     def _rendered(self, url: str, body: Body, given: PublishArguments) -> tuple[Rendered, PublishArguments]:
         if not callable(body):

@@ -37,7 +37,12 @@ from origin_sdk.events._models.rules import (
 from origin_sdk.outbox._stores.entries import Intent
 from origin_sdk.outbox.django.store import record as recorded
 
-__all__ = ["EdgeEvents", "NotAtomicWarning", "UnseenChangeWarning"]
+__all__ = [
+    "EdgeEvents",
+    "EdgeRule",
+    "NotAtomicWarning",
+    "UnseenChangeWarning",
+]
 
 _BEFORE = "_origin_sdk_before"
 _LEFT = "_origin_sdk_left"

@@ -56,7 +56,11 @@ from origin_sdk.events._models.sqlalchemy_statements import Reach, Written, tabl
 from origin_sdk.outbox._stores.entries import Intent
 from origin_sdk.outbox.sqlalchemy import record
 
-__all__ = ["EdgeEvents", "UnseenChangeWarning"]
+__all__ = [
+    "EdgeEvents",
+    "EdgeRule",
+    "UnseenChangeWarning",
+]
 
 Sessions: TypeAlias = (
     sessionmaker[Any] | async_sessionmaker[Any] | scoped_session[Any] | type[Session] | Session | AsyncSession

@@ -21,22 +21,32 @@ from origin_sdk.layers.base_cache import Invalidation
 from origin_sdk.layers.cache import Cached, LayeredCache
 from origin_sdk.layers.edge import AsyncPurger, Purger
 from origin_sdk.layers.errors import InvalidFamily, LoadCycle, LoadTimeout, UnreadableRecord, UnstableKey
+from origin_sdk.layers.process.stats import Detected
 from origin_sdk.layers.redis.options import RedisOptions
 from origin_sdk.layers.rules.load_context import LoadContext
+from origin_sdk.layers.structures.async_handles import AsyncFields, AsyncMembers, AsyncPages, AsyncRanking
+from origin_sdk.layers.structures.handles import Fields, Members, Pages, Ranking
 from origin_sdk.layers.values.envelope import Wrapping
 from origin_sdk.layers.values.families import DataClass, Family, Key
-from origin_sdk.layers.values.policy import Policy
-from origin_sdk.layers.values.seals import Encryption, Signature
+from origin_sdk.layers.values.policy import Freshness, Policy, Windows
+from origin_sdk.layers.values.seals import Encryption, Seal, Signature
 
 __all__ = [
     "AsyncCached",
+    "AsyncFields",
     "AsyncLayeredCache",
+    "AsyncMembers",
+    "AsyncPages",
     "AsyncPurger",
+    "AsyncRanking",
     "Cached",
     "DataClass",
     "DataClassViolation",
+    "Detected",
     "Encryption",
     "Family",
+    "Fields",
+    "Freshness",
     "InvalidFamily",
     "Invalidation",
     "Key",
@@ -44,11 +54,16 @@ __all__ = [
     "LoadContext",
     "LoadCycle",
     "LoadTimeout",
+    "Members",
+    "Pages",
     "Policy",
     "Purger",
+    "Ranking",
     "RedisOptions",
+    "Seal",
     "Signature",
     "UnreadableRecord",
     "UnstableKey",
+    "Windows",
     "Wrapping",
 ]

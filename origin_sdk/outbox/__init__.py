@@ -32,18 +32,23 @@ from origin_sdk.outbox._stores.ports import AsyncOutbox, Outbox
 
 if TYPE_CHECKING:
     from origin_sdk.outbox._delivery.drainer import AsyncDrainer, Drainer, Pace, Round
-    from origin_sdk.outbox._delivery.renderers import OriginRenderer, Renderers, Rendition
+    from origin_sdk.outbox._delivery.layers import AsyncLayer, Layer, Told
+    from origin_sdk.outbox._delivery.renderers import CanRender, OriginRenderer, Renderers, Rendition
     from origin_sdk.outbox._delivery.threads import InThreads
+    from origin_sdk.outbox._stores.sql import Run
 
 __all__ = [
     "AsyncDrainer",
+    "AsyncLayer",
     "AsyncOutbox",
+    "CanRender",
     "Claim",
     "Drainer",
     "End",
     "Entry",
     "InThreads",
     "Intent",
+    "Layer",
     "Listed",
     "OriginRenderer",
     "Outbox",
@@ -52,14 +57,21 @@ __all__ = [
     "Rendition",
     "Republish",
     "Round",
+    "Run",
     "Settlement",
     "State",
     "Status",
+    "Told",
     "acting",
 ]
 
 # Imported when first asked for: whoever records needs no httpx.
 _HOMES = {
+    "AsyncLayer": "_delivery.layers",
+    "CanRender": "_delivery.renderers",
+    "Layer": "_delivery.layers",
+    "Run": "_stores.sql",
+    "Told": "_delivery.layers",
     "AsyncDrainer": "_delivery.drainer",
     "Drainer": "_delivery.drainer",
     "InThreads": "_delivery.threads",

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from origin_sdk import AsyncNullPurgeClient, NullPurgeClient, PurgeClient, Settings
+from origin_sdk import AsyncNullPurgeClient, NotCacheable, NullPurgeClient, PurgeClient, Settings
 from origin_sdk.testing import (
     FakeKV,
     ManualClock,
@@ -19,6 +19,7 @@ from origin_sdk.testing import (
 pytest_plugins = ["pytester"]
 
 URL = "https://a.example/p/x"
+LASTING = {"cache-control": "max-age=60"}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,9 @@ def test_doing_nothing_has_all_verbs() -> None:
         assert (receipt.requests, receipt.marks) == (0, ("m1/s/group/a",))
         with edge.batch() as batch:
             batch.purge(groups="b")
-        published = edge.publish(URL, lambda: {"a": 1}, groups="g")
+        published = edge.publish(URL, lambda: {"a": 1}, groups="g", headers=LASTING)
+        with pytest.raises(NotCacheable):
+            edge.publish(URL, lambda: {"a": 1})
         assert (published.groups, published.requests) == (("g",), 0)
         assert edge.preview(everything=True).responses == 0
         assert (edge.inspect(URL).stored, list(edge.list()), list(edge.marks()), edge.check()) == (
@@ -170,7 +173,7 @@ async def test_doing_nothing_asynchronously() -> None:
         await edge.purge(groups="a")
         async with edge.batch() as batch:
             batch.purge(groups="b", hard=True)
-        await edge.publish(URL, lambda: "x")
+        await edge.publish(URL, lambda: "x", headers=LASTING)
         assert (await edge.preview(groups="a")).marks == 1
         assert (await edge.inspect(URL)).stored == ()
         assert [stored async for stored in edge.list()] == []
