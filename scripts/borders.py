@@ -43,6 +43,7 @@ SDK_ROOMS: Mapping[str, tuple[str, ...]] = {
     "origin_sdk/layers/django/": (*_SHARED, "origin_sdk.layers", "origin_sdk.outbox.django"),
     "origin_sdk/layers/": (*_SHARED, "origin_sdk.layers"),
     "origin_sdk/testing/": ("origin_sdk",),
+    "origin_sdk/simulation/": (*_SHARED, "origin_sdk.simulation"),
     "origin_sdk/cli/": ("origin_sdk",),
     "origin_sdk/__init__.py": _PURGING,
     "origin_sdk/errors.py": _VALUES,

@@ -20,6 +20,7 @@ from origin_sdk.cli.list import list_
 from origin_sdk.cli.outbox import outbox
 from origin_sdk.cli.publish import publish
 from origin_sdk.cli.purge import purge
+from origin_sdk.cli.simulate import simulate
 from origin_sdk.cli.warm import warm
 from origin_sdk.cli.why import why
 
@@ -41,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (purge, publish, warm, inspect, explain, why, check, doctor, audit, drain):
+for command in (purge, publish, warm, inspect, explain, why, simulate, check, doctor, audit, drain):
     app.command(epilog=_EPILOG)(command)
 app.command(name="list", epilog=_EPILOG)(list_)
 app.add_typer(outbox, name="outbox")

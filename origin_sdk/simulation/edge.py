@@ -1,0 +1,433 @@
+"""The model of the edge: memory, KV, marks and origin, with the Worker's own policy deciding.
+
+Each request goes through the functions that decide in the Worker (:mod:`edgecache.policy`), and what they
+decide is carried out on the model instead of on KV. What is simplified, and how it errs: an origin's
+answer is stored when it was asked for plus the time that it took, and other requests of that isolate
+meanwhile count as collapsed; background refreshes are as quick; bodies are never compressed, so that
+memory holds a little less than it would.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from cachewire.fields import combined
+from cachewire.marks import Lane, mark_key
+from cachewire.record import Record
+from cachewire.settings import Settings
+from cachewire.vary import selecting_names, selecting_values
+from edgecache.policy.decision import (
+    VALID,
+    Ask,
+    Forward,
+    Invalidity,
+    Lookup,
+    Refuse,
+    Use,
+    on_request,
+    on_stored,
+)
+from edgecache.policy.facts import Reason, RequestFacts, ResponseFacts
+from edgecache.policy.outcome import Plan, Reuse, on_forwarded, on_origin
+from edgecache.policy.status import Forwarded
+from edgecache.policy.validation import conditional_fields
+from edgecache.storage.mark_table import MarkTable
+from edgecache.storage.memory import Entry, Memory
+from origin_sdk.simulation.assumptions import Assumptions
+from origin_sdk.simulation.counts import Counts, Timeline
+from origin_sdk.simulation.exchanges import Exchange
+from origin_sdk.simulation.sample import Sample
+from origin_sdk.simulation.store import Marks, Store
+
+__all__ = ["HITS", "KEYS_OF_A_MARK", "TIERS", "Edge"]
+
+TIERS = ("memory", "kv", "collapsed", "miss", "pass")
+"""What answered: memory of the isolate, KV, another's answer, the origin; or it, past the cache."""
+
+HITS = frozenset({"memory", "kv"})
+"""The tiers that answer without waiting for the origin."""
+
+KEYS_OF_A_MARK = 2
+"""KV keys that are read to know the marks of a name: its two lanes."""
+
+_REREAD_SHARE = 0.7
+"""The share of ``MARK_INTERVAL`` after which a request has its marks read again, behind its back."""
+
+_PARTS = 16
+_REMEMBERED_DECISIONS = 50_000
+_REMEMBERED_CHECKS = 50_000
+_BODY: Any = object()
+_NO_FIELDS: Mapping[str, str] = {}
+
+
+@dataclass(slots=True)
+class _Isolate:
+    memory: Memory
+    marks: MarkTable
+    ends_ms: float
+    checked: dict[str, "_Checked"] = field(default_factory=dict)
+
+
+class _Checked(NamedTuple):
+    """A decision, and up to when the same request has it again: lifetimes, and what is known of marks."""
+
+    lookup: Lookup
+    entry: Entry
+    generation: int
+    use: Use
+    until_ms: float
+
+
+@dataclass(slots=True)
+class _Held:
+    """A stored response as KV holds it."""
+
+    record: Record
+    size_bytes: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """One request on its way through the model."""
+
+    exchange: Exchange
+    location: int
+    isolate: _Isolate
+    now_ms: int
+    weight: float
+    part: int
+    counts: tuple[Counts, ...]
+
+    @property
+    def took_ms(self) -> int:
+        return int(self.exchange.duration_ms or 0)
+
+
+class Edge:
+    """All locations of one Worker with one set of settings.
+
+    ``max_keys`` bounds the URLs that are followed; beyond, they are sampled.
+    """
+
+    def __init__(self, settings: Settings, assumptions: Assumptions, *, max_keys: int = 100_000) -> None:
+        self.settings = settings
+        self.assumptions = assumptions
+        self.overall = Counts()
+        self.by_rule: dict[str, Counts] = {}
+        self.timeline = Timeline()
+        self.parts = [[0.0, 0.0] for _ in range(_PARTS)]
+        """Requests and hits of equal parts of the URLs that stand for others: how they differ tells how sure
+        a sample is."""
+        self.sample = Sample(max_keys)
+        self.on_answered: Callable[[Lookup, str, float, int, int], None] = _nobody_listens
+        """Called for each request that the cache took part in: look-up, reason, weight, now, bytes."""
+        self.on_let_go: Callable[[str], None] = _nobody_minds
+        """Called for each URL that is followed no more."""
+        cached_ms = int(assumptions.kv_seconds * 1000)
+        self._kv: Store[_Held] = Store(assumptions.locations, cached_ms)
+        self._marks = Marks(assumptions.locations, cached_ms)
+        self._names: dict[str, tuple[str, ...]] = {}
+        self._sizes: dict[str, int] = {}
+        self._keys: dict[str, set[str]] = {}
+        self._isolates: dict[tuple[int, int], _Isolate] = {}
+        self._decisions: dict[tuple[object, ...], Forward | Lookup] = {}
+        self._drawn = assumptions.seed
+
+    def answer(self, exchange: Exchange, facts: RequestFacts, now_ms: int) -> None:
+        """Run one request of the log through the cache."""
+        decision = self._decide(facts, now_ms)
+        path = decision.key if isinstance(decision, Lookup) else str(facts.target)
+        followed = self.sample.follow(path)
+        if followed is None:
+            return
+        rule = decision.rule.name
+        if (counts := self.by_rule.get(rule)) is None:
+            counts = self.by_rule[rule] = Counts()
+        location = crc32(exchange.client.encode()) % self.assumptions.locations
+        visit = _Visit(
+            exchange,
+            location,
+            self._isolate(location, now_ms),
+            now_ms,
+            followed.weight,
+            followed.hash % _PARTS,
+            (counts, self.overall),
+        )
+        if isinstance(decision, Forward):
+            self._forward(decision, visit)
+        else:
+            self._look_up(decision, visit)
+        if len(self.sample) > self.sample.max_keys:
+            self._thin()
+
+    def _decide(self, facts: RequestFacts, now_ms: int) -> Forward | Lookup:
+        remembered = (facts.method, facts.target, tuple(facts.fields.items()))
+        decision = self._decisions.get(remembered)
+        if decision is None:
+            if len(self._decisions) >= _REMEMBERED_DECISIONS:
+                self._decisions.clear()
+            decision = self._decisions[remembered] = on_request(facts, self.settings, now_ms)
+        return decision
+
+    def _isolate(self, location: int, now_ms: int) -> _Isolate:
+        place = location, int(self._draw() * self.assumptions.isolates)
+        isolate = self._isolates.get(place)
+        if isolate is None or now_ms >= isolate.ends_ms:
+            life_ms = self.assumptions.isolate_minutes * 60_000
+            # The first ones are of any age, so that they don't all end at once.
+            left_ms = life_ms if isolate or not self._isolates else life_ms * self._draw()
+            memory = Memory(self.settings.memory_bytes)
+            marks = MarkTable(int(self.settings.mark_interval * 1000), memory)
+            isolate = self._isolates[place] = _Isolate(memory, marks, now_ms + left_ms)
+        return isolate
+
+    def _draw(self) -> float:
+        """Return a number below 1: the next of a sequence that is the same in every run."""
+        self._drawn = (self._drawn * 6_364_136_223_846_793_005 + 1_442_695_040_888_963_407) % (1 << 64)
+        return (self._drawn >> 32) / (1 << 32)
+
+    def _thin(self) -> None:
+        for key in self.sample.thin():
+            self.on_let_go(key)
+            keys = self._keys.pop(key, set())
+            self._kv.forget(keys)
+            self._names.pop(key, None)
+            self._sizes.pop(key, None)
+            for isolate in self._isolates.values():
+                for each in keys:
+                    isolate.memory.drop(each)
+
+    # The three ways of a request
+
+    def _forward(self, forward: Forward, visit: _Visit) -> None:
+        exchange = visit.exchange
+        self._ask(visit, exchange.size_bytes)
+        plan = on_forwarded(forward, _response(visit), self.settings)
+        self._write_marks(plan.marks, visit)
+        self._count(visit, "pass", str(forward.reason), exchange.size_bytes)
+
+    def _look_up(self, lookup: Lookup, visit: _Visit) -> None:
+        key = self._key(lookup)
+        isolate, now_ms = visit.isolate, visit.now_ms
+        checked = isolate.checked.get(key)
+        if checked and self._still_holds(checked, lookup, visit):
+            isolate.memory.touch(checked.entry)
+            self._use(lookup, checked.use, checked.entry, "memory", visit)
+            return
+        entry, tier = self._find(lookup, key, visit)
+        if entry is not None and entry.record.response_ms > now_ms:
+            # Its request is still under way: this one waits for it.
+            self._done(lookup, visit, "collapsed", str(Reason.ABSENT), entry.size_bytes)
+            return
+        record, fields = (entry.record, entry.fields) if entry else (None, _NO_FIELDS)
+        invalidity, known_ms = self._invalidity(lookup, entry.record, visit) if entry else (VALID, 0)
+        decision = on_stored(lookup, record, fields, invalidity, now_ms, self.settings)
+        if isinstance(decision, Refuse):
+            self._done(lookup, visit, "miss", str(decision.reason), 0)
+        elif isinstance(decision, Ask):
+            self._ask_origin(lookup, decision, entry, key, visit)
+        elif entry:
+            if invalidity is VALID and decision.reason is Reason.FRESH:
+                self._remember(_Checked(lookup, entry, isolate.marks.generation, decision, known_ms), isolate)
+            self._use(lookup, decision, entry, tier, visit)
+
+    def _still_holds(self, checked: _Checked, lookup: Lookup, visit: _Visit) -> bool:
+        return (
+            checked.lookup is lookup
+            and checked.entry.is_held
+            and checked.generation == visit.isolate.marks.generation
+            and visit.now_ms < checked.until_ms
+        )
+
+    def _remember(self, checked: _Checked, isolate: _Isolate) -> None:
+        if len(isolate.checked) >= _REMEMBERED_CHECKS:
+            isolate.checked.clear()
+        until_ms = min(checked.use.until_ms, checked.until_ms + isolate.marks.interval_ms * _REREAD_SHARE)
+        isolate.checked[checked.entry.key] = checked._replace(until_ms=until_ms)
+
+    def _use(self, lookup: Lookup, use: Use, entry: Entry, tier: str, visit: _Visit) -> None:
+        entry.hits += 1
+        if use.reason is not Reason.FRESH:
+            for counts in visit.counts:
+                counts.stale_ms.add(max(0, -use.ttl_seconds * 1000), visit.weight)
+        is_head = lookup.client.method == "HEAD"
+        self._done(lookup, visit, tier, str(use.reason), 0 if is_head else entry.size_bytes)
+        if use.refresh:
+            ask = Ask(Forwarded.STALE, Reason.STALE, entry.record, conditional_fields(entry.fields))
+            self._ask_origin(lookup, ask, entry, entry.key, visit, is_background=True)
+
+    def _ask_origin(
+        self,
+        lookup: Lookup,
+        ask: Ask,
+        entry: Entry | None,
+        key: str,
+        visit: _Visit,
+        *,
+        is_background: bool = False,
+    ) -> None:
+        exchange = visit.exchange
+        response = _response(visit)
+        is_same = _answers_not_modified(ask, entry, response)
+        size_bytes = self._size(lookup, exchange, entry)
+        if is_same:
+            response = replace(response, status=304)
+        elif response.status == 304:
+            # It answers a precondition of the client's, which the cache doesn't send on.
+            response = replace(response, status=200)
+        self._ask(visit, 0 if is_same else size_bytes)
+        plan = on_origin(lookup, ask, response, entry.fields if entry else _NO_FIELDS, self.settings)
+        self._carry_out(plan, lookup, key, size_bytes, visit)
+        if not is_background:
+            is_stale = isinstance(plan.answer, Reuse) and plan.status.detail == Reason.STALE_IF_ERROR
+            if is_stale and entry:
+                for counts in visit.counts:
+                    counts.stale_ms.add(max(0, visit.now_ms - entry.record.response_ms), visit.weight)
+            detail = ask.reason if plan.status.stored else plan.status.detail
+            self._done(lookup, visit, "miss", str(detail), size_bytes)
+
+    # What is stored
+
+    def _key(self, lookup: Lookup) -> str:
+        names = self._names.get(lookup.key, ())
+        parts = [*lookup.parts, *(selecting_values(names, lookup.selecting_fields) if names else ())]
+        return f"{lookup.key}#{parts}" if parts else lookup.key
+
+    def _find(self, lookup: Lookup, key: str, visit: _Visit) -> tuple[Entry | None, str]:
+        memory = visit.isolate.memory
+        entry = memory.get(key)
+        if isinstance(entry, Entry):
+            return entry, "memory"
+        held = self._kv.read(key, visit.location, visit.now_ms)
+        # A response that varies lies under a key of its own, behind an index.
+        self._count_reads(1 + bool(held and held.names), visit)
+        if held is None:
+            return None, ""
+        if held.size_bytes > self.settings.memory_item_bytes:
+            self._count_reads(1, visit)
+        return self._hold(lookup, key, held, visit), "kv"
+
+    def _hold(self, lookup: Lookup, key: str, held: _Held, visit: _Visit) -> Entry:
+        # What is sampled takes the room of those that it stands for.
+        is_large = held.size_bytes > self.settings.memory_item_bytes
+        body = None if is_large else _BODY
+        entry = Entry(key, held.record, body, held.size_bytes, names=held.names)
+        memory = visit.isolate.memory
+        memory.put(key, entry)
+        if visit.weight > 1:
+            memory.charge(entry, int(entry.cost_bytes * (visit.weight - 1)))
+        self._keys.setdefault(lookup.key, set()).add(key)
+        return entry
+
+    def _carry_out(self, plan: Plan, lookup: Lookup, key: str, size_bytes: int, visit: _Visit) -> None:
+        self._write_marks(plan.marks, visit)
+        record = plan.store or plan.freshen
+        if plan.ends:
+            self._kv.forget((key,))
+            visit.isolate.memory.drop(key)
+        if record is None:
+            return
+        names = selecting_names(combined(record.fields))
+        if names != self._names.get(lookup.key, ()):
+            self._names[lookup.key] = names
+            key = self._key(lookup)
+            self._count_writes(1, visit)
+        held = _Held(record, size_bytes, names)
+        self._sizes[lookup.key] = size_bytes
+        self._hold(lookup, key, held, visit)
+        self._kv.write(key, held, visit.location, record.response_ms)
+        self._count_writes(1 + (size_bytes > self.settings.memory_item_bytes), visit)
+
+    def _size(self, lookup: Lookup, exchange: Exchange, entry: Entry | None) -> int:
+        if exchange.size_bytes and exchange.status != 304:
+            return exchange.size_bytes
+        return entry.size_bytes if entry else self._sizes.get(lookup.key, 0)
+
+    # Purges
+
+    def purge(self, keys: Collection[str], now_ms: int) -> None:
+        """Write the marks of a purge from outside, by their keys in KV."""
+        self.overall.kv_writes += len(keys)
+        self._marks.write(keys, now_ms)
+
+    def _write_marks(self, names: Collection[str], visit: _Visit) -> None:
+        self._marks.write([mark_key(name, Lane.SOFT) for name in names], visit.now_ms)
+        self._count_writes(len(names), visit)
+
+    def _invalidity(self, lookup: Lookup, record: Record, visit: _Visit) -> tuple[Invalidity, int]:
+        """Return what the marks say, read as the Worker reads them, and of what time that is."""
+        marks, now_ms = visit.isolate.marks, visit.now_ms
+        known_ms = marks.known_until(lookup, record)
+        if now_ms - known_ms > marks.interval_ms * _REREAD_SHARE:
+            self._read_marks(lookup, record, visit)
+            known_ms = now_ms
+        return marks.verdict(lookup, record), known_ms
+
+    def _read_marks(self, lookup: Lookup, record: Record, visit: _Visit) -> None:
+        marks = visit.isolate.marks
+        # What an index tells of may bring more names, once.
+        for _ in range(2):
+            names = marks.outdated(marks.deciding(lookup, record), visit.now_ms, _REREAD_SHARE / 2)
+            if not self.assumptions.purge_log:
+                self._count_reads(KEYS_OF_A_MARK * len(names), visit)
+            for name in names:
+                soft_ms, hard_ms = (self._marks.read(mark_key(name, lane), visit.now_ms) for lane in Lane)
+                marks.learn(name, soft_ms, hard_ms, visit.now_ms)
+
+    # Counting
+
+    def _done(self, lookup: Lookup, visit: _Visit, tier: str, reason: str, size_bytes: int) -> None:
+        self._count(visit, tier, reason, size_bytes)
+        self.on_answered(lookup, reason, visit.weight, visit.now_ms, size_bytes)
+
+    def _count(self, visit: _Visit, tier: str, reason: str, size_bytes: int) -> None:
+        for counts in visit.counts:
+            counts.count(tier, reason, visit.weight, size_bytes, visit.now_ms)
+        step, hits = self.timeline.at(visit.now_ms), visit.weight if tier in HITS else 0.0
+        step.requests += visit.weight
+        step.hits += hits
+        if visit.weight > 1:
+            part = self.parts[visit.part]
+            part[0] += visit.weight
+            part[1] += hits
+
+    def _ask(self, visit: _Visit, size_bytes: int) -> None:
+        for counts in visit.counts:
+            counts.count_origin(visit.weight, size_bytes, visit.now_ms, failed=visit.exchange.status >= 500)
+        self.timeline.at(visit.now_ms).origin_requests += visit.weight
+
+    def _count_reads(self, keys: int, visit: _Visit) -> None:
+        for counts in visit.counts:
+            counts.kv_reads += keys * visit.weight
+
+    def _count_writes(self, keys: int, visit: _Visit) -> None:
+        for counts in visit.counts:
+            counts.kv_writes += keys * visit.weight
+
+
+def _response(visit: _Visit) -> ResponseFacts:
+    """Return the origin's answer to a request: what the log has of it."""
+    exchange, now_ms = visit.exchange, visit.now_ms
+    fields = exchange.response_fields
+    cookies = (fields["set-cookie"],) if "set-cookie" in fields else ()
+    if cookies:
+        fields = {name: value for name, value in fields.items() if name != "set-cookie"}
+    return ResponseFacts(exchange.status, fields, now_ms, now_ms + visit.took_ms, cookies)
+
+
+def _answers_not_modified(ask: Ask, entry: Entry | None, response: ResponseFacts) -> bool:
+    """Whether the origin would answer the cache's precondition with 304: the response is the stored one."""
+    if entry is None or not ask.conditional or response.status not in {200, 304}:
+        return False
+    tag = entry.fields.get("etag") or entry.fields.get("last-modified")
+    return tag is not None and tag == (response.fields.get("etag") or response.fields.get("last-modified"))
+
+
+def _nobody_listens(lookup: Lookup, reason: str, weight: float, now_ms: int, size_bytes: int) -> None:
+    """Nobody wants to know."""
+
+
+def _nobody_minds(key: str) -> None:
+    """Nobody follows it."""

@@ -1,0 +1,86 @@
+"""Workers KV as locations see it, and the purge marks in it.
+
+A location goes on with what it last read of a key for as long as it caches that, also if that was
+nothing; what it wrote itself it sees at once (``docs/wire-format.md``, and Cloudflare's "How KV works").
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+__all__ = ["Marks", "Store"]
+
+_REMEMBERED_MOMENTS = 4
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(slots=True)
+class _Version(Generic[_Value]):
+    value: _Value | None
+    written_ms: int
+
+
+@dataclass(slots=True)
+class _Seen(Generic[_Value]):
+    version: "_Version[_Value] | None"
+    until_ms: int
+
+
+class Store(Generic[_Value]):
+    """Values by key, for ``locations`` that each cache what they read for ``cached_ms``."""
+
+    def __init__(self, locations: int, cached_ms: int) -> None:
+        self._cached_ms = cached_ms
+        self._versions: dict[str, _Version[_Value]] = {}
+        # One location sees all its own writes at once.
+        self._seen: list[dict[str, _Seen[_Value]]] = [{} for _ in range(locations if locations > 1 else 0)]
+
+    def __len__(self) -> int:
+        return len(self._versions)
+
+    def read(self, key: str, location: int, now_ms: int) -> _Value | None:
+        """Return what a location sees of a key."""
+        current = self._versions.get(key)
+        if current is not None and current.written_ms > now_ms:
+            current = None
+        if self._seen:
+            seen = self._seen[location].get(key)
+            if seen is not None and now_ms < seen.until_ms:
+                return seen.version.value if seen.version else None
+            self._seen[location][key] = _Seen(current, now_ms + self._cached_ms)
+        return current.value if current else None
+
+    def write(self, key: str, value: _Value, location: int, written_ms: int) -> None:
+        """Write at a moment, which may lie a little ahead."""
+        version = self._versions[key] = _Version(value, written_ms)
+        if self._seen:
+            self._seen[location][key] = _Seen(version, written_ms + self._cached_ms)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Follow keys no more."""
+        for key in keys:
+            self._versions.pop(key, None)
+            for seen in self._seen:
+                seen.pop(key, None)
+
+
+class Marks:
+    """The moments of purges by the keys of their marks, of which the latest counts."""
+
+    def __init__(self, locations: int, cached_ms: int) -> None:
+        # On average a location has read a mark half that time ago; the bound is the whole.
+        self._delay_ms = cached_ms // 2 if locations > 1 else 0
+        self._moments: dict[str, list[int]] = {}
+
+    def write(self, keys: Iterable[str], moment_ms: int) -> None:
+        """Write marks."""
+        for key in keys:
+            moments = self._moments.setdefault(key, [])
+            moments.append(moment_ms)
+            del moments[:-_REMEMBERED_MOMENTS]
+
+    def read(self, key: str, read_ms: int) -> int:
+        """Return the moment of a mark as far as it is seen at ``read_ms``; 0 for none."""
+        seen = (each for each in reversed(self._moments.get(key, ())) if each + self._delay_ms <= read_ms)
+        return next(seen, 0)
