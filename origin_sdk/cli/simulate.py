@@ -15,7 +15,6 @@ from origin_sdk.cli.screen import Screen
 from origin_sdk.errors import InvalidRequest
 from origin_sdk.simulation.accesslog import FORMATS, AccessLog
 from origin_sdk.simulation.assumptions import Assumptions, parse_response_fields
-from origin_sdk.simulation.edge import TIERS
 from origin_sdk.simulation.page import page_of
 from origin_sdk.simulation.replay import Replay, read_purges
 from origin_sdk.simulation.report import Report, RuleReport, VariantReport
@@ -25,7 +24,15 @@ __all__ = ["Log", "LogFormat", "Mapped", "Responses", "replayed", "simulate", "v
 
 _ASSUMED = "What no log holds"
 _SHOWN_RULES = 20
-_TIER_TITLES = ("mem", "kv", "wait", "miss", "pass")
+_NAME_CHARACTERS = 20
+_SHARES = {
+    "memory": ("memory",),
+    "KV": ("kv",),
+    "stale": ("stale",),
+    "miss": ("validated", "collapsed", "miss"),
+    "pass": ("pass",),
+}
+"""Columns, and the tiers that each adds up."""
 
 Log = Annotated[
     str, typer.Argument(help="An access log, also one compressed with gzip; - for standard input.")
@@ -196,23 +203,26 @@ def _draw(screen: Screen, report: Report) -> None:
 def _draw_variant(screen: Screen, variant: VariantReport, *, several: bool) -> None:
     table = Table(box=None, pad_edge=False, title=variant.name if several else None, title_justify="left")
     table.add_column("rule")
-    for name in ("asked", "hits", *_TIER_TITLES, "origin", "peak/s", "keys", "$/mo"):
+    for name in ("asked", "hits", *_SHARES, "origin", "KV keys", "$/month"):
         table.add_column(name, justify="right")
     for rule in (*variant.rules[:_SHOWN_RULES], variant.overall):
         counts = rule.counts
         total = counts.requests or 1.0
         table.add_row(
-            rule.name,
+            rule.name[:_NAME_CHARACTERS],
             _short(counts.requests),
             f"{counts.hit_ratio:.1%}",
-            *(f"{counts.by_tier[tier] / total:.0%}" for tier in TIERS),
+            *(f"{sum(counts.by_tier[tier] for tier in tiers) / total:.0%}" for tiers in _SHARES.values()),
             _short(counts.origin_requests),
-            _short(counts.origin_peak),
             f"{rule.kv_keys:.2f}",
             f"{rule.month_dollars:,.0f}",
             style="bold" if rule is variant.overall else None,
         )
     screen.print(table)
+    peak = variant.overall.counts
+    screen.print(
+        f"at most {_short(peak.request_peak)} requests a second, {_short(peak.origin_peak)} of the origin"
+    )
 
 
 def _draw_reasons(screen: Screen, overall: RuleReport) -> None:

@@ -128,7 +128,7 @@ class Counts:
     @property
     def hits(self) -> float:
         """Requests that were answered without waiting for the origin."""
-        return self.by_tier["memory"] + self.by_tier["kv"]
+        return self.by_tier["memory"] + self.by_tier["kv"] + self.by_tier["stale"]
 
     @property
     def hit_ratio(self) -> float:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from cachewire.facts import Reason, ResponseFacts
 from cachewire.fields import combined
 from cachewire.marks import Lane, mark_key
+from cachewire.metrics import Tier
 from cachewire.record import Record
 from cachewire.settings import Settings
 from cachewire.vary import selecting_names, selecting_values
@@ -28,8 +30,8 @@ from edgecache.policy.decision import (
     on_request,
     on_stored,
 )
-from edgecache.policy.facts import Reason, RequestFacts, ResponseFacts
-from edgecache.policy.outcome import Plan, Reuse, on_forwarded, on_origin
+from edgecache.policy.facts import RequestFacts
+from edgecache.policy.outcome import Plan, on_forwarded, on_origin
 from edgecache.policy.status import Forwarded
 from edgecache.policy.validation import conditional_fields
 from edgecache.storage.mark_table import MarkTable
@@ -42,11 +44,11 @@ from origin_sdk.simulation.store import Marks, Store
 
 __all__ = ["HITS", "KEYS_OF_A_MARK", "TIERS", "Edge"]
 
-TIERS = ("memory", "kv", "collapsed", "miss", "pass")
-"""What answered: memory of the isolate, KV, another's answer, the origin; or it, past the cache."""
+TIERS = tuple(str(tier) for tier in Tier if tier is not Tier.OWN)
+"""What answered, as the Worker counts it."""
 
-HITS = frozenset({"memory", "kv"})
-"""The tiers that answer without waiting for the origin."""
+HITS = frozenset({"memory", "kv", "stale"})
+"""The tiers that answer from what is stored, without waiting for the origin."""
 
 KEYS_OF_A_MARK = 2
 """KV keys that are read to know the marks of a name: its two lanes."""
@@ -253,6 +255,7 @@ class Edge:
             for counts in visit.counts:
                 counts.stale_ms.add(max(0, -use.ttl_seconds * 1000), visit.weight)
         is_head = lookup.client.method == "HEAD"
+        tier = tier if use.reason is Reason.FRESH else "stale"
         self._done(lookup, visit, tier, str(use.reason), 0 if is_head else entry.size_bytes)
         if use.refresh:
             ask = Ask(Forwarded.STALE, Reason.STALE, entry.record, conditional_fields(entry.fields))
@@ -280,13 +283,13 @@ class Edge:
         self._ask(visit, 0 if is_same else size_bytes)
         plan = on_origin(lookup, ask, response, entry.fields if entry else _NO_FIELDS, self.settings)
         self._carry_out(plan, lookup, key, size_bytes, visit)
-        if not is_background:
-            is_stale = isinstance(plan.answer, Reuse) and plan.status.detail == Reason.STALE_IF_ERROR
-            if is_stale and entry:
-                for counts in visit.counts:
-                    counts.stale_ms.add(max(0, visit.now_ms - entry.record.response_ms), visit.weight)
-            detail = ask.reason if plan.status.stored else plan.status.detail
-            self._done(lookup, visit, "miss", str(detail), size_bytes)
+        if is_background:
+            return
+        detail = ask.reason if plan.status.stored and not is_same else plan.status.detail
+        if detail == Reason.STALE_IF_ERROR and entry:
+            for counts in visit.counts:
+                counts.stale_ms.add(max(0, visit.now_ms - entry.record.response_ms), visit.weight)
+        self._done(lookup, visit, _TIERS_OF.get(str(detail), "miss"), str(detail), size_bytes)
 
     # What is stored
 
@@ -405,6 +408,9 @@ class Edge:
     def _count_writes(self, keys: int, visit: _Visit) -> None:
         for counts in visit.counts:
             counts.kv_writes += keys * visit.weight
+
+
+_TIERS_OF = {str(Reason.VALIDATED): "validated", str(Reason.STALE_IF_ERROR): "stale"}
 
 
 def _response(visit: _Visit) -> ResponseFacts:

@@ -11,7 +11,8 @@ __all__ = ["page_of"]
 
 _STYLE = """
 :root { color-scheme: light dark; --text: #1c2024; --dim: #60646c; --line: #dcdfe3; --back: #fff;
-  --memory: #0d74ce; --kv: #5eb1ef; --collapsed: #8e8c99; --miss: #e5484d; --pass: #d6a35c; }
+  --memory: #0d74ce; --kv: #5eb1ef; --stale: #46a758; --validated: #ac4d9f; --collapsed: #8e8c99;
+  --miss: #e5484d; --pass: #d6a35c; }
 @media (prefers-color-scheme: dark) {
   :root { --text: #edeef0; --dim: #b0b4ba; --line: #363a3f; --back: #111113; }
 }

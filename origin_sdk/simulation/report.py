@@ -198,6 +198,8 @@ def _variant(name: str, edge: Edge, seconds: float) -> VariantReport:
 def _range(edge: Edge) -> tuple[float, float]:
     """Return where the hit ratio lies, by the jackknife over parts of the URLs."""
     counts, parts = edge.overall, edge.parts
+    if edge.sample.rate >= 1:
+        return counts.hit_ratio, counts.hit_ratio
     requests, hits = (sum(part[place] for part in parts) for place in (0, 1))
     exact_requests, exact_hits = counts.requests - requests, counts.hits - hits
     share = len(parts) / (len(parts) - 1)

@@ -30,7 +30,7 @@ def _place(key: str) -> int:
 
 
 class Sample:
-    """At most ``max_keys`` keys; once there are more, half of them are let go, but for the busiest quarter."""
+    """At most ``max_keys`` keys; of more, half are let go, but for the busiest quarter."""
 
     def __init__(self, max_keys: int) -> None:
         self.max_keys = max_keys

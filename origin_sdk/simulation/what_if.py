@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cachewire.config import problems
+from cachewire.config import VARIABLES, problems
 from cachewire.settings import Settings
 from origin_sdk.errors import InvalidRequest
 
@@ -24,7 +24,10 @@ def varied(variables: Mapping[str, Any], what_ifs: Sequence[str]) -> Mapping[str
     """
     variants = {NOW: settings_of(variables, "wrangler.toml")}
     for text in what_ifs:
-        variants[text] = settings_of(with_changes(variables, text), f"--what-if {text!r}")
+        changed = with_changes(variables, text)
+        if unknown := changed.keys() - variables.keys() - VARIABLES:
+            raise InvalidRequest(f"--what-if {text!r}: {min(unknown)} isn't a setting of the Worker")
+        variants[text] = settings_of(changed, f"--what-if {text!r}")
     return variants
 
 

@@ -277,7 +277,19 @@ def test_warming_reads_lists_and_tells_what_did_not_come_out(run: Run, tmp_path:
     assert ran.json["left_out"] == ["/p/{id} (a parameter has no example)"]
 
 
-COMMANDS = ["purge", "publish", "warm", "inspect", "explain", "check", "doctor", "audit", "list", "drain"]
+COMMANDS = [
+    "purge",
+    "publish",
+    "warm",
+    "inspect",
+    "explain",
+    "check",
+    "doctor",
+    "audit",
+    "list",
+    "drain",
+    "simulate",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

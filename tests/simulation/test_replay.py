@@ -121,7 +121,7 @@ def test_what_comes_while_the_origin_answers_waits(tmp_path: Path) -> None:
 
 def test_stale_is_served_when_the_origin_fails(tmp_path: Path) -> None:
     found = counts(replayed([line(0), line(100, status=503, fields={})], tmp_path))
-    assert found.by_reason == {("miss", "absent"): 1, ("miss", "stale-if-error"): 1}
+    assert found.by_reason == {("miss", "absent"): 1, ("stale", "stale-if-error"): 1}
     assert found.stale_ms.count == 1
     assert found.origin_errors == 1
 
@@ -225,3 +225,17 @@ def test_a_page_shows_foreign_text_as_text(tmp_path: Path) -> None:
     page = page_of(Report(replayed(lines, tmp_path, {"RULES": [{"name": evil}]})))
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_a_validation_costs_no_body(tmp_path: Path) -> None:
+    fields = {"cache-control": "max-age=10", "etag": '"1"'}
+    found = counts(replayed([line(0, fields=fields), line(20, fields=fields)], tmp_path))
+    assert found.by_tier == {"miss": 1, "validated": 1}
+    assert found.origin_bytes == 100
+
+
+def test_stale_goes_out_while_it_is_refreshed(tmp_path: Path) -> None:
+    fields = {"cache-control": "max-age=10, stale-while-revalidate=60"}
+    found = counts(replayed([line(at, fields=fields) for at in (0, 20, 21)], tmp_path))
+    assert found.by_tier == {"miss": 1, "stale": 1, "memory": 1}
+    assert found.origin_requests == 2

@@ -17,7 +17,16 @@ from cachewire.settings import Profile, Settings
 from cachewire.unkeyed import SAFE_UNKEYED_FIELDS
 from cachewire.values import Kind, kinds_of, shown_value
 
-__all__ = ["ConfigError", "Problems", "SettingRow", "documentation", "is_development", "load", "problems"]
+__all__ = [
+    "VARIABLES",
+    "ConfigError",
+    "Problems",
+    "SettingRow",
+    "documentation",
+    "is_development",
+    "load",
+    "problems",
+]
 
 _TAKEN_AWAY_BY = {
     "unkeyed_fields": "passed_fields",
@@ -137,10 +146,10 @@ def _misspelt(environment: Mapping[str, object]) -> Iterator[str]:
     """Name the plain variables that look like a slip of one of ours; bindings are the user's."""
     for variable, value in environment.items():
         # A table is a binding as JSON shows it: no setting is one.
-        if variable in _VARIABLES or not isinstance(value, str | int | float | list | tuple):
+        if variable in VARIABLES or not isinstance(value, str | int | float | list | tuple):
             continue
         written = variable.upper().replace("-", "_")
-        near = written if written in _VARIABLES else nearest(written, _VARIABLES)
+        near = written if written in VARIABLES else nearest(written, VARIABLES)
         if near:
             yield f"{variable}: isn't a setting; did you mean {near}? If it is yours, rename it"
 
@@ -207,4 +216,5 @@ def _defaults(profile: Profile) -> Settings:
 _KINDS = kinds_of(Settings)
 _RULES = Kind("a list of tables: [[vars.RULES]] in wrangler.toml, or JSON", lambda value: value, lambda _: "")
 _SECRET = frozenset({"token_secret", "debug_secret"})
-_VARIABLES = frozenset(name.upper() for name in _KINDS) | {"RULES"}
+VARIABLES = frozenset(name.upper() for name in _KINDS) | {"RULES"}
+"""The names of all variables that are settings."""
