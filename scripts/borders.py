@@ -54,6 +54,11 @@ SDK_ROOMS: Mapping[str, tuple[str, ...]] = {
 STANDARD_LIBRARY_ONLY = ("origin_sdk/_values/", "origin_sdk/_process/", "origin_sdk/_responses/")
 # Outside the Worker any package may be used, but for the rooms of the other side.
 BANNED_ELSEWHERE: Mapping[str, tuple[str, ...]] = {
+    # It is driven by the Worker's own policy, and holds what the Worker would hold.
+    "origin_sdk/simulation/": (
+        *("edgecache.adapters", "edgecache.handler", "entry", "hooks", "workers", "scripts", "tests"),
+        *_RUNTIME,
+    ),
     "origin_sdk/": ("edgecache", "entry", "hooks", "workers", "scripts", "tests", *_RUNTIME),
     "examples/": ("edgecache", "entry", "hooks", "workers", "scripts", "tests", *_RUNTIME),
     "scripts/benches/workers/": (),

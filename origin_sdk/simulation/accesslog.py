@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from origin_sdk.errors import InvalidRequest
+from origin_sdk._values.errors import InvalidRequest
 from origin_sdk.simulation.exchanges import Exchange, UnreadableLine
 from origin_sdk.simulation.formats.archive import entries_of, read_entry
 from origin_sdk.simulation.formats.columns import NamedColumns, looks_of_balancer, read_of_balancer

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from cachewire.bounds import KV_PROPAGATION_SECONDS
 from cachewire.key import Target
 from cachewire.rules import KeyRule
-from origin_sdk.errors import InvalidRequest
+from origin_sdk._values.errors import InvalidRequest
 
 __all__ = ["Assumptions", "ResponseFields", "parse_response_fields"]
 

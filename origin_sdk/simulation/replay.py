@@ -15,8 +15,8 @@ from cachewire.settings import Settings
 from edgecache.policy.decision import Lookup
 from edgecache.policy.facts import RequestFacts
 from edgecache.policy.relay import end_to_end
+from origin_sdk._values.errors import InvalidRequest, OriginSdkError
 from origin_sdk._values.targets import Purge
-from origin_sdk.errors import InvalidRequest, OriginSdkError
 from origin_sdk.simulation.accesslog import AccessLog
 from origin_sdk.simulation.assumptions import Assumptions
 from origin_sdk.simulation.curves import LifetimeCurve, MemoryCurve

@@ -6,7 +6,7 @@ from typing import Any
 
 from cachewire.config import VARIABLES, problems
 from cachewire.settings import Settings
-from origin_sdk.errors import InvalidRequest
+from origin_sdk._values.errors import InvalidRequest
 
 __all__ = ["NOW", "settings_of", "varied", "with_changes"]
 

@@ -184,7 +184,7 @@ def test_respx_can_stand_in_too(fake_kv: FakeKV) -> None:
         assert bulk.called
 
 
-def test_the_wheel_holds_the_sdk_and_the_wire_contract_alone(tmp_path: Path) -> None:
+def test_the_wheel_holds_the_sdk_and_what_it_shares_with_the_worker_alone(tmp_path: Path) -> None:
     hatchling = Path(sys.executable).parent / "hatchling"
     subprocess.run(
         [hatchling, "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, capture_output=True
@@ -194,7 +194,7 @@ def test_the_wheel_holds_the_sdk_and_the_wire_contract_alone(tmp_path: Path) -> 
         names = archive.namelist()
         [entry_points] = [archive.read(name).decode() for name in names if name.endswith("entry_points.txt")]
     rooms = {name.partition("/")[0] for name in names}
-    assert {room for room in rooms if not room.endswith(".dist-info")} == {"cachewire", "origin_sdk"}
+    assert {room for room in rooms if not room.endswith(".dist-info")} == {"cachewire", "edgecache", "origin_sdk"}
     assert {"origin_sdk/py.typed", "cachewire/py.typed"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "origin-sdk = origin_sdk.cli:main" in entry_points
