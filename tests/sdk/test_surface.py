@@ -194,7 +194,11 @@ def test_the_wheel_holds_the_sdk_and_what_it_shares_with_the_worker_alone(tmp_pa
         names = archive.namelist()
         [entry_points] = [archive.read(name).decode() for name in names if name.endswith("entry_points.txt")]
     rooms = {name.partition("/")[0] for name in names}
-    assert {room for room in rooms if not room.endswith(".dist-info")} == {"cachewire", "edgecache", "origin_sdk"}
+    assert {room for room in rooms if not room.endswith(".dist-info")} == {
+        "cachewire",
+        "edgecache",
+        "origin_sdk",
+    }
     assert {"origin_sdk/py.typed", "cachewire/py.typed"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "origin-sdk = origin_sdk.cli:main" in entry_points
