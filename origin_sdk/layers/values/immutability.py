@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from origin_sdk.layers.values import pydantic_models
+from origin_sdk.layers.values.aliases import unaliased
 
 __all__ = ["is_unchangeable"]
 
@@ -21,11 +22,12 @@ _OF_PARTS = frozenset({tuple, frozenset, typing.Union, UnionType, typing.Annotat
 
 def is_unchangeable(kind: Any, seen: frozenset[Any] = frozenset()) -> bool:
     """Whether values of this type stay as they are, whatever a caller does."""
+    kind = unaliased(kind)
     origin = typing.get_origin(kind)
     if origin is typing.Literal or kind in seen or kind is None:
         return True
-    if origin is typing.Annotated or hasattr(kind, "__supertype__"):  # which a NewType has
-        return is_unchangeable(getattr(kind, "__supertype__", None) or typing.get_args(kind)[0], seen)
+    if origin is typing.Annotated:
+        return is_unchangeable(typing.get_args(kind)[0], seen)
     if origin in _OF_PARTS:
         return all(is_unchangeable(each, seen) for each in typing.get_args(kind) if each is not Ellipsis)
     return isinstance(kind, type) and origin is None and _is_unchangeable_class(kind, seen)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from origin_sdk.layers.errors import InvalidFamily
+from origin_sdk.layers.values.aliases import unaliased
 
 __all__ = ["Models", "are_in", "fields_of", "is_frozen"]
 
@@ -38,20 +39,26 @@ def is_frozen(kind: type) -> bool:
 def are_in(kind: Any) -> bool:
     """Whether a model is part of a type."""
     base = _base()
-    return base is not None and _has(kind, base, set())
+    return base is not None and _has(kind, base, [])
 
 
-def _has(kind: Any, base: type, seen: set[Any]) -> bool:
+def _has(kind: Any, base: type, seen: list[Any]) -> bool:
+    kind = unaliased(kind)
     if isinstance(kind, type) and not typing.get_args(kind):
         if issubclass(kind, base):
             return True
-        if kind in seen or not (dataclasses.is_dataclass(kind) or hasattr(kind, "__annotations__")):
+        if any(kind is each for each in seen) or not (
+            dataclasses.is_dataclass(kind) or hasattr(kind, "__annotations__")
+        ):
             return False
-        seen.add(kind)
+        seen.append(kind)
         try:
             return any(_has(each, base, seen) for each in typing.get_type_hints(kind).values())
         except NameError:
             return False
+    if any(kind is each for each in seen):  # a name that stands for a list of itself, for example
+        return False
+    seen.append(kind)
     return any(_has(each, base, seen) for each in typing.get_args(kind))
 
 

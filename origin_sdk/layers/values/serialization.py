@@ -15,6 +15,7 @@ from msgspec import inspect
 
 from origin_sdk.layers.errors import InvalidFamily, UnsupportedValue
 from origin_sdk.layers.values import pydantic_models
+from origin_sdk.layers.values.aliases import unaliased
 from origin_sdk.layers.values.equality import is_same, unclassed
 from origin_sdk.layers.values.immutability import is_unchangeable
 from origin_sdk.layers.values.messagepack import READ_ERRORS, Tagging, is_taggable
@@ -48,6 +49,7 @@ class Typed:
     """How values of a type are written. Raises InvalidFamily if none could be."""
 
     def __init__(self, kind: Any) -> None:
+        kind = unaliased(kind)
         self._kind = Any if kind is object else kind
         self._is_closed = False
         self.forms: dict[int, Form] = {}

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import inspect
 
 from origin_sdk.layers.errors import InvalidFamily, UnreadableRecord, UnstableKey, UnsupportedValue
+from origin_sdk.layers.values.aliases import unaliased
 from origin_sdk.layers.values.equality import fields_of, is_same
 from origin_sdk.layers.values.serialization import FORMATS, Typed, typed
 
@@ -474,12 +475,13 @@ def shape_of(kept_as: str, kind: Any) -> Shape | None:
 
 def _not_none(kind: Any) -> tuple[Any, bool]:
     """Return a type without None, and whether it had that."""
+    kind = unaliased(kind)
     if get_origin(kind) is typing.Annotated:
         return _not_none(get_args(kind)[0])
     if get_origin(kind) not in {typing.Union, types.UnionType}:
         return kind, False
     parts = [each for each in get_args(kind) if each is not type(None)]
-    return (parts[0], True) if len(parts) == 1 else (kind, False)
+    return (unaliased(parts[0]), True) if len(parts) == 1 else (kind, False)
 
 
 READ_ERRORS: Final = (msgspec.MsgspecError, ValueError, TypeError, LookupError)
