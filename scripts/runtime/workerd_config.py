@@ -65,6 +65,8 @@ class Worker:
     main: str = "entry.py"
     variables: Mapping[str, Json] = field(default_factory=dict)
     stores: Mapping[str, Namespace | StandIn] = field(default_factory=lambda: {"CACHE": Namespace()})
+    datasets: Mapping[str, StandIn] = field(default_factory=dict)
+    """Bindings of Analytics Engine: each point is sent to a server, as JSON."""
 
     @property
     def is_javascript(self) -> bool:
@@ -93,7 +95,8 @@ def encode(folder: Path, workers: Sequence[Worker], v8_flags: Sequence[str] = ()
 
 def _config(folder: Path, workers: Sequence[Worker]) -> Config:
     clocks = clocks_of(workers)
-    stand_ins = {s for worker in workers for s in worker.stores.values() if isinstance(s, StandIn)}
+    bound = (b for worker in workers for b in (*worker.stores.values(), *worker.datasets.values()))
+    stand_ins = {each for each in bound if isinstance(each, StandIn)}
     return {
         "services": [
             *map(_worker_service, workers),
@@ -128,6 +131,7 @@ def _worker_service(worker: Worker) -> Config:
             "bindings": [
                 *(_variable(name, value) for name, value in variables.items()),
                 *({"name": name, "kvNamespace": s.designator()} for name, s in worker.stores.items()),
+                *({"name": name, "analyticsEngine": s.designator()} for name, s in worker.datasets.items()),
             ],
         },
     }

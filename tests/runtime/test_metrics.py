@@ -11,17 +11,18 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from cachewire.analytics import GROUPS, MOST_POINTS, add_row
 from cachewire.exposition import Document, Isolate, parse_document
 from cachewire.key import parse_target
 from cachewire.marks import Lane, Mark, group_mark, mark_key, url_mark
 from cachewire.metrics import Counts, Tier
 from scripts.runtime.workerd import Workerd
-from scripts.runtime.workerd_config import Json, StandIn
+from scripts.runtime.workerd_config import Json, StandIn, Worker
 from tests.runtime.client import Response
 from tests.runtime.crowd import Asked, crowd
 from tests.runtime.edge import HOST, detail, eventually, get, key_of, new_path, running
 from tests.runtime.kv import BreakableKV
-from tests.runtime.origin import ScriptedOrigin
+from tests.runtime.origin import Request, ScriptedOrigin
 from tests.runtime.replies import Pause, Reset, chunked, reply, truncated
 
 SECRET = "a secret for tests, of 32 bytes and more"  # noqa: S105 - for tests
@@ -404,6 +405,63 @@ def test_kv_keys_are_those_that_kv_was_asked_for(
         counts = own(url).counts
         assert counts.total("kv_errors", operation="read") >= 1
         assert counts.total("faults", where="store") + counts.total("faults", where="marks") >= 1
+
+
+# Analytics Engine
+
+
+def _points(requests: Sequence[Request]) -> Iterator[tuple[str, list[str], list[float]]]:
+    """Read what workerd sends for each point: JSON, in which texts are lists of bytes."""
+    for request in requests:
+        point = json.loads(request.body)
+        blobs = [bytes(point[name]).decode() for at in range(1, 21) if (name := f"blob{at}") in point]
+        doubles = [point.get(f"double{at}", 0.0) for at in range(1, 21)]
+        yield bytes(point["index1"]).decode(), blobs, doubles
+
+
+def test_points_hold_what_the_route_tells(
+    running_origin: ScriptedOrigin, origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with ScriptedOrigin() as engine:
+        engine.otherwise(lambda _: reply(200))
+        variables = {**_BASE, "ORIGIN": running_origin.url}
+        worker = Worker("a", variables=variables, datasets={"METRICS": StandIn(engine.address)})
+        with Workerd(tmp_path_factory.mktemp("points"), [worker]) as workerd:
+            url = workerd.url("a")
+            origin.on(path := new_path(), reply(200, [*FRESH, ("Cache-Groups", '"g"')], b"one"))
+            for _ in range(6):
+                get(url, path)
+            get(url, new_path("bypassed/x"), method="POST")
+
+            def flushed() -> list[Request]:
+                get(url, path, ("Cache-Control", "max-age=599"))
+                return engine.requests()
+
+            eventually(flushed, "points")
+            time.sleep(0.5)
+            points = list(_points(engine.requests()))
+            assert len(points) <= MOST_POINTS
+            counts, isolate, urls = Counts(), own(url), {}
+            for index, blobs, doubles in points:
+                version, name, isolate_id, _, *labels = blobs
+                assert (version, isolate_id) == ("1", isolate.id)
+                if name == "url":
+                    urls[labels[1]] = index, doubles[0]
+                    continue
+                group = GROUPS[name]
+                row = dict(zip(group.labels, labels, strict=True))
+                assert index == row.get("rule", "-")
+                add_row(counts, group, {**row, **{f"c{at}": value for at, value in enumerate(doubles, 1)}})
+            # The flush is some requests old.
+            told_later = isolate.counts.total("requests", rule="default")
+            assert told_later - 50 <= counts.total("requests", rule="default") <= told_later
+            assert urls[f"http://{HOST}{path}"] == ("default", counts.total("requests", rule="default"))
+            assert counts.total("response_bytes", rule="default") == 3 * counts.total(
+                "requests", rule="default"
+            )
+            for metric in ("origin_requests", "origin_seconds"):
+                assert counts.series[metric] == isolate.counts.series[metric]
+            assert {index for index, *_ in points} == {"default", "bypassed", "-"}
 
 
 # Who may read it
