@@ -45,6 +45,7 @@ SDK_ROOMS: Mapping[str, tuple[str, ...]] = {
     "origin_sdk/testing/": ("origin_sdk",),
     "origin_sdk/simulation/": (*_SHARED, "origin_sdk.simulation"),
     "origin_sdk/cli/": ("origin_sdk",),
+    "origin_sdk/dashboard/": (*_PURGING, "origin_sdk.dashboard", "origin_sdk.outbox"),
     "origin_sdk/__init__.py": _PURGING,
     "origin_sdk/errors.py": _VALUES,
     "origin_sdk/_flow.py": (),

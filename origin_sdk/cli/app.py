@@ -12,15 +12,18 @@ from origin_sdk._values.errors import OriginSdkError
 from origin_sdk.cli.audit import audit
 from origin_sdk.cli.check import check
 from origin_sdk.cli.context import EXIT_CODES, exit_code, report_error, report_unexpected
+from origin_sdk.cli.dashboard import dashboard
 from origin_sdk.cli.doctor import doctor
 from origin_sdk.cli.drain import drain
 from origin_sdk.cli.explain import explain
 from origin_sdk.cli.inspect import inspect
 from origin_sdk.cli.list import list_
+from origin_sdk.cli.metrics import metrics
 from origin_sdk.cli.outbox import outbox
 from origin_sdk.cli.publish import publish
 from origin_sdk.cli.purge import purge
 from origin_sdk.cli.simulate import simulate
+from origin_sdk.cli.top import top
 from origin_sdk.cli.warm import warm
 from origin_sdk.cli.why import why
 
@@ -42,7 +45,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (purge, publish, warm, inspect, explain, why, simulate, check, doctor, audit, drain):
+_LOOK = (inspect, explain, why, check, doctor, audit, dashboard, top, metrics, simulate)
+for command in (purge, publish, warm, *_LOOK, drain):
     app.command(epilog=_EPILOG)(command)
 app.command(name="list", epilog=_EPILOG)(list_)
 app.add_typer(outbox, name="outbox")

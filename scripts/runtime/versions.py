@@ -27,8 +27,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 PROMISED: Mapping[str, Sequence[str]] = {
     "": ("origin_sdk", "origin_sdk.responses", "origin_sdk.asgi", "origin_sdk.outbox", "origin_sdk.testing"),
     "client": ("origin_sdk", "origin_sdk.testing.fake", "origin_sdk.outbox.sqlite"),
-    "cli": ("origin_sdk.cli.app",),
-    "dashboard": ("origin_sdk.cli.app",),
+    "cli": ("origin_sdk.cli.app", "origin_sdk.dashboard.exporter", "origin_sdk.dashboard.server"),
     "sqlalchemy": ("origin_sdk.outbox.sqlalchemy", "origin_sdk.events.sqlalchemy"),
     "django": ("origin_sdk.django", "origin_sdk.events.django"),
     "postgres": ("origin_sdk.events.postgres",),
