@@ -27,7 +27,7 @@ from typing import Self
 from scripts.runtime.chaos_client import PROCESSES, Board, drawn
 from scripts.runtime.chaos_report import Report, told
 from scripts.runtime.chaos_shrink import shrunk
-from scripts.runtime.chaos_stores import FIRST_SECONDS, STORES, TIMEOUT_SECONDS, Fault
+from scripts.runtime.chaos_stores import FIRST_SECONDS, LOSSLESS, STORES, TIMEOUT_SECONDS, Fault
 from scripts.runtime.paths import ROOT
 
 __all__ = ["Trial", "all_faults", "main", "planned"]
@@ -109,7 +109,8 @@ class Clients:
             except (subprocess.TimeoutExpired, ValueError) as error:
                 process.kill()
                 process.communicate()
-                report.errors.append(f"process {number} didn't end: {type(error).__name__}")
+                said = (self._file.with_name(f"client-{number}.log").read_text().splitlines() or [""])[-1]
+                report.errors.append(f"process {number} didn't end: {type(error).__name__}; it said {said}")
                 continue
             report.add(seen)
         for file in self._file.parent.glob("fork-*.json"):
@@ -165,11 +166,16 @@ class Trial:
                 say(f"{time.monotonic() - began:6.1f} s  {fault.name}")
                 report.faults[fault.name] += 1
                 report.begun.append((time.monotonic(), fault.name))
+                births = store.births() if fault.name in LOSSLESS else {}
                 if fault.name in _CLIENT_FAULTS:
                     getattr(clients, fault.name)(drawn(fault.number))
                 else:
                     store.do(fault)
-                report.healing.append(_healed(board, began + self.seconds))
+                until = min(began + self.seconds, time.monotonic() + _START_SECONDS)
+                report.healing.append(_healed(board, until))
+                now = store.births() if births else {}
+                if again := sum(now.get(name) != birth for name, birth in births.items()):
+                    report.reloaded.append((fault.name, again, len(births)))
             time.sleep(max(0.0, began + self.seconds - time.monotonic()))
             clients.ended(report)
         return report

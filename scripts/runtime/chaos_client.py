@@ -33,11 +33,13 @@ try:
 except ModuleNotFoundError:  # in code of before, which --code brings
     from origin_sdk.clock import SystemClock  # type: ignore[import-not-found,no-redef]  # see above
 
-__all__ = ["BOUND_SECONDS", "PROCESSES", "Board", "drawn"]
+__all__ = ["BOUND_SECONDS", "KEPT", "PROCESSES", "Board", "drawn"]
 
-ITEMS = 60
+ITEMS = 80
 RARE = 40
 """From this item on they are changed once in half a minute: what is lost of them isn't made up for."""
+KEPT = 60
+"""From this item on they are never changed, so that nobody has to load them again if nothing is lost."""
 PROCESSES = 5
 BOUND_SECONDS = 2.5
 """After so long every process whose link is whole must have heard of an invalidation that Redis has noted."""
@@ -45,6 +47,8 @@ _RING = 64
 _NUMBER = struct.Struct("<d")
 _STALL_SECONDS = 1.0
 _TICK_SECONDS = 0.02
+_LOAD_SECONDS, _SLOW_LOAD_SECONDS, _SLOW = 0.002, 0.06, 0.04
+"""How long a load takes, and one in twenty-five."""
 _STALE = Policy(lifetime=0.6, stale=5.0, jitter=0.2)
 _LASTING = Policy(lifetime=600.0, jitter=0.0)
 ITEM = Family("item", "{number}", int, groups=("item-{number}",), policy=_LASTING)
@@ -180,6 +184,7 @@ class Client:
         self.events: dict[int, deque[tuple[float, str, Any]]] = {
             item: deque(maxlen=40) for item in range(ITEMS)
         }
+        self._slowness = drawn(seed)
         self._lock = Lock()
 
     def watch(self, until: float = math.inf) -> None:
@@ -228,7 +233,7 @@ class Client:
     def _act(self, chance: random.Random) -> None:
         action = chance.random() if self.may_change else chance.uniform(0.07, 1.0)
         if action < _RARELY:
-            self._change(self._own_item(RARE, ITEMS, chance), chance)
+            self._change(self._own_item(RARE, KEPT, chance), chance)
         elif action < 0.07:
             self._change(self._own_item(0, RARE, chance), chance)
         elif action < 0.4:
@@ -265,7 +270,7 @@ class Client:
         self.seen.loads += 1
         began = time.monotonic()
         version = self.board.version(item)
-        time.sleep(0.002)
+        time.sleep(_SLOW_LOAD_SECONDS if self._slowness.random() < _SLOW else _LOAD_SECONDS)
         spent.append(time.monotonic() - began)
         return version
 

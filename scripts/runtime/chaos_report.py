@@ -38,6 +38,8 @@ class Report:
     """When which fault began."""
     errors: list[str] = field(default_factory=list)
     violations: list[dict[str, Any]] = field(default_factory=list)
+    reloaded: list[tuple[str, int, int]] = field(default_factory=list)
+    """After which faults, that lose nothing, how many of how many values that nobody changed were loaded."""
     healing: list[float] = field(default_factory=list)
     """Seconds from the end of each fault until every process has found its link whole."""
 
@@ -72,7 +74,8 @@ class Report:
         for the load of a process that was stopped or killed, for as long as that one's lock lives.
         """
         is_prompt = self.quantile(0.999) <= TIMEOUT_SECONDS * 2 + _SLACK_SECONDS
-        return not self.violations and not self.errors and is_prompt and not self.slow()
+        is_kept = not any(again > of / 2 for _, again, of in self.reloaded)
+        return not self.violations and not self.errors and is_prompt and is_kept and not self.slow()
 
 
 def told(store: str, report: Report) -> Iterator[str]:
@@ -98,6 +101,8 @@ def told(store: str, report: Report) -> Iterator[str]:
         f"  errors: {len(report.errors)}, calls of more than {LONGEST_SECONDS:.2f} s: {len(slow)}, "
         f"violations: {len(report.violations)}"
     )
+    for name, again, of in sorted(report.reloaded, key=lambda each: -each[1])[:_TOLD]:
+        yield f"  {again} of {of} values that nobody changed were loaded again after {name}"
     for error, times in Counter(report.errors).most_common(_TOLD):
         yield f"  {times} x {error}"
     for at, wait, what in slow[:_TOLD]:

@@ -14,11 +14,11 @@ from typing import Any
 
 import redis
 
-from scripts.runtime.chaos_client import Board, drawn
+from scripts.runtime.chaos_client import KEPT, Board, drawn
 from scripts.runtime.proxy import Proxy
 from scripts.runtime.redis_servers import ClusterOfSix, RedisServer, SentinelSet, ShiftedClock
 
-__all__ = ["FIRST_SECONDS", "STORES", "TIMEOUT_SECONDS", "Fault", "Store"]
+__all__ = ["FIRST_SECONDS", "LOSSLESS", "STORES", "TIMEOUT_SECONDS", "Fault", "Store"]
 
 TIMEOUT_SECONDS = 0.25
 FIRST_SECONDS = 4.0
@@ -27,6 +27,8 @@ _LEAVING_SECONDS = 2.0
 """How long processes may take to leave a primary on its way out: they ask the sentinels every second."""
 _UNKNOWN_SECONDS = 30.0
 _FAILOVER_SECONDS = 6.0
+LOSSLESS = {"cut", "stall", "delay", "kill_subscriptions", "forget_scripts", "stall_client", "kill_client"}
+"""What costs nobody what Redis holds."""
 _SPOIL = "local v = redis.call('GET', KEYS[1]) \
 return v and redis.call('SET', KEYS[1], string.sub(v, 1, -2) .. string.char(193), 'KEEPTTL')"
 
@@ -53,6 +55,10 @@ class Store:
         self.folder = folder
         self.board = board
 
+    def births(self) -> dict[bytes, bytes]:
+        """Return the births of records that nobody has to load again; none where that can't be told."""
+        return {}
+
     def do(self, fault: Fault) -> None:
         """Break something, and mend what doesn't mend itself."""
         getattr(self, fault.name)(drawn(fault.number))
@@ -77,6 +83,14 @@ class Single(Store):
         )
         self.proxy = Proxy(self.server.port)
         self.url = f"redis://127.0.0.1:{self.proxy.port}/0"
+
+    def births(self) -> dict[bytes, bytes]:
+        with self.server.client() as client, suppress(redis.RedisError):
+            names: Any = client.keys("*e:item*")
+            kept = [name for name in names if int(name.rpartition(b":")[2]) >= KEPT]
+            records: Any = client.mget(kept) if kept else []
+            return {name: record[:8] for name, record in zip(kept, records, strict=True) if record}
+        return {}
 
     def _ask(self, *words: str) -> None:
         with self.server.client() as client, suppress(redis.RedisError):
@@ -155,7 +169,7 @@ class Single(Store):
         subscriptions = [each for each in connections if each.subscribes]
         chosen = chance.choice(subscriptions if subscriptions and chance.random() < 0.5 else connections)
         chosen.stall()
-        time.sleep(chance.random() * 4)
+        time.sleep(chance.random() * 8)
         chosen.resume()
 
     def delay(self, chance: random.Random) -> None:

@@ -32,6 +32,8 @@ class Connection:
             while data := source.recv(_CHUNK):
                 if is_request and b"SUBSCRIBE" in data:
                     self.subscribes = True
+                if is_request and self._proxy.swallows(data):
+                    continue
                 if not is_request and (seconds := self._proxy.delays_reply(data)):
                     time.sleep(seconds)
                 self._flows.wait()
@@ -67,6 +69,8 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self.delays_reply: Callable[[bytes], float] = lambda _: 0.0
         """Says for how many seconds a reply is kept back."""
+        self.swallows: Callable[[bytes], bool] = lambda _: False
+        """Says which requests never arrive."""
         self.stalls_new = False
         """Whether new connections are stalled from the beginning."""
         Thread(target=self._serve, daemon=True).start()

@@ -29,6 +29,8 @@ FAMILY = Family("product", "{id}", str, groups=("product-{id}",), policy=Policy(
 KEY, OTHER = FAMILY.key(id=17), FAMILY.key(id=18)
 SOFT_SECONDS = 0.25
 """The time that Redis has where a reply is late by more than that."""
+MOMENTS = b"*2\r\n$16\r\n"
+"""How the reply to an invalidation begins: its moment, and the one before."""
 prefixes = count()
 
 
@@ -179,15 +181,50 @@ def test_what_this_process_owes_it_never_reads_from_redis(
         others.get_or_load(KEY, Source("old"))
 
 
+def test_a_new_process_never_reads_what_it_is_about_to_owe(
+    driver: str, proxy: Proxy, redis_server: RedisServer
+) -> None:
+    """It reads before it has caught up, in other threads, while its first invalidation gets lost."""
+    prefix, shards = f"loss-{next(prefixes)}", 16
+    url = "redis://127.0.0.1:{}/0"
+    others = make(driver, RedisOptions(url=url.format(redis_server.port), prefix=prefix, shards=shards))
+    fresh = make(
+        driver,
+        RedisOptions(url=url.format(proxy.port), prefix=prefix, shards=shards, timeout=SOFT_SECONDS),
+    )
+    try:
+        assert others.wait_until_synced(20)
+        others.get_or_load(KEY, Source("old"))
+        proxy.swallows = lambda data: b"EVAL" in data and b":changes" in data
+        with ThreadPoolExecutor(1) as pool:
+            invalidating = pool.submit(fresh.invalidate, groups=KEY.groups)
+            while not invalidating.done():
+                fresh.get_or_load(KEY, Source("new"))
+            assert not invalidating.result().in_redis
+        assert fresh.get(KEY) != "old"
+        proxy.swallows = lambda _: False
+        eventually(lambda: not fresh.link.owed)
+        assert fresh.get(KEY) != "old"
+        eventually(lambda: others.get(KEY) != "old")
+    finally:
+        for cache in (others, fresh):
+            cache.close()
+
+
+@pytest.mark.parametrize("is_stalled", [False, True], ids=["the reply alone", "and the next requests"])
 def test_a_late_reply_to_an_invalidation_costs_its_own_groups_alone(
-    connect: Callable[..., Any], proxy: Proxy, redis_server: RedisServer
+    connect: Callable[..., Any], proxy: Proxy, redis_server: RedisServer, *, is_stalled: bool
 ) -> None:
     ours, others = connect(proxy.port, SOFT_SECONDS), connect(redis_server.port)
     keys = [FAMILY.key(id=number) for number in range(100, 150)]
     for key in keys:
         others.get_or_load(key, Source("a"))
     ours.get(keys[0])
-    proxy.freeze(spares_subscriptions=True)
+    if is_stalled:
+        proxy.freeze(spares_subscriptions=True)
+    else:
+        delay = Delay(SOFT_SECONDS * 2)
+        proxy.delays_reply = lambda data: delay(data) if data.startswith(MOMENTS) else 0.0
     assert not ours.invalidate(groups=keys[0].groups).in_redis
     proxy.thaw()
     eventually(lambda: not ours.link.owed)
@@ -356,19 +393,20 @@ def test_the_lock_of_a_process_that_dies_is_gone_after_a_heartbeat(
 # Records and snapshots
 
 
+@pytest.mark.parametrize("seconds", [-7200.0, -5.0, 5.0, 7200.0], ids="{:+.0f} s".format)
 def test_a_birth_is_of_redis_clock_where_a_record_can_not_be_read(
-    connect: Callable[..., Any], redis_server: RedisServer
+    connect: Callable[..., Any], redis_server: RedisServer, seconds: float
 ) -> None:
+    """Whose load had a birth by this machine's clock, which is stepped just now."""
     ours, others = connect(redis_server.port), connect(redis_server.port)
     key = FAMILY.key(id="unreadable")
     ours.get_or_load(key, Source("old"))
     with redis_server.client() as client:
         name = ours.link.layout.key(0, "e:", key.name)
         stored: Any = client.get(name)
-        client.set(name, stored[:10] + b"\xff\xff" + stored[12:], keepttl=True)
+        client.set(name, stored[:-4] + b"\xc1" + stored[-3:], keepttl=True)  # its head can be read
     ours.memory.clear()
-    ours.link.clock.now = lambda: 0.0  # of this machine
-    ours.invalidate(groups=["other"])
+    ours.link.clock.now = lambda: SystemClock().now() + seconds
 
     def load(_: object) -> str:
         others.invalidate(groups=key.groups)
@@ -384,17 +422,32 @@ def kept(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
+class Later(SystemClock):
+    """Comes to a later time at once, as measured by this process alone."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.seconds
+
+
+@pytest.mark.parametrize("seconds", [0.0, 150.0], ids=["at once", "minutes later"])
 @pytest.mark.parametrize("is_young", [True, False], ids=["a process that came later", "who invalidated"])
 def test_a_redis_that_restarts_from_a_snapshot_is_told_what_it_lost(
-    connect: Callable[..., Any], kept: RedisServer, *, is_young: bool
+    connect: Callable[..., Any], kept: RedisServer, seconds: float, *, is_young: bool
 ) -> None:
-    ours, gone, stays = connect(kept.port), FAMILY.key(id="gone"), FAMILY.key(id="stays")
+    clock = Later()
+    ours, gone, stays = connect(kept.port, clock=clock), FAMILY.key(id="gone"), FAMILY.key(id="stays")
     for key in (gone, stays):
         ours.get_or_load(key, Source("old"))
     ours.invalidate(groups=["before"])
     with kept.client() as client:
         client.save()
     assert ours.invalidate(groups=gone.groups).in_redis
+    clock.seconds = seconds
+    for number in range(3):
+        assert ours.invalidate(groups=[f"later-{number}"]).in_redis
     kept.kill()
     kept.start()
     eventually(lambda: bool(ours.link.can_hear))
