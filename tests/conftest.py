@@ -46,7 +46,7 @@ def _is_slow(item: pytest.Item) -> bool:
     return (
         item.nodeid.startswith(_SLOW_ROOMS)
         or not fixtures.isdisjoint(_SERVERS)
-        or item.get_closest_marker("alone") is not None
+        or any(item.get_closest_marker(mark) for mark in ("alone", "timed"))
     )
 
 

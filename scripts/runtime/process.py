@@ -1,4 +1,7 @@
-"""Start a program, wait until it is ready, and stop it together with everything that it started."""
+"""Start a program, wait until it is ready, and stop it together with everything that it started.
+
+It ends with the process that started it, however that ends: see :mod:`scripts.runtime.watchdog`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
+
+from scripts.runtime import watchdog
 
 _POLL_SECONDS = 0.02
 _LOG_LINES_SHOWN = 20
@@ -56,6 +61,7 @@ class Process:
                 start_new_session=True,
                 pass_fds=inherited,
             )
+        watchdog.guard(self.id)
 
     def __enter__(self) -> Self:
         return self
@@ -97,6 +103,7 @@ class Process:
             time.sleep(_POLL_SECONDS)
         self._signal_group(signal.SIGKILL)
         self._popen.wait()
+        watchdog.release(self.id)
         self._stopped = True
 
     def _signal_group(self, number: signal.Signals) -> None:

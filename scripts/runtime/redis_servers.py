@@ -1,30 +1,24 @@
 """Real Redis for tests and chaos: one server, a primary with replicas and sentinels, a cluster."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
-import socket
 import struct
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
 import redis
 
+from scripts.runtime.ports import reserved_ports
 from scripts.runtime.process import Process, ProcessError
 
-__all__ = ["ClusterOfSix", "RedisServer", "SentinelSet", "ShiftedClock", "reserved_ports"]
+__all__ = ["ClusterOfSix", "RedisServer", "SentinelSet", "ShiftedClock"]
 
 START_SECONDS = 20.0
-_PORTS = range(12_000, 22_000)
-"""Low enough that a cluster's bus, 10,000 above, is still below the ports that the system hands out."""
 _CLOCK_SOURCE: Final = Path(__file__).with_name("clock_shift.c")
-_reserved: Final[dict[int, int]] = {}
-"""Files that keep other runs off this one's ports for as long as this process lives."""
 
 
 class Secured(Protocol):
@@ -44,43 +38,6 @@ class Secured(Protocol):
     def of_client(self) -> Mapping[str, Any]:
         """What redis-py is given."""
         ...
-
-
-def reserved_ports(count: int) -> list[int]:
-    """Return ports that are this process's own until it ends, though nobody may listen on them yet."""
-    folder = Path(tempfile.gettempdir()) / "origin-sdk-ports"
-    folder.mkdir(exist_ok=True)
-    found: list[int] = []
-    for port in _PORTS:
-        if len(found) == count:
-            return found
-        if port not in _reserved and _reserve(folder, port):
-            found.append(port)
-    raise ProcessError(f"no {count} ports are free from {_PORTS.start} to {_PORTS.stop}")
-
-
-def _reserve(folder: Path, port: int) -> bool:
-    file = os.open(folder / str(port), os.O_CREAT | os.O_RDWR, 0o666)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        return False
-    if not all(_is_free(each) for each in (port, port + 10_000)):
-        os.close(file)
-        return False
-    _reserved[port] = file
-    return True
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 class ShiftedClock:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from typing import Self
 import psycopg
 from psycopg import sql
 
+from scripts.runtime.ports import free_port
 from scripts.runtime.process import Process
 
 _START_SECONDS = 30.0
@@ -116,11 +116,3 @@ def _as_nobody(folder: Path) -> list[str]:
         return []
     shutil.chown(folder, "nobody")
     return ["setpriv", "--reuid=nobody", "--clear-groups", "--"]
-
-
-def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

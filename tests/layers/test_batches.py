@@ -440,7 +440,7 @@ def test_many_are_loaded_although_redis_forgot_the_scripts(
         assert client.exists(*(f"{{{prefix}:0}}e:{key}" for key in keys)) == 20
 
 
-@pytest.mark.alone
+@pytest.mark.timed
 @pytest.mark.parametrize("nodes", [1, 3], ids=["one of the nodes", "half of the nodes"])
 def test_many_wait_at_most_the_timeout_while_nodes_are_frozen(
     redis_cluster: ClusterOfSix, prefix: str, driver: str, nodes: int

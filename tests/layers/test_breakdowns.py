@@ -15,7 +15,7 @@ from tests.layers.caches import make
 from tests.layers.servers import ClusterOfSix, RedisServer, SentinelSet
 from tests.layers.test_contract import Source
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 FAMILY = Family("product", "{id}", str, groups=("product-{id}",))
 SOFT_SECONDS = 0.05

@@ -23,7 +23,7 @@ from tests.layers.servers import ClusterOfSix, RedisServer, ShiftedClock
 from tests.layers.test_breakdowns import eventually
 from tests.layers.test_contract import Source
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timed
 
 FAMILY = Family("product", "{id}", str, groups=("product-{id}",), policy=Policy(jitter=0))
 KEY, OTHER = FAMILY.key(id=17), FAMILY.key(id=18)

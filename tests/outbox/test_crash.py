@@ -7,8 +7,6 @@ from sqlalchemy import Engine
 
 from scripts.runtime.crash import run
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("is_forked", [False, True], ids=["one process", "a server that forks workers"])

@@ -16,14 +16,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.runtime import paths
+from scripts.runtime import paths, watchdog
 from tests.runtime.origin import ScriptedOrigin
 from tests.runtime.replies import reply
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.timeout(180)  # it starts wrangler up to three times
 
 _COMMAND = [sys.executable, "-m", "scripts.runtime.dev"]
-_START_SECONDS = 40.0
+_START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 
 
@@ -34,8 +34,13 @@ class Dev:
         self._output = folder / "output"
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                [*_COMMAND, *arguments], cwd=paths.ROOT, stdout=output, stderr=subprocess.STDOUT
+                [*_COMMAND, *arguments],
+                cwd=paths.ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
+        watchdog.guard(self.process.pid)
         deadline = time.monotonic() + _START_SECONDS
         while "try:" not in self.output():
             assert self.process.poll() is None, self.output()

@@ -29,8 +29,6 @@ from tests.runtime.replies import (
     until_close,
 )
 
-pytestmark = pytest.mark.alone
-
 FRANKFURT = Namespace(location="frankfurt")
 
 

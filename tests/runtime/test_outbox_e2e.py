@@ -22,8 +22,8 @@ import pytest
 from origin_sdk.outbox import Republish, State
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from scripts.runtime import paths
+from scripts.runtime.ports import free_port
 from scripts.runtime.process import Process
-from scripts.runtime.servers import free_port
 from scripts.runtime.wrangler import Wrangler
 
 MARK_INTERVAL = 1.0

@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from scripts.runtime import watchdog
+from scripts.runtime.ports import free_port
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json
 from tests.runtime.edge import eventually, running
@@ -112,12 +114,6 @@ def token_in(form: httpx.Response) -> str:
     return found[1]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def ports() -> Iterator[dict[str, int]]:
     """Each service in a process of its own."""
@@ -128,9 +124,12 @@ def ports() -> Iterator[dict[str, int]]:
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         for name, port in found.items()
     ]
+    for process in started:
+        watchdog.guard(process.pid)
     try:
         for port in found.values():
             eventually(lambda port=port: listens(port), f"a service on port {port}")  # type: ignore[misc]  # a default

@@ -15,8 +15,6 @@ from scripts.benches.cost import MIX, Usage, cost_rows, dollars
 from scripts.benches.rows import AtLeast, AtMost, Row, row, show, write
 from scripts.runtime import paths
 
-pytestmark = pytest.mark.alone
-
 KEYS = ["part", "name", "median", "unit", "spread", "against", "ratio", "aim", "met"]
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from scripts.runtime.ports import reserved_ports
 from scripts.runtime.process import ProcessError
-from scripts.runtime.redis_servers import RedisServer, reserved_ports
+from scripts.runtime.redis_servers import RedisServer
 
 ANOTHER_RUN = """
 import sys
-from scripts.runtime.redis_servers import reserved_ports
+from scripts.runtime.ports import reserved_ports
 print(*reserved_ports(5), flush=True)
 sys.stdin.read()
 """

@@ -29,7 +29,9 @@ from origin_sdk.errors import InvalidRequest, PartialPurgeError
 from origin_sdk.outbox import AsyncDrainer, InThreads
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import FakeKV
-from scripts.runtime.servers import Redis, free_port
+from scripts.runtime import watchdog
+from scripts.runtime.ports import free_port
+from scripts.runtime.servers import Redis
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning"),
@@ -182,9 +184,15 @@ def running(*command: str, env: dict[str, str], log: Path) -> Iterator[subproces
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            [sys.executable, "-m", *command], env=env, stdout=output, stderr=output, cwd=ROOT
+            [sys.executable, "-m", *command],
+            env=env,
+            stdout=output,
+            stderr=output,
+            cwd=ROOT,
+            start_new_session=True,
         ) as process,
     ):
+        watchdog.guard(process.pid)
         try:
             yield process
         finally:
