@@ -9,7 +9,7 @@ world. Flows await steps and other flows, nothing of an event loop.
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Generic, Self, TypeAlias, TypeVar
 
-__all__ = ["Flow", "Step", "drive", "drive_async"]
+__all__ = ["AnyStep", "Flow", "Step", "drive", "drive_async"]
 
 _Answer = TypeVar("_Answer")
 _Result = TypeVar("_Result")
@@ -24,10 +24,11 @@ class Step(Generic[_Answer]):
         return (yield self)
 
 
-Flow: TypeAlias = Coroutine[Step[Any], Any, _Result]
+AnyStep: TypeAlias = Step[Any]
+Flow: TypeAlias = Coroutine[AnyStep, Any, _Result]
 
 
-def drive(flow: Flow[_Result], do: Callable[[Step[Any]], object]) -> _Result:
+def drive(flow: Flow[_Result], do: Callable[[AnyStep], object]) -> _Result:
     """Run a flow in this thread, and return its result; ``do`` carries out a step and returns the answer."""
     answer: object = None
     error: BaseException | None = None
@@ -46,7 +47,7 @@ def drive(flow: Flow[_Result], do: Callable[[Step[Any]], object]) -> _Result:
         del error  # its traceback leads to this frame
 
 
-async def drive_async(flow: Flow[_Result], do: Callable[[Step[Any]], Awaitable[object]]) -> _Result:
+async def drive_async(flow: Flow[_Result], do: Callable[[AnyStep], Awaitable[object]]) -> _Result:
     """Run a flow in this task, as :func:`drive` does in a thread.
 
     A task that is cancelled while it carries out a step throws CancelledError into the flow.

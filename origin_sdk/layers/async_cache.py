@@ -18,11 +18,11 @@ from inspect import isawaitable
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
+from origin_sdk._flow import AnyStep, drive_async
 from origin_sdk._process.reads import current_reads, is_reading, reading
 from origin_sdk.layers.base_cache import BaseCache, CacheOptions, FamilyOptions, Invalidation
 from origin_sdk.layers.cached_functions import CallSignature, Function
 from origin_sdk.layers.edge import AsyncPurger, Records, async_purger
-from origin_sdk.layers.process.flights import Flight, after
 from origin_sdk.layers.process.load_graph import loading
 from origin_sdk.layers.process.memory import MOST_USES, MemoryEntry
 from origin_sdk.layers.redis.link import Link
@@ -40,16 +40,15 @@ from origin_sdk.layers.rules.steps import (
     Load,
     PurgeEdge,
     Replicate,
-    Step,
     Wait,
 )
 from origin_sdk.layers.structures.async_handles import AsyncFields, AsyncMembers, AsyncPages, AsyncRanking
 from origin_sdk.layers.structures.reading import Loader
 from origin_sdk.layers.values.copies import Original
-from origin_sdk.layers.values.families import Family, Key
+from origin_sdk.layers.values.families import AnyFamily, AnyKey, Key
 from origin_sdk.layers.values.policy import SingleFlight
 
-__all__ = ["AsyncCached", "AsyncLayeredCache", "carried_out"]
+__all__ = ["AsyncCached", "AsyncLayeredCache"]
 
 if TYPE_CHECKING:
     from origin_sdk.layers.redis.async_client import AsyncRedisClient
@@ -125,7 +124,9 @@ class AsyncLayeredCache(BaseCache):
 
     async def close(self) -> None:
         """Wait for loads in the background and close all connections."""
-        await asyncio.gather(*self.loads, return_exceptions=True)
+        await asyncio.gather(
+            *cast("set[asyncio.Task[object]]", self.background.under_way), return_exceptions=True
+        )
         await asyncio.to_thread(self._stop_listening)
         if found := self._callers.get(asyncio.get_running_loop()):
             await found.end.aclose()
@@ -173,7 +174,7 @@ class AsyncLayeredCache(BaseCache):
         """Write through: store a value that you know, and let loads under way not overwrite it."""
         await self._run(writes.set_value(self, key, value, lifetime, groups))
 
-    async def delete(self, key: Key[Any]) -> None:
+    async def delete(self, key: AnyKey) -> None:
         """Forget a value in all processes' memory and in Redis, and what loads under way return."""
         await self._run(writes.delete(self, key))
 
@@ -220,7 +221,7 @@ class AsyncLayeredCache(BaseCache):
         return AsyncPages(self, self._run, key, loader)
 
     def cached(
-        self, family: Family[Any] | str, *, ignore: Iterable[str] = (), **options: Unpack[FamilyOptions]
+        self, family: AnyFamily | str, *, ignore: Iterable[str] = (), **options: Unpack[FamilyOptions]
     ) -> "Callable[[Callable[_Arguments, Awaitable[_Value]]], AsyncCached[_Arguments, _Value]]":
         """Decorate a function with a family, or a key template over its parameters.
 
@@ -234,18 +235,21 @@ class AsyncLayeredCache(BaseCache):
 
         return decorate
 
-    def spawn(self, flow: Flow[_Result]) -> asyncio.Task[_Result]:
+    def spawn(self, flow: Flow[MemoryEntry | None]) -> asyncio.Task[MemoryEntry | None]:
         """Run a flow in another task."""
-        return asyncio.create_task(self._run(flow))
+        task = asyncio.create_task(self._run(flow))
+        task.add_done_callback(lambda _: flow.close())  # a task may be cancelled before it begins
+        return task
 
-    def new_future(self) -> asyncio.Future[MemoryEntry]:
+    def new_future(self) -> asyncio.Future[MemoryEntry | None]:
         """Return a future to be set by hand."""
         return asyncio.get_running_loop().create_future()
 
-    def _run(self, flow: Flow[_Result]) -> Coroutine[Any, Any, _Result]:
-        return carried_out(flow, self._do)
+    def _run(self, flow: Flow[_Result]) -> Coroutine[object, None, _Result]:
+        """Carry out a flow's steps in this task."""
+        return drive_async(flow, self._do)
 
-    async def _do(self, step: Step) -> Any:  # noqa: PLR0911 - a table of steps
+    async def _do(self, step: AnyStep) -> object:  # noqa: PLR0911 - a table of steps
         match step:
             case Ask(command):
                 return await (await self._caller()).ask(command)
@@ -253,58 +257,33 @@ class AsyncLayeredCache(BaseCache):
                 with reading(reads), loading(node):
                     loaded = loader(argument)
                     return await loaded if isawaitable(loaded) else loaded
-            case Follow():
-                return await self._follow(step)
+            case Follow(key, seconds):
+                flight, ended = self.flights.join(key, _Told)
+                return flight, ended is None, ended is None or await ended.wait(seconds)
             case Await(future, seconds):
-                done, _ = await asyncio.wait([future], timeout=seconds)
+                done, _ = await asyncio.wait([cast("asyncio.Future[object]", future)], timeout=seconds)
                 return future.result() if done else PENDING
             case AskMany(commands):
                 return await (await self._caller()).ask_many(commands)
             case Replicate(commands):
                 return await (await self._caller()).ask_replicated(commands)
             case FollowAll(flights, seconds):
-                ended = _Told()
-                self.flights.when_all(flights, ended.set)
-                return await ended.wait(seconds)
+                all_ended = _Told()
+                self.flights.when_all(flights, all_ended.set)
+                return await all_ended.wait(seconds)
             case Wait():
                 return await self._wait(step)
             case PurgeEdge(groups, urls):
                 return await self.edge.purge(groups=groups, urls=urls) if self.edge else None
+            case _:
+                raise TypeError(step)
 
-    async def _follow(self, step: Follow) -> tuple[Flight, bool, bool]:
-        flight, ended = self.flights.join(step.key, _Told)
-        return flight, ended is None, ended is None or await ended.wait(step.seconds)
-
-    async def _wait(self, step: Wait) -> Any:
-        event = _Told()
-        told = after(len(step.names), event.set_by_thread)
-        link, redis = cast("Link", self.link), await self._caller()
-        for name in step.names:
-            link.expect(name, told)
-        try:
+    async def _wait(self, step: Wait[object]) -> object:
+        told, redis = _Told(), await self._caller()
+        with cast("Link", self.link).expecting(step.names, told.set_by_thread):
             replies = await redis.ask_many(step.commands)
-            await event.wait(step.seconds_of(replies))
-        finally:
-            for name in step.names:
-                link.forget(name, told)
+            await told.wait(step.seconds_of(replies))
         return replies
-
-
-async def carried_out(flow: Flow[_Result], do: Callable[[Step], Awaitable[Any]]) -> _Result:
-    """Carry out a flow's steps in this task, and return its result."""
-    resume: Callable[[Any], Step] = flow.send
-    answer: Any = None
-    try:
-        while True:
-            step = resume(answer)
-            try:
-                answer = await do(step)
-                resume = flow.send
-            except BaseException as error:  # noqa: BLE001 - it goes on in the flow
-                answer, resume = error, flow.throw
-    except StopIteration as end:
-        result: _Result = end.value
-        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +327,7 @@ class AsyncCached(Protocol[_Arguments, _Value]):
     returns what loads it, for :meth:`fields` and the like.
     """
 
-    family: Family[Any]
+    family: AnyFamily
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -381,9 +360,7 @@ class AsyncCached(Protocol[_Arguments, _Value]):
         ...
 
 
-def _decorated(
-    cache: AsyncLayeredCache, function: Function, family: Family[Any], ignore: Iterable[str]
-) -> Any:
+def _decorated(cache: AsyncLayeredCache, function: Function, family: AnyFamily, ignore: Iterable[str]) -> Any:
     cache.warn_of_kept(function, family, ignore)
     signature = CallSignature(function, family, ignore)
     lookup, moments, stats = cache.memory.get, cache.moments, cache.stats
@@ -393,7 +370,7 @@ def _decorated(
     is_copied = (family.policy or cache.judge.default_policy).values == "copied"
 
     @functools.wraps(function.call)
-    async def cached(*args: Any, **kwargs: Any) -> Any:
+    async def cached(*args: object, **kwargs: object) -> Any:
         if kwargs or len(args) != arity:
             args = signature.normal(args, kwargs)
         entry = lookup(render(*args) if is_direct else render(*signature.picked(args)))
@@ -407,13 +384,13 @@ def _decorated(
             return entry.value.copy() if is_copied and type(entry.value) is Original else entry.value
         return await cache.get_or_load(signature.key(args), signature.loader(args))
 
-    def key(*args: Any, **kwargs: Any) -> Key[Any]:
+    def key(*args: object, **kwargs: object) -> AnyKey:
         return signature.key(signature.normal(args, kwargs))
 
-    async def invalidate(*args: Any, **kwargs: Any) -> None:
+    async def invalidate(*args: object, **kwargs: object) -> None:
         await cache.delete(key(*args, **kwargs))
 
-    async def refresh(*args: Any, **kwargs: Any) -> Any:
+    async def refresh(*args: object, **kwargs: object) -> Any:
         args = signature.normal(args, kwargs)
         return await cache.refresh(signature.key(args), signature.loader(args))
 

@@ -7,11 +7,11 @@ from contextvars import copy_context
 from threading import Event
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
+from origin_sdk._flow import AnyStep, drive
 from origin_sdk._process.reads import current_reads, is_reading, reading
 from origin_sdk.layers.base_cache import BaseCache, CacheOptions, FamilyOptions, Invalidation
 from origin_sdk.layers.cached_functions import CallSignature, Function
 from origin_sdk.layers.edge import Purger, Records, purger
-from origin_sdk.layers.process.flights import Flight, after
 from origin_sdk.layers.process.load_graph import loading
 from origin_sdk.layers.process.memory import MOST_USES, MemoryEntry
 from origin_sdk.layers.process.orm_connections import like_a_request
@@ -30,13 +30,12 @@ from origin_sdk.layers.rules.steps import (
     Load,
     PurgeEdge,
     Replicate,
-    Step,
     Wait,
 )
 from origin_sdk.layers.structures.handles import Fields, Members, Pages, Ranking
 from origin_sdk.layers.structures.reading import Loader
 from origin_sdk.layers.values.copies import Original
-from origin_sdk.layers.values.families import Family, Key
+from origin_sdk.layers.values.families import AnyFamily, AnyKey, Key
 from origin_sdk.layers.values.policy import SingleFlight
 
 __all__ = ["Cached", "LayeredCache"]
@@ -73,7 +72,7 @@ class LayeredCache(BaseCache):
 
     def _renew(self) -> None:
         self._redis = self._redis_caller()
-        self._pool = ThreadPoolExecutor(self.background, thread_name_prefix="origin_sdk.layers")
+        self._pool = ThreadPoolExecutor(self.background.most, thread_name_prefix="origin_sdk.layers")
 
     def _redis_caller(self) -> "RedisClient | None":
         if self.link is None:
@@ -139,7 +138,7 @@ class LayeredCache(BaseCache):
         """Write through: store a value that you know, and let loads under way not overwrite it."""
         self._run(writes.set_value(self, key, value, lifetime, groups))
 
-    def delete(self, key: Key[Any]) -> None:
+    def delete(self, key: AnyKey) -> None:
         """Forget a value in all processes' memory and in Redis, and what loads under way return."""
         self._run(writes.delete(self, key))
 
@@ -184,7 +183,7 @@ class LayeredCache(BaseCache):
         return Pages(self, self._run, key, loader)
 
     def cached(
-        self, family: Family[Any] | str, *, ignore: Iterable[str] = (), **options: Unpack[FamilyOptions]
+        self, family: AnyFamily | str, *, ignore: Iterable[str] = (), **options: Unpack[FamilyOptions]
     ) -> "Callable[[Callable[_Arguments, _Value]], Cached[_Arguments, _Value]]":
         """Decorate a function with a family, or a key template over its parameters.
 
@@ -198,11 +197,16 @@ class LayeredCache(BaseCache):
 
         return decorate
 
-    def spawn(self, flow: Flow[_Result]) -> Future[_Result]:
+    def spawn(self, flow: Flow[MemoryEntry | None]) -> Future[MemoryEntry | None]:
         """Run a flow in another thread."""
-        return self._pool.submit(copy_context().run, self._run_here, flow)
+        try:
+            future = self._pool.submit(copy_context().run, self._run_here, flow)
+        except RuntimeError:  # the cache is closed
+            flow.close()
+            raise
+        return future
 
-    def new_future(self) -> Future[MemoryEntry]:
+    def new_future(self) -> Future[MemoryEntry | None]:
         """Return a future to be set by hand."""
         return Future()
 
@@ -212,61 +216,46 @@ class LayeredCache(BaseCache):
 
     def _run(self, flow: Flow[_Result]) -> _Result:
         """Carry out a flow's steps in this thread."""
-        resume: Callable[[Any], Step] = flow.send
-        answer: Any = None
-        try:
-            while True:
-                step = resume(answer)
-                try:
-                    answer = self._do(step)
-                    resume = flow.send
-                except BaseException as error:  # noqa: BLE001 - it goes on in the flow
-                    answer, resume = error, flow.throw
-        except StopIteration as end:
-            result: _Result = end.value
-            return result
+        return drive(flow, self._do)
 
-    def _do(self, step: Step) -> Any:  # noqa: PLR0911 - a table of steps
+    def _do(self, step: AnyStep) -> object:  # noqa: PLR0911 - a table of steps
         match step:
             case Ask(command):
-                return cast("RedisClient", self._redis).ask(command)
+                return self._client.ask(command)
             case Load(loader, argument, reads, node):
                 with reading(reads), loading(node):
                     return loader(argument)
-            case Follow():
-                return self._follow(step)
+            case Follow(key, seconds):
+                flight, ended = self.flights.join(key, Event)
+                return flight, ended is None, ended is None or ended.wait(seconds)
             case Await(future, seconds):
-                return future.result() if wait([future], seconds).done else PENDING
+                return future.result() if wait([cast("Future[object]", future)], seconds).done else PENDING
             case AskMany(commands):
-                return cast("RedisClient", self._redis).ask_many(commands)
+                return self._client.ask_many(commands)
             case Replicate(commands):
-                return cast("RedisClient", self._redis).ask_replicated(commands)
+                return self._client.ask_replicated(commands)
             case FollowAll(flights, seconds):
-                ended = Event()
-                self.flights.when_all(flights, ended.set)
-                return ended.wait(seconds)
+                all_ended = Event()
+                self.flights.when_all(flights, all_ended.set)
+                return all_ended.wait(seconds)
             case Wait():
                 return self._wait(step)
             case PurgeEdge(groups, urls):
                 return self.edge.purge(groups=groups, urls=urls) if self.edge else None
+            case _:
+                raise TypeError(step)
 
-    def _follow(self, step: Follow) -> tuple[Flight, bool, bool]:
-        flight, ended = self.flights.join(step.key, Event)
-        return flight, ended is None, ended is None or ended.wait(step.seconds)
-
-    def _wait(self, step: Wait) -> Any:
-        event = Event()
-        told = after(len(step.names), event.set)
-        link, redis = cast("Link", self.link), cast("RedisClient", self._redis)
-        for name in step.names:
-            link.expect(name, told)
-        try:
-            replies = redis.ask_many(step.commands)
-            event.wait(step.seconds_of(replies))
-        finally:
-            for name in step.names:
-                link.forget(name, told)
+    def _wait(self, step: Wait[object]) -> object:
+        told = Event()
+        with cast("Link", self.link).expecting(step.names, told.set):
+            replies = self._client.ask_many(step.commands)
+            told.wait(step.seconds_of(replies))
         return replies
+
+    @property
+    def _client(self) -> "RedisClient":
+        """What asks Redis; rules ask only where there is one."""
+        return cast("RedisClient", self._redis)
 
 
 class Cached(Protocol[_Arguments, _Value]):
@@ -277,7 +266,7 @@ class Cached(Protocol[_Arguments, _Value]):
     returns what loads it, for :meth:`fields` and the like.
     """
 
-    family: Family[Any]
+    family: AnyFamily
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -310,7 +299,7 @@ class Cached(Protocol[_Arguments, _Value]):
         ...
 
 
-def _decorated(cache: LayeredCache, function: Function, family: Family[Any], ignore: Iterable[str]) -> Any:
+def _decorated(cache: LayeredCache, function: Function, family: AnyFamily, ignore: Iterable[str]) -> Any:
     cache.warn_of_kept(function, family, ignore)
     signature = CallSignature(function, family, ignore)
     lookup, moments, stats = cache.memory.get, cache.moments, cache.stats
@@ -320,7 +309,7 @@ def _decorated(cache: LayeredCache, function: Function, family: Family[Any], ign
     is_copied = (family.policy or cache.judge.default_policy).values == "copied"
 
     @functools.wraps(function.call)
-    def cached(*args: Any, **kwargs: Any) -> Any:
+    def cached(*args: object, **kwargs: object) -> Any:
         if kwargs or len(args) != arity:
             args = signature.normal(args, kwargs)
         entry = lookup(render(*args) if is_direct else render(*signature.picked(args)))
@@ -334,13 +323,13 @@ def _decorated(cache: LayeredCache, function: Function, family: Family[Any], ign
             return entry.value.copy() if is_copied and type(entry.value) is Original else entry.value
         return cache.get_or_load(signature.key(args), signature.loader(args))
 
-    def key(*args: Any, **kwargs: Any) -> Key[Any]:
+    def key(*args: object, **kwargs: object) -> AnyKey:
         return signature.key(signature.normal(args, kwargs))
 
-    def invalidate(*args: Any, **kwargs: Any) -> None:
+    def invalidate(*args: object, **kwargs: object) -> None:
         cache.delete(key(*args, **kwargs))
 
-    def refresh(*args: Any, **kwargs: Any) -> Any:
+    def refresh(*args: object, **kwargs: object) -> Any:
         args = signature.normal(args, kwargs)
         return cache.refresh(signature.key(args), signature.loader(args))
 

@@ -8,13 +8,16 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 from origin_sdk.layers.errors import InvalidFamily
 from origin_sdk.layers.rules.load_context import LoadContext
-from origin_sdk.layers.values.families import Family, Key, as_texts
+from origin_sdk.layers.values.families import AnyFamily, AnyKey, as_texts
 
 __all__ = ["Bindable", "CallSignature", "Function"]
+
+Called: TypeAlias = Callable[..., Any]
+"""What is decorated: the signature says what it takes."""
 
 _AWAITABLES = (collections.abc.Awaitable, collections.abc.Coroutine)
 
@@ -22,9 +25,9 @@ _AWAITABLES = (collections.abc.Awaitable, collections.abc.Coroutine)
 class Function:
     """A function that is to be cached. Raises InvalidFamily for one whose values couldn't be kept."""
 
-    def __init__(self, given: Callable[..., Any], *, is_async: bool) -> None:
+    def __init__(self, given: Called, *, is_async: bool) -> None:
         self.kind: type | None = type(given) if isinstance(given, classmethod | staticmethod) else None
-        self.call: Callable[..., Any] = given.__func__ if self.kind else given  # type: ignore[attr-defined]  # they have it
+        self.call: Called = given.__func__ if self.kind else given  # type: ignore[attr-defined]  # they have it
         module, name = getattr(self.call, "__module__", ""), getattr(self.call, "__qualname__", "")
         self.full_name = f"{module}.{name or type(self.call).__qualname__}"
         self.name: str = getattr(self.call, "__name__", type(self.call).__name__)
@@ -51,7 +54,7 @@ class Function:
                 f"{self.full_name}: put the cache's decorator above @classmethod, so that its verbs are bound"
             )
 
-    def _hints(self) -> dict[str, Any]:
+    def _hints(self) -> dict[str, object]:
         annotated = self.call if inspect.isroutine(self.call) else type(self.call).__call__
         if isinstance(self.call, functools.partial):
             annotated = self.call.func
@@ -71,7 +74,7 @@ class Function:
                 return name
         return ""
 
-    def placed(self, cached: Callable[..., Any]) -> Any:
+    def placed(self, cached: Called) -> Any:
         """Return what stands where the function stood: in a class, its verbs have to be bound as well."""
         if self.kind is staticmethod or not self.is_in_class:
             return staticmethod(cached) if self.kind else cached
@@ -81,7 +84,7 @@ class Function:
 class Bindable:
     """A cached function in a class: bound to an object, and so are its verbs."""
 
-    def __init__(self, cached: Callable[..., Any], *, is_of_class: bool) -> None:
+    def __init__(self, cached: Called, *, is_of_class: bool) -> None:
         self._cached = cached
         self._is_of_class = is_of_class
         functools.update_wrapper(self, cached)
@@ -90,7 +93,7 @@ class Bindable:
         bound_to = owner if self._is_of_class else instance
         return self._cached if bound_to is None else _Bound(self._cached, bound_to)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Any:
         """Call it as it is, in the class's own body for example."""
         return self._cached(*args, **kwargs)
 
@@ -109,7 +112,7 @@ class _Bound(functools.partial[Any]):
 class CallSignature:
     """How a decorated function's arguments become its key's."""
 
-    def __init__(self, function: Function, family: Family[Any], ignore: Iterable[str]) -> None:
+    def __init__(self, function: Function, family: AnyFamily, ignore: Iterable[str]) -> None:
         self._signature = function.signature
         self._context = function.context
         self._function = function
@@ -140,7 +143,7 @@ class CallSignature:
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
                 raise InvalidFamily(f"{where}*{parameter.name} can't be in a key: name the parameters")
 
-    def normal(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    def normal(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[object, ...]:
         """Return all arguments by position, with defaults."""
         names = self._signature.parameters
         if self._context:
@@ -153,15 +156,15 @@ class CallSignature:
             raise TypeError(f"{self._function.full_name}: {', '.join(missing)} missing")
         return tuple(bound.arguments[name] for name in names if name != self._context)
 
-    def picked(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def picked(self, args: tuple[object, ...]) -> tuple[object, ...]:
         """Return the key's arguments, in the key's order."""
         return args if self.is_direct else tuple(args[index] for index in self._picked)
 
-    def key(self, args: tuple[Any, ...]) -> Key[Any]:
+    def key(self, args: tuple[object, ...]) -> AnyKey:
         """Return the key of a call."""
         return self._family.key_of(self.picked(args))
 
-    def loader(self, args: tuple[Any, ...]) -> Callable[[LoadContext[Any]], Any]:
+    def loader(self, args: tuple[object, ...]) -> Callable[[LoadContext[Any]], Any]:
         """Return what loads the value of a call."""
         function, name = self._function.call, self._context
         arguments = dict(zip(self._names, args, strict=True))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Purger(Protocol):
     """Purges at the edge: a :class:`origin_sdk.PurgeClient`."""
 
-    def purge(self, *, groups: list[str], urls: list[str]) -> Any:
+    def purge(self, *, groups: list[str], urls: list[str]) -> object:
         """Purge, and return a receipt."""
         ...
 
@@ -24,7 +24,7 @@ class Purger(Protocol):
 class AsyncPurger(Protocol):
     """The same for an event loop."""
 
-    async def purge(self, *, groups: list[str], urls: list[str]) -> Any:
+    async def purge(self, *, groups: list[str], urls: list[str]) -> object:
         """Purge, and return a receipt."""
         ...
 
@@ -32,13 +32,13 @@ class AsyncPurger(Protocol):
 class Records(Protocol):
     """Remembers a purge for a drainer: an outbox in a SQLite file or a Redis stream."""
 
-    def record(self, *intents: Any) -> Any:
+    def record(self, *intents: Any) -> object:
         """Record; kept for certain when this returns."""
         ...
 
 
 class _Recorded:
-    def __init__(self, record: "Callable[[Purge], Any]") -> None:
+    def __init__(self, record: "Callable[[Purge], object]") -> None:
         self._record = record
 
     def purge(self, *, groups: list[str], urls: list[str]) -> None:
@@ -46,7 +46,7 @@ class _Recorded:
 
 
 class _RecordedInThreads:
-    def __init__(self, record: "Callable[[Purge], Any]") -> None:
+    def __init__(self, record: "Callable[[Purge], object]") -> None:
         self._record = record
 
     async def purge(self, *, groups: list[str], urls: list[str]) -> None:
@@ -67,8 +67,8 @@ def async_purger(edge: AsyncPurger | Records | None) -> AsyncPurger | None:
     return _RecordedInThreads(_record_of(edge))
 
 
-def _record_of(edge: object) -> "Callable[[Purge], Any]":
-    record: Callable[[Purge], Any] | None = getattr(edge, "record", None)
+def _record_of(edge: object) -> "Callable[[Purge], object]":
+    record: Callable[[Purge], object] | None = getattr(edge, "record", None)
     if record is None:
         raise InvalidSettings(
             f"edge={edge!r} neither purges nor records by itself: give a PurgeClient, a SqliteOutbox or a "

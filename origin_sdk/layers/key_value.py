@@ -7,20 +7,20 @@ long, and as long as it hears of no change. Without Redis, memory is the authori
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import RLock
-from typing import Any
 from urllib.parse import quote
 
 from origin_sdk.layers.base_cache import BaseCache
 from origin_sdk.layers.errors import UnreadableRecord
 from origin_sdk.layers.process.memory import MemoryEntry
-from origin_sdk.layers.redis.commands import Command
+from origin_sdk.layers.redis.commands import ChangeReply, Command
 from origin_sdk.layers.redis.link import Link
-from origin_sdk.layers.redis.replies import FAILED
+from origin_sdk.layers.redis.replies import FAILED, Failed
 from origin_sdk.layers.redis.scripts import ADD, PEEK, PUT, SWAP, TOUCH, Script
 from origin_sdk.layers.rules import retrieval
 from origin_sdk.layers.rules.judge import checked_groups
-from origin_sdk.layers.rules.load_context import LoadContext
-from origin_sdk.layers.rules.steps import Ask, AskMany, Flow
+from origin_sdk.layers.rules.load_context import AnyContext
+from origin_sdk.layers.rules.loads import Loader
+from origin_sdk.layers.rules.steps import Ask, AskMany
 from origin_sdk.layers.rules.writes import (
     TOO_OLD,
     as_of,
@@ -77,7 +77,7 @@ class KeyValue:
         )
         return Key(self._family.prefix + shown, self._family, (_ALL,))
 
-    def get_many(self, keys: Sequence[Key[bytes]]) -> Flow[dict[Key[bytes], bytes]]:
+    async def get_many(self, keys: Sequence[Key[bytes]]) -> dict[Key[bytes], bytes]:
         """Return what is there."""
         now = self._judge.clock.monotonic()
         found: dict[Key[bytes], bytes] = {}
@@ -89,7 +89,7 @@ class KeyValue:
         if self._uses_memory:
             self._judge.stats.count_many("memory-miss", missing)
         if missing and self._cache.listening() is not None:
-            held = yield from self._held(missing)
+            held = await self._held(missing)
             found |= {key: each.record.value for key, each in held.items()}
         return found
 
@@ -97,7 +97,7 @@ class KeyValue:
         state, entry = self._judge.peek(key, now)
         return entry if state is Freshness.FRESH else None
 
-    def _held(self, keys: Sequence[Key[bytes]]) -> Flow[dict[Key[bytes], _Held]]:
+    async def _held(self, keys: Sequence[Key[bytes]]) -> dict[Key[bytes], _Held]:
         """Ask Redis; what may be answered with again goes into memory.
 
         Where a write by another process was heard of before the reply to the question came, what the reply
@@ -106,7 +106,7 @@ class KeyValue:
         found: dict[Key[bytes], _Held] = {}
         asked = list(keys)
         for _ in range(_ASKED_AGAIN):
-            asked = yield from self._peek(asked, found)
+            asked = await self._peek(asked, found)
             if not asked:
                 break
         stats = self._judge.stats
@@ -114,20 +114,20 @@ class KeyValue:
         stats.count_many("redis-miss", [key for key in keys if key not in found])
         return found
 
-    def _peek(self, keys: Sequence[Key[bytes]], found: dict[Key[bytes], _Held]) -> Flow[list[Key[bytes]]]:
+    async def _peek(self, keys: Sequence[Key[bytes]], found: dict[Key[bytes], _Held]) -> list[Key[bytes]]:
         """Add what Redis holds to ``found``; return the keys of which its reply was outdated."""
         judge, link = self._judge, self._link
         seq, layout = judge.moments.seq, link.layout
         shards: dict[int, list[Key[bytes]]] = {}
         for key in keys:
             shards.setdefault(layout.shard(key.name), []).append(key)
-        commands = [
+        commands: list[Command[list[bytes]]] = [
             Command(
                 PEEK, (layout.key(shard, "m"), *(layout.entry_prefixes[shard] + key.name for key in some))
             )
             for shard, some in shards.items()
         ]
-        replies = yield AskMany(commands)
+        replies = await AskMany(commands)
         outdated: list[Key[bytes]] = []
         for some, reply in zip(shards.values(), replies, strict=True):
             if reply is FAILED:
@@ -141,7 +141,7 @@ class KeyValue:
                     continue
                 found[key] = _Held(record, stored)
                 if self._uses_memory:
-                    self._remember(key, record, seq, kept_ms / 1000)
+                    self._remember(key, record, seq, int(kept_ms) / 1000)
         return outdated
 
     def _read(self, key: Key[bytes], stored: bytes) -> Record | None:
@@ -165,42 +165,42 @@ class KeyValue:
         entry = MemoryEntry(record.value, seq, until, _BOUNDLESS, record.groups, until, 0, size)
         self._judge.memory.put(key.name, entry)
 
-    def set_many(
+    async def set_many(
         self, values: Mapping[Key[bytes], bytes], seconds: float, groups: Sequence[str] = ()
-    ) -> Flow[list[Key[bytes]]]:
+    ) -> list[Key[bytes]]:
         """Store; return the keys for which that failed, in which case what was there counts as gone."""
         if seconds <= 0:
-            yield from self.delete_many(list(values))
+            await self.delete_many(list(values))
             return []
         names = checked_groups((_ALL, *groups))
         records = {key: _record(value, seconds, names) for key, value in values.items()}
-        replies = yield from self._written(PUT, records, seconds)
+        replies = await self._written(PUT, records, seconds)
         return [key for key, reply in replies.items() if reply is FAILED]
 
-    def delete_many(self, keys: Sequence[Key[bytes]]) -> Flow[bool]:
+    async def delete_many(self, keys: Sequence[Key[bytes]]) -> bool:
         """Forget; return whether one of the keys was there."""
-        replies = yield from self._written(PUT, dict.fromkeys(keys), 0.0)
+        replies = await self._written(PUT, dict.fromkeys(keys), 0.0)
         return any(reply is not FAILED and reply[1] for reply in replies.values())
 
-    def _written(
+    async def _written(
         self, script: Script, records: Mapping[Key[bytes], Record | None], seconds: float
-    ) -> Flow[dict[Key[bytes], Any]]:
+    ) -> dict[Key[bytes], ChangeReply | Failed]:
         """Write records, or delete where there is None."""
         if self._cache.link is None:
             return self._written_here(records, seconds)
         judge, link = self._judge, self._link
         self._forget(list(records))
-        yield from self._reserve(records)
+        await self._reserve(records)
         wrapped = {key: judge.wrap(key, record) if record else None for key, record in records.items()}
         commands = [
             link.change(script, key.name, each, seconds, birth=_birth(records[key] if each else None))
             for key, each in wrapped.items()
         ]
-        by_key = dict(zip(records, (yield AskMany(commands)), strict=True))
-        for key, record in records.items():
-            if by_key[key] is not FAILED and by_key[key][0] == TOO_OLD:
-                by_key[key] = yield from changing(judge, link, key, script, record, seconds)
-            reply = by_key[key]
+        by_key: dict[Key[bytes], ChangeReply | Failed] = {}
+        for (key, record), reply in zip(records.items(), await AskMany(commands), strict=True):
+            if reply is not FAILED and reply[0] == TOO_OLD:
+                reply = await changing(judge, link, key, script, record, seconds)  # noqa: PLW2901 - again
+            by_key[key] = reply
             if reply is FAILED:
                 link.owe((key.name,), (link.layout.shard(key.name),))
             else:
@@ -210,14 +210,14 @@ class KeyValue:
             )
         return by_key
 
-    def _reserve(self, records: Mapping[Key[bytes], Record | None]) -> Flow[None]:
+    async def _reserve(self, records: Mapping[Key[bytes], Record | None]) -> None:
         """Ask for the births of records that are sealed, in one round trip."""
         layout = self._link.layout
         sealed = {key: record for key, record in records.items() if record and self._judge.seals(key.family)}
         shards = list({layout.shard(key.name) for key in sealed})
         if not shards:
             return
-        replies = yield AskMany([reservation(self._link, shard) for shard in shards])
+        replies = await AskMany([reservation(self._link, shard) for shard in shards])
         births = dict(zip(shards, replies, strict=True))
         for key, record in sealed.items():
             birth = births[layout.shard(key.name)]
@@ -242,22 +242,24 @@ class KeyValue:
 
     def _written_here(
         self, records: Mapping[Key[bytes], Record | None], seconds: float
-    ) -> dict[Key[bytes], Any]:
+    ) -> dict[Key[bytes], ChangeReply | Failed]:
         with self._lock:
             now = self._judge.clock.monotonic()
-            had = {key: ("", int(self._fresh(key, now) is not None)) for key in records}
+            had: dict[Key[bytes], ChangeReply | Failed] = {
+                key: [b"", b"1" if self._fresh(key, now) else b""] for key in records
+            }
             self._forget(list(records))
             for key, record in records.items():
                 self._heard(key, 0.0, record, seconds)
                 self._judge.audit.note("set" if record else "delete", "memory", key=key.name)
         return had
 
-    def add(
+    async def add(
         self, key: Key[bytes], value: bytes, seconds: float, groups: Sequence[str] = ()
-    ) -> Flow[bool | None]:
+    ) -> bool | None:
         """Store if there is nothing; return whether that was so, None where Redis can't say."""
         if seconds <= 0:  # nothing is stored, whether it could be or not
-            found = yield from self.get_many([key])
+            found = await self.get_many([key])
             return None if self._cache.link and not self._cache.link.is_up else key not in found
         record = _record(value, seconds, checked_groups((_ALL, *groups)))
         if self._cache.link is None:
@@ -266,17 +268,17 @@ class KeyValue:
                 if is_absent:
                     self._written_here({key: record}, seconds)
                 return is_absent
-        if (reply := (yield from self._changed(key, ADD, record, seconds))) is FAILED:
+        if (reply := (await self._changed(key, ADD, record, seconds))) is FAILED:
             return None
         if reply[0] == b"0":
             return False
         self._heard(key, float(reply[0]), record, seconds)
         return True
 
-    def touch(self, key: Key[bytes], seconds: float) -> Flow[bool]:
+    async def touch(self, key: Key[bytes], seconds: float) -> bool:
         """Keep a value for so long from now; return whether it was there."""
         if seconds <= 0:
-            return (yield from self.delete_many([key]))
+            return await self.delete_many([key])
         if self._cache.link is None:
             with self._lock:
                 entry = self._fresh(key, self._judge.clock.monotonic())
@@ -284,17 +286,17 @@ class KeyValue:
                     entry.fresh_until = entry.until = self._judge.clock.monotonic() + seconds
                 return entry is not None
         if self._judge.seals(key.family):
-            return (yield from self.change(key, lambda value: value, seconds)) is not None
+            return (await self.change(key, lambda value: value, seconds)) is not None
         self._forget([key])
-        reply = yield Ask(self._link.change(TOUCH, key.name, b"", seconds))
+        reply = await Ask(self._link.change(TOUCH, key.name, b"", seconds))
         if reply is FAILED or reply[0] == b"0":
             return False
         self._heard(key, float(reply[0]), None, seconds)
         return True
 
-    def change(
+    async def change(
         self, key: Key[bytes], changed: Callable[[bytes], bytes], seconds: float = 0.0
-    ) -> Flow[bytes | None]:
+    ) -> bytes | None:
         """Replace a value by what is made of it, with no other write in between; None if it isn't there.
 
         It is kept for so many ``seconds`` from now, or as long as it was.
@@ -306,7 +308,7 @@ class KeyValue:
                     return None
                 value = entry.value = changed(entry.value)
                 return value
-        held = (yield from self._held([key])).get(key)
+        held = (await self._held([key])).get(key)
         stored = held.stored if held else None
         deadline = self._judge.clock.monotonic() + _SWAP_SECONDS
         while stored and self._judge.clock.monotonic() < deadline:
@@ -314,7 +316,7 @@ class KeyValue:
             if record is None:
                 return None
             record = replace(record, value=changed(record.value))
-            reply = yield from self._changed(key, SWAP, record, seconds, stored)
+            reply = await self._changed(key, SWAP, record, seconds, stored)
             if reply is FAILED:
                 return None
             if reply[0] != b"0":
@@ -323,37 +325,37 @@ class KeyValue:
             stored = reply[1]
         return None
 
-    def _changed(
+    async def _changed(
         self, key: Key[bytes], script: Script, record: Record, seconds: float, *more: bytes
-    ) -> Flow[Any]:
+    ) -> ChangeReply | Failed:
         self._forget([key])
-        reply = yield from changing(self._judge, self._link, key, script, record, seconds, *more)
+        reply = await changing(self._judge, self._link, key, script, record, seconds, *more)
         if reply is not FAILED and reply[0] != b"0":
             self._judge.moments.add((key.name,), as_of(self._judge, key, float(reply[0]), record))
         return reply
 
-    def get_or_load(
-        self, key: Key[bytes], load: Callable[[Any], Any], seconds: float, groups: Sequence[str] = ()
-    ) -> Flow[bytes]:
+    async def get_or_load(
+        self, key: Key[bytes], load: Loader, seconds: float, groups: Sequence[str] = ()
+    ) -> bytes:
         """Return what is there, else what ``load`` returns, which is stored: one load among all processes."""
-        found = yield from self.get_many([key])
+        found = await self.get_many([key])
         if key in found:
             return found[key]
 
-        def loading(context: LoadContext[bytes]) -> Any:
+        def loading(context: AnyContext) -> object:
             context.lifetime = max(seconds, 0.0)
             context.add_groups(groups)
             return load(context)
 
-        value = yield from retrieval.get_or_load(self._cache, key, loading)
+        value = await retrieval.get_or_load(self._cache, key, loading)
         if not self._uses_memory:
             self._judge.memory.drop(key.name)
         return value
 
-    def clear(self) -> Flow[bool]:
+    async def clear(self) -> bool:
         """Make every value invalid, at the cost of one write a shard; return whether Redis knows."""
         self._cache.listening()
-        noted = yield from note_invalidation(self._judge, (_ALL,))
+        noted = await note_invalidation(self._judge, (_ALL,))
         return noted.in_redis
 
 

@@ -13,7 +13,6 @@ layers forget with the commit already. Before it nothing is forgotten: the old r
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -56,7 +55,7 @@ def _begin(
     urls: tuple[str, ...],
 ) -> None:
     record(session, Purge.of(groups=groups, urls=urls))
-    pending: dict[Any, dict[str, None]] = session.info.setdefault(_PENDING, {})
+    pending: dict[object, dict[str, None]] = session.info.setdefault(_PENDING, {})
     pending.setdefault(cache, {}).update(dict.fromkeys(groups))
     if not session.info.get(_IS_HEARD):
         session.info[_IS_HEARD] = True

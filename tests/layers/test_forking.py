@@ -103,7 +103,7 @@ def test_the_child_may_close_what_the_parent_goes_on_using(cache: LayeredCache) 
 
 
 def test_what_was_locked_at_the_fork_is_free_in_the_child(cache: LayeredCache) -> None:
-    locked: list[Any] = [cache.moments._lock, cache.memory._lock, cache.flights._lock, cache._running_lock]
+    locked: list[Any] = [cache.moments._lock, cache.memory._lock, cache.flights._lock, cache.background._lock]
     for each in locked:
         each.acquire()
     child = Child(lambda: read_and_write(cache, "child"))

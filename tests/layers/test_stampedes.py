@@ -107,11 +107,10 @@ def _started(crowd: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]:
 
 def test_a_lock_whose_holder_died_is_over_when_it_expires(redis_server: RedisServer, prefix: str) -> None:
     family = Family("hot", "{id}", int, policy=Policy(lock=0.3))
-    with redis_server.client() as client:
-        client.set(f"{{{prefix}:0}}l:hot.v1:1", "1 dead", px=300)
     with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)) as cache:
         assert cache.wait_until_synced()
-        with cache.detect() as detected:
+        with redis_server.client() as client, cache.detect() as detected:
+            client.set(f"{{{prefix}:0}}l:hot.v1:1", "1 dead", px=300)
             assert cache.get_or_load(family.key(id=1), Source(5)) == 5
         assert "waited-for-process" in detected.of("hot.v1:1")
 

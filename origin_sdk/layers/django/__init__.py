@@ -14,10 +14,10 @@ Needs ``pip install origin-sdk[layers,django]``.
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from functools import partial
 from inspect import isawaitable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.exceptions import ImproperlyConfigured
@@ -29,12 +29,12 @@ from origin_sdk.layers.django.sharing import shared
 from origin_sdk.layers.errors import UnreadableRecord, UnsupportedValue
 from origin_sdk.layers.key_value import FOREVER_SECONDS
 from origin_sdk.layers.rules import writes
-from origin_sdk.layers.rules.steps import Flow
 from origin_sdk.layers.values.families import Key, as_texts
 
 __all__ = ["LayeredBackend"]
 
 _log = logging.getLogger("origin_sdk.layers")
+_Key = TypeVar("_Key")
 
 
 class LayeredBackend(BaseCache):
@@ -69,7 +69,7 @@ class LayeredBackend(BaseCache):
         """The cache below, for metrics and the ``detect`` block."""
         return self._parts.cache
 
-    def _key(self, key: Any, version: int | None) -> Key[bytes]:
+    def _key(self, key: object, version: int | None) -> Key[bytes]:
         return self._parts.values.key(self.make_and_validate_key(key, version=version))
 
     def _seconds(self, timeout: float | object | None) -> float:
@@ -78,7 +78,7 @@ class LayeredBackend(BaseCache):
             timeout = self.default_timeout
         return FOREVER_SECONDS if timeout is None else min(float(timeout), FOREVER_SECONDS)  # type: ignore[arg-type]
 
-    def _encoded(self, value: Any) -> bytes | None:
+    def _encoded(self, value: object) -> bytes | None:
         """Return bytes, or None for what is skipped instead of refused."""
         parts = self._parts
         try:
@@ -89,7 +89,7 @@ class LayeredBackend(BaseCache):
             _log.warning("not cached: %s", error)
             return None
 
-    def _decoded(self, data: bytes | None, default: Any) -> Any:
+    def _decoded(self, data: bytes | None, default: object) -> Any:
         if data is None:
             return default
         try:
@@ -100,59 +100,59 @@ class LayeredBackend(BaseCache):
 
     # Each verb is one flow, run by a thread or by a task.
 
-    def _get(self, key: Any, default: Any, version: int | None) -> Flow[Any]:
+    async def _get(self, key: object, default: object, version: int | None) -> Any:
         name = self._key(key, version)
-        found = yield from self._parts.values.get_many([name])
+        found = await self._parts.values.get_many([name])
         return self._decoded(found.get(name), default)
 
-    def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
+    def get(self, key: object, default: object = None, version: int | None = None) -> Any:
         """Return a value, or ``default``."""
         return self._parts.cache.run(self._get(key, default, version))
 
-    async def aget(self, key: Any, default: Any = None, version: int | None = None) -> Any:
+    async def aget(self, key: object, default: object = None, version: int | None = None) -> Any:
         """See get()."""
         return await self._parts.cache.arun(self._get(key, default, version))
 
-    def _get_many(self, keys: Iterable[Any], version: int | None) -> Flow[dict[Any, Any]]:
+    async def _get_many(self, keys: Iterable[_Key], version: int | None) -> dict[_Key, Any]:
         names = {key: self._key(key, version) for key in keys}
-        found = yield from self._parts.values.get_many(list(dict.fromkeys(names.values())))
+        found = await self._parts.values.get_many(list(dict.fromkeys(names.values())))
         values = {key: self._decoded(found.get(name), self._missing_key) for key, name in names.items()}
         return {key: value for key, value in values.items() if value is not self._missing_key}
 
-    def get_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
+    def get_many(self, keys: Iterable[_Key], version: int | None = None) -> dict[_Key, Any]:
         """Return what is there, from one round trip."""
         return self._parts.cache.run(self._get_many(keys, version))
 
-    async def aget_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
+    async def aget_many(self, keys: Iterable[_Key], version: int | None = None) -> dict[_Key, Any]:
         """See get_many()."""
         return await self._parts.cache.arun(self._get_many(keys, version))
 
-    def has_key(self, key: Any, version: int | None = None) -> bool:
+    def has_key(self, key: object, version: int | None = None) -> bool:
         """Return whether there is a value."""
         return self.get(key, self._missing_key, version) is not self._missing_key
 
-    async def ahas_key(self, key: Any, version: int | None = None) -> bool:
+    async def ahas_key(self, key: object, version: int | None = None) -> bool:
         """See has_key()."""
         return await self.aget(key, self._missing_key, version) is not self._missing_key
 
-    def _set_many(
-        self, data: Mapping[Any, Any], timeout: Any, version: int | None, groups: Iterable[str]
-    ) -> Flow[list[Any]]:
+    async def _set_many(
+        self, data: Mapping[_Key, object], timeout: object, version: int | None, groups: Iterable[str]
+    ) -> list[_Key]:
         values, seconds = self._parts.values, self._seconds(timeout)
         names = {self._key(key, version): key for key in data}
         encoded = {name: self._encoded(data[key]) for name, key in names.items()}
         skipped = [name for name, each in encoded.items() if each is None]
         if skipped:
-            yield from values.delete_many(skipped)
+            await values.delete_many(skipped)
         stored = {name: each for name, each in encoded.items() if each is not None}
-        failed = yield from values.set_many(stored, seconds, as_texts(groups))
+        failed = await values.set_many(stored, seconds, as_texts(groups))
         return [names[name] for name in (*skipped, *failed)]
 
     def set(
         self,
-        key: Any,
-        value: Any,
-        timeout: Any = DEFAULT_TIMEOUT,
+        key: object,
+        value: object,
+        timeout: object = DEFAULT_TIMEOUT,
         version: int | None = None,
         *,
         groups: Iterable[str] = (),
@@ -162,9 +162,9 @@ class LayeredBackend(BaseCache):
 
     async def aset(
         self,
-        key: Any,
-        value: Any,
-        timeout: Any = DEFAULT_TIMEOUT,
+        key: object,
+        value: object,
+        timeout: object = DEFAULT_TIMEOUT,
         version: int | None = None,
         *,
         groups: Iterable[str] = (),
@@ -174,40 +174,40 @@ class LayeredBackend(BaseCache):
 
     def set_many(
         self,
-        data: Mapping[Any, Any],
-        timeout: Any = DEFAULT_TIMEOUT,
+        data: Mapping[_Key, object],
+        timeout: object = DEFAULT_TIMEOUT,
         version: int | None = None,
         *,
         groups: Iterable[str] = (),
-    ) -> list[Any]:
+    ) -> list[_Key]:
         """Store values in one round trip; return the keys for which that failed."""
         return self._parts.cache.run(self._set_many(data, timeout, version, groups))
 
     async def aset_many(
         self,
-        data: Mapping[Any, Any],
-        timeout: Any = DEFAULT_TIMEOUT,
+        data: Mapping[_Key, object],
+        timeout: object = DEFAULT_TIMEOUT,
         version: int | None = None,
         *,
         groups: Iterable[str] = (),
-    ) -> list[Any]:
+    ) -> list[_Key]:
         """See set_many()."""
         return await self._parts.cache.arun(self._set_many(data, timeout, version, groups))
 
-    def _add(
-        self, key: Any, value: Any, timeout: Any, version: int | None, groups: Iterable[str]
-    ) -> Flow[bool]:
+    async def _add(
+        self, key: object, value: object, timeout: object, version: int | None, groups: Iterable[str]
+    ) -> bool:
         name, data = self._key(key, version), self._encoded(value)
         if data is None:
             return False
-        added = yield from self._parts.values.add(name, data, self._seconds(timeout), as_texts(groups))
+        added = await self._parts.values.add(name, data, self._seconds(timeout), as_texts(groups))
         return self._parts.adds_without_redis if added is None else added
 
     def add(
         self,
-        key: Any,
-        value: Any,
-        timeout: Any = DEFAULT_TIMEOUT,
+        key: object,
+        value: object,
+        timeout: object = DEFAULT_TIMEOUT,
         version: int | None = None,
         *,
         groups: Iterable[str] = (),
@@ -217,9 +217,9 @@ class LayeredBackend(BaseCache):
 
     async def aadd(
         self,
-        key: Any,
-        value: Any,
-        timeout: Any = DEFAULT_TIMEOUT,
+        key: object,
+        value: object,
+        timeout: object = DEFAULT_TIMEOUT,
         version: int | None = None,
         *,
         groups: Iterable[str] = (),
@@ -227,27 +227,25 @@ class LayeredBackend(BaseCache):
         """See add()."""
         return await self._parts.cache.arun(self._add(key, value, timeout, version, groups))
 
-    def _get_or_set(
-        self, key: Any, default: Any, timeout: Any, version: int | None, groups: Iterable[str]
-    ) -> Flow[Any]:
-        made: list[Any] = []
+    async def _get_or_set(
+        self, key: object, default: object, timeout: object, version: int | None, groups: Iterable[str]
+    ) -> Any:
+        made: list[object] = []
 
-        def encoded(value: Any) -> bytes:
+        def encoded(value: object) -> bytes:
             made.append(value)
             return self._parts.tagging.encode(value)
 
-        async def encoded_later(value: Any) -> bytes:
+        async def encoded_later(value: Awaitable[object]) -> bytes:
             return encoded(await value)
 
-        def load(_: object) -> Any:
+        def load(_: object) -> bytes | Awaitable[bytes]:
             value = default() if callable(default) else default
             return encoded_later(value) if isawaitable(value) else encoded(value)
 
         name = self._key(key, version)
         try:
-            data = yield from self._parts.values.get_or_load(
-                name, load, self._seconds(timeout), as_texts(groups)
-            )
+            data = await self._parts.values.get_or_load(name, load, self._seconds(timeout), as_texts(groups))
         except UnsupportedValue as error:
             if not self._parts.skips:
                 raise
@@ -257,9 +255,9 @@ class LayeredBackend(BaseCache):
 
     def get_or_set(
         self,
-        key: Any,
-        default: Any,
-        timeout: Any = DEFAULT_TIMEOUT,
+        key: object,
+        default: object,
+        timeout: object = DEFAULT_TIMEOUT,
         version: int | None = None,
         *,
         groups: Iterable[str] = (),
@@ -269,9 +267,9 @@ class LayeredBackend(BaseCache):
 
     async def aget_or_set(
         self,
-        key: Any,
-        default: Any,
-        timeout: Any = DEFAULT_TIMEOUT,
+        key: object,
+        default: object,
+        timeout: object = DEFAULT_TIMEOUT,
         version: int | None = None,
         *,
         groups: Iterable[str] = (),
@@ -279,50 +277,52 @@ class LayeredBackend(BaseCache):
         """See get_or_set(); ``default`` may return an awaitable."""
         return await self._parts.cache.arun(self._get_or_set(key, default, timeout, version, groups))
 
-    def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+    def touch(self, key: object, timeout: object = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Keep a value for so long from now; return whether there is one."""
         parts = self._parts
         return parts.cache.run(parts.values.touch(self._key(key, version), self._seconds(timeout)))
 
-    async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+    async def atouch(
+        self, key: object, timeout: object = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> bool:
         """See touch()."""
         parts = self._parts
         return await parts.cache.arun(parts.values.touch(self._key(key, version), self._seconds(timeout)))
 
-    def delete(self, key: Any, version: int | None = None) -> bool:
+    def delete(self, key: object, version: int | None = None) -> bool:
         """Forget a value; return whether there was one."""
         return self._parts.cache.run(self._parts.values.delete_many([self._key(key, version)]))
 
-    async def adelete(self, key: Any, version: int | None = None) -> bool:
+    async def adelete(self, key: object, version: int | None = None) -> bool:
         """See delete()."""
         return await self._parts.cache.arun(self._parts.values.delete_many([self._key(key, version)]))
 
-    def delete_many(self, keys: Iterable[Any], version: int | None = None) -> None:
+    def delete_many(self, keys: Iterable[_Key], version: int | None = None) -> None:
         """Forget values in one round trip."""
         names = [self._key(key, version) for key in keys]
         self._parts.cache.run(self._parts.values.delete_many(names))
 
-    async def adelete_many(self, keys: Iterable[Any], version: int | None = None) -> None:
+    async def adelete_many(self, keys: Iterable[_Key], version: int | None = None) -> None:
         """See delete_many()."""
         names = [self._key(key, version) for key in keys]
         await self._parts.cache.arun(self._parts.values.delete_many(names))
 
-    def _incr(self, key: Any, delta: Any, version: int | None) -> Flow[Any]:
+    async def _incr(self, key: object, delta: Any, version: int | None) -> Any:
         tagging = self._parts.tagging
 
         def increased(data: bytes) -> bytes:
             return tagging.encode(tagging.decode(data) + delta)
 
-        data = yield from self._parts.values.change(self._key(key, version), increased)
+        data = await self._parts.values.change(self._key(key, version), increased)
         if data is None:
             raise ValueError(f"Key '{key}' not found")
         return tagging.decode(data)
 
-    def incr(self, key: Any, delta: Any = 1, version: int | None = None) -> Any:
+    def incr(self, key: object, delta: Any = 1, version: int | None = None) -> Any:
         """Add to a number, which no other process does in between. Raises ValueError if there is none."""
         return self._parts.cache.run(self._incr(key, delta, version))
 
-    async def aincr(self, key: Any, delta: Any = 1, version: int | None = None) -> Any:
+    async def aincr(self, key: object, delta: Any = 1, version: int | None = None) -> Any:
         """See incr()."""
         return await self._parts.cache.arun(self._incr(key, delta, version))
 

@@ -1,7 +1,7 @@
 """From an entry of Django's ``CACHES`` to the cache that it means."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
@@ -14,6 +14,9 @@ from origin_sdk.layers.values.envelope import Wrapping
 from origin_sdk.layers.values.messagepack import Tagging
 
 __all__ = ["OPTIONS", "Parts", "make"]
+
+Options: TypeAlias = Mapping[str, Any]
+"""The ``OPTIONS`` of one of ``CACHES``."""
 
 _YEAR_SECONDS = 366 * 86_400.0
 OPTIONS = {
@@ -31,9 +34,7 @@ OPTIONS = {
 class Parts:
     """What the backends of a process share."""
 
-    def __init__(
-        self, cache: SharedCache, values: KeyValue, tagging: Tagging, options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, cache: SharedCache, values: KeyValue, tagging: Tagging, options: Options) -> None:
         self.cache = cache
         self.values = values
         self.tagging = tagging
@@ -41,7 +42,7 @@ class Parts:
         self.adds_without_redis = bool(options.get("ADD_WITHOUT_REDIS", False))
 
 
-def make(location: str, prefix: str, options: Mapping[str, Any]) -> Parts:
+def make(location: str, prefix: str, options: Options) -> Parts:
     """Make a cache. Raises ImproperlyConfigured with the value and the remedy."""
     if unknown := options.keys() - OPTIONS.keys():
         raise ImproperlyConfigured(f"CACHES: OPTIONS {sorted(unknown)}: known are {', '.join(OPTIONS)}")
@@ -55,7 +56,7 @@ def make(location: str, prefix: str, options: Mapping[str, Any]) -> Parts:
         raise ImproperlyConfigured(f"CACHES: {error}") from error
 
 
-def _made(location: str, prefix: str, options: Mapping[str, Any]) -> Parts:
+def _made(location: str, prefix: str, options: Options) -> Parts:
     memory_seconds = float(options.get("MEMORY_SECONDS", 0))
     redis = None
     if location:

@@ -9,12 +9,12 @@ from inspect import isawaitable
 from threading import Lock
 from typing import Any, TypeVar, cast
 
+from origin_sdk._flow import AnyStep, drive_async
 from origin_sdk._process.reads import reading
-from origin_sdk.layers.async_cache import carried_out
 from origin_sdk.layers.cache import LayeredCache
-from origin_sdk.layers.process.flights import after
 from origin_sdk.layers.process.load_graph import loading
-from origin_sdk.layers.rules.steps import PENDING, Await, Flow, Follow, FollowAll, Load, Step, Wait
+from origin_sdk.layers.redis.link import Link
+from origin_sdk.layers.rules.steps import PENDING, Await, Flow, Follow, FollowAll, Load, Wait
 
 __all__ = ["SharedCache", "shared"]
 
@@ -63,9 +63,9 @@ class SharedCache(LayeredCache):
 
     async def arun(self, flow: Flow[_Result]) -> _Result:
         """Run a flow in this task."""
-        return await carried_out(flow, self._ado)
+        return await drive_async(flow, self._ado)
 
-    async def _ado(self, step: Step) -> Any:
+    async def _ado(self, step: AnyStep) -> object:
         """Carry out a step. A thread is taken for what is short alone: waiting tasks could use them up."""
         match step:
             case Load(loader, argument, reads, node):
@@ -80,25 +80,19 @@ class SharedCache(LayeredCache):
                 self.flights.when_all(flights, signal.set)
                 return await signal.wait(seconds)
             case Await(future, seconds):
-                done, _ = await asyncio.wait([asyncio.wrap_future(future)], timeout=seconds)
+                done, _ = await asyncio.wait(
+                    [asyncio.wrap_future(cast("Future[object]", future))], timeout=seconds
+                )
                 return future.result() if done else PENDING
             case Wait():
                 return await self._await_others(step)
             case _:
                 return await asyncio.to_thread(self._do, step)
 
-    async def _await_others(self, step: Wait) -> Any:
-        signal, link = _Signal(), self.listening()
-        if link is None:
-            raise LookupError("no Redis")
-        told = after(len(step.names), signal.set)
-        for name in step.names:
-            link.expect(name, told)
-        try:
-            replies = await asyncio.to_thread(cast("Any", self._redis).ask_many, step.commands)
+    async def _await_others(self, step: Wait[object]) -> object:
+        signal = _Signal()
+        with cast("Link", self.link).expecting(step.names, signal.set):
+            replies = await asyncio.to_thread(self._client.ask_many, step.commands)
             if (seconds := step.seconds_of(replies)) > 0:
                 await signal.wait(seconds)
-        finally:
-            for name in step.names:
-                link.forget(name, told)
         return replies

@@ -11,7 +11,7 @@ from origin_sdk.layers.values.messagepack import Tag
 __all__ = ["PLAINER", "TAGS"]
 
 
-def _from_response(response: Any) -> dict[str, Any]:
+def _from_response(response: Any) -> dict[str, object]:
     """Return what Django's cache middleware needs again. A response has to be rendered."""
     return {
         "status": response.status_code,

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from threading import Lock
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from origin_sdk.layers.errors import LoadCycle
 from origin_sdk.layers.process.load_graph import LoadNode, ended, waiting_for
 from origin_sdk.layers.process.memory import MemoryEntry
 from origin_sdk.layers.process.moments import Moments
-from origin_sdk.layers.values.families import Key
+from origin_sdk.layers.values.families import AnyKey
 
 __all__ = ["TRIES", "Flight", "Flights", "after"]
 
@@ -65,7 +65,7 @@ class Flights:
         self._lock = Lock()
         self._flights.clear()
 
-    def join(self, key: Key[Any], make: Callable[[], Waiter]) -> tuple[Flight, Waiter | None]:
+    def join(self, key: AnyKey, make: Callable[[], Waiter]) -> tuple[Flight, Waiter | None]:
         """Return the key's flight, and for a follower what it waits for: None leads.
 
         A load that began before an invalidation isn't joined after it. Raises LoadCycle.
@@ -79,7 +79,7 @@ class Flights:
             flight.tell(waiter.set)
             return flight, waiter
 
-    def _ask_for(self, key: Key[Any], flight: Flight, *, leads: bool) -> None:
+    def _ask_for(self, key: AnyKey, flight: Flight, *, leads: bool) -> None:
         try:
             waiting_for(flight.node)
         except LoadCycle:
@@ -87,11 +87,11 @@ class Flights:
                 del self._flights[key.name]
             raise
 
-    def new_flight(self, key: Key[Any]) -> Flight:
+    def new_flight(self, key: AnyKey) -> Flight:
         """Return a flight that nobody joins."""
         return Flight(self._moments.seq, LoadNode(key.name, self))
 
-    def _of(self, key: Key[Any]) -> tuple[Flight, bool]:
+    def _of(self, key: AnyKey) -> tuple[Flight, bool]:
         """Return the key's flight, and whether it begins just now."""
         flight = self._flights.get(key.name)
         if flight is None or self._moments.covers((key.name, *key.groups), flight.seq):
@@ -99,7 +99,7 @@ class Flights:
             return flight, True
         return flight, False
 
-    def join_all(self, keys: Iterable[Key[Any]]) -> tuple[dict[str, Flight], dict[str, Flight]]:
+    def join_all(self, keys: Iterable[AnyKey]) -> tuple[dict[str, Flight], dict[str, Flight]]:
         """Return by name the flights that the caller leads from now on, and those that others lead.
 
         Who leads has to end all of them before waiting for others: so nobody waits in a circle. Raises
@@ -136,7 +136,7 @@ class Flights:
 
     def finish(
         self,
-        key: Key[Any],
+        key: AnyKey,
         flight: Flight,
         entry: MemoryEntry | None = None,
         error: BaseException | None = None,

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
 
-from origin_sdk.layers.values.families import Key
+from origin_sdk.layers.values.families import AnyKey
 
 __all__ = ["Detected", "Stats"]
 
@@ -68,7 +67,7 @@ class Stats:
             counts["memory-hit", each.family] += each.count
         return counts
 
-    def count_many(self, event: str, keys: Sequence[Key[Any]]) -> None:
+    def count_many(self, event: str, keys: Sequence[AnyKey]) -> None:
         """Count an event of several keys."""
         if self.detections:
             for key in keys:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -14,7 +14,7 @@ from redis.exceptions import (
 )
 
 from origin_sdk.layers.redis.client import RedisClient
-from origin_sdk.layers.redis.commands import Command
+from origin_sdk.layers.redis.commands import AnyCommand, Command, Reply
 from origin_sdk.layers.redis.failures import (
     ERRORS,
     LOST,
@@ -27,10 +27,13 @@ from origin_sdk.layers.redis.failures import (
     unclosed,
 )
 from origin_sdk.layers.redis.link import Link
-from origin_sdk.layers.redis.replies import FAILED
+from origin_sdk.layers.redis.ports import AsyncConnection
+from origin_sdk.layers.redis.replies import FAILED, Failed
 from origin_sdk.layers.redis.wire import packed, packed_read, words
 
 __all__ = ["AsyncRedisClient"]
+
+_Answer = TypeVar("_Answer")
 
 _TURNS: Final = 2
 """Turns of the loop before it is left to sleep until Redis answers, which then has mostly done so: falling
@@ -41,7 +44,7 @@ _TASKS_AT_ONCE: Final = 16
 """Commands of one event loop that wait for Redis at a time: more would wait for the loop instead."""
 
 
-async def _awaited_answer_of(connection: Any) -> Any:
+async def _awaited_answer_of(connection: AsyncConnection) -> object:
     try:
         return await connection.read_response()
     except ResponseError as error:
@@ -54,11 +57,11 @@ class AsyncRedisClient:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._client: Any = None
-        self._idle: list[Any] = []
+        self._idle: list[AsyncConnection] = []
         self._most_idle = link.options.max_connections // 2
         self._epoch = link.epoch
         self._in_thread = RedisClient(link)
-        self._late: set[asyncio.Future[Any]] = set()
+        self._late: set[asyncio.Task[object]] = set()
         """What a cluster was asked for and hasn't answered in time."""
         self._turns = asyncio.Semaphore(min(_TASKS_AT_ONCE, most_at_once(link)))
 
@@ -68,7 +71,7 @@ class AsyncRedisClient:
             self._client = self._link.options.async_client(self._link.found_primary)
         return self._client
 
-    async def ask(self, command: Command) -> Any:
+    async def ask(self, command: Command[Reply]) -> Reply | Failed:
         """Return the reply, or FAILED."""
         if not self._link.up[self._link.layout.shard_of(command)]:
             return FAILED
@@ -77,7 +80,9 @@ class AsyncRedisClient:
         except ERRORS as error:
             return failed(self._link, error, (command,))
 
-    async def _in_time(self, ask: Callable[[], Coroutine[Any, Any, Any]], commands: Sequence[Command]) -> Any:
+    async def _in_time(
+        self, ask: Callable[[], Coroutine[object, None, _Answer]], commands: Sequence[AnyCommand]
+    ) -> _Answer:
         """Ask within the time of a call, once it is this one's turn."""
         link = self._link
         seconds = link.options.timeout
@@ -104,13 +109,13 @@ class AsyncRedisClient:
         except TimeoutError as error:
             raise CrowdedError("too many tasks ask Redis at once") from error
 
-    async def _of_cluster(self, asking: Coroutine[Any, Any, Any]) -> Any:
+    async def _of_cluster(self, asking: Coroutine[object, None, _Answer]) -> _Answer:
         """Bound the time of the caller.
 
         A cluster's client leaves connections open when it is cancelled, and asks its nodes for the way one
         after the other: it goes on by itself, with a bound on each of its steps.
         """
-        task = asyncio.ensure_future(asking)
+        task = asyncio.create_task(asking)
         self._late.add(task)
         task.add_done_callback(self._ended)
         done, _ = await asyncio.wait((task,), timeout=self._link.options.timeout)
@@ -118,26 +123,28 @@ class AsyncRedisClient:
             raise TimeoutError("the cluster didn't answer in time")
         return task.result()
 
-    def _ended(self, task: asyncio.Future[Any]) -> None:
+    def _ended(self, task: asyncio.Task[object]) -> None:
         self._late.discard(task)
         if not task.cancelled():
             task.exception()  # of which nobody may want to know any more
 
-    async def _demand(self, command: Command) -> Any:
+    async def _demand(self, command: Command[Reply]) -> Reply:
         if command.script is None and not self._link.options.is_cluster:
-            return await self._read(packed_read(command))
+            reply: Reply = await self._read(packed_read(command))
+            return reply
         client, until = self.client(), self._until(command)
         try:
-            return await client.execute_command(*words(command, until))
+            reply = await client.execute_command(*words(command, until))
         except NoScriptError:
-            return await client.execute_command(*words(command, until, is_source=True))
+            reply = await client.execute_command(*words(command, until, is_source=True))
         except RedisConnectionError as error:
             self._link.epoch += 1
             if not may_repeat(error, command):
                 raise
-            return await client.execute_command(*words(command, until, is_source=command.script is not None))
+            reply = await client.execute_command(*words(command, until, is_source=command.script is not None))
+        return reply
 
-    def _until(self, command: Command) -> str:
+    def _until(self, command: AnyCommand) -> str:
         return self._link.deadline(self._link.layout.shard_of(command)) if command.expires else ""
 
     async def _renew(self) -> None:
@@ -164,7 +171,7 @@ class AsyncRedisClient:
             # Redis closes connections that are long idle. A timeout is another error, and not tried again.
             return await self._read_with(await self.client().connection_pool.get_connection(), packed)
 
-    async def _read_with(self, connection: Any, packed: bytes) -> Any:
+    async def _read_with(self, connection: AsyncConnection, packed: bytes) -> Any:
         try:
             await connection.send_packed_command(packed)
             for _ in range(_TURNS):
@@ -183,7 +190,7 @@ class AsyncRedisClient:
         await self.client().connection_pool.release(connection)
         return reply
 
-    async def ask_many(self, commands: Sequence[Command]) -> list[Any]:
+    async def ask_many(self, commands: Sequence[Command[Reply]]) -> list[Reply | Failed]:
         """Return the replies in order, in one round trip to each node."""
         if len(commands) == 1:
             return [await self.ask(commands[0])]
@@ -192,7 +199,7 @@ class AsyncRedisClient:
         for place, command in enumerate(commands):
             if link.up[link.layout.shard_of(command)]:
                 nodes.setdefault(self._node(command), []).append(place)
-        settled: list[Any] = [FAILED] * len(commands)
+        settled: list[Reply | Failed] = [FAILED] * len(commands)
         some = [[commands[place] for place in places] for places in nodes.values()]
         if len(some) == 1:
             answers = [await self._ask_some(some[0])]
@@ -203,7 +210,7 @@ class AsyncRedisClient:
                 settled[place] = reply
         return settled
 
-    def _node(self, command: Command) -> str:
+    def _node(self, command: AnyCommand) -> str:
         """Return the name of the node that a command goes to, as far as it is known."""
         if not self._link.options.is_cluster:
             return ""
@@ -213,10 +220,10 @@ class AsyncRedisClient:
         except LOST:
             return ""
 
-    async def _ask_some(self, commands: Sequence[Command]) -> list[Any]:
+    async def _ask_some(self, commands: Sequence[Command[Reply]]) -> list[Reply | Failed]:
         """Ask a node."""
         try:
-            replies = await self._in_time(partial(self._ask_again, commands), commands)
+            replies: list[Any] = await self._in_time(partial(self._ask_again, commands), commands)
         except ERRORS as error:
             return [failed(self._link, error, commands)] * len(commands)
         return [
@@ -224,7 +231,7 @@ class AsyncRedisClient:
             for command, reply in zip(commands, replies, strict=True)
         ]
 
-    async def _ask_again(self, commands: Sequence[Command]) -> list[Any]:
+    async def _ask_again(self, commands: Sequence[AnyCommand]) -> list[Any]:
         """Ask a node, by another connection if that one is broken."""
         try:
             return await self._ask_node(commands)
@@ -233,7 +240,7 @@ class AsyncRedisClient:
                 raise
             return await self._ask_node(commands)
 
-    async def _ask_node(self, commands: Sequence[Command]) -> list[Any]:
+    async def _ask_node(self, commands: Sequence[AnyCommand]) -> list[Any]:
         """Write all before any is waited for; errors are among the replies."""
         all_words = [words(command, self._until(command)) for command in commands]
         if self._link.options.is_cluster:
@@ -253,14 +260,14 @@ class AsyncRedisClient:
         finally:
             await pool.release(connection)
 
-    async def ask_replicated(self, commands: Sequence[Command]) -> tuple[list[Any], int]:
+    async def ask_replicated(self, commands: Sequence[Command[Reply]]) -> tuple[list[Reply | Failed], int]:
         """Return the replies, and how many replicas of each node at least had it all in half of the time.
 
         In a thread: to wait for replicas takes one connection from the first command to the last.
         """
         return await asyncio.to_thread(self._in_thread.ask_replicated, commands)
 
-    def _settled(self, command: Command, reply: Any) -> Any:
+    def _settled(self, command: AnyCommand, reply: Reply | Exception) -> Reply | Failed:
         return failed(self._link, reply, (command,)) if isinstance(reply, Exception) else reply
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from origin_sdk.layers.redis.commands import Command
+from origin_sdk.layers.redis.commands import AnyCommand, Command, Reply
 from origin_sdk.layers.redis.failures import (
     ASK_AGAIN,
     ERRORS,
@@ -27,7 +27,8 @@ from origin_sdk.layers.redis.failures import (
     unclosed,
 )
 from origin_sdk.layers.redis.link import Link
-from origin_sdk.layers.redis.replies import FAILED
+from origin_sdk.layers.redis.ports import Connection, Pool
+from origin_sdk.layers.redis.replies import FAILED, Failed
 from origin_sdk.layers.redis.wire import packed, packed_read, words
 
 __all__ = ["RedisClient"]
@@ -55,7 +56,7 @@ class _Turns:
         self._free.put(None)
 
 
-def _answer_of(connection: Any) -> Any:
+def _answer_of(connection: Connection) -> object:
     try:
         return connection.read_response()
     except ResponseError as error:
@@ -68,7 +69,7 @@ class RedisClient:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._client: Any = None
-        self._idle: list[Any] = []
+        self._idle: list[Connection] = []
         """Connections of the client's pool, kept for reads."""
         self._most_idle = link.options.max_connections // 2
         self._epoch = link.epoch
@@ -83,7 +84,7 @@ class RedisClient:
                     self._client = self._link.options.client(self._link.found_primary)
         return self._client
 
-    def ask(self, command: Command) -> Any:
+    def ask(self, command: Command[Reply]) -> Reply | Failed:
         """Return the reply, or FAILED."""
         up, shard = self._link.up, self._link.layout.shard_of(command)
         if not up[shard]:
@@ -93,7 +94,8 @@ class RedisClient:
                 if not up[shard]:
                     raise AwayError
                 if command.script is None and not self._link.options.is_cluster:
-                    return self._read(packed_read(command))
+                    reply: Reply = self._read(packed_read(command))
+                    return reply
                 with self._link.options.bounded():
                     return self.demand(command)
         except ERRORS as error:
@@ -124,7 +126,7 @@ class RedisClient:
             # Redis closes connections that are long idle. A timeout is another error, and not tried again.
             return self._read_with(self.client().connection_pool.get_connection(), packed)
 
-    def _read_with(self, connection: Any, packed: bytes) -> Any:
+    def _read_with(self, connection: Connection, packed: bytes) -> Any:
         try:
             connection.send_packed_command((packed,))
             reply = connection.read_response()
@@ -140,23 +142,24 @@ class RedisClient:
         self.client().connection_pool.release(connection)
         return reply
 
-    def demand(self, command: Command) -> Any:
+    def demand(self, command: Command[Reply]) -> Reply:
         """Return the reply, or raise what redis-py raises."""
         client, until = self.client(), self._until(command)
         try:
-            return client.execute_command(*words(command, until))
+            reply: Reply = client.execute_command(*words(command, until))
         except NoScriptError:
-            return client.execute_command(*words(command, until, is_source=True))
+            reply = client.execute_command(*words(command, until, is_source=True))
         except RedisConnectionError as error:
             self._link.epoch += 1
             if not may_repeat(error, command):
                 raise
-            return client.execute_command(*words(command, until, is_source=command.script is not None))
+            reply = client.execute_command(*words(command, until, is_source=command.script is not None))
+        return reply
 
-    def _until(self, command: Command) -> str:
+    def _until(self, command: AnyCommand) -> str:
         return self._link.deadline(self._link.layout.shard_of(command)) if command.expires else ""
 
-    def demand_each(self, commands: Sequence[Command]) -> list[Any]:
+    def demand_each(self, commands: Sequence[Command[Reply]]) -> list[Reply | Exception]:
         """Return replies or errors in order; a node that fails fails for its own commands alone."""
         try:
             with self._link.options.bounded():
@@ -183,24 +186,26 @@ class RedisClient:
             with suppress(*ERRORS):
                 self.client().connection_pool.get_master_address()
 
-    def ask_many(self, commands: Sequence[Command]) -> list[Any]:
+    def ask_many(self, commands: Sequence[Command[Reply]]) -> list[Reply | Failed]:
         """Return the replies in order, in one round trip to each node."""
         if len(commands) == 1:
             return [self.ask(commands[0])]
         return self._ask_up(commands, ())[0]
 
-    def ask_replicated(self, commands: Sequence[Command]) -> tuple[list[Any], int]:
+    def ask_replicated(self, commands: Sequence[Command[Reply]]) -> tuple[list[Reply | Failed], int]:
         """Return the replies, and how many replicas of each node at least had it all in half of the time."""
         options = self._link.options
         wait = ("WAIT", options.wait_replicas, max(1, round(options.timeout * 500)))
         replies, counts = self._ask_up(commands, wait)
         return replies, min((count if isinstance(count, int) else 0 for count in counts), default=0)
 
-    def _ask_up(self, commands: Sequence[Command], last: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
+    def _ask_up(
+        self, commands: Sequence[Command[Reply]], last: tuple[object, ...]
+    ) -> tuple[list[Reply | Failed], list[object]]:
         """Ask of the shards that are up; FAILED stands for the others."""
         link = self._link
         places = [place for place, each in enumerate(commands) if link.up[link.layout.shard_of(each)]]
-        settled: list[Any] = [FAILED] * len(commands)
+        settled: list[Reply | Failed] = [FAILED] * len(commands)
         if not places:
             return settled, []
         asked = [commands[place] for place in places]
@@ -221,14 +226,14 @@ class RedisClient:
         return settled, ends if len(asked) == len(commands) else []
 
     def _ask_nodes(
-        self, commands: Sequence[Command], last: tuple[Any, ...] = ()
-    ) -> tuple[list[Any], list[Any]]:
+        self, commands: Sequence[AnyCommand], last: tuple[object, ...] = ()
+    ) -> tuple[list[Any], list[object]]:
         """Write to all nodes before any is waited for; errors are among the replies.
 
         ``last`` is asked of each node after its commands; the replies to it are in the second list.
         """
         replies: list[Any] = [FAILED] * len(commands)
-        ends: list[Any] = []
+        ends: list[object] = []
         with ExitStack() as borrowed:
             unread = []
             try:
@@ -255,13 +260,13 @@ class RedisClient:
                 raise
         return replies, ends
 
-    def _words(self, command: Command, *, is_source: bool) -> tuple[Any, ...]:
+    def _words(self, command: AnyCommand, *, is_source: bool) -> tuple[object, ...]:
         return words(command, self._until(command), is_source=is_source)
 
     @staticmethod
     @contextmanager
     def _losing(
-        places: Sequence[int], replies: list[Any], ends: list[Any], connection: Any = None
+        places: Sequence[int], replies: list[Any], ends: list[object], connection: Connection | None = None
     ) -> Iterator[None]:
         """Let a node that fails fail alone: its error is the reply to what it hasn't answered by then."""
         try:
@@ -274,18 +279,18 @@ class RedisClient:
                     replies[place] = error
             ends.append(error)
 
-    def _pools(self, commands: Sequence[Command]) -> dict[Any, list[int]]:
+    def _pools(self, commands: Sequence[AnyCommand]) -> dict[Pool, list[int]]:
         """Return where to send the commands: each pool with their places."""
         client = self.client()
         if not self._link.options.is_cluster:
             return {client.connection_pool: list(range(len(commands)))}
-        pools: dict[Any, list[int]] = {}
+        pools: dict[Pool, list[int]] = {}
         for place, command in enumerate(commands):
             node = client.get_node_from_key(command.keys[0])
             pools.setdefault(client.get_redis_connection(node).connection_pool, []).append(place)
         return pools
 
-    def _settled(self, command: Command, reply: Any) -> Any:
+    def _settled(self, command: Command[Reply], reply: Reply | Exception) -> Reply | Failed:
         if isinstance(reply, ASK_AGAIN):
             return self.ask(command)
         return failed(self._link, reply, (command,)) if isinstance(reply, Exception) else reply

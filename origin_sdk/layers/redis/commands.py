@@ -6,24 +6,34 @@ All keys of a shard carry the same hash tag, so that in a cluster they lie in on
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from origin_sdk.layers.redis.scripts import Script
 
 __all__ = ["Command", "Layout"]
 
 
+Reply = TypeVar("Reply")
+_Reply_co = TypeVar("_Reply_co", covariant=True)
+ChangeReply: TypeAlias = list[bytes]
+"""What PUT and those like it reply: their moment, and what each of them says after that."""
+
+
 @dataclass(slots=True)
-class Command:
-    """Something to ask Redis: a script, or a command of its own if there is none.
+class Command(Generic[_Reply_co]):
+    """Something to ask Redis, whose reply is of a type: a script, or a command of its own if there is none.
 
     If it ``expires``, the last argument is added when it is sent: the moment at which its caller gives up.
     """
 
     script: Script | None
     keys: tuple[str, ...]
-    arguments: tuple[Any, ...] = ()
+    arguments: tuple[object, ...] = ()
     expires: bool = False
+
+
+AnyCommand: TypeAlias = Command[Any]
+"""A command, whatever its reply is."""
 
 
 class Layout:
@@ -44,7 +54,7 @@ class Layout:
             return 0
         return int.from_bytes(hashlib.blake2s(name.encode(), digest_size=4).digest(), "big") % self.shards
 
-    def shard_of(self, command: "Command") -> int:
+    def shard_of(self, command: "AnyCommand") -> int:
         """Return the shard that a command goes to."""
         if self.shards == 1:
             return 0
@@ -59,7 +69,7 @@ class Layout:
         """Return a key of Redis."""
         return f"{self._tags[shard]}{kind}{name}"
 
-    def keys(self, shard: int, kinds: str, name: str) -> tuple[str, ...]:
+    def keys(self, shard: int, kinds: str, name: str = "") -> tuple[str, ...]:
         """Return the keys of several kinds, each a letter."""
         return tuple(
             self.key(shard, f"{kind}:", name) if kind in "elcs" else self.key(shard, kind) for kind in kinds

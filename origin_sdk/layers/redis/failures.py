@@ -24,7 +24,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from origin_sdk.layers.redis.commands import Command
+from origin_sdk.layers.redis.commands import AnyCommand
 from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.replies import FAILED, Failed
 
@@ -85,7 +85,7 @@ def most_at_once(link: Link) -> int:
     return max(1, link.options.max_connections // 2)
 
 
-def may_repeat(error: object, command: Command) -> bool:
+def may_repeat(error: object, command: AnyCommand) -> bool:
     """Whether a connection broke, which Redis closes as it ends or finds them idle: another may do."""
     return type(error) is RedisConnectionError and (command.script is None or command.script.may_repeat)
 
@@ -95,7 +95,7 @@ def is_full(error: Exception) -> bool:
     return isinstance(error, OutOfMemoryError) or "OOM" in str(error)
 
 
-def failed(link: Link, error: Exception, commands: Sequence[Command]) -> Failed:
+def failed(link: Link, error: Exception, commands: Sequence[AnyCommand]) -> Failed:
     """Note why there is no answer. That one call had none says little: the listener finds out about Redis."""
     if isinstance(error, AwayError):
         return FAILED
@@ -128,10 +128,12 @@ def unclosed(link: Link, client: Any) -> list[Any]:
     return [pool, *(pool.sentinel_manager.sentinels if hasattr(pool, "sentinel_manager") else ())]
 
 
-def _described(commands: Sequence[Command]) -> str:
-    """Return what was asked: the first command, its key and its size, and how many more there were."""
+def _described(commands: Sequence[AnyCommand]) -> str:
+    """Return what was asked: the first command, its value's key and size, and how many more there were."""
     command = commands[0]
     size = sum(len(part) for part in command.arguments if isinstance(part, bytes))
-    more = f" and {len(commands) - 1} more" if len(commands) > 1 else ""
+    values = [key for key in command.keys if "}e:" in key]
+    more = len(commands) - 1 + max(0, len(values) - 1)
     name = command.script.name if command.script else command.arguments[0]
-    return f"{name} {command.keys[0]}{f' of {size:,} bytes' if size else ''}{more}"
+    sizes = f" of {size:,} bytes" if size else ""
+    return f"{name} {(values or command.keys)[0]}{sizes}{f' and {more} more' if more else ''}"

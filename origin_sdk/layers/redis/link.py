@@ -4,18 +4,19 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
 from threading import Lock
-from typing import Any
 
 from origin_sdk._process.clock import Clock
+from origin_sdk.layers.process.flights import after
 from origin_sdk.layers.process.moments import PARTS, Moments
 from origin_sdk.layers.process.stats import Stats
-from origin_sdk.layers.redis.commands import Command, Layout
+from origin_sdk.layers.redis.commands import AnyCommand, ChangeReply, Command, Layout
 from origin_sdk.layers.redis.options import RedisOptions
 from origin_sdk.layers.redis.remedies import remedy_for
-from origin_sdk.layers.redis.scripts import DROP, INVALIDATE, PUT, REPEAT, SINCE, Script
+from origin_sdk.layers.redis.scripts import DROP, INVALIDATE, PUT, RELEASE, REPEAT, SINCE, Script
 
 __all__ = ["RENEWALS", "HeldLock", "Link"]
 
@@ -222,7 +223,7 @@ class Link:
         with self._lock:
             return sorted(self.owed.keys() | self._owes_all)
 
-    def payment(self, shard: int) -> tuple[Command, tuple[str, ...]]:
+    def payment(self, shard: int) -> tuple[AnyCommand, tuple[str, ...]]:
         """Return what pays some of a debt, and the names that it pays."""
         with self._lock:
             names = tuple(islice(self.owed.get(shard, ()), _NAMES_AT_ONCE))
@@ -252,12 +253,12 @@ class Link:
             if not told or moment > told[0]:
                 told.appendleft(moment)
 
-    def invalidation(self, shard: int, names: tuple[str, ...]) -> Command:
+    def invalidation(self, shard: int, names: tuple[str, ...]) -> Command[list[bytes]]:
         """Return the command that invalidates names in a shard."""
         keys = self.layout.keys(shard, "mgfh", "")
         return Command(INVALIDATE, keys, (*self.head(shard), *names))
 
-    def head(self, shard: int, *, parts: bool = False) -> tuple[Any, ...]:
+    def head(self, shard: int, *, parts: bool = False) -> tuple[object, ...]:
         """Return how the arguments of scripts that tell others begin; of writes to ``parts`` less is kept."""
         horizon = min(self.options.horizon, _WRITES_SECONDS) if parts else self.options.horizon
         return (round(horizon * 1e6), self.layout.changes, self.sender, shard)
@@ -268,8 +269,14 @@ class Link:
         return f"{self.generations[shard]:.0f} {told[0] if told else 0.0:.0f}"
 
     def change(
-        self, script: Script, name: str, record: bytes | None, seconds: float, *more: Any, birth: float = 0.0
-    ) -> Command:
+        self,
+        script: Script,
+        name: str,
+        record: bytes | None,
+        seconds: float,
+        *more: object,
+        birth: float = 0.0,
+    ) -> Command[ChangeReply]:
         """Return the command that changes one key: PUT, or one of those like it."""
         shard = self.layout.shard(name)
         horizon = round(min(self.options.horizon, _WRITES_SECONDS) * 1e6)
@@ -280,11 +287,11 @@ class Link:
         arguments = (*head, shard, name, f"{birth:.0f}", *more)
         return Command(script, keys, arguments if expires else (*arguments, "0"), expires=expires)
 
-    def drop(self, shard: int) -> Command:
+    def drop(self, shard: int) -> Command[bytes]:
         """Return the command that makes all of a shard invalid."""
         return Command(DROP, self.layout.keys(shard, "mtgfh", ""), (self.layout.changes, self.sender, shard))
 
-    def since(self, shard: int, *, shows_all: bool = False) -> Command:
+    def since(self, shard: int, *, shows_all: bool = False) -> Command[list[bytes]]:
         """Return the command that asks what happened in a shard; ``shows_all`` if its history has parted."""
         with self._lock:
             told = list(islice(self._told[shard], None if shows_all else 1))
@@ -311,13 +318,13 @@ class Link:
         self.told(shard, now)
         return None
 
-    def has_parted(self, shard: int, reply: Sequence[Any]) -> bool:
+    def has_parted(self, shard: int, reply: list[bytes]) -> bool:
         """Whether a shard's history lacks the last generation that this process was told of."""
         told = self._told[shard]
         common = float(reply[4])
         return bool(told) and common >= 0 and common != told[0]
 
-    def catch_up(self, shard: int, reply: Sequence[Any], asked_at: float) -> list[Command]:
+    def catch_up(self, shard: int, reply: list[bytes], asked_at: float) -> list[AnyCommand]:
         """Take what happened in a shard; return what it has to be told, having lost it.
 
         It has to be asked again after that.
@@ -346,7 +353,7 @@ class Link:
         self.told(shard, generation)
         return []
 
-    def _lost(self, shard: int, floor: float, common: float) -> list[Command]:
+    def _lost(self, shard: int, floor: float, common: float) -> list[AnyCommand]:
         """Return what tells a shard of what it has lost since ``common``; or that all is lost.
 
         What was born up to the floor is invalid in any case.
@@ -359,7 +366,7 @@ class Link:
             return [self.drop(shard)]
         return list(self._repetitions(shard, names))
 
-    def _repetitions(self, shard: int, names: dict[str, float]) -> Iterator[Command]:
+    def _repetitions(self, shard: int, names: dict[str, float]) -> Iterator[Command[int]]:
         pairs, keys = list(names.items()), self.layout.keys(shard, "mtgfh", "")
         for start in range(0, len(pairs), _NAMES_AT_ONCE):
             some = pairs[start : start + _NAMES_AT_ONCE]
@@ -373,7 +380,32 @@ class Link:
         with self._lock:
             self._told[shard].clear()
 
+    # What is held
+
+    def releases(self, locks: Iterable[HeldLock]) -> list[tuple[Command[list[int]], list[HeldLock]]]:
+        """Return commands that give locks back, one for each shard, and which each does."""
+        shards: dict[int, list[HeldLock]] = {}
+        for lock in locks:
+            shards.setdefault(self.layout.shard(lock.name), []).append(lock)
+        return [(self._release(some), some) for some in shards.values()]
+
+    def _release(self, locks: Sequence[HeldLock]) -> Command[list[int]]:
+        owners = (each for lock in locks for each in (lock.token, lock.name))
+        return Command(RELEASE, tuple(lock.key for lock in locks), (self.layout.loads, *owners))
+
     # Who waits
+
+    @contextmanager
+    def expecting(self, names: Sequence[str], told: Callable[[], None]) -> Iterator[None]:
+        """Within the ``with`` block, call ``told`` once other processes have ended the loads of all names."""
+        tell = after(len(names), told)
+        for name in names:
+            self.expect(name, tell)
+        try:
+            yield
+        finally:
+            for name in names:
+                self.forget(name, tell)
 
     def expect(self, name: str, told: Callable[[], None]) -> None:
         """Call ``told`` when another process has loaded ``name``, or given up, or that can't be heard."""
@@ -389,10 +421,10 @@ class Link:
             if not waiting:
                 self._waiters.pop(name, None)
 
-    def loaded(self, name: str) -> None:
-        """Tell who waits for ``name``."""
+    def loaded(self, names: str) -> None:
+        """Tell who waits for one of the names, a line each."""
         with self._lock:
-            waiting = self._waiters.pop(name, [])
+            waiting = [told for name in names.split("\n") for told in self._waiters.pop(name, ())]
         for told in waiting:
             told()
 

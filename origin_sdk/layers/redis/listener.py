@@ -5,7 +5,7 @@ tell, whether Redis is away or one call alone had no answer, it finds out for th
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from threading import Event, Thread
 from typing import Any
 
@@ -14,9 +14,10 @@ from redis.exceptions import ResponseError
 from origin_sdk.layers.redis.client import RedisClient
 from origin_sdk.layers.redis.commands import Command
 from origin_sdk.layers.redis.failures import ERRORS, is_full
-from origin_sdk.layers.redis.link import RENEWALS, HeldLock, Link
+from origin_sdk.layers.redis.link import RENEWALS, Link
+from origin_sdk.layers.redis.ports import Subscription
 from origin_sdk.layers.redis.replies import FAILED
-from origin_sdk.layers.redis.scripts import RELEASE, RENEW
+from origin_sdk.layers.redis.scripts import RENEW
 
 __all__ = ["Listener"]
 
@@ -110,8 +111,8 @@ class Listener:
             link.moments.distrust_all()
         self._keep_locks(link.clock.monotonic())
 
-    def _subscribed(self) -> Any:
-        subscription = self._caller.client().pubsub()
+    def _subscribed(self) -> Subscription:
+        subscription: Subscription = self._caller.client().pubsub()
         try:
             self._subscribe(subscription)
         except BaseException:
@@ -119,7 +120,7 @@ class Listener:
             raise
         return subscription
 
-    def _subscribe(self, subscription: Any) -> None:
+    def _subscribe(self, subscription: Subscription) -> None:
         subscription.subscribe(self._link.layout.changes, self._link.layout.loads)
         missing = 2
         for _ in range(_SUBSCRIBE_TICKS):
@@ -165,7 +166,7 @@ class Listener:
             link.trip(next(iter(lost.values())), lost)
             self._caller.find_nodes()
 
-    def _mend(self, shard: int, reply: Sequence[Any], asked_at: float) -> None:
+    def _mend(self, shard: int, reply: list[bytes], asked_at: float) -> None:
         """Bring a shard and this process to know the same; then it may be used."""
         link = self._link
         for _ in range(_CATCH_UPS):
@@ -177,7 +178,7 @@ class Listener:
         while not link.restore(shard):
             self._pay(shard)
 
-    def _caught_up(self, shard: int, reply: Sequence[Any], asked_at: float) -> bool:
+    def _caught_up(self, shard: int, reply: list[bytes], asked_at: float) -> bool:
         link = self._link
         if link.has_parted(shard, reply):
             asked_at = link.clock.monotonic()
@@ -208,7 +209,7 @@ class Listener:
 
     # What is heard
 
-    def _listen(self, subscription: Any) -> None:
+    def _listen(self, subscription: Subscription) -> None:
         link = self._link
         epoch = link.epoch
         while not self._stopped.is_set():
@@ -233,7 +234,7 @@ class Listener:
                 if link.can_hear:
                     self.is_synced.set()
 
-    def _take(self, message: Any) -> None:
+    def _take(self, message: Mapping[str, Any]) -> None:
         if message["type"] != "message":
             return
         text = message["data"].decode()
@@ -252,19 +253,18 @@ class Listener:
         for lock in due:
             lock.renew_at = now + lock.seconds / RENEWALS
         if due:
-            renewals = [Command(RENEW, (lock.key,), (lock.token, round(lock.seconds * 1000))) for lock in due]
+            renewals: list[Command[int]] = [
+                Command(RENEW, (lock.key,), (lock.token, round(lock.seconds * 1000))) for lock in due
+            ]
             self._caller.ask_many(renewals)
         if link.returns:
             self._give_back()
 
     def _give_back(self) -> None:
-        returns: list[HeldLock] = list(self._link.returns.values())
-        if not returns:
+        releases = self._link.releases(list(self._link.returns.values()))
+        if not releases:
             return
-        releases = [
-            Command(RELEASE, (lock.key,), (lock.token, self._link.layout.loads, lock.name))
-            for lock in returns
-        ]
-        for lock, reply in zip(returns, self._caller.ask_many(releases), strict=True):
-            if reply is not FAILED:
+        replies = self._caller.ask_many([command for command, _ in releases])
+        for (_, locks), reply in zip(releases, replies, strict=True):
+            for lock in locks if reply is not FAILED else ():
                 self._link.returns.pop(lock.token, None)

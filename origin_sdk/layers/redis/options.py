@@ -52,8 +52,8 @@ class RedisOptions:
     horizon: float = 86_400.0
     shards: int | None = None
     wait_replicas: int = 0
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    sentinel_arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    sentinel_arguments: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _redis()
@@ -122,7 +122,7 @@ class RedisOptions:
                 )
                 return redis.Redis(connection_pool=pool)
 
-    def _cluster_client(self, retry: Any) -> Any:
+    def _cluster_client(self, retry: object) -> Any:
         redis, bounding = _redis("cluster"), import_module("origin_sdk.layers.redis.time_limits")
         addresses = self._addresses(_DEFAULT_PORT)
         arguments = self._common()
@@ -169,7 +169,7 @@ class RedisOptions:
         pairs = [urlsplit(f"//{host}") for host in hosts]
         return [(each.hostname or "localhost", each.port or port) for each in pairs]
 
-    def _common(self) -> dict[str, Any]:
+    def _common(self) -> dict[str, object]:
         return {
             "socket_timeout": self.timeout,
             "socket_connect_timeout": self.timeout,
@@ -180,18 +180,18 @@ class RedisOptions:
             **self.arguments,
         }
 
-    def _credentials(self) -> dict[str, Any]:
+    def _credentials(self) -> dict[str, object]:
         # Both kinds of client take keywords alone; a URL of one server is read by redis-py itself.
         account, at, _ = urlsplit(self.url).netloc.rpartition("@")
         user, _, password = account.partition(":")
-        found: dict[str, Any] = dict(parse_qsl(urlsplit(self.url).query))
+        found: dict[str, object] = dict(parse_qsl(urlsplit(self.url).query))
         if at:
             found |= {"username": user or None, "password": password or None}
         if urlsplit(self.url).scheme.startswith("rediss"):
             found["ssl"] = True
         return found
 
-    def _sentinel(self, retry: Any) -> dict[str, Any]:
+    def _sentinel(self, retry: object) -> dict[str, object]:
         # All sentinels together may take the time of one call.
         share = self.timeout / len(self._addresses(_DEFAULT_SENTINEL_PORT))
         return {

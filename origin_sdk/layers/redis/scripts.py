@@ -132,6 +132,15 @@ function content.get(keys) return redis.call('GET', keys[1]) end
 function content.whole(v, keys) return v end
 function content.set(keys, v, ttl) redis.call('SET', keys[1], v, unpack(ttl)) end
 function content.drop(keys) redis.call('DEL', keys[1]) end
+-- The keys of each value of many, from a place on: e, then its lock, and what else a value lies in.
+content.width = 2
+function content.each(keys, from)
+  local width = content.width
+  return function(_, i)
+    local at = from + i * width
+    if keys[at] then return i + 1, {keys[at], width > 2 and keys[at + 2] or nil, lock = keys[at + 1]} end
+  end, nil, 0
+end
 -- What PUT, ADD, SWAP and TOUCH do alike: their KEYS are e m t g f h, their ARGV begin and end alike.
 local function valid(keys)
   local v = content.get(keys)
@@ -215,31 +224,43 @@ return result
 CLAIM = Script(
     "CLAIM",
     """
-floor(KEYS[2], KEYS[6])
-floor(KEYS[3], KEYS[6])
-local v, g = content.get(KEYS), known(KEYS[4], KEYS[6], KEYS[7])
-if v and shares(KEYS[7], ARGV[4]) and is_valid(v, KEYS[2], KEYS[1]) then
-  local ends = struct.unpack('>d', v) + struct.unpack('>I', v, 15) * 1000
-  if ends - (clock(KEYS[6])) > tonumber(ARGV[3]) then return {content.whole(v, KEYS), '0', 0, 0, ''} end
+local moments, clock_key, history = KEYS[1], KEYS[4], KEYS[5]
+floor(moments, clock_key)
+floor(KEYS[2], clock_key)
+local g, is_shared = known(KEYS[3], clock_key, history), shares(history, ARGV[1])
+local now, birth
+local function claimed(keys, lock, token, lock_ms, needed)
+  local v = is_shared and content.get(keys)
+  if v and is_valid(v, moments, keys[1]) then
+    now = now or clock(clock_key)
+    local ends = struct.unpack('>d', v) + struct.unpack('>I', v, 15) * 1000
+    if ends - now > tonumber(needed) then return {content.whole(v, keys)} end
+  end
+  local held = redis.call('GET', lock)
+  if held then
+    local since, holder = string.match(held, '^(%d+) (.*)$')
+    if holder == token then return 'L' .. since end
+    return 'H' .. redis.call('PTTL', lock) .. ' ' .. (holder or '')
+  end
+  -- One moment for all: they are loaded at once, and compared with what else is of their names alone.
+  birth = birth or tick(clock_key, g)
+  if is_late(ARGV[#ARGV], birth) then return 'T' .. text(birth) end
+  redis.call('SET', lock, text(birth) .. ' ' .. token, 'PX', lock_ms)
+  return 'L' .. text(birth)
 end
-local lock = redis.call('GET', KEYS[5])
-if lock then
-  local birth, token = string.match(lock, '^(%d+) (.*)$')
-  if token == ARGV[1] then return {false, birth, 1, 0, ''} end
-  return {false, '0', -1, redis.call('PTTL', KEYS[5]), token or ''}
+local replies = {}
+for i, keys in content.each(KEYS, 6) do
+  replies[i] = claimed(keys, keys.lock, unpack(ARGV, 3 * i - 1, 3 * i + 1))
 end
-local birth = tick(KEYS[6], g)
-if is_late(ARGV[5], birth) then return {false, text(birth), 0, 0, ''} end
-redis.call('SET', KEYS[5], text(birth) .. ' ' .. ARGV[1], 'PX', ARGV[2])
-return {false, text(birth), 1, 0, ''}
+return replies
 """,
 )
-"""Keys e m t g l f h, or c instead of l for a load that may not be the only one; arguments the load's token,
-lock milliseconds, microseconds of freshness that a record needs, the generation that the caller knows, a
-deadline.
+"""Keys m t g f h, and of each e and l, or c instead of l for a load that may not be the only one; arguments
+the generation that the caller knows, of each the load's token, lock milliseconds and microseconds of
+freshness that a record needs, and last a deadline.
 
-Such a record; or the load's birth and 1 with the lock; or the time and 0 if that came too late; or -1 if
-another load holds it, for how many milliseconds, and its token.
+Of each such a record, in a list; or ``L`` and the load's birth, with the lock; or ``T`` and the time, if that
+came too late; or ``H``, for how many milliseconds another load holds the lock, and its token.
 """
 
 HELD = Script(
@@ -255,52 +276,68 @@ return token == ARGV[1] and birth
 STORE = Script(
     "STORE",
     """
+local moments, touches, clock_key, history = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local known_to_caller, heard, pairs_end = ARGV[2], {}, 3 + 2 * ARGV[3]
+for i = 4, pairs_end, 2 do heard[ARGV[i]] = tonumber(ARGV[i + 1]) end
+local f, f_touches = redis.call('ZSCORE', moments, ''), redis.call('ZSCORE', touches, '')
+local is_current = known_to_caller == '' or known_to_caller == redis.call('GET', KEYS[5])
+local is_cut_off = not is_current and (known_to_caller == '0' or not shares(history, known_to_caller)
+  or not f or tonumber(f) > tonumber(known_to_caller))
 -- What is made of values that the caller had is as old as what it knew of those.
 local function is_behind(v)
-  if ARGV[7] == '' or ARGV[7] == redis.call('GET', KEYS[7]) then return false end
-  local f = redis.call('ZSCORE', KEYS[2], '')
-  if ARGV[7] == '0' or not shares(KEYS[6], ARGV[7]) or tonumber(f) > tonumber(ARGV[7]) then return true end
-  local heard = {}
-  for i = 8, #ARGV, 2 do heard[ARGV[i]] = tonumber(ARGV[i + 1]) end
+  if is_current or is_cut_off then return is_cut_off end
   for group in groups_of(v) do
-    local moment = redis.call('ZSCORE', KEYS[2], group)
-    if moment and tonumber(moment) > math.max(tonumber(ARGV[7]), heard[group] or 0) then return true end
+    local moment = redis.call('ZSCORE', moments, group)
+    local known_moment = math.max(tonumber(known_to_caller), heard[group] or 0)
+    if moment and tonumber(moment) > known_moment then return true end
   end
   return false
 end
-local birth, token, status = tonumber(ARGV[1]), ARGV[2], 1
-local holder = string.match(redis.call('GET', KEYS[4]) or '', '^%d+ (.*)$')
-local v = struct.pack('>d', birth) .. ARGV[4]
-local old = redis.call('GET', KEYS[1])
-local f = redis.call('ZSCORE', KEYS[3], '')
-if holder ~= token then status = -1
-elseif not f or birth <= math.max(tonumber(f), touched(KEYS[3], ARGV[6])) then status = 0
-elseif not is_valid(v, KEYS[2], KEYS[1]) or is_behind(v) then status = 0
-elseif old and struct.unpack('>d', old) > birth then status = -1
-else content.set(KEYS, v, {'PX', ARGV[3]}) end
-if holder == token then redis.call('DEL', KEYS[4]) end
-redis.call('PUBLISH', ARGV[5], ARGV[6])
-return status
+local function stored(keys, lock, given, token, kept_ms, record, name)
+  local birth = tonumber(given)
+  local v = struct.pack('>d', birth) .. record
+  local holder = string.match(redis.call('GET', lock) or '', '^%d+ (.*)$')
+  if holder ~= token then return -1 end
+  redis.call('DEL', lock)
+  if not f_touches or birth <= math.max(tonumber(f_touches), touched(touches, name)) then return 0 end
+  if not is_valid(v, moments, keys[1]) or is_behind(v) then return 0 end
+  local old = redis.call('GETRANGE', keys[1], 0, 7)
+  if old ~= '' and struct.unpack('>d', old) > birth then return -1 end
+  content.set(keys, v, {'PX', kept_ms})
+  return 1
+end
+local statuses, names = {}, {}
+for i, keys in content.each(KEYS, 6) do
+  local last = pairs_end + 5 * i
+  names[i] = ARGV[last]
+  statuses[i] = stored(keys, keys.lock, unpack(ARGV, last - 4, last))
+end
+redis.call('PUBLISH', ARGV[1], table.concat(names, '\\n'))
+return statuses
 """,
 )
-"""Keys e m t l f h g; arguments birth, token, milliseconds to keep, record, channel, key name; of a value
-that is made of others the generation that the caller knew before it read them, else nothing; and groups of
-which it had heard later moments, with these.
+"""Keys m t f h g, and of each e and its lock; arguments channel; of values that are made of others the
+generation that the caller knew before it read them, else nothing; how many groups it had heard later moments
+of, and these with the moments; and of each birth, token, milliseconds to keep, record, key name.
 
-1: stored. 0: what was loaded was invalidated meanwhile, or may have been. -1: a later load came first, or the
-claim isn't known here, so that nothing is known of the birth. The lock is released.
+Of each 1: stored. 0: what was loaded was invalidated meanwhile, or may have been. -1: a later load came
+first, or the claim isn't known here, so that nothing is known of the birth. The locks are released.
 """
 
 RELEASE = Script(
     "RELEASE",
     """
-local token = string.match(redis.call('GET', KEYS[1]) or '', '^%d+ (.*)$')
-if token == ARGV[1] then redis.call('DEL', KEYS[1]) end
-redis.call('PUBLISH', ARGV[2], ARGV[3])
-return 1
+local names = {}
+for i = 1, #KEYS do
+  local token = string.match(redis.call('GET', KEYS[i]) or '', '^%d+ (.*)$')
+  if token == ARGV[2 * i] then redis.call('DEL', KEYS[i]) end
+  names[i] = ARGV[2 * i + 1]
+end
+redis.call('PUBLISH', ARGV[1], table.concat(names, '\\n'))
+return {}
 """,
 )
-"""Key l; arguments a load's token, channel, key name."""
+"""Locks; arguments channel, and of each a load's token and its key's name."""
 
 RENEW = Script(
     "RENEW",

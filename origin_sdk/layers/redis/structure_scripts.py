@@ -69,6 +69,7 @@ function content.set(keys, v, ttl)
   redis.call('PEXPIRE', s, redis.call('PTTL', keys[1]))
 end
 function content.drop(keys) redis.call('DEL', keys[1], keys[#keys]) end
+content.width = 3
 """
 
 OF_STRUCTURES: Final[Mapping[Script, Script]] = {

@@ -57,20 +57,20 @@ class _Bounded:
     socket_connect_timeout: float | None
     _sock: Any
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self._most = self.socket_timeout
 
-    def _connect(self) -> Any:
+    def _connect(self) -> object:
         self.socket_timeout = self.socket_connect_timeout = _left(self._most)
         return super()._connect()  # type: ignore[misc]  # of the connection that this is mixed into
 
-    def send_packed_command(self, command: Any, check_health: Any = True) -> Any:  # noqa: FBT002 - redis-py's
+    def send_packed_command(self, command: object, check_health: object = True) -> object:  # noqa: FBT002 - redis-py's
         if self._sock:
             self._sock.settimeout(_left(self._most))
         return super().send_packed_command(command, check_health)  # type: ignore[misc]  # see above
 
-    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+    def read_response(self, *args: object, **kwargs: object) -> object:
         if self._sock and _call.until is not None:
             # What has come in meanwhile is read, though the time be over.
             self._sock.settimeout(max(_call.until - time.monotonic(), _LEAST_SECONDS))

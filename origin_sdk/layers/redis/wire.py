@@ -1,14 +1,13 @@
 """Commands as they go over the wire, made in a fraction of the time that redis-py takes."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from origin_sdk.layers.redis.commands import Command
+from origin_sdk.layers.redis.commands import AnyCommand
 
 __all__ = ["packed", "packed_read", "words"]
 
 
-def words(command: Command, until: str = "", *, is_source: bool = False) -> tuple[Any, ...]:
+def words(command: AnyCommand, until: str = "", *, is_source: bool = False) -> tuple[object, ...]:
     """Return a command as Redis takes it; a script by its source where its hash isn't known.
 
     ``until`` is the deadline of one that expires.
@@ -21,7 +20,7 @@ def words(command: Command, until: str = "", *, is_source: bool = False) -> tupl
     return (*head, len(command.keys), *command.keys, *command.arguments, *deadline)
 
 
-def packed(parts: Sequence[Any]) -> bytes:
+def packed(parts: Sequence[object]) -> bytes:
     """Return texts, numbers and bytes as one command."""
     pieces = [b"*%d\r\n" % len(parts)]
     for part in parts:
@@ -30,9 +29,9 @@ def packed(parts: Sequence[Any]) -> bytes:
     return b"".join(pieces)
 
 
-def packed_read(command: Command) -> bytes:
+def packed_read(command: AnyCommand) -> bytes:
     """Return a command of texts alone, in a fraction of that time again."""
-    parts = (*command.arguments, *command.keys)
+    parts = (*map(str, command.arguments), *command.keys)
     text = "".join([f"${len(part)}\r\n{part}\r\n" for part in parts])
     if not text.isascii():
         text = "".join([f"${len(part.encode())}\r\n{part}\r\n" for part in parts])

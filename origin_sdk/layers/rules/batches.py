@@ -4,20 +4,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from origin_sdk._process.reads import current_reads
-from origin_sdk.layers.base_cache import BaseCache
+from origin_sdk.layers.process.background import BackgroundLoad
 from origin_sdk.layers.process.flights import TRIES, Flight
 from origin_sdk.layers.process.load_graph import LoadNode, waiting_for
 from origin_sdk.layers.process.memory import MOST_USES, MemoryEntry
-from origin_sdk.layers.rules.batch_loads import BatchLoader, fill_many
 from origin_sdk.layers.rules.claims import Filling
 from origin_sdk.layers.rules.judge import SPECIAL, opened
-from origin_sdk.layers.rules.lookup import look_many
+from origin_sdk.layers.rules.loads import BatchLoader, fill_many
+from origin_sdk.layers.rules.lookup import look
+from origin_sdk.layers.rules.ports import Cache
 from origin_sdk.layers.rules.retrieval import too_long
-from origin_sdk.layers.rules.steps import Flow, FollowAll
-from origin_sdk.layers.values.families import Key
+from origin_sdk.layers.rules.steps import FollowAll
+from origin_sdk.layers.values.families import AnyKey, Key
 from origin_sdk.layers.values.policy import ANSWERS, Freshness, SingleFlight
 
 __all__ = ["get_many_or_load"]
@@ -30,10 +31,10 @@ _until_of = attrgetter("until")
 class _Call:
     """What a caller wants and has got, by name."""
 
-    cache: BaseCache
+    cache: Cache
     loader: BatchLoader
     single_flight: SingleFlight | None
-    wanted: dict[str, Key[Any]]
+    wanted: dict[str, AnyKey]
     since: int
     """The invalidation that it came after."""
     found: dict[str, MemoryEntry] = field(default_factory=dict)
@@ -41,17 +42,17 @@ class _Call:
     """Too old to answer with, but they may stand in for a load that fails."""
     due: dict[str, Filling] = field(default_factory=dict)
     """Answered with, and to be refreshed behind the caller's back."""
-    unanswered: set[str] = field(default_factory=set)
+    unanswered: set[AnyKey] = field(default_factory=set)
     """For these Redis had no answer."""
 
-    def filling(self, key: Key[Any], *, is_early: bool = False) -> Filling:
+    def filling(self, key: AnyKey, *, is_early: bool = False) -> Filling:
         """Return the load of a key."""
         previous = self.previous.get(key.name)
-        filling = Filling(key, self.loader, previous, is_early=is_early, single_flight=self.single_flight)
-        filling.is_alone = key.name in self.unanswered
+        filling = Filling(key, previous, is_early=is_early, single_flight=self.single_flight)
+        filling.is_alone = key in self.unanswered
         return filling
 
-    def take(self, key: Key[Any], entry: MemoryEntry | None, state: Freshness) -> bool:
+    def take(self, key: AnyKey, entry: MemoryEntry | None, state: Freshness) -> bool:
         """Take what is stored; say whether it may be answered with."""
         if entry is None:
             return False
@@ -65,12 +66,12 @@ class _Call:
         return True
 
 
-def get_many_or_load(
-    cache: BaseCache,
+async def get_many_or_load(
+    cache: Cache,
     keys: Iterable[Key[_Value]],
     loader: BatchLoader,
     single_flight: SingleFlight | None = None,
-) -> Flow[dict[Key[_Value], _Value]]:
+) -> dict[Key[_Value], _Value]:
     """Return values by key: from memory, one round trip to Redis, and one call of the loader."""
     judge = cache.judge
     call = _Call(cache, loader, single_flight, {key.name: key for key in keys}, judge.moments.seq)
@@ -82,12 +83,12 @@ def get_many_or_load(
     if missing and (link := cache.listening()):
         shared = {family for family in families if judge.reaches_redis(family)}
         asked = missing if len(shared) == len(families) else [key for key in missing if key.family in shared]
-        entries, call.unanswered = yield from look_many(judge, link, asked)
+        entries, call.unanswered = await look(judge, link, asked)
         missing = _sift(call, missing, entries)
     if call.due:
         _refresh(call)
     if missing:
-        yield from _load_missing(call, missing)
+        await _load_missing(call, missing)
     if (reads := current_reads()) is not None:
         for name, key in wanted.items():
             reads.add(cache, key.family, found[name].groups if name in found else key.groups)
@@ -98,7 +99,7 @@ def get_many_or_load(
     }
 
 
-def _recall(call: _Call) -> list[Key[Any]]:
+def _recall(call: _Call) -> list[AnyKey]:
     """Take what is in memory; return the other keys."""
     judge, found = call.cache.judge, call.found
     get, seq, now = judge.memory.get, judge.moments.seq, judge.clock.monotonic()
@@ -124,14 +125,14 @@ def _recall(call: _Call) -> list[Key[Any]]:
     return missing
 
 
-def _sift(call: _Call, keys: Sequence[Key[Any]], entries: Mapping[str, MemoryEntry]) -> list[Key[Any]]:
+def _sift(call: _Call, keys: Sequence[AnyKey], entries: Mapping[str, MemoryEntry]) -> list[AnyKey]:
     """Take what was found in Redis; return the other keys."""
     clock, found = call.cache.judge.clock, call.found
     now = clock.monotonic()
     if len(entries) == len(keys) and now < min(map(_until_of, entries.values())):
         found.update(entries)
         return []
-    missing: list[Key[Any]] = []
+    missing: list[AnyKey] = []
     for key in keys:
         entry = entries.get(key.name)
         if entry is None:
@@ -154,36 +155,36 @@ def _refresh(call: _Call) -> None:
                 "stale-age", now - call.found[each.key.name].fresh_until, each.key.family.name
             )
     node = _node(cache, call.due)
-    futures = cache.reserve((each.key for each in call.due.values()), node)
+    futures = cache.background.reserve((each.key for each in call.due.values()), node)
     if not futures:
         return
 
     def settle(
-        key: Key[Any],
+        key: AnyKey,
         entry: MemoryEntry | None = None,
         error: BaseException | None = None,
         *,
         is_absent: bool = False,  # noqa: ARG001 - nothing is delivered, then
     ) -> None:
-        cache.deliver(key, futures[key.name], entry, error)
+        cache.background.deliver(key, futures[key.name], entry, error)
 
     due = {name: call.due[name] for name in futures}
     try:
-        cache.start_flow(fill_many(judge, call.loader, due, settle, node))
+        cache.background.run(fill_many(judge, call.loader, due, settle, node))
     except BaseException:
         for name, each in due.items():
-            cache.deliver(each.key, futures[name], None, None)
+            cache.background.deliver(each.key, futures[name], None, None)
         raise
     for is_early, event in ((True, "early-refresh"), (False, "stale-refresh")):
         judge.stats.count_many(event, [each.key for each in due.values() if each.is_early is is_early])
 
 
-def _node(cache: BaseCache, names: Iterable[str]) -> LoadNode:
+def _node(cache: Cache, names: Iterable[str]) -> LoadNode:
     """Return what a load of many stands for."""
     return LoadNode(", ".join(names), cache.flights)
 
 
-def _load_missing(call: _Call, missing: Sequence[Key[Any]]) -> Flow[None]:
+async def _load_missing(call: _Call, missing: Sequence[AnyKey]) -> None:
     """Load what nobody loads, and wait for who loads the rest."""
     judge, flights = call.cache.judge, call.cache.flights
     fillings = {key.name: call.filling(key) for key in missing}
@@ -195,26 +196,26 @@ def _load_missing(call: _Call, missing: Sequence[Key[Any]]) -> Flow[None]:
             followed = {}
         judge.stats.count_many("waited", [fillings[name].key for name in followed])
         try:
-            yield from _lead(call, {name: fillings[name] for name in led}, led, joins=tries < TRIES)
+            await _lead(call, {name: fillings[name] for name in led}, led, joins=tries < TRIES)
         except BaseException:
             for name in led:
                 flights.finish(fillings[name].key, led[name])
             raise
-        fillings = yield from _land(call, fillings, {**led, **followed})
+        fillings = await _land(call, fillings, {**led, **followed})
         if not fillings:
             return
 
 
-def _lead(
+async def _lead(
     call: _Call, fillings: dict[str, Filling], flights: Mapping[str, Flight], *, joins: bool
-) -> Flow[None]:
+) -> None:
     """Load, here or in the background, and end the flights; with ``joins``, also by loads that run."""
     cache, judge = call.cache, call.cache.judge
     for name, each in list(fillings.items()):
         if (entry := judge.fresh_in_memory(each.key)) is not None:
             cache.flights.finish(each.key, flights[name], entry)  # someone's load ended just now
-        elif joins and (running := cache.running_load(each.key)) is not None:
-            cache.await_running(running, flights[name].node)
+        elif joins and (running := cache.background.of(each.key)) is not None:
+            cache.background.wait_for(running, flights[name].node)
             running.add_done_callback(partial(_ended, cache, each.key, flights[name]))
         else:
             continue
@@ -223,7 +224,7 @@ def _lead(
         return
 
     def settle(
-        key: Key[Any],
+        key: AnyKey,
         entry: MemoryEntry | None = None,
         error: BaseException | None = None,
         *,
@@ -238,24 +239,24 @@ def _lead(
     policies = [judge.policy(each.key) for each in fillings.values()]
     has_timeout = any(each.soft_timeout is not None or each.hard_timeout is not None for each in policies)
     if cache.loads_inline and not has_timeout:
-        yield from flow
+        await flow
     else:
-        cache.start_flow(flow)
+        cache.background.run(flow)
 
 
-def _ended(cache: BaseCache, key: Key[Any], flight: Flight, future: Any) -> None:
+def _ended(cache: Cache, key: AnyKey, flight: Flight, future: BackgroundLoad) -> None:
     """End a flight as a load in the background ended."""
     error = None if future.cancelled() else future.exception()
     entry = None if error or future.cancelled() else future.result()
     cache.flights.finish(key, flight, entry, error)
 
 
-def _land(
+async def _land(
     call: _Call, fillings: dict[str, Filling], flights: Mapping[str, Flight]
-) -> Flow[dict[str, Filling]]:
+) -> dict[str, Filling]:
     """Wait, take what was loaded, and return what has to be tried again."""
     judge = call.cache.judge
-    yield from _wait(call, fillings, flights)
+    await _wait(call, fillings, flights)
     again: dict[str, Filling] = {}
     for name, filling in fillings.items():
         flight = flights[name]
@@ -271,7 +272,7 @@ def _land(
     return again
 
 
-def _wait(call: _Call, fillings: Mapping[str, Filling], flights: Mapping[str, Flight]) -> Flow[None]:
+async def _wait(call: _Call, fillings: Mapping[str, Filling], flights: Mapping[str, Flight]) -> None:
     """Wait for the ends of flights, as long as the policies say; older values stand in for what is late."""
     judge = call.cache.judge
     policies = [judge.policy(each.key) for each in fillings.values()]
@@ -283,12 +284,12 @@ def _wait(call: _Call, fillings: Mapping[str, Filling], flights: Mapping[str, Fl
     for seconds in waits:
         late = {name: each for name, each in flights.items() if not each.is_done and name not in call.found}
         left = None if seconds is None else seconds - spent
-        if not late or (yield FollowAll([*late.values()], left)):
+        if not late or await FollowAll([*late.values()], left):
             return
         spent = seconds or 0.0
         for name in [name for name in late if not flights[name].is_done]:
             filling = fillings[name]
-            spare = judge.spare(filling.key, filling.previous, judge.clock.monotonic())
+            spare = judge.spare(filling.key, filling.previous)
             if spare is not None:
                 judge.stats.count("soft-timeout", filling.key.family.name, name)
                 call.found[name] = spare

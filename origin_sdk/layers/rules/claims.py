@@ -1,48 +1,56 @@
-"""The right to load among processes: claims, locks, and who waits for whom."""
+"""The right to load among processes: births, locks, and who waits for whom.
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+Before a loader is called, Redis is asked for the load's *birth*: the moment from which on an invalidation
+outdates what it returns. The claim takes a lock with it, which others see and wait for; a load that may run
+beside others takes one that nobody sees, by which Redis knows its birth all the same. All that is claimed at
+once in one shard is one script, whether that is one key or a hundred.
+
+A claim whose reply is lost may have been granted. So its lock counts as held until the load has ended, when
+Redis is asked for the birth by the lock's token; without an answer the result isn't stored, and the listener
+gives the lock back as soon as it can.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import TypeAlias
 
 from origin_sdk.layers.process.load_graph import LoadNode, cycle
 from origin_sdk.layers.process.memory import MemoryEntry
 from origin_sdk.layers.redis.commands import Command
 from origin_sdk.layers.redis.link import RENEWALS, HeldLock, Link
-from origin_sdk.layers.redis.replies import FAILED
-from origin_sdk.layers.redis.scripts import CLAIM, HELD, NOTE, RELEASE
+from origin_sdk.layers.redis.replies import FAILED, Failed
+from origin_sdk.layers.redis.scripts import CLAIM, HELD, NOTE
 from origin_sdk.layers.rules.judge import Judge
-from origin_sdk.layers.rules.steps import Ask, AskMany, Flow, Wait
-from origin_sdk.layers.values.families import Key
+from origin_sdk.layers.rules.steps import Ask, AskMany
+from origin_sdk.layers.values.families import AnyKey
 from origin_sdk.layers.values.policy import SingleFlight
 
 __all__ = [
+    "Bids",
     "Filling",
     "LoadClaim",
-    "claim_command",
+    "bids_for",
     "claimed",
     "find_births",
     "give_back",
-    "obtain_claim",
+    "holders",
     "refuse_circles",
-    "release",
-    "release_command",
     "seconds_to_wait",
 ]
 
 _FORCED = 1e18
 """More freshness, in microseconds, than any record has."""
-
-
 _CIRCLE_MS = 5000
 """How long it is known whom a load waits for, unless it is said again."""
-
-
 _MOST_IN_CIRCLE = 32
-
-
 _UNTOLD_SECONDS = 0.1
 """How long to wait for another process's load when nothing can be heard of it."""
+_MOST_BIDS = 500
+"""In one script: Redis serves nobody else meanwhile, for about a millisecond."""
+
+_ClaimReply: TypeAlias = list[bytes] | bytes
+"""To each bid: a record, in a list; or ``L`` and the birth; ``H``, milliseconds and token of who holds the
+lock; ``T`` and the time, where the claim came too late."""
 
 
 @dataclass(slots=True)
@@ -59,10 +67,9 @@ class LoadClaim:
 
 @dataclass(slots=True)
 class Filling:
-    """A load: the key, the loader, and what is known so far."""
+    """What a load is to fill: the key, and what is known so far."""
 
-    key: Key[Any]
-    loader: Callable[[Any], Any]
+    key: AnyKey
     previous: MemoryEntry | None = None
     is_forced: bool = False
     is_early: bool = False
@@ -72,8 +79,6 @@ class Filling:
     """Whether Redis had no answer for this caller already: it isn't waited for a second time."""
     refuses_stored: bool = False
     """Whether what Redis holds is of no use here."""
-    node: LoadNode | None = None
-    """What those wait for who wait for this load."""
     fresh_until: float = 0.0
     """When what a caller was answered with ends to be fresh, if that is but a part of the value."""
 
@@ -82,52 +87,139 @@ class Filling:
         return self.fresh_until or (self.previous.fresh_until if self.previous else 0.0)
 
 
-def obtain_claim(judge: Judge, link: Link, filling: Filling) -> Flow[MemoryEntry | LoadClaim]:
-    """Return what another process has loaded meanwhile, or the right to load."""
-    name = filling.key.name
-    deadline = judge.clock.monotonic() + judge.policy(filling.key).wait
-    has_asked = False
-    while True:
-        seq = judge.moments.seq
-        began = judge.clock.monotonic()
-        remaining = deadline - began
-        command, lock = claim_command(judge, link, filling, may_lock=remaining > 0)
-        # A load for which others wait doesn't wait before it knows that these don't hold it up.
-        has_asked = not has_asked and bool(filling.node and filling.node.tokens_above())
-        most = 0.0 if has_asked else remaining
-        try:
-            (reply,) = yield Wait((name,), (command,), partial(seconds_to_wait, link, most))
-            if has_asked and filling.node and reply is not FAILED and reply[2] == -1:
-                yield from refuse_circles(link, filling.node, {name: reply[4].decode()})
-        except BaseException:
-            give_back(link, lock)
-            raise
-        claim = claimed(judge, link, filling, lock, reply, seq)
-        if claim is not None:
-            if filling.node and isinstance(claim, LoadClaim) and claim.lock:
-                filling.node.tokens.add(claim.lock.token)
-            return claim
-        judge.stats.observe("wait-seconds", judge.clock.monotonic() - began, filling.key.family.name)
+@dataclass(slots=True)
+class Bids:
+    """One CLAIM of loads in one shard, and the lock that each takes if it can."""
+
+    shard: int
+    fillings: Sequence[Filling]
+    locks: list[HeldLock]
+    command: Command[list[_ClaimReply]]
+
+    def answers(
+        self, reply: list[_ClaimReply] | Failed
+    ) -> Iterator[tuple[Filling, HeldLock, _ClaimReply | Failed]]:
+        """Yield what came of each."""
+        replies: Sequence[_ClaimReply | Failed] = [FAILED] * len(self.locks) if reply is FAILED else reply
+        return zip(self.fillings, self.locks, replies, strict=True)
 
 
-def refuse_circles(link: Link, node: LoadNode, holders: Mapping[str, str]) -> Flow[None]:
+def bids_for(judge: Judge, link: Link, fillings: Iterable[Filling], *, may_lock: bool) -> list[Bids]:
+    """Return the commands that claim the right to load."""
+    alike: dict[tuple[int, bool], list[Filling]] = {}
+    for each in fillings:
+        place = link.layout.shard(each.key.name), judge.keeps_parts(each.key.family)
+        alike.setdefault(place, []).append(each)
+    return [
+        _bids(judge, link, shard, some[start : start + _MOST_BIDS], may_lock=may_lock)
+        for (shard, _), some in alike.items()
+        for start in range(0, len(some), _MOST_BIDS)
+    ]
+
+
+def _bids(judge: Judge, link: Link, shard: int, fillings: Sequence[Filling], *, may_lock: bool) -> Bids:
+    layout, now = link.layout, judge.clock.monotonic()
+    keys = list(layout.keys(shard, "mtgfh"))
+    arguments: list[object] = [f"{link.generations[shard]:.0f}"]
+    locks: list[HeldLock] = []
+    entry_prefix, lock_prefix = layout.entry_prefixes[shard], layout.key(shard, "l:")
+    for filling in fillings:
+        policy, name, token = judge.policy(filling.key), filling.key.name, link.new_token()
+        excludes = may_lock and (filling.single_flight or policy.single_flight) == "processes"
+        lock_key = lock_prefix + name if excludes else layout.key(shard, "c:", token)
+        locks.append(HeldLock(name, lock_key, token, policy.lock, now + policy.lock / RENEWALS))
+        keys += (entry_prefix + name, lock_key, *judge.part_keys(filling.key))
+        arguments += (token, round(policy.lock * 1000), f"{_needed_freshness(filling, now):.0f}")
+    script = judge.script_for(CLAIM, fillings[0].key.family)
+    return Bids(shard, fillings, locks, Command(script, tuple(keys), tuple(arguments), expires=True))
+
+
+def _needed_freshness(filling: Filling, now: float) -> float:
+    """Return how many microseconds a record has to be fresh to be of use."""
+    if filling.is_forced or filling.refuses_stored:
+        return _FORCED
+    if filling.is_early and (fresh_until := filling.ends()):
+        return (fresh_until - now) * 1e6 + 1000
+    return 0.0
+
+
+def claimed(
+    judge: Judge, link: Link, filling: Filling, lock: HeldLock, reply: _ClaimReply | Failed, seq: int
+) -> MemoryEntry | LoadClaim | None:
+    """Return what a claim came to: another process's value, the right to load, None to claim again."""
+    key = filling.key
+    shard = link.layout.shard(key.name)
+    if reply is FAILED:  # the lock may be ours: whoever holds it will be asked when the load has ended
+        link.locks[lock.token] = lock
+        return LoadClaim(0.0, lock, link.generations[shard])
+    if isinstance(reply, list):
+        found, _ = judge.admit(link, shard, (key,), reply, seq)
+        if not found:
+            # Unreadable here, or known to be invalid: its loader won't be of help either.
+            filling.refuses_stored = True
+            return None
+        judge.stats.count("redis-hit", key.family.name, key.name)
+        return found[key.name]
+    match reply[:1]:
+        case b"L":
+            link.locks[lock.token] = lock
+            return LoadClaim(float(reply[1:]), lock, link.generations[shard])
+        case b"H":
+            judge.stats.count("waited-for-process", key.family.name, key.name)
+        case _:
+            # Too late there, though the reply came in time: that clock has been stepped.
+            link.learn_time(shard, float(reply[1:]))
+    return None
+
+
+def _busy(replies: Sequence[list[_ClaimReply] | Failed]) -> list[tuple[int, str]]:
+    """Return milliseconds and token of each lock that another load holds; nothing unless all are so."""
+    busy: list[tuple[int, str]] = []
+    for reply in replies:
+        for each in () if reply is FAILED else reply:
+            if isinstance(each, list) or not each.startswith(b"H"):
+                return []
+            milliseconds, _, token = each[1:].partition(b" ")
+            busy.append((int(milliseconds), token.decode()))
+        if reply is FAILED:
+            return []
+    return busy
+
+
+def holders(bids: Sequence[Bids], replies: Sequence[list[_ClaimReply] | Failed]) -> dict[str, str]:
+    """Return the token of who holds each lock, by the key's name; nothing unless all are held by others."""
+    names = [filling.key.name for each in bids for filling in each.fillings]
+    return {name: token for name, (_, token) in zip(names, _busy(replies), strict=False)}
+
+
+def seconds_to_wait(link: Link, most: float, replies: Sequence[list[_ClaimReply] | Failed]) -> float:
+    """Return for how long to wait for others, after claims' replies: until a lock may be over, at most."""
+    if most <= 0 or not (busy := _busy(replies)):
+        return 0.0
+    if not link.can_hear:
+        return min(_UNTOLD_SECONDS, most)
+    return min(max(min(milliseconds for milliseconds, _ in busy), 1) / 1000, most)
+
+
+async def refuse_circles(link: Link, node: LoadNode, tokens: Mapping[str, str]) -> None:
     """Raise LoadCycle if loads of other processes wait for what this one holds up.
 
-    ``holders`` are the tokens of who loads what this load is to wait for, by name. Each process notes in
-    Redis whom its locks wait for before it looks for a circle, so that the last of them finds it.
+    ``tokens`` are those of who loads what this load is to wait for, by name. Each process notes in Redis whom
+    its locks wait for *before* it looks for a circle, so that the last of them finds it: of two that note and
+    look at the same time, at least one sees the other's note.
     """
     above, layout = node.tokens_above(), link.layout
-    for name, holder in holders.items():
-        yield AskMany(
+    for name, holder in tokens.items():
+        await AskMany(
             [
-                Command(NOTE, (layout.waits(token),), (f"{holder}\n{name}", _CIRCLE_MS))
+                Command[bytes](NOTE, (layout.waits(token),), (f"{holder}\n{name}", _CIRCLE_MS))
                 for token in above
                 if token != holder
             ]
         )
         names, token = [name], holder
         while token not in above and len(names) < _MOST_IN_CIRCLE:
-            reply = yield Ask(Command(None, (layout.waits(token),), ("GET",)))
+            reply = await Ask(Command[bytes | None](None, (layout.waits(token),), ("GET",)))
             if reply is FAILED or reply is None:
                 break
             token, _, next_name = reply.decode().partition("\n")
@@ -137,91 +229,17 @@ def refuse_circles(link: Link, node: LoadNode, holders: Mapping[str, str]) -> Fl
                 raise cycle(names)
 
 
-def claimed(
-    judge: Judge, link: Link, filling: Filling, lock: HeldLock, reply: Any, seq: int
-) -> MemoryEntry | LoadClaim | None:
-    """Return what a claim came to: another process's value, the right to load, None to claim again."""
-    key = filling.key
-    generation = link.generations[link.layout.shard(key.name)]
-    if reply is FAILED:  # the lock may be ours: whoever holds it will be asked when the load has ended
-        link.locks[lock.token] = lock
-        return LoadClaim(0.0, lock, generation)
-    stored, birth, state, _, _ = reply
-    if stored:
-        found, _ = judge.admit(link, link.layout.shard(key.name), (key,), (stored,), seq)
-        if not found:
-            # Unreadable here, or known to be invalid: its loader won't be of help either.
-            filling.refuses_stored = True
-            return None
-        judge.stats.count("redis-hit", key.family.name, key.name)
-        return found[key.name]
-    if state == -1:
-        judge.stats.count("waited-for-process", key.family.name, key.name)
-        return None
-    if state == 1:
-        link.locks[lock.token] = lock
-        return LoadClaim(float(birth), lock, generation)
-    # Too late there, though the reply came in time: that clock has been stepped.
-    link.learn_time(link.layout.shard(key.name), float(birth))
-    return None
-
-
-def claim_command(judge: Judge, link: Link, filling: Filling, *, may_lock: bool) -> tuple[Command, HeldLock]:
-    """Return the command that claims the right to load, and the lock that it takes if it can.
-
-    Without the right to be the only one, a load takes a lock of its own all the same, by which Redis knows
-    its birth.
-    """
-    layout, name, policy = link.layout, filling.key.name, judge.policy(filling.key)
-    shard, token = layout.shard(name), link.new_token()
-    is_alone = may_lock and (filling.single_flight or policy.single_flight) == "processes"
-    kind, locked = ("l", name) if is_alone else ("c", token)
-    renew_at = judge.clock.monotonic() + policy.lock / RENEWALS
-    lock = HeldLock(name, layout.key(shard, f"{kind}:", locked), token, policy.lock, renew_at)
-    needed = 0.0
-    if filling.is_forced or filling.refuses_stored:
-        needed = _FORCED
-    elif filling.is_early and (fresh_until := filling.ends()):
-        needed = (fresh_until - judge.clock.monotonic()) * 1e6 + 1000
-    keys = (*layout.keys(shard, "emtg", name), lock.key, *layout.keys(shard, "fh", name))
-    arguments = (token, round(lock.seconds * 1000), f"{needed:.0f}", f"{link.generations[shard]:.0f}")
-    return judge.shaped(filling.key, Command(CLAIM, keys, arguments, expires=True)), lock
-
-
-def find_births(claims: Iterable[LoadClaim]) -> Flow[None]:
+async def find_births(claims: Iterable[LoadClaim]) -> None:
     """Ask for the births of loads whose claims had no reply: they may hold their locks all the same."""
     lost = [(claim, claim.lock) for claim in claims if claim.lock and not claim.birth]
     if not lost:
         return
-    replies = yield AskMany([Command(HELD, (lock.key,), (lock.token,)) for _, lock in lost])
+    replies = await AskMany([Command[bytes | None](HELD, (lock.key,), (lock.token,)) for _, lock in lost])
     for (claim, _), reply in zip(lost, replies, strict=True):
         claim.birth = 0.0 if reply is FAILED or reply is None else float(reply)
 
 
-def seconds_to_wait(link: Link, most: float, replies: Sequence[Any]) -> float:
-    """Return for how long to wait for others, after claims' replies: until a lock may be over, at most."""
-    if most <= 0 or any(reply is FAILED or reply[2] != -1 for reply in replies):
-        return 0.0
-    if not link.can_hear:
-        return min(_UNTOLD_SECONDS, most)
-    lock_ms: int = min(reply[3] for reply in replies)
-    return min(max(lock_ms, 1) / 1000, most)
-
-
-def release(link: Link, lock: HeldLock) -> Flow[None]:
-    reply = yield Ask(release_command(link, lock))
-    if reply is FAILED:
-        give_back(link, lock)
-
-
-def release_command(link: Link, lock: HeldLock) -> Command:
-    """Return the command that gives a lock back."""
-    link.locks.pop(lock.token, None)
-    return Command(RELEASE, (lock.key,), (lock.token, link.layout.loads, lock.name))
-
-
-def give_back(link: Link, lock: HeldLock | None) -> None:
+def give_back(link: Link, lock: HeldLock) -> None:
     """Let the listener give a lock back as soon as Redis answers."""
-    if lock is not None:
-        link.locks.pop(lock.token, None)
-        link.returns[lock.token] = lock
+    link.locks.pop(lock.token, None)
+    link.returns[lock.token] = lock

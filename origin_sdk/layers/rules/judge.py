@@ -29,13 +29,14 @@ from origin_sdk.layers.process.audit import Auditing
 from origin_sdk.layers.process.memory import MOST_USES, Memory, MemoryEntry
 from origin_sdk.layers.process.moments import Moments
 from origin_sdk.layers.process.stats import Stats
-from origin_sdk.layers.redis.commands import Command
+from origin_sdk.layers.redis.commands import Command, Reply
 from origin_sdk.layers.redis.link import Link
+from origin_sdk.layers.redis.scripts import Script
 from origin_sdk.layers.redis.structure_scripts import OF_STRUCTURES
-from origin_sdk.layers.rules.load_context import LoadContext, refuse_one_use
+from origin_sdk.layers.rules.load_context import AnyContext, refuse_one_use
 from origin_sdk.layers.values.copies import Original, kept
 from origin_sdk.layers.values.envelope import HEADER, Record, Wrapping, split_groups
-from origin_sdk.layers.values.families import DataClass, Family, Key
+from origin_sdk.layers.values.families import AnyFamily, AnyKey, DataClass
 from origin_sdk.layers.values.keys import group_name
 from origin_sdk.layers.values.messagepack import READ_ERRORS
 from origin_sdk.layers.values.policy import Freshness, Policy, Windows
@@ -105,18 +106,18 @@ class Judge:
         self.link = link
         self.audit = audit
         self._warned: set[str] = set()
-        self._readings: dict[Family[Any], _Reading] = {}
-        self.families: dict[str, Family[Any]] = {}
+        self._readings: dict[AnyFamily, _Reading] = {}
+        self.families: dict[str, AnyFamily] = {}
         """By the beginning of their keys."""
 
-    def policy(self, key: Key[Any]) -> Policy:
+    def policy(self, key: AnyKey) -> Policy:
         """Return the policy that applies. Raises DataClassViolation for what must never be cached."""
         self.know(key.family)
         if key.family.data_class is DataClass.NEVER:
             raise DataClassViolation(f"family {key.family.name}: its data class says that it is never cached")
         return key.family.policy or self.default_policy
 
-    def know(self, family: Family[Any]) -> None:
+    def know(self, family: AnyFamily) -> None:
         """Raise InvalidFamily if another family has the name of this one, and means something else."""
         known = self.families.get(family.prefix)
         if known is family:
@@ -131,32 +132,40 @@ class Judge:
                 "give one of them another name=…, or another schema=…"
             )
 
-    def reaches_redis(self, family: Family[Any]) -> bool:
+    def reaches_redis(self, family: AnyFamily) -> bool:
         """Whether a family's values may go to Redis at all."""
         if self.link is None:
             return False
         seal = self.wrapping.seal
         return family.data_class is not DataClass.RESTRICTED or (seal is not None and seal.hides)
 
-    def keeps_parts(self, family: Family[Any]) -> bool:
+    def keeps_parts(self, family: AnyFamily) -> bool:
         """Whether Redis keeps a family's values so that their parts can be asked for."""
         return family.shape is not None and self.wrapping.seal is None and self.reaches_redis(family)
 
-    def shaped(self, key: Key[Any], command: Command) -> Command:
-        """Return a command of whole values as it is for a key's family: structures lie otherwise."""
-        if command.script is None or not self.keeps_parts(key.family):
+    def shaped(self, key: AnyKey, command: Command[Reply]) -> Command[Reply]:
+        """Return a command of a whole value as it is for a key's family: structures lie otherwise."""
+        if command.script is None or not (part_keys := self.part_keys(key)):
             return command
-        layout = self.link.layout if self.link else None
-        if layout is None:
-            return command
-        keys = (*command.keys, *layout.keys(layout.shard(key.name), "s", key.name))
-        return replace(command, script=OF_STRUCTURES[command.script], keys=keys)
+        script = self.script_for(command.script, key.family)
+        return replace(command, script=script, keys=(*command.keys, *part_keys))
 
-    def seals(self, family: Family[Any]) -> bool:
+    def script_for(self, script: Script, family: AnyFamily) -> Script:
+        """Return a script of whole values as it is for a family."""
+        return OF_STRUCTURES[script] if self.keeps_parts(family) else script
+
+    def part_keys(self, key: AnyKey) -> tuple[str, ...]:
+        """Return the keys of Redis that a value lies in besides its record."""
+        if self.link is None or not self.keeps_parts(key.family):
+            return ()
+        layout = self.link.layout
+        return layout.keys(layout.shard(key.name), "s", key.name)
+
+    def seals(self, family: AnyFamily) -> bool:
         """Whether a family's records in Redis are sealed, and so have to have their births before."""
         return self.wrapping.seal is not None and self.reaches_redis(family)
 
-    def peek(self, key: Key[Any], now: float) -> tuple[Freshness, MemoryEntry | None]:
+    def peek(self, key: AnyKey, now: float) -> tuple[Freshness, MemoryEntry | None]:
         """Look into memory."""
         entry = self.memory.get(key.name)
         if entry is None:
@@ -174,7 +183,14 @@ class Judge:
             self.stats.count("memory-expired", key.family.name, key.name)
         return state, entry
 
-    def fresh_in_memory(self, key: Key[Any]) -> MemoryEntry | None:
+    def freshness(self, entry: MemoryEntry) -> Freshness:
+        """Return what may be done with an entry now."""
+        now = self.clock.monotonic()
+        if now < entry.until:
+            return Freshness.FRESH
+        return entry.windows.state(entry.fresh_until, now, self.clock.fraction())
+
+    def fresh_in_memory(self, key: AnyKey) -> MemoryEntry | None:
         """Return a value in memory that needs no judgement."""
         entry = self.memory.get(key.name)
         is_fresh = entry and entry.seq == self.moments.seq and self.clock.monotonic() < entry.until
@@ -187,11 +203,11 @@ class Judge:
         entry.seq = seq
         return True
 
-    def is_outdated(self, key: Key[Any], entry: MemoryEntry) -> bool:
+    def is_outdated(self, key: AnyKey, entry: MemoryEntry) -> bool:
         """Whether what was loaded has been invalidated since its load began."""
         return self.moments.covers((key.name, *entry.groups), entry.seq)
 
-    def may_give(self, key: Key[Any], entry: MemoryEntry, since: int) -> bool:
+    def may_give(self, key: AnyKey, entry: MemoryEntry, since: int) -> bool:
         """Whether a caller who came at ``since`` may have what another's load returned.
 
         Only the load itself told all that its value belongs to: so who joined one is judged when it lands.
@@ -199,8 +215,14 @@ class Judge:
         return entry.seq >= since or not self.is_outdated(key, entry)
 
     def admit_read(
-        self, link: Link, shard: int, keys: Sequence[Key[Any]], reply: list[Any], seq: int, known: float
-    ) -> tuple[dict[str, MemoryEntry], list[Key[Any]]]:
+        self,
+        link: Link,
+        shard: int,
+        keys: Sequence[AnyKey],
+        reply: list[bytes | None],
+        seq: int,
+        known: float,
+    ) -> tuple[dict[str, MemoryEntry], list[AnyKey]]:
         """Take a plain read of records of a shard, and of its generation.
 
         ``seq`` and ``known`` are what was known when it was asked. Return entries by name, and those keys
@@ -219,11 +241,11 @@ class Judge:
         self,
         link: Link,
         shard: int,
-        keys: Sequence[Key[Any]],
+        keys: Sequence[AnyKey],
         records: Sequence[bytes | None],
         seq: int,
         floor: float = -1.0,
-    ) -> tuple[dict[str, MemoryEntry], list[Key[Any]]]:
+    ) -> tuple[dict[str, MemoryEntry], list[AnyKey]]:
         """Bring records of a shard into memory that hold against all that this process knows.
 
         What was born up to ``floor`` Redis alone can judge; if it has, there is none. Returns as admit_read.
@@ -235,9 +257,9 @@ class Judge:
         as_of: float = seq if floor < 0 else math.inf
         shift = now - redis_now * 1e-6
         found: dict[str, MemoryEntry] = {}
-        unsure: list[Key[Any]] = []
+        unsure: list[AnyKey] = []
         gone: list[str] = []
-        family: Family[Any] | None = None
+        family: AnyFamily | None = None
         plain, decode, windows = _NO_READING
         # A hundred keys pass here in a tenth of a millisecond: what may be said once is not said for each.
         for key, stored in zip(keys, records, strict=True):
@@ -276,19 +298,19 @@ class Judge:
         self.memory.put_many(kept)
         return found, unsure
 
-    def _doubt(self, key: Key[Any], birth: float, groups: bytes, as_of: float, floor: float) -> Unsure | bool:
+    def _doubt(self, key: AnyKey, birth: float, groups: bytes, as_of: float, floor: float) -> Unsure | bool:
         """Say whether a record was invalidated, as far as this process can."""
         if not self.moments.covers_birth((key.name, *split_groups(groups)), birth, as_of):
             return UNSURE if birth <= floor else False
         self.stats.count("redis-invalidated", key.family.name, key.name)
         return True
 
-    def unreadable(self, key: Key[Any], error: Exception) -> None:
+    def unreadable(self, key: AnyKey, error: Exception) -> None:
         """Note that what Redis holds can't be read."""
         self.stats.count("redis-unreadable", key.family.name, key.name)
         self._warn("unreadable", f"{key}: {error}")
 
-    def _reading(self, family: Family[Any]) -> _Reading:
+    def _reading(self, family: AnyFamily) -> _Reading:
         """Return what reading has to know of a family."""
         reading = self._readings.get(family)
         if reading is None:
@@ -300,7 +322,7 @@ class Judge:
             reading = self._readings[family] = (*self.wrapping.plain(family), windows)
         return reading
 
-    def _entry(self, key: Key[Any], record: Record, seq: int, fresh_until: float) -> MemoryEntry:
+    def _entry(self, key: AnyKey, record: Record, seq: int, fresh_until: float) -> MemoryEntry:
         policy = self.policy(key)
         windows = policy.windows(record.lifetime, record.load_seconds)
         bound = self.clock.monotonic() + (policy.memory_lifetime or record.lifetime)
@@ -317,7 +339,7 @@ class Judge:
         return MemoryEntry(value, seq, fresh_until, windows, record.groups, until, 0, size)
 
     def loaded(
-        self, key: Key[Any], context: LoadContext[Any], value: Any, seq: int, birth: float, seconds: float
+        self, key: AnyKey, context: AnyContext, value: object, seq: int, birth: float, seconds: float
     ) -> tuple[MemoryEntry, Record | None]:
         """Make an entry of what a loader returned, and a record for Redis; None if it isn't stored at all."""
         policy = self.policy(key)
@@ -335,7 +357,7 @@ class Judge:
             return entry, None
         return entry, record
 
-    def usable_groups(self, key: Key[Any], groups: Iterable[str]) -> tuple[str, ...]:
+    def usable_groups(self, key: AnyKey, groups: Iterable[str]) -> tuple[str, ...]:
         """Return the groups of a value, its key's and others; what can't be one is left out and told of."""
         usable = []
         for group in (*key.groups, *groups):
@@ -348,7 +370,7 @@ class Judge:
                 )
         return tuple(dict.fromkeys(usable))
 
-    def take_over(self, key: Key[Any], context: LoadContext[Any], reads: Reads) -> None:
+    def take_over(self, key: AnyKey, context: AnyContext, reads: Reads) -> None:
         """Let a value belong to the groups of what its loader read.
 
         Raises DataClassViolation if it would go further than that may.
@@ -370,12 +392,12 @@ class Judge:
                 "invalidate it: give the family a group that stands for all",
             )
 
-    def entry_of(self, key: Key[Any], record: Record, seq: int) -> MemoryEntry:
+    def entry_of(self, key: AnyKey, record: Record, seq: int) -> MemoryEntry:
         """Make an entry of a value that is stored now."""
         refuse_one_use(key, record.value)
         return self._entry(key, record, seq, self.clock.monotonic() + record.lifetime)
 
-    def wrap(self, key: Key[Any], record: Record) -> bytes | None:
+    def wrap(self, key: AnyKey, record: Record) -> bytes | None:
         """Return a record as Redis gets it, or None if it may or can not go there."""
         if not self.reaches_redis(key.family) or isinstance(record.value, CachedError):
             return None
@@ -391,20 +413,20 @@ class Judge:
             self.stats.observe("stored-bytes", len(wrapped), key.family.name)
         return wrapped
 
-    def unsupported(self, key: Key[Any], error: Exception) -> None:
+    def unsupported(self, key: AnyKey, error: Exception) -> None:
         """Note that a value isn't written to Redis."""
         self.stats.count("redis-unsupported", key.family.name, key.name)
         self._warn(f"unsupported {key.family.name}", f"{key}: {error}; kept in memory alone")
 
-    def too_large(self, key: Key[Any]) -> None:
+    def too_large(self, key: AnyKey) -> None:
         """Note that a value is larger than Redis is given."""
         self._warn(f"large {key.family.name}", f"{key}: too large for Redis, kept in memory alone")
 
-    def spare(self, key: Key[Any], entry: MemoryEntry | None, now: float) -> MemoryEntry | None:
+    def spare(self, key: AnyKey, entry: MemoryEntry | None) -> MemoryEntry | None:
         """Return a stored value that may stand in for a loader that fails, and arm it for the throttle."""
         if entry is None or self.is_outdated(key, entry) or type(entry.value) is CachedError:
             return None
-        policy = self.policy(key)
+        policy, now = self.policy(key), self.clock.monotonic()
         end = entry.fresh_until + max(entry.windows.stale, entry.windows.fail_safe)
         if now >= end:
             return None
@@ -420,7 +442,7 @@ class Judge:
             _log.warning("%s; said once", message)
 
 
-def _difference(one: Family[Any], other: Family[Any]) -> str:
+def _difference(one: AnyFamily, other: AnyFamily) -> str:
     names = ("maker", "template", "type", "identity", "data_class", "kept_as")
     differing = [name for name in names if getattr(one, name) != getattr(other, name)]
     return ", ".join(f"{name} ({getattr(one, name)!r}, {getattr(other, name)!r})" for name in differing)

@@ -3,12 +3,12 @@
 import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from origin_sdk.layers.errors import InvalidFamily
-from origin_sdk.layers.values.families import Key, as_texts
+from origin_sdk.layers.values.families import AnyKey, Key, as_texts
 
-__all__ = ["LoadContext", "NotModified", "refuse_one_use"]
+__all__ = ["AnyContext", "LoadContext", "NotModified", "refuse_one_use"]
 
 Value = TypeVar("Value")
 
@@ -60,12 +60,15 @@ class LoadContext(Generic[Value]):
             raise InvalidFamily(f"{self.key}: nothing was stored before that could be unmodified")
         return _NOT_MODIFIED
 
-    def result(self, loaded: Any) -> Any:
+    def result(self, loaded: object) -> Any:
         """Return the value that a loader's answer stands for."""
         return self._previous if loaded is _NOT_MODIFIED else loaded
 
 
-def refuse_one_use(key: Key[Any], value: object) -> None:
+AnyContext: TypeAlias = LoadContext[Any]
+
+
+def refuse_one_use(key: AnyKey, value: object) -> None:
     """Raise InvalidFamily for a value that only its first caller could use."""
     kind = type(value)
     if not hasattr(kind, "__await__") and not hasattr(kind, "__next__") and not hasattr(kind, "__anext__"):

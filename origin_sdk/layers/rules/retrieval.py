@@ -1,63 +1,74 @@
 """The way to a value: memory, others who load it, Redis, the loader."""
 
-from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from origin_sdk._process.reads import current_reads
-from origin_sdk.layers.base_cache import BaseCache
 from origin_sdk.layers.errors import LoadTimeout
 from origin_sdk.layers.process.flights import TRIES, Flight
 from origin_sdk.layers.process.load_graph import LoadNode, ended, gave_up, waiting_for
 from origin_sdk.layers.process.memory import MemoryEntry
-from origin_sdk.layers.redis.replies import Failed
 from origin_sdk.layers.rules.claims import Filling
 from origin_sdk.layers.rules.judge import opened
-from origin_sdk.layers.rules.loads import fill
+from origin_sdk.layers.rules.loads import Loader, fill
 from origin_sdk.layers.rules.lookup import look
-from origin_sdk.layers.rules.steps import PENDING, Await, Flow, Follow
-from origin_sdk.layers.values.families import Key
+from origin_sdk.layers.rules.ports import Cache
+from origin_sdk.layers.rules.steps import PENDING, Await, Follow
+from origin_sdk.layers.values.families import AnyKey, Key
 from origin_sdk.layers.values.policy import ANSWERS, Freshness, Policy, SingleFlight
 
-__all__ = ["too_long"]
+__all__ = ["get", "get_or_load", "refresh", "too_long"]
 
 _Value = TypeVar("_Value")
-Loader: TypeAlias = Callable[[Any], Any]
 
 
-def get(cache: BaseCache, key: Key[Any], default: _Value | None) -> Flow[_Value | None]:
+async def get(cache: Cache, key: AnyKey, default: _Value | None) -> _Value | None:
     """Return what may be answered with, else ``default``."""
-    cache.judge.know(key.family)
-    state, entry = cache.judge.peek(key, cache.judge.clock.monotonic())
+    judge = cache.judge
+    judge.know(key.family)
+    state, entry = judge.peek(key, judge.clock.monotonic())
     is_hit = state in ANSWERS
-    cache.judge.stats.count("memory-hit" if is_hit else "memory-miss", key.family.name, key.name)
+    judge.stats.count("memory-hit" if is_hit else "memory-miss", key.family.name, key.name)
     if not is_hit:
-        found = yield from _looking(cache, key)
-        entry = found if isinstance(found, MemoryEntry) else None
-        if entry is not None and _state(cache, entry) not in ANSWERS:
+        entry, _ = await _look(cache, key)
+        if entry is not None and judge.freshness(entry) not in ANSWERS:
             entry = None
     _note(cache, key, entry)
     return default if entry is None else opened(entry)
 
 
-def _note(cache: BaseCache, key: Key[Any], entry: MemoryEntry | None) -> None:
+def _note(cache: Cache, key: AnyKey, entry: MemoryEntry | None) -> None:
     """Note what was read, also that nothing is there, where something is being made of it."""
     if cache.counts_reads and (reads := current_reads()) is not None:
         reads.add(cache, key.family, key.groups if entry is None else entry.written_groups)
 
 
-def get_or_load(
-    cache: BaseCache, key: Key[_Value], loader: Loader, single_flight: SingleFlight | None = None
-) -> Flow[_Value]:
+async def get_or_load(
+    cache: Cache, key: Key[_Value], loader: Loader, single_flight: SingleFlight | None = None
+) -> _Value:
     """Return what may be answered with, else what the loader returns."""
-    entry = yield from _entry(cache, key, loader, single_flight)
+    entry = await _entry(cache, key, loader, single_flight)
     _note(cache, key, entry)
     value: _Value = opened(entry)
     return value
 
 
-def _entry(
-    cache: BaseCache, key: Key[Any], loader: Loader, single_flight: SingleFlight | None
-) -> Flow[MemoryEntry]:
+async def refresh(
+    cache: Cache, key: Key[_Value], loader: Loader, single_flight: SingleFlight | None = None
+) -> _Value:
+    """Load now, whatever is stored."""
+    cache.listening()
+    cache.judge.policy(key)
+    _, previous = cache.judge.peek(key, cache.judge.clock.monotonic())
+    entry = await _alone(cache, Filling(key, previous, is_forced=True, single_flight=single_flight), loader)
+    _note(cache, key, entry)
+    value: _Value = opened(entry)
+    return value
+
+
+async def _entry(
+    cache: Cache, key: AnyKey, loader: Loader, single_flight: SingleFlight | None
+) -> MemoryEntry:
     judge = cache.judge
     policy = judge.policy(key)
     entry: MemoryEntry | None = None
@@ -65,14 +76,14 @@ def _entry(
     for _ in range(TRIES):
         began = judge.clock.monotonic()
         state, entry = judge.peek(key, began)
+        filling = Filling(key, entry, single_flight=single_flight)
         if entry is not None and state in ANSWERS:
             judge.stats.count("memory-hit", key.family.name, key.name)
-            return _answer(cache, Filling(key, loader, entry, single_flight=single_flight), entry, state)
+            return _answer(cache, filling, loader, entry, state)
         judge.stats.count("memory-miss", key.family.name, key.name)
-        flight, leads, is_done = yield Follow(key, policy.hard_timeout)
+        flight, leads, is_done = await Follow(key, policy.hard_timeout)
         if leads:
-            filling = Filling(key, loader, entry, single_flight=single_flight, node=flight.node)
-            return (yield from _leading(cache, flight, filling, policy, since))
+            return await _lead(cache, flight, filling, loader, since)
         judge.stats.count("waited", key.family.name, key.name)
         judge.stats.observe("wait-seconds", judge.clock.monotonic() - began, key.family.name)
         if not is_done:
@@ -81,40 +92,41 @@ def _entry(
         if flight.error is not None:
             raise flight.error
         if flight.entry is not None and judge.may_give(key, flight.entry, since):
-            return flight.entry  # type: ignore[no-any-return]  # a step's answer has no type
+            return flight.entry
     # Invalidated again and again while others loaded: a load of one's own is new enough.
-    return (yield from _alone(cache, Filling(key, loader, entry, single_flight=single_flight)))
+    return await _alone(cache, Filling(key, entry, single_flight=single_flight), loader)
 
 
-def _alone(cache: BaseCache, filling: Filling) -> Flow[MemoryEntry]:
+async def _alone(cache: Cache, filling: Filling, loader: Loader) -> MemoryEntry:
     """Load, whoever else does."""
-    filling.node = LoadNode(filling.key.name, cache.flights)
-    waiting_for(filling.node)
+    node = LoadNode(filling.key.name, cache.flights)
+    waiting_for(node)
     try:
-        return (yield from fill(cache.judge, filling))
+        return await fill(cache.judge, filling, loader, node)
     finally:
-        ended(filling.node)
+        ended(node)
 
 
-def _answer(cache: BaseCache, filling: Filling, entry: MemoryEntry, state: Freshness) -> MemoryEntry:
+def _answer(
+    cache: Cache, filling: Filling, loader: Loader, entry: MemoryEntry, state: Freshness
+) -> MemoryEntry:
     """Answer with a stored value, and refresh it behind the caller's back if it is time."""
-    key, stats = filling.key, cache.judge.stats
     if state is Freshness.FRESH:
         return entry
+    key, stats = filling.key, cache.judge.stats
     if state is Freshness.STALE:
         stats.count("stale-served", key.family.name, key.name)
         stats.observe("stale-age", cache.judge.clock.monotonic() - entry.fresh_until, key.family.name)
     filling.previous, filling.is_early = entry, state is Freshness.EARLY
-    if cache.start(filling, may_skip=True):
+    if cache.background.start_if_idle(key, partial(fill, cache.judge, filling, loader)):
         stats.count("early-refresh" if filling.is_early else "stale-refresh", key.family.name, key.name)
     return entry
 
 
-def _leading(
-    cache: BaseCache, flight: Flight, filling: Filling, policy: Policy, since: int
-) -> Flow[MemoryEntry]:
+async def _lead(cache: Cache, flight: Flight, filling: Filling, loader: Loader, since: int) -> MemoryEntry:
+    """Find or load what others follow, and tell them."""
     try:
-        entry = yield from _resolving(cache, filling, policy, since)
+        entry = await _resolve(cache, flight.node, filling, loader, since)
     except BaseException as error:
         cache.flights.finish(filling.key, flight, None, error)
         raise
@@ -122,73 +134,56 @@ def _leading(
     return entry
 
 
-def _resolving(cache: BaseCache, filling: Filling, policy: Policy, since: int) -> Flow[MemoryEntry]:
+async def _resolve(cache: Cache, node: LoadNode, filling: Filling, loader: Loader, since: int) -> MemoryEntry:
     """Find the value in Redis, or load it."""
-    found = yield from _looking(cache, filling.key)
-    if isinstance(found, Failed):
-        filling.is_alone, found = True, None
+    judge, key = cache.judge, filling.key
+    found, filling.is_alone = await _look(cache, key)
     if found is not None:
-        if (state := _state(cache, found)) in ANSWERS:
-            return _answer(cache, filling, found, state)
+        if (state := judge.freshness(found)) in ANSWERS:
+            return _answer(cache, filling, loader, found, state)
         filling.previous = found
-    if found is None and (found := cache.judge.fresh_in_memory(filling.key)) is not None:
-        return found  # someone's load ended just now
+    elif (landed := judge.fresh_in_memory(key)) is not None:
+        return landed  # someone's load ended just now
+    policy = judge.policy(key)
     has_timeout = policy.soft_timeout is not None or policy.hard_timeout is not None
-    if cache.loads_inline and not has_timeout and filling.key.name not in cache.running:
-        return (yield from fill(cache.judge, filling))
-    return (yield from _awaiting(cache, filling, policy, since))
+    if cache.loads_inline and not has_timeout and key.name not in cache.background:
+        return await fill(judge, filling, loader, node)
+    return await _wait(cache, node, filling, loader, since)
 
 
-def _awaiting(cache: BaseCache, filling: Filling, policy: Policy, since: int) -> Flow[MemoryEntry]:
+async def _wait(cache: Cache, node: LoadNode, filling: Filling, loader: Loader, since: int) -> MemoryEntry:
     """Load in the background, and wait as long as the policy says; the load goes on anyway."""
     judge, key, previous = cache.judge, filling.key, filling.previous
+    policy = judge.policy(key)
     soft, hard = policy.soft_timeout, policy.hard_timeout
-    has_spare = previous is not None and _state(cache, previous) is not Freshness.GONE
+    has_spare = previous is not None and judge.freshness(previous) is not Freshness.GONE
     seconds = soft if soft is not None and has_spare and (hard is None or soft < hard) else hard
-    entry = None
-    # A loader of many that runs may leave this key out, and one that began earlier may be outdated.
-    while entry is None or (entry is not PENDING and not judge.may_give(key, entry, since)):
-        future = cache.start(filling)
-        cache.await_running(future, filling.node)
-        entry = yield Await(future, seconds)
-    if entry is not PENDING:
-        return entry  # type: ignore[no-any-return]  # see above
-    spare = judge.spare(key, previous, judge.clock.monotonic())
+    while True:
+        future = cache.background.start(key, partial(fill, judge, filling, loader))
+        cache.background.wait_for(future, node)
+        entry = await Await(future, seconds)
+        if entry is PENDING:
+            break
+        # A loader of many that runs may leave this key out, and one that began earlier may be outdated.
+        if entry is not None and judge.may_give(key, entry, since):
+            return entry
+    spare = judge.spare(key, previous)
     if spare is None:
         raise too_long(key, policy)
     judge.stats.count("soft-timeout", key.family.name, key.name)
     return spare
 
 
-def _state(cache: BaseCache, entry: MemoryEntry) -> Freshness:
-    now = cache.judge.clock.monotonic()
-    if now < entry.until:
-        return Freshness.FRESH
-    return entry.windows.state(entry.fresh_until, now, cache.judge.clock.fraction())
-
-
-def _looking(cache: BaseCache, key: Key[Any]) -> Flow[MemoryEntry | Failed | None]:
+async def _look(cache: Cache, key: AnyKey) -> tuple[MemoryEntry | None, bool]:
+    """Look into Redis; return what is there, and whether there was no answer."""
     if not cache.judge.reaches_redis(key.family) or (link := cache.listening()) is None:
-        return None
-    return (yield from look(cache.judge, link, key))
+        return None, False
+    found, unanswered = await look(cache.judge, link, (key,))
+    return found.get(key.name), bool(unanswered)
 
 
-def too_long(key: Key[Any], policy: Policy) -> LoadTimeout:
+def too_long(key: AnyKey, policy: Policy) -> LoadTimeout:
     """Return the error of a load that is waited for no longer."""
     return LoadTimeout(
         f"{key}: the loader takes longer than {policy.hard_timeout} s; its result will be kept"
     )
-
-
-def refresh(
-    cache: BaseCache, key: Key[_Value], loader: Loader, single_flight: SingleFlight | None = None
-) -> Flow[_Value]:
-    """Load now, whatever is stored."""
-    cache.listening()
-    cache.judge.policy(key)
-    _, previous = cache.judge.peek(key, cache.judge.clock.monotonic())
-    filling = Filling(key, loader, previous, is_forced=True, single_flight=single_flight)
-    entry = yield from _alone(cache, filling)
-    _note(cache, key, entry)
-    value: _Value = opened(entry)
-    return value

@@ -1,14 +1,19 @@
-"""What rules ask of whoever carries them out: each step, and what is sent back."""
+"""What rules ask of whoever carries them out: each step, and what it is answered with."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from enum import Enum
+from typing import Final, Generic, TypeVar
 
+from origin_sdk._flow import Flow, Step
 from origin_sdk._process.reads import Reads
+from origin_sdk.layers.process.background import BackgroundLoad
 from origin_sdk.layers.process.flights import Flight
 from origin_sdk.layers.process.load_graph import LoadNode
-from origin_sdk.layers.redis.commands import Command
-from origin_sdk.layers.values.families import Key
+from origin_sdk.layers.process.memory import MemoryEntry
+from origin_sdk.layers.redis.commands import Command, Reply
+from origin_sdk.layers.redis.replies import Failed
+from origin_sdk.layers.values.families import AnyKey
 
 __all__ = [
     "PENDING",
@@ -19,101 +24,97 @@ __all__ = [
     "Follow",
     "FollowAll",
     "Load",
+    "Pending",
     "PurgeEdge",
     "Replicate",
     "Step",
     "Wait",
 ]
 
-
-@dataclass(slots=True)
-class Ask:
-    """Ask Redis. Sent back: the reply, or FAILED."""
-
-    command: Command
+_Argument = TypeVar("_Argument")
 
 
-@dataclass(slots=True)
-class AskMany:
-    """Ask Redis, in one round trip where it can be. Sent back: the replies."""
+class Pending(Enum):
+    """What is waited for isn't there yet."""
 
-    commands: Sequence[Command]
+    PENDING = "pending"
+
+
+PENDING: Final = Pending.PENDING
 
 
 @dataclass(slots=True)
-class Load:
-    """Call the loader, which notes in ``reads`` what it reads from caches.
+class Ask(Step[Reply | Failed], Generic[Reply]):
+    """Ask Redis. Answered with the reply, or FAILED."""
 
-    Sent back: what it returns; thrown in: what it raises.
-    """
+    command: Command[Reply]
 
-    loader: Callable[[Any], Any]
-    argument: Any
+
+@dataclass(slots=True)
+class AskMany(Step[list[Reply | Failed]], Generic[Reply]):
+    """Ask Redis, in one round trip where it can be. Answered with the replies."""
+
+    commands: Sequence[Command[Reply]]
+
+
+@dataclass(slots=True)
+class Replicate(Step[tuple[list[Reply | Failed], int]], Generic[Reply]):
+    """Ask Redis, and wait for replicas. Answered with the replies, and how many replicas at least had it."""
+
+    commands: Sequence[Command[Reply]]
+
+
+@dataclass(slots=True)
+class Load(Step[object], Generic[_Argument]):
+    """Call the loader, which notes in ``reads`` what it reads from caches. Answered with what it returns."""
+
+    loader: Callable[[_Argument], object]
+    argument: _Argument
     reads: Reads
-    node: LoadNode | None
+    node: LoadNode
 
 
 @dataclass(slots=True)
-class Wait:
+class Wait(Step[list[Reply | Failed]], Generic[Reply]):
     """Wait until other processes have loaded keys.
 
-    The commands are asked once the driver listens, so that no message is missed. Their replies are sent back
+    The commands are asked once the driver listens, so that no message is missed. Answered with their replies
     when there was a message of each key, or the seconds that they tell to wait are over.
     """
 
     names: Sequence[str]
-    commands: Sequence[Command]
-    seconds_of: Callable[[Sequence[Any]], float]
+    commands: Sequence[Command[Reply]]
+    seconds_of: Callable[[Sequence[Reply | Failed]], float]
     """For how long to wait after these replies; 0 if there is something to be done."""
 
 
 @dataclass(slots=True)
-class Follow:
-    """Join who loads a key. Sent back: the flight, whether the caller leads it, whether it ended in time."""
+class Follow(Step[tuple[Flight, bool, bool]]):
+    """Join who loads a key. Answered with the flight, whether the caller leads it, and whether it ended."""
 
-    key: Key[Any]
+    key: AnyKey
     seconds: float | None
 
 
 @dataclass(slots=True)
-class FollowAll:
-    """Wait for loads of this process. Sent back: whether all ended in time."""
+class FollowAll(Step[bool]):
+    """Wait for loads of this process. Answered with whether all ended in time."""
 
     flights: Sequence[Flight]
     seconds: float | None
 
 
 @dataclass(slots=True)
-class Await:
-    """Wait for a load in the background. Sent back: its entry, or PENDING."""
+class Await(Step[MemoryEntry | Pending | None]):
+    """Wait for a load in the background. Answered with its entry, or PENDING."""
 
-    future: Any
+    future: BackgroundLoad
     seconds: float | None
 
 
 @dataclass(slots=True)
-class PurgeEdge:
-    """PurgeEdge at the edge. Sent back: the receipt, None without an edge."""
+class PurgeEdge(Step[object]):
+    """Purge at the edge. Answered with the receipt; None without an edge."""
 
     groups: list[str]
     urls: list[str]
-
-
-@dataclass(slots=True)
-class Replicate:
-    """Ask Redis, and wait for replicas. Sent back: the replies, and how many replicas at least had it."""
-
-    commands: Sequence[Command]
-
-
-PENDING: Final = object()
-"""What is waited for isn't there yet."""
-
-
-Step: TypeAlias = Ask | AskMany | Await | Follow | FollowAll | Load | PurgeEdge | Replicate | Wait
-
-
-_Result = TypeVar("_Result")
-
-
-Flow: TypeAlias = Generator[Step, Any, _Result]

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from origin_sdk.layers.base_cache import BaseCache, Invalidation
-from origin_sdk.layers.redis.commands import Command
+from origin_sdk.layers.base_cache import Invalidation
+from origin_sdk.layers.redis.commands import ChangeReply, Command
 from origin_sdk.layers.redis.link import Link
-from origin_sdk.layers.redis.replies import FAILED
+from origin_sdk.layers.redis.replies import FAILED, Failed
 from origin_sdk.layers.redis.scripts import PUT, RESERVE, Script
 from origin_sdk.layers.rules.judge import Judge, checked_groups
-from origin_sdk.layers.rules.steps import Ask, AskMany, Flow, PurgeEdge, Replicate
+from origin_sdk.layers.rules.ports import Cache
+from origin_sdk.layers.rules.steps import Ask, AskMany, PurgeEdge, Replicate
 from origin_sdk.layers.values.envelope import Record
-from origin_sdk.layers.values.families import Key, as_texts
+from origin_sdk.layers.values.families import AnyKey, as_texts
 
 __all__ = ["TOO_OLD", "as_of", "changing", "note_invalidation", "reservation"]
 
@@ -25,7 +26,7 @@ class Noted:
     in_replicas: int | None = None
 
 
-def put(judge: Judge, key: Key[Any], record: Record | None) -> Flow[None]:
+async def put(judge: Judge, key: AnyKey, record: Record | None) -> None:
     """Write through: store a record in all layers, or delete the key from them (None)."""
     names = (key.name,)
     judge.moments.add(names, 0.0)
@@ -34,7 +35,7 @@ def put(judge: Judge, key: Key[Any], record: Record | None) -> Flow[None]:
     outcome = "memory"
     moment = 0.0
     if link is not None:
-        moment = yield from _put_in_redis(judge, link, key, record)
+        moment = await _put_in_redis(judge, link, key, record)
         outcome = "done" if moment else "owed"
     seq = judge.moments.add(names, moment)
     # A write that came after this one, from another process, has the later moment.
@@ -44,9 +45,9 @@ def put(judge: Judge, key: Key[Any], record: Record | None) -> Flow[None]:
     judge.audit.note("set" if record else "delete", outcome, key=key.name)
 
 
-def _put_in_redis(judge: Judge, link: Link, key: Key[Any], record: Record | None) -> Flow[float]:
+async def _put_in_redis(judge: Judge, link: Link, key: AnyKey, record: Record | None) -> float:
     """Return the moment from which on what was there before is invalid; 0 if Redis isn't told yet."""
-    reply = yield from changing(judge, link, key, PUT, record, record.kept_seconds if record else 0.0)
+    reply = await changing(judge, link, key, PUT, record, record.kept_seconds if record else 0.0)
     if reply is FAILED:
         link.owe((key.name,), (link.layout.shard(key.name),))
         return 0.0
@@ -60,25 +61,25 @@ _CHANGES: Final = 8
 """How often to write a sealed record anew because the key was written to between its birth and that."""
 
 
-def changing(
+async def changing(
     judge: Judge,
     link: Link,
-    key: Key[Any],
+    key: AnyKey,
     script: Script,
     record: Record | None,
     seconds: float,
     *more: bytes,
-) -> Flow[Any]:
+) -> ChangeReply | Failed:
     """Change one key by PUT, or one of those like it. The reply, or FAILED.
 
     What is sealed has its birth bound in, so that Redis is asked for that first.
     """
     shard = link.layout.shard(key.name)
-    reply: Any = FAILED
+    reply: ChangeReply | Failed = FAILED
     for _ in range(_CHANGES):
         birth = 0.0
         if record and judge.seals(key.family):
-            reserved = yield Ask(reservation(link, shard))
+            reserved = await Ask(reservation(link, shard))
             if reserved is FAILED:
                 return FAILED
             birth = record.birth = float(reserved)
@@ -86,7 +87,7 @@ def changing(
         if wrapped is None and script is not PUT:
             return FAILED
         command = link.change(script, key.name, wrapped, seconds, *more, birth=birth if wrapped else 0.0)
-        reply = yield Ask(judge.shaped(key, command))
+        reply = await Ask(judge.shaped(key, command))
         if reply is FAILED or reply[0] != TOO_OLD:
             break
     if reply is FAILED or reply[0] == TOO_OLD:
@@ -96,17 +97,17 @@ def changing(
     return reply
 
 
-def reservation(link: Link, shard: int) -> Command:
+def reservation(link: Link, shard: int) -> Command[bytes]:
     """Return the command that asks for the birth of a sealed record."""
     return Command(RESERVE, (link.layout.key(shard, "f"),))
 
 
-def as_of(judge: Judge, key: Key[Any], moment: float, record: Record | None) -> float:
+def as_of(judge: Judge, key: AnyKey, moment: float, record: Record | None) -> float:
     """Return when what was there before became invalid: before the birth of a sealed record, which stays."""
     return record.birth - 1 if record and judge.seals(key.family) else moment
 
 
-def note_invalidation(judge: Judge, groups: tuple[str, ...]) -> Flow[Noted]:
+async def note_invalidation(judge: Judge, groups: tuple[str, ...]) -> Noted:
     """Invalidate groups in memory and Redis, to which it is owed if it doesn't know of it."""
     judge.moments.add(groups, 0.0)
     link = judge.link
@@ -116,9 +117,9 @@ def note_invalidation(judge: Judge, groups: tuple[str, ...]) -> Flow[Noted]:
     commands = [link.invalidation(shard, groups) for shard in shards]
     in_replicas: int | None = None
     if link.options.wait_replicas:
-        replies, in_replicas = yield Replicate(commands)
+        replies, in_replicas = await Replicate(commands)
     else:
-        replies = yield AskMany(commands)
+        replies = await AskMany(commands)
     moments = {
         shard: float(reply[0]) for shard, reply in zip(shards, replies, strict=True) if reply is not FAILED
     }
@@ -132,9 +133,9 @@ def note_invalidation(judge: Judge, groups: tuple[str, ...]) -> Flow[Noted]:
     return Noted(in_redis=True, in_replicas=in_replicas)
 
 
-def set_value(
-    cache: BaseCache, key: Key[Any], value: object, lifetime: float | None, groups: Iterable[str]
-) -> Flow[None]:
+async def set_value(
+    cache: Cache, key: AnyKey, value: object, lifetime: float | None, groups: Iterable[str]
+) -> None:
     """Write a value through all layers."""
     policy, fraction = cache.judge.policy(key), cache.judge.clock.fraction()
     seconds = policy.lifetime_of(value, lifetime, fraction)
@@ -143,27 +144,27 @@ def set_value(
         value = key.family.shape.normal(value)
     cache.listening()
     record = Record(value, 0.0, seconds, policy.stale, policy.fail_safe, 0.0, all_groups)
-    yield from put(cache.judge, key, record)
+    await put(cache.judge, key, record)
 
 
-def delete(cache: BaseCache, key: Key[Any]) -> Flow[None]:
+async def delete(cache: Cache, key: AnyKey) -> None:
     """Forget a value in all layers."""
     cache.listening()
-    yield from put(cache.judge, key, None)
+    await put(cache.judge, key, None)
 
 
-def invalidate(
-    cache: BaseCache, groups: Iterable[str], urls: Iterable[str], *, at_edge: bool = True
-) -> Flow[Invalidation]:
+async def invalidate(
+    cache: Cache, groups: Iterable[str], urls: Iterable[str], *, at_edge: bool = True
+) -> Invalidation:
     """Invalidate groups in all layers.
 
     The edge comes last: it asks the service at once, which must not answer with what is invalid.
     """
     cache.listening()
     names = checked_groups(as_texts(groups))
-    noted = yield from note_invalidation(cache.judge, names)
+    noted = await note_invalidation(cache.judge, names)
     try:
-        edge = (yield PurgeEdge(list(names), list(as_texts(urls)))) if at_edge else None
+        edge = (await PurgeEdge(list(names), list(as_texts(urls)))) if at_edge else None
     except Exception as error:
         cache.judge.audit.note("invalidate", type(error).__name__, groups=list(names))
         raise

@@ -8,7 +8,7 @@ from origin_sdk.layers.base_cache import BaseCache
 from origin_sdk.layers.rules.steps import Flow
 from origin_sdk.layers.structures.reading import Loader
 from origin_sdk.layers.structures.verbs import FieldFlows, MemberFlows, PageFlows, RankingFlows
-from origin_sdk.layers.values.families import Key
+from origin_sdk.layers.values.families import AnyKey
 
 __all__ = ["AsyncFields", "AsyncMembers", "AsyncPages", "AsyncRanking"]
 
@@ -24,7 +24,7 @@ class AsyncFields(Generic[_Field, _Value]):
     and what loads under way return isn't kept.
     """
 
-    def __init__(self, cache: BaseCache, run: Run, key: Key[Any], loader: Loader) -> None:
+    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader) -> None:
         self._run = run
         self._flows = FieldFlows(cache, key, loader)
 
@@ -62,7 +62,7 @@ class AsyncFields(Generic[_Field, _Value]):
 class AsyncMembers(Generic[_Value]):
     """The members of one set. Asking and writing is as with fields."""
 
-    def __init__(self, cache: BaseCache, run: Run, key: Key[Any], loader: Loader) -> None:
+    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader) -> None:
         self._run = run
         self._flows = MemberFlows(cache, key, loader)
 
@@ -101,7 +101,7 @@ class AsyncRanking(Generic[_Value]):
     are in the order of their bytes.
     """
 
-    def __init__(self, cache: BaseCache, run: Run, key: Key[Any], loader: Loader) -> None:
+    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader) -> None:
         self._run = run
         self._flows = RankingFlows(cache, key, loader)
 
@@ -169,7 +169,7 @@ class AsyncRanking(Generic[_Value]):
 class AsyncPages(Generic[_Value]):
     """The items of one list, a page at a time. It is written as a whole."""
 
-    def __init__(self, cache: BaseCache, run: Run, key: Key[Any], loader: Loader) -> None:
+    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader) -> None:
         self._run = run
         self._flows = PageFlows(cache, key, loader)
 

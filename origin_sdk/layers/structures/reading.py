@@ -1,10 +1,10 @@
 """The way to a part of a structure: memory, Redis, the loader of the whole."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from origin_sdk._process.reads import current_reads
-from origin_sdk.layers.base_cache import BaseCache
 from origin_sdk.layers.errors import InvalidFamily
 from origin_sdk.layers.process.memory import MemoryEntry
 from origin_sdk.layers.process.moments import PARTS
@@ -15,9 +15,11 @@ from origin_sdk.layers.redis.structure_scripts import PART
 from origin_sdk.layers.rules import retrieval
 from origin_sdk.layers.rules.claims import Filling
 from origin_sdk.layers.rules.judge import Judge, opened
+from origin_sdk.layers.rules.loads import fill
+from origin_sdk.layers.rules.ports import Cache
 from origin_sdk.layers.rules.steps import Ask, Flow
 from origin_sdk.layers.structures.questions import Question
-from origin_sdk.layers.values.families import Family, Key
+from origin_sdk.layers.values.families import AnyFamily, AnyKey, Family, Key
 from origin_sdk.layers.values.policy import ANSWERS, Freshness
 from origin_sdk.layers.values.serialization import NATIVE, READ_ERRORS, Form
 from origin_sdk.layers.values.shapes import Shape
@@ -31,7 +33,7 @@ _LOST, _FOUND = 0, 2
 _ABSENT: Final = object()
 
 
-def shape_for(key: Key[Any], wanted: type[_Shape]) -> _Shape:
+def shape_for(key: AnyKey, wanted: type[_Shape]) -> _Shape:
     """Return how values of a key's family are kept. Raises InvalidFamily if that is another way."""
     shape = key.family.shape
     if not isinstance(shape, wanted):
@@ -48,17 +50,17 @@ class _Answers:
     forms = {NATIVE: Form(bytes, bytes)}  # noqa: RUF012 - never changed
 
 
-def _family_of_answers(family: Family[Any]) -> Family[Any]:
+def _family_of_answers(family: AnyFamily) -> AnyFamily:
     shape: Any = family.shape
     if shape.answers is None:
-        answers: Family[Any] = object.__new__(Family)
+        answers: AnyFamily = object.__new__(Family)
         vars(answers).update(vars(family) | {"shape": None, "typed": _Answers()})
         shape.answers = answers
-    made: Family[Any] = shape.answers
+    made: AnyFamily = shape.answers
     return made
 
 
-def reading(cache: BaseCache, key: Key[Any], loader: Loader, question: Question) -> Flow[Any]:
+async def reading(cache: Cache, key: AnyKey, loader: Loader, question: Question) -> Any:
     """Return the answer to a question, of memory, of Redis, or of what the loader returns."""
     judge = cache.judge
     judge.know(key.family)
@@ -70,20 +72,20 @@ def reading(cache: BaseCache, key: Key[Any], loader: Loader, question: Question)
         _refresh(cache, key, loader, whole, state)
         return _of(key, question, opened(whole))
     if judge.keeps_parts(key.family):
-        found = yield from _answer(cache, key, loader, question)
+        found = await _answer(cache, key, loader, question)
         if found is not _ABSENT:
             return found
-    return _of(key, question, (yield from whole_of(cache, key, loader)))
+    return _of(key, question, (await whole_of(cache, key, loader)))
 
 
-def whole_of(cache: BaseCache, key: Key[Any], loader: Loader) -> Flow[Any]:
+def whole_of(cache: Cache, key: AnyKey, loader: Loader) -> Flow[Any]:
     """Return the whole; None if nothing is stored, and nothing loads it."""
     if loader is None:
         return retrieval.get(cache, key, None)
     return retrieval.get_or_load(cache, key, loader)
 
 
-def _of(key: Key[Any], question: Question, whole: Any) -> Any:
+def _of(key: AnyKey, question: Question, whole: Any) -> Any:
     """Answer out of the whole. Raises UnsupportedValue if the loader returned what isn't declared."""
     if whole is None:
         return question.absent
@@ -92,7 +94,7 @@ def _of(key: Key[Any], question: Question, whole: Any) -> Any:
     return question.of(whole)
 
 
-def _answer(cache: BaseCache, key: Key[Any], loader: Loader, question: Question) -> Flow[Any]:
+async def _answer(cache: Cache, key: AnyKey, loader: Loader, question: Question) -> Any:
     """Answer out of memory or Redis where the answer alone is there."""
     judge, stats = cache.judge, cache.judge.stats
     part = Key(f"{key.name}{PARTS}{question.words!r}", _family_of_answers(key.family))
@@ -100,7 +102,7 @@ def _answer(cache: BaseCache, key: Key[Any], loader: Loader, question: Question)
     event = "memory-hit"
     if entry is None or state not in ANSWERS:
         stats.count("memory-miss", key.family.name, key.name)
-        entry = yield from _looking(cache, key, part, question)
+        entry = await _looking(cache, key, part, question)
         state, event = _state(judge, entry), "redis-hit"
     if entry is None or state not in ANSWERS:
         return _ABSENT
@@ -118,20 +120,15 @@ def _answer(cache: BaseCache, key: Key[Any], loader: Loader, question: Question)
 
 
 def _state(judge: Judge, entry: MemoryEntry | None) -> Freshness:
-    if entry is None:
-        return Freshness.GONE
-    now = judge.clock.monotonic()
-    if now < entry.until:
-        return Freshness.FRESH
-    return entry.windows.state(entry.fresh_until, now, judge.clock.fraction())
+    return Freshness.GONE if entry is None else judge.freshness(entry)
 
 
-def _note(cache: BaseCache, key: Key[Any], groups: tuple[str, ...] | bytes) -> None:
+def _note(cache: Cache, key: AnyKey, groups: tuple[str, ...] | bytes) -> None:
     if cache.counts_reads and (reads := current_reads()) is not None:
         reads.add(cache, key.family, groups)
 
 
-def _refresh(cache: BaseCache, key: Key[Any], loader: Loader, entry: MemoryEntry, state: Freshness) -> None:
+def _refresh(cache: Cache, key: AnyKey, loader: Loader, entry: MemoryEntry, state: Freshness) -> None:
     """Load the whole behind the caller's back if it is time."""
     if state is Freshness.FRESH or loader is None:
         return
@@ -139,18 +136,18 @@ def _refresh(cache: BaseCache, key: Key[Any], loader: Loader, entry: MemoryEntry
     if not is_early:
         stats.count("stale-served", key.family.name, key.name)
         stats.observe("stale-age", cache.judge.clock.monotonic() - entry.fresh_until, key.family.name)
-    filling = Filling(key, loader, is_early=is_early, fresh_until=entry.fresh_until)
-    if cache.start(filling, may_skip=True):
+    filling = Filling(key, is_early=is_early, fresh_until=entry.fresh_until)
+    if cache.background.start_if_idle(key, partial(fill, cache.judge, filling, loader)):
         stats.count("early-refresh" if is_early else "stale-refresh", key.family.name, key.name)
 
 
-def _looking(cache: BaseCache, key: Key[Any], part: Key[Any], question: Question) -> Flow[MemoryEntry | None]:
+async def _looking(cache: Cache, key: AnyKey, part: AnyKey, question: Question) -> MemoryEntry | None:
     """Ask Redis for an answer; None where it has none that may be believed."""
     judge, link = cache.judge, cache.listening()
     if link is None:
         return None
     seq, shard = judge.moments.seq, link.layout.shard(key.name)
-    reply = yield Ask(_command(link, shard, key, question))
+    reply = await Ask(_command(link, shard, key, question))
     if reply is FAILED:
         return None
     if reply[0] == _LOST:
@@ -162,7 +159,7 @@ def _looking(cache: BaseCache, key: Key[Any], part: Key[Any], question: Question
     return entry
 
 
-def _command(link: Link, shard: int, key: Key[Any], question: Question) -> Command:
+def _command(link: Link, shard: int, key: AnyKey, question: Question) -> Command[list[Any]]:
     layout = link.layout
     shape: Shape = key.family.shape  # type: ignore[assignment]  # see above
     keys = layout.keys(shard, "emhs", key.name)

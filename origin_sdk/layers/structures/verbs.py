@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
-from origin_sdk.layers.base_cache import BaseCache
 from origin_sdk.layers.errors import InvalidFamily
+from origin_sdk.layers.rules.ports import Cache
 from origin_sdk.layers.rules.steps import Flow
 from origin_sdk.layers.structures import questions
 from origin_sdk.layers.structures.questions import Question
 from origin_sdk.layers.structures.reading import Loader, reading, shape_for, whole_of
 from origin_sdk.layers.structures.writing import writing
-from origin_sdk.layers.values.families import Key
+from origin_sdk.layers.values.families import AnyKey
 from origin_sdk.layers.values.shapes import Hash, Members, SortedItems, SortedSet
 
 __all__ = ["FieldFlows", "MemberFlows", "PageFlows", "RankingFlows"]
@@ -20,7 +20,7 @@ __all__ = ["FieldFlows", "MemberFlows", "PageFlows", "RankingFlows"]
 class _Flows:
     """What all structures have."""
 
-    def __init__(self, cache: BaseCache, key: Key[Any], loader: Loader) -> None:
+    def __init__(self, cache: Cache, key: AnyKey, loader: Loader) -> None:
         self._cache = cache
         self._key = key
         self._loader = loader
@@ -40,18 +40,18 @@ class _Flows:
 class FieldFlows(_Flows):
     """Of a hash."""
 
-    def __init__(self, cache: BaseCache, key: Key[Any], loader: Loader) -> None:
+    def __init__(self, cache: Cache, key: AnyKey, loader: Loader) -> None:
         super().__init__(cache, key, loader)
         self._shape = shape_for(key, Hash)
 
-    def get(self, field: Any, default: Any) -> Flow[Any]:
+    async def get(self, field: Any, default: Any) -> Any:
         """Return a field, else the default."""
-        found = yield from self._asked(questions.fields(self._shape, (field,)))
+        found = await self._asked(questions.fields(self._shape, (field,)))
         return found.get(field, default)
 
-    def get_many(self, fields: Iterable[Any]) -> Flow[dict[Any, Any]]:
+    async def get_many(self, fields: Iterable[Any]) -> dict[Any, Any]:
         """Return those that are there."""
-        found = yield from self._asked(questions.fields(self._shape, tuple(fields)))
+        found = await self._asked(questions.fields(self._shape, tuple(fields)))
         return dict(found)
 
     def set_many(self, values: Mapping[Any, Any]) -> Flow[None]:
@@ -70,18 +70,18 @@ class FieldFlows(_Flows):
 class MemberFlows(_Flows):
     """Of a set."""
 
-    def __init__(self, cache: BaseCache, key: Key[Any], loader: Loader) -> None:
+    def __init__(self, cache: Cache, key: AnyKey, loader: Loader) -> None:
         super().__init__(cache, key, loader)
         self._shape = shape_for(key, Members)
 
-    def has(self, member: Any) -> Flow[bool]:
+    async def has(self, member: Any) -> bool:
         """Say whether it is a member."""
-        found = yield from self._asked(questions.members(self._shape, (member,)))
+        found = await self._asked(questions.members(self._shape, (member,)))
         return bool(found)
 
-    def has_many(self, members: Iterable[Any]) -> Flow[set[Any]]:
+    async def has_many(self, members: Iterable[Any]) -> set[Any]:
         """Return those that are members."""
-        found = yield from self._asked(questions.members(self._shape, tuple(members)))
+        found = await self._asked(questions.members(self._shape, tuple(members)))
         return set(found)
 
     def add(self, members: tuple[Any, ...]) -> Flow[None]:
@@ -96,35 +96,35 @@ class MemberFlows(_Flows):
 class RankingFlows(_Flows):
     """Of a sorted set with scores."""
 
-    def __init__(self, cache: BaseCache, key: Key[Any], loader: Loader) -> None:
+    def __init__(self, cache: Cache, key: AnyKey, loader: Loader) -> None:
         super().__init__(cache, key, loader)
         self._shape = shape_for(key, SortedSet)
 
-    def page(self, start: int, count: int, *, descending: bool) -> Flow[list[Any]]:
+    async def page(self, start: int, count: int, *, descending: bool) -> list[Any]:
         """Return so many from a place on."""
-        found = yield from self._asked(questions.page(self._shape, start, count, descending=descending))
+        found = await self._asked(questions.page(self._shape, start, count, descending=descending))
         return list(found)
 
-    def between(
+    async def between(
         self, least: float, most: float, start: int, count: int | None, *, descending: bool
-    ) -> Flow[list[Any]]:
+    ) -> list[Any]:
         """Return those with a score in a range."""
         question = questions.items_between(self._shape, least, most, start, count, descending=descending)
-        found = yield from self._asked(question)
+        found = await self._asked(question)
         return list(found)
 
     def rank(self, member: Any, *, descending: bool) -> Flow[int | None]:
         """Return a member's place."""
         return self._asked(questions.rank(self._shape, member, descending=descending))
 
-    def scores(self, members: Iterable[Any]) -> Flow[dict[Any, float]]:
+    async def scores(self, members: Iterable[Any]) -> dict[Any, float]:
         """Return the scores of those that are there."""
-        found = yield from self._asked(questions.scores(self._shape, tuple(members)))
+        found = await self._asked(questions.scores(self._shape, tuple(members)))
         return dict(found)
 
-    def score(self, member: Any) -> Flow[float | None]:
+    async def score(self, member: Any) -> float | None:
         """Return a member's score."""
-        found = yield from self._asked(questions.scores(self._shape, (member,)))
+        found = await self._asked(questions.scores(self._shape, (member,)))
         score: float | None = found.get(member)
         return score
 
@@ -145,11 +145,11 @@ class RankingFlows(_Flows):
 class PageFlows(_Flows):
     """Of a list."""
 
-    def __init__(self, cache: BaseCache, key: Key[Any], loader: Loader) -> None:
+    def __init__(self, cache: Cache, key: AnyKey, loader: Loader) -> None:
         super().__init__(cache, key, loader)
         self._shape = shape_for(key, SortedItems)
 
-    def page(self, start: int, count: int, *, descending: bool) -> Flow[list[Any]]:
+    async def page(self, start: int, count: int, *, descending: bool) -> list[Any]:
         """Return so many from a place on."""
-        found = yield from self._asked(questions.page(self._shape, start, count, descending=descending))
+        found = await self._asked(questions.page(self._shape, start, count, descending=descending))
         return list(found)

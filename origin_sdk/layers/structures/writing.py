@@ -6,19 +6,19 @@ from typing import Any, Final
 
 import msgspec
 
-from origin_sdk.layers.base_cache import BaseCache
 from origin_sdk.layers.errors import InvalidFamily, UnreadableRecord, UnsupportedValue
 from origin_sdk.layers.process.moments import PARTS
-from origin_sdk.layers.redis.commands import Command
+from origin_sdk.layers.redis.commands import ChangeReply, Command
 from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.replies import FAILED
 from origin_sdk.layers.redis.scripts import READ
 from origin_sdk.layers.redis.structure_scripts import REPLACE, WRITE
 from origin_sdk.layers.rules.judge import CachedError, Judge, opened
-from origin_sdk.layers.rules.steps import Ask, AskMany, Flow
+from origin_sdk.layers.rules.ports import Cache
+from origin_sdk.layers.rules.steps import Ask, AskMany
 from origin_sdk.layers.rules.writes import put
 from origin_sdk.layers.values.copies import kept
-from origin_sdk.layers.values.families import Key
+from origin_sdk.layers.values.families import AnyKey
 from origin_sdk.layers.values.policy import ANSWERS
 from origin_sdk.layers.values.serialization import FORMATS
 from origin_sdk.layers.values.shapes import Shape
@@ -30,9 +30,7 @@ _REPLACEMENTS: Final = 8
 """How often to replace a sealed structure that others keep writing to."""
 
 
-def writing(
-    cache: BaseCache, key: Key[Any], parts: Mapping[Any, Any], removed: Sequence[Any] = ()
-) -> Flow[None]:
+async def writing(cache: Cache, key: AnyKey, parts: Mapping[Any, Any], removed: Sequence[Any] = ()) -> None:
     """Write parts of what is stored, in all layers; where nothing is, the next load has them.
 
     Raises UnstableKey for what isn't a member. A value that Redis can't hold ends the whole there, so that
@@ -51,14 +49,14 @@ def writing(
         _write_here(cache, key, parts, removed)
         return
     if judge.keeps_parts(key.family):
-        yield from _write(judge, link, key, parts, removed)
+        await _write(judge, link, key, parts, removed)
     elif judge.reaches_redis(key.family):
-        yield from _replace(judge, link, key, parts, removed)
+        await _replace(judge, link, key, parts, removed)
     else:  # in memory alone, of other processes too: they hear that it has changed
-        yield from put(judge, key, None)
+        await put(judge, key, None)
 
 
-def _write_here(cache: BaseCache, key: Key[Any], parts: Mapping[Any, Any], removed: Sequence[Any]) -> None:
+def _write_here(cache: Cache, key: AnyKey, parts: Mapping[Any, Any], removed: Sequence[Any]) -> None:
     """Write to what is in memory, where that is all there is."""
     judge, shape = cache.judge, key.family.shape
     with cache.parts_lock:
@@ -81,13 +79,13 @@ def _write_here(cache: BaseCache, key: Key[Any], parts: Mapping[Any, Any], remov
         judge.memory.put(key.name, msgspec.structs.replace(entry, value=value, seq=written, size=size))
 
 
-def _forget(judge: Judge, key: Key[Any]) -> None:
+def _forget(judge: Judge, key: AnyKey) -> None:
     """Outdate loads that are under way here, and what is in memory."""
     judge.moments.add((key.name + PARTS,), 0.0)
     judge.memory.drop(key.name)
 
 
-def _settle(judge: Judge, link: Link, key: Key[Any], reply: Any) -> None:
+def _settle(judge: Judge, link: Link, key: AnyKey, reply: Any) -> None:
     """Note what became of a write: an unknown one ends the whole, as soon as Redis can be told."""
     shard = link.layout.shard(key.name)
     if reply is FAILED:
@@ -99,9 +97,9 @@ def _settle(judge: Judge, link: Link, key: Key[Any], reply: Any) -> None:
     judge.audit.note("set", "owed" if reply is FAILED else "done", key=key.name)
 
 
-def _write(
-    judge: Judge, link: Link, key: Key[Any], parts: Mapping[Any, Any], removed: Sequence[Any]
-) -> Flow[None]:
+async def _write(
+    judge: Judge, link: Link, key: AnyKey, parts: Mapping[Any, Any], removed: Sequence[Any]
+) -> None:
     """Write to what Redis keeps, in one round trip."""
     shape: Shape = key.family.shape  # type: ignore[assignment]  # see above
     preferred = FORMATS[judge.wrapping.format]
@@ -109,37 +107,41 @@ def _write(
         pairs = [shape.part(member, value, judge.wrapping, preferred) for member, value in parts.items()]
     except UnsupportedValue as error:
         judge.unsupported(key, error)
-        yield from put(judge, key, None)
+        await put(judge, key, None)
         return
     if sum(len(value) for _, value in pairs) > judge.wrapping.max_bytes:
         judge.too_large(key)
-        yield from put(judge, key, None)
+        await put(judge, key, None)
         return
     _forget(judge, key)
     flat = [each for pair in pairs for each in pair]
     names = [shape.member(each) for each in removed]
     arguments = (*link.head(link.layout.shard(key.name), parts=True), key.name, shape.letter, len(pairs))
     command = _command(link, key, WRITE, "emtgfhs", (*arguments, *flat, *names))
-    _settle(judge, link, key, (yield Ask(command)))
+    _settle(judge, link, key, (await Ask(command)))
 
 
-def _command(link: Link, key: Key[Any], script: Any, kinds: str, arguments: tuple[Any, ...]) -> Command:
+def _command(
+    link: Link, key: AnyKey, script: Any, kinds: str, arguments: tuple[Any, ...]
+) -> Command[ChangeReply]:
     keys = link.layout.keys(link.layout.shard(key.name), kinds, key.name)
     return Command(script, keys, arguments, expires=True)
 
 
-def _replace(
-    judge: Judge, link: Link, key: Key[Any], parts: Mapping[Any, Any], removed: Sequence[Any]
-) -> Flow[None]:
+async def _replace(
+    judge: Judge, link: Link, key: AnyKey, parts: Mapping[Any, Any], removed: Sequence[Any]
+) -> None:
     """Write to a structure that is sealed: read it, and put another one of the same birth in its place."""
     shape: Shape = key.family.shape  # type: ignore[assignment]  # see above
     layout = link.layout
     _forget(judge, key)
     shard = layout.shard(key.name)
-    read = Command(READ, layout.keys(shard, "emh", key.name), (f"{link.generations[shard]:.0f}",))
+    read: Command[bytes | None] = Command(
+        READ, layout.keys(shard, "emh", key.name), (f"{link.generations[shard]:.0f}",)
+    )
     head = (*link.head(layout.shard(key.name), parts=True), key.name)
     for _ in range(_REPLACEMENTS):
-        (stored,) = yield AskMany([read])
+        (stored,) = await AskMany([read])
         if stored is FAILED:
             break
         new = b""
@@ -151,11 +153,11 @@ def _replace(
             except (UnreadableRecord, TypeError, ValueError, AttributeError):
                 wrapped = None
             if wrapped is None:
-                yield from put(judge, key, None)
+                await put(judge, key, None)
                 return
             new = stored[:8] + wrapped
-        reply = yield Ask(_command(link, key, REPLACE, "emtgfh", (*head, stored or b"", new)))
+        reply = await Ask(_command(link, key, REPLACE, "emtgfh", (*head, stored or b"", new)))
         if reply is FAILED or reply[0] != b"0":
             _settle(judge, link, key, reply)
             return
-    yield from put(judge, key, None)
+    await put(judge, key, None)

@@ -17,9 +17,9 @@ class Original:
 
     __slots__ = ("_copy", "_kept")
 
-    def __init__(self, value: Any, typed: Typed) -> None:
-        self._kept: Any
-        self._copy: Callable[[Any], Any]
+    def __init__(self, value: object, typed: Typed) -> None:
+        self._kept: object
+        self._copy: Callable[[Any], object]
         try:
             # Reading it again takes a tenth of the time of a deepcopy.
             number, self._kept = typed.encode(value, FORMATS["msgpack"])
@@ -27,11 +27,11 @@ class Original:
         except UnsupportedValue:
             self._kept, self._copy = deepcopy(value), deepcopy
 
-    def copy(self) -> Any:
+    def copy(self) -> object:
         """Return a copy of the caller's own."""
         return self._copy(self._kept)
 
 
-def kept(value: Any, typed: Typed) -> Any:
+def kept(value: object, typed: Typed) -> object:
     """Return what stands in memory for a value: itself if nobody can change it."""
     return value if type(value) in _UNCHANGEABLE else Original(value, typed)

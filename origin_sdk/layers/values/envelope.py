@@ -17,7 +17,7 @@ from typing import Any
 
 from origin_sdk.layers.errors import InvalidFamily, UnreadableRecord
 from origin_sdk.layers.values.codings import coding_named, coding_numbered
-from origin_sdk.layers.values.families import Family, Key
+from origin_sdk.layers.values.families import AnyFamily, AnyKey, Family
 from origin_sdk.layers.values.messagepack import READ_ERRORS
 from origin_sdk.layers.values.seals import Seal
 from origin_sdk.layers.values.serialization import FORMATS, NATIVE, TAGGED, Format
@@ -78,7 +78,7 @@ class Wrapping:
         if self.compression:
             coding_named(self.compression)
 
-    def wrap(self, key: Key[Any], record: Record) -> bytes | None:
+    def wrap(self, key: AnyKey, record: Record) -> bytes | None:
         """Return everything but the birth, or None if the value is too large.
 
         Raises UnsupportedValue for a value that wouldn't come back as itself.
@@ -127,7 +127,7 @@ class Wrapping:
         form, number = data[0] & _CODING_MASK, data[0] >> _SEAL_SHIFT
         return form, self._expanded(number, data[1:]) if number else data[1:]
 
-    def unwrap(self, key: Key[Any], stored: bytes) -> Record:
+    def unwrap(self, key: AnyKey, stored: bytes) -> Record:
         """Read a record. Raises UnreadableRecord."""
         try:
             birth, head, lifetime, stale, fail_safe, load, length = _HEADER.unpack_from(stored)
@@ -138,7 +138,7 @@ class Wrapping:
         groups = split_groups(stored[_HEADER.size : end])
         return Record(value, birth, lifetime / 1000, stale / 1000, fail_safe / 1000, load / 1000, groups)
 
-    def value(self, key: Key[Any], stored: bytes, head: bytes, end: int) -> Any:
+    def value(self, key: AnyKey, stored: bytes, head: bytes, end: int) -> Any:
         """Return a record's value, whose payload begins at ``end``. Raises UnreadableRecord."""
         magic, form, how, schema = _HEAD.unpack(head)
         known = self._decoder(key.family, form)
@@ -152,7 +152,7 @@ class Wrapping:
         except READ_ERRORS as error:
             raise UnreadableRecord(f"{key}: {error}") from error
 
-    def plain(self, family: Family[Any]) -> tuple[bytes, Callable[[bytes], Any]]:
+    def plain(self, family: AnyFamily) -> tuple[bytes, Callable[[bytes], Any]]:
         """Return the head of records whose payload only has to be decoded, as most have, and the decoder."""
         forms = family.typed.forms
         number = FORMATS[self.format] if FORMATS[self.format] in forms else TAGGED
@@ -177,7 +177,7 @@ class Wrapping:
         milliseconds: int = _LOAD.unpack_from(stored)[0]
         return milliseconds / 1000
 
-    def _opened(self, key: Key[Any], stored: bytes, end: int, how: int) -> bytes:
+    def _opened(self, key: AnyKey, stored: bytes, end: int, how: int) -> bytes:
         payload = stored[end:]
         # A record without a seal is refused where one is set: whoever writes to Redis could leave it off.
         if how >> _SEAL_SHIFT != (self.seal.number if self.seal else 0):
@@ -200,7 +200,7 @@ class Wrapping:
         except Exception as error:
             raise UnreadableRecord(str(error)) from error
 
-    def _bound(self, key: Key[Any], birth: bytes, header: bytes) -> bytes:
+    def _bound(self, key: AnyKey, birth: bytes, header: bytes) -> bytes:
         scope = self.scope.encode() + b"\n" if self.scope else b""
         return scope + key.name.encode() + b"\n" + (birth if scope else b"") + header
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -17,7 +17,7 @@ from origin_sdk.layers.values import pydantic_models
 __all__ = ["is_same", "unclassed"]
 
 
-def is_same(value: Any, found: Any) -> bool:
+def is_same(value: object, found: object) -> bool:
     """Whether ``found`` can stand for ``value``: of one type, and so are their parts, in one order."""
     kind = type(value)
     if kind is not type(found):
@@ -32,7 +32,7 @@ _PLAIN = frozenset({type(None), bool, int, str, bytes, bytearray, UUID, date, ti
 """Those of which equal values are one value."""
 
 
-def _is_same_list(value: Any, found: Any) -> bool:
+def _is_same_list(value: Collection[object], found: Collection[object]) -> bool:
     if len(value) != len(found):
         return False
     for each, other in zip(value, found, strict=True):
@@ -45,15 +45,15 @@ def _is_same_list(value: Any, found: Any) -> bool:
     return True
 
 
-def _is_same_dict(value: dict[Any, Any], found: dict[Any, Any]) -> bool:
+def _is_same_dict(value: dict[object, object], found: dict[object, object]) -> bool:
     return _is_same_list(value.keys(), found.keys()) and _is_same_list(value.values(), found.values())
 
 
-def _is_same_set(value: Any, found: Any) -> bool:
+def _is_same_set(value: Collection[object], found: Collection[object]) -> bool:
     return {(type(each), each) for each in value} == {(type(each), each) for each in found}
 
 
-def _is_same_time(value: Any, found: Any) -> bool:
+def _is_same_time(value: datetime | time, found: datetime | time) -> bool:
     """Compare as written; the offset says which of two times that read alike it is."""
     return _moment(value) == _moment(found)
 
@@ -77,7 +77,7 @@ _COMPARED: dict[type, Callable[[Any, Any], bool]] = {
 }
 
 
-def _is_same_object(value: Any, found: Any) -> bool:
+def _is_same_object(value: object, found: Any) -> bool:
     if isinstance(value, tuple):
         return _is_same_list(value, found)
     names = fields_of(type(value))
@@ -98,7 +98,7 @@ def fields_of(kind: type) -> tuple[str, ...] | None:
     return None if attributes is None else tuple(each.name for each in attributes)
 
 
-def unclassed(value: Any) -> Any:
+def unclassed(value: Any) -> object:
     """Return a value with what msgspec would write of its objects in their place; all else is as it was."""
     kind = type(value)
     if kind is dict:
@@ -114,9 +114,11 @@ def unclassed(value: Any) -> Any:
     return value
 
 
-def _of_struct(value: msgspec.Struct) -> Mapping[str, Any] | list[Any]:
+def _of_struct(value: msgspec.Struct) -> Mapping[str, object] | list[object]:
     config = value.__struct_config__
     names = dict(zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True))
-    tag = {} if config.tag is None else {config.tag_field: config.tag}
-    written = tag | {written: unclassed(getattr(value, name)) for name, written in names.items()}
+    tag: dict[str, object] = {} if config.tag is None else {str(config.tag_field): config.tag}
+    written: dict[str, object] = tag | {
+        written: unclassed(getattr(value, name)) for name, written in names.items()
+    }
     return list(written.values()) if config.array_like else written

@@ -4,7 +4,7 @@ import builtins
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from origin_sdk.layers.errors import InvalidFamily, UnstableKey
 from origin_sdk.layers.values.keys import Template, group_name, render
@@ -12,7 +12,7 @@ from origin_sdk.layers.values.policy import Policy
 from origin_sdk.layers.values.serialization import Typed, typed
 from origin_sdk.layers.values.shapes import KeptAs, Shape, shape_of
 
-__all__ = ["DataClass", "Family", "FamilyDetails", "Key"]
+__all__ = ["AnyFamily", "AnyKey", "DataClass", "Family", "FamilyDetails", "Key"]
 
 Value = TypeVar("Value")
 
@@ -54,6 +54,10 @@ class Key(Generic[Value]):
 
     def __hash__(self) -> int:
         return hash(self.name)
+
+
+AnyKey: TypeAlias = Key[Any]
+"""A key, whatever its values are: they pass through the rules unseen."""
 
 
 class FamilyDetails(TypedDict, total=False):
@@ -189,6 +193,10 @@ class Family(Generic[Value]):
             other.data_class,
             other.kept_as,
         )
+
+
+AnyFamily: TypeAlias = Family[Any]
+"""A family, whatever its values are."""
 
 
 def as_texts(given: Iterable[str]) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from types import UnionType
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -20,7 +19,7 @@ _SIMPLE = (type(None), bool, int, float, str, bytes, Decimal, UUID, date, dateti
 _OF_PARTS = frozenset({tuple, frozenset, typing.Union, UnionType, typing.Annotated})
 
 
-def is_unchangeable(kind: Any, seen: frozenset[Any] = frozenset()) -> bool:
+def is_unchangeable(kind: object, seen: frozenset[object] = frozenset()) -> bool:
     """Whether values of this type stay as they are, whatever a caller does."""
     kind = unaliased(kind)
     origin = typing.get_origin(kind)
@@ -33,7 +32,7 @@ def is_unchangeable(kind: Any, seen: frozenset[Any] = frozenset()) -> bool:
     return isinstance(kind, type) and origin is None and _is_unchangeable_class(kind, seen)
 
 
-def _is_unchangeable_class(kind: type, seen: frozenset[Any]) -> bool:
+def _is_unchangeable_class(kind: type, seen: frozenset[object]) -> bool:
     if issubclass(kind, (*_SIMPLE, Enum)):
         return True
     return _is_frozen(kind) and all(

@@ -71,7 +71,7 @@ def _to_time(written: str | list[str]) -> time:
     )
 
 
-def _pairs(value: dict[Any, Any]) -> list[list[Any]]:
+def _pairs(value: dict[object, object]) -> list[list[object]]:
     return [list(pair) for pair in value.items()]
 
 
@@ -98,7 +98,7 @@ _TAGS = (
 _TYPES = _SCALARS | {list} | {tag.kind for tag in _TAGS}
 
 
-def is_taggable(kind: Any) -> bool:
+def is_taggable(kind: object) -> bool:
     """Whether a type consists of such as are written without being declared."""
     parts = [each for each in get_args(kind) if each is not Ellipsis]
     if get_origin(kind) in {Union, UnionType}:
@@ -170,7 +170,7 @@ class Tagging:
         content = self._plain(tag.dump(value), is_broken=is_broken)
         return msgspec.msgpack.Ext(tag.code, self._encode(content))
 
-    def _inherited(self, value: Any) -> Tag:
+    def _inherited(self, value: object) -> Tag:
         for tag in self._families:
             if isinstance(value, tag.kind):
                 return tag

@@ -36,13 +36,13 @@ def is_frozen(kind: type) -> bool:
     )
 
 
-def are_in(kind: Any) -> bool:
+def are_in(kind: object) -> bool:
     """Whether a model is part of a type."""
     base = _base()
     return base is not None and _has(kind, base, [])
 
 
-def _has(kind: Any, base: type, seen: list[Any]) -> bool:
+def _has(kind: object, base: type, seen: list[object]) -> bool:
     kind = unaliased(kind)
     if isinstance(kind, type) and not typing.get_args(kind):
         if issubclass(kind, base):
@@ -65,7 +65,7 @@ def _has(kind: Any, base: type, seen: list[Any]) -> bool:
 class Models:
     """Takes values apart, and puts them together again."""
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: object) -> None:
         pydantic: Any = sys.modules["pydantic"]
         try:
             self._adapter = pydantic.TypeAdapter(kind)
@@ -73,7 +73,7 @@ class Models:
             raise InvalidFamily(f"values of type {kind!r} can't be stored: {error}") from error
         self.load = self._adapter.validate_python
 
-    def dumps(self, value: Any) -> Iterator[Any]:
+    def dumps(self, value: object) -> Iterator[Any]:
         """Return what a value consists of, in ways of which one may not say all of it.
 
         The first keeps which fields were set; but what a factory made as a default has to be said.

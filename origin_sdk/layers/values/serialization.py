@@ -48,7 +48,7 @@ class Form(NamedTuple):
 class Typed:
     """How values of a type are written. Raises InvalidFamily if none could be."""
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: object) -> None:
         kind = unaliased(kind)
         self._kind = Any if kind is object else kind
         self._is_closed = False
@@ -79,7 +79,7 @@ class Typed:
                 "values='copied'"
             )
 
-    def encode(self, value: Any, preferred: int) -> tuple[int, bytes]:
+    def encode(self, value: object, preferred: int) -> tuple[int, bytes]:
         """Return a value's form and bytes. Raises UnsupportedValue for what comes back from no form."""
         reason: Exception | None = None
         for number in (preferred, TAGGED):
@@ -103,7 +103,7 @@ class Typed:
             f"what it is{_because(reason)}"
         ) from reason
 
-    def _comes_back(self, value: Any, form: Form, data: bytes) -> bool:
+    def _comes_back(self, value: object, form: Form, data: bytes) -> bool:
         if type(value) is self._kind and self._kind in _AS_THEY_ARE:
             return True
         found = form.decode(data)
@@ -113,11 +113,11 @@ class Typed:
 
 
 @cache
-def _known(kind: Any) -> Typed:
+def _known(kind: object) -> Typed:
     return Typed(kind)
 
 
-def typed(kind: Any) -> Typed:
+def typed(kind: object) -> Typed:
     """Return how values of a type are written. Raises InvalidFamily if none could be."""
     try:
         hash(kind)
@@ -130,17 +130,17 @@ _tagging = Tagging(keeps_broken_texts=True)
 _TAGS = Form(_tagging.encode, _tagging.decode)
 
 
-def _converted(kind: Any) -> Form:
+def _converted(kind: object) -> Form:
     return Form(
         lambda value: _tagging.encode(unclassed(value)),
         lambda data: msgspec.convert(_tagging.decode(data), kind),
     )
 
 
-def _of_models(kind: Any) -> Form:
+def _of_models(kind: object) -> Form:
     writer = pydantic_models.Models(kind)
 
-    def encode(value: Any) -> bytes:
+    def encode(value: object) -> bytes:
         reason = "its fields don't say all of it"
         for parts in writer.dumps(value):
             try:
@@ -154,7 +154,7 @@ def _of_models(kind: Any) -> Form:
     return Form(encode, lambda data: writer.load(_tagging.decode(data)))
 
 
-def _is_known(kind: Any) -> bool:
+def _is_known(kind: object) -> bool:
     try:
         inspect.type_info(kind)
     except TypeError:
@@ -162,7 +162,7 @@ def _is_known(kind: Any) -> bool:
     return True
 
 
-def _checked(kind: Any) -> inspect.Type:
+def _checked(kind: object) -> inspect.Type:
     """Return what msgspec makes of a type. Raises InvalidFamily where it would fail at the first value."""
     try:
         info = inspect.type_info(kind)
@@ -183,7 +183,7 @@ _ADVICE = (
 )
 
 
-def _shown(kind: Any) -> str:
+def _shown(kind: object) -> str:
     return kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
 
 

@@ -1,6 +1,7 @@
 """About how many bytes a value takes in memory, found in microseconds however large it is."""
 
 import sys
+from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
@@ -32,7 +33,7 @@ def weight(value: Any, depth: int = _DEPTH) -> int:
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 
 
-def _weight_of_parts(value: Any, depth: int) -> int:
+def _weight_of_parts(value: Collection[object], depth: int) -> int:
     """Weigh some of what is in a container, and take the others for alike."""
     match value:
         case list() | tuple():

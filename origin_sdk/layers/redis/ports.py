@@ -1,0 +1,90 @@
+"""redis-py's connections and pools, as far as they are used here: its own annotations promise less."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+__all__ = ["AsyncConnection", "AsyncPool", "Connection", "Pool", "Subscription"]
+
+
+class Connection(Protocol):
+    """A connection for threads."""
+
+    def send_packed_command(self, command: tuple[bytes, ...]) -> object:
+        """Write."""
+        ...
+
+    def read_response(self) -> object:
+        """Read a reply, or raise what Redis or the socket has to say."""
+        ...
+
+    def disconnect(self) -> object:
+        """Close the socket; the next command opens it again."""
+        ...
+
+
+class Pool(Protocol):
+    """A pool of them."""
+
+    def get_connection(self) -> Connection:
+        """Take one out."""
+        ...
+
+    def release(self, connection: Connection) -> object:
+        """Put it back."""
+        ...
+
+    def disconnect(self, *, inuse_connections: bool = True) -> object:
+        """Close those that lie idle, or all."""
+        ...
+
+    def close(self) -> object:
+        """Close all."""
+        ...
+
+
+class Subscription(Protocol):
+    """A connection that messages come by."""
+
+    def subscribe(self, *channels: str) -> object:
+        """Ask for messages of channels."""
+        ...
+
+    def get_message(self, *, timeout: float) -> Mapping[str, Any] | None:
+        """Return the next message, or None if none comes in time."""
+        ...
+
+    def ping(self) -> object:
+        """Ask for a sign of life."""
+        ...
+
+    def close(self) -> object:
+        """Let go of the connection."""
+        ...
+
+
+class AsyncConnection(Protocol):
+    """A connection for one event loop."""
+
+    async def send_packed_command(self, command: bytes) -> object:
+        """Write."""
+        ...
+
+    async def read_response(self) -> object:
+        """Read a reply, or raise what Redis or the socket has to say."""
+        ...
+
+    async def disconnect(self, *, nowait: bool = False) -> object:
+        """Close the socket; the next command opens it again."""
+        ...
+
+
+class AsyncPool(Protocol):
+    """A pool of them."""
+
+    async def get_connection(self) -> AsyncConnection:
+        """Take one out."""
+        ...
+
+    async def release(self, connection: AsyncConnection) -> object:
+        """Put it back."""
+        ...
