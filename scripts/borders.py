@@ -43,6 +43,7 @@ SDK_ROOMS: Mapping[str, tuple[str, ...]] = {
     "origin_sdk/layers/django/": (*_SHARED, "origin_sdk.layers", "origin_sdk.outbox.django"),
     "origin_sdk/layers/": (*_SHARED, "origin_sdk.layers"),
     "origin_sdk/testing/": ("origin_sdk",),
+    "origin_sdk/advice/": (*_SHARED, "origin_sdk.simulation", "origin_sdk.advice"),
     "origin_sdk/simulation/": (*_SHARED, "origin_sdk.simulation"),
     "origin_sdk/cli/": ("origin_sdk",),
     "origin_sdk/dashboard/": (*_PURGING, "origin_sdk.dashboard", "origin_sdk.outbox"),

@@ -9,6 +9,7 @@ import typer
 
 from cachewire import WIRE_VERSION
 from origin_sdk._values.errors import OriginSdkError
+from origin_sdk.cli.advise import advise
 from origin_sdk.cli.audit import audit
 from origin_sdk.cli.check import check
 from origin_sdk.cli.context import EXIT_CODES, exit_code, report_error, report_unexpected
@@ -45,7 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-_LOOK = (inspect, explain, why, check, doctor, audit, dashboard, top, metrics, simulate)
+_LOOK = (inspect, explain, why, check, doctor, audit, dashboard, top, metrics, simulate, advise)
 for command in (purge, publish, warm, *_LOOK, drain):
     app.command(epilog=_EPILOG)(command)
 app.command(name="list", epilog=_EPILOG)(list_)

@@ -20,7 +20,7 @@ from origin_sdk.simulation.replay import Replay, read_purges
 from origin_sdk.simulation.report import Report, RuleReport, VariantReport
 from origin_sdk.simulation.what_if import varied
 
-__all__ = ["Log", "LogFormat", "Mapped", "Responses", "replayed", "simulate", "variables_of"]
+__all__ = ["Log", "LogFormat", "Mapped", "Responses", "bar", "mapping_of", "simulate", "variables_of"]
 
 _ASSUMED = "What no log holds"
 _SHOWN_RULES = 20
@@ -132,23 +132,18 @@ def simulate(
         list(read_purges(purges)) if purges else (),
         keys,
     )
-    report = replayed(replay, context)
+    with bar(context, f"replaying {log}") as on_progress:
+        replay.run(on_progress)
+    report = Report(replay)
     if html:
         _write(html, page_of(report))
         context.note(f"the report with plots is in {html}")
     context.show(report.as_json(), lambda screen: _draw(screen, report))
 
 
-def replayed(replay: Replay, context: Context) -> Report:
-    """Run a replay with a bar."""
-    with _bar(context, replay.log.place) as on_progress:
-        replay.run(on_progress)
-    return Report(replay)
-
-
 @contextmanager
-def _bar(context: Context, place: str) -> Iterator[Callable[[int, int], None] | None]:
-    label = "replaying" if place == "-" else f"replaying {Path(place).name}"
+def bar(context: Context, label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar that is told of bytes."""
     with context.progress(label) as on_progress:
         if on_progress is None:
             yield None

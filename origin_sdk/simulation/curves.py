@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["LIFETIMES", "SIZES", "LifetimeCurve", "MemoryCurve"]
+__all__ = ["LIFETIMES", "SIZES", "LifetimeCurve", "MemoryCurve", "at_least"]
 
 LIFETIMES = (1, 10, 60, 600, 3600, 86_400)
 """Seconds."""
@@ -22,6 +22,12 @@ class LifetimeCurve:
         self.requests = 0.0
         self._hits = [0.0] * len(LIFETIMES)
         self._asked_ms: dict[str, list[int]] = {}
+        self._once: set[str] = set()
+
+    @property
+    def share_asked_once(self) -> float:
+        """The share of URLs, as far as they are followed, that were asked for once."""
+        return len(self._once) / max(1, len(self._asked_ms))
 
     def add(self, key: str, weight: float, now_ms: int) -> None:
         """Count a request."""
@@ -29,7 +35,9 @@ class LifetimeCurve:
         asked_ms = self._asked_ms.get(key)
         if asked_ms is None:
             self._asked_ms[key] = [now_ms] * len(LIFETIMES)
+            self._once.add(key)
             return
+        self._once.discard(key)
         for place, lifetime in enumerate(LIFETIMES):
             if now_ms - asked_ms[place] < lifetime * 1000:
                 self._hits[place] += weight
@@ -39,6 +47,7 @@ class LifetimeCurve:
     def forget(self, key: str) -> None:
         """Follow a key no more."""
         self._asked_ms.pop(key, None)
+        self._once.discard(key)
 
     def ratios(self) -> Mapping[int, float]:
         """Return the hit ratio by lifetime in seconds."""

@@ -289,6 +289,7 @@ COMMANDS = [
     "list",
     "drain",
     "simulate",
+    "advise",
 ]
 
 
