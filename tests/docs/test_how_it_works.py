@@ -43,7 +43,7 @@ def test_every_box_of_the_first_picture_is_explained() -> None:
     assert [label for label in plain if label not in explained] == []
 
 
-ROOMS = {
+ROOMS: dict[str, str | tuple[str, ...]] = {
     "values": "origin_sdk/_values/",
     "process": "origin_sdk/_process/",
     "cloudflare": "origin_sdk/_cloudflare/",
