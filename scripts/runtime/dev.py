@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from cachewire.config import problems
 from scripts.runtime import paths
+from scripts.runtime.live import LIVE_VARIABLES, LogTail, has_colour, shown
 from scripts.runtime.process import Process, ProcessError
 from scripts.runtime.wrangler import Wrangler, read_config
 
@@ -82,15 +83,26 @@ def _serve(options: argparse.Namespace) -> NoReturn:
             origin, demo = _start_demo(folder, stack, _purging_through(port))
         elif not _answers(origin):
             print(f"scripts/dev: nothing answers at {origin} yet: start the origin", file=sys.stderr)
-        variables = {"ORIGIN": origin, **_FOR_DEVELOPERS, **dict(options.var)}
+        live = {} if options.no_requests else LIVE_VARIABLES
+        variables = {"ORIGIN": origin, **_FOR_DEVELOPERS, **live, **dict(options.var)}
         _check(variables)
         wrangler = stack.enter_context(Wrangler(folder, port=port, variables=variables))
         _announce(wrangler, origin, demo)
+        tail, colour = LogTail(wrangler.process.log), has_colour(sys.stdout)
         while True:
+            if not options.no_requests:
+                _show(tail, colour=colour)
             wrangler.process.check()
             if demo is not None:
                 demo.check()
             time.sleep(_WATCH_SECONDS)
+
+
+def _show(tail: LogTail, *, colour: bool) -> None:
+    """Print a line for each request that the Worker has logged."""
+    for line in tail.lines():
+        if text := shown(line, colour=colour):
+            print(text, flush=True)
 
 
 def _check(variables: Mapping[str, str]) -> None:
@@ -134,6 +146,7 @@ def _announce(wrangler: Wrangler, origin: str, demo: Process | None) -> None:
     print(f"origin: {origin}")
     print(f"logs: {' '.join(str(log.relative_to(paths.ROOT)) for log in logs)}")
     print(f"KV REST API: {wrangler.kv_url()}")
+    print(f"metrics: {wrangler.url}/.edge-cache/metrics")
     print((_TRY_DEMO if demo else _TRY_ANY).format(url=wrangler.url, origin=origin), end="", flush=True)
 
 
@@ -182,6 +195,9 @@ def _parser() -> argparse.ArgumentParser:
         action="extend",
         metavar="NAME:VALUE",
         help="a variable of the Worker, over the one in wrangler.toml",
+    )
+    parser.add_argument(
+        "--no-requests", action="store_true", help="print no line for each request (and log none)"
     )
     parser.add_argument(
         "--keep",
