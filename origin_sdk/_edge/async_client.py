@@ -20,6 +20,7 @@ from origin_sdk._edge.publication import Published
 from origin_sdk._edge.purge import BlastRadius, blast_radius, learn_clock
 from origin_sdk._edge.stored_responses import StoredResponse
 from origin_sdk._edge.warmup import Warmed, warmed
+from origin_sdk._process.spans import span
 from origin_sdk._values.project import Project
 from origin_sdk._values.receipt import Receipt
 from origin_sdk._values.settings import Settings
@@ -83,7 +84,11 @@ class AsyncPurgeClient(Operations):
 
         It may be the ``remaining`` of an error, or one kept in an outbox.
         """
-        return await self._driver.run(self._purging(purge, timeout), on_progress)
+        with span("edge purge") as traced:
+            receipt = await self._driver.run(self._purging(purge, timeout), on_progress)
+            traced.note("edge.purge.id", receipt.id)
+            traced.note("edge.purge.marks", len(receipt.marks))
+            return receipt
 
     @asynccontextmanager
     async def batch(self) -> AsyncIterator[Batch]:
@@ -120,7 +125,8 @@ class AsyncPurgeClient(Operations):
         """
         rendered, completed = await self._rendered_async(url, body, arguments)
         publication = self._publication(url, rendered, completed)
-        return await self._driver.run(self._publishing(publication, timeout))
+        with span("edge publish"):
+            return await self._driver.run(self._publishing(publication, timeout))
 
     async def inspect(self, url: str) -> Inspection:
         """Return what is stored for a URL, the marks over it, and what the next request meets."""

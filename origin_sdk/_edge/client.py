@@ -20,6 +20,7 @@ from origin_sdk._edge.publication import Published
 from origin_sdk._edge.purge import BlastRadius, blast_radius, learn_clock
 from origin_sdk._edge.stored_responses import StoredResponse
 from origin_sdk._edge.warmup import Warmed, warmed
+from origin_sdk._process.spans import span
 from origin_sdk._values.project import Project
 from origin_sdk._values.receipt import Receipt
 from origin_sdk._values.settings import Settings
@@ -87,7 +88,11 @@ class PurgeClient(Operations):
 
         It may be the ``remaining`` of an error, or one kept in an outbox.
         """
-        return self._driver.run(self._purging(purge, timeout), on_progress)
+        with span("edge purge") as traced:
+            receipt = self._driver.run(self._purging(purge, timeout), on_progress)
+            traced.note("edge.purge.id", receipt.id)
+            traced.note("edge.purge.marks", len(receipt.marks))
+            return receipt
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
@@ -115,7 +120,8 @@ class PurgeClient(Operations):
         Raises :class:`NotCacheable` for what can't be shared.
         """
         publication = self._publication(url, *self._rendered(url, body, arguments))
-        return self._driver.run(self._publishing(publication, timeout))
+        with span("edge publish"):
+            return self._driver.run(self._publishing(publication, timeout))
 
     def inspect(self, url: str) -> Inspection:
         """Return what is stored for a URL, the marks over it, and what the next request meets."""

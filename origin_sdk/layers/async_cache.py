@@ -44,6 +44,7 @@ from origin_sdk.layers.rules.steps import (
 )
 from origin_sdk.layers.structures.async_handles import AsyncFields, AsyncMembers, AsyncPages, AsyncRanking
 from origin_sdk.layers.structures.reading import Loader
+from origin_sdk.layers.traces import traced_load
 from origin_sdk.layers.values.copies import Original
 from origin_sdk.layers.values.families import AnyFamily, AnyKey, Key
 from origin_sdk.layers.values.policy import SingleFlight
@@ -254,7 +255,7 @@ class AsyncLayeredCache(BaseCache):
             case Ask(command):
                 return await (await self._caller()).ask(command)
             case Load(loader, argument, reads, node):
-                with reading(reads), loading(node):
+                with traced_load(argument), reading(reads), loading(node):
                     loaded = loader(argument)
                     return await loaded if isawaitable(loaded) else loaded
             case Follow(key, seconds):

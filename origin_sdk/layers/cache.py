@@ -34,6 +34,7 @@ from origin_sdk.layers.rules.steps import (
 )
 from origin_sdk.layers.structures.handles import Fields, Members, Pages, Ranking
 from origin_sdk.layers.structures.reading import Loader
+from origin_sdk.layers.traces import traced_load
 from origin_sdk.layers.values.copies import Original
 from origin_sdk.layers.values.families import AnyFamily, AnyKey, Key
 from origin_sdk.layers.values.policy import SingleFlight
@@ -223,7 +224,7 @@ class LayeredCache(BaseCache):
             case Ask(command):
                 return self._client.ask(command)
             case Load(loader, argument, reads, node):
-                with reading(reads), loading(node):
+                with traced_load(argument), reading(reads), loading(node):
                     return loader(argument)
             case Follow(key, seconds):
                 flight, ended = self.flights.join(key, Event)

@@ -23,6 +23,7 @@ from uuid import uuid4
 
 import redis
 
+from origin_sdk._process.spans import span
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk.outbox._stores.entries import Claim, End, Entry, Intent, Listed, Settlement, State, Status
 from origin_sdk.outbox._stores.ports import HORIZON_SECONDS
@@ -142,7 +143,8 @@ class RedisOutbox:
 
     def record(self, *intents: Intent) -> None:
         """Record purges and republications."""
-        with self._client.pipeline(transaction=True) as pipeline:
+        traced = span("outbox record", outbox_entries=len(intents))
+        with traced, self._client.pipeline(transaction=True) as pipeline:
             self.record_in(pipeline, *intents)
             pipeline.execute()
 

@@ -34,6 +34,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
+from origin_sdk._process.spans import span
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk.outbox._stores.entries import Claim, Intent, Settlement
 from origin_sdk.outbox._stores.sql import (
@@ -91,7 +92,8 @@ def record(session: Session | AsyncSession | Connection, *intents: Intent) -> No
         parameters: list[Any] = [tuple(map(row.__getitem__, names)) for row in rows] if names else rows
         try:
             # One row is the rule, and drivers take more time for a list of one.
-            connection.exec_driver_sql(statement, parameters[0] if len(parameters) == 1 else parameters)
+            with span("outbox record", outbox_entries=len(rows)):
+                connection.exec_driver_sql(statement, parameters[0] if len(parameters) == 1 else parameters)
         except (OperationalError, ProgrammingError) as error:
             if TABLE not in str(error.orig):
                 raise

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 from origin_sdk._process.clock import Clock, SystemClock
+from origin_sdk._process.spans import span
 from origin_sdk.outbox._stores.entries import Intent
 from origin_sdk.outbox._stores.sql import (
     SQLITE,
@@ -70,7 +71,7 @@ class SqliteOutbox(SqlOutbox):
 
     def record(self, *intents: Intent) -> None:
         """Record purges and republications; they are kept for certain when this returns."""
-        with self.transaction() as run:
+        with span("outbox record", outbox_entries=len(intents)), self.transaction() as run:
             run(_DIALECT.insert, recorded_rows(intents))
 
     def record_in(self, connection: sqlite3.Connection, *intents: Intent) -> None:

@@ -15,6 +15,7 @@ from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.process.load_graph import loading
 from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.rules.steps import PENDING, Await, Flow, Follow, FollowAll, Load, Wait
+from origin_sdk.layers.traces import traced_load
 
 __all__ = ["SharedCache", "shared"]
 
@@ -69,7 +70,7 @@ class SharedCache(LayeredCache):
         """Carry out a step. A thread is taken for what is short alone: waiting tasks could use them up."""
         match step:
             case Load(loader, argument, reads, node):
-                with reading(reads), loading(node):
+                with traced_load(argument), reading(reads), loading(node):
                     loaded = loader(argument)
                     return await loaded if isawaitable(loaded) else loaded
             case Follow(key, seconds):

@@ -30,6 +30,7 @@ from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.ports import AsyncConnection
 from origin_sdk.layers.redis.replies import FAILED, Failed
 from origin_sdk.layers.redis.wire import packed, packed_read, words
+from origin_sdk.layers.traces import are_wanted, failing, traced_redis
 
 __all__ = ["AsyncRedisClient"]
 
@@ -73,6 +74,14 @@ class AsyncRedisClient:
 
     async def ask(self, command: Command[Reply]) -> Reply | Failed:
         """Return the reply, or FAILED."""
+        if not are_wanted():
+            return await self._ask(command)
+        with traced_redis((command,)) as traced:
+            reply = await self._ask(command)
+            failing(traced, (reply,))
+            return reply
+
+    async def _ask(self, command: Command[Reply]) -> Reply | Failed:
         if not self._link.up[self._link.layout.shard_of(command)]:
             return FAILED
         try:
@@ -194,6 +203,14 @@ class AsyncRedisClient:
         """Return the replies in order, in one round trip to each node."""
         if len(commands) == 1:
             return [await self.ask(commands[0])]
+        if not are_wanted():
+            return await self._ask_many(commands)
+        with traced_redis(commands) as traced:
+            replies = await self._ask_many(commands)
+            failing(traced, replies)
+            return replies
+
+    async def _ask_many(self, commands: Sequence[Command[Reply]]) -> list[Reply | Failed]:
         link = self._link
         nodes: dict[str, list[int]] = {}
         for place, command in enumerate(commands):

@@ -30,6 +30,7 @@ from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.ports import Connection, Pool
 from origin_sdk.layers.redis.replies import FAILED, Failed
 from origin_sdk.layers.redis.wire import packed, packed_read, words
+from origin_sdk.layers.traces import are_wanted, failing, traced_redis
 
 __all__ = ["RedisClient"]
 
@@ -86,6 +87,14 @@ class RedisClient:
 
     def ask(self, command: Command[Reply]) -> Reply | Failed:
         """Return the reply, or FAILED."""
+        if not are_wanted():
+            return self._ask(command)
+        with traced_redis((command,)) as traced:
+            reply = self._ask(command)
+            failing(traced, (reply,))
+            return reply
+
+    def _ask(self, command: Command[Reply]) -> Reply | Failed:
         up, shard = self._link.up, self._link.layout.shard_of(command)
         if not up[shard]:
             return FAILED
@@ -190,6 +199,14 @@ class RedisClient:
         """Return the replies in order, in one round trip to each node."""
         if len(commands) == 1:
             return [self.ask(commands[0])]
+        if not are_wanted():
+            return self._ask_many(commands)
+        with traced_redis(commands) as traced:
+            replies = self._ask_many(commands)
+            failing(traced, replies)
+            return replies
+
+    def _ask_many(self, commands: Sequence[Command[Reply]]) -> list[Reply | Failed]:
         return self._ask_up(commands, ())[0]
 
     def ask_replicated(self, commands: Sequence[Command[Reply]]) -> tuple[list[Reply | Failed], int]:

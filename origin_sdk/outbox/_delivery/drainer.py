@@ -15,6 +15,7 @@ from origin_sdk._edge.client import PurgeClient
 from origin_sdk._edge.options import PublishArguments
 from origin_sdk._process.audit import AuditEvent, Auditor
 from origin_sdk._process.clock import Clock, SystemClock
+from origin_sdk._process.spans import Span, span
 from origin_sdk._values.errors import InvalidSettings, OriginSdkError
 from origin_sdk._values.receipt import Receipt
 from origin_sdk.outbox._delivery.attempt import BACKOFF, Act, Publish, Send, Unexpected, deliver
@@ -140,6 +141,16 @@ def _publication(rendition: Rendition, born: datetime, after: Receipt) -> Publis
     }
 
 
+def _noted(traced: Span, made: Round) -> Round:
+    """Say in a span what a round did."""
+    for name in ("done", "failed", "dead"):
+        traced.note(f"outbox.{name}", getattr(made, name))
+    traced.note("outbox.lag", round(made.lag_seconds, 3))
+    if made.failed or made.dead:
+        traced.fail(f"{made.failed} entries wait for the next try, {made.dead} are dead")
+    return made
+
+
 def _audited(entry: Entry, end: End, at: float) -> AuditEvent:
     return AuditEvent(
         datetime.fromtimestamp(at, UTC),
@@ -244,9 +255,10 @@ class Drainer:
         claim = self.outbox.claim(self.pace.limit, self.pace.lease_seconds)
         if not claim.entries:
             return Round()
-        settlement = self._deliver(claim)
-        self.outbox.settle(claim, settlement)
-        return self._drain.finish(claim, settlement, now)
+        with span("outbox drain", outbox_entries=len(claim.entries)) as traced:
+            settlement = self._deliver(claim)
+            self.outbox.settle(claim, settlement)
+            return _noted(traced, self._drain.finish(claim, settlement, now))
 
     def _deliver(self, claim: Claim) -> Settlement:
         flow = deliver(claim, self.clock.fraction(), self.pace.backoff)
@@ -373,9 +385,10 @@ class AsyncDrainer:
         claim = await self.outbox.claim(self.pace.limit, self.pace.lease_seconds)
         if not claim.entries:
             return Round()
-        settlement = await self._deliver(claim)
-        await self.outbox.settle(claim, settlement)
-        return self._drain.finish(claim, settlement, now)
+        with span("outbox drain", outbox_entries=len(claim.entries)) as traced:
+            settlement = await self._deliver(claim)
+            await self.outbox.settle(claim, settlement)
+            return _noted(traced, self._drain.finish(claim, settlement, now))
 
     async def _deliver(self, claim: Claim) -> Settlement:
         flow = deliver(claim, self.clock.fraction(), self.pace.backoff)

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, OperationalError, ProgrammingError, connections, transaction
 
+from origin_sdk._process.spans import span
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk.outbox._stores.entries import Intent
 from origin_sdk.outbox._stores.sql import (
@@ -35,7 +36,8 @@ def record(*intents: Intent, using: str = DEFAULT_DB_ALIAS) -> None:
         return
     try:
         connection = connections[using]
-        _run(connection, dialect_of(connection.vendor).insert, recorded_rows(intents))
+        with span("outbox record", outbox_entries=len(intents)):
+            _run(connection, dialect_of(connection.vendor).insert, recorded_rows(intents))
     except (OperationalError, ProgrammingError) as error:
         if TABLE not in str(error):
             raise
