@@ -168,7 +168,8 @@ def _inspected(
         )
         for name in covering_marks(target, record.groups)
         for lane in Lane
-        if (mark := marks.get((name, lane)))
+        # A hard purge writes both lanes.
+        if (mark := marks.get((name, lane))) and (lane, mark) != (Lane.SOFT, marks.get((name, Lane.HARD)))
     )
     age_ms = current_age_ms(record, now_ms)
     freshness = freshness_of(record, combined(record.fields), _rule(project, target), project)

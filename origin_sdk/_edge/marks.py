@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cachewire.marks import MARK_PREFIX
+from cachewire.marks import MARK_PREFIX, Lane, is_index, is_shared
 from origin_sdk._cloudflare.effects import Flow
 from origin_sdk._edge.purge import Operation
 
@@ -43,8 +43,17 @@ def read_marks_page(operation: Operation, cursor: str) -> Flow[tuple[list[MarkEn
     bare = [key.name for key in listed if not isinstance(key.metadata, dict)]
     values = (yield from operation.namespace.read_texts(operation.exchange, bare)) if bare else {}
     return [
-        _entry(key.name, key.metadata, values.get(key.name, ""), key.expiration) for key in listed
+        _entry(key.name, key.metadata, values.get(key.name, ""), key.expiration)
+        for key in listed
+        if not (is_shared(key.name) or _is_hard_too(key.name, key.metadata))
     ], cursor
+
+
+def _is_hard_too(name: str, metadata: object) -> bool:
+    """Whether a key in the soft lane says what another in the hard one does."""
+    lane, _, target = name.removeprefix(MARK_PREFIX).partition("/")
+    is_hard = isinstance(metadata, dict) and metadata.get("hard") is True
+    return lane == Lane.SOFT and is_hard and not is_index(target)
 
 
 def _entry(name: str, metadata: object, value: str, expiration: int | None) -> MarkEntry:

@@ -18,7 +18,7 @@ from origin_sdk._cloudflare.skew import Skew
 from origin_sdk._edge.diagnosis import Finding, examine
 from origin_sdk._edge.options import AsyncBody, Body, Options, PublishArguments
 from origin_sdk._edge.publication import Publication, Published, publish
-from origin_sdk._edge.purge import Operation, purge
+from origin_sdk._edge.purge import Operation, SharedMark, purge
 from origin_sdk._edge.stored_responses import Coverage, Listing
 from origin_sdk._process.audit import AuditEvent, AuditFile, outcome_of
 from origin_sdk._process.reads import Reads, made_to_publish
@@ -50,6 +50,7 @@ class Operations:
         self.project = project
         self.options = options
         self.skew = Skew()
+        self._shared = SharedMark()
         self._audit = options.audit or (AuditFile(Path(settings.audit_file)) if settings.audit_file else None)
         shared = RateBudget.shared(settings.token) if settings.is_cloudflare else RateBudget.unlimited()
         self._budget = options.budget or shared
@@ -85,7 +86,8 @@ class Operations:
             retries=self.options.retries,
             seconds=self.options.timeout if timeout is None else timeout,
         )
-        return Operation(exchange, Namespace(self.settings.namespace_url), self.settings, self.project.rules)
+        namespace = Namespace(self.settings.namespace_url)
+        return Operation(exchange, namespace, self.settings, self.project.rules, self._shared)
 
     def _listing(self, targets: Purge | None) -> Listing:
         operation = self._operation(None)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cachewire.bounds import purge_bound_seconds
-from cachewire.marks import Mark
+from cachewire.marks import SHARED_AHEAD_MS, SHARED_RENEWAL_MS, Mark, is_shared, value_of
 from cachewire.rules import KeyRule
 from origin_sdk._cloudflare.effects import Call, Flow, Progress
 from origin_sdk._cloudflare.exchange import Exchange
@@ -19,7 +19,7 @@ from origin_sdk._values.receipt import PartialPurgeError, Receipt
 from origin_sdk._values.settings import Settings
 from origin_sdk._values.targets import Purge
 
-__all__ = ["BlastRadius", "Operation", "blast_radius", "delete_covered", "learn_clock", "purge"]
+__all__ = ["BlastRadius", "Operation", "SharedMark", "blast_radius", "delete_covered", "learn_clock", "purge"]
 
 _log = logging.getLogger("origin_sdk")
 
@@ -41,6 +41,13 @@ _SHOWN_EXAMPLES = 10
 
 
 @dataclass
+class SharedMark:
+    """What a client knows of the mark that most purges write: its moment, when it wrote it last."""
+
+    moment_ms: int = 0
+
+
+@dataclass
 class Operation:
     """What every flow of one call to a client needs."""
 
@@ -48,6 +55,7 @@ class Operation:
     namespace: Namespace
     settings: Settings
     rules: Sequence[KeyRule] = ()
+    shared: SharedMark = field(default_factory=SharedMark)
 
     @property
     def clock(self) -> Clock:
@@ -102,9 +110,9 @@ class _Marking:
         self._skew = operation.exchange.skew.seconds
         moment_ms = round(operation.mark_moment() * 1000)
         self.moment_ms = max(self.moment_ms, moment_ms)
-        value = str(Mark(moment_ms, self.id))
-        metadata = self._metadata(moment_ms)
-        return [Pair(key, value, operation.settings.mark_seconds, metadata) for key in keys]
+        mark, metadata = Mark(moment_ms, self.id), self._metadata(moment_ms)
+        seconds = operation.settings.mark_seconds
+        return [Pair(key, value_of(key, mark), seconds, metadata) for key in keys]
 
     def _metadata(self, moment_ms: int) -> dict[str, object]:
         """Return what the audit shows; the Worker doesn't read it."""
@@ -113,6 +121,8 @@ class _Marking:
             metadata["by"] = _note(self.operation.settings.actor)
         if self.purge.reason:
             metadata["why"] = _note(self.purge.reason)
+        if self.purge.hard:
+            metadata["hard"] = True
         return metadata
 
     def write(self, keys: Sequence[str]) -> Flow[list[str]]:
@@ -148,7 +158,10 @@ def purge(operation: Operation, purge: Purge) -> Flow[Receipt]:
     none is.
     """
     marking = _Marking(operation, purge, purge_id(operation.clock.now(), operation.clock.token()))
-    marks = list(purge.marks(operation.rules))
+    shared_ms = operation.shared.moment_ms - round(operation.mark_moment() * 1000)
+    marks = [
+        key for key in purge.marks(operation.rules) if not (is_shared(key) and shared_ms >= SHARED_RENEWAL_MS)
+    ]
     missing: list[str] = []
     cause: BaseException | None = None
     for batch in batches((mark, _MARK_BYTES) for mark in marks):
@@ -162,6 +175,8 @@ def purge(operation: Operation, purge: Purge) -> Flow[Receipt]:
             yield Progress(len(marking.written), len(marks))
     if missing or cause:
         raise _incomplete(operation, marking, marks, cause)
+    if any(map(is_shared, marks)):
+        operation.shared.moment_ms = marking.moment_ms + SHARED_AHEAD_MS
     receipt = _receipt(operation, marking)
     if not purge.delete:
         return receipt

@@ -12,10 +12,10 @@ from cachewire.marks import (
     Lane,
     group_mark,
     host_mark,
-    mark_key,
     prefix_index_mark,
     prefix_mark,
     url_mark,
+    written_keys,
 )
 from cachewire.rules import KeyRule, first_match, key_target
 from origin_sdk._values.errors import InvalidRequest
@@ -101,9 +101,10 @@ class Purge:
     def marks(self, rules: Sequence[KeyRule] = ()) -> dict[str, None]:
         """Return the keys of the marks to write, in order and each once.
 
-        With ``everything`` there is one: it covers the rest.
+        With ``everything`` no other target has one: it covers the rest. What tells readers of others comes
+        after them, so that whoever sees it can find them.
         """
-        return dict.fromkeys(mark_key(name, self.lane) for name in self._names(rules))
+        return written_keys(self._names(rules), self.lane)
 
     def _names(self, rules: Sequence[KeyRule]) -> Iterator[str]:
         if self.everything:

@@ -23,6 +23,9 @@ from origin_sdk.cli.screen import Screen, counted
 
 __all__ = ["purge"]
 
+_PART_LINES = MAX_BATCH_PAIRS - 1
+"""So many URLs and the shared mark are one request."""
+
 _WHAT = "What to purge"
 _HOW = "How"
 _NAMED = 3
@@ -164,7 +167,7 @@ def purge(
         if listed and not listed.count and not _is_something(targets):
             _show_nothing(context, listed)
             return
-        if listed and listed.count <= MAX_BATCH_PAIRS:
+        if listed and listed.count <= _PART_LINES:
             targets = listed.joined(targets)
             listed = None
         if dry_run:
@@ -223,7 +226,7 @@ class _Listed:
         return mixed
 
     def batches(self) -> Iterator[tuple[int, list[str]]]:
-        return self.lines.batches(MAX_BATCH_PAIRS, self.from_line)
+        return self.lines.batches(_PART_LINES, self.from_line)
 
     def purges(self, targets: Targets) -> Iterator[tuple[int, Purge]]:
         """Yield purges of a request each, with the last line of what they hold."""

@@ -83,9 +83,15 @@ def _covering(url: str, group: str, prefix: str, host: str, *, everything: bool)
 
 
 def _in_force(edge: HasMarks, names: Iterable[str], hard: bool | None) -> list[str]:  # noqa: FBT001 - as the caller's
-    lanes = [lane for lane in Lane if hard is None or (lane is Lane.HARD) == hard]
     marks = edge.marks_in_force()
-    return [key for name in names for lane in lanes if (key := mark_key(name, lane)) in marks]
+    found: list[str] = []
+    for name in names:
+        soft_key, hard_key = mark_key(name, Lane.SOFT), mark_key(name, Lane.HARD)
+        # A hard purge writes both lanes.
+        is_soft = soft_key in marks and marks[soft_key] != marks.get(hard_key)
+        found += [soft_key] if is_soft and not hard else []
+        found += [hard_key] if hard_key in marks and hard is not False else []
+    return found
 
 
 def _listed(edge: HasMarks) -> str:

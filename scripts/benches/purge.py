@@ -181,7 +181,7 @@ def _overhead_row(extent: _Extent, folder: Path) -> Row:
     purged: list[float] = []
     with _served(folder, "least") as url, _client(url) as client, httpx.Client() as plain:
         target = f"{client.settings.namespace_url}/bulk"
-        pair = b'{"key":"m1/s/group/products","value":"1795000000000 20261123T000000-0","expiration_ttl":99}'
+        pair = b'{"key":"m2/s/group/products","value":"1795000000000 20261123T000000-0","expiration_ttl":99}'
         body = b"[%b]" % pair
         _timed_requests(plain, target, body, extent.calls)
         # Short rounds: whatever else the machine does then falls on both.

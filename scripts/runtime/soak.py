@@ -27,10 +27,11 @@ from cachewire.marks import (
     Mark,
     group_mark,
     host_mark,
-    mark_key,
     prefix_index_mark,
     prefix_mark,
     url_mark,
+    value_of,
+    written_keys,
 )
 from scripts.runtime.inspection import INSPECTED, INSPECTOR, Holdings, held_bytes, inspected_source
 from scripts.runtime.inspection import V8_FLAGS as INSPECTED_V8_FLAGS
@@ -303,9 +304,9 @@ class _Soak:
         weights = [0.02 if kind in {"host", "everything"} else 1.0 for kind in kinds]
         [kind] = self._random.choices(kinds, weights)
         version = self._origin.change(path)
-        mark = str(Mark(int(time.time() * 1000) + 50, "soak")).encode()  # noqa: TID251 - marks are dated
-        for name in names[kind]:
-            await asyncio.to_thread(self._workerd.store().put, mark_key(name, lane), mark)
+        mark = Mark(int(time.time() * 1000) + 50, "soak")  # noqa: TID251 - marks are dated
+        for key in written_keys(names[kind], lane):
+            await asyncio.to_thread(self._workerd.store().put, key, value_of(key, mark).encode())
         self._least.setdefault(path, []).append((time.monotonic(), version, lane))
         del self._least[path][:-20]
         self.report.purges[f"{kind}, {lane.name.lower()}"] += 1

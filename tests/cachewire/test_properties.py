@@ -107,7 +107,7 @@ def test_no_url_has_the_key_of_a_variant_of_a_body_or_of_a_mark(
     assert key != variant_key(record_key(_target(other)), parts)
     assert key.startswith("r1/")
     assert body_key("0").startswith("b1/")
-    assert all(mark_key(url_mark(_target(other)), lane).startswith("m1/") for lane in Lane)
+    assert all(mark_key(url_mark(_target(other)), lane).startswith("m2/") for lane in Lane)
 
 
 @given(_URLS, _PARTS, _PARTS)
@@ -137,7 +137,7 @@ def _mark_of(group: str) -> str:
 def test_a_group_cannot_pose_as_the_cut_name_of_another() -> None:
     victim = "\U0001f4e6" * 200
     cut = mark_key(group_mark(victim), Lane.SOFT)
-    posing = cut.removeprefix("m1/s/group/")
+    posing = cut.removeprefix("m2/s/group/")
     assert mark_key(group_mark(posing), Lane.SOFT) != cut
 
 

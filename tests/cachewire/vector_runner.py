@@ -91,6 +91,22 @@ def _prefix_marks(url: str) -> Json:
     return list(marks.prefix_marks(key.parse_target(url)))
 
 
+def _shared_names(url: str, *, has_groups: bool) -> Json:
+    return list(marks.shared_names(key.parse_target(url), has_groups=has_groups))
+
+
+def _indexed_names(index: str, url: str, groups: list[str]) -> Json:
+    return list(marks.indexed_names(index, key.parse_target(url), groups))
+
+
+def _written_keys(names: list[str], lane: str) -> Json:
+    return list(marks.written_keys(names, marks.Lane(lane)))
+
+
+def _mark_value(key: str, moment_ms: int, purge_id: str) -> Json:
+    return marks.value_of(key, marks.Mark(moment_ms, purge_id))
+
+
 def _mark_key(name: str, lane: str) -> Json:
     return marks.mark_key(name, marks.Lane(lane))
 
@@ -152,6 +168,10 @@ CHECKS: dict[str, Callable[..., Json]] = {
     "head": _head,
     "index": _index,
     "key target": _key_target,
+    "shared names": _shared_names,
+    "indexed names": _indexed_names,
+    "written keys": _written_keys,
+    "mark value": _mark_value,
     "mark key": _mark_key,
     "mark names": _mark_names,
     "metadata": _metadata,

@@ -18,11 +18,12 @@ from cachewire.marks import (
     Mark,
     group_mark,
     host_mark,
-    mark_key,
     prefix_index_mark,
     prefix_mark,
     prefix_marks,
     url_mark,
+    value_of,
+    written_keys,
 )
 from cachewire.settings import Rule, Settings
 from edgecache.policy.facts import RequestFacts
@@ -147,10 +148,9 @@ async def _run(steps: Steps, configured: Settings) -> int:
 
 
 def _purge(edge: FakeEdge, step: Purge) -> None:
-    mark = StoredValue(None, str(Mark(edge.timing.ms, "p")))
-    edge.store.values[mark_key(step.name, step.lane)] = mark
-    if step.name.startswith("prefix/"):
-        edge.store.values[mark_key(prefix_index_mark("api.example"), step.lane)] = mark
+    names = [step.name, *([prefix_index_mark("api.example")] if step.name.startswith("prefix/") else [])]
+    for key in written_keys(names, step.lane):
+        edge.store.values[key] = StoredValue(None, value_of(key, Mark(edge.timing.ms, "p")))
 
 
 async def _get(edge: FakeEdge, step: Get) -> int:

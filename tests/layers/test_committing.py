@@ -33,7 +33,7 @@ from tests.layers.test_contract import Source
 
 FAMILY = Family("product", "{id}", str, groups=("product-{id}",))
 KEY = FAMILY.key(id=17)
-MARK = "m1/s/group/product-17"
+MARK = "m2/s/group/product-17"
 
 
 @pytest.fixture(params=["SQLite file", "Redis stream"])

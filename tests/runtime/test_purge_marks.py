@@ -20,6 +20,8 @@ from cachewire.marks import (
     prefix_index_mark,
     prefix_mark,
     url_mark,
+    value_of,
+    written_keys,
 )
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Namespace, Worker
@@ -66,8 +68,9 @@ def _now_ms() -> int:
 
 def purge(edge: Workerd, *names: str, lane: Lane = Lane.HARD, store: Namespace | None = None) -> None:
     """Write marks as the SDK does, and return when their moment has come."""
-    for name in names:
-        edge.store(store).put(mark_key(name, lane), str(Mark(_now_ms() + MARGIN_MS, "test")).encode())
+    for key in written_keys(names, lane):
+        mark = Mark(_now_ms() + MARGIN_MS, "test")
+        edge.store(store).put(key, value_of(key, mark).encode())
     time.sleep(MARGIN_MS / 1000)
 
 
@@ -376,7 +379,7 @@ def test_many_unsafe_requests_for_one_url_end_in_a_mark_for_the_last(
 
 def _marks(edge: Workerd, text: str) -> list[str]:
     """Return the keys of all marks that name ``text``."""
-    return [key for key in edge.store().keys("m1/") if text in key]
+    return [key for key in edge.store().keys("m2/") if text in key]
 
 
 @pytest.mark.parametrize(

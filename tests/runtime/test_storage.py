@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from cachewire.key import body_key, parse_target, record_key
+from cachewire.marks import Lane, written_keys
 from cachewire.record import Record, head_of, metadata_for
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import StandIn
@@ -283,7 +284,8 @@ def test_a_mark_that_is_nonsense_purges_what_is_older(
     path = new_path()
     origin.on(path, reply(200, FRESH, b"1"), reply(200, FRESH, b"2"))
     get(edge.url("unmarked"), path)
-    breakable_kv.entries[f"m1/h/url/{HOST}{path}"] = Entry(b"yesterday")
+    for key in written_keys([f"url/{HOST}{path}"], Lane.HARD):
+        breakable_kv.entries[key] = Entry(b"yesterday")
 
     eventually(lambda: get(edge.url("unmarked"), path).body == b"2", "the purge")
 

@@ -24,8 +24,8 @@ def test_a_mark_says_who_and_why(new_client: Callable[..., PurgeClient], fake_kv
 
 
 def test_a_mark_of_the_worker_is_shown_without_a_name(client: PurgeClient, fake_kv: FakeKV) -> None:
-    fake_kv.put("m1/h/group/a", "1795000000000 edge-1")
-    fake_kv.put("m1/s/group/b", "nonsense")
+    fake_kv.put("m2/h/group/a", "1795000000000 edge-1")
+    fake_kv.put("m2/s/group/b", "nonsense")
     by_target = {entry.target: entry for entry in client.marks()}
     assert (by_target["group/a"].purge_id, by_target["group/a"].by) == ("edge-1", "")
     assert by_target["group/b"].moment is None
@@ -45,7 +45,7 @@ def test_everything_that_is_done_is_told_with_its_end(
     client = new_client(options=Options(clock=kv_clock, budget=RateBudget(), audit=events.append))
     client.purge(groups="a", reason="sale")
     client.publish("https://a.example/x", lambda: b"body", headers=FRESH)
-    fake_kv.leave_unsuccessful("m1/s/group/c", times=99)
+    fake_kv.leave_unsuccessful("m2/s/group/c", times=99)
     with pytest.raises(OriginSdkError):
         client.purge(groups=["b", "c"])
     fake_kv.may_write = False

@@ -76,12 +76,12 @@ def test_a_mix_is_purged_in_one_request(run: Run, kv: FakeKV, tmp_path: Path) ->
     )
     assert (ran.code, len(kv.requests)) == (0, 1)
     assert "Purged, hard: 2 urls, 2 groups, prefix https://a.example/p" in ran.out
-    assert len(kv.marks_in_force()) == 6
+    assert len(kv.marks_in_force()) == 12
 
 
 def test_a_receipt_as_json(run: Run, kv: FakeKV) -> None:
     receipt = run("purge", "--url", "https://a.example/1", "--reason", "sale", "--json").json
-    assert receipt["marks"] == ["m1/s/url/a.example/1"] == kv.stored_keys()
+    assert receipt["marks"] == ["m2/s/shared", "m2/s/url/a.example/1"] == kv.stored_keys()
     assert receipt["purge"] == {"urls": ["https://a.example/1"], "reason": "sale"}
     assert {"id", "moment", "visible_by", "requests"} < receipt.keys()
 
@@ -157,7 +157,7 @@ def test_an_error_as_json(run: Run) -> None:
 
 def test_a_purge_in_part_tells_what_is_left(run: Run, kv: FakeKV, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SystemClock, "sleep", lambda *_: None)
-    kv.leave_unsuccessful("m1/s/group/b", times=99)
+    kv.leave_unsuccessful("m2/s/group/b", times=99)
     ran = run("purge", "--group", "a", "--group", "b", "--json")
     assert ran.code == 1
     assert ran.json["remaining"] == {"groups": ["b"]}
@@ -235,7 +235,7 @@ def test_explaining_names_rule_key_and_what_is_merged(run: Run, tmp_path: Path) 
 def test_a_purge_follows_the_rules_of_the_folder(run: Run, tmp_path: Path) -> None:
     (tmp_path / "wrangler.toml").write_text(RULES)
     receipt = run("purge", "--url", "https://a.example/search/x?utm_a=1&q=2", "--json").json
-    assert receipt["marks"] == ["m1/s/url/a.example/search/x?q=2"]
+    assert receipt["marks"] == ["m2/s/shared", "m2/s/url/a.example/search/x?q=2"]
 
 
 def test_the_doctor_finds_what_is_wrong(run: Run, kv: FakeKV, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_the_audit_shows_marks_of_all_and_the_file_of_this_machine(
 ) -> None:
     monkeypatch.setenv("EDGE_CACHE_AUDIT_FILE", str(tmp_path / "audit.jsonl"))
     run("purge", "--group", "a", "--reason", "sale")
-    kv.put("m1/h/group/b", f"{round(SystemClock().now() * 1000)} edge")
+    kv.put("m2/h/group/b", f"{round(SystemClock().now() * 1000)} edge")
     values = run("audit", "--json").json
     assert [(mark["target"], mark["why"], bool(mark["by"])) for mark in values["marks"]] == [
         ("group/a", "sale", True),
@@ -311,7 +311,7 @@ class Terminal:
         monkeypatch.setattr("sys.stderr.isatty", lambda: True)
 
 
-@pytest.mark.parametrize(("answer", "code", "marks"), [("y\n", 0, 1), ("n\n", 1, 0)])
+@pytest.mark.parametrize(("answer", "code", "marks"), [("y\n", 0, 2), ("n\n", 1, 0)])
 def test_a_person_is_asked_before_everything_goes(
     run: Run, kv: FakeKV, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, marks: int
 ) -> None:
@@ -464,7 +464,7 @@ HOSTILE = "a\x1b]0;owned\x07\x9b2J[/x]\u202egnp\nforged"
 def test_foreign_text_reaches_the_terminal_as_text(run: Run, kv: FakeKV) -> None:
     at = round(SystemClock().now() * 1000)
     about = {"at": at, "id": HOSTILE, "by": HOSTILE, "why": HOSTILE}
-    kv.put("m1/s/url/a.example/[/x]", f"{at} x", about)
+    kv.put("m2/s/url/a.example/[/x]", f"{at} x", about)
     store(kv, "https://a.example/1", groups=("g",))
     for command in (["audit"], ["audit", "--json"], ["inspect", "https://a.example/1"], ["list"]):
         ran = run(*command)
@@ -501,7 +501,7 @@ def test_each_wrong_line_of_a_list_is_named_and_nothing_is_purged(
 def test_groups_are_read_from_a_file(run: Run, kv: FakeKV, tmp_path: Path) -> None:
     (tmp_path / "groups").write_text("\ufeffa\r\nb\r\n")
     assert run("purge", "--group-file", "groups", "--group", "c").code == 0
-    assert kv.stored_keys() == ["m1/s/group/a", "m1/s/group/b", "m1/s/group/c"]
+    assert kv.stored_keys() == ["m2/s/group/a", "m2/s/group/b", "m2/s/group/c"]
 
 
 @pytest.mark.parametrize("command", [["purge", "--url-file", "-"], ["warm", "--file", "-"]], ids=" ".join)
@@ -526,8 +526,8 @@ def long_list(tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("long_list")
 def test_a_long_list_is_purged_in_parts(run: Run, kv: FakeKV) -> None:
     values = run("purge", "--url-file", "urls", "--reason", "import", "--json").json
-    assert (values["marks"], values["requests"], values["lines"]) == (LONG, 3, LONG)
-    assert len(kv.stored_keys()) == LONG
+    assert (values["marks"], values["requests"], values["lines"]) == (LONG + 1, 3, LONG)
+    assert len(kv.stored_keys()) == LONG + 1
     assert "Purged, up to line 25000" in run("purge", "--url-file", "urls").out
 
 
@@ -546,14 +546,14 @@ def test_a_long_list_that_ends_early_tells_how_to_go_on(
 
     monkeypatch.setattr(PurgeClient, "send", interrupted)
     ran = run("purge", "--url-file", "urls")
-    assert (ran.code, len(kv.stored_keys())) == (1, 20_000)
+    assert (ran.code, len(kv.stored_keys())) == (1, 19_999)
     assert "interrupted" in ran.err
-    assert "purged up to line 20000" in ran.err
-    assert "--from-line 20001" in ran.err
+    assert "purged up to line 19998" in ran.err
+    assert "--from-line 19999" in ran.err
     monkeypatch.setattr(PurgeClient, "send", send)
     kv.requests.clear()
-    assert run("purge", "--url-file", "urls", "--from-line", "20001").code == 0
-    assert (len(kv.requests), len(kv.stored_keys())) == (1, LONG)
+    assert run("purge", "--url-file", "urls", "--from-line", "19999").code == 0
+    assert (len(kv.requests), len(kv.stored_keys())) == (1, LONG + 1)
 
 
 def test_a_long_list_takes_little_memory(tmp_path: Path) -> None:

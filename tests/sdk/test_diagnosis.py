@@ -57,7 +57,7 @@ def test_nothing_is_written_if_it_may_not_be(client: PurgeClient, fake_kv: FakeK
             lambda _: None, "wire version", WARNING, "nothing is stored there yet", id="an empty namespace"
         ),
         pytest.param(
-            lambda kv: kv.put("m1/s/everything", "1 x"),
+            lambda kv: kv.put("m2/s/everything", "1 x"),
             "wire version",
             WARNING,
             "only purge marks are there",
@@ -71,10 +71,10 @@ def test_nothing_is_written_if_it_may_not_be(client: PurgeClient, fake_kv: FakeK
             id="records of another version",
         ),
         pytest.param(
-            lambda kv: kv.put("m2/s/everything", b""),
+            lambda kv: kv.put("m1/s/everything", b""),
             "wire version",
             BAD,
-            "m2/",
+            "m1/",
             id="marks of another version",
         ),
         pytest.param(

@@ -131,7 +131,7 @@ def test_a_mark_that_cannot_be_read_purges_all_that_is_older(
 ) -> None:
     store(fake_kv, URL)
     kv_clock.advance(10)
-    fake_kv.put("m1/h/host/a.example", "nonsense")
+    fake_kv.put("m2/h/host/a.example", "nonsense")
     [stored] = client.inspect(URL).stored
     assert stored.outcome is Outcome.PURGED
     assert [mark.purge_id for mark in stored.marks] == ["unreadable"]

@@ -59,7 +59,7 @@ def purge_many(client: PurgeClient, name: str, times: int = 40) -> None:
 
 
 def expected(name: str, times: int = 40) -> set[str]:
-    return {f"m1/s/group/{name}-{number}-{part}" for number in range(times) for part in range(1 + number % 5)}
+    return {f"m2/s/group/{name}-{number}-{part}" for number in range(times) for part in range(1 + number % 5)}
 
 
 async def purge_many_async(client: AsyncPurgeClient, name: str) -> None:
@@ -67,7 +67,7 @@ async def purge_many_async(client: AsyncPurgeClient, name: str) -> None:
 
 
 def is_written(kv: FakeKV, name: str) -> bool:
-    return {f"m1/s/group/{name}-{number}" for number in range(8)} <= set(kv.stored_keys())
+    return {f"m2/s/group/{name}-{number}" for number in range(8)} <= set(kv.stored_keys())
 
 
 # Processes
@@ -230,7 +230,7 @@ def test_workers_of_a_server_purge(kv: FakeKV, settings: Settings, server: str, 
     assert {reply.status_code for reply in replies} == {200}, log.read_text()
     said = [reply.text.split() for reply in replies]
     assert len({process for process, _ in said}) > 1, "one worker answered everything"
-    assert [mark for _, mark in said] == [f"m1/s/group/row-{number}" for number in range(80)]
+    assert [mark for _, mark in said] == [f"m2/s/group/row-{number}" for number in range(80)]
     assert {mark for _, mark in said} <= set(kv.stored_keys())
 
 
@@ -250,9 +250,9 @@ def test_celerys_prefork_workers_purge(
     options = "--pool prefork --concurrency 3 --without-gossip --without-mingle --loglevel WARNING"
     with running("celery", "-A", "tests.sdk.apps:tasks", "worker", *options.split(), env=env, log=log):
         subprocess.run([sys.executable, "-c", send], env=env, check=True, cwd=ROOT)
-        wanted = {f"m1/s/group/row-{number}" for number in range(60)}
+        wanted = {f"m2/s/group/row-{number}" for number in range(60)}
         until(lambda: wanted <= set(kv.stored_keys()), log)
-    assert len(kv.stored_keys("m1/s/group/by-")) > 1
+    assert len(kv.stored_keys("m2/s/group/by-")) > 1
 
 
 # Event loops
@@ -322,7 +322,7 @@ def test_a_drainer_in_one_run_after_another(kv: FakeKV, settings: Settings, tmp_
         outbox.record(Purge.of(groups=name))
         async with drainer:
             drainer.wake()
-            while f"m1/s/group/{name}" not in kv.stored_keys():  # noqa: ASYNC110 - the API says nothing
+            while f"m2/s/group/{name}" not in kv.stored_keys():  # noqa: ASYNC110 - the API says nothing
                 await asyncio.sleep(0.01)
 
     asyncio.run(deliver("first"))
@@ -390,7 +390,7 @@ def test_the_interpreters_end(kv: FakeKV, settings: Settings, code: str) -> None
         text=True,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "m1/s/group/end" in kv.stored_keys()
+    assert "m2/s/group/end" in kv.stored_keys()
 
 
 # Transports of one's own
@@ -408,7 +408,7 @@ def test_a_transport_is_not_carried_into_another_process_or_loop(kv: FakeKV, set
     asyncio.run(async_client.purge(groups="first"))
     with pytest.raises(InvalidRequest, match=r"pass a function.*lambda: AsyncHTTPTransport"):
         asyncio.run(async_client.purge(groups="second"))
-    assert set(kv.stored_keys()) == {f"m1/s/group/{name}" for name in ("parent", "first")}
+    assert set(kv.stored_keys()) == {f"m2/s/group/{name}" for name in ("parent", "first")}
 
 
 def test_a_function_makes_a_transport_for_each(kv: FakeKV, settings: Settings) -> None:
@@ -430,7 +430,7 @@ NOT_THIS_REQUESTS_ANSWER = {
     "of a count that isn't one": {"successful_key_count": "2", "unsuccessful_keys": []},
     "of a list of keys": [],
     "of a bulk read": {"values": {}},
-    "of keys that failed, in no list": {"unsuccessful_keys": "m1/s/group/a"},
+    "of keys that failed, in no list": {"unsuccessful_keys": "m2/s/group/a"},
     "of success in another type": None,
 }
 

@@ -8,7 +8,7 @@ import pytest
 from cachewire.config import load
 from cachewire.facts import Reason, ResponseFacts
 from cachewire.key import parse_target
-from cachewire.marks import Lane, mark_key, prefix_marks
+from cachewire.marks import SHARED, Lane, mark_key, prefix_marks, shared_names
 from cachewire.settings import Rule, Settings
 from edgecache.policy.decision import Lookup, on_request
 from edgecache.policy.facts import RequestFacts
@@ -169,7 +169,8 @@ def test_the_worker_looks_at_what_a_purge_marks(url: str, kind: str) -> None:
     target = parse_target(url)
     lookup = on_request(RequestFacts("GET", target, {}), Settings(rules=(Rule(**EDITS),)), 0)
     assert isinstance(lookup, Lookup)
-    looked_at = {*lookup.mark_names, *prefix_marks(lookup.request.target)}
+    keyed = lookup.request.target
+    names = [SHARED, *shared_names(keyed, has_groups=False), *prefix_marks(keyed)]
     given: dict[str, Any] = {
         "urls": url,
         "prefixes": f"{target.scheme}://{target.host}{target.path}",
@@ -177,4 +178,4 @@ def test_the_worker_looks_at_what_a_purge_marks(url: str, kind: str) -> None:
         "everything": True,
     }
     purge = Purge.of(**{kind: given[kind]})
-    assert set(purge.marks((Rule(**EDITS),))) <= {mark_key(name, Lane.SOFT) for name in looked_at}
+    assert set(purge.marks((Rule(**EDITS),))) <= {mark_key(name, Lane.SOFT) for name in names}

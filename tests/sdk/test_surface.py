@@ -171,7 +171,7 @@ def test_without_settings_the_environment_is_read(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("CLOUDFLARE_API_BASE_URL", raising=False)
     with PurgeClient(transport=fake_kv.transport) as client:
         client.purge(groups="a")
-    assert fake_kv.stored_keys("m1/") == ["m1/s/group/a"]
+    assert fake_kv.stored_keys("m2/") == ["m2/s/group/a"]
 
 
 def test_respx_can_stand_in_too(fake_kv: FakeKV) -> None:

@@ -4,41 +4,59 @@ from cachewire.rules import KeyRule
 from origin_sdk._values.targets import Purge
 from origin_sdk.errors import InvalidRequest
 
+SHARED = "m2/s/shared"
+
 RULES = (KeyRule(paths=("/search/**",), query_drop=("utm_*",), query_sort=True),)
 
 
 @pytest.mark.parametrize(
     ("targets", "marks"),
     [
-        pytest.param({"groups": "a"}, ["m1/s/group/a"], id="one text is one group, not its letters"),
+        pytest.param({"groups": "a"}, ["m2/s/group/a"], id="one text is one group, not its letters"),
         pytest.param(
-            {"groups": ["a", "b", "a"]}, ["m1/s/group/a", "m1/s/group/b"], id="duplicates are merged"
+            {"groups": ["a", "b", "a"]}, ["m2/s/group/a", "m2/s/group/b"], id="duplicates are merged"
         ),
-        pytest.param({"groups": "a", "hard": True}, ["m1/h/group/a"], id="a hard purge has its own lane"),
+        pytest.param(
+            {"groups": "a", "hard": True},
+            ["m2/h/group/a", "m2/s/group/a"],
+            id="a hard purge has its own lane",
+        ),
         pytest.param(
             {"urls": ["https://a.example/x", "http://A.example:80/y/../x"]},
-            ["m1/s/url/a.example/x"],
+            [SHARED, "m2/s/url/a.example/x"],
             id="http and https, and all spellings, are one mark",
         ),
-        pytest.param({"urls": "a.example/x"}, ["m1/s/url/a.example/x"], id="the scheme may be left out"),
+        pytest.param(
+            {"urls": "a.example/x"}, [SHARED, "m2/s/url/a.example/x"], id="the scheme may be left out"
+        ),
         pytest.param(
             {"urls": "a.example/search/x?b=1&utm_source=y&a=2"},
-            ["m1/s/url/a.example/search/x?a=2&b=1"],
+            [SHARED, "m2/s/url/a.example/search/x?a=2&b=1"],
             id="a URL is marked as the rule keys it",
         ),
-        pytest.param({"hosts": "A.Example:8443"}, ["m1/s/host/a.example:8443"], id="a host with its port"),
-        pytest.param({"hosts": "https://a.example/"}, ["m1/s/host/a.example"], id="a host given as a URL"),
+        pytest.param(
+            {"hosts": "A.Example:8443"},
+            [SHARED, "m2/s/host/a.example:8443"],
+            id="a host with its port",
+        ),
+        pytest.param(
+            {"hosts": "https://a.example/"},
+            [SHARED, "m2/s/host/a.example"],
+            id="a host given as a URL",
+        ),
         pytest.param(
             {"prefixes": ["a.example/x/", "a.example/y"]},
-            ["m1/s/prefix/a.example/x", "m1/s/prefix/a.example/y", "m1/s/prefixes/a.example"],
+            [SHARED, "m2/s/prefix/a.example/x", "m2/s/prefix/a.example/y", "m2/s/prefixes/a.example"],
             id="prefixes come before the index that leads to them",
         ),
         pytest.param(
-            {"prefixes": "a.example"}, ["m1/s/prefix/a.example", "m1/s/prefixes/a.example"], id="the root"
+            {"prefixes": "a.example"},
+            [SHARED, "m2/s/prefix/a.example", "m2/s/prefixes/a.example"],
+            id="the root",
         ),
         pytest.param(
             {"everything": True, "groups": "a", "urls": "a.example/"},
-            ["m1/s/everything"],
+            [SHARED, "m2/s/everything"],
             id="everything holds the rest",
         ),
     ],
@@ -77,7 +95,7 @@ def test_the_part_that_needs_some_marks() -> None:
     purge = Purge.of(
         urls="a.example/search/x?utm_a=1", groups=["a", "b"], prefixes="a.example/p", hosts="a.example"
     )
-    part = purge.only(["m1/s/url/a.example/search/x", "m1/s/group/b", "m1/s/prefixes/a.example"], RULES)
+    part = purge.only(["m2/s/url/a.example/search/x", "m2/s/group/b", "m2/s/prefixes/a.example"], RULES)
     assert part == Purge.of(urls="a.example/search/x?utm_a=1", groups="b", prefixes="a.example/p")
     assert purge.only([]).is_empty
 

@@ -8,7 +8,7 @@ configuration of the Worker means and what is wrong with it (:mod:`cachewire.con
 
 Pure functions and frozen values; the standard library only.
 
-Versions: every KV key begins with its kind and version (``r1/``, ``b1/``, ``m1/``). A change that an older
+Versions: every KV key begins with its kind and version (``r1/``, ``b1/``, ``m2/``). A change that an older
 reader could misread takes the next number, so that a Worker and an SDK of different age never see each
 other's keys.
 """

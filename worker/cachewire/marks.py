@@ -1,21 +1,25 @@
 """Purge marks: what a purge writes, and what the Worker compares a stored response with.
 
-A stored response falls under a handful of *mark names*: everything, its host, its URL, its groups, and, once
-a prefix of the host was purged, its path's prefixes. For each name there are two keys, a *lane* each::
+A stored response falls under a handful of *mark names*: everything, its host, its URL, its path's prefixes
+and its groups. For each name there are two keys, a *lane* each::
 
-    m1/s/group/product-17    "1795744800000 01JD…"    soft: older responses are stale
-    m1/h/group/product-17    "1795744800000 01JD…"    hard: older responses are as if they weren't stored
+    m2/s/group/product-17    "1795744800000 01JD…"    soft: older responses are stale, if not gone
+    m2/h/group/product-17    "1795744800000 01JD…"    hard: older responses are as if they weren't stored
 
 The value is the *moment* in milliseconds since the epoch, and the id of the purge. A stored response is
 invalid if its *birth*, the time at which the origin request that produced it was sent, is not after the
 moment. Two lanes, because KV has no compare-and-set: in one, a later soft purge would take back an earlier
-hard one.
+hard one. A hard purge writes both, so that the soft lane says when a name was last purged at all: a reader
+reads that one first, and the hard lane only where the soft one covers a response.
 
-Prefix purges are rare, so that the Worker doesn't read a mark for each of a path's prefixes: a purge of a
-prefix also writes ``prefixes/{host}``, and only responses that are not younger than that look further.
+Most names are seldom purged, so that what they share tells of them. One mark, ``shared``, covers whatever may
+fall under any name but a group's; only where it does are the names that it tells of read: ``everything``, the
+host, the URL, and two indexes of the host that tell of more. ``prefixes/{host}`` moves with each purge of a
+prefix of the host, and ``host-groups/{host}`` with each purge of ``host-group/{host}/{group}``, by which an
+answer to a write purges a group of its own host alone.
 
-The groups that a service names in its answer to a write are purged on the host of that request alone:
-``host-group/{host}/{group}``, of which ``host-groups/{host}`` tells in the same way.
+Every purge of a URL would write ``shared``, and KV takes one write a second for each key. So its moment lies
+an hour ahead, and who knows that it still lies half of that ahead needn't write it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +36,10 @@ __all__ = [
     "MARK_PREFIX",
     "MAX_GROUP_CHARACTERS",
     "MAX_PREFIX_SEGMENTS",
+    "PURGE_LOG_PREFIX",
+    "SHARED",
+    "SHARED_AHEAD_MS",
+    "SHARED_RENEWAL_MS",
     "Lane",
     "Mark",
     "covering_marks",
@@ -39,25 +47,41 @@ __all__ = [
     "host_group_mark",
     "host_groups_mark",
     "host_mark",
-    "indexed_marks",
+    "indexed_names",
+    "is_index",
+    "is_shared",
+    "lane_key",
+    "lane_name",
     "mark_key",
     "marked_as",
-    "marks_at",
-    "marks_of_groups",
     "parse_mark",
     "path_prefix",
     "prefix_index_mark",
     "prefix_mark",
     "prefix_marks",
+    "shared_names",
     "url_mark",
+    "value_of",
+    "written_keys",
 ]
 
-MARK_PREFIX = "m1/"
+MARK_PREFIX = "m2/"
+PURGE_LOG_PREFIX = "p2/"
+"""Kept free for a log of purges: a key for each, which no other write can take back."""
 MAX_GROUP_CHARACTERS = 256
 MAX_PREFIX_SEGMENTS = 16
 """Prefixes of more segments can't be purged: it bounds the marks that one look-up reads."""
 
 EVERYTHING = "everything"
+SHARED = "shared"
+"""The mark that tells of all purges but those of a group alone."""
+
+SHARED_AHEAD_MS = 3_600_000
+"""How far the moment of the shared mark lies ahead of the time at which it is written."""
+SHARED_RENEWAL_MS = 1_800_000
+"""Who knows that it lies this far ahead needn't write it: what may come in between is written for longer."""
+
+_INDEXES = ("prefixes/", "host-groups/")
 
 
 class Lane(StrEnum):
@@ -88,7 +112,73 @@ def parse_mark(value: str) -> Mark:
 
 def mark_key(name: str, lane: Lane) -> str:
     """Return the KV key of a mark."""
-    return fit(f"{MARK_PREFIX}{lane.value}/{name}", MAX_KEY_BYTES)
+    return lane_key(lane_name(name, lane))
+
+
+def lane_name(name: str, lane: Lane) -> str:
+    """Name one lane of a mark: its key without the version, however long that is."""
+    return f"{lane.value}/{name}"
+
+
+def lane_key(lane: str) -> str:
+    """Return the KV key of what :func:`lane_name` names."""
+    return fit(MARK_PREFIX + lane, MAX_KEY_BYTES)
+
+
+def is_shared(key: str) -> bool:
+    """Whether a key is that of the shared mark."""
+    return key == f"{MARK_PREFIX}{Lane.SOFT.value}/{SHARED}"
+
+
+def is_index(name: str) -> bool:
+    """Whether a mark only tells of others, and has no hard lane."""
+    return name == SHARED or name.startswith(_INDEXES)
+
+
+def written_keys(names: Iterable[str], lane: Lane) -> dict[str, None]:
+    """Return the keys that a purge of ``names`` writes, in order and each once.
+
+    An index comes after what it tells of, so that whoever sees it can find that. The shared mark, which is
+    looked behind for an hour, comes first: of a list that breaks off in the middle what is written counts.
+    """
+    names = list(names)
+    keys = [] if all(name.startswith("group/") for name in names) else [mark_key(SHARED, Lane.SOFT)]
+    keys += [mark_key(name, Lane.HARD) for name in names if lane is Lane.HARD and not is_index(name)]
+    keys += [mark_key(name, Lane.SOFT) for name in names]
+    return dict.fromkeys(keys)
+
+
+def value_of(key: str, mark: Mark) -> str:
+    """Return the value that a purge of the moment and id of ``mark`` writes under ``key``."""
+    if is_shared(key):
+        mark = Mark(mark.moment_ms + SHARED_AHEAD_MS, mark.purge_id)
+    return str(mark)
+
+
+def shared_names(target: Target, *, has_groups: bool) -> Iterator[str]:
+    """Name the marks that :data:`SHARED` tells of, of a stored response of ``target``."""
+    yield EVERYTHING
+    for marked in marked_as(target):
+        yield from (host_mark(marked.host), url_mark(marked), prefix_index_mark(marked.host))
+        if has_groups:
+            yield host_groups_mark(marked.host)
+
+
+def indexed_names(index: str, target: Target, groups: Iterable[str]) -> Iterator[str]:
+    """Name the marks that the index of a host tells of, of a stored response of ``target``."""
+    for marked in marked_as(target):
+        if index == prefix_index_mark(marked.host):
+            yield from prefix_marks(marked)
+        elif index == host_groups_mark(marked.host):
+            yield from (host_group_mark(marked.host, group) for group in groups)
+
+
+def covering_marks(target: Target, groups: Sequence[str]) -> tuple[str, ...]:
+    """Name all marks under which a stored response is purged, without the indexes."""
+    told = tuple(shared_names(target, has_groups=bool(groups)))
+    direct = (name for name in told if not is_index(name))
+    indexed = chain.from_iterable(indexed_names(name, target, groups) for name in told if is_index(name))
+    return *direct, *map(group_mark, groups), *indexed
 
 
 def host_mark(host: str) -> str:
@@ -131,45 +221,6 @@ def marked_as(target: Target) -> tuple[Target, ...]:
     if hostname == target.host:
         return (target,)
     return target, Target(target.scheme, hostname, target.path, target.query)
-
-
-def marks_at(target: Target) -> tuple[str, ...]:
-    """Name the marks that cover every response of ``target``, and the indexes that tell of further ones."""
-    names = [EVERYTHING]
-    for marked in marked_as(target):
-        names += (host_mark(marked.host), prefix_index_mark(marked.host), url_mark(marked))
-    return tuple(names)
-
-
-def marks_of_groups(target: Target, groups: Sequence[str]) -> tuple[str, ...]:
-    """Name the marks that cover a response of ``groups``, and the indexes that tell of further ones."""
-    if not groups:
-        return ()
-    indexes = (host_groups_mark(marked.host) for marked in marked_as(target))
-    return *indexes, *map(group_mark, groups)
-
-
-def indexed_marks(target: Target, groups: Sequence[str]) -> Iterator[tuple[str, Iterable[str]]]:
-    """Yield each index with the names that are to be looked at once it is not older than a response.
-
-    An index covers what a response has no part in, too: it only says where to look.
-    """
-    for marked in marked_as(target):
-        yield prefix_index_mark(marked.host), prefix_marks(marked)
-        if groups:
-            yield host_groups_mark(marked.host), _host_group_marks(marked.host, groups)
-
-
-def _host_group_marks(host: str, groups: Iterable[str]) -> Iterator[str]:
-    for group in groups:
-        yield host_group_mark(host, group)
-
-
-def covering_marks(target: Target, groups: Sequence[str]) -> tuple[str, ...]:
-    """Name all marks under which a stored response is purged, without the indexes."""
-    indexed = dict(indexed_marks(target, groups))
-    direct = (name for name in (*marks_at(target), *marks_of_groups(target, groups)) if name not in indexed)
-    return *direct, *chain.from_iterable(indexed.values())
 
 
 def prefix_index_mark(host: str) -> str:

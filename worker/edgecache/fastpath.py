@@ -225,7 +225,7 @@ class FastPath:
 
     def _until_ms(self, lookup: Lookup, entry: Entry, use: Use) -> int:
         # Marks are read again, by the full path and in the background, before the interval is over.
-        known_ms = self._marks.known_until(lookup, entry.record)
+        known_ms = self._marks.known_until(lookup.request.target, entry.record)
         marks_ms = known_ms + int(self._marks.interval_ms * MARKS_AHEAD)
         return min(use.until_ms - int(use.lifetime_ms * self._settings.refresh_ahead), marks_ms)
 

@@ -168,9 +168,11 @@ class Handler:
             return found
         exchange.found_in = Tier.KV
         looking, marks = self.storage.records.find_in_store(lookup), self.storage.marks
-        if not marks.table.outdated(lookup.mark_names, self._timing.now_ms()):
+        now_ms = self._timing.now_ms()
+        expected = marks.expected(lookup, now_ms)
+        if not marks.table.outdated(expected, now_ms):
             return await looking
-        results = await self._timing.together(looking, marks.read(lookup.mark_names))
+        results = await self._timing.together(looking, marks.read(expected, now_ms))
         stored: Found = results[0]
         return stored
 

@@ -17,7 +17,6 @@ from cachewire.directives import Directives, response_directives
 from cachewire.facts import Fields, Reason
 from cachewire.freshness import Freshness, current_age_ms, freshness_of
 from cachewire.key import Target, record_key
-from cachewire.marks import marks_at, marks_of_groups
 from cachewire.record import Record
 from cachewire.rules import first_match, key_target
 from cachewire.settings import DataClass, Rule, Settings
@@ -49,7 +48,6 @@ __all__ = [
     "Lookup",
     "Refuse",
     "Use",
-    "mark_names",
     "on_request",
     "on_stored",
 ]
@@ -80,7 +78,6 @@ class Lookup:
     rule: Rule
     key: str
     parts: Parts
-    mark_names: tuple[str, ...]
     unkeyed: tuple[str, ...] = ()
     """Names of what the origin sees and neither the key holds nor is known to make no difference."""
     undisclosed: Fields = field(default_factory=dict)
@@ -188,7 +185,7 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
     sent = _sent(request, target, rule, settings)
     undisclosed = undisclosed_fields(request, sent.fields, settings)
     unkeyed = unkeyed_names(sent, rule, settings)
-    return Lookup(sent, request, rule, record_key(target), parts, marks_at(target), unkeyed, undisclosed)
+    return Lookup(sent, request, rule, record_key(target), parts, unkeyed, undisclosed)
 
 
 def _passes(request: RequestFacts, rule: Rule, settings: Settings) -> Reason | None:
@@ -225,11 +222,6 @@ def _codings(value: str) -> str:
     return (
         ", ".join(coding for coding in ("br", "gzip") if coding in accepted or "*" in accepted) or "identity"
     )
-
-
-def mark_names(lookup: Lookup, record: Record) -> tuple[str, ...]:
-    """Return the names of the marks that a stored response falls under, less those that an index tells of."""
-    return lookup.mark_names + marks_of_groups(lookup.request.target, record.groups)
 
 
 # May it reuse?

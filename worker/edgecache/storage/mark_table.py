@@ -1,23 +1,29 @@
 """The purge marks that this isolate knows, and how lately it read them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
-from cachewire.marks import Lane, indexed_marks
+from cachewire.key import Target
+from cachewire.marks import SHARED, Lane, group_mark, indexed_names, is_index, lane_name, shared_names
 from cachewire.record import Record
-from edgecache.policy.decision import VALID, Invalidity, Lookup, mark_names
+from edgecache.policy.decision import VALID, Invalidity, Lookup
 from edgecache.storage.memory import Memory, Table
 
-__all__ = ["MarkTable"]
+__all__ = ["MarkTable", "Wanted"]
 
-_FAR_FUTURE_MS = 2**62
 _CLAIM_MS = 1000
+_LEAST_BYTES = 512 * 1024
+"""Both lanes of as many groups as a response may have have to be known at the same time."""
+_SHARED = lane_name(SHARED, Lane.SOFT)
+
+Wanted = tuple[str, int]
+"""A lane of a mark, and the moment since which it has to have been read: that of what told of it."""
 
 
 @dataclass(slots=True)
 class _Known:
-    soft_ms: int = 0
-    hard_ms: int = 0
+    moment_ms: int = 0
     read_ms: int = 0
     claimed_ms: int = 0
     moved_ms: int = 0
@@ -26,8 +32,11 @@ class _Known:
     """The moment of the last write through this isolate that made all that is older stale."""
 
 
+_UNKNOWN = _Known()
+
+
 class MarkTable:
-    """Marks by name.
+    """Marks by lane and name, as :func:`cachewire.marks.lane_name` writes them.
 
     ``generation`` moves whenever one of them does, so that decisions made before can be told apart.
     ``on_move`` is called with each mark that was known and is read with a later moment: its name, lane and
@@ -38,129 +47,158 @@ class MarkTable:
         self.interval_ms = interval_ms
         self.generation = 0
         self.on_move: Callable[[str, Lane, int, int], None] = _nobody_minds
-        self._known: Table[_Known] = memory.table(1 / 8)
+        self._known: Table[_Known] = memory.table(1 / 8, _LEAST_BYTES)
         self._known.on_forget = self._note_forgotten
+        self._shared = _Known()
         self._forgotten_ms = 0
 
-    def deciding(self, lookup: Lookup, record: Record) -> Sequence[str]:
-        """Return the names whose marks have to be known to decide on a stored response.
+    # What is known of a stored response
 
-        Those of its path's prefixes, and of its host's groups, only once an index tells of any such purge.
+    def is_untouched(self, groups: Iterable[str], birth_ms: int, oldest_ms: int) -> bool:
+        """Whether nothing of a response was purged since its birth, as known at ``oldest_ms`` or later.
+
+        The short way of :meth:`known_until` and :meth:`verdict` for what is mostly so.
         """
-        names = mark_names(lookup, record)
-        for index, told in indexed_marks(lookup.request.target, record.groups):
-            if self._is_touched(index, record):
-                names = (*names, *told)
-        return names
+        shared = self._shared
+        if shared.moment_ms >= birth_ms or shared.read_ms < oldest_ms:
+            return False
+        known = self._known
+        for group in groups:
+            mark = known.get(_group_lane(group))
+            if mark is None or mark.moment_ms >= birth_ms or mark.read_ms < oldest_ms:
+                return False
+        return True
 
-    def _is_touched(self, index: str, record: Record) -> bool:
-        return self.invalidity((index,), record.birth_ms) is not VALID
+    def deciding(self, target: Target, record: Record) -> list[Wanted]:
+        """Return the lanes that have to be known to decide on a stored response of ``target``.
+
+        What seldom moves tells of the rest: beyond the shared mark and the groups' soft lanes there are more
+        only where one of these covers the response.
+        """
+        wanted: list[Wanted] = [(_SHARED, 0)]
+        for group in record.groups:
+            self._add(wanted, group_mark(group), 0, record)
+        if self._shared.moment_ms >= record.birth_ms:
+            for name in shared_names(target, has_groups=bool(record.groups)):
+                index = self._add(wanted, name, self._shared.moved_ms, record)
+                if index is not None and is_index(name):
+                    for told in indexed_names(name, target, record.groups):
+                        self._add(wanted, told, index.moved_ms, record)
+        return wanted
+
+    def _add(self, wanted: list[Wanted], name: str, since_ms: int, record: Record) -> _Known | None:
+        """Add a mark's soft lane, and the hard one where that covers the response; return it then."""
+        soft = lane_name(name, Lane.SOFT)
+        wanted.append((soft, since_ms))
+        mark = self._known.get(soft)
+        if mark is None or mark.moment_ms < record.birth_ms:
+            return None
+        if not is_index(name):
+            wanted.append((lane_name(name, Lane.HARD), mark.moved_ms))
+        return mark
 
     def verdict(self, lookup: Lookup, record: Record) -> Invalidity:
         """Return since when a stored response is stale or gone by the marks that are known."""
-        indexes = {index for index, _ in indexed_marks(lookup.request.target, record.groups)}
-        names = (name for name in self.deciding(lookup, record) if name not in indexes)
-        return self.invalidity(names, record.birth_ms)
+        if self.is_untouched(record.groups, record.birth_ms, 0):
+            return VALID
+        # The indexes only say where to look: they cover what this response has no part in, too.
+        lanes = [lane for lane, _ in self.deciding(lookup.request.target, record) if not is_index(lane[2:])]
+        return self.invalidity(lanes, record.birth_ms)
 
-    def moved_at(self, lookup: Lookup, record: Record) -> int:
-        """Return when an index was seen to tell of a purge that may cover a response; 0 if none does.
+    def invalidity(self, lanes: Iterable[str], birth_ms: int) -> Invalidity:
+        """Return since when a response of ``birth_ms`` is stale or gone by these lanes."""
+        soft_ms = hard_ms = validate_ms = 0
+        for lane in lanes:
+            mark = self._get(lane)
+            if mark.moment_ms < birth_ms:
+                continue
+            validate_ms = max(validate_ms, mark.validate_ms)
+            if lane.startswith(Lane.HARD):
+                hard_ms = max(hard_ms, mark.moment_ms)
+            else:
+                soft_ms = max(soft_ms, mark.moment_ms)
+        if not (soft_ms or hard_ms):
+            return VALID
+        return Invalidity(soft_ms, hard_ms, must_validate=validate_ms >= birth_ms)
 
-        What it tells of is known only if it was read since.
+    def known_until(self, target: Target, record: Record) -> int:
+        """Return the time up to which all purges of a response are known.
+
+        It can't be older than the response itself, unless a mark was known that is forgotten now; or unless
+        it is known that there is something to be read.
         """
-        indexes = (index for index, _ in indexed_marks(lookup.request.target, record.groups))
-        marks = [mark for index in indexes if (mark := self._known.get(index))]
-        return max((mark.moved_ms for mark in marks if _covers(mark, record.birth_ms)), default=0)
+        wanted = self.deciding(target, record)
+        read_ms = [self._get(lane).read_ms for lane, _ in wanted]
+        if any(read < since_ms for read, (_, since_ms) in zip(read_ms, wanted, strict=True)):
+            return 0
+        oldest_ms = min(read_ms)
+        if not oldest_ms and record.birth_ms <= self._forgotten_ms:
+            return 0
+        return max(oldest_ms, record.birth_ms)
 
-    def known_until(self, lookup: Lookup, record: Record) -> int:
-        """Return the time up to which all purges of a response are known, as :meth:`known_at` does."""
-        names, moved_ms = self.deciding(lookup, record), self.moved_at(lookup, record)
-        is_missing = moved_ms and self.outdated(names, 0, since_ms=moved_ms)
-        return 0 if is_missing else self.known_at(names, record.birth_ms)
+    def outdated(self, wanted: Iterable[Wanted], now_ms: int, share: float = 1.0) -> list[str]:
+        """Return the lanes that were read longer than ``share`` of the interval ago.
 
-    def outdated(self, names: Iterable[str], now_ms: int, share: float = 1.0, since_ms: int = 0) -> list[str]:
-        """Return the names whose marks were read longer than ``share`` of the interval ago.
-
-        Or before ``since_ms``.
+        And those that weren't since something told of them.
         """
-        oldest_ms, known = max(now_ms - int(self.interval_ms * share), since_ms), self._known
-        return [name for name in names if (mark := known.get(name)) is None or mark.read_ms < oldest_ms]
+        oldest_ms = now_ms - int(self.interval_ms * share)
+        return [lane for lane, since_ms in wanted if self._get(lane).read_ms < max(oldest_ms, since_ms)]
 
-    def claim(self, names: Iterable[str], now_ms: int) -> list[str]:
-        """Return the names that nobody is about to read, and claim them: one reader is enough."""
-        free = [
-            name
-            for name in names
-            if (mark := self._known.get(name)) is None or mark.claimed_ms < now_ms - _CLAIM_MS
-        ]
-        for name in free:
-            self._entry(name).claimed_ms = now_ms
+    def shared_moment_ms(self) -> int:
+        """Return the moment of the shared mark, as far as it is known."""
+        return self._shared.moment_ms
+
+    # What is learnt
+
+    def claim(self, lanes: Iterable[str], now_ms: int) -> list[str]:
+        """Return the lanes that nobody is about to read, and claim them: one reader is enough."""
+        free = [lane for lane in lanes if self._get(lane).claimed_ms < now_ms - _CLAIM_MS]
+        for lane in free:
+            self._entry(lane).claimed_ms = now_ms
         return free
 
-    def learn(self, name: str, soft_ms: int, hard_ms: int, read_ms: int) -> None:
-        """Take in what the store holds for ``name``: 0 for no mark. A mark never moves back."""
-        mark = self._entry(name)
-        if mark.read_ms and (soft_ms > mark.soft_ms or hard_ms > mark.hard_ms):
-            is_hard = hard_ms > mark.hard_ms
-            self.on_move(name, Lane.HARD if is_hard else Lane.SOFT, hard_ms if is_hard else soft_ms, read_ms)
+    def learn(self, lane: str, moment_ms: int, read_ms: int) -> None:
+        """Take in what the store holds: 0 for no mark. A mark never moves back."""
+        mark = self._entry(lane)
+        if mark.read_ms and moment_ms > mark.moment_ms and lane != _SHARED:
+            self.on_move(lane[2:], Lane(lane[0]), moment_ms, read_ms)
         mark.read_ms = max(mark.read_ms, read_ms)
         mark.claimed_ms = 0
-        self._advance(mark, soft_ms, hard_ms, read_ms)
+        self._advance(mark, moment_ms, read_ms)
 
     def write(self, name: str, lane: Lane, moment_ms: int, *, must_validate: bool = False) -> None:
-        """Take in a mark that this isolate is about to write."""
-        mark = self._entry(name)
-        if must_validate:
-            mark.validate_ms = max(mark.validate_ms, moment_ms)
-        soft_ms, hard_ms = (moment_ms, 0) if lane is Lane.SOFT else (0, moment_ms)
-        self._advance(mark, soft_ms, hard_ms, moment_ms)
+        """Take in a purge by this isolate, before it is in the store."""
+        lanes = {lane_name(name, Lane.SOFT)} | ({lane_name(name, lane)} if not is_index(name) else set())
+        for own in lanes:
+            mark = self._entry(own)
+            if must_validate:
+                mark.validate_ms = max(mark.validate_ms, moment_ms)
+            self._advance(mark, moment_ms, moment_ms)
 
-    def _entry(self, name: str) -> _Known:
-        mark = self._known.get(name) or _Known()
-        self._known.set(name, mark)
+    def _get(self, lane: str) -> _Known:
+        return self._shared if lane == _SHARED else (self._known.get(lane) or _UNKNOWN)
+
+    def _entry(self, lane: str) -> _Known:
+        if lane == _SHARED:
+            return self._shared
+        mark = self._known.get(lane) or _Known()
+        self._known.set(lane, mark)
         return mark
 
     def _note_forgotten(self, mark: _Known) -> None:
-        self._forgotten_ms = max(self._forgotten_ms, mark.soft_ms, mark.hard_ms)
+        self._forgotten_ms = max(self._forgotten_ms, mark.moment_ms)
 
-    def _advance(self, mark: _Known, soft_ms: int, hard_ms: int, now_ms: int) -> None:
-        if soft_ms > mark.soft_ms or hard_ms > mark.hard_ms:
-            mark.soft_ms, mark.hard_ms = max(soft_ms, mark.soft_ms), max(hard_ms, mark.hard_ms)
+    def _advance(self, mark: _Known, moment_ms: int, now_ms: int) -> None:
+        if moment_ms > mark.moment_ms:
+            mark.moment_ms = moment_ms
             mark.moved_ms = max(mark.moved_ms, now_ms)
             self.generation += 1
 
-    def known_at(self, names: Iterable[str], birth_ms: int) -> int:
-        """Return the time up to which all purges of a response are known.
 
-        It can't be older than the response itself, unless a mark was known that is forgotten now.
-        """
-        known, oldest_ms = self._known, _FAR_FUTURE_MS
-        for name in names:
-            mark = known.get(name)
-            if mark is None or not mark.read_ms:
-                return birth_ms if birth_ms > self._forgotten_ms else 0
-            oldest_ms = min(oldest_ms, mark.read_ms)
-        return max(oldest_ms, birth_ms)
-
-    def invalidity(self, names: Iterable[str], birth_ms: int) -> Invalidity:
-        """Return since when a response of ``birth_ms`` is stale or gone by the marks that are known."""
-        soft_ms = hard_ms = validate_ms = 0
-        for name in names:
-            mark = self._known.get(name)
-            if mark and _covers(mark, birth_ms):
-                soft_ms, hard_ms = max(soft_ms, mark.soft_ms), max(hard_ms, mark.hard_ms)
-                validate_ms = max(validate_ms, mark.validate_ms)
-        if not (soft_ms or hard_ms):
-            return VALID
-        return Invalidity(
-            soft_ms if soft_ms >= birth_ms else 0,
-            hard_ms if hard_ms >= birth_ms else 0,
-            must_validate=validate_ms >= birth_ms,
-        )
+@lru_cache(maxsize=4096)
+def _group_lane(group: str) -> str:
+    return lane_name(group_mark(group), Lane.SOFT)
 
 
 def _nobody_minds(_name: str, _lane: Lane, _moment_ms: int, _read_ms: int) -> None:
-    """Nobody wants to know."""
-
-
-def _covers(mark: _Known, birth_ms: int) -> bool:
-    return mark.soft_ms >= birth_ms or mark.hard_ms >= birth_ms
+    """Nobody counts them."""

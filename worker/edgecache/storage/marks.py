@@ -3,11 +3,22 @@
 from collections.abc import Sequence
 
 from cachewire.bounds import CLOCK_TOLERANCE_MS, MARK_SECONDS
-from cachewire.marks import Lane, Mark, mark_key, parse_mark
+from cachewire.marks import (
+    SHARED,
+    SHARED_RENEWAL_MS,
+    Lane,
+    Mark,
+    lane_key,
+    lane_name,
+    parse_mark,
+    value_of,
+    written_keys,
+)
 from cachewire.record import Record
-from edgecache.policy.decision import VALID, Invalidity, Lookup, mark_names
+from edgecache.policy.decision import VALID, Invalidity, Lookup
 from edgecache.ports import Signal, StoreError, Timing
-from edgecache.storage.mark_table import MarkTable
+from edgecache.storage.mark_table import MarkTable, Wanted
+from edgecache.storage.memory import Table
 from edgecache.storage.tiers import Tiers
 from edgecache.storage.writes import Writes
 
@@ -16,6 +27,10 @@ __all__ = ["MARKS_AHEAD", "Marks"]
 MARKS_AHEAD = 0.7
 """The share of the interval after which the marks of a response in use are read again, in the background."""
 _MAX_BULK_KEYS = 100
+_MAX_ROUNDS = 8
+"""The shared mark tells of an index, that of a prefix, its soft lane of the hard one; some may move again."""
+_SHARED = lane_name(SHARED, Lane.SOFT)
+_SHARED_KEY = lane_key(_SHARED)
 
 
 class _Reading:
@@ -45,65 +60,79 @@ class Marks:
         self._tiers = tiers
         self._writes = writes
         self._readings: dict[str, _Reading] = {}
+        self._ended: Table[int] = tiers.memory.table(1 / 64)
+        self._groups: Table[tuple[str, ...]] = tiers.memory.table(1 / 64)
+
+    # What they say of a stored response
 
     def known(self, lookup: Lookup, record: Record, now_ms: int) -> Invalidity | None:
         """Return what the purge marks say of a stored response; ``None`` if they have to be read first."""
-        names, oldest_ms = mark_names(lookup, record), now_ms - self.table.interval_ms
-        if self.table.known_at(names, record.birth_ms) < oldest_ms:
+        table = self.table
+        oldest_ms = now_ms - table.interval_ms
+        if table.is_untouched(record.groups, record.birth_ms, oldest_ms):
+            return VALID
+        if table.known_until(lookup.request.target, record) < oldest_ms:
             return None
-        invalidity = self.table.invalidity(names, record.birth_ms)
-        if invalidity is VALID:
-            return invalidity
-        if self.table.known_until(lookup, record) < oldest_ms:
-            return None
-        return self.table.verdict(lookup, record)
+        return table.verdict(lookup, record)
 
     async def invalidity(self, lookup: Lookup, record: Record) -> Invalidity:
         """Return what the purge marks say of a stored response, reading those that are not known."""
-        if not await self.read(mark_names(lookup, record)):
-            return Invalidity(is_unknown=True)
-        # An index may have shown that there is more to read, or to read again.
-        names, moved_ms = self.table.deciding(lookup, record), self.table.moved_at(lookup, record)
-        if not await self.read(names, since_ms=moved_ms):
-            return Invalidity(is_unknown=True)
-        return self.table.verdict(lookup, record)
+        now_ms, target = self._tiers.timing.now_ms(), lookup.request.target
+        self._groups.set(lookup.key, record.groups)
+        # What is read may show that there is more to read, or to read again.
+        for _ in range(_MAX_ROUNDS):
+            wanted = self.table.deciding(target, record)
+            if not self.table.outdated(wanted, now_ms):
+                return self.table.verdict(lookup, record)
+            if not await self.read(wanted, now_ms):
+                break
+        return Invalidity(is_unknown=True)
 
-    async def read(self, names: Sequence[str], share: float = 1.0, *, since_ms: int = 0) -> bool:
-        """Read the marks that were read longer than ``share`` of the interval ago, or before ``since_ms``.
+    def expected(self, lookup: Lookup, now_ms: int) -> list[Wanted]:
+        """Return what will most likely have to be known of a response that isn't there yet.
 
-        Return whether all are known now.
+        That is what the last one under its key fell under, were it born now.
         """
-        names = self.table.outdated(names, self._tiers.timing.now_ms(), share, since_ms)
-        others = {reading for name in names if (reading := self._reading_of(name))}
+        groups = self._groups.get(lookup.key) or ()
+        return self.table.deciding(lookup.request.target, Record(200, now_ms, now_ms, 0, (), groups))
+
+    def is_gone(self, lookup: Lookup, key: str, record: Record) -> bool:
+        """Whether a stored response is known to be gone, as it may be since it was found."""
+        return self.has_ended(key, record) or bool(self.table.verdict(lookup, record).hard_ms)
+
+    # Reading
+
+    async def read(self, wanted: Sequence[Wanted], now_ms: int) -> bool:
+        """Read what isn't known as of ``now_ms``; return whether it is then."""
+        outdated = self.table.outdated(wanted, now_ms)
+        others = {reading for lane in outdated if (reading := self._reading_of(lane))}
         for reading in others:
             await reading.wait(self._tiers.timing, self._tiers.settings.kv_timeout)
         if others:
-            names = self.table.outdated(names, self._tiers.timing.now_ms(), share, since_ms)
-        return not names or await self._read_now(names)
+            outdated = self.table.outdated(wanted, now_ms)
+        return not outdated or await self.read_now(outdated)
 
-    def _reading_of(self, name: str) -> "_Reading | None":
-        reading = self._readings.get(name)
-        if (
-            reading
-            and self._tiers.timing.now_ms() - reading.began_ms > self._tiers.settings.kv_timeout * 1000
-        ):
+    def _reading_of(self, lane: str) -> "_Reading | None":
+        reading, timeout_ms = self._readings.get(lane), self._tiers.settings.kv_timeout * 1000
+        if reading and self._tiers.timing.now_ms() - reading.began_ms > timeout_ms:
             return None  # lost together with its request
         return reading
 
-    async def _read_now(self, names: Sequence[str]) -> bool:
+    async def read_now(self, lanes: Sequence[str]) -> bool:
+        """Read these lanes, and let whoever needs one of them wait for that; return whether it went well."""
         now_ms = self._tiers.timing.now_ms()
         reading = _Reading(now_ms)
-        self._readings.update(dict.fromkeys(names, reading))
+        self._readings.update(dict.fromkeys(lanes, reading))
         try:
-            return await self._read_at(names, now_ms)
+            return await self._read_at(lanes, now_ms)
         finally:
-            for name in names:
-                if self._readings.get(name) is reading:
-                    del self._readings[name]
+            for lane in lanes:
+                if self._readings.get(lane) is reading:
+                    del self._readings[lane]
             reading.end()
 
-    async def _read_at(self, names: Sequence[str], now_ms: int) -> bool:
-        keys = [mark_key(name, lane) for name in names for lane in Lane]
+    async def _read_at(self, lanes: Sequence[str], now_ms: int) -> bool:
+        keys = [lane_key(lane) for lane in lanes]
         texts: dict[str, str] = {}
         try:
             for at in range(0, len(keys), _MAX_BULK_KEYS):
@@ -111,10 +140,26 @@ class Marks:
         except StoreError as error:
             self._tiers.note(error, "marks")
             return False
-        for name in names:
-            moments = [_moment(texts.get(mark_key(name, lane)), now_ms) for lane in (Lane.SOFT, Lane.HARD)]
-            self.table.learn(name, moments[0], moments[1], now_ms)
+        for lane, key in zip(lanes, keys, strict=True):
+            self.table.learn(lane, _moment(texts.get(key), now_ms), now_ms)
         return True
+
+    def due_ahead(self, lookup: Lookup, record: Record) -> list[str]:
+        """Return the lanes of a response in use that are to be read ahead, and claim them."""
+        table, now_ms = self.table, self._tiers.timing.now_ms()
+        oldest_ms = now_ms - int(table.interval_ms * MARKS_AHEAD)
+        if table.is_untouched(record.groups, record.birth_ms, oldest_ms):
+            return []
+        target = lookup.request.target
+        if table.known_until(target, record) >= oldest_ms:
+            return []
+        return table.claim(table.outdated(table.deciding(target, record), now_ms, MARKS_AHEAD / 2), now_ms)
+
+    async def read_ahead(self, lanes: Sequence[str]) -> None:
+        """Read what :meth:`due_ahead` returned."""
+        await self.read_now(lanes)
+
+    # Writing
 
     def mark_here(
         self, names: Sequence[str], lane: Lane, moment_ms: int, *, must_validate: bool = False
@@ -122,47 +167,46 @@ class Marks:
         """Let an invalidation take effect in this isolate, at once."""
         for name in names:
             self.table.write(name, lane, moment_ms, must_validate=must_validate)
+        if _SHARED_KEY in written_keys(names, lane):
+            self.table.write(SHARED, Lane.SOFT, moment_ms)
 
     async def mark_everywhere(self, names: Sequence[str], lane: Lane, purge_id: str) -> None:
         """Write the marks of an invalidation to KV; raises :class:`StoreError`."""
+        keys = list(written_keys(names, lane))
+        if _SHARED_KEY in keys and await self._is_shared_ahead():
+            keys.remove(_SHARED_KEY)
+        await self._tiers.timing.together(*(self._write(key, purge_id) for key in keys))
+
+    async def _write(self, key: str, purge_id: str) -> None:
+        moment_ms = 0
 
         def value() -> str:
             # The moment of the write, which may have waited, or been tried before: the last write wins in KV,
             # and must not take back a later purge. Ahead, because another location's clock may be.
-            return str(Mark(self._tiers.timing.now_ms() + CLOCK_TOLERANCE_MS, purge_id))
+            nonlocal moment_ms
+            moment_ms = self._tiers.timing.now_ms() + CLOCK_TOLERANCE_MS
+            return value_of(key, Mark(moment_ms, purge_id))
 
-        keys = [mark_key(name, lane) for name in names]
-        writes = (self._writes.write_made(key, value, None, MARK_SECONDS) for key in keys)
-        await self._tiers.timing.together(*writes)
+        await self._writes.write_made(key, value, None, MARK_SECONDS)
+        if key == _SHARED_KEY and moment_ms:
+            self.table.learn(_SHARED, parse_mark(value_of(key, Mark(moment_ms))).moment_ms, 0)
+
+    async def _is_shared_ahead(self) -> bool:
+        """Whether the shared mark lies so far ahead that it needn't be written. That may cost a read."""
+        now_ms = self._tiers.timing.now_ms()
+        await self.read([(_SHARED, 0)], now_ms)
+        return self.table.shared_moment_ms() >= now_ms + SHARED_RENEWAL_MS
 
     # Stored responses that have ended
 
     def end(self, key: str, record: Record) -> None:
         """Let no response under ``key`` be used in this isolate that isn't younger than ``record``."""
-        self.table.write(_ending(key), Lane.HARD, record.birth_ms)
+        self._ended.set(key, max(record.birth_ms, self._ended.get(key) or 0))
+        self.table.generation += 1
 
     def has_ended(self, key: str, record: Record) -> bool:
         """Whether a response was ended in this isolate."""
-        return bool(self.table.invalidity((_ending(key),), record.birth_ms).hard_ms)
-
-    def is_gone(self, lookup: Lookup, key: str, record: Record) -> bool:
-        """Whether a stored response is known to be gone, as it may be since it was found."""
-        return self.has_ended(key, record) or bool(self.table.verdict(lookup, record).hard_ms)
-
-    def due_ahead(self, lookup: Lookup, record: Record) -> list[str]:
-        """Return the names of a response in use whose marks are to be read ahead, and claim them."""
-        table, now_ms = self.table, self._tiers.timing.now_ms()
-        if table.known_until(lookup, record) >= now_ms - table.interval_ms * MARKS_AHEAD:
-            return []
-        return table.claim(table.outdated(table.deciding(lookup, record), now_ms, MARKS_AHEAD / 2), now_ms)
-
-    async def read_ahead(self, names: Sequence[str]) -> None:
-        """Read what :meth:`due_ahead` returned."""
-        await self.read(names, MARKS_AHEAD / 2)
-
-
-def _ending(key: str) -> str:
-    return f"ended/{key}"
+        return (self._ended.get(key) or -1) >= record.birth_ms
 
 
 def _moment(text: str | None, now_ms: int) -> int:

@@ -174,9 +174,9 @@ class Memory:
             if not entry.is_held:
                 self.give_back(entry.cost_bytes)
 
-    def table(self, share: float) -> "Table[Any]":
-        """Make a table that takes at most ``share`` of the budget."""
-        return Table(self, max(int(self.max_bytes * share), _LEAST_TABLE_BYTES))
+    def table(self, share: float, least_bytes: int = _LEAST_TABLE_BYTES) -> "Table[Any]":
+        """Make a table that takes at most ``share`` of the budget, or ``least_bytes`` if that is more."""
+        return Table(self, max(int(self.max_bytes * share), least_bytes))
 
 
 class Table(Generic[_Value]):
