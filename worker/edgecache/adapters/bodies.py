@@ -7,7 +7,7 @@ from typing import Any
 import js
 from pyodide.ffi import JsException
 
-from edgecache.adapters.javascript import within
+from edgecache.adapters.promises import promised, unawaited, within
 from edgecache.ports import Body
 
 __all__ = ["ArrayBuffers", "JsPipe", "joined"]
@@ -90,21 +90,26 @@ class JsPipe:
     async def write(self, piece: Body, timeout_seconds: float) -> bool:
         """Give a piece to the client; return whether it took it."""
         try:
-            await within(timeout_seconds, self._writer.write(piece), self._writer.abort)
+            writing = promised(self._writer.write, self._writer, piece)
+            await within(timeout_seconds, writing, self._abort)
         except (JsException, TimeoutError):
             return False
         return True
 
+    def _abort(self) -> None:
+        unawaited(promised(self._writer.abort, self._writer))
+
     async def close(self) -> None:
         """End the body."""
         with suppress(JsException):
-            await self._writer.close()
+            await promised(self._writer.close, self._writer)
 
     async def abort(self) -> None:
         """Break the body off, so that the client sees that it isn't whole."""
         with suppress(JsException):
-            await self._writer.abort()
+            await promised(self._writer.abort, self._writer)
 
 
 async def _through(body: Body, transform: object) -> Body:
-    return await js.Response.new(js.Response.new(body).body.pipeThrough(transform)).arrayBuffer()
+    whole = js.Response.new(js.Response.new(body).body.pipeThrough(transform))
+    return await promised(whole.arrayBuffer, whole)

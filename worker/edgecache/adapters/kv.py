@@ -8,7 +8,8 @@ from typing import Any
 from pyodide.ffi import JsException
 
 from cachewire.settings import Settings
-from edgecache.adapters.javascript import entries_of, from_json, within
+from edgecache.adapters.javascript import entries_of, from_json
+from edgecache.adapters.promises import promised, within
 from edgecache.counters import Counters
 from edgecache.ports import Body, StoredValue, StoreError
 
@@ -37,7 +38,7 @@ class KvStore:
     async def read(self, key: str) -> StoredValue | None:
         """See :class:`edgecache.ports.Store`."""
         self._counters.kv_used("read", (key,))
-        found = await self._done(lambda: self._namespace.getWithMetadata(key, self._read))
+        found = await self._done(self._namespace.getWithMetadata, key, self._read)
         if found.value is self._null:
             return None
         metadata = found.metadata
@@ -46,7 +47,7 @@ class KvStore:
     async def read_stream(self, key: str) -> Any | None:
         """See :class:`edgecache.ports.Store`."""
         self._counters.kv_used("read", (key,))
-        found = await self._done(lambda: self._namespace.get(key, self._read_stream))
+        found = await self._done(self._namespace.get, key, self._read_stream)
         return None if found is self._null else found
 
     async def read_texts(self, keys: Sequence[str]) -> Mapping[str, str]:
@@ -54,7 +55,7 @@ class KvStore:
         if not keys:
             return {}
         self._counters.kv_used("read", keys)
-        found = await self._done(lambda: self._namespace.get(from_json(json.dumps(keys)), self._read_texts))
+        found = await self._done(self._namespace.get, from_json(json.dumps(keys)), self._read_texts)
         try:
             texts = entries_of(found)
         except JsException as error:
@@ -69,7 +70,8 @@ class KvStore:
         shown = f', "metadata": {metadata}' if metadata else ""
         options = from_json(f'{{"expirationTtl": {ttl_seconds}{shown}}}')
         try:
-            await within(_WRITE_TIMEOUT_SECONDS, self._namespace.put(key, value, options))
+            writing = promised(self._namespace.put, self._namespace, key, value, options)
+            await within(_WRITE_TIMEOUT_SECONDS, writing)
             self._counters.kv_wrote(len(value.encode()) if isinstance(value, str) else value.byteLength)
         except JsException as error:
             self._counters.kv_failed("write")
@@ -78,12 +80,12 @@ class KvStore:
             self._counters.kv_failed("write")
             raise StoreError(f"KV took longer than {_WRITE_TIMEOUT_SECONDS:g} s to write") from error
 
-    async def _done(self, start: Any) -> Any:
+    async def _done(self, method: Any, *arguments: Any) -> Any:
         now_ms = int(time.time() * 1000)
         if now_ms < self._alone_until_ms:
             raise StoreError("KV took too long a short while ago")
         try:
-            return await within(self._timeout_seconds, start())
+            return await within(self._timeout_seconds, promised(method, self._namespace, *arguments))
         except JsException as error:
             self._counters.kv_failed("read")
             raise StoreError(str(error)) from error

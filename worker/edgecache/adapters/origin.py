@@ -1,6 +1,5 @@
 """The origin, through the runtime's fetch."""
 
-import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +11,8 @@ from pyodide.ffi import JsException
 from cachewire.settings import Settings
 from cachewire.storing import content_length
 from edgecache.adapters.bodies import joined
-from edgecache.adapters.javascript import fields_of, from_json, within
+from edgecache.adapters.javascript import fields_of, from_json
+from edgecache.adapters.promises import Promised, promised, unawaited, within
 from edgecache.policy.facts import OriginFailure, RequestFacts
 from edgecache.policy.relay import origin_url, outbound_fields
 from edgecache.ports import Body, OriginError
@@ -34,24 +34,29 @@ class JsPieces:
         self._reader = stream.getReader(from_json('{"mode": "byob"}'))
         self._silence_seconds = silence_seconds
         self._room = js.Uint8Array.new(first_bytes)
-        self._coming: asyncio.Future[Any] | None = None
+        self._coming: Promised | None = None
 
     async def is_near(self, seconds: float) -> bool:
         """Whether the next piece, or the end, is there within ``seconds``."""
         coming = self._begun()
-        await asyncio.wait({coming}, timeout=seconds)
-        return coming.done()
+        try:
+            await within(seconds, coming)
+        except TimeoutError:
+            return False
+        except JsException:
+            return True  # whoever takes it hears why
+        return True
 
-    def _begun(self) -> "asyncio.Future[Any]":
+    def _begun(self) -> Promised:
         if self._coming is None:
-            self._coming = self._reader.read(self._room)
+            self._coming = promised(self._reader.read, self._reader, self._room, None)
         return self._coming
 
     async def next(self) -> Body | None:
         """Return the next piece, ``None`` at the end."""
         coming, self._coming = self._begun(), None
         try:
-            step = await within(self._silence_seconds, coming, self._reader.cancel)
+            step = await within(self._silence_seconds, coming, self.cancel)
         except JsException as error:
             raise OriginError(OriginFailure.TRUNCATED, str(error)) from error
         except TimeoutError as error:
@@ -71,7 +76,7 @@ class JsPieces:
 
     def cancel(self) -> None:
         """Read no more of it."""
-        self._reader.cancel()
+        unawaited(promised(self._reader.cancel, self._reader))
 
 
 class FetchedResponse:
@@ -107,7 +112,7 @@ class FetchedResponse:
     def discard(self) -> None:
         """Give up the body."""
         if self.raw.body:
-            self.raw.body.cancel()
+            unawaited(promised(self.raw.body.cancel, self.raw.body))
 
     def pieces(self) -> JsPieces:
         """Return the body piece by piece."""
@@ -140,7 +145,7 @@ class FetchOrigin:
         controller = js.AbortController.new()
         init.signal = controller.signal
         try:
-            raw = await within(timeout_seconds, js.fetch(target, init), controller.abort)
+            raw = await within(timeout_seconds, promised(js.fetch, None, target, init), controller.abort)
         except JsException as error:
             raise OriginError(OriginFailure.UNREACHABLE, str(error)) from error
         except TimeoutError as error:

@@ -9,6 +9,7 @@ from pyodide.ffi import JsException
 from cachewire.analytics import Point
 from cachewire.settings import Settings
 from edgecache.adapters.javascript import entries_of, from_json
+from edgecache.adapters.promises import promised
 from edgecache.counters import Counters
 from edgecache.monitor import Sinks
 from edgecache.ports import StoreError
@@ -53,13 +54,13 @@ class KvCounts:
 
     async def read(self) -> list[str]:
         """Read all isolates' counts: a list, and a key for each."""
-        listed = await self._done("list", [_PREFIX], self._namespace.list(self._list))
+        listed = await self._done("list", [_PREFIX], self._namespace.list, self._list)
         names = [key.name for key in listed.keys]
         texts: list[str] = []
         for at in range(0, len(names), _MOST_BULK_KEYS):
             part = names[at : at + _MOST_BULK_KEYS]
             found = await self._done(
-                "read", part, self._namespace.get(from_json(json.dumps(part)), self._read)
+                "read", part, self._namespace.get, from_json(json.dumps(part)), self._read
             )
             texts += [text for text in entries_of(found).values() if isinstance(text, str)]
         return texts
@@ -72,16 +73,16 @@ class KvCounts:
 
     async def is_watched(self) -> bool:
         """Read the key that says that somebody watches."""
-        return await self._done("read", [_WATCH], self._namespace.get(_WATCH, self._read)) is not self._null
+        return await self._done("read", [_WATCH], self._namespace.get, _WATCH, self._read) is not self._null
 
     async def _put(self, key: str, text: str, seconds: int) -> None:
         options = from_json(f'{{"expirationTtl": {seconds}}}')
-        await self._done("write", [key], self._namespace.put(key, text, options))
+        await self._done("write", [key], self._namespace.put, key, text, options)
 
-    async def _done(self, operation: str, keys: list[str], promise: Any) -> Any:
+    async def _done(self, operation: str, keys: list[str], method: Any, *arguments: Any) -> Any:
         self._counters.kv_used(operation, keys)
         try:
-            return await promise
+            return await promised(method, self._namespace, *arguments)
         except JsException as error:
             self._counters.kv_failed(operation)
             raise StoreError(str(error)) from error

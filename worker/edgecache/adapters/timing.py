@@ -1,19 +1,16 @@
 """The clock, waiting, and work that outlives a response."""
 
-import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, ClassVar
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
 
 import js
 
-from edgecache.adapters.javascript import within
+from edgecache.adapters import promises
+from edgecache.adapters.promises import Promised, drive
 
 __all__ = ["JsSignal", "JsTiming", "WaitUntil"]
-
-_resolve = js.Promise.resolve
-_FOR_EVER_SECONDS = 86_400.0
 
 
 class JsSignal:
@@ -35,10 +32,7 @@ class JsSignal:
         resolve = own.resolve
         self._waiting[id(own)] = resolve
         with suppress(TimeoutError):
-            # A future, by asking a function for the promise.
-            # The runtime ends a request long before that.
-            seconds = _FOR_EVER_SECONDS if timeout_seconds is None else timeout_seconds
-            await within(seconds, _resolve(own.promise), resolve)
+            await Promised(own.promise, timeout_seconds, resolve)
         self._waiting.pop(id(own), None)
         return self._is_set
 
@@ -63,47 +57,36 @@ class JsTiming:
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
-        await js.scheduler.wait(int(seconds * 1000))
+        with suppress(TimeoutError):
+            # Not by `scheduler.wait`: its promise never settles once its request has ended.
+            own = js.Promise.withResolvers()
+            await Promised(own.promise, seconds, own.resolve)
 
     async def together(self, *work: Coroutine[Any, Any, Any]) -> list[Any]:
         """Run all at once."""
-        return await asyncio.gather(*work)
+        return await promises.together(*work)
 
 
 class WaitUntil:
     """See :class:`edgecache.ports.Background`."""
 
-    _running: ClassVar[set["asyncio.Task[None]"]] = set()
-
     def __init__(self, context: Any, report: Callable[[str, Exception], None]) -> None:
         self._context = context
         self._report = report
 
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Keep the request's context alive meanwhile, even if its client goes away.
-
-        A task that is cut off would wait for ever, and keep what it holds.
-        """
-        resolvers = js.Promise.withResolvers()
-        self._context.waitUntil(resolvers.promise)
-        try:
-            yield
-        finally:
-            resolvers.resolve()
-
     def run(self, work: Coroutine[Any, Any, object]) -> None:
-        """Start ``work`` and keep the request's context alive until it is done."""
-        resolvers = js.Promise.withResolvers()
-        self._context.waitUntil(resolvers.promise)
-        task = asyncio.ensure_future(self._finish(work, resolvers.resolve))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        """Start ``work`` once the response is made, and keep the request's context alive until it is done."""
+        begun, ended = js.Promise.withResolvers(), js.Promise.withResolvers()
+        self._context.waitUntil(ended.promise)
 
-    async def _finish(self, work: Coroutine[Any, Any, object], resolve: Any) -> None:
-        try:
-            await work
-        except Exception as error:  # noqa: BLE001 - nobody waits for it
+        def fail(error: Exception) -> None:
             self._report("background", error)
-        finally:
-            resolve()
+            ended.resolve()
+
+        begun.resolve()
+        drive(_after(Promised(begun.promise), work), lambda _: ended.resolve(), fail)
+
+
+async def _after(begun: Promised, work: Coroutine[Any, Any, object]) -> None:
+    await begun
+    await work
