@@ -14,7 +14,7 @@ from zlib import crc32
 
 from cachewire.facts import Reason, ResponseFacts
 from cachewire.fields import combined
-from cachewire.marks import Lane, mark_key
+from cachewire.marks import Lane, lane_key, written_keys
 from cachewire.metrics import Tier
 from cachewire.record import Record
 from cachewire.settings import Settings
@@ -42,7 +42,7 @@ from origin_sdk.simulation.exchanges import Exchange
 from origin_sdk.simulation.sample import Sample
 from origin_sdk.simulation.store import Marks, Store
 
-__all__ = ["HITS", "KEYS_OF_A_MARK", "TIERS", "Edge"]
+__all__ = ["HITS", "TIERS", "Edge"]
 
 TIERS = tuple(str(tier) for tier in Tier if tier is not Tier.OWN)
 """What answered, as the Worker counts it."""
@@ -50,8 +50,6 @@ TIERS = tuple(str(tier) for tier in Tier if tier is not Tier.OWN)
 HITS = frozenset({"memory", "kv", "stale"})
 """The tiers that answer from what is stored, without waiting for the origin."""
 
-KEYS_OF_A_MARK = 2
-"""KV keys that are read to know the marks of a name: its two lanes."""
 
 _REREAD_SHARE = 0.7
 """The share of ``MARK_INTERVAL`` after which a request has its marks read again, behind its back."""
@@ -352,32 +350,28 @@ class Edge:
 
     def purge(self, keys: Collection[str], now_ms: int) -> None:
         """Write the marks of a purge from outside, by their keys in KV."""
-        self.overall.kv_writes += len(keys)
-        self._marks.write(keys, now_ms)
+        self.overall.kv_writes += self._marks.write(keys, now_ms)
 
     def _write_marks(self, names: Collection[str], visit: _Visit) -> None:
-        self._marks.write([mark_key(name, Lane.SOFT) for name in names], visit.now_ms)
-        self._count_writes(len(names), visit)
+        self._count_writes(self._marks.write(written_keys(names, Lane.SOFT), visit.now_ms), visit)
 
     def _invalidity(self, lookup: Lookup, record: Record, visit: _Visit) -> tuple[Invalidity, int]:
         """Return what the marks say, read as the Worker reads them, and of what time that is."""
         marks, now_ms = visit.isolate.marks, visit.now_ms
-        known_ms = marks.known_until(lookup, record)
+        known_ms = marks.known_until(lookup.request.target, record)
         if now_ms - known_ms > marks.interval_ms * _REREAD_SHARE:
             self._read_marks(lookup, record, visit)
             known_ms = now_ms
         return marks.verdict(lookup, record), known_ms
 
     def _read_marks(self, lookup: Lookup, record: Record, visit: _Visit) -> None:
-        marks = visit.isolate.marks
-        # What an index tells of may bring more names, once.
-        for _ in range(2):
-            names = marks.outdated(marks.deciding(lookup, record), visit.now_ms, _REREAD_SHARE / 2)
+        marks, target = visit.isolate.marks, lookup.request.target
+        # What is read may tell of more.
+        while lanes := marks.outdated(marks.deciding(target, record), visit.now_ms, _REREAD_SHARE / 2):
             if not self.assumptions.purge_log:
-                self._count_reads(KEYS_OF_A_MARK * len(names), visit)
-            for name in names:
-                soft_ms, hard_ms = (self._marks.read(mark_key(name, lane), visit.now_ms) for lane in Lane)
-                marks.learn(name, soft_ms, hard_ms, visit.now_ms)
+                self._count_reads(len(lanes), visit)
+            for lane in lanes:
+                marks.learn(lane, self._marks.read(lane_key(lane), visit.now_ms), visit.now_ms)
 
     # Counting
 

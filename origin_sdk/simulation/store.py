@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from cachewire.marks import SHARED_RENEWAL_MS, Mark, is_shared, parse_mark, value_of
+
 __all__ = ["Marks", "Store"]
 
 _REMEMBERED_MOMENTS = 4
@@ -71,16 +73,22 @@ class Marks:
     def __init__(self, locations: int, cached_ms: int) -> None:
         # On average a location has read a mark half that time ago; the bound is the whole.
         self._delay_ms = cached_ms // 2 if locations > 1 else 0
-        self._moments: dict[str, list[int]] = {}
+        self._written: dict[str, list[tuple[int, int]]] = {}
 
-    def write(self, keys: Iterable[str], moment_ms: int) -> None:
-        """Write marks."""
+    def write(self, keys: Iterable[str], now_ms: int) -> int:
+        """Write marks; return how many that took: the shared one is left out while it lies well ahead."""
+        count = 0
         for key in keys:
-            moments = self._moments.setdefault(key, [])
-            moments.append(moment_ms)
-            del moments[:-_REMEMBERED_MOMENTS]
+            written = self._written.setdefault(key, [])
+            if is_shared(key) and written and written[-1][1] >= now_ms + SHARED_RENEWAL_MS:
+                continue
+            count += 1
+            written.append((now_ms, parse_mark(value_of(key, Mark(now_ms))).moment_ms))
+            del written[:-_REMEMBERED_MOMENTS]
+        return count
 
     def read(self, key: str, read_ms: int) -> int:
         """Return the moment of a mark as far as it is seen at ``read_ms``; 0 for none."""
-        seen = (each for each in reversed(self._moments.get(key, ())) if each + self._delay_ms <= read_ms)
+        written = reversed(self._written.get(key, ()))
+        seen = (moment_ms for at_ms, moment_ms in written if at_ms + self._delay_ms <= read_ms)
         return next(seen, 0)

@@ -271,10 +271,10 @@ def test_a_url_is_looked_up_and_purged_after_its_blast_radius(
     sheet.get_by_role("button", name="Purge softly").click()
     expect(sheet).to_contain_text("A soft purge would hit 1 stored response of 4 B")
     expect(sheet.get_by_role("button", name="Leave it")).to_be_focused()
-    assert fake_kv.stored_keys("m1/") == []
+    assert fake_kv.stored_keys("m2/") == []
     sheet.get_by_role("button", name="Purge 1 stored response").click()
     expect(sheet).to_contain_text("Purged.")
-    assert fake_kv.stored_keys("m1/") != []
+    assert fake_kv.stored_keys("m2/") != []
     page.keyboard.press("Escape")
     expect(sheet).to_be_hidden()
 

@@ -138,7 +138,7 @@ def test_a_body_that_is_no_purge_of_this_page_is_refused(
     client: httpx.Client, body: str, fake_kv: FakeKV
 ) -> None:
     assert client.post("/api/preview", content=body, headers=MARK).status_code == 400
-    assert fake_kv.stored_keys("m1/") == []
+    assert fake_kv.stored_keys("m2/") == []
 
 
 def test_a_url_tells_what_inspect_and_explain_know(client: httpx.Client, fake_kv: FakeKV) -> None:
@@ -152,11 +152,11 @@ def test_a_purge_is_made_once_after_its_blast_radius_was_shown(client: httpx.Cli
     store(fake_kv, URL)
     shown = client.post("/api/preview", json={"urls": [URL]}, headers=MARK).json()
     assert shown["radius"]["responses"] == 1
-    assert fake_kv.stored_keys("m1/") == []
+    assert fake_kv.stored_keys("m2/") == []
 
     made = client.post("/api/purge", json={"intent": shown["intent"]}, headers=MARK)
     assert made.status_code == 200
-    assert sorted(fake_kv.stored_keys("m1/")) == sorted(made.json()["marks"])
+    assert sorted(fake_kv.stored_keys("m2/")) == sorted(made.json()["marks"])
     again = client.post("/api/purge", json={"intent": shown["intent"]}, headers=MARK)
     assert (again.status_code, "look again" in again.json()["error"]) == (400, True)
 
@@ -176,4 +176,4 @@ def test_without_allow_purge_nothing_is_purged(
     for path, body in (("/api/preview", {"urls": [URL]}), ("/api/purge", {"intent": intent})):
         answer = client.post(path, json=body, headers=MARK)
         assert (answer.status_code, "--allow-purge" in answer.json()["error"]) == (400, True)
-    assert fake_kv.stored_keys("m1/") == []
+    assert fake_kv.stored_keys("m2/") == []
