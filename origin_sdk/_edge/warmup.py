@@ -28,7 +28,7 @@ MAX_DOCUMENT_BYTES = 50 * 1024 * 1024
 _MAX_URLS = 50_000
 """How many URLs a sitemap may name (sitemaps.org)."""
 
-_MEMBERS = re.compile(r"\s*,\s*")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _SERVER_ERROR = 500
 
 
@@ -61,7 +61,7 @@ def warmed(url: str, status: int, fields: Mapping[str, str]) -> Warmed:
     """Read from a response's Cache-Status (RFC 9211) whether the edge holds it."""
     cache_status = fields.get("cache-status", "")
     # The last member is that of the cache nearest to the client.
-    nearest = _MEMBERS.split(cache_status)[-1]
+    nearest = _QUOTED.sub("", cache_status).rpartition(",")[2]
     parameters = {part.strip() for part in nearest.split(";")[1:]}
     return Warmed(url, status, cached=not parameters.isdisjoint({"hit", "stored"}), cache_status=cache_status)
 
@@ -211,7 +211,7 @@ def _filled(path: str, parameters: Iterable[Mapping[str, Any]]) -> str | None:
         if place not in {"path", "query"} or not (parameter.get("required") or place == "path"):
             continue
         value = _example(parameter)
-        if value is None:
+        if value is None or not (_is_text(value) and _is_text(name)):
             return None
         encoded = quote(str(value), safe="")
         if place == "path":
@@ -219,6 +219,11 @@ def _filled(path: str, parameters: Iterable[Mapping[str, Any]]) -> str | None:
         else:
             query.append(f"{quote(name, safe='')}={encoded}")
     return None if "{" in path else path + ("?" + "&".join(query) if query else "")
+
+
+def _is_text(value: object) -> bool:
+    """Whether it can stand in a URL: JSON may name halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in str(value))
 
 
 def _example(parameter: Mapping[str, Any]) -> object:

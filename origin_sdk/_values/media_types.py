@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from origin_sdk._values.errors import InvalidRequest
 
-__all__ = ["MEDIA_TYPES", "Rendered", "encoded"]
+__all__ = ["MEDIA_TYPES", "OCTETS", "Rendered", "encoded"]
 
 Rendered: TypeAlias = bytes | str | Mapping[str, Any] | Sequence[Any]
 """A body: bytes, text, or what JSON is made of."""
@@ -32,30 +32,40 @@ MEDIA_TYPES: Final = {
 }
 """By a table of its own: :mod:`mimetypes` answers differently from machine to machine."""
 
+OCTETS: Final = "application/octet-stream"
+"""What browsers save, and never take for a page or a script."""
 _HTML_BEGINS = ("<!doctype html", "<html")
 _BEGINNING = 1024
 
 
 def encoded(rendered: Rendered, url: str) -> tuple[bytes, str]:
-    """Return a body as bytes with its media type, which is empty where neither body nor URL tell.
+    """Return a body as bytes with its media type, which is empty for no bytes at all.
 
     Raises :class:`InvalidRequest` for what can't be JSON.
     """
     if isinstance(rendered, bytes | bytearray | memoryview):
         body = bytes(rendered)
         return body, MEDIA_TYPES.get(_suffix(url)) or _type_of_bytes(body)
-    if isinstance(rendered, str):
-        if hasattr(rendered, "__html__"):  # of a template: Markup, SafeString
-            return rendered.encode(), MEDIA_TYPES[".html"]
-        return rendered.encode(), MEDIA_TYPES.get(_suffix(url)) or _type_of_text(rendered)
     try:
-        text = json.dumps(rendered, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        if isinstance(rendered, str):
+            return rendered.encode(), _type_of_str(rendered, url)
+        return _json(rendered), MEDIA_TYPES[".json"]
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequest(
-            f"{url} can't be published: its body, of type {type(rendered).__name__}, can't be JSON: {error}; "
-            "give bytes or text, and the Content-Type in headers"
+            f"{url} can't be published: its body, of type {type(rendered).__name__}, can't be "
+            f"{'UTF-8' if isinstance(rendered, str) else 'JSON'}: {error}; give bytes or text, and the "
+            "Content-Type in headers"
         ) from error
-    return text.encode(), MEDIA_TYPES[".json"]
+
+
+def _json(rendered: object) -> bytes:
+    return json.dumps(rendered, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _type_of_str(text: str, url: str) -> str:
+    if hasattr(text, "__html__"):  # of a template: Markup, SafeString
+        return MEDIA_TYPES[".html"]
+    return MEDIA_TYPES.get(_suffix(url)) or _type_of_text(text)
 
 
 def _suffix(url: str) -> str:
@@ -66,8 +76,10 @@ def _type_of_bytes(body: bytes) -> str:
     try:
         found = _type_of_text(body.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        return ""
-    return found if found != MEDIA_TYPES[".txt"] else ""  # what is no text may look like it
+        return OCTETS
+    if found == MEDIA_TYPES[".txt"]:  # what is no text may look like it
+        return OCTETS if body else ""
+    return found
 
 
 def _type_of_text(text: str) -> str:

@@ -55,6 +55,15 @@ def intents_of(
     try:
         return read_intents(read, message)
     except InvalidRequest as error:
-        _log.error("a message from %s isn't understood, and is put aside: %s", source, error)
-        put_aside(str(error))
+        why = _in_one_line(str(error))
+        _log.error("a message from %s isn't understood, and is put aside: %s", source, why)
+        put_aside(why)
         return []
+
+
+def _in_one_line(text: str) -> str:
+    """Return a text that may quote what strangers wrote as one that no log or terminal takes for more."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.process import BaseProcess
@@ -50,7 +50,7 @@ _WORKERS_KILLED = 6
 """So many at most before their server itself is."""
 _LIFE_SECONDS = (0.05, 0.5)
 """A child lives so long after its first change."""
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 _END_SECONDS = 30.0
 """So long nothing may be delivered in the end, where something waits."""
 _READ_SECONDS = 0.15
@@ -379,9 +379,9 @@ def _await(is_ready: Any) -> None:
 def _kill(child: BaseProcess, *, is_forked: bool) -> None:
     """End a service at once, its workers included."""
     if is_forked and child.pid:
-        os.killpg(child.pid, signal.SIGKILL)
-    else:
-        child.kill()
+        with suppress(ProcessLookupError):  # it has no group of its own yet
+            os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
     child.join()
     child.close()
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import random  # noqa: TID251 - chance is what this is about
+import re
+import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
 
 from cachewire.directives import MAX_DELTA_SECONDS, parse_cache_control, response_directives
 from cachewire.errors import InvalidTarget, UnreadableRecord
@@ -37,6 +37,8 @@ from edgecache.policy.facts import OriginFailure, RequestFacts
 from edgecache.policy.outcome import Reuse, on_forwarded, on_origin
 from edgecache.policy.relay import end_to_end, http_date, outbound_fields
 from edgecache.policy.storing import is_for_everyone
+from scripts.runtime import fuzz_sdk
+from scripts.runtime.fuzz_cases import Chance, FoundError, hold
 
 __all__ = ["TARGETS", "FoundError", "fuzz", "main"]
 
@@ -44,40 +46,11 @@ NOW_MS = 1_795_400_000_000
 _BAR = 40
 _STEP = 5000
 _MAX_OWNERS = 300_000
-_T = TypeVar("_T")
+_MAX_SECONDS = 2.0
+"""Of the processor, on a slow machine; what is quadratic in the longest texts takes hours."""
+_MAX_KIBIBYTES = 300 * 1024
 
 
-class FoundError(Exception):
-    """A case that breaks a promise; the message says how to make it again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chance:
-    """Where a case takes its parts from."""
-
-    random: random.Random
-
-    def one(self, of: Sequence[_T]) -> _T:
-        """Return one of several."""
-        return of[self.random.randrange(len(of))]
-
-    def often(self, share: float) -> bool:
-        """Return true in that share of the cases."""
-        return self.random.random() < share
-
-    def text(self, pieces: Sequence[str], most: int = 12) -> str:
-        """Return some pieces in a row, mutated now and then."""
-        made = "".join(self.one(pieces) for _ in range(self.random.randrange(most + 1)))
-        for _ in range(self.random.randrange(3) if self.often(0.3) else 0):
-            at = self.random.randrange(len(made) + 1)
-            made = made[:at] + self.one(_NOISE) + made[at + self.random.randrange(3) :]
-        return made
-
-
-_NOISE = [
-    *"\x00\t\n\r \"\\,;:=%#?&/.*@()'`~^[]{}|<>+-_09azAZ\x7f", "\xe9", "\u20ac", "\U0001f600", "%0d%0a",
-    "9" * 25,
-]  # fmt: skip
 _URLS = [
     "http://", "https://", "HTTP://", "a.test", "B.TEST", ":80", ":443", ":8080", "[::1]", "/", "//",
     "/..", "/.", "/%2e%2E/", "/%2f", "?", "&", "a=1", "b=2", "utm_x=3", "%61", "%", "%4", "%zz", ";", "#",
@@ -88,6 +61,15 @@ _DIRECTIVES = [
     "stale-while-revalidate", "stale-if-error", "must-understand", "only-if-cached", "max-stale",
     "min-fresh", "immutable", "no-transform", "MAX-AGE", "=", "=0", "=60", "=600", '="', '"', ",", ", ",
     " ", "\t", "=-1", "=1.5", "=99999999999999999999", '="set-cookie, x"', "\\",
+]  # fmt: skip
+_BROKEN_VARY = [
+    "cookie accept", "cookie;q=1", '"cookie"', "x-a,,", ", *", "*, x-a", "x-a *", "x-\xe4", "x-a:",
+    "(x-a)", "\tx-a",
+]  # fmt: skip
+_BROKEN_CONTROLS = [
+    'private="x', 'public="', "public=bad", "max-age", "max-age=", "max-age=60 public", "no-store;",
+    "max-age=1, max-age=2", "private;public", "=public", "publi\xe7", "public\\, max-age=60", '"public"',
+    "max-age =60",
 ]  # fmt: skip
 _CONTROLS = [
     "max-age=60", "max-age=0", "s-maxage=60", "no-cache", "no-store", "private", "public",
@@ -112,6 +94,7 @@ _HEADS = [
     "cache-control:max-age=60", ">group", ">", "1 200 1795400000000 1795400000001 0 4 - -", "-1 ",
     "9" * 30,
 ]  # fmt: skip
+_TOKEN = re.compile(r"[!#$%&'+.^_`|~0-9A-Za-z-]+")
 _NAMES = [
     "accept", "accept-encoding", "accept-language", "x-a", "cookie", "*",
 ]  # fmt: skip
@@ -140,11 +123,6 @@ _SETTINGS = tuple(
 )
 
 
-def _hold(truth: object, what: str, *shown: object) -> None:
-    if not truth:
-        raise AssertionError(f"{what}: {', '.join(map(repr, shown))}")
-
-
 # What reads what strangers write
 
 _OWNERS: dict[str, Target] = {}
@@ -153,19 +131,19 @@ _OWNERS: dict[str, Target] = {}
 
 def keys(chance: Chance) -> None:
     """A URL is refused or has one key, which is that of its normal form and fits KV."""
-    url = (chance.one(["http://a.test/", "https://b.test:8443/x", ""])) + chance.text(_URLS)
+    url = (chance.one(["http://a.test/", "https://b.test:8443/x", ""])) + chance.long_text(_URLS)
     try:
         target = parse_target(url)
     except InvalidTarget:
         return
-    _hold(parse_target(str(target)) == target, "the normal form isn't normal", url, target)
+    hold(parse_target(str(target)) == target, "the normal form isn't normal", url, target)
     key = record_key(target)
     if len(_OWNERS) < _MAX_OWNERS:
-        _hold(_OWNERS.setdefault(key, target) == target, "two targets share a key", target, _OWNERS[key])
+        hold(_OWNERS.setdefault(key, target) == target, "two targets share a key", target, _OWNERS[key])
     longest = variant_key(key, [("field:x", "y")])
-    _hold(len(longest.encode()) <= MAX_KEY_BYTES, "a key too long for KV", longest)
+    hold(len(longest.encode()) <= MAX_KEY_BYTES, "a key too long for KV", longest)
     for name in (url_mark(target), *prefix_marks(target)):
-        _hold(len(mark_key(name, Lane.HARD).encode()) <= MAX_KEY_BYTES, "a mark too long for KV", name)
+        hold(len(mark_key(name, Lane.HARD).encode()) <= MAX_KEY_BYTES, "a mark too long for KV", name)
     strictest_rule(_RULES[2], "GET", target, _SETTINGS[0])
 
 
@@ -180,56 +158,56 @@ def queries(chance: Chance) -> None:
         "http", "a.test", "/", chance.text(["a", "b", "=1", "=", "&", ";", "utm_x", "%61", "%26", "+"], 20)
     )
     edited = key_target(rule, target)
-    _hold(key_target(rule, edited) == edited, "editing twice changes more", target, edited)
+    hold(key_target(rule, edited) == edited, "editing twice changes more", target, edited)
     had, has = (target.query or "").split("&"), (edited.query or "").split("&")
-    _hold(all(part in had for part in has if part), "a parameter from nowhere", target, edited)
+    hold(all(part in had for part in has if part), "a parameter from nowhere", target, edited)
 
 
 def directives(chance: Chance) -> None:
     """Whatever Cache-Control says, reading it gives bounded numbers and names in lower case."""
-    value = chance.text(_DIRECTIVES)
+    value = chance.long_text(_DIRECTIVES)
     read = parse_cache_control(value)
     for name in read.arguments:
         lifetime, window = read.lifetime(name), read.window(name)
-        _hold(
+        hold(
             lifetime is not None and 0 <= lifetime <= MAX_DELTA_SECONDS,
             "a lifetime out of bounds",
             value,
             name,
         )
-        _hold(window is None or 0 <= window <= MAX_DELTA_SECONDS, "a window out of bounds", value, name)
-        _hold(name == name.lower(), "a name in capitals", value, name)
+        hold(window is None or 0 <= window <= MAX_DELTA_SECONDS, "a window out of bounds", value, name)
+        hold(name == name.lower(), "a name in capitals", value, name)
         read.field_names(name)
     response_directives({"cdn-cache-control": chance.text(_STRUCTURED + _DIRECTIVES), "cache-control": value})
 
 
 def structured(chance: Chance) -> None:
     """A structured field is refused with ValueError, or its strings can be written again."""
-    value = chance.text(_STRUCTURED)
+    value = chance.long_text(_STRUCTURED)
     with contextlib.suppress(ValueError):
         parse_dictionary(value)
     try:
         strings = parse_strings(value)
     except ValueError:
         return
-    _hold(parse_strings(serialise_strings(strings)) == strings, "strings change in writing", value, strings)
+    hold(parse_strings(serialise_strings(strings)) == strings, "strings change in writing", value, strings)
 
 
 def dates(chance: Chance) -> None:
     """A date is none or a moment; what is written is read again."""
-    parse_date(chance.text(_DATES, 8), NOW_MS)
+    parse_date(chance.long_text(_DATES), NOW_MS)
     moment = chance.random.randrange(0, 253_402_300_800)
-    _hold(parse_date(http_date(moment * 1000), NOW_MS) == moment, "a date changes in writing", moment)
+    hold(parse_date(http_date(moment * 1000), NOW_MS) == moment, "a date changes in writing", moment)
 
 
 def heads(chance: Chance) -> None:
     """A stored head is refused as unreadable, or one that can be written; what is written is read again."""
     try:
-        record = parse_head(chance.text(_HEADS, 20))
+        record = parse_head(chance.long_text(_HEADS))
     except UnreadableRecord:
         record = None
     if record:
-        _hold(200 <= record.status <= 599, "an impossible status", record)
+        hold(200 <= record.status <= 599, "an impossible status", record)
     value: object = chance.one(
         [None, 1, "x", [], {}, {"h": chance.text(_HEADS)}, {"o": -1}, {"v": [[1]]}, {"v": [["a"]]}]
     )
@@ -240,8 +218,8 @@ def heads(chance: Chance) -> None:
         head = head_of(made)
     except ValueError:
         return
-    _hold(parse_head(head) == made, "a record changes in writing", made)
-    _hold(len(metadata_for(head)[0].encode()) <= 1024, "metadata too long for KV", made)
+    hold(parse_head(head) == made, "a record changes in writing", made)
+    hold(len(metadata_for(head)[0].encode()) <= 1024, "metadata too long for KV", made)
 
 
 def marks(chance: Chance) -> None:
@@ -250,7 +228,7 @@ def marks(chance: Chance) -> None:
         mark = parse_mark(chance.text(["1795400000000", " ", "-", "x", "9" * 20, "\xb2"], 4))
     except ValueError:
         return
-    _hold(0 <= mark.moment_ms < 10**16, "a moment out of bounds", mark)
+    hold(0 <= mark.moment_ms < 10**16, "a moment out of bounds", mark)
 
 
 def tokens(chance: Chance) -> None:
@@ -258,13 +236,13 @@ def tokens(chance: Chance) -> None:
     token = chance.text(
         ["eyJhbGciOiJIUzI1NiJ9", "eyJhbGciOiJub25lIn0", ".", "eyJzdWIiOiJhIn0", "=", "e30", "", "A"], 6
     )
-    _hold(verified_claims(token, _SECRET, 0) is None, "a forged token is believed", token)
+    hold(verified_claims(token, _SECRET, 0) is None, "a forged token is believed", token)
 
 
 def ranges(chance: Chance) -> None:
     """A range that is served lies within the body."""
     fields = {
-        "range": chance.text(_RANGES, 6),
+        "range": chance.long_text(_RANGES),
         **({"if-range": chance.text(_DATES, 2)} if chance.often(0.2) else {}),
     }
     record = _record(chance, [("etag", '"1"')], status=200)
@@ -272,8 +250,8 @@ def ranges(chance: Chance) -> None:
     answer = answer_from(record, combined(record.fields), request, NOW_MS)
     if answer.part:
         start, end = answer.part
-        _hold(0 <= start < end <= record.body_bytes, "a range outside the body", fields, answer.part, record)
-        _hold(answer.status == 206, "a part that isn't called one", fields, answer)
+        hold(0 <= start < end <= record.body_bytes, "a range outside the body", fields, answer.part, record)
+        hold(answer.status == 206, "a part that isn't called one", fields, answer)
 
 
 # Decisions
@@ -295,14 +273,15 @@ def _record(chance: Chance, fields: Sequence[tuple[str, str]], status: int | Non
 def _control(chance: Chance) -> str:
     if chance.often(0.1):
         return chance.text(_DIRECTIVES)
-    return ", ".join(chance.one(_CONTROLS) for _ in range(chance.random.randrange(4)))
+    of = [*_CONTROLS, *_BROKEN_CONTROLS] if chance.often(0.2) else _CONTROLS
+    return ", ".join(chance.one(of) for _ in range(chance.random.randrange(4)))
 
 
 def _response_fields(chance: Chance) -> list[tuple[str, str]]:
     fields = [("cache-control", _control(chance)), ("date", http_date(NOW_MS))]
     for name, values in {
         "etag": ['"1"', 'W/"1"', "", '"2'],
-        "vary": ["*", "accept", "X-A, accept-encoding", ","],
+        "vary": ["*", "accept", "X-A, accept-encoding", ",", *_BROKEN_VARY],
         "expires": ["0", http_date(NOW_MS + 60_000)],
         "age": ["0", "100", "x", "9" * 30],
         "last-modified": [http_date(NOW_MS - 10**9), "x"],
@@ -359,23 +338,23 @@ def decisions(chance: Chance) -> None:
     if isinstance(asked, Forward):
         on_forwarded(asked, response, settings)
         return
-    _hold(
+    hold(
         asked.rule.data_class is not DataClass.NEVER and not asked.rule.bypass,
         "a look-up against the rule",
         request,
     )
     sent = outbound_fields(asked.request, settings)
-    _hold(sent.get("x-forwarded-host") == "a.test", "an unkeyed field reaches the origin", request)
+    hold(sent.get("x-forwarded-host") == "a.test", "an unkeyed field reaches the origin", request)
     decision = _on_stored(chance, asked, settings)
     if isinstance(decision, Ask):
         _on_origin(asked, decision, response, settings)
         plan = on_origin(asked, decision, chance.one(list(OriginFailure)), {}, settings)
-        _hold(
+        hold(
             not isinstance(plan.answer, Reuse) or decision.when_disconnected,
             "stale against a directive",
             decision,
         )
-        _hold(plan.store is None, "a failure is stored", plan)
+        hold(plan.store is None, "a failure is stored", plan)
 
 
 def _on_stored(chance: Chance, lookup: Lookup, settings: Settings) -> object:
@@ -388,11 +367,11 @@ def _on_stored(chance: Chance, lookup: Lookup, settings: Settings) -> object:
     )
     decision = on_stored(lookup, record, fields, invalidity, NOW_MS, settings)
     if isinstance(decision, Use) and record:
-        _hold(not invalidity.hard_ms and not invalidity.is_unknown, "a purged response is used", decision)
+        hold(not invalidity.hard_ms and not invalidity.is_unknown, "a purged response is used", decision)
         freshness = freshness_of(record, fields, lookup.rule, settings)
-        _hold(not freshness.must_validate, "no-cache without validation", decision)
+        hold(not freshness.must_validate, "no-cache without validation", decision)
         is_stale = current_age_ms(record, NOW_MS) >= freshness.lifetime_ms or invalidity.soft_ms
-        _hold(not (is_stale and freshness.forbids_stale), "stale against a directive", decision)
+        hold(not (is_stale and freshness.forbids_stale), "stale against a directive", decision)
     selecting_values(selecting_names(fields), lookup.request.fields)
     return decision
 
@@ -401,19 +380,21 @@ def _on_origin(lookup: Lookup, ask: Ask, response: ResponseFacts, settings: Sett
     stored_fields = combined(ask.stored.fields) if ask.stored else {}
     plan = on_origin(lookup, ask, response, stored_fields, settings)
     if isinstance(plan.answer, Reuse):
-        _hold(ask.stored is not None, "something is sent that isn't stored", ask)
+        hold(ask.stored is not None, "something is sent that isn't stored", ask)
     if plan.store is None:
         return
     control = response_directives(response.fields)
-    _hold("no-store" not in control or control.permits("must-understand"), "no-store is stored", response)
+    hold("no-store" not in control or control.permits("must-understand"), "no-store is stored", response)
+    for member in response.fields.get("vary", "").split(","):
+        hold(not member.strip() or _TOKEN.fullmatch(member.strip(" \t")), "a broken Vary is stored", response)
     is_mine = lookup.rule.data_class is DataClass.PRIVATE
-    _hold(is_mine or not control.unqualified("private"), "private is stored", response)
+    hold(is_mine or not control.unqualified("private"), "private is stored", response)
     was_good = ask.stored is not None and ask.stored.status < 500
-    _hold(not (response.status >= 500 and was_good), "an error replaces what is stored", response)
+    hold(not (response.status >= 500 and was_good), "an error replaces what is stored", response)
     if settings.is_safe:
-        _hold(not response.set_cookies, "Set-Cookie is stored", response)
+        hold(not response.set_cookies, "Set-Cookie is stored", response)
     if "authorization" in lookup.request.fields and not is_mine:
-        _hold(
+        hold(
             is_for_everyone(control, settings),
             "a response to credentials is stored",
             lookup.request,
@@ -424,13 +405,22 @@ def _on_origin(lookup: Lookup, ask: Ask, response: ResponseFacts, settings: Sett
 
 TARGETS: Mapping[str, Callable[[Chance], None]] = {
     target.__name__: target
-    for target in (keys, queries, directives, structured, dates, heads, marks, tokens, ranges, decisions)
+    for target in (
+        *(keys, queries, directives, structured, dates, heads, marks, tokens, ranges, decisions),
+        *fuzz_sdk.TARGETS,
+    )
 }
 
 
 def try_one(name: str, seed: int, number: int) -> None:
-    """Make one case, and try it."""
-    TARGETS[name](Chance(random.Random(f"{seed}/{number}")))  # noqa: S311 - cases, not secrets
+    """Make one case, and try it, within the bounds on time and memory."""
+    chance = Chance(random.Random(f"{seed}/{number}"))  # noqa: S311 - cases, not secrets
+    seconds, kibibytes = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    TARGETS[name](chance)
+    seconds = time.process_time() - seconds
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - kibibytes
+    hold(seconds < _MAX_SECONDS, "a case takes too long", seconds)
+    hold(kibibytes < _MAX_KIBIBYTES, "a case takes too much memory, in KiB", kibibytes)
 
 
 def fuzz(

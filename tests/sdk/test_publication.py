@@ -41,8 +41,9 @@ def record_at(fake: FakeKV, key: str) -> Record:
         pytest.param({"a": "é"}, '{"a":"é"}'.encode(), "application/json", id="what JSON is made of"),
         pytest.param([1, 2], b"[1,2]", "application/json", id="a list"),
         pytest.param("é", "é".encode(), "text/plain; charset=utf-8", id="text"),
-        pytest.param(b"\xff", b"\xff", None, id="bytes"),
-        pytest.param(b"plainly", b"plainly", None, id="bytes that may be anything"),
+        pytest.param(b"\xff", b"\xff", "application/octet-stream", id="bytes"),
+        pytest.param(b"plainly", b"plainly", "application/octet-stream", id="bytes that may be anything"),
+        pytest.param(b"", b"", None, id="no bytes at all"),
         pytest.param(b'{"a": 1}', b'{"a": 1}', "application/json", id="JSON, encoded"),
         pytest.param(bytearray(b"[]"), b"[]", "application/json", id="in an array of bytes"),
         pytest.param('{"a": 1}', b'{"a": 1}', "application/json", id="JSON, as text"),
@@ -82,9 +83,18 @@ def test_what_begins_like_json_and_goes_too_deep_is_text() -> None:
     assert encoded("[" * 200_000, URL)[1] == "text/plain; charset=utf-8"
 
 
-@pytest.mark.parametrize("body", [{"a": {1}}, {"a": float("nan")}, object()])
-def test_what_cannot_be_json_is_named(client: PurgeClient, body: Any) -> None:
-    with pytest.raises(InvalidRequest, match=f"{URL} can't be published.*JSON.*Content-Type"):
+@pytest.mark.parametrize(
+    ("body", "form"),
+    [
+        ({"a": {1}}, "JSON"),
+        ({"a": float("nan")}, "JSON"),
+        (object(), "JSON"),
+        ({"a": "\ud800"}, "JSON"),
+        ("half a character: \ud800", "UTF-8"),
+    ],
+)
+def test_what_cannot_be_sent_is_named(client: PurgeClient, body: Any, form: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"{URL} can't be published.*{form}.*Content-Type"):
         client.publish(URL, lambda: body, headers=FRESH)
 
 
@@ -104,7 +114,7 @@ def test_fields_groups_and_moments_are_those_of_a_stored_response(
     key = client.publish(URL, lambda: b"body", headers=headers, groups=["g", "a"]).key
     record = record_at(fake_kv, key)
     assert record.groups == ("g", "a", "b", "c", "d", "e", "f")
-    assert [name for name, _ in record.fields] == ["cache-control", "etag", "cache-groups", "date"]
+    assert [name for name, _ in record.fields] == ["cache-control", "etag", "cache-groups", "content-type", "date"]
     assert record.birth_ms == record.response_ms == round(kv_clock.now() * 1000)
 
 

@@ -77,6 +77,12 @@ def operation(*parameters: dict[str, Any]) -> dict[str, Any]:
             id="required ones alone in the query",
         ),
         pytest.param("/p/{id}", operation({"name": "id", "in": "path"}), None, id="no value: left out"),
+        pytest.param(
+            "/p/{id}",
+            operation({"name": "id", "in": "path", "example": "\ud800"}),
+            None,
+            id="half a character: left out",
+        ),
         pytest.param("/p", {"post": {}}, "", id="no GET: no matter"),
     ],
 )
@@ -107,6 +113,8 @@ def test_a_url_on_another_host() -> None:
         ("EdgeCache; hit; ttl=60", True),
         ("EdgeCache; fwd=uri-miss; fwd-status=200; detail=no-store", False),
         ("Origin; hit, EdgeCache; fwd=bypass", False),
+        ('EdgeCache; hit; key="r1/http/a.example/x?a=1,2\\", EdgeCache; fwd=miss"', True),
+        ('Origin; key="hit, stored", EdgeCache; fwd=miss; detail="stored"', False),
         ("", False),
     ],
 )

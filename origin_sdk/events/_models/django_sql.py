@@ -57,7 +57,7 @@ class Condition:
 
 
 _TOKEN = re.compile(
-    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|%s|%%|\(|\)|\b(?:WHERE|RETURNING|ORDER|LIMIT|FROM|USING)\b""",
+    r"""'[^']*+'?|"[^"]*+"?|`[^`]*+`?|%s|%%|\(|\)|\b(?:WHERE|RETURNING|ORDER|LIMIT|FROM|USING)\b""",
     re.IGNORECASE,
 )
 _SIMPLE = re.compile(

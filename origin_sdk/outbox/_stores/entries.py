@@ -73,7 +73,7 @@ def read_payload(payload: str) -> Intent:
         if kind == "republish":
             return _republish(**values)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-        raise InvalidRequest(f"not an entry of an outbox: {error}: {payload[:_MAX_TEXT]}") from error
+        raise InvalidRequest(f"not an entry of an outbox: {error}: {payload[:_MAX_TEXT]!r}") from error
     raise InvalidRequest(f"an entry of a kind that this release doesn't know: {kind!r}; update the drainer")
 
 
