@@ -99,7 +99,7 @@ __all__ = [
     "read_project",
 ]
 
-# Imported when first asked for: whoever marks responses shouldn't need httpx, nor wait for it.
+# Imported when first asked for: marking responses shouldn't need httpx, nor wait for it.
 _HOMES = {
     "AppliedMark": "_edge.inspection",
     "AsyncNullPurgeClient": "_edge.null",

@@ -3,7 +3,7 @@
 ::
 
     OriginSdkError
-    ├── InvalidRequest (ValueError)   the caller: a URL, group or option that can't be
+    ├── InvalidRequest (ValueError)   the caller: an invalid URL, group or option
     │   ├── InvalidSettings           the environment: a setting is missing, or two make no sense together
     │   └── NotCacheable              the response: it must not be shared, and was to be
     │       └── DataClassViolation    data were to go where their class forbids it

@@ -28,13 +28,13 @@ _RATELIMIT = re.compile(r'^\s*"[^"]*"\s*;\s*r=(\d{1,9})\s*;\s*t=(\d{1,9})')
 class RateBudget:
     """A token bucket: ``requests`` for each ``seconds``, fed back by what the API says is left.
 
-    Safe to share by threads and by tasks: no call waits; the caller does, and asks again.
+    Safe to share between threads and tasks: no call waits; the caller does, and asks again.
     """
 
     requests: int = 1200
     seconds: float = 300.0
     burst: int = 100
-    """So many may go at once; the rest is spread evenly.
+    """The size of a burst; the rest is spread evenly.
 
     No window of ``seconds`` sees more than ``requests``.
     """

@@ -24,7 +24,7 @@ def _url(url: str) -> httpx.URL:
 
 
 def _request(client: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
-    # What the client's own `build_request` merges anew for each request is the same for all of these.
+    # What the client's own `build_request` merges for each request is the same for all of these.
     fields = client.headers if call.body is None else {**client.headers, "content-type": "application/json"}
     waits = dict.fromkeys(("read", "write", "pool"), call.seconds)
     return httpx.Request(

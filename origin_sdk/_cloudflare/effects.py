@@ -32,7 +32,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """So many of so many things are done; ``total`` is 0 where it isn't known."""
+    """``done`` of ``total`` things are done; ``total`` is 0 where it isn't known."""
 
     done: int
     total: int = 0

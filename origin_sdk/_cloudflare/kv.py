@@ -34,7 +34,7 @@ MAX_READ_KEYS = 100
 PAGE_KEYS = 1000
 
 _REFUSED_ALONE = 8
-"""So many keys are refused one by one, and none is taken, before the request itself is at fault."""
+"""After this many keys were refused one by one and none was accepted, the request itself is at fault."""
 
 _SECONDS_A_PAIR = 0.012
 _KEY_SECONDS = 1.0

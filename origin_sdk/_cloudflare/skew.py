@@ -15,7 +15,7 @@ class Skew:
     """The seconds by which Cloudflare's clock is ahead, as an interval that each reply's ``Date`` narrows.
 
     ``Date`` tells whole seconds, so one reply bounds the difference to a second and the time that it took.
-    Replies that contradict what was believed, because a clock was set, start the interval anew.
+    Replies that contradict what was believed, because a clock was set, restart the interval.
     """
 
     has_asked: bool = field(default=False, init=False)

@@ -32,8 +32,9 @@ __all__ = ["AsyncPurgeClient"]
 class AsyncPurgeClient(Operations):
     """:class:`origin_sdk.PurgeClient` for asyncio.
 
-    Safe to share by tasks, by the event loops of several threads and of one ``asyncio.run`` after another,
-    and to make before a fork: each event loop opens connections of its own, which are closed as it ends.
+    Safe to share between tasks, between the event loops of several threads and of one ``asyncio.run`` after
+    another, and to create before a fork: each event loop opens connections of its own, and closes them as it
+    ends.
     ``transport`` is one of httpx, or a function that makes one for each event loop.
     """
 
@@ -80,7 +81,7 @@ class AsyncPurgeClient(Operations):
     async def send(
         self, purge: Purge, *, timeout: float | None = None, on_progress: OnProgress | None = None
     ) -> Receipt:
-        """Send a purge that was made before.
+        """Send a purge that was created earlier.
 
         It may be the ``remaining`` of an error, or one kept in an outbox.
         """
@@ -119,7 +120,7 @@ class AsyncPurgeClient(Operations):
         timeout: float | None = None,
         **arguments: Unpack[PublishArguments],
     ) -> Published:
-        """Store a response at the edge before anyone asks.
+        """Store a response at the edge before anyone requests it.
 
         Raises :class:`NotCacheable` for what can't be shared.
         """
@@ -129,7 +130,7 @@ class AsyncPurgeClient(Operations):
             return await self._driver.run(self._publishing(publication, timeout))
 
     async def inspect(self, url: str) -> Inspection:
-        """Return what is stored for a URL, the marks over it, and what the next request meets."""
+        """Return what is stored for a URL, the marks that cover it, and what the next request gets."""
         return await self._driver.run(inspect(self._operation(None), url, self.project))
 
     async def list(self, **targets: Unpack[Targets]) -> AsyncIterator[StoredResponse]:
@@ -158,7 +159,7 @@ class AsyncPurgeClient(Operations):
     async def warm(
         self, urls: Iterable[str], *, concurrency: int = 8, on_progress: OnProgress | None = None
     ) -> tuple[Warmed, ...]:
-        """Ask the Worker for each URL, so that KV has it; return how each came out, in the order given."""
+        """Request each URL from the Worker, so that KV has it; return the results in the order given."""
         wanted = tuple(dict.fromkeys(urls))
         limit = asyncio.Semaphore(concurrency)
         done = 0

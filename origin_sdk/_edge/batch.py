@@ -17,7 +17,7 @@ class Batch:
         """Filled when the batch was sent."""
 
     def purge(self, **targets: Any) -> None:
-        """Add targets; raises :class:`InvalidRequest` at once for those that can't be."""
+        """Add targets; raises :class:`InvalidRequest` immediately for invalid ones."""
         self.add(Purge.of(**targets))
 
     def add(self, purge: Purge) -> None:

@@ -35,8 +35,8 @@ class PurgeClient(Operations):
     Settings come from ``settings``, or from keywords such as ``namespace_id``, else from the environment;
     ``project`` is what :func:`origin_sdk.read_project` returns, needed where rules edit queries.
 
-    Thread-safe, and safe to make before a fork, as gunicorn's preload does: each process opens connections of
-    its own. ``transport`` is one of httpx, or a function that makes one for each process.
+    Thread-safe, and safe to create before a fork, as gunicorn's preload does: each process opens its own
+    connections. ``transport`` is one of httpx, or a function that makes one for each process.
 
     Every call raises :class:`origin_sdk.errors.OriginSdkError`.
     """
@@ -84,7 +84,7 @@ class PurgeClient(Operations):
     def send(
         self, purge: Purge, *, timeout: float | None = None, on_progress: OnProgress | None = None
     ) -> Receipt:
-        """Send a purge that was made before.
+        """Send a purge that was created earlier.
 
         It may be the ``remaining`` of an error, or one kept in an outbox.
         """
@@ -115,7 +115,7 @@ class PurgeClient(Operations):
     def publish(
         self, url: str, body: Body, *, timeout: float | None = None, **arguments: Unpack[PublishArguments]
     ) -> Published:
-        """Store a response at the edge before anyone asks.
+        """Store a response at the edge before anyone requests it.
 
         Raises :class:`NotCacheable` for what can't be shared.
         """
@@ -124,7 +124,7 @@ class PurgeClient(Operations):
             return self._driver.run(self._publishing(publication, timeout))
 
     def inspect(self, url: str) -> Inspection:
-        """Return what is stored for a URL, the marks over it, and what the next request meets."""
+        """Return what is stored for a URL, the marks that cover it, and what the next request gets."""
         return self._driver.run(inspect(self._operation(None), url, self.project))
 
     def list(self, **targets: Unpack[Targets]) -> Iterator[StoredResponse]:
@@ -151,7 +151,7 @@ class PurgeClient(Operations):
     def warm(
         self, urls: Iterable[str], *, concurrency: int = 8, on_progress: OnProgress | None = None
     ) -> tuple[Warmed, ...]:
-        """Ask the Worker for each URL, so that KV has it; return how each came out, in the order given."""
+        """Request each URL from the Worker, so that KV has it; return the results in the order given."""
         wanted = tuple(dict.fromkeys(urls))
         with ThreadPoolExecutor(max_workers=concurrency) as pool:
             tasks = [pool.submit(self._warm, url) for url in wanted]

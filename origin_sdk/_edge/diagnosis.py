@@ -171,7 +171,7 @@ def _wire_version(operation: Operation) -> Flow[list[Finding]]:
     if RECORD_PREFIX in seen:
         good = f"what is stored there is of version {WIRE_VERSION}, this SDK's"
         return [Finding("wire version", Verdict.GOOD, good)]
-    # Marks prove nothing: whoever purges writes them, this SDK too.
+    # Marks prove nothing: anyone who purges writes them, this SDK included.
     what = "only purge marks are there, no response" if MARK_PREFIX in seen else "nothing is stored there yet"
     remedy = "send a request through the Worker, then ask again"
     return [Finding("wire version", Verdict.WARNING, f"{what}: {remedy}")]

@@ -24,7 +24,7 @@ _NO_RULE = Rule()
 
 
 class Outcome(StrEnum):
-    """What the next request would meet, if it sets no conditions of its own."""
+    """What the next request would get, if it sets no conditions of its own."""
 
     FRESH = "hit: fresh"
     STALE_WHILE_REVALIDATE = "hit: stale, refreshed in the background"

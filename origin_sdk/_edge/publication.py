@@ -1,4 +1,4 @@
-"""Update instead of purge: write a response into KV before anyone asks, as the Worker itself would."""
+"""Update instead of purge: write a response into KV before anyone requests it, as the Worker itself would."""
 
 import gzip
 import json

@@ -274,7 +274,7 @@ def _delete_batch(operation: Operation, doomed: list[str]) -> Flow[int]:
 class BlastRadius:
     """What a purge would hit.
 
-    So many stored ``responses`` of ``body_bytes`` in all, some of them as ``examples``.
+    ``responses`` stored responses of ``body_bytes`` in all, some of them as ``examples``.
 
     Counted over a list of KV, which may be a minute old.
     """

@@ -127,7 +127,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The response that came, its field names in lower case, after so many seconds."""
+    """The response that came, its field names in lower case, and how long it took."""
 
     status: int
     fields: Mapping[str, str]

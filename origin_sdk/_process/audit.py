@@ -37,7 +37,7 @@ class AuditEvent:
 
 
 class Auditor(Protocol):
-    """Is told of everything that a client does to the cache, failures too.
+    """Receives everything that a client does to the cache, failures included.
 
     Called once it is known how it ended.
     """

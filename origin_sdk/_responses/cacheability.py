@@ -38,7 +38,7 @@ def obstacles(status: int, fields: Mapping[str, str], *, sets_cookies: bool = Fa
     response = ResponseFacts(status, fields, birth_ms=0, response_ms=0)
     found = dict.fromkeys([Reason.SET_COOKIE] if sets_cookies or "set-cookie" in fields else [])
     found |= dict.fromkeys(storing.obstacles(response, _NO_RULE, DEFAULT_PROJECT))
-    # The Worker stores what can be validated: it is no error, and of no use to who wants a hit.
+    # The Worker stores what can be validated: it is no error, and of no use to anyone who wants a hit.
     if response_directives(fields).unqualified("no-cache"):
         found[Reason.NO_CACHE] = None
     record = storing.record_of(response, _NO_RULE, DEFAULT_PROJECT)

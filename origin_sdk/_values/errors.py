@@ -23,7 +23,7 @@ class OriginSdkError(Exception):
 
 
 class InvalidRequest(OriginSdkError, ValueError):
-    """What the call was given can't be; the message names the value and the remedy."""
+    """An argument is invalid; the message names the value and the remedy."""
 
 
 class InvalidSettings(InvalidRequest):

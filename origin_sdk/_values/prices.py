@@ -22,11 +22,11 @@ class Price:
     included: float
 
     def of(self, units: float) -> float:
-        """Return the price of so many units, with nothing included."""
+        """Return the price of that many units, with nothing included."""
         return self.dollars * units / self.per
 
     def beyond_included(self, units: float) -> float:
-        """Return the price of so many units in a month in which nothing else used up what is included."""
+        """Return the price of that many units in a month in which nothing else used up what is included."""
         return self.of(max(0.0, units - self.included))
 
 

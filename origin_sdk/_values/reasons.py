@@ -104,7 +104,7 @@ REASONS: Mapping[str, Explained] = {
         "See `REFRESH_THROTTLE`, `CLIENT_REFRESH_INTERVAL` and the origin's Retry-After.",
     ),
     "breaker-open": Explained(
-        "The origin was away so many times in a row that it is only tried now and then.",
+        "The origin failed to answer several times in a row, so it is only tried now and then.",
         "See `BREAKER_FAILURES`.",
     ),
     "absent": Explained(

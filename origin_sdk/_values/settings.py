@@ -1,4 +1,4 @@
-"""Where the API is, and who asks: from arguments, else from the environment."""
+"""Where the API is and which credentials to use: from arguments, else from the environment."""
 
 import os
 from collections.abc import Mapping

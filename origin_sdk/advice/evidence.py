@@ -26,7 +26,7 @@ class Evidence:
     lifetimes: Mapping[str, LifetimeCurve] = field(default_factory=dict)
     parameters: Mapping[tuple[str, str], Parameter] = field(default_factory=dict)
     memory: Mapping[int, float] = field(default_factory=dict)
-    """The share of an isolate's requests that a memory of so many bytes could answer."""
+    """The share of an isolate's requests that a memory of that many bytes could answer."""
     once: Mapping[str, float] = field(default_factory=dict)
     """The share of a rule's stored URLs that were asked for once."""
 

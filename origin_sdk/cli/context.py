@@ -113,7 +113,7 @@ class Context:
 
     @contextmanager
     def client(self, timeout: float | None = None) -> Iterator[PurgeClient]:
-        """Open a client; who runs the command is who purges, unless EDGE_CACHE_ACTOR says otherwise."""
+        """Open a client; the actor is the user that runs the command, unless EDGE_CACHE_ACTOR is set."""
         given = {"namespace_id": self.namespace_id, "base_url": self.base_url}
         settings, project = resolved(None, self.project, given)
         if not settings.actor:

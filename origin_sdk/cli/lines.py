@@ -17,7 +17,7 @@ __all__ = ["Lines"]
 _SPOOLED_BYTES = 1 << 20
 _MAX_LINE = 16 * 1024
 _TOLD = 10_000
-"""After so many entries the progress is told."""
+"""How many entries lie between two reports of progress."""
 
 _NAMED = 5
 """How many wrong lines an error names."""
@@ -31,7 +31,7 @@ class Lines:
     """
 
     def __init__(self, path: str) -> None:
-        """Open it; raises :class:`InvalidRequest` if that can't be."""
+        """Open it; raises :class:`InvalidRequest` if it can't be opened."""
         self.path = "standard input" if path == "-" else path
         self._open = ExitStack()
         try:

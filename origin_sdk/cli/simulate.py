@@ -101,7 +101,7 @@ def simulate(
         bool, typer.Option("--purge-log", help="As if purges were read from a log.", rich_help_panel=_ASSUMED)
     ] = False,
     keys: Annotated[
-        int, typer.Option("--keys", min=1000, help="So many URLs are followed; beyond, they are sampled.")
+        int, typer.Option("--keys", min=1000, help="How many URLs to follow; beyond that, they are sampled.")
     ] = 100_000,
     config: ConfigFile = None,
     environment: Environment = "",

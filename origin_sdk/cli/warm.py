@@ -42,7 +42,9 @@ def warm(
     base: Annotated[
         str, typer.Option("--base", help="Ask this scheme and host instead of those in the list.")
     ] = "",
-    concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=64, help="So many at once.")] = 8,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, max=64, help="How many requests at once.")
+    ] = 8,
     as_json: AsJson = False,
 ) -> None:
     """Ask the Worker for URLs, so that KV has them before clients come. Needs no token.

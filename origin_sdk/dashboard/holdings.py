@@ -26,7 +26,7 @@ from origin_sdk.dashboard.sources import Health
 __all__ = ["Holdings", "Stored"]
 
 MOST_KEYS = 200_000
-"""So many stored responses are counted; 200 lists of KV, 0.1 cents."""
+"""How many stored responses are counted; 200 lists of KV, 0.1 cents."""
 _MOST_MARKS = 5_000
 _MOST_SHOWN = 100
 _INTENT_SECONDS = 300.0

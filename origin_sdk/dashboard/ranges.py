@@ -11,7 +11,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A span of time up to now, in steps of so many seconds."""
+    """A span of time up to now, in steps of ``step`` seconds."""
 
     name: str
     title: str

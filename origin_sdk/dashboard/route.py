@@ -63,8 +63,8 @@ def _refusal(url: str, response: httpx.Response) -> str:
     match response.status_code:
         case 401 | 403 | 404:
             return (
-                f"{url} answered {response.status_code}: the Worker shows its counts to who sends its "
-                "DEBUG_SECRET: set EDGE_CACHE_DEBUG_SECRET to the same"
+                f"{url} answered {response.status_code}: the Worker shows its counts to clients that send "
+                "its DEBUG_SECRET: set EDGE_CACHE_DEBUG_SECRET to the same"
             )
         case code:
             return f"{url} answered {code}: {response.text[:_SHOWN_CHARACTERS].strip()}"

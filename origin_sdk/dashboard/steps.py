@@ -11,7 +11,7 @@ from cachewire.metrics import METRICS, Counts, Kind
 __all__ = ["READINGS_KEPT_SECONDS", "YOUNG_SECONDS", "Readings", "Step", "UrlSums"]
 
 MOST_SERIES = 5000
-"""So many series a step holds: labels are bounded by the Worker, and a source that isn't one may lie."""
+"""How many series a step holds: labels are bounded by the Worker, and a source that isn't one may lie."""
 MOST_URLS = 200
 YOUNG_SECONDS = 3600.0
 """The shortest range: what a younger isolate counted falls into it, whenever that was."""

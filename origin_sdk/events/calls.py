@@ -40,7 +40,7 @@ class Recording:
         self.intents: list[Intent] = []
 
     def purge(self, **targets: Any) -> None:
-        """Add a purge; raises :class:`InvalidRequest` at once for targets that can't be."""
+        """Add a purge; raises :class:`InvalidRequest` immediately for invalid targets."""
         self.intents.append(Purge.of(**targets))
 
     def publish(self, url: str, renderer: str = "", **arguments: Any) -> None:

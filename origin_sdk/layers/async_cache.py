@@ -112,7 +112,7 @@ class AsyncLayeredCache(BaseCache):
             await redis.close()
 
     def renew(self) -> None:
-        """Begin anew after a fork."""
+        """Start over after a fork."""
         super().renew()
         self._parents.append(self._callers)
         self._callers, self._callers_lock = {}, Lock()

@@ -111,7 +111,7 @@ class BaseCache:
         renew_after_fork(self)
 
     def renew(self) -> None:
-        """Begin anew after a fork: with locks that are free, and none of the parent's threads and loads."""
+        """Start over after a fork: with free locks, and none of the parent's threads and loads."""
         self.moments.renew()
         self.memory.renew()
         self.flights.renew()

@@ -83,7 +83,7 @@ class LayeredCache(BaseCache):
         return RedisClient(self.link)
 
     def renew(self) -> None:
-        """Begin anew after a fork."""
+        """Start over after a fork."""
         super().renew()
         self._renew()
 

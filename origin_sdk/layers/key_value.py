@@ -221,7 +221,7 @@ class KeyValue:
         births = dict(zip(shards, replies, strict=True))
         for key, record in sealed.items():
             birth = births[layout.shard(key.name)]
-            # Without one the record is too old for any key, and written anew.
+            # Without one the record is too old for any key, and is rewritten.
             record.birth = 1.0 if birth is FAILED else float(birth)
 
     def _forget(self, keys: Sequence[Key[bytes]]) -> None:
@@ -299,7 +299,7 @@ class KeyValue:
     ) -> bytes | None:
         """Replace a value by what is made of it, with no other write in between; None if it isn't there.
 
-        It is kept for so many ``seconds`` from now, or as long as it was.
+        It is kept for ``seconds`` from now, or as long as it was.
         """
         if self._cache.link is None:
             with self._lock:

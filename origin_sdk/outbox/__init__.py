@@ -65,7 +65,7 @@ __all__ = [
     "acting",
 ]
 
-# Imported when first asked for: whoever records needs no httpx.
+# Imported when first asked for: recording needs no httpx.
 _HOMES = {
     "AsyncLayer": "_delivery.layers",
     "CanRender": "_delivery.renderers",

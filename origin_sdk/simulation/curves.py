@@ -15,7 +15,7 @@ SIZES = tuple(mebibytes * 1024 * 1024 for mebibytes in (4, 8, 16, 32, 64, 96))
 class LifetimeCurve:
     """The share of requests that would be hits if responses were fresh for so long, and never purged.
 
-    For each lifetime, a response is asked for anew by the first request after its end.
+    For each lifetime, the first request after its end fetches the response again.
     """
 
     def __init__(self) -> None:

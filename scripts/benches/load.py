@@ -20,7 +20,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _DONE = re.compile(r"(\d+) requests in ([\d.]+)(ms|s|m)\b")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _FAILED = re.compile(r"Non-2xx or 3xx responses: \d+|Socket errors: .+")
-# wrk's own counter starts anew with each run, so that the bench says where to go on.
+# wrk's own counter restarts with each run, so that the bench says where to go on.
 _SCRIPT = """\
 local at, count
 function init(arguments)

@@ -1,7 +1,7 @@
 """Counts as documents: JSON, which the SDK reads back, and OpenMetrics, which Prometheus reads.
 
 ``docs/metrics.md`` shows a document. One holds the counts of one isolate or of many, each since it started:
-who wants an interval, or sums, keeps to isolates by their ids, as :func:`gained` does.
+for an interval, or sums, tell isolates apart by their ids, as :func:`gained` does.
 """
 
 import json

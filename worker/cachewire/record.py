@@ -46,7 +46,7 @@ MAX_METADATA_BYTES = 1024
 """Cloudflare's limit for a key's metadata, serialised as JSON."""
 
 MAX_INDEX_SETS = 4
-"""So many different sets of selecting header fields are remembered for a URL."""
+"""How many different sets of selecting header fields are remembered for a URL."""
 
 _VERSION = "1"
 _FACTS = 8

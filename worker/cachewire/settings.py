@@ -51,7 +51,7 @@ class ServerTiming(StrEnum):
     SHORT = "short"
     """The tier, and the time in all."""
     FULL = "full"
-    """Each step, for who proves by Cache-Debug that it may be shown; for others ``short``."""
+    """Each step, for clients that prove by Cache-Debug that they may see it; for others ``short``."""
 
 
 class MetricsUrls(StrEnum):
@@ -121,7 +121,7 @@ class Settings:
     """Whether responses may tell what is wrong with the configuration: on a developer's machine alone."""
     cache_status: bool = setting(True, switch())
     cache_status_key: bool = setting(False, switch())
-    """Whether Cache-Status shows the key to everyone, and not only to who knows ``debug_secret``."""
+    """Whether Cache-Status shows the key to everyone, and not only to clients that know ``debug_secret``."""
     rules: tuple[Rule, ...] = ()
 
     stale_while_revalidate: int = setting(0, _WINDOW)
@@ -144,7 +144,7 @@ class Settings:
     honour_request_directives: bool = setting(True, switch())
     """Whether Cache-Control and Pragma of a request count (RFC 9111 section 5.2.1 makes them advisory)."""
     client_refresh_interval: float = setting(10.0, duration(most=_YEAR))
-    """For how long after a response came from the origin no client can have it asked for anew."""
+    """How long after a response came from the origin no client can force another fetch."""
 
     shared_groups: frozenset[str] = setting(frozenset(), texts())
     """Groups, as patterns, that an answer to a write invalidates on every host, not on its own alone."""
@@ -158,9 +158,9 @@ class Settings:
     max_body_bytes: int = setting(25 * 1024 * 1024, size(most=25 * _MIB))
     """Larger responses stream through unstored; KV's own limit is 25 MiB."""
     variants_per_url: int = setting(32, count())
-    """So many variants of a URL an isolate writes to KV at once, then one a minute; 0 for any number."""
+    """How many variants of a URL an isolate writes to KV in a burst, then one a minute; 0 for no limit."""
     stored_bytes_per_minute: int = setting(256 * 1024 * 1024, size(most=1024 * 1024 * _MIB))
-    """So many bytes of bodies an isolate writes to KV in a minute; 0 for any number."""
+    """How many bytes of bodies an isolate writes to KV in a minute; 0 for no limit."""
     second_use_bytes: int = setting(0, size(most=25 * _MIB))
     """Bodies of at least this size are written to KV when they are asked for again; 0 at once."""
     compress_min_bytes: int = setting(4096, size(most=25 * _MIB))
@@ -178,9 +178,9 @@ class Settings:
     refresh_throttle: float = setting(10.0, duration(most=3600))
     """After a failed refresh, the time in which the stale response is served without another try."""
     refresh_concurrency: int = setting(16, count())
-    """So many background refreshes at once in an isolate, half of them for one rule; 0 for no bound."""
+    """How many background refreshes an isolate runs at once, half of them for one rule; 0: no limit."""
     breaker_failures: int = setting(5, count())
-    """So many times in a row without an answer of the origin open the breaker; 0 switches it off."""
+    """How many requests in a row without an answer open the breaker; 0 switches it off."""
     breaker_pause: float = setting(2.0, duration(most=3600))
     """How far apart an open breaker lets requests try the origin while there is something to serve."""
 
@@ -212,14 +212,14 @@ class Settings:
     log_sampling: float = setting(0.0, share(or_all=True))
     """The share of requests that the log has a line for."""
     debug_secret: str = setting("", secret(), repr=False)
-    """Who sends it in the field Cache-Debug sees the key in Cache-Status, and may read the metrics."""
+    """A client that sends it in Cache-Debug sees the key in Cache-Status, and may read the metrics."""
     token_secret: str = setting("", secret(), repr=False)
     """The HS256 secret that tokens are verified with before a claim goes into a key."""
 
     token_audience: frozenset[str] = setting(frozenset(), texts())
     """Whom tokens must be for (``aud``): one of these. None given: those without an audience."""
     token_issuer: frozenset[str] = setting(frozenset(), texts())
-    """By whom tokens must be issued (``iss``): one of these. None given: anybody who knows the secret."""
+    """By whom tokens must be issued (``iss``): one of these. None given: anyone who knows the secret."""
     token_claims: Mapping[str, object] = setting(MappingProxyType({}), table())
     """Claims that a token must have, with these values: what tells an access token from the others."""
 

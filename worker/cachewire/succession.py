@@ -12,7 +12,7 @@ from types import MappingProxyType
 __all__ = ["BEARINGS", "Bearing", "Ends", "Kind", "is_good", "kind_of", "speaks_of_resource"]
 
 _OF_RESOURCE = frozenset({401, 403, 404, 410, 451})
-"""The client errors that everybody gets who asks for it."""
+"""The client errors that everybody who asks for it gets."""
 
 
 class Kind(Enum):

@@ -195,7 +195,8 @@ class Collapse:
             return await self._share(question, flight, exchange)
         if entry := self._stand_in(question):
             return await self._sender.stored(exchange, question.lookup, entry, _SLOW)
-        # It may be lost together with its request: the first to lose patience flies anew, for those to come.
+        # It may be lost together with its request: the first to lose patience starts another flight, for
+        # those to come.
         if self.flights.current(question.key, question.voice) is flight:
             return await self._fly(question, exchange)
         return await self._ask_alone(question, exchange)

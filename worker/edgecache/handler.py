@@ -36,7 +36,7 @@ __all__ = ["Handler", "Served", "facts_of"]
 class Served:
     """A response for the runtime.
 
-    If it came out of storage, also by which decision, so that it can be repeated without deciding anew.
+    If it came out of storage, also by which decision, so that it can be repeated without deciding again.
     """
 
     exchange: Exchange

@@ -145,7 +145,7 @@ _Value = TypeVar("_Value")
 
 
 def _remembered(table: Table[_Value], name: str, new: Callable[[], _Value]) -> _Value:
-    """Return what is remembered under ``name``, perhaps anew."""
+    """Return what is remembered under ``name``, created if need be."""
     value = table.get(name) or new()
     table.set(name, value)
     return value

@@ -94,7 +94,7 @@ def _named(name: Name, versions: Iterable[Any]) -> tuple[str, ...]:
 def gathered(intents: Iterable[Intent]) -> list[Intent]:
     """Merge the intents of one transaction into few: soft and hard purges, and republications once each.
 
-    Targets that can't be are left out, and logged.
+    Invalid targets are left out, and logged.
     """
     lanes: dict[tuple[bool, str], dict[tuple[str, str], None]] = {}
     pages: dict[str, Intent] = {}

@@ -1,4 +1,4 @@
-"""The cache behind a backend: one in each process, run by threads and by event loops."""
+"""The cache behind a backend: one in each process, used by threads and event loops."""
 
 import asyncio
 import contextlib

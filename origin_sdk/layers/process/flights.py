@@ -61,7 +61,7 @@ class Flights:
         self._lock = Lock()
 
     def renew(self) -> None:
-        """Begin anew after a fork: nothing is under way."""
+        """Start over after a fork: nothing is in flight."""
         self._lock = Lock()
         self._flights.clear()
 
@@ -173,7 +173,7 @@ class Flights:
 
 
 def after(calls: int, told: Callable[[], None]) -> Callable[[], None]:
-    """Return what calls ``told`` when it is called for the last of so many times, by whatever threads."""
+    """Return what calls ``told`` when it has been called ``times`` times, by whichever threads."""
     following = count(1).__next__
 
     def tell() -> None:

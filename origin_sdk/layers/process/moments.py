@@ -38,7 +38,7 @@ class Moments:
         self._lock = Lock()
 
     def renew(self) -> None:
-        """Begin anew after a fork, with a lock that is free."""
+        """Start over after a fork, with a free lock."""
         self._lock = Lock()
 
     @property

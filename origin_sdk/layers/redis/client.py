@@ -36,7 +36,7 @@ __all__ = ["RedisClient"]
 
 
 class _Turns:
-    """Lets so many threads ask at a time.
+    """Limits how many threads ask at a time.
 
     A crowd must not look like a Redis that is slow. If that is slow, those before end in time.
     """

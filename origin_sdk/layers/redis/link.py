@@ -24,9 +24,9 @@ _log = logging.getLogger("origin_sdk.layers")
 _MOST_OWED = 100_000
 _MOST_NAMES = 10_000
 _NAMES_AT_ONCE = 500
-"""So many take Redis about a millisecond."""
+"""This many take Redis about a millisecond."""
 _GENERATIONS = 256
-"""So many generations are shown to a Redis that has lost the last one, to find where its history parted."""
+"""How many generations are shown to a Redis that has lost the last one, to find where its history parted."""
 _WRITES_SECONDS = 3600.0
 """How long Redis remembers that a key was written: the result of a load that takes longer isn't stored."""
 _SLOW_LOG_SECONDS = 10.0
@@ -97,7 +97,7 @@ class Link:
         self._lock = Lock()
 
     def renew(self) -> None:
-        """Begin anew after a fork: as another sender, which holds no lock, nor waits."""
+        """Start over after a fork: as another sender, which holds no lock and waits for nothing."""
         self.sender = self.clock.token()
         self._lock = Lock()
         self.hears = False

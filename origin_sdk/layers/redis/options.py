@@ -41,7 +41,7 @@ class RedisOptions:
     application, one prefix. ``arguments`` go to redis-py as they are, ``ssl_ca_certs`` for example, and
     ``sentinel_arguments`` to its connections to sentinels. ``shards`` are spread over a cluster.
     ``horizon`` is how long, in seconds, Redis remembers an invalidation: older records count as invalid.
-    ``wait_replicas`` lets an invalidation wait until so many replicas have it, for half of the timeout at
+    ``wait_replicas`` lets an invalidation wait until that many replicas have it, for half of the timeout at
     most.
     """
 

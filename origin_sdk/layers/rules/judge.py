@@ -449,5 +449,5 @@ def _difference(one: AnyFamily, other: AnyFamily) -> str:
 
 
 def checked_groups(groups: Iterable[str]) -> tuple[str, ...]:
-    """Return groups as they are stored, without repetition. Raises InvalidFamily for one that can't be."""
+    """Return groups as they are stored, without repetition. Raises InvalidFamily for an invalid one."""
     return tuple(dict.fromkeys(map(group_name, groups)))

@@ -58,7 +58,7 @@ TOO_OLD: Final = b"-1"
 
 
 _CHANGES: Final = 8
-"""How often to write a sealed record anew because the key was written to between its birth and that."""
+"""How often to rewrite a sealed record because the key was written to between its birth and that."""
 
 
 async def changing(

@@ -108,7 +108,7 @@ class AsyncRanking(Generic[_Value]):
     async def page(
         self, start: int = 0, count: int = 20, *, descending: bool = False
     ) -> list[tuple[_Value, float]]:
-        """Return so many members and scores from a rank on, from one round trip to Redis."""
+        """Return ``count`` members and scores from a rank on, from one round trip to Redis."""
         found: list[tuple[_Value, float]] = await self._run(
             self._flows.page(start, count, descending=descending)
         )
@@ -174,7 +174,7 @@ class AsyncPages(Generic[_Value]):
         self._flows = PageFlows(cache, key, loader)
 
     async def page(self, start: int = 0, count: int = 20, *, descending: bool = False) -> list[_Value]:
-        """Return so many items from a place on, or from the end, from one round trip to Redis."""
+        """Return ``count`` items from a place on, or from the end, from one round trip to Redis."""
         found: list[_Value] = await self._run(self._flows.page(start, count, descending=descending))
         return found
 

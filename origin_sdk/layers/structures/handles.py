@@ -108,7 +108,7 @@ class Ranking(Generic[_Value]):
     def page(
         self, start: int = 0, count: int = 20, *, descending: bool = False
     ) -> list[tuple[_Value, float]]:
-        """Return so many members and scores from a rank on, from one round trip to Redis."""
+        """Return ``count`` members and scores from a rank on, from one round trip to Redis."""
         found: list[tuple[_Value, float]] = self._run(self._flows.page(start, count, descending=descending))
         return found
 
@@ -172,7 +172,7 @@ class Pages(Generic[_Value]):
         self._flows = PageFlows(cache, key, loader)
 
     def page(self, start: int = 0, count: int = 20, *, descending: bool = False) -> list[_Value]:
-        """Return so many items from a place on, or from the end, from one round trip to Redis."""
+        """Return ``count`` items from a place on, or from the end, from one round trip to Redis."""
         found: list[_Value] = self._run(self._flows.page(start, count, descending=descending))
         return found
 

@@ -18,7 +18,7 @@ class Coding(NamedTuple):
     number: int
     compress: Callable[[bytes], bytes]
     expand: Callable[[bytes, int], bytes]
-    """Expand to so many bytes at most. Raises ValueError for more, and for what isn't whole."""
+    """Expand to ``most`` bytes at most. Raises ValueError for more, and for what isn't whole."""
 
 
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS

@@ -9,7 +9,7 @@ __all__ = ["InThreads"]
 
 
 class InThreads:
-    """Implements :class:`origin_sdk.outbox.AsyncOutbox` by threads of asyncio's pool."""
+    """Implements :class:`origin_sdk.outbox.AsyncOutbox` on threads of asyncio's pool."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox

@@ -12,7 +12,7 @@ HORIZON_SECONDS = 3600.0
 
 
 class Outbox(Protocol):
-    """A store of entries, safe to share by threads.
+    """A store of entries, safe to share between threads.
 
     Services and drainers are many machines, whose clocks differ; the store is one. So callers say how long,
     never when: moments are the store's, in seconds since the epoch by its own clock.

@@ -61,7 +61,7 @@ class DjangoOutbox(SqlOutbox):
         """Open a transaction on the thread's own connection."""
         connection = connections[self._using]
         if not connection.in_atomic_block:
-            # As Django does at the ends of requests: one that was lost, or is too old, is opened anew.
+            # As Django does at the ends of requests: one that was lost, or is too old, is reopened.
             connection.close_if_unusable_or_obsolete()
         with transaction.atomic(using=self._using):
             yield partial(_run, connection)

@@ -48,7 +48,7 @@ class JsResponses:
     def relayed(self, response: OriginResponse, fields: Mapping[str, str | None]) -> Any:
         """Hand on the origin's response."""
         if response.status == 101 or not 200 <= response.status <= 599:
-            return response.raw  # the runtime makes no such response anew
+            return response.raw  # the runtime can't create such a response
         headers = js.Headers.new(response.raw.headers)
         for name, value in fields.items():
             if value is None:

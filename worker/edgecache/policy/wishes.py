@@ -29,7 +29,7 @@ def wishes_of(client: RequestFacts, record: Record | None, now_ms: int, settings
 
 
 def _is_recent(record: Record, now_ms: int, settings: Settings) -> bool:
-    """Whether a response came from the origin so short a while ago that no client can have it asked anew."""
+    """Whether a response came from the origin so recently that no client can force another fetch."""
     return settings.is_safe and now_ms - record.response_ms < settings.client_refresh_interval * 1000
 
 

@@ -142,7 +142,7 @@ class Memory:
         self.used_bytes -= size_bytes
 
     def has_room_for(self, size_bytes: int) -> bool:
-        """Whether so many bytes more may be on their way, which nothing can be dropped for."""
+        """Whether that many more bytes may be in flight, for which nothing can be dropped."""
         return self._on_their_way_bytes + size_bytes <= self._most_on_their_way_bytes
 
     def take_on_their_way(self, size_bytes: int) -> None:
