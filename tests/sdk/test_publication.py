@@ -114,7 +114,13 @@ def test_fields_groups_and_moments_are_those_of_a_stored_response(
     key = client.publish(URL, lambda: b"body", headers=headers, groups=["g", "a"]).key
     record = record_at(fake_kv, key)
     assert record.groups == ("g", "a", "b", "c", "d", "e", "f")
-    assert [name for name, _ in record.fields] == ["cache-control", "etag", "cache-groups", "content-type", "date"]
+    assert [name for name, _ in record.fields] == [
+        "cache-control",
+        "etag",
+        "cache-groups",
+        "content-type",
+        "date",
+    ]
     assert record.birth_ms == record.response_ms == round(kv_clock.now() * 1000)
 
 
