@@ -7,6 +7,8 @@ Everything that is compared runs in one workerd process, over one KV, and takes 
 - KV hit without marks: one URL, memory switched off, so that each request reads one key of KV as (b) does;
 - stale hit: one URL, stale within stale-while-revalidate, whose origin fails, so that the refresh rests;
 - miss: URLs that nobody has asked for before.
+
+And against itself without what it counts.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import httpx
 from cachewire.record import Record, head_of
 from scripts.benches import nginx
 from scripts.benches.cost import Requests, cost_rows, measure_usage
+from scripts.benches.counting import counting_rows
 from scripts.benches.load import HOST, Load, Target
 from scripts.benches.rows import AtLeast, AtMost, Row, row
 from scripts.benches.start_up import Start, import_milliseconds, save_memory
@@ -79,27 +82,45 @@ class _Extent:
     rounds: int
     seconds: int
     starts: int
+    counting_rounds: int
     urls: int
     requests: Requests
 
 
 _FULL = _Extent(
-    warm_ups=1, rounds=7, seconds=1, starts=7, urls=10_000, requests=Requests(2000, 12.0, 100, 6.0)
+    warm_ups=1,
+    rounds=7,
+    seconds=1,
+    starts=7,
+    counting_rounds=21,
+    urls=10_000,
+    requests=Requests(2000, 12.0, 100, 6.0),
 )
-_QUICK = _Extent(warm_ups=0, rounds=1, seconds=1, starts=1, urls=500, requests=Requests(100, 0.5, 10, 0.0))
+_QUICK = _Extent(
+    warm_ups=0,
+    rounds=1,
+    seconds=1,
+    starts=1,
+    counting_rounds=1,
+    urls=500,
+    requests=Requests(100, 0.5, 10, 0.0),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say which parts can be chosen."""
     parser.add_argument(
-        "--only", choices=("load", "start", "cost"), action="append", help="measure this part (default: all)"
+        "--only",
+        choices=("load", "start", "cost", "counting"),
+        action="append",
+        help="measure this part (default: all)",
     )
 
 
 def measure(options: argparse.Namespace) -> list[Row]:
     """Measure all parts, or those of ``--only``."""
     extent = _QUICK if options.quick else _FULL
-    parts = options.only or ("load", "start", "cost")
+    parts = options.only or ("load", "start", "cost", "counting")
     rows: list[Row] = []
     with TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
@@ -109,6 +130,8 @@ def measure(options: argparse.Namespace) -> list[Row]:
             rows += _start_rows(folder, extent)
         if "cost" in parts:
             rows += cost_rows(measure_usage(folder, _WORKERS, extent.requests))
+        if "counting" in parts and _can_load():
+            rows += _counting_rows(folder, extent)
     return rows
 
 
@@ -121,6 +144,13 @@ def _can_load() -> bool:
 
 def _say(text: str) -> None:
     print(f"scripts/bench: {text}", file=sys.stderr)
+
+
+def _counting_rows(folder: Path, extent: _Extent) -> list[Row]:
+    with Workerd(folder / "counted-origin", [Worker("origin", _WORKERS, main="origin.js")]) as behind:
+        return counting_rows(
+            folder, behind.url("origin"), lambda workerd: _fill(workerd, 1), extent.counting_rounds
+        )
 
 
 # Load
