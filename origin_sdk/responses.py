@@ -102,6 +102,10 @@ class Lifetimes:
             CDN_CACHE_CONTROL: ", ".join(targeted),
         }
 
+    def ended(self) -> "Lifetimes":
+        """Return what is never fresh, but stale for as long as it was to be."""
+        return replace(self, edge=0, negative=0, browser=0)
+
     def unpurged(self) -> "Lifetimes":
         """Return what may be had without purges: no longer than a purge may take to be seen everywhere."""
         return replace(
@@ -379,6 +383,10 @@ def _cacheable(
         error = DataClassViolation if draft.reads.confined else NotCacheable
         _complain(f"{what}: {'; '.join(reasons)}", strict=strict, error=error)
         return Finished(_private_fields(draft, exchanged))
+    if draft.reads.is_stale:
+        # Stored as fresh it would outlive the purge for which the edge asks.
+        lifetimes = lifetimes.ended()
+        fields |= lifetimes.fields(exchanged.status)
     groups, problem = _sent_groups(draft, exchanged, lifetimes)
     if problem:
         _complain(f"{exchanged.route}: {problem}", strict=strict)

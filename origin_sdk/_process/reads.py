@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Final, Protocol
 
 from cachewire.bounds import MAX_GROUPS
-from origin_sdk._values.errors import DataClassViolation
+from origin_sdk._values.errors import DataClassViolation, NotCacheable
 
 __all__ = ["MOST_GROUPS", "HasClass", "Reads", "current_reads", "is_reading", "made_to_publish", "reading"]
 
@@ -59,16 +59,22 @@ class Notes(Protocol):
 class Reads:
     """What was read: families that must not reach the edge, and groups."""
 
-    __slots__ = ("_noted", "confined", "shared_as")
+    __slots__ = ("_noted", "confined", "is_stale", "shared_as")
 
     def __init__(self) -> None:
         self.confined: dict[str, tuple[Notes, HasClass]] = {}
+        self.is_stale = False
+        """Whether one of the values was invalidated softly: what is made of it is as old."""
         self.shared_as = ""
         """What goes to the edge by now: reading what must not raises DataClassViolation."""
         self._noted: dict[tuple[str, ...] | bytes, Notes] = {}
 
-    def add(self, cache: Notes, family: HasClass, groups: tuple[str, ...] | bytes) -> None:
+    def add(
+        self, cache: Notes, family: HasClass, groups: tuple[str, ...] | bytes, *, is_stale: bool = False
+    ) -> None:
         """Note a value; its groups may be as they stand in a record."""
+        if is_stale:
+            self.is_stale = True
         if family.strictness:
             self.confined[family.name] = (cache, family)
             if self.shared_as:
@@ -124,9 +130,15 @@ def reading(reads: Reads) -> Iterator[Reads]:
 def made_to_publish(what: str) -> Iterator[Reads]:
     """Render in the ``with`` block what is to be published.
 
-    Raises DataClassViolation at its end if that is made of what must not reach the edge.
+    Raises DataClassViolation at its end if that is made of what must not reach the edge, and NotCacheable if
+    it is made of what was invalidated softly.
     """
     with reading(Reads()) as reads:
         yield reads
+    if reads.is_stale:
+        raise NotCacheable(
+            f"{what} isn't published: it is made of values that were invalidated softly, and are loaded anew "
+            "behind this call: publish again, or invalidate without soft=True"
+        )
     if problem := reads.refuse(what):
         raise DataClassViolation(f"{what} can't be published: {problem}")

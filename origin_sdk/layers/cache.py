@@ -144,14 +144,22 @@ class LayeredCache(BaseCache):
         self._run(writes.delete(self, key))
 
     def invalidate(
-        self, *, groups: Iterable[str], urls: Iterable[str] = (), at_edge: bool = True
+        self,
+        *,
+        groups: Iterable[str],
+        urls: Iterable[str] = (),
+        at_edge: bool = True,
+        soft: bool = False,
     ) -> Invalidation:
         """Invalidate groups in all processes' memory, in Redis and at the edge; ``urls`` at the edge alone.
+
+        With ``soft``, values count as stale instead of gone: they are answered with for as long as their
+        policy's ``stale`` says, while they are loaded anew.
 
         Raises what the edge's purger raises; memory and Redis are done then. ``at_edge=False`` leaves the
         edge out.
         """
-        return self._run(writes.invalidate(self, groups, urls, at_edge=at_edge))
+        return self._run(writes.invalidate(self, groups, urls, at_edge=at_edge, is_soft=soft))
 
     def refresh(
         self,
@@ -320,7 +328,7 @@ def _decorated(cache: LayeredCache, function: Function, family: AnyFamily, ignor
                 entry.used += 1
             hits.count += 1
             if is_reading and (reads := current_reads()) is not None:
-                reads.add(cache, family, entry.written_groups)
+                reads.add(cache, family, entry.written_groups, is_stale=entry.windows.is_soft)
             return entry.value.copy() if is_copied and type(entry.value) is Original else entry.value
         return cache.get_or_load(signature.key(args), signature.loader(args))
 

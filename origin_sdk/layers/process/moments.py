@@ -5,13 +5,15 @@ from collections.abc import Iterable
 from threading import Lock
 from typing import Final, TypeAlias
 
-__all__ = ["PARTS", "Moments"]
+__all__ = ["PARTS", "SOFT", "Moments"]
 
 _Known: TypeAlias = tuple[int, float, float]
 """When a name was invalidated last, in both measures, and the moment that was known before."""
 _NEVER: Final[_Known] = (0, 0.0, 0.0)
 PARTS: Final = "\x1d"
 """Ends the name of what was written to parts of a key."""
+SOFT: Final = "\x1c"
+"""Begins the name by which a group is invalidated softly: what belongs to it counts as stale, not as gone."""
 
 
 class Moments:
@@ -35,6 +37,10 @@ class Moments:
         self._young_from = 1
         self._unheard: set[str] = set()
         """Names of which Redis hasn't heard yet: they are invalid there, whatever it says."""
+        self.has_soft = False
+        """Whether any group was ever invalidated softly."""
+        self._soft_at: dict[str, float] = {}
+        """When this machine's clock said so, in seconds; as far as it is known."""
         self._lock = Lock()
 
     def renew(self) -> None:
@@ -46,10 +52,11 @@ class Moments:
         """No name was invalidated at a later moment; infinity if Redis hasn't heard of one."""
         return math.inf if self._unheard else self.latest
 
-    def add(self, names: Iterable[str], moment: float) -> int:
+    def add(self, names: Iterable[str], moment: float, at: float | None = None) -> int:
         """Invalidate ``names`` as of Redis's ``moment``; return the new ``seq``.
 
-        The moment is 0 if Redis is being told of it, and infinite if it couldn't be: until ``settle``.
+        The moment is 0 if Redis is being told of it, and infinite if it couldn't be: until ``settle``. ``at``
+        is this machine's time of it, if that is known: what is invalidated softly is stale from then on.
         """
         with self._lock:
             seq = self.seq + 1
@@ -60,11 +67,41 @@ class Moments:
             for name in names:
                 known = self._known(name)[1]
                 self._note(name, (seq, max(moment, known), known))
+                if name.startswith(SOFT):
+                    self._soften(name, at)
                 if name.endswith(PARTS):
                     self._note_parts(name.removesuffix(PARTS), seq)
             self.latest = max(self.latest, moment)
             self.seq = seq
             return seq
+
+    def _soften(self, name: str, at: float | None) -> None:
+        self.has_soft = True
+        if at is not None:
+            if len(self._soft_at) >= self._bound:
+                self._soft_at.clear()
+            self._soft_at[name] = at
+
+    def softened_at(self, groups: Iterable[str], seq: int, now: float) -> float | None:
+        """Return when one of ``groups`` was last invalidated softly after ``seq``, in this machine's time."""
+        latest = None
+        for group in groups:
+            name = SOFT + group
+            if self._known(name)[0] > seq:
+                latest = max(latest or -math.inf, self._soft_at.get(name, now))
+        return latest
+
+    def softened_since(self, groups: Iterable[str], birth: float, now: float, shift: float) -> float | None:
+        """Return the same of what was born at a moment; ``shift`` is from Redis's clock to this one."""
+        latest = None
+        for group in groups:
+            name = SOFT + group
+            moment = self._known(name)[1]
+            if name in self._unheard or (not moment and name in self._soft_at):
+                latest = max(latest or -math.inf, self._soft_at.get(name, now))
+            elif moment >= birth:
+                latest = max(latest or -math.inf, moment * 1e-6 + shift)
+        return latest
 
     def _note_parts(self, name: str, seq: int) -> None:
         """Note that parts of a key were written: what is here of it is older, what Redis holds has them."""

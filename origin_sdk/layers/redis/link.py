@@ -263,6 +263,14 @@ class Link:
         horizon = min(self.options.horizon, _WRITES_SECONDS) if parts else self.options.horizon
         return (round(horizon * 1e6), self.layout.changes, self.sender, shard)
 
+    def known_from(self, shard: int) -> str:
+        """Return the moment after which this process knows of every invalidation that it has heard of."""
+        return f"{max(self.moments.redis_floor, self.floors[shard]):.0f}"
+
+    def knowledge_of(self, shard: int) -> tuple[str, str]:
+        """Return the generation that is known here, and after which moment all up to that is known."""
+        return f"{self.generations[shard]:.0f}", self.known_from(shard)
+
     def told_of(self, shard: int) -> str:
         """Return the generations that a history has to have, of which this process was told last."""
         told = self._told[shard]
@@ -308,7 +316,7 @@ class Link:
             self.moments.distrust_all()
             return shard
         if sender != self.sender:
-            self.moments.add(names, float(as_of or now))
+            self.moments.add(names, float(as_of or now), self.clock.monotonic())
             self.stats.lag((self.redis_now(shard) - now) / 1e6)
         if now <= self.generations[shard]:
             return None
@@ -335,7 +343,8 @@ class Link:
         self._offsets[shard] = time / 1e6 - asked_at
         for name, moment in zip(reply[6::2], reply[7::2], strict=True):
             if name:
-                self.moments.add((name.decode(),), float(moment))
+                heard = float(moment)
+                self.moments.add((name.decode(),), heard, heard / 1e6 - time / 1e6 + asked_at)
         lost = self._lost(shard, groups_floor, common) if self.has_parted(shard, reply) else []
         is_contiguous = known and is_whole and floor <= known and (common or not self._told[shard])
         if not is_contiguous:

@@ -8,7 +8,8 @@ All keys of a shard carry the same hash tag, so that in a cluster they lie in on
            altogether. A *moment* is a number that it gives out once
 ``m``      a sorted set: the moment at which each group was last invalidated. Its member ``""`` is the
            *floor*: what was born before is invalid, since nothing is known of that time. So a set that was
-           lost or evicted invalidates too much, never too little
+           lost or evicted invalidates too much, never too little. ``\x1c`` and a group's name stand for
+           when it was last invalidated softly
 ``t``      the same for keys that were set or deleted, so that a load under way can't overwrite them; a key
            and ``\x1d`` stands for what was written to parts of it
 ``g``      the *generation*: the last moment in ``m`` or ``t``. Who knows of all up to it needs neither
@@ -88,6 +89,20 @@ local function is_valid(v, moments, key)
     if moment and birth <= tonumber(moment) then return false end
   end
   return true
+end
+-- When a record was last invalidated softly since its birth: then it ended to be fresh; 0 if it wasn't.
+local function softened(v, moments)
+  local birth, latest = struct.unpack('>d', v), 0
+  for group in groups_of(v) do
+    local moment = tonumber(redis.call('ZSCORE', moments, '\\28' .. group) or 0)
+    if moment >= birth then latest = math.max(latest, moment) end
+  end
+  return latest
+end
+-- Whether who knows of all moments from a floor up to a generation sees by itself how fresh a record is.
+local function is_seen_through(v, moments, generation, least)
+  local moment = softened(v, moments)
+  return moment == 0 or (moment <= tonumber(generation) and moment > tonumber(least))
 end
 -- Whether a generation is older than the oldest of a history that is full.
 local function is_forgotten(history, generation)
@@ -201,10 +216,14 @@ READ = Script(
     "READ",
     """
 local v = content.get(KEYS)
-return v and shares(KEYS[3], ARGV[1]) and is_valid(v, KEYS[2], KEYS[1]) and content.whole(v, KEYS)
+if not v or not shares(KEYS[3], ARGV[1]) or not is_valid(v, KEYS[2], KEYS[1]) then return false end
+if ARGV[2] ~= '' and not is_seen_through(v, KEYS[2], ARGV[1], ARGV[2]) then return false end
+return content.whole(v, KEYS)
 """,
 )
-"""Keys e m h; argument the generation that the caller knows. The record if it is valid."""
+"""Keys e m h; arguments the generation that the caller knows, and from which moment on it knows all, or
+nothing if it doesn't matter how fresh the record is. The record if it is valid, and the caller can see how
+fresh it is."""
 
 PEEK = Script(
     "PEEK",
@@ -233,7 +252,8 @@ local function claimed(keys, lock, token, lock_ms, needed)
   local v = is_shared and content.get(keys)
   if v and is_valid(v, moments, keys[1]) then
     now = now or clock(clock_key)
-    local ends = struct.unpack('>d', v) + struct.unpack('>I', v, 15) * 1000
+    local ends, soft = struct.unpack('>d', v) + struct.unpack('>I', v, 15) * 1000, softened(v, moments)
+    if soft > 0 then ends = math.min(ends, soft) end
     if ends - now > tonumber(needed) then return {content.whole(v, keys)} end
   end
   local held = redis.call('GET', lock)
@@ -287,9 +307,11 @@ local is_cut_off = not is_current and (known_to_caller == '0' or not shares(hist
 local function is_behind(v)
   if is_current or is_cut_off then return is_cut_off end
   for group in groups_of(v) do
-    local moment = redis.call('ZSCORE', moments, group)
-    local known_moment = math.max(tonumber(known_to_caller), heard[group] or 0)
-    if moment and tonumber(moment) > known_moment then return true end
+    for _, name in ipairs({group, '\\28' .. group}) do
+      local moment = redis.call('ZSCORE', moments, name)
+      local known_moment = math.max(tonumber(known_to_caller), heard[name] or 0)
+      if moment and tonumber(moment) > known_moment then return true end
+    end
   end
   return false
 end

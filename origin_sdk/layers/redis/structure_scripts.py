@@ -86,8 +86,9 @@ for told in string.gmatch(ARGV[1], '%d+') do
 end
 local v = content.get(KEYS)
 if not v or not is_valid(v, moments, KEYS[1]) then return {1} end
-local kind, op, list = letter(v), ARGV[3], {}
-if kind ~= 'n' and string.lower(kind) ~= ARGV[2] then return {1} end
+if not is_seen_through(v, moments, string.match(ARGV[1], '%d+'), ARGV[2]) then return {1} end
+local kind, op, list = letter(v), ARGV[4], {}
+if kind ~= 'n' and string.lower(kind) ~= ARGV[3] then return {1} end
 local function told(member, value)
   if value then
     list[#list + 1] = member
@@ -95,24 +96,24 @@ local function told(member, value)
   end
 end
 if op == 'fields' then
-  for i = 4, #ARGV do told(ARGV[i], redis.call('HGET', s, ARGV[i])) end
+  for i = 5, #ARGV do told(ARGV[i], redis.call('HGET', s, ARGV[i])) end
 elseif op == 'members' then
-  for i = 4, #ARGV do told(ARGV[i], redis.call('SISMEMBER', s, ARGV[i]) == 1 and '') end
+  for i = 5, #ARGV do told(ARGV[i], redis.call('SISMEMBER', s, ARGV[i]) == 1 and '') end
 elseif op == 'scores' then
-  for i = 4, #ARGV do told(ARGV[i], redis.call('ZSCORE', s, ARGV[i])) end
+  for i = 5, #ARGV do told(ARGV[i], redis.call('ZSCORE', s, ARGV[i])) end
 elseif op == 'count' then
-  list[1] = tostring(redis.call(({h = 'HLEN', s = 'SCARD', z = 'ZCARD'})[ARGV[2]], s))
+  list[1] = tostring(redis.call(({h = 'HLEN', s = 'SCARD', z = 'ZCARD'})[ARGV[3]], s))
 elseif op == 'count between' then
-  list[1] = tostring(redis.call('ZCOUNT', s, ARGV[4], ARGV[5]))
+  list[1] = tostring(redis.call('ZCOUNT', s, ARGV[5], ARGV[6]))
 elseif op == 'rank' then
-  local place = redis.call(ARGV[4] == '1' and 'ZREVRANK' or 'ZRANK', s, ARGV[5])
+  local place = redis.call(ARGV[5] == '1' and 'ZREVRANK' or 'ZRANK', s, ARGV[6])
   if place then list[1] = tostring(place) end
 elseif op == 'page' then
-  list = redis.call(ARGV[4] == '1' and 'ZREVRANGE' or 'ZRANGE', s, ARGV[5], ARGV[6], 'WITHSCORES')
+  list = redis.call(ARGV[5] == '1' and 'ZREVRANGE' or 'ZRANGE', s, ARGV[6], ARGV[7], 'WITHSCORES')
 elseif op == 'between' then
-  local verb, first, last = 'ZRANGEBYSCORE', ARGV[5], ARGV[6]
-  if ARGV[4] == '1' then verb, first, last = 'ZREVRANGEBYSCORE', last, first end
-  list = redis.call(verb, s, first, last, 'WITHSCORES', 'LIMIT', ARGV[7], ARGV[8])
+  local verb, first, last = 'ZRANGEBYSCORE', ARGV[6], ARGV[7]
+  if ARGV[5] == '1' then verb, first, last = 'ZREVRANGEBYSCORE', last, first end
+  list = redis.call(verb, s, first, last, 'WITHSCORES', 'LIMIT', ARGV[8], ARGV[9])
 end
 -- What is answered belongs to its key, as it does to its groups.
 local name, groups = string.match(KEYS[1], '}e:(.*)$'), string.sub(v, 33, head(v))
@@ -121,7 +122,8 @@ return {2, string.sub(v, 1, 30) .. struct.pack('>H', #name) .. name .. kind .. p
 """,
     words=_WORDS,
 )
-"""Keys e m h s; arguments the generations that the caller was told of, the structure's letter, what is asked.
+"""Keys e m h s; arguments the generations that the caller was told of, from which moment on it knows all, the
+structure's letter, what is asked.
 
 0: this history lacks one of them. 1: there is no valid record. 2: the record, with its key's name before its
 groups, and the answer.

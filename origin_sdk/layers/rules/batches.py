@@ -91,7 +91,9 @@ async def get_many_or_load(
         await _load_missing(call, missing)
     if (reads := current_reads()) is not None:
         for name, key in wanted.items():
-            reads.add(cache, key.family, found[name].groups if name in found else key.groups)
+            entry = found.get(name)
+            is_stale = entry is not None and entry.windows.is_soft
+            reads.add(cache, key.family, entry.groups if entry else key.groups, is_stale=is_stale)
     return {
         key: opened(entry) if type(entry.value) in SPECIAL else entry.value
         for name, key in wanted.items()

@@ -39,7 +39,7 @@ from origin_sdk.layers.values.envelope import HEADER, Record, Wrapping, split_gr
 from origin_sdk.layers.values.families import AnyFamily, AnyKey, DataClass
 from origin_sdk.layers.values.keys import group_name
 from origin_sdk.layers.values.messagepack import READ_ERRORS
-from origin_sdk.layers.values.policy import Freshness, Policy, Windows
+from origin_sdk.layers.values.policy import ANSWERS, Freshness, Policy, Windows
 from origin_sdk.layers.values.sizes import ENTRY_BYTES, weight
 
 __all__ = ["SPECIAL", "CachedError", "Judge", "checked_groups", "opened"]
@@ -200,8 +200,23 @@ class Judge:
         seq = self.moments.seq
         if self.moments.covers((name, *entry.groups), entry.seq):
             return False
-        entry.seq = seq
+        self._soften(entry)
+        entry.seq = seq  # last: who finds it there asks no more
         return True
+
+    def _soften(self, entry: MemoryEntry) -> None:
+        """End the freshness of what was invalidated softly since it was judged last."""
+        if not self.moments.has_soft:
+            return
+        at = self.moments.softened_at(entry.groups, entry.seq, self.clock.monotonic())
+        if at is not None:
+            self._end(entry, at)
+
+    @staticmethod
+    def _end(entry: MemoryEntry, at: float) -> None:
+        entry.windows = entry.windows.softened()
+        entry.fresh_until = min(entry.fresh_until, at)
+        entry.until = min(entry.until, entry.fresh_until)
 
     def is_outdated(self, key: AnyKey, entry: MemoryEntry) -> bool:
         """Whether what was loaded has been invalidated since its load began."""
@@ -212,7 +227,13 @@ class Judge:
 
         Only the load itself told all that its value belongs to: so who joined one is judged when it lands.
         """
-        return entry.seq >= since or not self.is_outdated(key, entry)
+        if entry.seq >= since:
+            return True
+        if self.is_outdated(key, entry):
+            return False
+        self._soften(entry)
+        now = self.clock.monotonic()
+        return not entry.windows.is_soft or entry.windows.state(entry.fresh_until, now, 0.0) in ANSWERS
 
     def admit_read(
         self,
@@ -284,14 +305,15 @@ class Judge:
             if birth > redis_now:  # noqa: PLR1730 - a call of min() costs as much as the slice above
                 birth = redis_now  # by clocks that differ
             fresh_until = birth * 1e-6 + shift + lifetime * 1e-3
-            if windows and fresh_until > now:
+            soft_at = self._softened(birth, groups, now, shift) if birth <= newest else None
+            if windows and soft_at is None and fresh_until > now:
                 found[key.name] = MemoryEntry(
                     value, seq, fresh_until, windows, groups, fresh_until, 0, 3 * len(stored) + ENTRY_BYTES
                 )
                 continue
             seconds = self.wrapping.load_seconds(stored)
             record = Record(value, birth, lifetime * 1e-3, 0.0, 0.0, seconds, split_groups(groups))
-            found[key.name] = entry = self._entry(key, record, seq, fresh_until)
+            found[key.name] = entry = self._entry(key, record, seq, fresh_until, soft_at)
             if entry.windows.state(entry.fresh_until, now, 0.0) is Freshness.GONE:
                 gone.append(key.name)
         kept = {name: entry for name, entry in found.items() if name not in gone} if gone else found
@@ -304,6 +326,12 @@ class Judge:
             return UNSURE if birth <= floor else False
         self.stats.count("redis-invalidated", key.family.name, key.name)
         return True
+
+    def _softened(self, birth: float, groups: bytes, now: float, shift: float) -> float | None:
+        """Return when a record was invalidated softly, as far as this process knows."""
+        if not self.moments.has_soft:
+            return None
+        return self.moments.softened_since(split_groups(groups), birth, now, shift)
 
     def unreadable(self, key: AnyKey, error: Exception) -> None:
         """Note that what Redis holds can't be read."""
@@ -322,7 +350,9 @@ class Judge:
             reading = self._readings[family] = (*self.wrapping.plain(family), windows)
         return reading
 
-    def _entry(self, key: AnyKey, record: Record, seq: int, fresh_until: float) -> MemoryEntry:
+    def _entry(
+        self, key: AnyKey, record: Record, seq: int, fresh_until: float, soft_at: float | None = None
+    ) -> MemoryEntry:
         policy = self.policy(key)
         windows = policy.windows(record.lifetime, record.load_seconds)
         bound = self.clock.monotonic() + (policy.memory_lifetime or record.lifetime)
@@ -336,7 +366,10 @@ class Judge:
         value, size = record.value, weight(record.value) + ENTRY_BYTES
         if policy.values == "copied" and type(value) is not CachedError:
             value = kept(value, key.family.typed)
-        return MemoryEntry(value, seq, fresh_until, windows, record.groups, until, 0, size)
+        entry = MemoryEntry(value, seq, fresh_until, windows, record.groups, until, 0, size)
+        if soft_at is not None:
+            self._end(entry, soft_at)
+        return entry
 
     def loaded(
         self, key: AnyKey, context: AnyContext, value: object, seq: int, birth: float, seconds: float
@@ -385,6 +418,8 @@ class Judge:
             )
         groups = reads.groups
         context.add_groups(groups)
+        if reads.is_stale:  # it would count as fresh
+            context.do_not_store()
         if len(groups) >= MOST_GROUPS:
             self._warn(
                 f"groups {family.name}",

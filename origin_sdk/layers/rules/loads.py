@@ -17,6 +17,7 @@ from origin_sdk._process.reads import Reads
 from origin_sdk.layers.errors import LoadCycle
 from origin_sdk.layers.process.load_graph import LoadNode, ended
 from origin_sdk.layers.process.memory import MemoryEntry
+from origin_sdk.layers.process.moments import SOFT
 from origin_sdk.layers.redis.commands import Command
 from origin_sdk.layers.redis.link import HeldLock, Link
 from origin_sdk.layers.redis.replies import FAILED, Failed
@@ -343,8 +344,9 @@ def _known_of(
     """
     if not landing.reads.groups:
         return ()
-    moments = {group: judge.moments.moment(group) for group in groups}
-    if judge.moments.covers(tuple(groups), landing.seq):  # last: nothing that is heard meanwhile passes by
+    names = (*groups, *(SOFT + group for group in groups)) if judge.moments.has_soft else tuple(groups)
+    moments = {name: judge.moments.moment(name) for name in names}
+    if judge.moments.covers(names, landing.seq):  # last: nothing that is heard meanwhile passes by
         return None
     later = {name: at for name, at in moments.items() if claim.generation < at < math.inf}
     return (f"{claim.generation:.0f}", *(each for name, at in later.items() for each in (name, f"{at:.0f}")))

@@ -61,10 +61,10 @@ async def _look_surely(
 ) -> tuple[dict[str, MemoryEntry], set[AnyKey]]:
     """Look, and let Redis itself judge; return entries by name, and the keys for which it had no answer."""
     found: dict[str, MemoryEntry] = {}
-    layout, generations = link.layout, link.generations
+    layout = link.layout
     ordered = [(shard, key) for shard, some in by_shard(link, keys).items() for key in some]
     commands: list[Command[bytes | None]] = [
-        judge.shaped(key, Command(READ, layout.keys(shard, "emh", key.name), (f"{generations[shard]:.0f}",)))
+        judge.shaped(key, Command(READ, layout.keys(shard, "emh", key.name), link.knowledge_of(shard)))
         for shard, key in ordered
     ]
     unanswered: set[AnyKey] = set()

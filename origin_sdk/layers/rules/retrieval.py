@@ -40,7 +40,8 @@ async def get(cache: Cache, key: AnyKey, default: _Value | None) -> _Value | Non
 def _note(cache: Cache, key: AnyKey, entry: MemoryEntry | None) -> None:
     """Note what was read, also that nothing is there, where something is being made of it."""
     if cache.counts_reads and (reads := current_reads()) is not None:
-        reads.add(cache, key.family, key.groups if entry is None else entry.written_groups)
+        groups = key.groups if entry is None else entry.written_groups
+        reads.add(cache, key.family, groups, is_stale=entry is not None and entry.windows.is_soft)
 
 
 async def get_or_load(

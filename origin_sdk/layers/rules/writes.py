@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from origin_sdk.layers.base_cache import Invalidation
+from origin_sdk.layers.process.moments import SOFT
 from origin_sdk.layers.redis.commands import ChangeReply, Command
 from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.replies import FAILED, Failed
@@ -109,7 +110,8 @@ def as_of(judge: Judge, key: AnyKey, moment: float, record: Record | None) -> fl
 
 async def note_invalidation(judge: Judge, groups: tuple[str, ...]) -> Noted:
     """Invalidate groups in memory and Redis, to which it is owed if it doesn't know of it."""
-    judge.moments.add(groups, 0.0)
+    now = judge.clock.monotonic()
+    judge.moments.add(groups, 0.0, now)
     link = judge.link
     if link is None:
         return Noted(in_redis=True)
@@ -126,7 +128,7 @@ async def note_invalidation(judge: Judge, groups: tuple[str, ...]) -> Noted:
     for shard, moment in moments.items():
         link.told(shard, moment)
     if moments:
-        judge.moments.add(groups, max(moments.values()))
+        judge.moments.add(groups, max(moments.values()), now)
     if len(moments) < len(replies):
         link.owe(groups, [shard for shard in shards if shard not in moments])
         return Noted(in_redis=False, in_replicas=in_replicas)
@@ -154,7 +156,12 @@ async def delete(cache: Cache, key: AnyKey) -> None:
 
 
 async def invalidate(
-    cache: Cache, groups: Iterable[str], urls: Iterable[str], *, at_edge: bool = True
+    cache: Cache,
+    groups: Iterable[str],
+    urls: Iterable[str],
+    *,
+    at_edge: bool = True,
+    is_soft: bool = False,
 ) -> Invalidation:
     """Invalidate groups in all layers.
 
@@ -162,7 +169,8 @@ async def invalidate(
     """
     cache.listening()
     names = checked_groups(as_texts(groups))
-    noted = await note_invalidation(cache.judge, names)
+    marked = tuple(SOFT + name for name in names) if is_soft else names
+    noted = await note_invalidation(cache.judge, marked)
     try:
         edge = (await PurgeEdge(list(names), list(as_texts(urls)))) if at_edge else None
     except Exception as error:

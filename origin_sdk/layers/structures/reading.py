@@ -68,7 +68,7 @@ async def reading(cache: Cache, key: AnyKey, loader: Loader, question: Question)
     state, whole = judge.peek(key, judge.clock.monotonic())
     if whole is not None and state in ANSWERS:
         judge.stats.count("memory-hit", key.family.name, key.name)
-        _note(cache, key, whole.written_groups)
+        _note(cache, key, whole, whole.written_groups)
         _refresh(cache, key, loader, whole, state)
         return _of(key, question, opened(whole))
     if judge.keeps_parts(key.family):
@@ -114,7 +114,7 @@ async def _answer(cache: Cache, key: AnyKey, loader: Loader, question: Question)
         judge.memory.drop(part.name)
         return _ABSENT
     stats.count(event, key.family.name, key.name)
-    _note(cache, key, entry.groups[1:])
+    _note(cache, key, entry, entry.groups[1:])
     _refresh(cache, key, loader, entry, state)
     return answer
 
@@ -123,9 +123,9 @@ def _state(judge: Judge, entry: MemoryEntry | None) -> Freshness:
     return Freshness.GONE if entry is None else judge.freshness(entry)
 
 
-def _note(cache: Cache, key: AnyKey, groups: tuple[str, ...] | bytes) -> None:
+def _note(cache: Cache, key: AnyKey, entry: MemoryEntry, groups: tuple[str, ...] | bytes) -> None:
     if cache.counts_reads and (reads := current_reads()) is not None:
-        reads.add(cache, key.family, groups)
+        reads.add(cache, key.family, groups, is_stale=entry.windows.is_soft)
 
 
 def _refresh(cache: Cache, key: AnyKey, loader: Loader, entry: MemoryEntry, state: Freshness) -> None:
@@ -163,4 +163,4 @@ def _command(link: Link, shard: int, key: AnyKey, question: Question) -> Command
     layout = link.layout
     shape: Shape = key.family.shape  # type: ignore[assignment]  # see above
     keys = layout.keys(shard, "emhs", key.name)
-    return Command(PART, keys, (link.told_of(shard), shape.letter, *question.words))
+    return Command(PART, keys, (link.told_of(shard), link.known_from(shard), shape.letter, *question.words))

@@ -137,7 +137,7 @@ async def _replace(
     _forget(judge, key)
     shard = layout.shard(key.name)
     read: Command[bytes | None] = Command(
-        READ, layout.keys(shard, "emh", key.name), (f"{link.generations[shard]:.0f}",)
+        READ, layout.keys(shard, "emh", key.name), (f"{link.generations[shard]:.0f}", "")
     )
     head = (*link.head(layout.shard(key.name), parts=True), key.name)
     for _ in range(_REPLACEMENTS):

@@ -45,6 +45,12 @@ class Windows:
     fail_safe: float = 0.0
     spread: float = 0.0
     ahead: float = 0.0
+    is_soft: bool = False
+    """Whether freshness was ended by a soft invalidation."""
+
+    def softened(self) -> "Windows":
+        """Return the windows of what was invalidated softly."""
+        return _softened(self)
 
     def state(self, fresh_until: float, now: float, fraction: float) -> Freshness:
         """Judge a value; ``fraction`` is a random number from 0 up to 1."""
@@ -153,6 +159,11 @@ class Policy:
         """Return the windows of a value that took ``load_seconds`` to load."""
         ahead = 0.0 if self.refresh_ahead is None else lifetime * (1.0 - self.refresh_ahead)
         return _shared(self.stale, self.fail_safe, self.xfetch * load_seconds, ahead)
+
+
+@lru_cache(maxsize=1024)
+def _softened(windows: Windows) -> Windows:
+    return Windows(windows.stale, windows.fail_safe, is_soft=True)
 
 
 @lru_cache(maxsize=1024)
