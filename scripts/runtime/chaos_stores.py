@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random  # noqa: TID251 - chance is what this is about
 import shutil
+import struct
 import subprocess
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import Any
 import redis
 
 from scripts.runtime.chaos_client import KEPT, Board, drawn
-from scripts.runtime.proxy import Proxy
+from scripts.runtime.proxy import Connection, Proxy
 from scripts.runtime.redis_servers import ClusterOfSix, RedisServer, SentinelSet, ShiftedClock
 
 __all__ = ["FIRST_SECONDS", "LOSSLESS", "STORES", "TIMEOUT_SECONDS", "Fault", "Store"]
@@ -27,7 +28,16 @@ _LEAVING_SECONDS = 2.0
 """How long processes may take to leave a primary on its way out: they ask the sentinels every second."""
 _UNKNOWN_SECONDS = 30.0
 _FAILOVER_SECONDS = 6.0
-LOSSLESS = {"cut", "stall", "delay", "kill_subscriptions", "forget_scripts", "stall_client", "kill_client"}
+LOSSLESS = {
+    "cut",
+    "stall",
+    "deafen",
+    "delay",
+    "kill_subscriptions",
+    "forget_scripts",
+    "stall_client",
+    "kill_client",
+}
 """What costs nobody what Redis holds."""
 _SPOIL = "local v = redis.call('GET', KEYS[1]) \
 return v and redis.call('SET', KEYS[1], string.sub(v, 1, -2) .. string.char(193), 'KEEPTTL')"
@@ -56,7 +66,7 @@ class Store:
         self.board = board
 
     def births(self) -> dict[bytes, bytes]:
-        """Return the births of records that nobody has to load again; none where that can't be told."""
+        """Return the births of valid records that nobody has to load again; none where that can't be told."""
         return {}
 
     def do(self, fault: Fault) -> None:
@@ -72,7 +82,7 @@ class Single(Store):
 
     faults = (
         *("freeze", "restart_empty", "restart_aof", "restart_rdb", "restart_old_rdb", "flush", "fill"),
-        *("cut", "cut", "stall", "stall", "delay", "kill_subscriptions", "forget_scripts", "step_clock"),
+        *("cut", "cut", "stall", "deafen", "delay", "kill_subscriptions", "forget_scripts", "step_clock"),
         *("spoil", "evict"),
     )
 
@@ -89,7 +99,9 @@ class Single(Store):
             names: Any = client.keys("*e:item*")
             kept = [name for name in names if int(name.rpartition(b":")[2]) >= KEPT]
             records: Any = client.mget(kept) if kept else []
-            return {name: record[:8] for name, record in zip(kept, records, strict=True) if record}
+            floor: Any = client.zscore("{chaos:0}m", "") or 0
+            found = {name: record[:8] for name, record in zip(kept, records, strict=True) if record}
+            return {name: birth for name, birth in found.items() if struct.unpack(">d", birth)[0] > floor}
         return {}
 
     def _ask(self, *words: str) -> None:
@@ -165,12 +177,19 @@ class Single(Store):
             time.sleep(0.05)
 
     def stall(self, chance: random.Random) -> None:
-        connections = self.proxy.connections
-        subscriptions = [each for each in connections if each.subscribes]
-        chosen = chance.choice(subscriptions if subscriptions and chance.random() < 0.5 else connections)
-        chosen.stall()
-        time.sleep(chance.random() * 8)
-        chosen.resume()
+        self._stall([each for each in self.proxy.connections if not each.subscribes], chance, 4)
+
+    def deafen(self, chance: random.Random) -> None:
+        """Let nothing through to one who listens, and say nothing of it."""
+        self._stall([each for each in self.proxy.connections if each.subscribes], chance, 10)
+
+    @staticmethod
+    def _stall(connections: Sequence[Connection], chance: random.Random, most: float) -> None:
+        if connections:
+            chosen = chance.choice(connections)
+            chosen.stall()
+            time.sleep((0.1 + 0.9 * chance.random()) * most)
+            chosen.resume()
 
     def delay(self, chance: random.Random) -> None:
         self.proxy.delays_reply = lambda _: TIMEOUT_SECONDS * 2 * (chance.random() < 0.05)
