@@ -401,7 +401,6 @@ def main(file: str, number: int, kind: str, url: str, prefix: str, seed: int, ti
     made: dict[str, Any] = {"clock": ShiftedClock(board, number)}
     cache: Any = LayeredCache(options, **made) if kind == "threads" else Blocking(options, **made)
     client = Client(board, cache, number, seed)
-    cache.wait_until_synced(10)
     Process(client, Path(file).parent).run()
     cache.close()
     sys.stdout.write(json.dumps(vars(client.seen)) + "\n")

@@ -108,7 +108,8 @@ def told(store: str, report: Report) -> Iterator[str]:
     for at, wait, what in slow[:_TOLD]:
         yield f"  {wait:.2f} s for {what} {_since(report, at)}"
     kinds = Counter(
-        f"{each['through']} older than {_whose(each)} invalidation, {_since(report, each['at'])}"
+        f"{each['through']} older than {_whose(each)} invalidation, "
+        f"after {report.fault_before(each['at'])[0] or 'no fault'}"
         for each in report.violations
     )
     for kind, times in kinds.most_common():

@@ -15,7 +15,7 @@ from typing import Any
 
 import redis
 
-from scripts.runtime.chaos_client import KEPT, Board, drawn
+from scripts.runtime.chaos_client import KEPT, PROCESSES, Board, drawn
 from scripts.runtime.proxy import Connection, Proxy
 from scripts.runtime.redis_servers import ClusterOfSix, RedisServer, SentinelSet, ShiftedClock
 
@@ -140,14 +140,15 @@ class Single(Store):
             shutil.move(current, kept)
 
     def spoil(self, chance: random.Random) -> None:
-        """Write what nobody can read over records, for a second, as a version of other types would."""
+        """Write what nobody can read over records, as a version of other types would, and step clocks."""
         with self.server.client() as client, suppress(redis.RedisError):
             until = time.monotonic() + 1
             while time.monotonic() < until:
                 for name in client.scan_iter("*e:*", count=200):
                     if chance.random() < 0.5:  # a head that is read, and a value that isn't
                         client.eval(_SPOIL, 1, name)
-                time.sleep(0.02)
+                self.board.step_clock(chance.randrange(PROCESSES), chance.choice([-5.0, 0.0, 5.0, 3600.0]))
+                time.sleep(0.05)
 
     def evict(self, chance: random.Random) -> None:
         """Remove what the cache keeps of itself, as an eviction does that may remove anything."""

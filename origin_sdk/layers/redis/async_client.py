@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -22,6 +22,7 @@ from origin_sdk.layers.redis.failures import (
     AwayError,
     CrowdedError,
     failed,
+    is_older,
     may_repeat,
     most_at_once,
     unclosed,
@@ -141,16 +142,32 @@ class AsyncRedisClient:
         if command.script is None and not self._link.options.is_cluster:
             reply: Reply = await self._read(packed_read(command))
             return reply
-        client, until = self.client(), self._until(command)
         try:
-            reply = await client.execute_command(*words(command, until))
+            return await self._demand_once(command)
         except NoScriptError:
-            reply = await client.execute_command(*words(command, until, is_source=True))
+            return await self._demand_once(command, is_source=True)
         except RedisConnectionError as error:
             self._link.epoch += 1
             if not may_repeat(error, command):
                 raise
-            reply = await client.execute_command(*words(command, until, is_source=command.script is not None))
+            return await self._demand_once(command, is_source=command.script is not None)
+
+    async def _demand_once(self, command: Command[Reply], *, is_source: bool = False) -> Reply:
+        parts = words(command, self._until(command), is_source=is_source)
+        if self._link.options.is_cluster:
+            reply: Reply = await self.client().execute_command(*parts)
+            return reply
+        connection = await self._borrowed()
+        try:
+            await connection.send_packed_command(packed(parts))
+            reply = cast("Reply", await connection.read_response())
+        except ResponseError:
+            raise
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await self.client().connection_pool.release(connection)
         return reply
 
     def _until(self, command: AnyCommand) -> str:
@@ -164,7 +181,6 @@ class AsyncRedisClient:
         for connection in idle:
             await connection.disconnect(nowait=True)
             await pool.release(connection)
-        await pool.disconnect(inuse_connections=False)
 
     async def _read(self, packed: bytes) -> Any:
         """Read as redis-py does, without what its client adds to each command."""
@@ -173,12 +189,19 @@ class AsyncRedisClient:
         try:
             connection = self._idle.pop()
         except IndexError:
-            return await self._read_with(await self.client().connection_pool.get_connection(), packed)
+            return await self._read_with(await self._borrowed(), packed)
         try:
             return await self._read_with(connection, packed)
         except RedisConnectionError:
             # Redis closes connections that are long idle. A timeout is another error, and not tried again.
-            return await self._read_with(await self.client().connection_pool.get_connection(), packed)
+            return await self._read_with(await self._borrowed(), packed)
+
+    async def _borrowed(self) -> AsyncConnection:
+        """Take a connection of the pool; one that is as old as one that broke connects again."""
+        connection: AsyncConnection = await self.client().connection_pool.get_connection()
+        if is_older(connection, self._link.epoch):
+            await connection.disconnect(nowait=True)
+        return connection
 
     async def _read_with(self, connection: AsyncConnection, packed: bytes) -> Any:
         try:
@@ -267,7 +290,7 @@ class AsyncRedisClient:
             replies: list[Any] = await pipeline.execute(raise_on_error=False)
             return replies
         pool = self.client().connection_pool
-        connection = await pool.get_connection()
+        connection = await self._borrowed()
         try:
             await connection.send_packed_command(b"".join(map(packed, all_words)))
             return [await _awaited_answer_of(connection) for _ in commands]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from queue import Empty, SimpleQueue
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -22,6 +22,7 @@ from origin_sdk.layers.redis.failures import (
     AwayError,
     CrowdedError,
     failed,
+    is_older,
     may_repeat,
     most_at_once,
     unclosed,
@@ -112,14 +113,13 @@ class RedisClient:
 
     def _renew(self) -> None:
         """Let go of connections that are as old as one that broke."""
-        with self._lock:
-            self._epoch = self._link.epoch
-            idle, self._idle = self._idle, []
+        self._epoch = self._link.epoch
         pool = self.client().connection_pool
-        for connection in idle:
-            connection.disconnect()
-            pool.release(connection)
-        pool.disconnect(inuse_connections=False)
+        with suppress(IndexError):  # one by one: others take some at the same time
+            while True:
+                connection = self._idle.pop()
+                connection.disconnect()
+                pool.release(connection)
 
     def _read(self, packed: bytes) -> Any:
         """Read as redis-py does, without what its client adds to each command: nearly half of the time."""
@@ -128,12 +128,19 @@ class RedisClient:
         try:
             connection = self._idle.pop()
         except IndexError:
-            return self._read_with(self.client().connection_pool.get_connection(), packed)
+            return self._read_with(self._borrowed(), packed)
         try:
             return self._read_with(connection, packed)
         except RedisConnectionError:
             # Redis closes connections that are long idle. A timeout is another error, and not tried again.
-            return self._read_with(self.client().connection_pool.get_connection(), packed)
+            return self._read_with(self._borrowed(), packed)
+
+    def _borrowed(self) -> Connection:
+        """Take a connection of the pool; one that is as old as one that broke connects again."""
+        connection: Connection = self.client().connection_pool.get_connection()
+        if is_older(connection, self._link.epoch):
+            connection.disconnect()
+        return connection
 
     def _read_with(self, connection: Connection, packed: bytes) -> Any:
         try:
@@ -153,16 +160,32 @@ class RedisClient:
 
     def demand(self, command: Command[Reply]) -> Reply:
         """Return the reply, or raise what redis-py raises."""
-        client, until = self.client(), self._until(command)
         try:
-            reply: Reply = client.execute_command(*words(command, until))
+            return self._demand_once(command)
         except NoScriptError:
-            reply = client.execute_command(*words(command, until, is_source=True))
+            return self._demand_once(command, is_source=True)
         except RedisConnectionError as error:
             self._link.epoch += 1
             if not may_repeat(error, command):
                 raise
-            reply = client.execute_command(*words(command, until, is_source=command.script is not None))
+            return self._demand_once(command, is_source=command.script is not None)
+
+    def _demand_once(self, command: Command[Reply], *, is_source: bool = False) -> Reply:
+        parts = self._words(command, is_source=is_source)
+        if self._link.options.is_cluster:
+            reply: Reply = self.client().execute_command(*parts)
+            return reply
+        connection = self._borrowed()
+        try:
+            connection.send_packed_command((packed(parts),))
+            reply = cast("Reply", connection.read_response())
+        except ResponseError:
+            raise
+        except BaseException:
+            connection.disconnect()
+            raise
+        finally:
+            self.client().connection_pool.release(connection)
         return reply
 
     def _until(self, command: AnyCommand) -> str:
@@ -256,7 +279,8 @@ class RedisClient:
             try:
                 for pool, places in self._pools(commands).items():
                     with self._losing(places, replies, ends):
-                        connection = pool.get_connection()
+                        is_one = not self._link.options.is_cluster
+                        connection = self._borrowed() if is_one else pool.get_connection()
                         borrowed.callback(pool.release, connection)
                         unread.append((connection, places))
                 for connection, places in unread:

@@ -37,6 +37,7 @@ __all__ = [
     "CrowdedError",
     "failed",
     "is_full",
+    "is_older",
     "may_repeat",
     "most_at_once",
     "unclosed",
@@ -88,6 +89,16 @@ def most_at_once(link: Link) -> int:
 def may_repeat(error: object, command: AnyCommand) -> bool:
     """Whether a connection broke, which Redis closes as it ends or finds them idle: another may do."""
     return type(error) is RedisConnectionError and (command.script is None or command.script.may_repeat)
+
+
+def is_older(connection: Any, epoch: int) -> bool:
+    """Whether a connection is of an epoch before this one; it is of this one from now on.
+
+    Whoever has taken it alone may ask, and connect again: redis-py's own way to let all idle ones of a pool
+    go takes some from under those who take them at the same time.
+    """
+    before, connection.origin_sdk_epoch = getattr(connection, "origin_sdk_epoch", epoch), epoch
+    return bool(before != epoch)
 
 
 def is_full(error: Exception) -> bool:
