@@ -43,6 +43,8 @@ from origin_sdk._values.header_fields import combined
 from origin_sdk._values.project import Project
 from origin_sdk._values.targets import parse_url
 
+_NONE_NOMINATED = ("",)
+"""As the Worker keeps the plain response beside others in the profile `rfc9111`."""
 _NO_RULE = Rule()
 _STALE_AT_ONCE = frozenset({Reason.NO_CACHE, Reason.NO_FRESHNESS, Reason.EXPIRED})
 _REMEDIES: Mapping[Reason, str] = {
@@ -105,6 +107,8 @@ class _Draft:
     rule: Rule | None
     project: Project
     now_ms: int
+    selected_by: tuple[str, ...] = ()
+    """The names of the request fields in its key: found when the index of its URL was read."""
 
     @property
     def by_name(self) -> dict[str, str]:
@@ -161,7 +165,7 @@ class _Draft:
     def key(self) -> str:
         target = parse_url(self.publication.url)
         base = record_key(key_target(self.rule, target) if self.rule else target)
-        return variant_key(base, [*self.parts, *selecting_values(self.vary, self._request_fields)])
+        return variant_key(base, [*self.parts, *selecting_values(self.selected_by, self._request_fields)])
 
     @property
     def ttl_seconds(self) -> int:
@@ -234,8 +238,9 @@ def publish(operation: Operation, publication: Publication, project: Project) ->
     draft = _Draft(publication, rule if isinstance(rule, Rule) else None, project, now_ms)
     _check(draft)
     pairs: list[Pair] = []
-    if draft.vary:
-        index = yield from _index(operation, draft)
+    index = yield from _index(operation, draft)
+    if index:
+        draft = replace(draft, selected_by=_selected_by(draft, index))
         # The other responses that it leads to may be kept for as long.
         pairs.append(Pair(draft.index_key, "", MAX_RECORD_SECONDS, json.loads(index.metadata())))
     apart, stored = _record_pairs(draft)
@@ -275,11 +280,21 @@ def _write(operation: Operation, pairs: Sequence[Pair]) -> Flow[None]:
     yield from namespace.write(operation.exchange, list(by_key), lambda keys: [by_key[key] for key in keys])
 
 
-def _index(operation: Operation, draft: _Draft) -> Flow[Index]:
-    """Return the index that is there, with the names that this response varies by in front."""
+def _index(operation: Operation, draft: _Draft) -> Flow[Index | None]:
+    """Return the index that is to lie there: what does, with the names that this response varies by."""
     listed, _ = yield from operation.namespace.page(operation.exchange, draft.index_key, "", 10)
-    known = [read_listed(key).index for key in listed if key.name == draft.index_key]
-    return known[0].including(draft.vary) if known and known[0] else Index((draft.vary,))
+    known = next((read_listed(key).index for key in listed if key.name == draft.index_key), None)
+    if not draft.vary:
+        return known
+    return known.including(draft.vary) if known else Index((draft.vary,))
+
+
+def _selected_by(draft: _Draft, index: Index) -> tuple[str, ...]:
+    """Return what selects a response, as the Worker has it: where it names nothing, what the others named."""
+    if draft.vary:
+        return draft.vary
+    # RFC 9111 section 4.1: the plain response must not take the others' place.
+    return index.names if draft.project.is_safe else _NONE_NOMINATED
 
 
 def _record_pairs(draft: _Draft) -> tuple[Pair | None, Pair]:

@@ -55,6 +55,8 @@ for name in (*sys.argv[1:], *public):
         if name in sys.argv[1:] or missing in {"", "origin_sdk", "cachewire"}:
             print(f"import {name}: {error}")
     except Exception as error:
+        if isinstance(error, ImportError) and "origin-sdk[" in str(error) and name not in sys.argv[1:]:
+            continue
         if type(error).__name__ != "ImproperlyConfigured":  # Django without a project
             print(f"import {name}: {type(error).__name__}: {error}")
 """

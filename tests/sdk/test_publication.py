@@ -13,7 +13,7 @@ from cachewire.bounds import MAX_RECORD_SECONDS
 from cachewire.key import parse_target, record_key, variant_key
 from cachewire.record import Index, Record, parse_head, read_metadata
 from cachewire.settings import DataClass as EdgeDataClass
-from cachewire.settings import Rule
+from cachewire.settings import Profile, Rule
 from origin_sdk import AsyncPurgeClient, NotCacheable, Project, PurgeClient
 from origin_sdk._process.audit import AuditEvent
 from origin_sdk._values.media_types import encoded
@@ -174,7 +174,7 @@ def test_a_large_body_lies_apart_and_is_there_before_its_record(client: PurgeCli
     record = record_at(fake_kv, key)
     assert record.body_key.startswith("b1/")
     assert (fake_kv.read(key), fake_kv.read(record.body_key)) == (b"", body)
-    written = [b'"b1/' in request.body for request in fake_kv.requests]
+    written = [b'"b1/' in request.body for request in fake_kv.requests if request.method == "PUT"]
     assert written == [True, False], "the body first"
 
 
@@ -182,6 +182,24 @@ def test_a_head_too_long_for_metadata_lies_in_front(client: PurgeClient, fake_kv
     key = client.publish(URL, lambda: b"body", headers={**FRESH, "x-long": "x" * 2000}).key
     assert dict(record_at(fake_kv, key).fields)["x-long"] == "x" * 2000
     assert (fake_kv.read(key) or b"").endswith(b"body")
+
+
+@pytest.mark.parametrize("profile", ["safe", "rfc9111"])
+def test_a_plain_response_takes_no_variants_place(
+    new_client: Callable[..., PurgeClient], fake_kv: FakeKV, profile: str
+) -> None:
+    client, base = new_client(project=Project(profile=Profile(profile))), record_key(parse_target(URL))
+    german = {"accept-language": "de"}
+    headers = {**FRESH, "vary": "Accept-Language"}
+    varied = client.publish(URL, lambda: b"de", headers=headers, request_headers=german)
+    plain = client.publish(URL, lambda: b"plain", headers=FRESH)
+    assert read_metadata(fake_kv.metadata(base)) == Index((("accept-language",),))
+    assert (fake_kv.read(varied.key), fake_kv.read(plain.key)) == (b"de", b"plain")
+    name = "accept-language" if profile == "safe" else ""
+    assert plain.key == variant_key(base, [(name, None)])
+    # To the request of a variant it is the variant's successor, in the safe profile alone.
+    again = client.publish(URL, lambda: b"de, again", headers=FRESH, request_headers=german)
+    assert (again.key == varied.key) == (profile == "safe")
 
 
 def test_variants_lie_beside_their_index(client: PurgeClient, fake_kv: FakeKV) -> None:
