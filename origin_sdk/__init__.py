@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from origin_sdk._edge.async_client import AsyncPurgeClient
     from origin_sdk._edge.batch import Batch
     from origin_sdk._edge.client import PurgeClient
-    from origin_sdk._edge.diagnosis import Finding, Verdict
+    from origin_sdk._edge.diagnosis import Finding, Grade
     from origin_sdk._edge.inspection import AppliedMark, Inspected, Inspection, Outcome
     from origin_sdk._edge.marks import MarkEntry
     from origin_sdk._edge.null import AsyncNullPurgeClient, NullPurgeClient
@@ -67,6 +67,7 @@ __all__ = [
     "ConnectionFailed",
     "DeadlineExceeded",
     "Finding",
+    "Grade",
     "Inspected",
     "Inspection",
     "InvalidRequest",
@@ -94,7 +95,6 @@ __all__ = [
     "StoredResponse",
     "SystemClock",
     "Targets",
-    "Verdict",
     "Warmed",
     "read_project",
 ]
@@ -131,7 +131,7 @@ _HOMES = {
     "StoredResponse": "_edge.stored_responses",
     "SystemClock": "_process.clock",
     "Targets": "_values.targets",
-    "Verdict": "_edge.diagnosis",
+    "Grade": "_edge.diagnosis",
     "Warmed": "_edge.warmup",
     "read_project": "_values.project",
 }

@@ -18,7 +18,7 @@ from origin_sdk._edge.purge import Operation
 from origin_sdk._values.errors import AuthenticationFailed, CloudflareError, OriginSdkError
 from origin_sdk._values.project import Project
 
-__all__ = ["Finding", "Verdict", "examine"]
+__all__ = ["Finding", "Grade", "examine"]
 
 _PROBE_KEY = "probe/origin-sdk-doctor"
 _PROBE_SECONDS = 60
@@ -26,7 +26,7 @@ _GREATEST_SKEW_SECONDS = 30.0
 _KNOWN_PREFIXES = (RECORD_PREFIX, BODY_PREFIX, MARK_PREFIX)
 
 
-class Verdict(StrEnum):
+class Grade(StrEnum):
     """How bad a finding is."""
 
     GOOD = "ok"
@@ -39,7 +39,7 @@ class Finding:
     """What was examined, how it stands, and what to do."""
 
     check: str
-    verdict: Verdict
+    verdict: Grade
     message: str
 
     def as_json(self) -> dict[str, Any]:
@@ -59,9 +59,9 @@ def examine(operation: Operation, project: Project, *, may_write: bool = True) -
         try:
             finding = yield from check(operation)
         except OriginSdkError as error:
-            finding = Finding(name, Verdict.BAD, str(error))
+            finding = Finding(name, Grade.BAD, str(error))
         findings.append(finding)
-        if finding.verdict is Verdict.BAD and name != "token":
+        if finding.verdict is Grade.BAD and name != "token":
             return [*findings, _clock(operation)]
     findings += yield from _wire_version(operation)
     return [*findings, _clock(operation)]
@@ -71,25 +71,23 @@ def _settings(operation: Operation, project: Project) -> Iterator[Finding]:
     settings = operation.settings
     differences = list(project.differences(settings.namespace_id, settings.mark_interval))
     for difference in differences:
-        yield Finding("settings", Verdict.BAD, difference)
+        yield Finding("settings", Grade.BAD, difference)
     if project.stale_if_error > project.retention:
         yield Finding(
             "settings",
-            Verdict.WARNING,
+            Grade.WARNING,
             f"STALE_IF_ERROR = {project.stale_if_error} s is longer than RETENTION = "
             f"{project.retention} s: raise RETENTION, "
             "so that KV doesn't drop what is to stand in for the origin",
         )
     if not differences:
-        yield Finding(
-            "settings", Verdict.GOOD, f"namespace {settings.namespace_id} at {settings.account_url}"
-        )
+        yield Finding("settings", Grade.GOOD, f"namespace {settings.namespace_id} at {settings.account_url}")
 
 
 def _token(operation: Operation) -> Flow[Finding]:
     """Ask what the token is: an account's own token, else a user's."""
     if not operation.settings.is_cloudflare:
-        return Finding("token", Verdict.GOOD, "not needed: the API isn't Cloudflare's own")
+        return Finding("token", Grade.GOOD, "not needed: the API isn't Cloudflare's own")
     base = operation.settings.base_url.rstrip("/")
     for url in (f"{operation.settings.account_url}/tokens/verify", f"{base}/user/tokens/verify"):
         try:
@@ -97,32 +95,32 @@ def _token(operation: Operation) -> Flow[Finding]:
             status = (envelope(reply).get("result") or {}).get("status", "unknown")
         except CloudflareError:
             continue
-        verdict = Verdict.GOOD if status == "active" else Verdict.BAD
+        verdict = Grade.GOOD if status == "active" else Grade.BAD
         return Finding("token", verdict, f"Cloudflare says: {status}")
     return Finding(
-        "token", Verdict.BAD, "Cloudflare doesn't know the token: create one with Workers KV Storage Write"
+        "token", Grade.BAD, "Cloudflare doesn't know the token: create one with Workers KV Storage Write"
     )
 
 
 def _namespace(operation: Operation) -> Flow[Finding]:
     keys, _ = yield from operation.namespace.page(operation.exchange, "", "", 10)
     if operation.settings.is_cloudflare:
-        return Finding("namespace", Verdict.GOOD, "it is there, and the token may list it")
+        return Finding("namespace", Grade.GOOD, "it is there, and the token may list it")
     known = yield from _known_namespaces(operation)
     name = operation.settings.namespace_id
     if known and name not in known:
         return Finding(
             "namespace",
-            Verdict.BAD,
+            Grade.BAD,
             f"the local API answers for any name, but the Worker that runs there has {', '.join(known)}, not "
             f"{name}: set EDGE_CACHE_NAMESPACE_ID, or --namespace, to it",
         )
     holds = "it holds keys" if keys else "it is empty"
     if known:
-        return Finding("namespace", Verdict.GOOD, f"the Worker that runs there has it; {holds}")
+        return Finding("namespace", Grade.GOOD, f"the Worker that runs there has it; {holds}")
     return Finding(
         "namespace",
-        Verdict.WARNING,
+        Grade.WARNING,
         f"the API answers for any name, and doesn't say which the Worker has; {holds}",
     )
 
@@ -145,9 +143,9 @@ def _writing(operation: Operation) -> Flow[Finding]:
         yield from operation.namespace.delete(operation.exchange, [pair.key])
     except AuthenticationFailed as error:
         return Finding(
-            "write permission", Verdict.BAD, f"the token may read but not write, so it can't purge: {error}"
+            "write permission", Grade.BAD, f"the token may read but not write, so it can't purge: {error}"
         )
-    return Finding("write permission", Verdict.GOOD, "the token may write and delete")
+    return Finding("write permission", Grade.GOOD, "the token may write and delete")
 
 
 def _wire_version(operation: Operation) -> Flow[list[Finding]]:
@@ -161,7 +159,7 @@ def _wire_version(operation: Operation) -> Flow[list[Finding]]:
             findings.append(
                 Finding(
                     "wire version",
-                    Verdict.BAD,
+                    Grade.BAD,
                     f"keys begin with {', '.join(foreign)}, this SDK writes {known}: another version of the "
                     "Worker stores there; install the SDK of the Worker's version",
                 )
@@ -170,11 +168,11 @@ def _wire_version(operation: Operation) -> Flow[list[Finding]]:
         return findings
     if RECORD_PREFIX in seen:
         good = f"what is stored there is of version {WIRE_VERSION}, this SDK's"
-        return [Finding("wire version", Verdict.GOOD, good)]
+        return [Finding("wire version", Grade.GOOD, good)]
     # Marks prove nothing: anyone who purges writes them, this SDK included.
     what = "only purge marks are there, no response" if MARK_PREFIX in seen else "nothing is stored there yet"
     remedy = "send a request through the Worker, then ask again"
-    return [Finding("wire version", Verdict.WARNING, f"{what}: {remedy}")]
+    return [Finding("wire version", Grade.WARNING, f"{what}: {remedy}")]
 
 
 def _versions(operation: Operation, kind: str) -> Flow[set[str]]:
@@ -190,13 +188,13 @@ def _versions(operation: Operation, kind: str) -> Flow[set[str]]:
 def _clock(operation: Operation) -> Finding:
     skew = operation.exchange.skew
     if not skew.is_known:
-        return Finding("clock", Verdict.GOOD, "the API tells no date: this machine's clock is taken")
+        return Finding("clock", Grade.GOOD, "the API tells no date: this machine's clock is taken")
     if abs(skew.seconds) > _GREATEST_SKEW_SECONDS:
         return Finding(
             "clock",
-            Verdict.WARNING,
+            Grade.WARNING,
             f"this machine's clock is {abs(skew.seconds):.0f} s "
             f"{'behind' if skew.seconds > 0 else 'ahead'}: purges correct "
             "for it, but set it (NTP)",
         )
-    return Finding("clock", Verdict.GOOD, f"within {abs(skew.seconds) + 1:.0f} s of Cloudflare's")
+    return Finding("clock", Grade.GOOD, f"within {abs(skew.seconds) + 1:.0f} s of Cloudflare's")

@@ -23,8 +23,8 @@ from origin_sdk._values.errors import InvalidRequest
 __all__ = [
     "KINDS",
     "NAMES",
-    "Kind",
     "Purge",
+    "TargetKind",
     "Targets",
     "Texts",
     "keyed_target",
@@ -261,7 +261,7 @@ def _prefix_marks(prefixes: Iterable[str], _: Sequence[KeyRule]) -> Iterator[str
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class TargetKind:
     """A kind of target: its ``name`` in :class:`Purge` and :class:`Targets`, and one of it in a sentence.
 
     ``read`` checks and normalises one; ``marks`` names what is written for several.
@@ -274,10 +274,10 @@ class Kind:
 
 
 KINDS: Final = (
-    Kind("urls", "url", _url, _url_marks),
-    Kind("groups", "group", parse_group, lambda groups, _: map(group_mark, groups)),
-    Kind("prefixes", "prefix", _prefix, _prefix_marks),
-    Kind("hosts", "host", parse_host, lambda hosts, _: map(host_mark, hosts)),
+    TargetKind("urls", "url", _url, _url_marks),
+    TargetKind("groups", "group", parse_group, lambda groups, _: map(group_mark, groups)),
+    TargetKind("prefixes", "prefix", _prefix, _prefix_marks),
+    TargetKind("hosts", "host", parse_host, lambda hosts, _: map(host_mark, hosts)),
 )
 NAMES: Final = tuple(kind.name for kind in KINDS)
 

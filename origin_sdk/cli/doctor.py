@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from origin_sdk._edge.diagnosis import Finding, Verdict
+from origin_sdk._edge.diagnosis import Finding, Grade
 from origin_sdk.cli.check import examined
 from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
 from origin_sdk.cli.screen import Screen
 
 __all__ = ["doctor"]
 
-_STYLES = {Verdict.GOOD: "green", Verdict.WARNING: "yellow", Verdict.BAD: "red"}
+_STYLES = {Grade.GOOD: "green", Grade.WARNING: "yellow", Grade.BAD: "red"}
 
 
 def doctor(
@@ -31,11 +31,11 @@ def doctor(
     """
     context = Context(config, environment, namespace_id, base_url, as_json)
     findings = list(_of_configuration(context))
-    if not any(finding.verdict is Verdict.BAD for finding in findings):
+    if not any(finding.verdict is Grade.BAD for finding in findings):
         with context.client() as client:
             findings += client.check(may_write=write)
     context.show([finding.as_json() for finding in findings], lambda screen: _draw(screen, findings))
-    if any(finding.verdict is Verdict.BAD for finding in findings):
+    if any(finding.verdict is Grade.BAD for finding in findings):
         raise typer.Exit(1)
 
 
@@ -44,9 +44,9 @@ def _of_configuration(context: Context) -> list[Finding]:
     configuration = examined(context)
     if configuration is None:
         return []
-    findings = [Finding(configuration.name, Verdict.BAD, error) for error in configuration.errors]
-    findings += [Finding(configuration.name, Verdict.WARNING, warning) for warning in configuration.warnings]
-    return findings or [Finding(configuration.name, Verdict.GOOD, "the Worker can use its settings")]
+    findings = [Finding(configuration.name, Grade.BAD, error) for error in configuration.errors]
+    findings += [Finding(configuration.name, Grade.WARNING, warning) for warning in configuration.warnings]
+    return findings or [Finding(configuration.name, Grade.GOOD, "the Worker can use its settings")]
 
 
 def _draw(screen: Screen, findings: Sequence[Finding]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from cachewire.bounds import MARKS_AHEAD
 from cachewire.facts import Reason, ResponseFacts
 from cachewire.fields import combined
 from cachewire.marks import Lane, lane_key, written_keys
@@ -50,9 +51,6 @@ TIERS = tuple(str(tier) for tier in Tier if tier is not Tier.OWN)
 HITS = frozenset({"memory", "kv", "stale"})
 """The tiers that answer from what is stored, without waiting for the origin."""
 
-
-_REREAD_SHARE = 0.7
-"""The share of ``MARK_INTERVAL`` after which a request has its marks read again, behind its back."""
 
 _PARTS = 16
 _REMEMBERED_DECISIONS = 50_000
@@ -244,7 +242,7 @@ class Edge:
     def _remember(self, checked: _Checked, isolate: _Isolate) -> None:
         if len(isolate.checked) >= _REMEMBERED_CHECKS:
             isolate.checked.clear()
-        until_ms = min(checked.use.until_ms, checked.until_ms + isolate.marks.interval_ms * _REREAD_SHARE)
+        until_ms = min(checked.use.until_ms, checked.until_ms + isolate.marks.interval_ms * MARKS_AHEAD)
         isolate.checked[checked.entry.key] = checked._replace(until_ms=until_ms)
 
     def _use(self, lookup: Lookup, use: Use, entry: Entry, tier: str, visit: _Visit) -> None:
@@ -359,7 +357,7 @@ class Edge:
         """Return what the marks say, read as the Worker reads them, and of what time that is."""
         marks, now_ms = visit.isolate.marks, visit.now_ms
         known_ms = marks.known_until(lookup.request.target, record)
-        if now_ms - known_ms > marks.interval_ms * _REREAD_SHARE:
+        if now_ms - known_ms > marks.interval_ms * MARKS_AHEAD:
             self._read_marks(lookup, record, visit)
             known_ms = now_ms
         return marks.verdict(lookup, record), known_ms
@@ -367,7 +365,7 @@ class Edge:
     def _read_marks(self, lookup: Lookup, record: Record, visit: _Visit) -> None:
         marks, target = visit.isolate.marks, lookup.request.target
         # What is read may tell of more.
-        while lanes := marks.outdated(marks.deciding(target, record), visit.now_ms, _REREAD_SHARE / 2):
+        while lanes := marks.outdated(marks.deciding(target, record), visit.now_ms, MARKS_AHEAD / 2):
             if not self.assumptions.purge_log:
                 self._count_reads(len(lanes), visit)
             for lane in lanes:

@@ -6,7 +6,7 @@ import pytest
 from cachewire.bounds import MAX_GROUPS
 from cachewire.facts import Reason
 from cachewire.fields import TARGETED_FIELDS
-from cachewire.succession import BEARINGS, Bearing, Ends, Kind
+from cachewire.succession import BEARINGS, AnswerKind, Bearing, Ends
 from edgecache.policy.facts import OriginFailure
 from edgecache.policy.status import Forwarded, Status, cache_status
 
@@ -79,7 +79,7 @@ _ENDS = {
 def test_the_table_of_answers_is_that_of_the_code() -> None:
     rows = _rows(_POLICY, "| answer | takes its place | ends it |")[0:]
     documented = {
-        Kind[row[0].partition(":")[0].upper().replace(" ", "_")]: Bearing(
+        AnswerKind[row[0].partition(":")[0].upper().replace(" ", "_")]: Bearing(
             may_replace=row[1] != "no",
             ends=_ENDS[row[2]],
             gives_way=row[3] != "no",

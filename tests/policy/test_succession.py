@@ -4,8 +4,8 @@ import pytest
 
 from cachewire.succession import (
     BEARINGS,
+    AnswerKind,
     Ends,
-    Kind,
     is_good,
     kind_of,
 )
@@ -14,25 +14,27 @@ from cachewire.succession import (
 @pytest.mark.parametrize(
     ("kind", "statuses"),
     [
-        pytest.param(Kind.SUCCESS, (200, 203, 206, 299, 301, 302, 303, 307, 308, 399), id="it succeeds"),
-        pytest.param(Kind.NOT_MODIFIED, (304,), id="it is not modified"),
-        pytest.param(Kind.GONE, (404, 410), id="it is gone"),
-        pytest.param(Kind.REFUSED, (401, 403, 451), id="it is refused"),
-        pytest.param(Kind.CLIENT_ERROR, (400, 402, 405, 408, 425, 428, 431, 499), id="the client errs"),
-        pytest.param(Kind.LIMITED, (429,), id="too much is asked"),
         pytest.param(
-            Kind.SERVER_ERROR,
+            AnswerKind.SUCCESS, (200, 203, 206, 299, 301, 302, 303, 307, 308, 399), id="it succeeds"
+        ),
+        pytest.param(AnswerKind.NOT_MODIFIED, (304,), id="it is not modified"),
+        pytest.param(AnswerKind.GONE, (404, 410), id="it is gone"),
+        pytest.param(AnswerKind.REFUSED, (401, 403, 451), id="it is refused"),
+        pytest.param(AnswerKind.CLIENT_ERROR, (400, 402, 405, 408, 425, 428, 431, 499), id="the client errs"),
+        pytest.param(AnswerKind.LIMITED, (429,), id="too much is asked"),
+        pytest.param(
+            AnswerKind.SERVER_ERROR,
             (500, 501, 502, 503, 504, 505, 508, 511, *range(520, 531), 599),
             id="the server errs, in whatever way",
         ),
     ],
 )
-def test_the_kind_of_an_answer(kind: Kind, statuses: tuple[int, ...]) -> None:
+def test_the_kind_of_an_answer(kind: AnswerKind, statuses: tuple[int, ...]) -> None:
     assert {kind_of(status) for status in statuses} == {kind}
 
 
 def test_every_kind_has_its_row_and_only_failures_give_way() -> None:
-    assert BEARINGS.keys() == set(Kind)
+    assert BEARINGS.keys() == set(AnswerKind)
     for bearing in BEARINGS.values():
         assert not (bearing.gives_way and bearing.ends is not Ends.NEVER)
         assert bearing.gives_way == bearing.rests

@@ -4,14 +4,14 @@ from dataclasses import replace
 import pytest
 
 from origin_sdk import Project, PurgeClient
-from origin_sdk._edge.diagnosis import Verdict
+from origin_sdk._edge.diagnosis import Grade
 from origin_sdk.testing import FakeKV
 from tests.sdk.records import store
 
-GOOD, WARNING, BAD = Verdict.GOOD, Verdict.WARNING, Verdict.BAD
+GOOD, WARNING, BAD = Grade.GOOD, Grade.WARNING, Grade.BAD
 
 
-def found(client: PurgeClient, check: str) -> list[tuple[Verdict, str]]:
+def found(client: PurgeClient, check: str) -> list[tuple[Grade, str]]:
     return [(finding.verdict, finding.message) for finding in client.check() if finding.check == check]
 
 
@@ -98,7 +98,7 @@ def test_what_is_wrong_is_named(
     fake_kv: FakeKV,
     spoil: Callable[[FakeKV], None],
     check: str,
-    verdict: Verdict,
+    verdict: Grade,
     said: str,
 ) -> None:
     spoil(fake_kv)
@@ -122,7 +122,7 @@ def test_what_is_wrong_is_named(
     ],
 )
 def test_settings_that_make_no_sense_together(
-    new_client: Callable[..., PurgeClient], project: Project, verdict: Verdict, said: str
+    new_client: Callable[..., PurgeClient], project: Project, verdict: Grade, said: str
 ) -> None:
     findings = found(new_client(project=project), "settings")
     assert any(each is verdict and said in message for each, message in findings)

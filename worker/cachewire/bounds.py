@@ -4,6 +4,7 @@ __all__ = [
     "CLOCK_TOLERANCE_MS",
     "DEFAULT_MARK_INTERVAL_SECONDS",
     "KV_PROPAGATION_SECONDS",
+    "MARKS_AHEAD",
     "MARK_SECONDS",
     "MAX_GROUPS",
     "MAX_RECORD_SECONDS",
@@ -20,6 +21,9 @@ CLOCK_TOLERANCE_MS = 1000
 
 DEFAULT_MARK_INTERVAL_SECONDS = 5.0
 """For how long the Worker relies on the marks that it read last, unless ``MARK_INTERVAL`` says otherwise."""
+
+MARKS_AHEAD = 0.7
+"""The share of the interval after which the marks of a response in use are read again, in the background."""
 
 MAX_GROUPS = 256
 """A response with more groups isn't stored: a purge of a group that was left out would not reach it.

@@ -15,7 +15,7 @@ from cachewire.fields import EXCHANGE_FIELDS, INTERNAL_FIELDS, PRIVATE_GROUP_FIE
 from cachewire.rule_tables import RULE_SETTINGS, nearest, read_rules
 from cachewire.settings import Profile, Settings
 from cachewire.unkeyed import SAFE_UNKEYED_FIELDS
-from cachewire.values import Kind, kinds_of, shown_value
+from cachewire.values import ValueKind, kinds_of, shown_value
 
 __all__ = [
     "VARIABLES",
@@ -214,7 +214,9 @@ def _defaults(profile: Profile) -> Settings:
 
 
 _KINDS = kinds_of(Settings)
-_RULES = Kind("a list of tables: [[vars.RULES]] in wrangler.toml, or JSON", lambda value: value, lambda _: "")
+_RULES = ValueKind(
+    "a list of tables: [[vars.RULES]] in wrangler.toml, or JSON", lambda value: value, lambda _: ""
+)
 _SECRET = frozenset({"token_secret", "debug_secret"})
 VARIABLES = frozenset(name.upper() for name in _KINDS) | {"RULES"}
 """The names of all variables that are settings."""

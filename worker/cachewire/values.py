@@ -19,7 +19,7 @@ from cachewire.marks import group_mark
 from cachewire.quantities import BYTES, SECONDS, quantity
 
 __all__ = [
-    "Kind",
+    "ValueKind",
     "count",
     "duration",
     "error_lifetimes",
@@ -57,7 +57,7 @@ _SWITCHES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ValueKind:
     """How one sort of value is read and written; ``expects`` says in words what fits."""
 
     expects: str
@@ -65,7 +65,7 @@ class Kind:
     write: Callable[[object], str] = str
 
 
-def setting(default: _Value, kind: Kind, **options: bool) -> _Value:
+def setting(default: _Value, kind: ValueKind, **options: bool) -> _Value:
     """Declare a field of a dataclass that users set: how it is read and written stands beside its default."""
     made = MISSING if isinstance(default, Mapping) else default
     factory = (lambda: default) if isinstance(default, Mapping) else MISSING
@@ -73,14 +73,14 @@ def setting(default: _Value, kind: Kind, **options: bool) -> _Value:
     return cast("_Value", declared)
 
 
-def kinds_of(declared: type) -> Mapping[str, Kind]:
+def kinds_of(declared: type) -> Mapping[str, ValueKind]:
     """Return the kinds of the settings that a dataclass declares, in its order."""
     return MappingProxyType(
         {each.name: each.metadata["kind"] for each in fields(declared) if "kind" in each.metadata}
     )
 
 
-def duration(*, whole: bool = False, least: float = 0, most: float = inf) -> Kind:
+def duration(*, whole: bool = False, least: float = 0, most: float = inf) -> ValueKind:
     """Seconds as a number, or a text such as ``"30s"``; an ``int`` if ``whole``, else a ``float``."""
     expects = "seconds, or a text such as 500ms, 30s, 5m, 2h or 7d" + _limits(least, most, _write_duration)
 
@@ -92,10 +92,10 @@ def duration(*, whole: bool = False, least: float = 0, most: float = inf) -> Kin
             raise ValueError("give whole seconds")
         return int(seconds) if whole else seconds
 
-    return Kind(expects, read, _write_duration)
+    return ValueKind(expects, read, _write_duration)
 
 
-def size(*, most: int) -> Kind:
+def size(*, most: int) -> ValueKind:
     """Bytes as a number, or a text such as ``"25MiB"``."""
     expects = "bytes, or a text such as 512KiB or 25MiB" + _limits(0, most, _write_size)
 
@@ -105,10 +105,10 @@ def size(*, most: int) -> Kind:
             raise ValueError(f"give {expects}")
         return int(found)
 
-    return Kind(expects, read, _write_size)
+    return ValueKind(expects, read, _write_size)
 
 
-def share(*, below: float = 1, or_all: bool = False) -> Kind:
+def share(*, below: float = 1, or_all: bool = False) -> ValueKind:
     """A number from 0 up to, but not including, ``below``; including it if it is ``or_all``."""
     limit = f"{below:g}" if or_all else f"but not including, {below:g}"
     expects = f"a number from 0 up to{' ' if or_all else ', '}{limit}, such as 0.1"
@@ -119,10 +119,10 @@ def share(*, below: float = 1, or_all: bool = False) -> Kind:
             raise ValueError(f"give {expects}")
         return found
 
-    return Kind(expects, read, lambda value: f"{value:g}")
+    return ValueKind(expects, read, lambda value: f"{value:g}")
 
 
-def count() -> Kind:
+def count() -> ValueKind:
     """A whole number from 0."""
     expects = "a whole number from 0"
 
@@ -132,10 +132,10 @@ def count() -> Kind:
             raise ValueError(f"give {expects}")
         return int(found)
 
-    return Kind(expects, read)
+    return ValueKind(expects, read)
 
 
-def switch() -> Kind:
+def switch() -> ValueKind:
     """A boolean, or one of the texts true, false, on, off, yes, no, 1, 0."""
     expects = "true or false"
 
@@ -145,10 +145,10 @@ def switch() -> Kind:
             raise ValueError(f"write {expects}")
         return found
 
-    return Kind(expects, read, lambda value: str(value).lower())
+    return ValueKind(expects, read, lambda value: str(value).lower())
 
 
-def token() -> Kind:
+def token() -> ValueKind:
     """A word that can stand in Via and in Cache-Status without quotes."""
     expects = "a word of letters, digits, - and _ that begins with a letter"
 
@@ -157,19 +157,19 @@ def token() -> Kind:
             raise ValueError(f"give {expects}")
         return value
 
-    return Kind(expects, read)
+    return ValueKind(expects, read)
 
 
-def field_names() -> Kind:
+def field_names() -> ValueKind:
     """Header field names: a list, or a text with commas between them; a frozen set in lower case."""
-    return Kind(
+    return ValueKind(
         "a list of header field names, or a text with commas between them",
         lambda value: frozenset(name.lower() for name in read_names(value)),
         lambda value: ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value),
     )
 
 
-def texts() -> Kind:
+def texts() -> ValueKind:
     """Some texts: a list, or one text with commas between them; a frozen set."""
     expects = 'a text or a list of texts, such as ["https://api.example.com"]'
 
@@ -179,10 +179,12 @@ def texts() -> Kind:
             raise ValueError(f"give {expects}")
         return frozenset(text.strip() for text in given if text.strip())
 
-    return Kind(expects, read, lambda value: ", ".join(sorted(value)) if isinstance(value, frozenset) else "")
+    return ValueKind(
+        expects, read, lambda value: ", ".join(sorted(value)) if isinstance(value, frozenset) else ""
+    )
 
 
-def table() -> Kind:
+def table() -> ValueKind:
     """Names and values: a table, or JSON; values are texts, numbers or booleans."""
     expects = 'a table such as { token_type = "access" }, or JSON'
 
@@ -194,10 +196,10 @@ def table() -> Kind:
             raise ValueError(f"give {expects}; its values are texts, numbers or booleans")
         return MappingProxyType({str(name): item for name, item in found.items()})
 
-    return Kind(expects, read, lambda value: json.dumps(dict(value)) if value else "")  # type: ignore[call-overload]
+    return ValueKind(expects, read, lambda value: json.dumps(dict(value)) if value else "")  # type: ignore[call-overload]
 
 
-def origin_url() -> Kind:
+def origin_url() -> ValueKind:
     """The URL of an origin, without a slash at its end; an empty text stays empty."""
     expects = "scheme and host, perhaps a port and a path, such as https://api.example.com"
 
@@ -213,10 +215,10 @@ def origin_url() -> Kind:
         except InvalidTarget as error:
             raise ValueError(f"isn't the URL of an origin; give {expects}") from error
 
-    return Kind(expects, read)
+    return ValueKind(expects, read)
 
 
-def one_of(choices: type[StrEnum]) -> Kind:
+def one_of(choices: type[StrEnum]) -> ValueKind:
     """A member of an enumeration, by its value."""
     expects = f"one of {', '.join(choices)}"
 
@@ -226,10 +228,10 @@ def one_of(choices: type[StrEnum]) -> Kind:
         except ValueError as error:
             raise ValueError(f"give {expects}") from error
 
-    return Kind(expects, read)
+    return ValueKind(expects, read)
 
 
-def secret() -> Kind:
+def secret() -> ValueKind:
     """A secret of HS256; an empty text stands for none."""
     expects = "a secret of at least 32 bytes"
 
@@ -239,10 +241,10 @@ def secret() -> Kind:
             raise ValueError(f"give {expects}; openssl rand -base64 32 makes one")
         return value
 
-    return Kind(expects, read)
+    return ValueKind(expects, read)
 
 
-def group_names() -> Kind:
+def group_names() -> ValueKind:
     """A name of a group, or a list of such."""
 
     def read(value: object) -> object:
@@ -253,10 +255,10 @@ def group_names() -> Kind:
             group_mark(group)
         return tuple(groups)
 
-    return Kind("a list of groups", read)
+    return ValueKind("a list of groups", read)
 
 
-def error_lifetimes(lifetime: Kind) -> Kind:
+def error_lifetimes(lifetime: ValueKind) -> ValueKind:
     """A table of status codes of errors, and a ``lifetime`` for each."""
 
     def read(value: object) -> object:
@@ -264,7 +266,7 @@ def error_lifetimes(lifetime: Kind) -> Kind:
             raise ValueError('give a table of status codes and durations, such as { 404 = "1m", 410 = "1h" }')  # noqa: TRY004 - one type of error for all kinds
         return MappingProxyType({_error_code(code): lifetime.read(each) for code, each in value.items()})
 
-    return Kind("a table of status codes and durations", read)
+    return ValueKind("a table of status codes and durations", read)
 
 
 def _error_code(code: object) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
+from cachewire.bounds import MARKS_AHEAD
 from cachewire.facts import Reason
 from cachewire.freshness import current_age_ms
 from cachewire.metrics import Tier
@@ -29,7 +30,6 @@ from edgecache.policy.server_timing import short_timing
 from edgecache.policy.status import Status, cache_status
 from edgecache.ports import Body
 from edgecache.storage.mark_table import MarkTable
-from edgecache.storage.marks import MARKS_AHEAD
 from edgecache.storage.memory import Entry, Memory
 
 __all__ = ["CHANGES_DECISION", "FRAMES_BODY", "FastPath", "Rendered", "Rendering", "Repeated"]

@@ -9,7 +9,7 @@ from cachewire.marks import url_mark
 from cachewire.record import Record
 from cachewire.settings import DataClass, Settings
 from cachewire.storing import record_of, withdrawal
-from cachewire.succession import BEARINGS, Bearing, Ends, Kind, is_good, kind_of
+from cachewire.succession import BEARINGS, AnswerKind, Bearing, Ends, is_good, kind_of
 from cachewire.vary import selecting_names
 from edgecache.policy.decision import Ask, Forward, Lookup, on_request
 from edgecache.policy.facts import OriginFailure, RequestFacts
@@ -174,7 +174,7 @@ def _gives_way(reply: _Reply) -> bool:
     """Whether the stored response is sent in place of the answer."""
     if not reply.bearing.gives_way:
         return False
-    if kind_of(reply.response.status) is Kind.LIMITED:
+    if kind_of(reply.response.status) is AnswerKind.LIMITED:
         # RFC 5861 section 4 knows server errors alone.
         return reply.ask.fallback and reply.settings.is_safe
     return reply.ask.when_disconnected

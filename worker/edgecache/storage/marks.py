@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cachewire.bounds import CLOCK_TOLERANCE_MS, MARK_SECONDS
+from cachewire.bounds import CLOCK_TOLERANCE_MS, MARK_SECONDS, MARKS_AHEAD
 from cachewire.marks import (
     SHARED,
     SHARED_RENEWAL_MS,
@@ -22,10 +22,8 @@ from edgecache.storage.memory import Table
 from edgecache.storage.tiers import Tiers
 from edgecache.storage.writes import Writes
 
-__all__ = ["MARKS_AHEAD", "Marks"]
+__all__ = ["Marks"]
 
-MARKS_AHEAD = 0.7
-"""The share of the interval after which the marks of a response in use are read again, in the background."""
 _MAX_BULK_KEYS = 100
 _MAX_ROUNDS = 8
 """The shared mark tells of an index, that of a prefix, its soft lane of the hard one; some may move again."""
