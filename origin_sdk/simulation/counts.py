@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from origin_sdk._values.prices import Usage
 
-__all__ = ["Counts", "Histogram", "Timeline"]
+__all__ = ["Counts", "Histogram", "Step", "Timeline"]
 
 _MAX_STEPS = 120
 

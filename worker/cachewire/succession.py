@@ -1,7 +1,7 @@
 """What an answer of the origin means for the stored response: one table for every path to the origin.
 
 An answer is of one :class:`AnswerKind`, by its status code alone, and each kind has one :class:`Bearing`.
-Whether an answer that may replace the stored response is itself stored is for :mod:`cachewire.storing` to say.
+Whether an answer that may replace the stored response is stored is for :mod:`cachewire.storing` to say.
 """
 
 from collections.abc import Mapping
