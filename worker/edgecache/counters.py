@@ -1,9 +1,11 @@
 """What an isolate counts, and how it bounds the labels that clients choose."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from cachewire.exposition import SeenPurge, UrlCount
+from cachewire.facts import Reason
 from cachewire.marks import Lane
 from cachewire.metrics import FAULTS, OTHER, Counts, Labels, Tier, status_class
 from cachewire.settings import MetricsUrls, Settings
@@ -26,13 +28,26 @@ _PURPOSES = {"r": "record", "b": "body", "m": "mark", "p": "log", "c": "metrics"
 """What a key of KV is for, by the letter that it begins with."""
 
 
+@dataclass(slots=True, eq=False)
+class _Row:
+    """The sums of one series of answers."""
+
+    is_stale: bool
+    requests: int = 0
+    size_bytes: int = 0
+    collapsed: int = 0
+
+
 class Counters:
     """Counts of one isolate. Each method costs a look-up in a dictionary or two."""
 
     def __init__(self, settings: Settings) -> None:
         self.counts = Counts()
         self._settings = settings
-        self._answers: dict[Labels, list[int]] = {}
+        self._answers: dict[Labels, _Row] = {}
+        self._rows: dict[tuple[object, ...], _Row] = {}
+        """Those of the answers that were met, by what is at hand of each."""
+        self._keeps_urls = settings.metrics_urls is not MetricsUrls.NONE
         self._hosts = {OTHER}
         self._busiest = Busiest(_KEPT_URLS)
         self._purges: deque[SeenPurge] = deque(maxlen=_KEPT_PURGES)
@@ -42,45 +57,65 @@ class Counters:
 
     def answered(self, exchange: Exchange) -> None:
         """Count what a client was sent."""
-        tier = exchange.tier
         status, request = exchange.status, exchange.request
-        host = request.target.host if request else OTHER
-        row = self._row(host, exchange.rule, exchange.reason, tier, exchange.code)
-        row[0] += 1
-        row[1] += exchange.size_bytes
+        kind = (
+            request.target.host if request else OTHER,
+            exchange.rule,
+            exchange.reason,
+            exchange.found_in,
+            exchange.code,
+            status.collapsed if status else False,
+            exchange.is_own,
+        )
+        row = self._rows.get(kind)
+        if row is None:
+            row = self._row(kind, exchange)
+        row.requests += 1
+        row.size_bytes += exchange.size_bytes
         if status and status.collapsed:
-            row[2] += 1
-        if tier is Tier.STALE and status:
+            row.collapsed += 1
+        if row.is_stale and status:
             self.counts.observe("stale_seconds", max(0, -(status.ttl_seconds or 0)), (exchange.rule,))
-        if request and (url := shown_url(request, self._settings)):
+        if self._keeps_urls and request:
             asked = int(status is not None and status.forwarded_status is not None)
-            self._busiest.note(url, exchange.rule, 1, exchange.size_bytes, asked, exchange.origin_ms)
+            self._note_url(request, exchange.rule, 1, exchange.size_bytes, asked, exchange.origin_ms)
+
+    def _row(self, kind: tuple[object, ...], exchange: Exchange) -> "_Row":
+        host = exchange.request.target.host if exchange.request else OTHER
+        row = self._series_of(host, exchange.rule, exchange.reason, exchange.tier, exchange.code)
+        if len(self._rows) < _MOST_SERIES:
+            self._rows[kind] = row
+        return row
 
     def sent_more(self, exchange: Exchange, size_bytes: int) -> None:
         """Count bytes of a body whose size wasn't known when its response began."""
-        host = exchange.request.target.host if exchange.request else OTHER
-        self._row(host, exchange.rule, exchange.reason, exchange.tier, exchange.code)[1] += size_bytes
+        self._row((), exchange).size_bytes += size_bytes
 
     def repeated(self, request: RequestFacts, rule: str, code: int, size_bytes: int, times: int) -> None:
         """Count a decision that was repeated out of memory."""
-        row = self._row(request.target.host, rule, "fresh", Tier.MEMORY, code)
-        row[0] += times
-        row[1] += times * size_bytes
-        if url := shown_url(request, self._settings):
-            self._busiest.note(url, rule, times, times * size_bytes, 0, 0)
+        row = self._series_of(request.target.host, rule, Reason.FRESH, Tier.MEMORY, code)
+        row.requests += times
+        row.size_bytes += times * size_bytes
+        if self._keeps_urls:
+            self._note_url(request, rule, times, times * size_bytes, 0, 0)
 
-    def _row(self, host: str, rule: str, reason: str, tier: Tier, code: int) -> list[int]:
-        labels = (host, rule, reason, tier.value, status_class(code))
-        row = self._answers.get(labels)
-        return self._new_row(labels) if row is None else row
+    def _note_url(
+        self, request: RequestFacts, rule: str, requests: int, size_bytes: int, asked: int, origin_ms: int
+    ) -> None:
+        url = shown_url(request, self._settings)
+        self._busiest.note(url, rule, requests, size_bytes, asked, origin_ms)
 
-    def _new_row(self, labels: Labels) -> list[int]:
-        host, *others = labels
-        if len(self._hosts) <= _MOST_HOSTS and len(self._answers) < _MOST_SERIES:
+    def _series_of(self, host: str, rule: str, reason: str, tier: Tier, code: int) -> "_Row":
+        others = (rule, reason, tier, status_class(code))
+        row = self._answers.get((host, *others))
+        if row is not None:
+            return row
+        is_full = len(self._answers) >= _MOST_SERIES
+        if not is_full and len(self._hosts) <= _MOST_HOSTS:
             self._hosts.add(host)
-        if host not in self._hosts or len(self._answers) >= _MOST_SERIES:
+        if is_full or host not in self._hosts:
             host = OTHER
-        return self._answers.setdefault((host, *others), [0, 0, 0])
+        return self._answers.setdefault((host, *others), _Row(is_stale=tier is Tier.STALE))
 
     def expired(self, rule: str) -> None:
         """Count a stored response that was found past its lifetime."""
@@ -107,10 +142,9 @@ class Counters:
 
     # Storage
 
-    def kv_used(self, operation: str, keys: Iterable[str]) -> None:
-        """Count the keys of an operation of KV."""
-        for key in keys:
-            self.counts.add("kv_keys", (operation, _PURPOSES.get(key[:1], "record")))
+    def kv_used(self, operation: str, keys: Sequence[str]) -> None:
+        """Count the keys of an operation of KV, which are all of one kind."""
+        self.counts.add("kv_keys", (operation, _PURPOSES.get(keys[0][:1], "record")), len(keys))
 
     def kv_failed(self, operation: str) -> None:
         """Count an operation of KV that failed."""
@@ -159,9 +193,10 @@ class Counters:
     def read(self) -> Counts:
         """Return all counts, apart from these."""
         counts = self.counts.copy()
-        for labels, (requests, size_bytes, collapsed) in self._answers.items():
-            counts.series["requests"][labels] = [requests]
-            for metric, amount in (("response_bytes", size_bytes), ("collapsed", collapsed)):
+        for labels, row in self._answers.items():
+            if row.requests:
+                counts.series["requests"][labels] = [row.requests]
+            for metric, amount in (("response_bytes", row.size_bytes), ("collapsed", row.collapsed)):
                 if amount:
                     counts.series[metric][labels] = [amount]
         return counts

@@ -14,12 +14,12 @@ __all__ = ["Exchange"]
 
 _STANDING_IN = frozenset(
     {
-        Reason.STALE_WHILE_REVALIDATE.value,
-        Reason.STALE_IF_ERROR.value,
-        Reason.MAX_STALE.value,
-        Reason.SLOW_ORIGIN.value,
-        Reason.THROTTLED.value,
-        Reason.BREAKER_OPEN.value,
+        Reason.STALE_WHILE_REVALIDATE,
+        Reason.STALE_IF_ERROR,
+        Reason.MAX_STALE,
+        Reason.SLOW_ORIGIN,
+        Reason.THROTTLED,
+        Reason.BREAKER_OPEN,
     }
 )
 
@@ -58,7 +58,7 @@ class Exchange:
     @property
     def reason(self) -> str:
         """Why the cache did what it did: the detail of Cache-Status."""
-        return str(self.status.detail) if self.status else "hook-answer"
+        return self.status.detail if self.status else "hook-answer"
 
     @property
     def tier(self) -> Tier:
