@@ -43,7 +43,7 @@ from origin_sdk.simulation.exchanges import Exchange
 from origin_sdk.simulation.sample import Sample
 from origin_sdk.simulation.store import Marks, Store
 
-__all__ = ["HITS", "TIERS", "Edge"]
+__all__ = ["HITS", "TIERS", "Answered", "Edge", "Held"]
 
 TIERS = tuple(str(tier) for tier in Tier if tier is not Tier.OWN)
 """What answered, as the Worker counts it."""
@@ -78,12 +78,24 @@ class _Checked(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Held:
+class Held:
     """A stored response as KV holds it."""
 
     record: Record
     size_bytes: int
     names: tuple[str, ...]
+
+
+class Answered(NamedTuple):
+    """A request that the cache took part in, and what became of it."""
+
+    lookup: Lookup
+    tier: str
+    weight: float
+    now_ms: int
+    size_bytes: int
+    birth_ms: int
+    """When what was sent had been asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +131,12 @@ class Edge:
         """Requests and hits of equal parts of the URLs that stand for others: how they differ tells how sure
         a sample is."""
         self.sample = Sample(max_keys)
-        self.on_answered: Callable[[Lookup, str, float, int, int], None] = _nobody_listens
-        """Called for each request that the cache took part in: look-up, reason, weight, now, bytes."""
+        self.on_answered: Callable[[Answered], None] = _nobody_listens
+        """Called for each request that the cache took part in."""
         self.on_let_go: Callable[[str], None] = _nobody_minds
         """Called for each URL that is followed no more."""
         cached_ms = int(assumptions.kv_seconds * 1000)
-        self._kv: Store[_Held] = Store(assumptions.locations, cached_ms)
+        self.kv: Store[Held] = Store(assumptions.locations, cached_ms)
         self._marks = Marks(assumptions.locations, cached_ms)
         self._names: dict[str, tuple[str, ...]] = {}
         self._sizes: dict[str, int] = {}
@@ -190,7 +202,7 @@ class Edge:
         for key in self.sample.thin():
             self.on_let_go(key)
             keys = self._keys.pop(key, set())
-            self._kv.forget(keys)
+            self.kv.forget(keys)
             self._names.pop(key, None)
             self._sizes.pop(key, None)
             for isolate in self._isolates.values():
@@ -217,7 +229,7 @@ class Edge:
         entry, tier = self._find(lookup, key, visit)
         if entry is not None and entry.record.response_ms > now_ms:
             # Its request is still under way: this one waits for it.
-            self._done(lookup, visit, "collapsed", str(Reason.ABSENT), entry.size_bytes)
+            self._done(lookup, visit, "collapsed", str(Reason.ABSENT), entry.size_bytes, entry.record)
             return
         record, fields = (entry.record, entry.fields) if entry else (None, _NO_FIELDS)
         invalidity, known_ms = self._invalidity(lookup, entry.record, visit) if entry else (VALID, 0)
@@ -252,7 +264,8 @@ class Edge:
                 counts.stale_ms.add(max(0, -use.ttl_seconds * 1000), visit.weight)
         is_head = lookup.client.method == "HEAD"
         tier = tier if use.reason is Reason.FRESH else "stale"
-        self._done(lookup, visit, tier, str(use.reason), 0 if is_head else entry.size_bytes)
+        size_bytes = 0 if is_head else entry.size_bytes
+        self._done(lookup, visit, tier, str(use.reason), size_bytes, entry.record)
         if use.refresh:
             ask = Ask(Forwarded.STALE, Reason.STALE, entry.record, conditional_fields(entry.fields))
             self._ask_origin(lookup, ask, entry, entry.key, visit, is_background=True)
@@ -299,7 +312,7 @@ class Edge:
         entry = memory.get(key)
         if isinstance(entry, Entry):
             return entry, "memory"
-        held = self._kv.read(key, visit.location, visit.now_ms)
+        held = self.kv.read(key, visit.location, visit.now_ms)
         # A response that varies lies under a key of its own, behind an index.
         self._count_reads(1 + bool(held and held.names), visit)
         if held is None:
@@ -308,7 +321,7 @@ class Edge:
             self._count_reads(1, visit)
         return self._hold(lookup, key, held, visit), "kv"
 
-    def _hold(self, lookup: Lookup, key: str, held: _Held, visit: _Visit) -> Entry:
+    def _hold(self, lookup: Lookup, key: str, held: Held, visit: _Visit) -> Entry:
         # What is sampled takes the room of those that it stands for.
         is_large = held.size_bytes > self.settings.memory_item_bytes
         body = None if is_large else _BODY
@@ -324,7 +337,7 @@ class Edge:
         self._write_marks(plan.marks, visit)
         record = plan.store or plan.freshen
         if plan.ends:
-            self._kv.forget((key,))
+            self.kv.forget((key,))
             visit.isolate.memory.drop(key)
         if record is None:
             return
@@ -333,10 +346,10 @@ class Edge:
             self._names[lookup.key] = names
             key = self._key(lookup)
             self._count_writes(1, visit)
-        held = _Held(record, size_bytes, names)
+        held = Held(record, size_bytes, names)
         self._sizes[lookup.key] = size_bytes
         self._hold(lookup, key, held, visit)
-        self._kv.write(key, held, visit.location, record.response_ms)
+        self.kv.write(key, held, visit.location, record.response_ms)
         self._count_writes(1 + (size_bytes > self.settings.memory_item_bytes), visit)
 
     def _size(self, lookup: Lookup, exchange: Exchange, entry: Entry | None) -> int:
@@ -373,9 +386,18 @@ class Edge:
 
     # Counting
 
-    def _done(self, lookup: Lookup, visit: _Visit, tier: str, reason: str, size_bytes: int) -> None:
+    def _done(
+        self,
+        lookup: Lookup,
+        visit: _Visit,
+        tier: str,
+        reason: str,
+        size_bytes: int,
+        stored: Record | None = None,
+    ) -> None:
         self._count(visit, tier, reason, size_bytes)
-        self.on_answered(lookup, reason, visit.weight, visit.now_ms, size_bytes)
+        birth_ms = stored.birth_ms if stored else visit.now_ms
+        self.on_answered(Answered(lookup, tier, visit.weight, visit.now_ms, size_bytes, birth_ms))
 
     def _count(self, visit: _Visit, tier: str, reason: str, size_bytes: int) -> None:
         for counts in visit.counts:
@@ -423,7 +445,7 @@ def _answers_not_modified(ask: Ask, entry: Entry | None, response: ResponseFacts
     return tag is not None and tag == (response.fields.get("etag") or response.fields.get("last-modified"))
 
 
-def _nobody_listens(lookup: Lookup, reason: str, weight: float, now_ms: int, size_bytes: int) -> None:
+def _nobody_listens(answered: Answered) -> None:
     """Nobody wants to know."""
 
 

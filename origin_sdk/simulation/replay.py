@@ -12,7 +12,6 @@ from cachewire.errors import InvalidTarget
 from cachewire.key import Target, parse_target
 from cachewire.lifetimes import parse_date
 from cachewire.settings import Settings
-from edgecache.policy.decision import Lookup
 from edgecache.policy.facts import RequestFacts
 from edgecache.policy.relay import end_to_end
 from origin_sdk._values.errors import InvalidRequest, OriginSdkError
@@ -20,7 +19,7 @@ from origin_sdk._values.targets import Purge
 from origin_sdk.simulation.accesslog import AccessLog
 from origin_sdk.simulation.assumptions import Assumptions
 from origin_sdk.simulation.curves import LifetimeCurve, MemoryCurve
-from origin_sdk.simulation.edge import Edge
+from origin_sdk.simulation.edge import Answered, Edge
 from origin_sdk.simulation.exchanges import Exchange
 
 __all__ = ["LoggedPurge", "Parameter", "Replay", "read_purges"]
@@ -181,14 +180,15 @@ class Replay:
 
     # What is noted for advice
 
-    def _note(self, lookup: Lookup, _reason: str, weight: float, now_ms: int, size_bytes: int) -> None:
+    def _note(self, answered: Answered) -> None:
+        lookup, weight, now_ms = answered.lookup, answered.weight, answered.now_ms
         if (curve := self.lifetimes.get(lookup.rule.name)) is None:
             curve = self.lifetimes[lookup.rule.name] = LifetimeCurve()
         curve.add(lookup.key, weight, now_ms)
         # What one isolate would see of it: a part of all that comes.
         isolates = self.assumptions.locations * self.assumptions.isolates
         if isolates == 1 or crc32(f"{now_ms}{lookup.key}".encode()) % isolates == 0:
-            self.memory.add(lookup.key, size_bytes * weight, weight)
+            self.memory.add(lookup.key, answered.size_bytes * weight, weight)
         if query := lookup.request.target.query:
             self._note_parameters(lookup.rule.name, query, weight)
 

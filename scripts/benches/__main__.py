@@ -17,6 +17,7 @@ BENCHES = {
     "edge": "the Worker in workerd against the least that could do its job",
     "purge": "purges by the SDK",
     "layers": "the SDK's layers of cache at the origin",
+    "scale": "what the edge costs at the size of the internet, simulated",
     "eviction": "what the layers' memory keeps",
 }
 """Each is a module of this package with `add_arguments(parser)` and `measure(options) -> list[Row]`."""
