@@ -65,6 +65,15 @@ BANNED_ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "examples/": ("edgecache", "entry", "hooks", "workers", "scripts", "tests", *_RUNTIME),
     "scripts/benches/workers/": (),
     "scripts/runtime/workers/": (),
+    "scripts/benches/scale.py": (
+        "edgecache.adapters",
+        "edgecache.handler",
+        "entry",
+        "hooks",
+        "workers",
+        "tests",
+        *_RUNTIME,
+    ),
     "scripts/runtime/fuzz.py": ("entry", "hooks", "workers", "tests", *_RUNTIME),
     "scripts/": ("edgecache", "entry", "hooks", "workers", "tests", *_RUNTIME),
 }
