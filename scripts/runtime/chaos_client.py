@@ -47,8 +47,8 @@ _RING = 64
 _NUMBER = struct.Struct("<d")
 _STALL_SECONDS = 1.0
 _TICK_SECONDS = 0.02
-_LOAD_SECONDS, _SLOW_LOAD_SECONDS, _SLOW = 0.002, 0.06, 0.04
-"""How long a load takes, and one in twenty-five."""
+_LOAD_SECONDS, _SLOW_LOAD_SECONDS, _SLOW = 0.002, 0.05, 0.1
+"""How long a load takes, and one in ten."""
 _STALE = Policy(lifetime=0.6, stale=5.0, jitter=0.2)
 _LASTING = Policy(lifetime=600.0, jitter=0.0)
 ITEM = Family("item", "{number}", int, groups=("item-{number}",), policy=_LASTING)
@@ -58,7 +58,7 @@ PAGE = Family("page", "{number}", list[int], policy=_LASTING)
 _STOP, _LENIENT, _CLOCKS = range(3)
 _WHOLE = _CLOCKS + PROCESSES
 _HEAD = _WHOLE + PROCESSES
-_RARELY = 0.0007
+_RARELY, _CHANGES = 0.0007, 0.07
 _FORK_SECONDS = 3.0
 
 
@@ -231,11 +231,16 @@ class Client:
             time.sleep(chance.random() * 0.01)
 
     def _act(self, chance: random.Random) -> None:
-        action = chance.random() if self.may_change else chance.uniform(0.07, 1.0)
+        action = chance.random() if self.may_change else chance.uniform(_CHANGES, 1.0)
         if action < _RARELY:
             self._change(self._own_item(RARE, KEPT, chance), chance)
-        elif action < 0.07:
+        elif action < 0.05:
             self._change(self._own_item(0, RARE, chance), chance)
+        elif action < _CHANGES:  # while a refresh is under way, which the first of these may begin
+            item = self._own_item(0, RARE, chance)
+            self._read([item], HIDDEN)
+            self._change(item, chance)
+            self._read([item], HIDDEN)
         elif action < 0.4:
             self._read([chance.randrange(ITEMS)], ITEM)
         elif action < 0.6:

@@ -192,12 +192,24 @@ class RedisClient:
         return self._link.deadline(self._link.layout.shard_of(command)) if command.expires else ""
 
     def demand_each(self, commands: Sequence[Command[Reply]]) -> list[Reply | Exception]:
-        """Return replies or errors in order; a node that fails fails for its own commands alone."""
+        """Return replies or errors in order; a node that fails fails for its own commands alone.
+
+        Each node has the time of a call: to connect to one that hangs takes all of it.
+        """
+        replies: list[Any] = [FAILED] * len(commands)
         try:
             with self._link.options.bounded():
-                replies, _ = self._ask_nodes(commands)
+                nodes = list(self._pools(commands).values())
         except ERRORS as error:
             return [error] * len(commands)
+        for places in nodes:
+            try:
+                with self._link.options.bounded():
+                    some, _ = self._ask_nodes([commands[place] for place in places])
+            except ERRORS as error:
+                some = [error] * len(places)
+            for place, reply in zip(places, some, strict=True):
+                replies[place] = reply
         for place, reply in enumerate(replies):
             if isinstance(reply, ASK_AGAIN):
                 try:
