@@ -55,7 +55,9 @@ def top(
     service: ServiceUrls = None,
     range_: Annotated[
         str,
-        typer.Option("--range", help="1h, 6h, 24h, 7d, 30d or 90d; of the Worker's route: since it began."),
+        typer.Option(
+            "--range", help="10m, 1h, 6h, 24h, 7d, 30d or 90d; of the Worker's route: since it began."
+        ),
     ] = "1h",
     interval: Annotated[
         float, typer.Option("--interval", min=0.5, help="Seconds from one look to the next.")

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -94,16 +95,14 @@ class Holdings:
 
     def purges(self, seen: Sequence[SeenPurge], since: float) -> list[dict[str, Any]]:
         """Return the purges since a moment, the latest first: who, what, why, and how soon it was seen."""
-        by_id = {each.purge_id: each for each in reversed(seen) if each.purge_id}
-        rows = {
-            (mark.purge_id, mark.target, mark.kind): _purge_of_mark(mark, by_id.get(mark.purge_id))
-            for mark in self._marks
-            if mark.moment is not None
-        }
-        for each in seen:
-            lane = _LANES.get(each.lane, each.lane)
-            rows.setdefault((each.purge_id, each.name, lane), _purge_of_sight(each, lane))
-        recent = [row for row in _grouped(rows.values()) if row["at"] >= since]
+        unmatched = {(each.name, _LANES.get(each.lane, each.lane), each.moment_ms): each for each in seen}
+        rows: list[dict[str, Any]] = []
+        for mark in self._marks:
+            if mark.moment is not None:
+                moment_ms = round(mark.moment.timestamp() * 1000)
+                rows.append(_purge_of_mark(mark, unmatched.pop((mark.target, mark.kind, moment_ms), None)))
+        rows += [_purge_of_sight(each, kind) for (_, kind, _), each in unmatched.items()]
+        recent = [row for row in _grouped(rows) if row["at"] >= since]
         recent.extend(row for row in self._audited(since) if row["id"] not in {each["id"] for each in recent})
         return sorted(recent, key=lambda row: -float(row["at"]))[:_MOST_SHOWN]
 
@@ -187,8 +186,6 @@ def _lag(seen: SeenPurge | None) -> float | None:
 
 
 def _purge_of_event(event: Mapping[str, Any]) -> dict[str, Any] | None:
-    from datetime import datetime  # noqa: PLC0415
-
     if event.get("action") != "purge":
         return None
     try:
@@ -208,15 +205,13 @@ def _purge_of_event(event: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _grouped(rows: Any) -> list[dict[str, Any]]:
-    """Join the marks of one purge: it has an id, and as many marks as targets."""
-    joined: dict[str, dict[str, Any]] = {}
-    alone: list[dict[str, Any]] = []
+def _grouped(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Join the marks of one purge, which have their moment in common; any of them may tell who made it."""
+    joined: dict[object, dict[str, Any]] = {}
     for row in rows:
-        if not row["id"]:
-            alone.append(row)
-        elif row["id"] in joined:
-            joined[row["id"]]["targets"] += 1
-        else:
-            joined[row["id"]] = dict(row)
-    return [*joined.values(), *alone]
+        known = joined.setdefault((round(row["at"] * 1000), row["kind"]), dict(row, targets=0))
+        known["targets"] += 1
+        known["lag"] = max((lag for lag in (known["lag"], row["lag"]) if lag is not None), default=None)
+        for name in ("id", "by", "why"):
+            known[name] = known[name] or row[name]
+    return list(joined.values())

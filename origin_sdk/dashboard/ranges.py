@@ -38,6 +38,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
     {
         each.name: each
         for each in (
+            Range("10m", "10 minutes", 10 * _MINUTE, 5),
             Range("1h", "hour", _HOUR, 20),
             Range("6h", "6 hours", 6 * _HOUR, 2 * _MINUTE),
             Range("24h", "day", _DAY, 10 * _MINUTE),

@@ -19,7 +19,7 @@ from origin_sdk.dashboard.steps import YOUNG_SECONDS, Readings, Step
 
 __all__ = ["Health", "Recorded", "Source"]
 
-_IDLE_WRITE_SECONDS = 10.0
+_IDLE_WRITE_SECONDS = 20.0
 """A reading without news is written this often, for the gauges."""
 MOST_PURGES = 200
 

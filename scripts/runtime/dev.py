@@ -6,6 +6,8 @@ It runs until Ctrl-C or SIGTERM, and then stops everything that it started.
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import shutil
 import signal
 import socket
@@ -18,19 +20,28 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from cachewire.config import problems
-from scripts.runtime import paths
+from scripts.runtime import paths, traffic
 from scripts.runtime.live import LIVE_VARIABLES, LogTail, has_colour, shown
 from scripts.runtime.process import Process, ProcessError
 from scripts.runtime.wrangler import Wrangler, read_config
 
 _DEFAULT_PORT = 8787
+_DASHBOARD_PORT = 8790
 _CONNECT_SECONDS = 1.0
 _DEMO_SECONDS = 30.0
 _WATCH_SECONDS = 0.2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-_FOR_DEVELOPERS = {"DEVELOPMENT": "true", "CACHE_STATUS_KEY": "true"}
+_FOR_DEVELOPERS = {"DEVELOPMENT": "true", "CACHE_STATUS_KEY": "true", "METRICS_URLS": "full"}
 """Variables that show what only a developer should see."""
+
+_DEMO_RULES = (
+    {"name": "products", "path": ["/products", "/products/**"]},
+    {"name": "categories", "path": ["/categories", "/categories/**"]},
+    {"name": "search", "path": "/search"},
+    {"name": "account", "path": ["/me", "/me/**"]},
+)
+"""Names for what the demo answers, for the dashboard to tell it apart. They change nothing else."""
 
 _TRY_DEMO = """\
 try:
@@ -84,24 +95,29 @@ def _serve(options: argparse.Namespace) -> NoReturn:
         elif not _answers(origin):
             print(f"scripts/dev: nothing answers at {origin} yet: start the origin", file=sys.stderr)
         live = {} if options.no_requests else LIVE_VARIABLES
-        variables = {"ORIGIN": origin, **_FOR_DEVELOPERS, **live, **dict(options.var)}
+        rules = {"RULES": json.dumps(_DEMO_RULES)} if demo and "RULES" not in read_config()["vars"] else {}
+        variables = {"ORIGIN": origin, **_FOR_DEVELOPERS, **live, **rules, **dict(options.var)}
         _check(variables)
         wrangler = stack.enter_context(Wrangler(folder, port=port, variables=variables))
-        _announce(wrangler, origin, demo)
+        running = [wrangler.process, *([demo] if demo else [])]
+        if options.dashboard:
+            running.append(_start_dashboard(folder, stack, wrangler, options.dashboard_port))
+        if demo and options.traffic:
+            running.append(_start_traffic(folder, stack, wrangler.url, origin))
+        _announce(wrangler, origin, running, is_demo=demo is not None)
         tail, colour = LogTail(wrangler.process.log), has_colour(sys.stdout)
         while True:
             if not options.no_requests:
                 _show(tail, colour=colour)
-            wrangler.process.check()
-            if demo is not None:
-                demo.check()
+            for process in running:
+                process.check()
             time.sleep(_WATCH_SECONDS)
 
 
 def _show(tail: LogTail, *, colour: bool) -> None:
-    """Print a line for each request that the Worker has logged."""
+    """Print a line for each request that the Worker has logged, but for the demo's traffic."""
     for line in tail.lines():
-        if text := shown(line, colour=colour):
+        if f"//{traffic.HOST}" not in line and (text := shown(line, colour=colour)):
             print(text, flush=True)
 
 
@@ -124,6 +140,7 @@ def _purging_through(port: int) -> dict[str, str]:
         # It needs none, and a real one has no business here.
         "CLOUDFLARE_API_TOKEN": "",
         "EDGE_CACHE_NAMESPACE_ID": namespace["id"],
+        "EDGE_CACHE_ACTOR": "catalogue",
     }
 
 
@@ -140,14 +157,53 @@ def _start_demo(folder: Path, stack: ExitStack, environment: Mapping[str, str]) 
     return url, demo
 
 
-def _announce(wrangler: Wrangler, origin: str, demo: Process | None) -> None:
-    logs = [wrangler.process.log, *([demo.log] if demo else [])]
+def _start_dashboard(folder: Path, stack: ExitStack, wrangler: Wrangler, port: int | None) -> Process:
+    """Serve the dashboard; its first line of output tells its address."""
+    if port is None:
+        port = _DASHBOARD_PORT if _is_free(_DASHBOARD_PORT) else 0
+    command = [sys.executable, "-m", "origin_sdk.cli", "dashboard", "--edge", wrangler.url]
+    command += ["--port", str(port), "--history", str(folder / "dashboard.sqlite3"), "--allow-purge"]
+    edge = {
+        **_purging_through(urlsplit(wrangler.url).port or 0),
+        "EDGE_CACHE_DATASET": "",
+        "EDGE_CACHE_ACTOR": "",
+    }
+    dashboard = stack.enter_context(
+        Process("the dashboard", command, log=folder / "dashboard.log", folder=paths.ROOT, environment=edge)
+    )
+    dashboard.wait_for(lambda: _dashboard_url(dashboard), what="its address", seconds=_DEMO_SECONDS)
+    return dashboard
+
+
+def _dashboard_url(dashboard: Process) -> str | None:
+    found = re.search(r"^dashboard: (\S+)$", dashboard.output(), re.MULTILINE)
+    return found and found[1]
+
+
+def _start_traffic(folder: Path, stack: ExitStack, edge: str, origin: str) -> Process:
+    command = [sys.executable, "-m", "scripts.runtime.traffic", edge, origin]
+    return stack.enter_context(
+        Process("the demo's traffic", command, log=folder / "traffic.log", folder=paths.ROOT)
+    )
+
+
+def _announce(wrangler: Wrangler, origin: str, running: Sequence[Process], *, is_demo: bool) -> None:
+    for process in running:
+        if url := _dashboard_url(process):
+            print(f"dashboard: {url}/#range=10m")
     print(f"ready: {wrangler.url}")
     print(f"origin: {origin}")
-    print(f"logs: {' '.join(str(log.relative_to(paths.ROOT)) for log in logs)}")
+    print(f"logs: {' '.join(str(each.log.relative_to(paths.ROOT)) for each in running)}")
     print(f"KV REST API: {wrangler.kv_url()}")
     print(f"metrics: {wrangler.url}/.edge-cache/metrics")
-    print((_TRY_DEMO if demo else _TRY_ANY).format(url=wrangler.url, origin=origin), end="", flush=True)
+    print((_TRY_DEMO if is_demo else _TRY_ANY).format(url=wrangler.url, origin=origin), end="", flush=True)
+
+
+def _is_free(port: int) -> bool:
+    try:
+        return bool(_free_port(port))
+    except DevError:
+        return False
 
 
 def _free_port(port: int = 0) -> int:
@@ -198,6 +254,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--no-requests", action="store_true", help="print no line for each request (and log none)"
+    )
+    parser.add_argument(
+        "--dashboard-port",
+        type=_port,
+        metavar="N",
+        help=f"the dashboard's port, 0 for any (default: {_DASHBOARD_PORT}, or any if that is taken)",
+    )
+    parser.add_argument("--no-dashboard", dest="dashboard", action="store_false", help="serve no dashboard")
+    parser.add_argument(
+        "--no-traffic", dest="traffic", action="store_false", help="send no requests to the demo"
     )
     parser.add_argument(
         "--keep",

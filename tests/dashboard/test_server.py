@@ -120,7 +120,7 @@ def test_no_secret_is_in_what_is_served(client: httpx.Client, fake_kv: FakeKV) -
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("/api/board?range=2h", "range = '2h': choose one of 1h, 6h, 24h, 7d, 30d, 90d"),
+        ("/api/board?range=2h", "range = '2h': choose one of 10m, 1h, 6h, 24h, 7d, 30d, 90d"),
         ("/api/board?source=x", "source = 'x': choose one of route"),
         ("/api/url?url=nothing", "nothing"),
     ],

@@ -68,8 +68,9 @@ class Dev:
 
 
 @contextmanager
-def running(folder: Path, *arguments: str) -> Iterator[Dev]:
-    dev = Dev(list(arguments), folder)
+def running(folder: Path, *arguments: str, is_watched: bool = False) -> Iterator[Dev]:
+    alone = [] if is_watched else ["--no-dashboard", "--no-traffic"]
+    dev = Dev([*arguments, *alone], folder)
     try:
         yield dev
     finally:
@@ -128,6 +129,23 @@ def test_the_demo_origin_answers_and_its_end_is_an_error(tmp_path: Path) -> None
 
         assert dev.process.wait(_STOP_SECONDS) == 1
         assert "the demo origin ended by itself, with exit code -9" in dev.output()
+        assert dev.left_behind() == []
+
+
+def test_the_dashboard_shows_the_demos_traffic(tmp_path: Path) -> None:
+    arguments = ("--port", "0", "--dashboard-port", "0")
+    with running(tmp_path, *arguments, is_watched=True) as dev:
+        assert dev.output().startswith("dashboard: http://127.0.0.1:")
+        page = dev.said("dashboard").partition("#")[0]
+        deadline = time.monotonic() + _START_SECONDS
+        board = httpx.get(f"{page}api/board").raise_for_status().json()
+        while not any(host["name"].startswith("shop.localhost:") for host in board["hosts"]):
+            assert time.monotonic() < deadline, board["sources"]
+            time.sleep(0.2)
+            board = httpx.get(f"{page}api/board").raise_for_status().json()
+        assert board["may_purge"]
+        assert "shop.localhost" not in dev.output(), "its requests would hide one's own"
+        assert dev.stop() == 0
         assert dev.left_behind() == []
 
 

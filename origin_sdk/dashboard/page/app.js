@@ -11,7 +11,7 @@ const TIER_TEXT = {
   memory: "memory", kv: "KV", stale: "stale", validated: "validated (304)", collapsed: "waited for another",
   miss: "origin (miss)", pass: "origin (passed by)", own: "the Worker itself",
 };
-const EVERY_MS = { "1h": 2000, "6h": 2000 };
+const EVERY_MS = { "10m": 1250, "1h": 2000, "6h": 2000 };
 const PATIENCE_MS = 20000;
 const OLD_MS = 15000;
 const FEW = { rules: 10, reasons: 6 };
@@ -71,7 +71,7 @@ function show() {
   showHealth();
   const kept = board.keeps ? `History: ${board.keeps}` : "";
   put($("footer"), h("span", null, `The last ${board.range.title}, in steps of ${as.seconds(board.range.step)}.`), h("span", null, kept),
-    h("span", null, "Keys: / looks up a URL, 1 to 6 choose a range, t the theme."));
+    h("span", null, "Keys: / looks up a URL, 1 to 7 choose a range, t the theme."));
   document.title = isEmpty ? "Edge cache" : `${as.percent(board.totals.hit_ratio)} hits · Edge cache`;
 }
 
@@ -127,6 +127,12 @@ function perStep(board, values) {
     : elapsed >= board.range.step / 4 ? value / Math.min(elapsed, board.range.step) : null));
 }
 
+// The values since something was counted, and at least ten: a young history fills its line.
+function recent(board, values) {
+  const first = board.times.findIndex((at) => at + board.range.step > board.now - board.seconds);
+  return values.slice(Math.max(0, Math.min(first, values.length - 10)));
+}
+
 function delta(now, before, { isGood = "up", relative = true } = {}) {
   if (now == null || before == null || (relative && !before)) return null;
   const change = relative ? now / before - 1 : now - before;
@@ -145,16 +151,16 @@ function showTiles(board) {
   const over = (total) => (board.totals.requests ? total / board.seconds : null);
   put($("tiles"),
     tile("Hit ratio", [as.percent(totals.hit_ratio), before && delta(totals.hit_ratio, before.hit_ratio, { relative: false })],
-      `${as.count(totals.hits)} of ${as.count(totals.requests)} answered without waiting for the origin`, spark(series.hit_ratio, { most: 1 }), ".hero"),
+      `${as.count(totals.hits)} of ${as.count(totals.requests)} answered without waiting for the origin`, spark(recent(board, series.hit_ratio), { most: 1 }), ".hero"),
     tile("Requests", [as.rate(over(totals.requests)), before && delta(totals.requests, before.requests, { isGood: "none" })],
-      `${as.count(totals.requests)}, ${as.bytes(totals.bytes)}`, spark(perStep(board, series.requests), { className: "calm" })),
+      `${as.count(totals.requests)}, ${as.bytes(totals.bytes)}`, spark(recent(board, perStep(board, series.requests)), { className: "calm" })),
     tile("Origin requests", [as.rate(over(totals.origin_requests)), before && delta(totals.origin_requests, before.origin_requests, { isGood: "down" })],
-      totals.requests ? `${as.percent(Math.max(0, 1 - totals.origin_requests / totals.requests))} spared` : "–", spark(perStep(board, series.origin_requests), { className: "bad" })),
+      totals.requests ? `${as.percent(Math.max(0, 1 - totals.origin_requests / totals.requests))} spared` : "–", spark(recent(board, perStep(board, series.origin_requests)), { className: "bad" })),
     tile("Origin p95", [as.seconds(totals.origin.p95), before && delta(totals.origin.p95, before.origin.p95, { isGood: "down" })],
-      `p50 ${as.seconds(totals.origin.p50)}, p99 ${as.seconds(totals.origin.p99)}`, spark(series.latency.p95, { className: "grey" })),
+      `p50 ${as.seconds(totals.origin.p50)}, p99 ${as.seconds(totals.origin.p99)}`, spark(recent(board, series.latency.p95), { className: "grey" })),
     tile("Origin errors", h(totals.origin_errors ? "span.alarm" : "span", null, as.count(totals.origin_errors)),
       totals.stale ? `${as.count(totals.stale)} stale served` : totals.breaker_openings ? `breaker opened ${as.count(totals.breaker_openings)}×` : "nothing stale served",
-      spark(perStep(board, series.origin_errors), { className: "bad" })),
+      spark(recent(board, perStep(board, series.origin_errors)), { className: "bad" })),
     tile("A month like this", totals.requests ? as.dollars(cost.month) : "–", `${as.dollars(cost.so_far)} so far this month`, spark([])),
   );
 }
@@ -171,13 +177,13 @@ function showTiers(board) {
     values: isShare ? tiers[tier].map((value, at) => (requests[at] ? value / requests[at] : null)) : perStep(board, tiers[tier]),
   }));
   legend("tiers-legend", lines, as.percent);
-  charts.tiers.show(board.times, lines, { step: board.range.step, format: isShare ? as.percent : as.rate, most: isShare ? 1 : null });
+  charts.tiers.show(board.times, lines, { step: board.range.step, since: board.now - board.seconds, format: isShare ? as.percent : as.rate, most: isShare ? 1 : null });
 }
 
 function showRatios(board) {
   const lines = board.rules.filter(({ hit_ratios }) => hit_ratios.length).map((rule, at) => ({ name: rule.name, color: `--line-${at + 1}`, values: rule.hit_ratios, total: rule.hit_ratio }));
   legend("ratio-legend", lines, as.percent);
-  charts.ratio.show(board.times, lines, { step: board.range.step });
+  charts.ratio.show(board.times, lines, { step: board.range.step, since: board.now - board.seconds });
 }
 
 function showOrigin(board) {
@@ -187,14 +193,14 @@ function showOrigin(board) {
     { name: "errors", color: "--line-5", values: perStep(board, origin_errors), total: board.totals.origin_errors },
   ];
   legend("origin-legend", lines, as.count);
-  charts.origin.show(board.times, lines, { step: board.range.step });
+  charts.origin.show(board.times, lines, { step: board.range.step, since: board.now - board.seconds });
 }
 
 function showLatency(board) {
   const { latency } = board.series;
   const lines = ["p50", "p95", "p99"].map((name, at) => ({ name, color: ["--line-1", "--line-3", "--line-5"][at], values: latency[name], total: board.totals.origin[name] }));
   legend("latency-legend", lines, as.seconds);
-  charts.latency.show(board.times, lines, { step: board.range.step });
+  charts.latency.show(board.times, lines, { step: board.range.step, since: board.now - board.seconds });
 }
 
 function more(name, count) {
@@ -228,7 +234,7 @@ function showRules(board) {
     h("td", null, rule.name),
     number(as.count(rule.requests)),
     h("td", null, h("div.ratio", null, h("b", null, as.percent(rule.hit_ratio)), bar(rule.hit_ratio))),
-    h("td", null, rule.hit_ratios.length ? spark(rule.hit_ratios, { most: 1 }) : ""),
+    h("td", null, rule.hit_ratios.length ? spark(recent(board, rule.hit_ratios), { most: 1 }) : ""),
     number(as.count(rule.origin_requests), !rule.origin_requests),
     number(as.count(rule.origin_errors), !rule.origin_errors, ".alarm"),
     number(as.seconds(rule.origin.p50)), number(as.seconds(rule.origin.p95)), number(as.seconds(rule.origin.p99)),

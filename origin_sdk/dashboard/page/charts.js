@@ -1,16 +1,17 @@
 // Charts over time: uPlot draws, this says how. Each has a text for those who don't see it, and a table of its numbers.
 
-import { clock } from "/format.js";
+import { clock, day } from "/format.js";
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 // A colour, so much lighter that what lies over it can be read; stacks cover each other, so it isn't translucent.
 function soft(color) {
+  const share = SOFTNESS[css("--theme")];
   const parts = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
   const [from, to] = [parts(css(color)), parts(css("--panel").padEnd(7, css("--panel").at(-1)))];
-  return `rgb(${from.map((part, at) => Math.round(part * SOFTNESS + to[at] * (1 - SOFTNESS))).join(" ")})`;
+  return `rgb(${from.map((part, at) => Math.round(part * share + to[at] * (1 - share))).join(" ")})`;
 }
 
-const SOFTNESS = 0.62;
+const SOFTNESS = { light: 0.62, dark: 0.82 };
 const tick = (text) => text.replace(/^0 .*/, "0").replace(/\.0+(?=\D|$)/, "").replace(/(\.\d)0(?=\D|$)/, "$1");
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -35,8 +36,9 @@ export class TimeChart {
   }
 
   // `lines` are {name, color (a CSS variable), values}; `times` are seconds since the epoch.
-  show(times, lines, { step, format, most } = {}) {
-    Object.assign(this, { times, lines, step });
+  // Before `since` nothing was counted: a young history is drawn from there on.
+  show(times, lines, { step, since = times[0], format, most } = {}) {
+    Object.assign(this, { times, lines, step, since });
     if (format) this.options.format = format;
     if (most !== undefined) this.options.most = most;
     const data = [times, ...this.drawn().map((line) => line.heights)];
@@ -53,7 +55,7 @@ export class TimeChart {
 
   redraw() {
     this.shape = "";
-    if (this.times) this.show(this.times, this.lines, { step: this.step });
+    if (this.times) this.show(this.times, this.lines, { step: this.step, since: this.since });
   }
 
   // Stacked ones are drawn from the top of the pile down, each filled to the ground, so that the next covers it.
@@ -74,26 +76,38 @@ export class TimeChart {
     const axis = { stroke: css("--muted"), font: "11px system-ui, sans-serif", grid, ticks: { ...grid, size: 4 }, border: { show: false } };
     this.plot = new uPlot({
       ...this.size(),
-      padding: [8, 8, 0, 0],
+      padding: [8, 16, 0, 0],
       legend: { show: false },
       cursor: { y: false, points: { show: !stacked, size: 6 }, drag: { x: false, y: false } },
-      scales: { x: { time: true }, y: { range: (_, low, high) => [0, most ?? (high > 0 ? high * 1.08 : 1)] } },
+      scales: { x: { time: true, range: () => this.span() }, y: { range: (_, low, high) => [0, most ?? (high > 0 ? high * 1.08 : 1)] } },
       axes: [
         { ...axis, grid: { show: false }, space: 70, size: 28,
-          values: (_, ticks) => ticks.map((at) => (this.step >= 3600 ? new Date(at * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" }) : clock(at, true).slice(-5))) },
+          values: (_, ticks) => ticks.map((at) => this.tick(at)) },
         { ...axis, size: 56, values: (_, ticks) => ticks.map((value) => tick(format(value))) },
       ],
       series: [{}, ...this.drawn().map((line) => ({
         label: line.name,
         stroke: css(line.color),
-        width: stacked ? 1 : 1.75,
+        width: stacked ? 0 : 1.75,
         fill: stacked ? soft(line.color) : undefined,
-        paths: stacked ? uPlot.paths.stepped({ align: 1, extend: true }) : undefined,
+        paths: stacked ? uPlot.paths.bars({ size: [1, 1000], align: 1, gap: 0 }) : undefined,
         points: { show: (_, index) => !stacked && this.isSparse(index - 1), size: 4 },
         spanGaps: false,
       }))],
       hooks: { setCursor: [(plot) => this.point(plot)] },
     }, data, this.canvas);
+  }
+
+  // Steps that are over and have anything, but at least ten; a bar takes all of its step.
+  span() {
+    const last = this.times.at(-1), first = Math.max(this.times[0], Math.min(this.since - this.step, last - 10 * this.step));
+    return [first, this.options.stacked ? last + this.step : last];
+  }
+
+  tick(at) {
+    const [first, last] = this.span();
+    if (last - first < 600) return clock(at);
+    return this.step >= 3600 ? day(at) : clock(at, true).slice(-5);
   }
 
   // A line through one value alone isn't seen: show its points.

@@ -61,7 +61,11 @@ export function dollars(value) {
 export function clock(at, long) {
   const date = new Date(at * 1000);
   const time = date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: long ? undefined : "2-digit" });
-  return long ? `${date.toLocaleDateString("en-GB", { day: "numeric", month: "short" })} ${time}` : time;
+  return long ? `${day(at)} ${time}` : time;
+}
+
+export function day(at) {
+  return new Date(at * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
 }
 
 export function ago(at, now) {
