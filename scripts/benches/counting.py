@@ -20,7 +20,7 @@ _WITHOUT = "without counting"
 _SCENES: Sequence[tuple[str, str, str, int | None]] = (
     ("memory hit", "", "/hot/0", None),
     ("KV hit without marks", "-bare", "/hot/0", None),
-    ("miss", "", "/miss", 0),
+    ("miss", "", "/miss-{}", 0),
 )
 """Name, which Worker, path, and how many paths there are below it."""
 
@@ -48,7 +48,8 @@ def _compared(folder: Path, workerd: Workerd, scene: tuple[str, str, str, int | 
     name, suffix, path, paths_below = scene
     loads: dict[str, list[float]] = {"counted": [], "uncounted": []}
     targets = {
-        kind: Target(name, workerd.url(f"{kind}{suffix}"), path, workerd.process, paths_below)
+        # They share a KV: what one has missed, the other would find.
+        kind: Target(name, workerd.url(f"{kind}{suffix}"), path.format(kind), workerd.process, paths_below)
         for kind in loads
     }
     for turn in range(1 + rounds):

@@ -305,6 +305,10 @@ async def test_isolates_tell_each_other_s_counts() -> None:
     ]
     assert shared.watched
     shared.texts["broken"] = "{}"
+    await other.get(f"{URL}?1")
+    await other.monitor.flush(other.now_ms)
+    assert parse_document(await one.read()).isolates[1].counts.total("requests") == 4  # KV was just read
+    one.edge.timing.ms += 10_000
     assert len(parse_document(await one.read()).isolates) == 2
     assert 'isolate="other"' in await one.read("application/openmetrics-text;q=0.9, */*;q=0.1")
 

@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
@@ -23,7 +24,7 @@ from tests.runtime.crowd import Asked, crowd
 from tests.runtime.edge import HOST, detail, eventually, get, key_of, new_path, running
 from tests.runtime.kv import BreakableKV
 from tests.runtime.origin import Request, ScriptedOrigin
-from tests.runtime.replies import Pause, Reset, chunked, reply, truncated
+from tests.runtime.replies import Pause, Reply, Reset, chunked, reply, truncated
 
 SECRET = "a secret for tests, of 32 bytes and more"  # noqa: S105 - for tests
 PATH = "/.edge-cache/metrics"
@@ -38,6 +39,7 @@ STALE_AT_ONCE = [
 ]
 RULES: Sequence[Mapping[str, Json]] = [
     {"name": "bypassed", "path": "/bypassed/**", "bypass": True},
+    {"name": "never", "path": "/never/**", "data_class": "never"},
     {"name": "private", "path": "/me/**", "data_class": "private", "key_cookies": ["sid"]},
 ]
 _BASE: Mapping[str, Json] = {"DEBUG_SECRET": SECRET, "METRICS_URLS": "full", "RULES": RULES}
@@ -247,6 +249,72 @@ def test_bytes_are_those_that_were_sent(
     response = tally.get(path, *fields, method=method)
     assert size is None or len(response.body) == size
     tally.check()
+
+
+# Each reason
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A request, the origin's answer, and the reason that comes of it; with ``again`` of the second one."""
+
+    reason: str
+    answer: Reply
+    fields: Sequence[tuple[str, str]] = ()
+    name: str = "t"
+    method: str = "GET"
+    again: bool = False
+    pause: float = 0.0
+
+
+_GROUPS = ", ".join(f'"g{at}"' for at in range(300))
+_ONE_SECOND = [("Cache-Control", "max-age=1")]
+CASES = [
+    Case("absent", reply(200, FRESH)),
+    Case("fresh", reply(200, FRESH), again=True),
+    Case("method", reply(200), method="POST"),
+    Case("bypass-rule", reply(200, FRESH), name="bypassed/x"),
+    Case("class-never", reply(200, FRESH), name="never/x"),
+    Case("identity-missing", reply(200, FRESH), name="me/x"),
+    Case("malformed-cookie", reply(200, FRESH), [("Cookie", "sid=1; sid=2")], name="me/x"),
+    Case("request-body", reply(200, FRESH), [("Content-Length", "1")]),
+    Case("other-variant", reply(200, [*FRESH, ("Vary", "X-A")]), [("X-A", "2")], again=True),
+    Case("stale", reply(200, _ONE_SECOND), again=True, pause=1.1),
+    Case("stale-while-revalidate", reply(200, STALE_AT_ONCE), again=True, pause=1.1),
+    Case("request-no-cache", reply(200, FRESH), [("Cache-Control", "no-cache")], again=True),
+    Case("only-if-cached", reply(200, FRESH), [("Cache-Control", "only-if-cached")]),
+    Case("no-store", reply(200, [("Cache-Control", "no-store")])),
+    Case("private", reply(200, [("Cache-Control", "private, max-age=60")])),
+    Case("authorization", reply(200, FRESH), [("Authorization", "Bearer x")]),
+    Case("cookie", reply(200, FRESH), [("Cookie", "a=1")]),
+    Case("set-cookie", reply(200, [*FRESH, ("Set-Cookie", "a=1")])),
+    Case("vary-any", reply(200, [*FRESH, ("Vary", "*")])),
+    Case("unkeyed-field", reply(200, FRESH), [("X-Api-Key", "1")]),
+    Case("status", reply(428, FRESH)),
+    Case("no-freshness", reply(200)),
+    Case("expired", reply(200, [*FRESH, ("Age", "700")])),
+    Case("stream", reply(200, [*FRESH, ("Content-Type", "text/event-stream")])),
+    Case("too-many-groups", reply(200, [*FRESH, ("Cache-Groups", _GROUPS)])),
+    Case("client-error", reply(400, FRESH, b"no")),
+    Case("server-error", reply(500, [], b"no")),
+]
+
+
+def test_each_reason_that_traffic_brings_is_told(edge: Workerd, origin: ScriptedOrigin) -> None:
+    tally, paths = Tally(edge.url("edge")), {case.reason: new_path(case.name) for case in CASES}
+    for case in CASES:
+        origin.on(paths[case.reason], case.answer)
+        if case.again:
+            fields = [("X-A", "1")] if case.reason == "other-variant" else []
+            tally.get(paths[case.reason], *fields)
+    time.sleep(max(case.pause for case in CASES))
+    for case in CASES:
+        body = b"x" if ("Content-Length", "1") in case.fields else b""
+        fields = [field for field in case.fields if field[0] != "Content-Length"]
+        response = tally.get(paths[case.reason], *fields, method=case.method, body=body)
+        assert detail(response) == case.reason
+    counts = tally.check()
+    assert {labels[0] for labels in counts.by("requests", "reason")} == {case.reason for case in CASES}
 
 
 # A crowd

@@ -111,6 +111,8 @@ class Monitor:
         self._flushed = _Flushed(at_ms=source.started_ms)
         self._next_ms = source.started_ms + WATCHED_FLUSH_SECONDS * 1000
         self._watched_until_ms = 0
+        self._known_others: list[Isolate] = []
+        self._others_until_ms = 0
         self._logged = 0.0
         storage.memory.on_evict = counters.evicted
         storage.marks.table.on_move = counters.saw_purge
@@ -150,7 +152,7 @@ class Monitor:
             return Told(405, (("allow", "GET, HEAD"), *_PLAIN), "The metrics can only be read, by GET.\n")
         self._watched_until_ms = now_ms + _WATCHED_MS
         self._next_ms = min(self._next_ms, self._flushed.at_ms + WATCHED_FLUSH_SECONDS * 1000)
-        isolates = (self.isolate(now_ms), *await self._others())
+        isolates = (self.isolate(now_ms), *await self._others(now_ms))
         if "application/openmetrics-text" in request.fields.get("accept", ""):
             return Told(200, _typed(OPENMETRICS_TYPE), openmetrics(isolates))
         document = Document(
@@ -163,12 +165,18 @@ class Monitor:
         )
         return Told(200, _typed(JSON_TYPE), f"{document}\n")
 
-    async def _others(self) -> list[Isolate]:
-        if self._sinks.shared is None:
-            return []
+    async def _others(self, now_ms: int) -> list[Isolate]:
+        """Return what others left; it is read once in ten seconds, as each of them costs a read of KV."""
+        if self._sinks.shared is None or now_ms < self._others_until_ms:
+            return self._known_others
+        self._others_until_ms = now_ms + WATCHED_FLUSH_SECONDS * 1000
+        self._known_others = await self._read_others(self._sinks.shared)
+        return self._known_others
+
+    async def _read_others(self, shared: SharedCounts) -> list[Isolate]:
         try:
-            await self._sinks.shared.watch()
-            texts = await self._sinks.shared.read()
+            await shared.watch()
+            texts = await shared.read()
         except Exception as error:  # noqa: BLE001 - this isolate's own counts can still be told
             self._note(error)
             return []
