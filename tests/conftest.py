@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import settings
@@ -24,6 +24,42 @@ _SERVERS = {"wrangler", "postgres", "redis_server", "sentinel_set", "redis_clust
 _SLOW_ROOMS = ("tests/runtime/", "tests/examples/", "tests/test_upload.py")
 
 
+# Side by side the files that take longest come first, so that none of them is left alone at the end.
+_LONGEST = (
+    "tests/scripts/test_bench.py",
+    "tests/runtime/test_dev.py",
+    "tests/outbox/test_crash.py",
+    "tests/layers/test_django.py",
+    "tests/sdk/test_processes.py",
+    "tests/events/test_django.py",
+    "tests/runtime/",
+    "tests/layers/",
+    "tests/scripts/",
+    "tests/outbox/",
+    "tests/events/",
+    "tests/examples/",
+    "tests/docs/",
+)
+_ONE_WRANGLER = tuple(
+    f"tests/runtime/test_http_{name}.py"
+    for name in ("freshness", "safe", "sequences", "storing", "validation")
+)
+"""Files that share two `wrangler dev`, which take longer to start than their tests take: one worker runs them."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Give a file to one worker, and files that share a server that is slow to start to the same."""
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - not where other versions are tried
+
+    class FilesTogether(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return _ONE_WRANGLER[0] if file in _ONE_WRANGLER else file
+
+    return FilesTogether(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick", action="store_true", help="leave out what starts servers, runtimes and programs"
@@ -35,10 +71,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # Workers that run side by side must collect the same tests.
         if " at 0x" in item.nodeid:
             raise pytest.UsageError(f"{item.nodeid}: the id of a row holds an address: give its class a repr")
+    items.sort(key=_place)
     if config.getoption("--quick"):
         slow = [item for item in items if _is_slow(item)]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not _is_slow(item)]
+
+
+def _place(item: pytest.Item) -> int:
+    return next((place for place, path in enumerate(_LONGEST) if item.nodeid.startswith(path)), len(_LONGEST))
 
 
 def _is_slow(item: pytest.Item) -> bool:
