@@ -44,7 +44,7 @@ _ONE_WRANGLER = tuple(
     f"tests/runtime/test_http_{name}.py"
     for name in ("freshness", "safe", "sequences", "storing", "validation")
 )
-"""Files that share two `wrangler dev`, which take longer to start than their tests take: one worker runs them."""
+"""Files that share two `wrangler dev`, which are slow to start: one worker runs them all."""
 
 
 @pytest.hookimpl(optionalhook=True)
