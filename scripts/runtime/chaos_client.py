@@ -27,6 +27,7 @@ from typing import Any
 
 from origin_sdk.layers import Family, LayeredCache, LoadContext, Policy, RedisOptions
 from scripts.runtime.chaos_loop import Blocking
+from scripts.runtime.chaos_structures import Tables
 
 try:
     from origin_sdk._process.clock import SystemClock
@@ -172,6 +173,7 @@ class Client:
     def __init__(self, board: Board, cache: Any, number: int, seed: int) -> None:
         self.board = board
         self.cache = cache
+        self.tables = Tables(cache)
         self.number = number
         self.seed = seed
         self.seen = Seen()
@@ -245,8 +247,10 @@ class Client:
             self._read([chance.randrange(ITEMS)], ITEM)
         elif action < 0.6:
             self._read([chance.randrange(ITEMS)], HIDDEN)
-        elif action < 0.8:
+        elif action < 0.75:
             self._read(chance.sample(range(ITEMS), 6), ITEM)
+        elif action < 0.85 and self.tables.is_possible:
+            self._read_table(chance.randrange(ITEMS // 4), chance)
         else:
             self._read_page(chance.randrange(ITEMS // 4))
         if chance.random() < 0.01:
@@ -262,7 +266,12 @@ class Client:
             groups = [f"item-{item}", f"hidden-{item}"]
             if chance.random() < 0.2:
                 self.cache.set(ITEM.key(number=item), version)
-            in_redis = self.cache.invalidate(groups=groups).in_redis
+            is_written = True
+            if self.tables.is_possible and chance.random() < 0.5:
+                is_written = self.tables.write(item, version)
+            else:
+                groups.append(self.tables.group_of(item))
+            in_redis = self.cache.invalidate(groups=groups).in_redis and is_written
             self.own[item] = version
             over = time.monotonic()
             if in_redis:
@@ -320,6 +329,14 @@ class Client:
             lambda _: [self._item(item, HIDDEN if item % 2 else ITEM, []) for item in items],
         )
         self._judge("page", items, values, least, began)
+
+    def _read_table(self, page: int, chance: random.Random) -> None:
+        items = self.tables.items(page)
+        began, least = self._floors(items)
+        spent: list[float] = []
+        read, values = self.tables.read(page, lambda item: self._source(item, spent), chance)
+        self._calls.append((began, time.monotonic(), sum(spent), "table"))
+        self._judge("table", read, values, [least[item - items[0]] for item in read], began)
 
     def _judge(
         self,

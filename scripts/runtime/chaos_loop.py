@@ -40,10 +40,28 @@ class Blocking:
         """Do as the cache does, with a loader for threads."""
         return self._run(self._cache.get_many_or_load(keys, _off_loop(loader)))
 
+    def fields(self, key: Any, loader: Callable[[Any], Any] | None = None) -> Any:
+        """Return the fields of a hash, with verbs for threads."""
+        return _BlockingParts(self._run, self._cache.fields(key, _off_loop(loader) if loader else None))
+
+    def ranking(self, key: Any, loader: Callable[[Any], Any] | None = None) -> Any:
+        """Return a ranking, with verbs for threads."""
+        return _BlockingParts(self._run, self._cache.ranking(key, _off_loop(loader) if loader else None))
+
     def close(self) -> None:
         """Close the cache, and end the loop."""
         self._run(self._cache.close() if hasattr(self._cache, "close") else self._cache.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+class _BlockingParts:
+    def __init__(self, run: Callable[[Awaitable[Any]], Any], parts: Any) -> None:
+        self._run = run
+        self._parts = parts
+
+    def __getattr__(self, name: str) -> Any:
+        verb = getattr(self._parts, name)
+        return lambda *args, **kwargs: self._run(verb(*args, **kwargs))
 
 
 async def _made(redis: RedisOptions, options: dict[str, Any]) -> AsyncLayeredCache:
