@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from threading import Event, Thread
 from typing import Any, NamedTuple, TypedDict
 
 import msgspec
@@ -629,3 +630,62 @@ def test_both_drivers_have_the_same_verbs() -> None:
             signatures = {str(inspect.signature(getattr(each, verb))) for each in (ours, twins)}
             assert len(signatures) == 1, signatures
             assert getattr(ours, verb).__doc__ == getattr(twins, verb).__doc__
+
+
+@pytest.mark.parametrize("writer", ["the same process", "another"])
+@pytest.mark.parametrize("kept", ["in parts", "sealed"])
+def test_a_load_under_way_does_not_bring_back_what_was_written(
+    redis_server: RedisServer, prefix: str, kept: str, writer: str
+) -> None:
+    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)
+    wrapping = Wrapping(seal=Encryption(SECRETS)) if kept == "sealed" else Wrapping()
+    key = STOCK.key(shop="berlin")
+    with LayeredCache(options, wrapping=wrapping) as one, LayeredCache(options, wrapping=wrapping) as two:
+        assert one.wait_until_synced()
+        assert two.wait_until_synced()
+        has_read, may_end = Event(), Event()
+        source = {"lamp": 1}
+
+        def load(_: object) -> dict[str, int]:
+            seen = dict(source)
+            has_read.set()
+            assert may_end.wait(20)
+            return seen
+
+        loading = Thread(target=one.fields(key, load).get, args=("lamp",))
+        loading.start()
+        assert has_read.wait(20)
+        source["lamp"] = 2
+        (one if writer == "the same process" else two).fields(key).set("lamp", 2)
+        may_end.set()
+        loading.join()
+        for cache in (one, two):
+            cache.memory.clear()
+            assert cache.fields(key, lambda _: dict(source)).get("lamp") == 2
+
+
+def test_an_old_part_of_a_store_that_lost_a_write_is_not_believed(
+    redis_server: RedisServer, prefix: str
+) -> None:
+    """Another process writes another part meanwhile, so that Redis's generation is a later one again."""
+    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)
+    key = STOCK.key(shop="berlin")
+    with LayeredCache(options) as one:
+        assert one.wait_until_synced()
+        source = {"lamp": 1, "desk": 1}
+        stock = one.fields(key, lambda _: dict(source))
+        assert stock.get("lamp") == 1
+        with redis_server.client() as client:
+            names = [name for name in client.keys(f"{{{prefix}:*") if client.pttl(name) != 0]
+            before = {name: (client.dump(name), max(0, client.pttl(name))) for name in names}
+            source["lamp"] = 2
+            stock.set("lamp", 2)
+            for name, (dumped, milliseconds) in before.items():
+                client.restore(name, milliseconds, dumped or b"", replace=True)
+        with LayeredCache(options) as two:
+            assert two.wait_until_synced()
+            source["desk"] = 2
+            two.fields(key).set("desk", 2)
+        one.memory.clear()
+        assert stock.get_many(["lamp", "desk"]) == {"lamp": 2, "desk": 2}
+        assert one.get_or_load(key, lambda _: dict(source)) == {"lamp": 2, "desk": 2}
