@@ -8,6 +8,7 @@ from edgecache.policy.decision import Lookup
 __all__ = ["voice_of"]
 
 _OWN = ("authorization", "cookie")
+_MATTERING = frozenset({*_OWN, "cache-control", "pragma"})
 
 
 def voice_of(lookup: Lookup) -> str:
@@ -18,6 +19,8 @@ def voice_of(lookup: Lookup) -> str:
     if lookup.rule.data_class is DataClass.PRIVATE:
         return ""  # the key itself names the client
     fields = lookup.request.fields
+    if not lookup.unkeyed and _MATTERING.isdisjoint(fields):
+        return ""
     own = [fields.get(name) for name in _OWN]
     own += [f"{name}:{fields.get(name)}" for name in sorted(lookup.unkeyed)]
     refuses = "no-store" in request_directives(fields)

@@ -1,4 +1,4 @@
-"""The isolate's memory: the first tier, bounded in bytes, the least recently used goes first."""
+"""The isolate's memory: the first tier, bounded in bytes. What isn't used again goes first."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from cachewire.fields import combined
 from cachewire.record import Index, Record
 from edgecache.ports import Body
+from edgecache.storage.sieve import Sieve
 
 __all__ = ["Entry", "Memory", "Table"]
 
@@ -67,7 +68,7 @@ class Entry:
 class Memory:
     """Owns the budget of all that an isolate holds: stored responses and indexes, tables, bytes on their way.
 
-    What is stored gives way to the rest, the least recently used first. ``on_drop`` is called with each entry
+    What is stored gives way to the rest, as :mod:`.sieve` says. ``on_drop`` is called with each entry
     that memory lets go of, and ``on_evict`` with the bytes of one that had to give way, and for how many
     milliseconds it had been held.
     """
@@ -78,7 +79,7 @@ class Memory:
         self.on_drop: Callable[[Entry], None] = _nothing_to_drop
         self.on_evict: Callable[[int, int], None] = _nothing_to_evict
         self._now_ms = now_ms
-        self._items: OrderedDict[str, Entry | Index] = OrderedDict()
+        self._items: Sieve[Entry | Index] = Sieve()
         self._on_their_way_bytes = 0
         # Without memory for what is stored, one body of the largest size may still be on its way.
         self._most_on_their_way_bytes = max(int(max_bytes * _SHARE_ON_THEIR_WAY), largest_bytes)
@@ -88,28 +89,30 @@ class Memory:
 
     def get(self, key: str) -> Entry | Index | None:
         """Return what is held under ``key`` and count it as used."""
-        item = self._items.get(key)
-        if item is not None:
-            self._items.move_to_end(key)
-        return item
+        return self._items.get(key)
 
     def touch(self, entry: Entry) -> None:
         """Count an entry that is held as used."""
-        self._items.move_to_end(entry.key)
+        self._items.get(entry.key)
 
     def put(self, key: str, item: Entry | Index) -> None:
         """Hold ``item``, in place of what was there; drop others until the budget holds."""
-        self.drop(key)
-        self._items[key] = item
+        self._let_go(key)
+        is_counted = isinstance(item, Entry) and bool(item.in_use)
+        if not is_counted:
+            self.take(_cost(item))  # before it is there: what is new doesn't go to make room for itself
+        self._items.put(key, item)
         if isinstance(item, Entry):
             item.is_held, item.held_ms = True, self._now_ms()
-            if item.in_use:
-                return  # counted already
-        self.take(_cost(item))
+        self.take(0)
 
     def drop(self, key: str) -> None:
         """Forget what is held under ``key``."""
-        item = self._items.pop(key, None)
+        self._let_go(key)
+        self._items.pop(key)
+
+    def _let_go(self, key: str) -> None:
+        item = self._items.peek(key)
         if item is None:
             return
         if not isinstance(item, Entry):
@@ -131,8 +134,8 @@ class Memory:
     def take(self, size_bytes: int) -> None:
         """Count bytes; drop stored responses until the budget holds."""
         self.used_bytes += size_bytes
-        while self.used_bytes > self.max_bytes and self._items:
-            key, item = next(iter(self._items.items()))
+        while self.used_bytes > self.max_bytes and (going := self._items.next_to_go()):
+            key, item = going
             if isinstance(item, Entry):
                 self.on_evict(item.cost_bytes, self._now_ms() - item.held_ms)
             self.drop(key)
