@@ -33,6 +33,7 @@ from cachewire.marks import (
     value_of,
     written_keys,
 )
+from scripts.runtime.hits import hits
 from scripts.runtime.inspection import INSPECTED, INSPECTOR, Holdings, held_bytes, inspected_source
 from scripts.runtime.inspection import V8_FLAGS as INSPECTED_V8_FLAGS
 from scripts.runtime.soak_world import Answer, Client, ClientError, Fault, Origin, read_body
@@ -418,7 +419,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--seed", type=int, default=1, help="another one makes other faults and purges (default: 1)"
     )
+    parser.add_argument(
+        "--hits",
+        type=int,
+        metavar="N",
+        help="instead: N hits of memory and KV, and what they leave behind",
+    )
     options = parser.parse_args(arguments)
+    if options.hits:
+        kept = hits(options.hits, show=True)
+        print("\n" + "\n".join(map(str, kept)))
+        return 0 if all(each.is_flat for each in kept) else 1
     report = soak(options.minutes * 60, clients=options.clients, seed=options.seed, show=True)
     print(f"\n{table(report)}")
     for line in (report.wrong + report.hangs)[:20]:

@@ -28,7 +28,7 @@ from cachewire.values import (
     token,
 )
 
-__all__ = ["DataClass", "MetricsUrls", "Profile", "Rule", "ServerTiming", "Settings"]
+__all__ = ["DataClass", "MetricsUrls", "Profile", "Rule", "ServerTiming", "Settings", "StoreOn"]
 
 _DAY = 86_400
 _YEAR = 365 * _DAY
@@ -61,6 +61,14 @@ class MetricsUrls(StrEnum):
     PATH = "path"
     """Without the query."""
     FULL = "full"
+
+
+class StoreOn(StrEnum):
+    """When a response is written to KV."""
+
+    FIRST_MISS = "first-miss"
+    SECOND_MISS = "second-miss"
+    """Not what is asked for once: it stays in the memory of its isolate alone."""
 
 
 class DataClass(StrEnum):
@@ -96,6 +104,7 @@ class Rule(KeyRule):
     data_class: DataClass = setting(DataClass.PUBLIC, one_of(DataClass))
     ignore_cookies: bool = setting(False, switch())
     """The response doesn't depend on cookies: they neither prevent storing nor reach the origin."""
+    store_on: StoreOn = setting(StoreOn.FIRST_MISS, one_of(StoreOn))
 
     @property
     def grants_stale(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cachewire.key import parse_target
-from cachewire.settings import DataClass, Profile, Rule, Settings
+from cachewire.settings import DataClass, Profile, Rule, Settings, StoreOn
 from edgecache.policy.decision import Lookup, on_request
 from edgecache.policy.facts import RequestFacts
 from edgecache.storage.admission import Admission
@@ -71,6 +71,14 @@ def test_a_large_body_is_written_at_its_second_use() -> None:
     assert [admission.admits(lookup, lookup.key, 500, START_MS) for _ in range(3)] == [False, True, True]
     assert admission.admits(lookup, lookup.key, 499, START_MS) is False  # the minute's bytes are used up
     assert admission.admits(lookup, f"{lookup.key}#1", 0, START_MS)
+
+
+def test_a_rule_may_keep_what_is_asked_for_once_out_of_kv() -> None:
+    rule = Rule("search", store_on=StoreOn.SECOND_MISS)
+    admission, lookup = Admission(SETTINGS, Memory(1 << 20)), _lookup(rule=rule)
+
+    assert [admission.admits(lookup, lookup.key, 10, START_MS) for _ in range(3)] == [False, True, True]
+    assert admission.admits(_lookup(), f"{lookup.key}/other", 10, START_MS)
 
 
 def test_zero_means_no_bound() -> None:

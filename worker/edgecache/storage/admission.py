@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from cachewire.settings import DataClass, Settings
+from cachewire.settings import DataClass, Rule, Settings, StoreOn
 from edgecache.policy.decision import Lookup
 from edgecache.storage.memory import Memory, Table
 
@@ -37,7 +37,7 @@ class _Url:
 
 
 class Admission:
-    """Bounds variants of a URL, bytes a minute, and large bodies that nobody asks for again.
+    """Bounds variants of a URL, bytes a minute, and what nobody asks for again: if large, or by its rule.
 
     What isn't admitted answers its request, and others as long as memory holds it.
     """
@@ -53,13 +53,14 @@ class Admission:
     def admits(self, lookup: Lookup, key: str, size_bytes: int, now_ms: int) -> bool:
         """Whether a response may be written under ``key``."""
         return (
-            self._is_used_again(key, size_bytes)
+            self._is_used_again(lookup.rule, key, size_bytes)
             and self._admits_variant(lookup, key, now_ms)
             and (self._bytes is None or self._bytes.takes(size_bytes, now_ms))
         )
 
-    def _is_used_again(self, key: str, size_bytes: int) -> bool:
-        if not self._second_use_bytes or size_bytes < self._second_use_bytes:
+    def _is_used_again(self, rule: Rule, key: str, size_bytes: int) -> bool:
+        is_large = self._second_use_bytes and size_bytes >= self._second_use_bytes
+        if not is_large and rule.store_on is StoreOn.FIRST_MISS:
             return True
         is_known = self._used_once.get(key) is not None
         self._used_once.set(key, 1)

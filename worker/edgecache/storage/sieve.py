@@ -2,8 +2,8 @@
 
 A queue by age, and a hand that goes from the oldest to the newest. It passes over what was used since it came
 by last, and stops at what wasn't: that goes first. What is used isn't moved, so that a use costs next to
-nothing; and what comes once, a scan of a whole catalogue say, doesn't push out what is asked for all the time,
-as it would with "least recently used". (Zhang et al., SIEVE is Simpler than LRU, NSDI 2024.)
+nothing; and what comes once, a scan of a whole catalogue say, doesn't push out what is asked for all the
+time, as it would with "least recently used". (Zhang et al., SIEVE is Simpler than LRU, NSDI 2024.)
 """
 
 from typing import Generic, TypeVar
