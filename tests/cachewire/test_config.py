@@ -6,7 +6,7 @@ from cachewire.config import ConfigError, documentation, load, problems
 from cachewire.key import Target
 from cachewire.rule_tables import RULE_SETTINGS, _covers
 from cachewire.rules import KeyRule
-from cachewire.settings import DataClass, Profile, Rule, Settings
+from cachewire.settings import DataClass, Profile, Rule, Settings, StoreOn
 from cachewire.unkeyed import SAFE_UNKEYED_FIELDS
 
 _LONG_TEXT = "0123456789abcdef0123456789abcdef"
@@ -100,6 +100,7 @@ def test_a_rule_reads_all_its_settings() -> None:
         "negative_lifetimes": {"404": "10s"},
         "groups": ["users"],
         "data_class": "private",
+        "store_on": "second-miss",
     }
     (rule,) = load({"RULES": [table], "TOKEN_SECRET": _LONG_TEXT}).rules
     assert rule == Rule(
@@ -119,6 +120,7 @@ def test_a_rule_reads_all_its_settings() -> None:
         negative_lifetimes={404: 10},
         groups=("users",),
         data_class=DataClass.PRIVATE,
+        store_on=StoreOn.SECOND_MISS,
     )
     assert table.keys() | {"lifetime", "bypass", "ignore_cookies"} == RULE_SETTINGS
 
