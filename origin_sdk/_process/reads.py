@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from cachewire.bounds import MAX_GROUPS
 from origin_sdk._values.errors import DataClassViolation, NotCacheable
 
-__all__ = ["MOST_GROUPS", "HasClass", "Reads", "current_reads", "is_reading", "made_to_publish", "reading"]
+__all__ = ["MOST_GROUPS", "HasClass", "Reads", "current_reads", "made_to_publish", "open_readings", "reading"]
 
 MOST_GROUPS: Final = 2 * MAX_GROUPS
 """Groups that are noted; twice what a response may have, so that too many are seen to be so."""
@@ -83,6 +83,11 @@ class Reads:
             self._noted[groups] = cache
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing was read."""
+        return not (self._noted or self.confined or self.is_stale)
+
+    @property
     def groups(self) -> tuple[str, ...]:
         """The groups of what was read, each once, not many more than MOST_GROUPS."""
         groups: dict[str, None] = {}
@@ -108,7 +113,7 @@ class Reads:
 
 
 _reads: ContextVar[Reads | None] = ContextVar("origin_sdk_reads", default=None)
-is_reading: Final[list[None]] = []
+open_readings: Final[list[None]] = []
 """Empty while nothing is open anywhere in the process: asking that costs less than asking the context."""
 current_reads: Final = _reads.get
 """Return what is open here, or None."""
@@ -118,11 +123,11 @@ current_reads: Final = _reads.get
 def reading(reads: Reads) -> Iterator[Reads]:
     """Let caches note what they return within the ``with`` block."""
     token = _reads.set(reads)
-    is_reading.append(None)
+    open_readings.append(None)
     try:
         yield reads
     finally:
-        is_reading.pop()
+        open_readings.pop()
         _reads.reset(token)
 
 

@@ -14,7 +14,7 @@
 Needs ``pip install origin-sdk[layers]``. Memory alone does without Redis's package.
 """
 
-from origin_sdk._values.errors import DataClassViolation
+from origin_sdk._values.errors import DataClassViolation, InvalidSettings
 from origin_sdk.layers import extras as _extras  # noqa: F401 - see there
 from origin_sdk.layers.async_cache import AsyncCached, AsyncLayeredCache
 from origin_sdk.layers.base_cache import Invalidation
@@ -48,6 +48,7 @@ __all__ = [
     "Fields",
     "Freshness",
     "InvalidFamily",
+    "InvalidSettings",
     "Invalidation",
     "Key",
     "LayeredCache",

@@ -19,7 +19,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 from origin_sdk._flow import AnyStep, drive_async
-from origin_sdk._process.reads import current_reads, is_reading, reading
+from origin_sdk._process.reads import current_reads, open_readings, reading
 from origin_sdk.layers.base_cache import BaseCache, CacheOptions, FamilyOptions, Invalidation
 from origin_sdk.layers.cached_functions import CallSignature, Function
 from origin_sdk.layers.edge import AsyncPurger, Records, async_purger
@@ -109,7 +109,7 @@ class AsyncLayeredCache(BaseCache):
         finally:
             with self._callers_lock:
                 self._callers.pop(loop, None)
-            await redis.close()
+            await redis.aclose()
 
     def renew(self) -> None:
         """Start over after a fork."""
@@ -121,9 +121,9 @@ class AsyncLayeredCache(BaseCache):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.close()
+        await self.aclose()
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Wait for loads in the background and close all connections."""
         await asyncio.gather(
             *cast("set[asyncio.Task[object]]", self.background.under_way), return_exceptions=True
@@ -131,10 +131,6 @@ class AsyncLayeredCache(BaseCache):
         await asyncio.to_thread(self._stop_listening)
         if found := self._callers.get(asyncio.get_running_loop()):
             await found.end.aclose()
-
-    async def aclose(self) -> None:
-        """See close(): by the name that asynchronous clients have it."""
-        await self.close()
 
     async def get(self, key: Key[_Value], default: _Value | None = None) -> _Value | None:
         """Return what is stored in memory or Redis, if it may still be answered with, else ``default``."""
@@ -388,7 +384,7 @@ def _decorated(cache: AsyncLayeredCache, function: Function, family: AnyFamily, 
             if entry.used < MOST_USES:
                 entry.used += 1
             hits.count += 1
-            if is_reading and (reads := current_reads()) is not None:
+            if open_readings and (reads := current_reads()) is not None:
                 reads.add(cache, family, entry.written_groups, is_stale=entry.windows.is_soft)
             return entry.value.copy() if is_copied and type(entry.value) is Original else entry.value
         return await cache.get_or_load(signature.key(args), signature.loader(args))

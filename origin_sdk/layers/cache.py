@@ -8,7 +8,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 from origin_sdk._flow import AnyStep, drive
-from origin_sdk._process.reads import current_reads, is_reading, reading
+from origin_sdk._process.reads import current_reads, open_readings, reading
 from origin_sdk.layers.base_cache import BaseCache, CacheOptions, FamilyOptions, Invalidation
 from origin_sdk.layers.cached_functions import CallSignature, Function
 from origin_sdk.layers.edge import Purger, Records, purger
@@ -327,7 +327,7 @@ def _decorated(cache: LayeredCache, function: Function, family: AnyFamily, ignor
             if entry.used < MOST_USES:
                 entry.used += 1
             hits.count += 1
-            if is_reading and (reads := current_reads()) is not None:
+            if open_readings and (reads := current_reads()) is not None:
                 reads.add(cache, family, entry.written_groups, is_stale=entry.windows.is_soft)
             return entry.value.copy() if is_copied and type(entry.value) is Original else entry.value
         return cache.get_or_load(signature.key(args), signature.loader(args))

@@ -5,6 +5,7 @@
     OriginSdkError
     ├── InvalidRequest (ValueError)
     │   ├── UnstableKey             an argument that renders to no stable text
+    │   ├── InvalidSettings         a URL, a key or a format that can't be used, or a package that is missing
     │   ├── InvalidFamily           a key family or a policy that contradicts itself
     │   │   └── UnsupportedValue    a value that would not come back as itself
     │   └── NotCacheable

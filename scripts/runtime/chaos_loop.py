@@ -50,7 +50,7 @@ class Blocking:
 
     def close(self) -> None:
         """Close the cache, and end the loop."""
-        self._run(self._cache.close() if hasattr(self._cache, "close") else self._cache.aclose())
+        self._run(self._cache.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
 
 

@@ -73,7 +73,7 @@ class Blocking:
         return lambda function: _BlockingCached(self._loop, self.inner.cached(family, **options)(function))
 
     def close(self) -> None:
-        self._loop.run(self.inner.close())
+        self._loop.run(self.inner.aclose())
         self._loop.stop()
 
 

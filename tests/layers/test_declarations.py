@@ -248,3 +248,24 @@ def test_a_coroutine_is_no_value_of_the_cache_of_threads() -> None:
     loads: Any = waits
     with pytest.raises(InvalidFamily, match="AsyncLayeredCache"):
         LayeredCache().get_or_load(Family("any", "{id}").key(id=1), lambda _: loads(1))
+
+
+@pytest.mark.parametrize("given", ["group", ["group"], ("group", "group")], ids=["a text", "a list", "twice"])
+def test_one_group_may_be_given_as_a_text_wherever_groups_are(given: Any) -> None:
+    cache = LayeredCache()
+    key = Family("text", "{id}", str, groups=given).key(id=1)
+    assert key.groups == ("group",)
+    plain = Family("plain", "{id}", str).key(id=1)
+
+    def add(context: LoadContext[str]) -> str:
+        context.add_groups(given)
+        return "a"
+
+    for write in (
+        lambda: cache.set(plain, "a", groups=given),
+        lambda: cache.refresh(plain, add),
+    ):
+        write()
+        assert cache.get(plain) == "a"
+        assert cache.invalidate(groups=given).groups == ("group",)
+        assert cache.get(plain) is None

@@ -17,7 +17,7 @@ sys.meta_path.insert(0, Missing())
 """
 ALONE = """
 import asyncio
-from origin_sdk.layers import AsyncLayeredCache, Family, InvalidFamily, LayeredCache, RedisOptions
+from origin_sdk.layers import AsyncLayeredCache, Family, InvalidSettings, LayeredCache, RedisOptions
 family = Family("number", "{id}", int, groups=("all",))
 with LayeredCache() as cache:
     assert cache.cached(family)(lambda id: id)(17) == 17
@@ -35,7 +35,7 @@ assert "redis" not in sys.modules
 for make in (lambda: RedisOptions(url="redis://localhost"), lambda: LayeredCache("redis://localhost")):
     try:
         make()
-    except InvalidFamily as error:
+    except InvalidSettings as error:
         assert "origin-sdk[layers]" in str(error), error
     else:
         raise AssertionError("no error")

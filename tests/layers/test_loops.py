@@ -32,22 +32,22 @@ def test_one_asyncio_run_after_another(cache: AsyncLayeredCache) -> None:
     for name in ("first", "second", "third"):
         asyncio.run(use(cache, name))
         assert not cache._callers, "connections end with their loop"
-    asyncio.run(cache.close())
+    asyncio.run(cache.aclose())
 
 
 def test_a_loop_that_is_closed_without_ceremony(cache: AsyncLayeredCache) -> None:
     async def once(name: str) -> None:
         await use(cache, name)
-        await cache._callers[asyncio.get_running_loop()].redis.close()
+        await cache._callers[asyncio.get_running_loop()].redis.aclose()
 
     for name in ("first", "second"):
         loop = asyncio.new_event_loop()
         loop.run_until_complete(once(name))
         loop.close()
-    asyncio.run(cache.close())
+    asyncio.run(cache.aclose())
 
 
 def test_loops_of_several_threads(cache: AsyncLayeredCache) -> None:
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda name: asyncio.run(use(cache, name)), ("a", "b", "c")))
-    asyncio.run(cache.close())
+    asyncio.run(cache.aclose())

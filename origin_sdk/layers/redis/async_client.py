@@ -310,7 +310,7 @@ class AsyncRedisClient:
     def _settled(self, command: AnyCommand, reply: Reply | Exception) -> Reply | Failed:
         return failed(self._link, reply, (command,)) if isinstance(reply, Exception) else reply
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connections."""
         await asyncio.gather(*self._late, return_exceptions=True)
         await asyncio.to_thread(self._in_thread.close)

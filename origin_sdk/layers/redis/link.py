@@ -391,14 +391,14 @@ class Link:
 
     # What is held
 
-    def releases(self, locks: Iterable[HeldLock]) -> list[tuple[Command[list[int]], list[HeldLock]]]:
+    def releases(self, locks: Iterable[HeldLock]) -> list[tuple[Command[bytes], list[HeldLock]]]:
         """Return commands that give locks back, one for each shard, and which each does."""
         shards: dict[int, list[HeldLock]] = {}
         for lock in locks:
             shards.setdefault(self.layout.shard(lock.name), []).append(lock)
         return [(self._release(some), some) for some in shards.values()]
 
-    def _release(self, locks: Sequence[HeldLock]) -> Command[list[int]]:
+    def _release(self, locks: Sequence[HeldLock]) -> Command[bytes]:
         owners = (each for lock in locks for each in (lock.token, lock.name))
         return Command(RELEASE, tuple(lock.key for lock in locks), (self.layout.loads, *owners))
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from origin_sdk.layers.errors import InvalidFamily
+from origin_sdk._values.errors import InvalidSettings
 
 __all__ = ["RedisOptions"]
 
@@ -18,13 +18,13 @@ FoundPrimary: TypeAlias = Callable[[tuple[str, int]], None]
 
 
 def _redis(*modules: str) -> Any:
-    """Return redis-py, with these modules of it. Raises InvalidFamily where it isn't installed."""
+    """Return redis-py, with these modules of it. Raises InvalidSettings where it isn't installed."""
     try:
         for name in modules:
             import_module(f"redis.{name}")
         return import_module("redis")
     except ModuleNotFoundError as error:
-        raise InvalidFamily("Redis needs a package: pip install 'origin-sdk[layers]'") from error
+        raise InvalidSettings("Redis needs a package: pip install 'origin-sdk[layers]'") from error
 
 
 def _sentinels() -> Any:
@@ -58,13 +58,15 @@ class RedisOptions:
     def __post_init__(self) -> None:
         _redis()
         if self.scheme not in {"redis", "unix", "redis+sentinel", "redis+cluster"}:
-            raise InvalidFamily(
+            raise InvalidSettings(
                 f"Redis at {urlsplit(self.url).scheme}: redis, rediss, unix, redis+sentinel, …"
             )
         if not self.prefix or set(self.prefix) & set("{}\n"):
-            raise InvalidFamily(f"prefix {self.prefix!r}: a text without braces is needed")
+            raise InvalidSettings(f"prefix {self.prefix!r}: a text without braces is needed")
         if self.scheme == "redis+sentinel" and not self._path:
-            raise InvalidFamily("redis+sentinel needs the service's name: redis+sentinel://host:port/service")
+            raise InvalidSettings(
+                "redis+sentinel needs the service's name: redis+sentinel://host:port/service"
+            )
 
     def __repr__(self) -> str:
         """Show where Redis is, and no secret: neither a password nor what goes to redis-py."""

@@ -22,11 +22,8 @@ def words(command: AnyCommand, until: str = "", *, is_source: bool = False) -> t
 
 def packed(parts: Sequence[object]) -> bytes:
     """Return texts, numbers and bytes as one command."""
-    pieces = [b"*%d\r\n" % len(parts)]
-    for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode()
-        pieces.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(pieces)
+    data = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+    return b"*%d\r\n%b" % (len(data), b"".join([b"$%d\r\n%b\r\n" % (len(each), each) for each in data]))
 
 
 def packed_read(command: AnyCommand) -> bytes:

@@ -48,9 +48,9 @@ _UNTOLD_SECONDS = 0.1
 _MOST_BIDS = 500
 """In one script: Redis serves nobody else meanwhile, for about a millisecond."""
 
-_ClaimReply: TypeAlias = list[bytes] | bytes
-"""To each bid: a record, in a list; or ``L`` and the birth; ``H``, milliseconds and token of who holds the
-lock; ``T`` and the time, where the claim came too late."""
+_Answer: TypeAlias = tuple[bytes, bytes | None]
+"""To each bid: ``V`` and a record; ``L`` and the birth; ``H``, milliseconds and token of who holds the lock;
+``T`` and the time, where the claim came too late."""
 
 
 @dataclass(slots=True)
@@ -94,14 +94,18 @@ class Bids:
     shard: int
     fillings: Sequence[Filling]
     locks: list[HeldLock]
-    command: Command[list[_ClaimReply]]
+    command: Command[list[bytes]]
 
-    def answers(
-        self, reply: list[_ClaimReply] | Failed
-    ) -> Iterator[tuple[Filling, HeldLock, _ClaimReply | Failed]]:
+    def answers(self, reply: list[bytes] | Failed) -> Iterator[tuple[Filling, HeldLock, _Answer | Failed]]:
         """Yield what came of each."""
-        replies: Sequence[_ClaimReply | Failed] = [FAILED] * len(self.locks) if reply is FAILED else reply
-        return zip(self.fillings, self.locks, replies, strict=True)
+        if reply is FAILED:
+            yield from (
+                (filling, lock, FAILED) for filling, lock in zip(self.fillings, self.locks, strict=True)
+            )
+            return
+        records = iter(reply[1:])
+        for filling, lock, line in zip(self.fillings, self.locks, reply[0].split(b"\n"), strict=True):
+            yield filling, lock, (line, next(records) if line == b"V" else None)
 
 
 def bids_for(judge: Judge, link: Link, fillings: Iterable[Filling], *, may_lock: bool) -> list[Bids]:
@@ -144,55 +148,53 @@ def _needed_freshness(filling: Filling, now: float) -> float:
 
 
 def claimed(
-    judge: Judge, link: Link, filling: Filling, lock: HeldLock, reply: _ClaimReply | Failed, seq: int
+    judge: Judge, link: Link, filling: Filling, lock: HeldLock, answer: _Answer | Failed, seq: int
 ) -> MemoryEntry | LoadClaim | None:
     """Return what a claim came to: another process's value, the right to load, None to claim again."""
     key = filling.key
     shard = link.layout.shard(key.name)
-    if reply is FAILED:  # the lock may be ours: whoever holds it will be asked when the load has ended
+    if answer is FAILED:  # the lock may be ours: whoever holds it will be asked when the load has ended
         link.locks[lock.token] = lock
         return LoadClaim(0.0, lock, link.generations[shard])
-    if isinstance(reply, list):
-        found, _ = judge.admit(link, shard, (key,), reply, seq)
-        if not found:
-            # Unreadable here, or known to be invalid: its loader won't be of help either.
-            filling.refuses_stored = True
-            return None
-        judge.stats.count("redis-hit", key.family.name, key.name)
-        return found[key.name]
-    match reply[:1]:
+    line, record = answer
+    match line[:1]:
         case b"L":
             link.locks[lock.token] = lock
-            return LoadClaim(float(reply[1:]), lock, link.generations[shard])
+            return LoadClaim(float(line[1:]), lock, link.generations[shard])
+        case b"V":
+            found, _ = judge.admit(link, shard, (key,), (record,), seq)
+            if found:
+                judge.stats.count("redis-hit", key.family.name, key.name)
+                return found[key.name]
+            # Unreadable here, or known to be invalid: its loader won't be of help either.
+            filling.refuses_stored = True
         case b"H":
             judge.stats.count("waited-for-process", key.family.name, key.name)
         case _:
             # Too late there, though the reply came in time: that clock has been stepped.
-            link.learn_time(shard, float(reply[1:]))
+            link.learn_time(shard, float(line[1:]))
     return None
 
 
-def _busy(replies: Sequence[list[_ClaimReply] | Failed]) -> list[tuple[int, str]]:
+def _busy(replies: Sequence[list[bytes] | Failed]) -> list[tuple[int, str]]:
     """Return milliseconds and token of each lock that another load holds; nothing unless all are so."""
     busy: list[tuple[int, str]] = []
     for reply in replies:
-        for each in () if reply is FAILED else reply:
-            if isinstance(each, list) or not each.startswith(b"H"):
+        for line in [b""] if reply is FAILED else reply[0].split(b"\n"):
+            if not line.startswith(b"H"):
                 return []
-            milliseconds, _, token = each[1:].partition(b" ")
+            milliseconds, _, token = line[1:].partition(b" ")
             busy.append((int(milliseconds), token.decode()))
-        if reply is FAILED:
-            return []
     return busy
 
 
-def holders(bids: Sequence[Bids], replies: Sequence[list[_ClaimReply] | Failed]) -> dict[str, str]:
+def holders(bids: Sequence[Bids], replies: Sequence[list[bytes] | Failed]) -> dict[str, str]:
     """Return the token of who holds each lock, by the key's name; nothing unless all are held by others."""
     names = [filling.key.name for each in bids for filling in each.fillings]
     return {name: token for name, (_, token) in zip(names, _busy(replies), strict=False)}
 
 
-def seconds_to_wait(link: Link, most: float, replies: Sequence[list[_ClaimReply] | Failed]) -> float:
+def seconds_to_wait(link: Link, most: float, replies: Sequence[list[bytes] | Failed]) -> float:
     """Return for how long to wait for others, after claims' replies: until a lock may be over, at most."""
     if most <= 0 or not (busy := _busy(replies)):
         return 0.0

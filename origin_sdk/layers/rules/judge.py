@@ -23,7 +23,7 @@ from typing import Any, Final, TypeAlias
 
 from origin_sdk._process.clock import Clock
 from origin_sdk._process.reads import MOST_GROUPS, Reads
-from origin_sdk._values.errors import DataClassViolation
+from origin_sdk._values.errors import DataClassViolation, InvalidRequest
 from origin_sdk.layers.errors import InvalidFamily, UnreadableRecord, UnsupportedValue
 from origin_sdk.layers.process.audit import Auditing
 from origin_sdk.layers.process.memory import MOST_USES, Memory, MemoryEntry
@@ -313,7 +313,7 @@ class Judge:
                 continue
             seconds = self.wrapping.load_seconds(stored)
             record = Record(value, birth, lifetime * 1e-3, 0.0, 0.0, seconds, split_groups(groups))
-            found[key.name] = entry = self._entry(key, record, seq, fresh_until, soft_at)
+            found[key.name] = entry = self._entry(key, record, seq, fresh_until, soft_at=soft_at)
             if entry.windows.state(entry.fresh_until, now, 0.0) is Freshness.GONE:
                 gone.append(key.name)
         kept = {name: entry for name, entry in found.items() if name not in gone} if gone else found
@@ -351,7 +351,14 @@ class Judge:
         return reading
 
     def _entry(
-        self, key: AnyKey, record: Record, seq: int, fresh_until: float, soft_at: float | None = None
+        self,
+        key: AnyKey,
+        record: Record,
+        seq: int,
+        fresh_until: float,
+        *,
+        soft_at: float | None = None,
+        size: int | None = None,
     ) -> MemoryEntry:
         policy = self.policy(key)
         windows = policy.windows(record.lifetime, record.load_seconds)
@@ -363,7 +370,9 @@ class Judge:
         until = fresh_until - windows.unquestioned_seconds
         if type(record.value) is CachedError:
             until = _AT_ONCE
-        value, size = record.value, weight(record.value) + ENTRY_BYTES
+        value = record.value
+        if size is None:
+            size = weight(value) + ENTRY_BYTES
         if policy.values == "copied" and type(value) is not CachedError:
             value = kept(value, key.family.typed)
         entry = MemoryEntry(value, seq, fresh_until, windows, record.groups, until, 0, size)
@@ -374,7 +383,10 @@ class Judge:
     def loaded(
         self, key: AnyKey, context: AnyContext, value: object, seq: int, birth: float, seconds: float
     ) -> tuple[MemoryEntry, Record | None]:
-        """Make an entry of what a loader returned, and a record for Redis; None if it isn't stored at all."""
+        """Make an entry of what a loader returned, and a record for Redis; None if it isn't stored at all.
+
+        The entry isn't weighed yet: what it takes in Redis tells for less.
+        """
         policy = self.policy(key)
         value = context.result(value)
         refuse_one_use(key, value)
@@ -385,7 +397,8 @@ class Judge:
             lifetime = policy.error_lifetime
         groups = self.usable_groups(key, context.groups)
         record = Record(value, birth, lifetime, policy.stale, policy.fail_safe, seconds, groups)
-        entry = self._entry(key, record, seq, self.clock.monotonic() - seconds + lifetime)
+        fresh_until = self.clock.monotonic() - seconds + lifetime
+        entry = self._entry(key, record, seq, fresh_until, size=ENTRY_BYTES)
         if not context.is_stored or lifetime <= 0:
             return entry, None
         return entry, record
@@ -396,7 +409,7 @@ class Judge:
         for group in (*key.groups, *groups):
             try:
                 usable.append(group_name(group))
-            except InvalidFamily as error:
+            except InvalidRequest as error:
                 self._warn(
                     f"group {key.family.name}",
                     f"{key}: {error}; it is left out, so that no invalidation by it reaches the value",
@@ -484,5 +497,5 @@ def _difference(one: AnyFamily, other: AnyFamily) -> str:
 
 
 def checked_groups(groups: Iterable[str]) -> tuple[str, ...]:
-    """Return groups as they are stored, without repetition. Raises InvalidFamily for an invalid one."""
+    """Return groups as they are stored, without repetition. Raises InvalidRequest for an invalid one."""
     return tuple(dict.fromkeys(map(group_name, groups)))

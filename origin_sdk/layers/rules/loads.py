@@ -37,6 +37,7 @@ from origin_sdk.layers.rules.judge import CachedError, Judge, opened
 from origin_sdk.layers.rules.load_context import AnyContext, LoadContext, NotModified
 from origin_sdk.layers.rules.steps import AskMany, Load, Wait
 from origin_sdk.layers.values.families import AnyKey
+from origin_sdk.layers.values.sizes import weight
 
 __all__ = ["BatchLoader", "Loader", "Settle", "fill", "fill_many"]
 
@@ -50,7 +51,8 @@ _Call: TypeAlias = Callable[[_Contexts, Reads], Awaitable[Mapping[str, object]]]
 _MOST_STORES = 500
 _MOST_BYTES = 4 << 20
 """In one script: Redis serves nobody else meanwhile."""
-_STATUS = {1: "done", 0: "outdated", -1: "superseded"}
+_STATUS = {"d": "done", "o": "outdated", "s": "superseded", "": "failed"}
+"""What STORE replies for a key; nothing where it had no answer."""
 
 
 class Settle(Protocol):
@@ -130,7 +132,7 @@ class _Loading:
             context, seconds = landing.contexts[name], landing.seconds_by(judge.clock.monotonic())
             entry, record = judge.loaded(filling.key, context, CachedError(error), landing.seq, 0.0, seconds)
             if record is not None:
-                _remember(judge, filling.key, entry, None)
+                _remember(judge, [_Made(filling.key, entry, is_kept=True, store=None)], {})
             spare = entry
         self.settled(name, spare, None if spare else error)
 
@@ -283,9 +285,8 @@ async def _load(loading: _Loading, link: Link | None, claims: Mapping[str, LoadC
         released = [lock for name, lock in held.items() if name not in stores]
         held = {}
         statuses = await _tell(link, stores, released)
+        _remember(judge, made, statuses)
         for each in made:
-            if each.is_kept:
-                _remember(judge, each.key, each.entry, statuses.get(each.key.name))
             loading.settled(each.key.name, each.entry)
         for name in claims.keys() & rest.keys():
             loading.settled(name, is_absent=True)
@@ -315,11 +316,12 @@ def _made(
 ) -> _Made:
     """Make an entry and a record of a value. Raises what speaks against it."""
     key, context = filling.key, landing.contexts[filling.key.name]
-    judge.take_over(key, context, landing.reads)
+    if not landing.reads.is_empty:
+        judge.take_over(key, context, landing.reads)
     if filling.previous and type(value) is NotModified:
         context.add_groups(filling.previous.groups)
     entry, record = judge.loaded(key, context, value, landing.seq, claim.birth, seconds)
-    store = None
+    store = wrapped = None
     if record is not None and link is not None and claim.birth and claim.lock:
         known = _known_of(judge, record.groups, claim, landing)
         wrapped = None if known is None else judge.wrap(key, record)
@@ -330,6 +332,8 @@ def _made(
             arguments = (f"{claim.birth:.0f}", lock.token, kept_ms, wrapped, key.name)
             script = judge.script_for(STORE, key.family)
             store = _Store(script, lock, keys, arguments, known, len(wrapped))
+    # What it takes in memory, as of what comes out of Redis: to weigh it takes longer.
+    entry.size += 3 * len(wrapped) if wrapped is not None else weight(entry.value)
     return _Made(key, entry, record is not None, store)
 
 
@@ -354,7 +358,7 @@ def _known_of(
 
 async def _tell(
     link: Link | None, stores: Mapping[str, _Store], released: Sequence[HeldLock]
-) -> dict[str, int | Failed]:
+) -> dict[str, str]:
     """Store, which gives locks back, and release others, in one round trip; return each store's status."""
     if link is None or not (stores or released):
         return {}
@@ -363,21 +367,21 @@ async def _tell(
     parts = list(_parts(link, stores))
     releases = link.releases(released)
     commands = [command for command, _ in (*parts, *releases)]
-    replies: Sequence[list[int] | Failed] = [FAILED] * len(commands)
+    replies: Sequence[bytes | Failed] = [FAILED] * len(commands)
     try:
         replies = await AskMany(commands)
     finally:
         for (_, locks), reply in zip((*parts, *releases), replies, strict=True):
             for lock in locks if reply is FAILED else ():
                 give_back(link, lock)
-    statuses: dict[str, int | Failed] = {}
+    statuses: dict[str, str] = {}
     for (_, locks), reply in zip(parts, replies, strict=False):
-        some: Sequence[int | Failed] = [FAILED] * len(locks) if reply is FAILED else reply
+        some = [""] * len(locks) if reply is FAILED else reply.decode()
         statuses |= {lock.name: status for lock, status in zip(locks, some, strict=True)}
     return statuses
 
 
-def _parts(link: Link, stores: Mapping[str, _Store]) -> Iterable[tuple[Command[list[int]], list[HeldLock]]]:
+def _parts(link: Link, stores: Mapping[str, _Store]) -> Iterable[tuple[Command[bytes], list[HeldLock]]]:
     """Yield commands that store, not too much in each, and the locks that each gives back."""
     alike: dict[tuple[int, Script], list[_Store]] = {}
     for name, each in stores.items():
@@ -394,23 +398,27 @@ def _parts(link: Link, stores: Mapping[str, _Store]) -> Iterable[tuple[Command[l
         yield _store_command(link, shard, part), [store.lock for store in part]
 
 
-def _store_command(link: Link, shard: int, stores: Sequence[_Store]) -> Command[list[int]]:
+def _store_command(link: Link, shard: int, stores: Sequence[_Store]) -> Command[bytes]:
     # All were read by one load, and claimed at once: what it knew is known of each.
     generation = min((each.known[0] for each in stores if each.known), key=float, default="")
     heard = dict(pair for each in stores for pair in zip(each.known[1::2], each.known[2::2], strict=True))
     pairs = [text for pair in heard.items() for text in pair]
-    keys = [*link.layout.keys(shard, "mtfhg"), *(key for each in stores for key in each.keys)]
+    keys = [*link.layout.keys(shard, "mthg"), *(key for each in stores for key in each.keys)]
     arguments: list[object] = [link.layout.loads, generation, len(heard), *pairs]
     for each in stores:
         arguments += each.arguments
     return Command(stores[0].script, tuple(keys), tuple(arguments))
 
 
-def _remember(judge: Judge, key: AnyKey, entry: MemoryEntry, status: int | Failed | None) -> None:
+def _remember(judge: Judge, made: Iterable[_Made], statuses: Mapping[str, str]) -> None:
     """Keep in memory what Redis, if it was asked to store it, doesn't know to be outdated."""
-    if status is not None:
-        judge.audit.note("store", "failed" if status is FAILED else _STATUS[status], key=key.name)
-    if status == 0:
-        judge.stats.count("invalidated-while-loading", key.family.name, key.name)
-    elif not judge.is_outdated(key, entry):  # else it might overwrite what was set meanwhile
-        judge.memory.put(key.name, entry)
+    kept: dict[str, MemoryEntry] = {}
+    for each in made:
+        key, status = each.key, statuses.get(each.key.name)
+        if status is not None:
+            judge.audit.note("store", _STATUS[status], key=key.name)
+        if status == "o":
+            judge.stats.count("invalidated-while-loading", key.family.name, key.name)
+        elif each.is_kept and not judge.is_outdated(key, each.entry):
+            kept[key.name] = each.entry  # else it might overwrite what was set meanwhile
+    judge.memory.put_many(kept)

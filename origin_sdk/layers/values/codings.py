@@ -7,7 +7,7 @@ from functools import cache
 from importlib import import_module
 from typing import NamedTuple
 
-from origin_sdk.layers.errors import InvalidFamily
+from origin_sdk._values.errors import InvalidSettings
 
 __all__ = ["CODINGS", "Coding", "coding_named", "coding_numbered"]
 
@@ -71,13 +71,13 @@ CODINGS: Mapping[str, Callable[[], Coding]] = {"gzip": _gzip, "br": _brotli, "zs
 
 @cache
 def coding_named(name: str) -> Coding:
-    """Return a coding by its name. Raises InvalidFamily where its package isn't installed."""
+    """Return a coding by its name. Raises InvalidSettings where its package isn't installed."""
     if name not in CODINGS:
-        raise InvalidFamily(f"compression {name!r}: one of {', '.join(CODINGS)} is needed")
+        raise InvalidSettings(f"compression {name!r}: one of {', '.join(CODINGS)} is needed")
     try:
         return CODINGS[name]()
     except ModuleNotFoundError as error:
-        raise InvalidFamily(
+        raise InvalidSettings(
             f"compression {name!r} needs a package: pip install 'origin-sdk[compression]'"
         ) from error
 
@@ -88,7 +88,7 @@ def coding_numbered(number: int) -> Coding | None:
     for name in CODINGS:
         try:
             coding = coding_named(name)
-        except InvalidFamily:
+        except InvalidSettings:
             continue
         if coding.number == number:
             return coding

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from origin_sdk.layers.errors import InvalidFamily, UnreadableRecord
+from origin_sdk._values.errors import InvalidSettings
+from origin_sdk.layers.errors import UnreadableRecord
 from origin_sdk.layers.values.codings import coding_named, coding_numbered
 from origin_sdk.layers.values.families import AnyFamily, AnyKey, Family
 from origin_sdk.layers.values.messagepack import READ_ERRORS
@@ -74,7 +75,7 @@ class Wrapping:
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
-            raise InvalidFamily(f"format {self.format!r}: one of {', '.join(FORMATS)} is needed")
+            raise InvalidSettings(f"format {self.format!r}: one of {', '.join(FORMATS)} is needed")
         if self.compression:
             coding_named(self.compression)
 

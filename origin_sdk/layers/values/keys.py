@@ -19,6 +19,7 @@ from enum import Enum
 from urllib.parse import quote
 from uuid import UUID
 
+from origin_sdk._values.errors import InvalidRequest
 from origin_sdk.layers.errors import InvalidFamily, UnstableKey
 
 __all__ = ["Template", "group_name", "render"]
@@ -135,10 +136,10 @@ def _is_frozen(kind: type) -> bool:
 def group_name(text: str) -> str:
     """Return a group as it is stored and told to others: what isn't printable, percent-encoded.
 
-    Groups are made of data, which never fails a request. Raises InvalidFamily for what isn't a text, or none.
+    Groups are made of data, which never fails a request. Raises InvalidRequest for what is no text, or none.
     """
     if not text or not issubclass(type(text), str):
-        raise InvalidFamily(f"group {text!r}: a text is needed")
+        raise InvalidRequest(f"group {text!r}: a text is needed")
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else _quoted(each) for each in text)

@@ -106,6 +106,12 @@ def is_taggable(kind: object) -> bool:
     return (get_origin(kind) or kind) in _TYPES and all(map(is_taggable, parts))
 
 
+def _is_scalar(value: Any) -> bool:
+    """Whether MessagePack has a word for it, which a key of a map has to be: an integer of 64 bits."""
+    kind = type(value)
+    return kind in _SCALARS and (kind is not int or _MIN_INT <= value <= _MAX_INT)
+
+
 class Tagging:
     """Writes and reads.
 
@@ -154,13 +160,13 @@ class Tagging:
     def _plain(self, value: Any, *, is_broken: bool = False) -> Any:  # noqa: PLR0911 - a table of types
         """Return what msgspec has words for; where a text ``is_broken``, none of them as it is."""
         kind = type(value)
-        if kind in _SCALARS and (kind is not int or _MIN_INT <= value <= _MAX_INT):
+        if _is_scalar(value):
             if is_broken and kind is str:
                 return msgspec.msgpack.Ext(_BROKEN_TEXT, self._encode(value.encode(errors="surrogatepass")))
             return value
         if kind is list:
             return [self._plain(each, is_broken=is_broken) for each in value]
-        if kind is dict and not is_broken and all(type(key) in _SCALARS for key in value):
+        if kind is dict and not is_broken and all(map(_is_scalar, value)):
             return {self._plain(key): self._plain(each) for key, each in value.items()}
         if kind in self._names:
             return msgspec.msgpack.Ext(_DECLARED, self._encode([self._names[kind], self._typed(value)]))

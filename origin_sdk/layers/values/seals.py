@@ -10,7 +10,8 @@ import os
 from collections.abc import Mapping
 from typing import Protocol
 
-from origin_sdk.layers.errors import InvalidFamily, UnreadableRecord
+from origin_sdk._values.errors import InvalidSettings
+from origin_sdk.layers.errors import UnreadableRecord
 
 __all__ = ["Encryption", "Seal", "Signature"]
 
@@ -41,12 +42,12 @@ class _Keyring:
 
     def __init__(self, secrets: Mapping[str, bytes]) -> None:
         if not secrets:
-            raise InvalidFamily("no key is given")
+            raise InvalidSettings("no key is given")
         for name, secret in secrets.items():
             if not 0 < len(name.encode()) < 256:
-                raise InvalidFamily(f"key name {name!r}: 1 to 255 bytes are needed")
+                raise InvalidSettings(f"key name {name!r}: 1 to 255 bytes are needed")
             if len(secret) < _MIN_KEY_BYTES:
-                raise InvalidFamily(f"key {name!r} has {len(secret)} bytes: {_MIN_KEY_BYTES} are needed")
+                raise InvalidSettings(f"key {name!r} has {len(secret)} bytes: {_MIN_KEY_BYTES} are needed")
         self.secrets = dict(secrets)
         self.first = next(iter(secrets))
 
@@ -74,10 +75,10 @@ class Encryption:
             from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - an extra
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - an extra
         except ModuleNotFoundError as error:
-            raise InvalidFamily("encryption needs a package: pip install 'origin-sdk[crypto]'") from error
+            raise InvalidSettings("encryption needs a package: pip install 'origin-sdk[crypto]'") from error
         self._ring = _Keyring(secrets)
         if any(len(secret) != _MIN_KEY_BYTES for secret in secrets.values()):
-            raise InvalidFamily("AES-256 needs keys of exactly 32 bytes")
+            raise InvalidSettings("AES-256 needs keys of exactly 32 bytes")
         self._ciphers = {name: AESGCM(secret) for name, secret in secrets.items()}
         self._invalid = InvalidTag
 
