@@ -259,7 +259,7 @@ class Service:
         ]
         for writer in writers:
             writer.start()
-        is_ready.set()
+        is_ready.send_bytes(b"1")
         for writer in writers:
             writer.join()
 
@@ -346,8 +346,10 @@ def run(url: str, kills: int, seed: int = 0, *, is_forked: bool = False) -> Outc
     with api.serve() as base_url:
         killed = 0
         while killed < kills:
-            workers, is_ready = processes.Array("i", _WORKERS), processes.Event()
-            arguments = (url, base_url, seed + killed * _WRITERS, is_ready, workers)
+            # Without locks, which a process that is killed would hold for ever.
+            workers = processes.RawArray("i", _WORKERS)
+            is_ready, tell_ready = processes.Pipe(duplex=False)
+            arguments = (url, base_url, seed + killed * _WRITERS, tell_ready, workers)
             target = serve_forked if is_forked else serve
             child = processes.Process(target=target, args=arguments, daemon=True)
             child.start()
@@ -355,7 +357,7 @@ def run(url: str, kills: int, seed: int = 0, *, is_forked: bool = False) -> Outc
                 _await(is_ready)
                 for _ in range(min(chance.randint(0, _WORKERS_KILLED), kills - killed - 1) * is_forked):
                     time.sleep(chance.uniform(*_LIFE_SECONDS))
-                    is_ready.clear()
+                    _clear(is_ready)
                     if worker := chance.choice(workers[:]):
                         os.kill(worker, signal.SIGKILL)
                         killed += 1
@@ -372,8 +374,14 @@ def run(url: str, kills: int, seed: int = 0, *, is_forked: bool = False) -> Outc
 
 
 def _await(is_ready: Any) -> None:
-    if not is_ready.wait(_START_SECONDS):
+    if not is_ready.poll(_START_SECONDS):
         raise RuntimeError(f"the service didn't start in {_START_SECONDS:g} s")
+    _clear(is_ready)
+
+
+def _clear(is_ready: Any) -> None:
+    while is_ready.poll():
+        is_ready.recv_bytes()
 
 
 def _kill(child: BaseProcess, *, is_forked: bool) -> None:
