@@ -559,6 +559,32 @@ def test_a_birth_of_one_history_counts_for_nothing_in_another(
     assert [cache.get(key) for cache in (others, later)] == [None, None]
 
 
+def test_what_is_made_while_an_invalidation_has_no_reply_yet_is_not_older(
+    connect: Callable[..., Any], proxy: Proxy, redis_server: RedisServer
+) -> None:
+    """The message of it comes before the reply, and the part came out of Redis before either."""
+    ours, others = connect(proxy.port), connect(redis_server.port)
+    key = PAGE.key(id="before the reply")
+    ours.invalidate(groups=["scripts are known from now on"])
+    others.get_or_load(KEY, Source("old"))
+    before = ours.link.generations[0]
+
+    def hold_back(data: bytes) -> bool:
+        if b"EVAL" in data and b":changes" in data:
+            time.sleep(0.3)
+        return False
+
+    proxy.swallows = hold_back
+    proxy.delays_reply = lambda data: 1.0 if data.startswith(MOMENTS) else 0.0
+    with ThreadPoolExecutor(1) as pool:
+        invalidating = pool.submit(ours.invalidate, groups=KEY.groups)
+        eventually(lambda: ours.get(KEY) == "old", 0.3)
+        eventually(lambda: ours.link.generations[0] > before)
+        ours.get_or_load(key, lambda _: [ours.get(KEY) or "new"])
+        assert invalidating.result().in_redis
+    assert [cache.get(key) in (None, ["new"]) for cache in (ours, others)] == [True, True]
+
+
 def test_a_history_without_what_a_process_was_told_of_gives_it_nothing(
     connect: Callable[..., Any], redis_server: RedisServer
 ) -> None:

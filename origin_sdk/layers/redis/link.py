@@ -315,9 +315,13 @@ class Link:
         if not now:
             self.moments.distrust_all()
             return shard
+        invalid_from = float(as_of or now)
         if sender != self.sender:
-            self.moments.add(names, float(as_of or now), self.clock.monotonic())
             self.stats.lag((self.redis_now(shard) - now) / 1e6)
+        else:  # whose reply may come later than this: until then Redis may have answered with older values
+            names = [name for name in names if self.moments.moment(name) < invalid_from]
+        if names:
+            self.moments.add(names, invalid_from, self.clock.monotonic())
         if now <= self.generations[shard]:
             return None
         if self.generations[shard] != float(last):
