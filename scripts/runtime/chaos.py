@@ -220,9 +220,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--code", type=Path, default=ROOT, metavar="FOLDER", help="try the SDK of another checkout"
     )
+    parser.add_argument(
+        "--server", metavar="PROGRAM", help="valkey-server, for example, instead of redis-server"
+    )
     parser.add_argument("--quiet", action="store_true")
     chosen = parser.parse_args(arguments)
     say: Callable[[str], None] = (lambda _: None) if chosen.quiet else (lambda line: print(line, flush=True))
+    if chosen.server:
+        os.environ["REDIS_SERVER"] = chosen.server
     is_good = True
     for store in STORES if chosen.store == "all" else [chosen.store]:
         trial = Trial(store, chosen.seconds, chosen.seed, chosen.code.resolve())

@@ -17,7 +17,13 @@ import redis
 
 from scripts.runtime.chaos_client import KEPT, PROCESSES, Board, drawn
 from scripts.runtime.proxy import Connection, Proxy
-from scripts.runtime.redis_servers import ClusterOfSix, RedisServer, SentinelSet, ShiftedClock
+from scripts.runtime.redis_servers import (
+    ClusterOfSix,
+    RedisServer,
+    SentinelSet,
+    ShiftedClock,
+    client_program,
+)
 
 __all__ = ["FIRST_SECONDS", "LOSSLESS", "STORES", "TIMEOUT_SECONDS", "Fault", "Store"]
 
@@ -354,7 +360,7 @@ class Sharded(Store):
                 names.append(name.decode())
         subprocess.run(  # noqa: S603 - our own arguments, no shell
             (
-                *("redis-cli", "--cluster", "reshard", f"127.0.0.1:{giver.port}", "--cluster-yes"),
+                *(client_program(), "--cluster", "reshard", f"127.0.0.1:{giver.port}", "--cluster-yes"),
                 *("--cluster-from", names[0], "--cluster-to", names[1], "--cluster-slots", "400"),
             ),
             check=False,

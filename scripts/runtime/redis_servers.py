@@ -15,10 +15,20 @@ import redis
 from scripts.runtime.ports import reserved_ports
 from scripts.runtime.process import Process, ProcessError
 
-__all__ = ["ClusterOfSix", "RedisServer", "SentinelSet", "ShiftedClock"]
+__all__ = ["ClusterOfSix", "RedisServer", "SentinelSet", "ShiftedClock", "client_program"]
 
 START_SECONDS = 20.0
 _CLOCK_SOURCE: Final = Path(__file__).with_name("clock_shift.c")
+
+
+def server_program() -> str:
+    """Return what is started: redis-server, or what REDIS_SERVER names, valkey-server for example."""
+    return os.environ.get("REDIS_SERVER", "redis-server")
+
+
+def client_program() -> str:
+    """Return the command line that comes with it."""
+    return server_program().replace("-server", "-cli")
 
 
 class Secured(Protocol):
@@ -75,9 +85,11 @@ class RedisServer:
         port: int | None = None,
         secured: Secured | None = None,
         has_own_clock: bool = False,
+        program: str | None = None,
     ) -> None:
-        if not shutil.which("redis-server"):
-            raise ProcessError("redis-server is missing: scripts/install redis-server")
+        self._program = program or server_program()
+        if not shutil.which(self._program):
+            raise ProcessError(f"{self._program} is missing: scripts/install {Path(self._program).name}")
         self.folder = folder
         self.port = port or reserved_ports(1)[0]
         self._arguments = arguments
@@ -97,7 +109,7 @@ class RedisServer:
         log = self.folder / f"redis-{self.port}.log"
         environment = self._clock.environment if self._clock else {}
         self._process = Process(
-            "redis-server", self._command(), log=log, folder=self.folder, environment=environment
+            self._program, self._command(), log=log, folder=self.folder, environment=environment
         )
         try:
             self._process.wait_for(self._answer, what="an answer", seconds=START_SECONDS)
@@ -111,7 +123,7 @@ class RedisServer:
             listen = (*self._secured.of_server, "--tls-port", str(self.port))
         quiet = ("--save", "", "--bind", "127.0.0.1", "--enable-debug-command", "yes")
         prompt = ("--repl-diskless-sync-delay", "0")  # else replicas wait five seconds for each other
-        return ("redis-server", *listen, *quiet, *prompt, *self._arguments)
+        return (self._program, *listen, *quiet, *prompt, *self._arguments)
 
     def _answer(self) -> bool | None:
         try:
@@ -239,7 +251,13 @@ class ClusterOfSix:
         hosts = [f"127.0.0.1:{node.port}" for node in self.nodes]
         subprocess.run(  # noqa: S603 - our own arguments, no shell
             (
-                *("redis-cli", *(secured.of_redis_cli if secured else ()), "--cluster", "create", *hosts),
+                *(
+                    client_program(),
+                    *(secured.of_redis_cli if secured else ()),
+                    "--cluster",
+                    "create",
+                    *hosts,
+                ),
                 *("--cluster-replicas", "1", "--cluster-yes"),
             ),
             check=True,

@@ -1,5 +1,6 @@
 """Caches over every layer and driver, and the Redis servers below them."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
@@ -19,6 +20,14 @@ PATIENT_SECONDS = 2.0
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    if not shutil.which("valkey-server"):
+        pytest.skip("no valkey-server: scripts/install valkey-server, where Debian has it")
+    with RedisServer(tmp_path_factory.mktemp("valkey"), program="valkey-server") as server:
         yield server
 
 
@@ -49,7 +58,12 @@ def options_for(request: pytest.FixtureRequest, prefix: str) -> Callable[[str], 
     def options(layer: str) -> RedisOptions | None:
         if layer == "memory":
             return None
-        fixture = {"redis": "redis_server", "sentinel": "sentinel_set", "cluster": "redis_cluster"}[layer]
+        fixture = {
+            "redis": "redis_server",
+            "sentinel": "sentinel_set",
+            "cluster": "redis_cluster",
+            "valkey": "valkey_server",
+        }[layer]
         url = request.getfixturevalue(fixture).url
         return RedisOptions(url=url, prefix=prefix, timeout=PATIENT_SECONDS)
 
@@ -73,7 +87,7 @@ def new_cache(options_for: Callable[[str], RedisOptions | None]) -> Iterator[Cal
 @pytest.fixture(
     params=[
         (layer, driver)
-        for layer in ("memory", "redis", "sentinel", "cluster")
+        for layer in ("memory", "redis", "sentinel", "cluster", "valkey")
         for driver in ("sync", "async")
     ],
     ids="-".join,
