@@ -168,6 +168,15 @@ def test_what_the_worker_wrote_itself_is_not_seen_as_another_s_purge() -> None:
     ]
 
 
+def test_a_hard_purge_that_its_soft_mark_told_of_is_one_purge() -> None:
+    counters = Counters(_settings(METRICS_URLS="full"))
+    counters.saw_purge("group/a", Lane.SOFT, START_MS, START_MS + 1000)
+    counters.saw_purge("group/a", Lane.HARD, START_MS + 5, START_MS + 1100)
+    counters.saw_purge("group/b", Lane.HARD, START_MS + 5, START_MS + 1100)
+    assert counters.read().total("purge_lag_seconds") == 2
+    assert [(seen.name, seen.lane) for seen in counters.purges()] == [("group/b", "h"), ("group/a", "h")]
+
+
 def test_a_moment_ahead_is_no_negative_lag() -> None:
     counters = Counters(_settings())
     counters.saw_purge("group/a", Lane.HARD, START_MS + 500, START_MS)

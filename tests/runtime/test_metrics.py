@@ -15,7 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from cachewire.analytics import GROUPS, MOST_POINTS, add_row
 from cachewire.exposition import Document, Isolate, parse_document
 from cachewire.key import parse_target
-from cachewire.marks import Lane, Mark, group_mark, mark_key, url_mark
+from cachewire.marks import Lane, Mark, group_mark, url_mark, value_of, written_keys
 from cachewire.metrics import Counts, Tier
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, StandIn, Worker
@@ -296,7 +296,7 @@ CASES = [
     Case("stream", reply(200, [*FRESH, ("Content-Type", "text/event-stream")])),
     Case("too-many-groups", reply(200, [*FRESH, ("Cache-Groups", _GROUPS)])),
     Case("client-error", reply(400, FRESH, b"no")),
-    Case("server-error", reply(500, [], b"no")),
+    Case("server-error", reply(500, FRESH, b"no")),
 ]
 
 
@@ -405,22 +405,31 @@ def test_evictions_are_counted_with_their_bytes_and_age(edge: Workerd, origin: S
 # Purges
 
 
-def test_a_purge_from_outside_is_counted_with_its_lag(edge: Workerd, origin: ScriptedOrigin) -> None:
-    path, url = new_path(), edge.url("edge")
-    origin.on(path, reply(200, [*FRESH, ("Cache-Groups", '"lagging"')], b"one"))
+@pytest.mark.parametrize("lane", list(Lane))
+@pytest.mark.parametrize("kind", ["group", "url"])
+def test_a_purge_from_outside_is_counted_once_with_its_lag(
+    edge: Workerd, origin: ScriptedOrigin, kind: str, lane: Lane
+) -> None:
+    path, url, group = new_path(), edge.url("edge"), f"lagging-{lane}"
+    origin.on(path, reply(200, [*FRESH, ("Cache-Groups", f'"{group}"')], b"one"))
     get(url, path)
     time.sleep(INTERVAL * 1.5)
     get(url, path)  # its marks are known from here on
     time.sleep(INTERVAL)
     tally = Tally(url)
-    moment_ms = int(datetime.now(UTC).timestamp() * 1000) + _MARGIN_MS  # noqa: TID251 - marks are dated
-    edge.store().put(mark_key(group_mark("lagging"), Lane.HARD), str(Mark(moment_ms, "test")).encode())
-    eventually(lambda: detail(tally.get(path)) == "purged-hard", "the purge")
+    name = group_mark(group) if kind == "group" else url_mark(parse_target(f"http://{HOST}{path}"))
+    for key in written_keys([name], lane):
+        moment_ms = int(datetime.now(UTC).timestamp() * 1000) + _MARGIN_MS  # noqa: TID251 - marks are dated
+        edge.store().put(key, value_of(key, Mark(moment_ms, "test")).encode())
+    purged = "purged-soft" if lane is Lane.SOFT else "purged-hard"
+    eventually(lambda: detail(tally.get(path)) == purged, "the purge")
+    time.sleep(INTERVAL * 2)
+    tally.get(path)
     counts = tally.check()
     assert counts.total("purge_lag_seconds") == 1
     assert sum(cells[0] for cells in counts.cells("purge_lag_seconds")) < 10
     seen, *_ = own(url).purges
-    assert (seen.by, seen.lane, seen.name) == ("elsewhere", "h", "group/lagging")
+    assert (seen.by, seen.lane, seen.name) == ("elsewhere", lane.value, name)
 
 
 def test_purges_of_the_worker_s_own_are_counted_by_cause(edge: Workerd, origin: ScriptedOrigin) -> None:

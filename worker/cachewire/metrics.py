@@ -45,7 +45,7 @@ REFRESH_OUTCOMES = ("stored", "validated", "unstored", "failed")
 KV_OPERATIONS = ("read", "write", "list", "delete")
 KV_PURPOSES = ("record", "body", "mark", "log", "metrics")
 PURGERS = ("unsafe-request", "origin-response")
-FAULTS = ("store", "marks", "log", "invalidation", "background", "cache", "hook", "metrics", OTHER)
+FAULTS = ("store", "marks", "log", "invalidation", "background", "cache", "hook", "metrics", "worker", OTHER)
 
 Labels: TypeAlias = tuple[str, ...]
 """The values of a metric's labels, in the order of :attr:`Metric.labels`."""

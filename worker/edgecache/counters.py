@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cachewire.exposition import SeenPurge, UrlCount
 from cachewire.facts import Reason
@@ -170,17 +170,30 @@ class Counters:
 
     def saw_purge(self, name: str, lane: Lane, moment_ms: int, seen_ms: int) -> None:
         """Count a mark that was seen to move; the Worker's own are counted where they are written."""
-        if name.startswith(_INDEXES):
-            return  # the marks that it tells of move with it
-        for own, own_ms in self._own_marks:
-            if own == name and abs(moment_ms - own_ms) <= _OWN_MARK_MS:
-                return
+        if name.startswith(_INDEXES) or self._is_own(name, moment_ms):
+            return  # what an index tells of moves with it
+        if lane is Lane.HARD and self._hardens(name, moment_ms):
+            return
         self.counts.observe("purge_lag_seconds", max(0, seen_ms - moment_ms) / 1000)
         self._note_purge(name, lane, "elsewhere", moment_ms, seen_ms)
 
+    def _is_own(self, name: str, moment_ms: int) -> bool:
+        return any(own == name and abs(moment_ms - own_ms) <= _OWN_MARK_MS for own, own_ms in self._own_marks)
+
+    def _hardens(self, name: str, moment_ms: int) -> bool:
+        """Take note that a purge was hard which its soft mark, which is read first, has told of."""
+        shown = self._shown_mark(name)
+        for at, seen in enumerate(self._purges):
+            if seen.name == shown and abs(seen.moment_ms - moment_ms) <= _OWN_MARK_MS:
+                self._purges[at] = replace(seen, lane=Lane.HARD.value)
+                return True
+        return False
+
+    def _shown_mark(self, name: str) -> str:
+        return name if self._keeps_urls else ""
+
     def _note_purge(self, name: str, lane: Lane, by: str, moment_ms: int, seen_ms: int) -> None:
-        shown = "" if self._settings.metrics_urls is MetricsUrls.NONE else name
-        self._purges.appendleft(SeenPurge(moment_ms, seen_ms, by, lane.value, shown))
+        self._purges.appendleft(SeenPurge(moment_ms, seen_ms, by, lane.value, self._shown_mark(name)))
 
     def fault(self, where: str) -> None:
         """Count a fault that the log names; those of the origin have counters of their own."""

@@ -13,6 +13,8 @@ from edgecache.storage.memory import Memory, Table
 __all__ = ["MarkTable", "Wanted"]
 
 _CLAIM_MS = 1000
+_SPREAD_MS = 60_000
+"""So long KV may take to show a write everywhere: what was read shortly before may not have told of it."""
 _LEAST_BYTES = 512 * 1024
 """Both lanes of as many groups as a response may have have to be known at the same time."""
 _SHARED = lane_name(SHARED, Lane.SOFT)
@@ -39,8 +41,8 @@ class MarkTable:
     """Marks by lane and name, as :func:`cachewire.marks.lane_name` writes them.
 
     ``generation`` moves whenever one of them does, so that decisions made before can be told apart.
-    ``on_move`` is called with each mark that was known and is read with a later moment: its name, lane and
-    moment, and when it was read.
+    ``on_move`` is called with each mark that is read and tells of a purge since it was last known what was
+    purged: its name, lane and moment, and when it was read.
     """
 
     def __init__(self, interval_ms: int, memory: Memory) -> None:
@@ -50,6 +52,8 @@ class MarkTable:
         self._known: Table[_Known] = memory.table(1 / 8, _LEAST_BYTES)
         self._known.on_forget = self._note_forgotten
         self._shared = _Known()
+        self._shared_before_ms = 0
+        """When the shared mark was read the time before the last."""
         self._forgotten_ms = 0
 
     # What is known of a stored response
@@ -160,11 +164,20 @@ class MarkTable:
     def learn(self, lane: str, moment_ms: int, read_ms: int) -> None:
         """Take in what the store holds: 0 for no mark. A mark never moves back."""
         mark = self._entry(lane)
-        if mark.read_ms and moment_ms > mark.moment_ms and lane != _SHARED:
+        if lane == _SHARED:
+            self._shared_before_ms = mark.read_ms
+        elif moment_ms > mark.moment_ms and (mark.read_ms or self._is_news(moment_ms)):
             self.on_move(lane[2:], Lane(lane[0]), moment_ms, read_ms)
         mark.read_ms = max(mark.read_ms, read_ms)
         mark.claimed_ms = 0
         self._advance(mark, moment_ms, read_ms)
+
+    def _is_news(self, moment_ms: int) -> bool:
+        """Whether a mark that is read for the first time can only have moved since nothing told of it.
+
+        Who has only just begun to read sees old purges, too.
+        """
+        return 0 < self._shared_before_ms < moment_ms + _SPREAD_MS
 
     def write(self, name: str, lane: Lane, moment_ms: int, *, must_validate: bool = False) -> None:
         """Take in a purge by this isolate, before it is in the store."""
