@@ -20,7 +20,17 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
-_SERVERS = {"wrangler", "postgres", "redis_server", "sentinel_set", "redis_cluster", "cluster_of_six"}
+_SERVERS = {
+    "wrangler",
+    "postgres",
+    "redis_server",
+    "sentinel_set",
+    "redis_cluster",
+    "cluster_of_six",
+    "browser",
+    "page",
+    "promtool",
+}
 _SLOW_ROOMS = ("tests/runtime/", "tests/examples/", "tests/test_upload.py")
 
 

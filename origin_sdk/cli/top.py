@@ -183,18 +183,17 @@ def _numbers(board: Mapping[str, Any], rates: Mapping[str, float]) -> Renderable
     return Group(table, _line((f"{line}  ", "green"), ("hits over time", "dim"))) if line else table
 
 
-def _tiers(board: Mapping[str, Any], width: int) -> Text:
+def _tiers(board: Mapping[str, Any], width: int) -> RenderableType:
     totals = board["totals"]
     if not totals["requests"]:
         return _line(("Nothing was counted yet.", "dim"))
-    bar, legend = Text(no_wrap=True), Text(overflow="fold")
+    bar, legend = Text(no_wrap=True), []
     for tier, style in _TIERS.items():
         share = totals["tiers"][tier] / totals["requests"]
-        bar.append("█" * round(share * (width - 1)), style=style)
+        bar.append("█" * round(share * (width - len(_TIERS))), style=style)
         if share:
-            legend.append(f"{tier} ", style=style)
-            legend.append(f"{percent(share)}  ")
-    return Text("\n").join([bar, legend])
+            legend += [(tier, style), (f" {share * 100:.0f}%  ", "")]
+    return Group(bar, _line(*legend))
 
 
 def _table(*columns: str) -> Table:
