@@ -31,7 +31,15 @@ _SERVERS = {
     "page",
     "promtool",
 }
-_SLOW_ROOMS = ("tests/runtime/", "tests/examples/", "tests/test_upload.py")
+_SLOW_ROOMS = (
+    "tests/runtime/",
+    "tests/examples/",
+    "tests/scripts/",
+    "tests/docs/test_events.py",
+    "tests/outbox/test_crash.py",
+    "tests/sdk/test_processes.py",
+    "tests/test_upload.py",
+)
 
 
 # Side by side the files that take longest come first, so that none of them is left alone at the end.

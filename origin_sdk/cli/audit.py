@@ -34,7 +34,7 @@ def audit(
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show who purged what and why: the marks in KV, written by anyone, and this machine's audit file.
+    """Show who purged what and why: all marks in KV, and this machine's audit file.
 
     A mark is the latest purge of its target; earlier ones are in the files of those who purged. Marks without
     a name come from the Worker, by a field of a response, or from an SDK without EDGE_CACHE_ACTOR.

@@ -31,7 +31,7 @@ def check(
     environment: Environment = "",
     as_json: AsJson = False,
 ) -> None:
-    """Check wrangler.toml with the Worker's own validation, before a deploy. Asks nobody.
+    """Check wrangler.toml with the Worker's own validation before a deploy. Works offline.
 
     Every environment is checked, or the one that --env names. Exits with 1 if the Worker would refuse its
     settings.

@@ -38,23 +38,23 @@ __all__ = [
 ]
 
 CONFIG = Path("wrangler.toml")
-_LOCATION = "Where the cache is"
+_LOCATION = "Location"
 _TRACEBACK = "ORIGIN_SDK_TRACEBACK"
 
 EXIT_CODES: Mapping[int, str] = {
     0: "done",
-    1: "not everything was done, or a problem was found",
-    2: "invalid command: an option, a URL, a setting",
+    1: "some of it failed, or a problem was found",
+    2: "invalid usage: an option, a URL, a setting",
     3: "Cloudflare refused: the token, the account, the namespace",
-    4: "Cloudflare, a store or the network failed, or the time was up",
-    70: "an error of this program",
+    4: "Cloudflare, a store or the network failed, or the timeout expired",
+    70: "a bug in this program",
 }
 
 ConfigFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="The Worker's wrangler.toml: rules, namespace, intervals. Default: the one in this folder.",
+        help="The Worker's wrangler.toml: rules, namespace, intervals. Default: ./wrangler.toml.",
         rich_help_panel=_LOCATION,
     ),
 ]
@@ -62,7 +62,7 @@ Environment: TypeAlias = Annotated[
     str,
     typer.Option(
         "--env",
-        help="An environment of wrangler.toml, as wrangler's own --env. Default: CLOUDFLARE_ENV, else none.",
+        help="An environment of wrangler.toml, like wrangler's --env. Default: CLOUDFLARE_ENV, else none.",
         envvar="CLOUDFLARE_ENV",
         show_envvar=False,
         rich_help_panel=_LOCATION,
@@ -85,9 +85,7 @@ BaseUrl: TypeAlias = Annotated[
         rich_help_panel=_LOCATION,
     ),
 ]
-AsJson: TypeAlias = Annotated[
-    bool, typer.Option("--json", help="Print JSON, and nothing else, to standard output.")
-]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print only JSON to standard output.")]
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ class Context:
     def confirm(self, question: str) -> None:
         """Ask a person. Where nobody can be asked, the command has to say ``--yes``."""
         if self.as_json or not sys.stdin.isatty():
-            raise InvalidRequest(f"{question} There is no terminal to ask at: pass --yes if you mean it")
+            raise InvalidRequest(f"{question} There is no terminal to confirm it: pass --yes if you mean it")
         typer.confirm(question, abort=True, err=True)
 
 

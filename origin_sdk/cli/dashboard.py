@@ -59,7 +59,7 @@ def dashboard(
     base_url: BaseUrl = None,
     analytics_url: AnalyticsUrl = None,
 ) -> None:
-    """Show the cache live in a browser: hits, why the rest didn't hit, the origin, purges, dollars.
+    """Show the cache live in a browser: hits, why the rest missed, the origin, purges, cost.
 
     The page is served on this machine alone, until Ctrl-C, and asks no other host. It works without a KV
     namespace, too, but then knows neither what is stored nor who purged.

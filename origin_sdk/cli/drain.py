@@ -30,13 +30,15 @@ OutboxUrl = Annotated[
 
 def drain(
     outbox_url: OutboxUrl,
-    once: Annotated[bool, typer.Option("--once", help="End when nothing is due any more.")] = False,
-    poll: Annotated[float, typer.Option("--poll", min=0.01, help="Seconds between two looks.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Stop once nothing is due.")] = False,
+    poll: Annotated[float, typer.Option("--poll", min=0.01, help="Seconds between polls.")] = 1.0,
     lease: Annotated[
         float,
-        typer.Option("--lease", min=1, help="Seconds until another drainer takes entries over."),
+        typer.Option("--lease", min=1, help="Seconds after which another drainer may take over entries."),
     ] = 120.0,
-    keep_days: Annotated[float, typer.Option("--keep-days", min=0, help="How long done entries stay.")] = 7.0,
+    keep_days: Annotated[
+        float, typer.Option("--keep-days", min=0, help="How long finished entries are kept.")
+    ] = 7.0,
     origin: Annotated[
         str | None,
         typer.Option(
@@ -60,9 +62,9 @@ def drain(
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Deliver what an outbox holds, until a signal comes. Several drainers of one outbox are safe.
+    """Deliver what an outbox holds until stopped by a signal. Several drainers of one outbox are safe.
 
-    What fails waits, and is tried again; `origin-sdk outbox list` shows it. With --once it exits with 1 if
+    What fails is retried later; `origin-sdk outbox list` shows it. With --once it exits with 1 if
     something is left.
     """
     context = Context(config, environment, namespace_id, base_url, as_json)

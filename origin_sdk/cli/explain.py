@@ -20,7 +20,7 @@ def explain(
     environment: Environment = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show a URL's key, what is merged or split into it, which rule applied and why.
+    """Show a URL's key, what shares it and what splits it, which rule applied and why.
 
     It follows from wrangler.toml alone: nobody is asked.
 

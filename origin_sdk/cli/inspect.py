@@ -10,7 +10,7 @@ from origin_sdk.cli.screen import Screen
 
 __all__ = ["Url", "inspect"]
 
-Url = Annotated[str, typer.Argument(help="The URL as a client asks for it.")]
+Url = Annotated[str, typer.Argument(help="The URL as a client requests it.")]
 
 
 def inspect(
@@ -21,7 +21,7 @@ def inspect(
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is stored for a URL, how old, which groups and marks it has, and what comes next.
+    """Show what is stored for a URL: its age, groups and marks, and what the next request gets.
 
     Exits with 1 if nothing is stored.
     """

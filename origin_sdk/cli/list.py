@@ -14,7 +14,7 @@ __all__ = ["list_"]
 
 Urls = Annotated[list[str] | None, typer.Option("--url", help="A URL, with its variants. Repeatable.")]
 Groups = Annotated[
-    list[str] | None, typer.Option("--group", help="A group. Repeatable. Looks through all that is stored.")
+    list[str] | None, typer.Option("--group", help="A group. Repeatable. Scans everything that is stored.")
 ]
 Prefixes = Annotated[
     list[str] | None, typer.Option("--prefix", help="A URL; everything at or below its path. Repeatable.")
@@ -36,7 +36,7 @@ def list_(
 ) -> None:
     """List what is stored: everything, or what a purge of these targets would hit.
 
-    What a purge has hit is listed until it is fetched again, or KV drops it: `inspect` tells.
+    A purged response is listed until it is fetched again or KV drops it; `inspect` tells the difference.
 
         origin-sdk list --prefix https://api.example.com/products --limit 20
     """

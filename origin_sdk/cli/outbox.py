@@ -28,7 +28,7 @@ _LISTED = {
 Ids = Annotated[list[str], typer.Argument(help="Ids, as `outbox list` shows them.")]
 
 outbox = typer.Typer(
-    name="outbox", help="Look into an outbox of purges, replay and drop.", no_args_is_help=True
+    name="outbox", help="Inspect an outbox of purges, replay and drop entries.", no_args_is_help=True
 )
 
 
@@ -41,7 +41,7 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many, the latest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Show who asked for what and why, when, and how it ended."""
+    """Show who requested what, why and when, and how it ended."""
     if which not in _LISTED:
         raise InvalidRequest(f"--state {which}: give one of {', '.join(_LISTED)}")
     with store_errors(outbox_url), closing(open_outbox(outbox_url)) as opened:
@@ -64,7 +64,7 @@ def replay(
     everything: Annotated[bool, typer.Option("--all", help="All that wait or are dead.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make entries due at once, dead ones too."""
+    """Make entries due now, dead ones included."""
     if bool(ids) == everything:
         raise InvalidRequest("give ids, or --all")
     with store_errors(outbox_url), closing(open_outbox(outbox_url)) as opened:
@@ -74,7 +74,7 @@ def replay(
 
 @outbox.command()
 def drop(outbox_url: OutboxUrl, ids: Ids, as_json: AsJson = False) -> None:
-    """Give entries up: the edge may serve what they were to purge. They stay on record as dropped."""
+    """Drop entries: the edge may go on serving what they were to purge. They stay on record as dropped."""
     who = current_who().actor
     with store_errors(outbox_url), closing(open_outbox(outbox_url)) as opened:
         count = opened.drop(_checked(ids), f"dropped{f' by {who}' if who else ''}")

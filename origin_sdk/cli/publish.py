@@ -40,7 +40,7 @@ Born = Annotated[
 
 
 def publish(
-    url: Annotated[str, typer.Argument(help="Under which URL.")],
+    url: Annotated[str, typer.Argument(help="The URL to store it under.")],
     file: Annotated[str, typer.Argument(help="The body; - for standard input.")],
     headers: Headers = None,
     groups: Groups = None,
@@ -53,7 +53,7 @@ def publish(
     base_url: BaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    r"""Store a response at the edge before anyone asks: update instead of purge.
+    r"""Store a response at the edge before anyone requests it: update instead of purge.
 
     The Content-Type follows from FILE's name where no --header gives it.
 

@@ -67,15 +67,15 @@ Prefixes = Annotated[
 ]
 Hosts = Annotated[
     list[str] | None,
-    typer.Option("--host", help="A host with all it serves. Repeatable.", rich_help_panel=_WHAT),
+    typer.Option("--host", help="A host and everything on it. Repeatable.", rich_help_panel=_WHAT),
 ]
 Everything = Annotated[bool, typer.Option("--everything", help="The whole cache.", rich_help_panel=_WHAT)]
 Hard = Annotated[
     bool,
     typer.Option(
         "--hard",
-        help="As if it weren't stored. Without: stale, so that it may still be shown while it is "
-        "refreshed or while the origin is down.",
+        help="Treat it as not stored. Without --hard it becomes stale: it may still be served while it is "
+        "refreshed, or while the origin is down.",
         rich_help_panel=_HOW,
     ),
 ]
@@ -83,7 +83,7 @@ Delete = Annotated[
     bool,
     typer.Option(
         "--delete",
-        help="Remove it from KV as well (with --hard). Costs requests by what is stored.",
+        help="Remove it from KV as well (with --hard). Costs requests in proportion to what is stored.",
         rich_help_panel=_HOW,
     ),
 ]
@@ -93,7 +93,7 @@ DryRun = Annotated[
 FromLine = Annotated[
     int,
     typer.Option(
-        "--from-line", min=1, help="Leave out the lines of the file before this one.", rich_help_panel=_HOW
+        "--from-line", min=1, help="Skip the lines of the file before this one.", rich_help_panel=_HOW
     ),
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for `origin-sdk audit`.", rich_help_panel=_HOW)]
@@ -102,7 +102,7 @@ Yes = Annotated[
     typer.Option(
         "--yes",
         "-y",
-        help="Don't ask before purging a host or everything. Needed where there is no terminal to ask at.",
+        help="Don't ask for confirmation before purging a host or everything. Required without a terminal.",
         rich_help_panel=_HOW,
     ),
 ]
@@ -111,7 +111,7 @@ Timeout = Annotated[
     typer.Option(
         "--timeout",
         min=0,
-        help="Seconds for all of it. Default: as long as Cloudflare's limits make it.",
+        help="Seconds in all. Default: as long as Cloudflare's rate limit requires.",
         rich_help_panel=_HOW,
     ),
 ]

@@ -22,7 +22,7 @@ from origin_sdk.simulation.what_if import varied
 
 __all__ = ["Log", "LogFormat", "Mapped", "Responses", "bar", "mapping_of", "simulate", "variables_of"]
 
-_ASSUMED = "What no log holds"
+_ASSUMED = "What no log contains"
 _SHOWN_RULES = 20
 _NAME_CHARACTERS = 20
 _SHARES = {
@@ -38,11 +38,11 @@ Log = Annotated[
     str, typer.Argument(help="An access log, also one compressed with gzip; - for standard input.")
 ]
 LogFormat = Annotated[
-    str, typer.Option("--format", help=f"Its format: {', '.join(FORMATS)}. Default: as it looks.")
+    str, typer.Option("--format", help=f"Its format: {', '.join(FORMATS)}. Default: detected.")
 ]
 Mapped = Annotated[
     list[str] | None,
-    typer.Option("--map", help="Where a fact is in a JSON log: --map time=meta.at --map url=req.target."),
+    typer.Option("--map", help="Where a value is in a JSON log: --map time=meta.at --map url=req.target."),
 ]
 Responses = Annotated[
     list[str] | None,
@@ -70,7 +70,7 @@ def simulate(
         list[str] | None,
         typer.Option(
             "--what-if",
-            help="Other settings, tried beside: MEMORY_BYTES=64MiB, products.default_lifetime=10m, "
+            help="Other settings to compare: MEMORY_BYTES=64MiB, products.default_lifetime=10m, "
             "'*.query_drop=utm_*'; several joined by ;.",
         ),
     ] = None,
@@ -107,9 +107,9 @@ def simulate(
     environment: Environment = "",
     as_json: AsJson = False,
 ) -> None:
-    """Run an access log through the Worker's rules, keys, lifetimes and purges, and tell what came of it.
+    """Run an access log through the Worker's rules, keys, lifetimes and purges, and report the result.
 
-    Nobody is asked. Reads combined, JSON lines (nginx, Caddy, Traefik, Logpush …), W3C and CloudFront, ALB,
+    Works offline. Reads combined, JSON lines (nginx, Caddy, Traefik, Logpush …), W3C and CloudFront, ALB,
     HAR. Put it before the edge cache exists to see what it would bring, or after, to see what to tune.
 
         origin-sdk simulate access.log.gz --base-url https://api.example.com --locations 20 --isolates 3

@@ -65,7 +65,7 @@ def top(
     as_json_: AsJson = False,
     analytics_url: AnalyticsUrl = None,
 ) -> None:
-    """Show the cache live in the terminal, until Ctrl-C: hits, why the rest didn't hit, rules, the origin.
+    """Show the cache live in the terminal until Ctrl-C: hits, why the rest missed, rules, the origin.
 
     Where standard output is no terminal, it prints what was counted so far, and ends.
 

@@ -47,7 +47,7 @@ def warm(
     ] = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the Worker for URLs, so that KV has them before clients come. Needs no token.
+    """Request URLs from the Worker, so that KV has them before clients do. Needs no token.
 
     What the edge doesn't keep, such as a page of one user's own, is listed. Exits with 1 if a URL couldn't be
     asked for, the origin failed, or no cache answered.

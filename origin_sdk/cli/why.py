@@ -43,7 +43,7 @@ def why(
     environment: Environment = "",
     as_json: AsJson = False,
 ) -> None:
-    """Ask once for a URL, as a client would, and tell what the cache did, why, and what to change.
+    """Request a URL once, as a client would, and say what the cache did, why, and what to change.
 
     It needs no token. Redirects aren't followed.
 

@@ -23,9 +23,9 @@ _VALUES = {
 
 
 class Command(BaseCommand):
-    """Delivers what the outbox holds, until a signal comes."""
+    """Delivers what the outbox holds until stopped by a signal."""
 
-    help = "Deliver the purges that the outbox holds, until a signal comes. Several drainers are safe."
+    help = "Deliver the purges that the outbox holds until stopped by a signal. Several drainers are safe."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the options of `origin-sdk drain`."""
