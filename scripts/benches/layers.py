@@ -86,6 +86,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
             *_redis_hits(extent, server.url),
             *asyncio.run(_async_redis_hits(extent, server.url)),
             *expired,
+            *_parts(extent, server.url),
             *_flatness(extent),
             _bytes(),
             *_frozen(server),
@@ -179,6 +180,41 @@ def _redis_hits(extent: _Extent, url: str) -> list[Row]:
     return [
         *_compared("Redis, sync", one, "hit", AtMost(1.1), against="bare client"),
         *_compared("Redis, sync", hundred, "get_many of 100", AtMost(1.3), against="bare MGET"),
+    ]
+
+
+def _parts(extent: _Extent, url: str) -> list[Row]:
+    """Measure parts of structures against the wholes, out of Redis."""
+    stock = Family("stock", "{id}", dict[str, int], policy=Policy(lifetime=3600), kept_as="hash")
+    scores = Family("scores", "{id}", dict[str, float], policy=Policy(lifetime=3600), kept_as="sorted-set")
+    with LayeredCache(RedisOptions(url=url, timeout=2.0)) as cache:
+        cache.wait_until_synced()
+        stocked = {str(number): number for number in range(1000)}
+        fields = cache.fields(stock.key(id=1), lambda _: stocked)
+        ranking = cache.ranking(
+            scores.key(id=1), lambda _: {str(number): number / 7 for number in range(1000)}
+        )
+
+        def cold(call: Callable[[], object]) -> Callable[[], object]:
+            def asked() -> object:
+                cache.memory.clear()
+                return call()
+
+            return asked
+
+        of_hash = _rounds(
+            extent.of_many,
+            {"a field of 1,000": cold(lambda: fields.get("17")), "all fields": cold(fields.all)},
+        )
+        of_ranking = _rounds(
+            extent.of_many,
+            {"a page of 20 of 1,000": cold(lambda: ranking.page(500, 20)), "the whole": cold(ranking.all)},
+        )
+        written = _rounds(extent.of_many, {"a field written": lambda: fields.set("17", 18)})
+    return [
+        *_compared("Redis, hash", of_hash, "a field of 1,000", AtMost(0.5), against="all fields"),
+        *_compared("Redis, hash", written, "", AtMost(1.0)),
+        *_compared("Redis, ranking", of_ranking, "a page of 20 of 1,000", AtMost(0.5), against="the whole"),
     ]
 
 
