@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scripts.benches.load import Load, Target
+import httpx
+
+from scripts.benches.load import HOST, Load, Target
 from scripts.benches.rows import AtMost, Row, row
 from scripts.runtime import paths
 from scripts.runtime.workerd import Workerd
@@ -52,6 +54,9 @@ def _compared(folder: Path, workerd: Workerd, scene: tuple[str, str, str, int | 
         kind: Target(name, workerd.url(f"{kind}{suffix}"), path.format(kind), workerd.process, paths_below)
         for kind in loads
     }
+    for target in targets.values():
+        # Before there is any load, an isolate has to start.
+        httpx.get(target.url, headers={"Host": HOST}, timeout=60, trust_env=False).raise_for_status()
     for turn in range(1 + rounds):
         # Who goes first may find the machine in another state: they take turns in that, too.
         for kind in sorted(targets, reverse=turn % 2 == 1):

@@ -92,7 +92,7 @@ _FULL = _Extent(
     rounds=7,
     seconds=1,
     starts=7,
-    counting_rounds=61,
+    counting_rounds=31,
     urls=10_000,
     requests=Requests(2000, 12.0, 100, 6.0),
 )

@@ -14,7 +14,7 @@ from cachewire.config import load
 from cachewire.exposition import Isolate, parse_document, parse_isolate
 from cachewire.facts import Reason
 from cachewire.key import parse_target
-from cachewire.marks import Lane
+from cachewire.marks import Lane, Mark
 from cachewire.metrics import Tier
 from cachewire.settings import Settings
 from edgecache.busiest import Busiest
@@ -155,10 +155,10 @@ def test_a_long_url_takes_little_room() -> None:
 def test_what_the_worker_wrote_itself_is_not_seen_as_another_s_purge() -> None:
     counters = Counters(_settings(METRICS_URLS="full"))
     counters.purged(["url/a.test/x"], Lane.SOFT, "unsafe-request", START_MS)
-    counters.saw_purge("url/a.test/x", Lane.SOFT, START_MS + 2000, START_MS + 5000)
+    counters.saw_purge("url/a.test/x", Lane.SOFT, Mark(START_MS + 2000, "id"), START_MS + 5000)
     assert counters.read().total("purge_lag_seconds") == 0
-    counters.saw_purge("url/a.test/x", Lane.HARD, START_MS + 60_000, START_MS + 61_500)
-    counters.saw_purge("prefixes/a.test", Lane.HARD, START_MS + 60_000, START_MS + 61_500)
+    counters.saw_purge("url/a.test/x", Lane.HARD, Mark(START_MS + 60_000, "id"), START_MS + 61_500)
+    counters.saw_purge("prefixes/a.test", Lane.HARD, Mark(START_MS + 60_000, "id"), START_MS + 61_500)
     counts = counters.read()
     assert (counts.total("purges"), counts.total("purge_lag_seconds")) == (1, 1)
     assert next(iter(counts.cells("purge_lag_seconds")))[0] == 1.5
@@ -170,16 +170,16 @@ def test_what_the_worker_wrote_itself_is_not_seen_as_another_s_purge() -> None:
 
 def test_a_hard_purge_that_its_soft_mark_told_of_is_one_purge() -> None:
     counters = Counters(_settings(METRICS_URLS="full"))
-    counters.saw_purge("group/a", Lane.SOFT, START_MS, START_MS + 1000)
-    counters.saw_purge("group/a", Lane.HARD, START_MS + 5, START_MS + 1100)
-    counters.saw_purge("group/b", Lane.HARD, START_MS + 5, START_MS + 1100)
+    counters.saw_purge("group/a", Lane.SOFT, Mark(START_MS, "id"), START_MS + 1000)
+    counters.saw_purge("group/a", Lane.HARD, Mark(START_MS + 5, "id"), START_MS + 1100)
+    counters.saw_purge("group/b", Lane.HARD, Mark(START_MS + 5, "id"), START_MS + 1100)
     assert counters.read().total("purge_lag_seconds") == 2
     assert [(seen.name, seen.lane) for seen in counters.purges()] == [("group/b", "h"), ("group/a", "h")]
 
 
 def test_a_moment_ahead_is_no_negative_lag() -> None:
     counters = Counters(_settings())
-    counters.saw_purge("group/a", Lane.HARD, START_MS + 500, START_MS)
+    counters.saw_purge("group/a", Lane.HARD, Mark(START_MS + 500, "id"), START_MS)
     assert next(iter(counters.read().cells("purge_lag_seconds")))[0] == 0
     assert next(counters.purges()).name == ""  # it could be a URL
 

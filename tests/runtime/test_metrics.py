@@ -429,7 +429,7 @@ def test_a_purge_from_outside_is_counted_once_with_its_lag(
     assert counts.total("purge_lag_seconds") == 1
     assert sum(cells[0] for cells in counts.cells("purge_lag_seconds")) < 10
     seen, *_ = own(url).purges
-    assert (seen.by, seen.lane, seen.name) == ("elsewhere", lane.value, name)
+    assert (seen.by, seen.lane, seen.name, seen.purge_id) == ("elsewhere", lane.value, name, "test")
 
 
 def test_purges_of_the_worker_s_own_are_counted_by_cause(edge: Workerd, origin: ScriptedOrigin) -> None:

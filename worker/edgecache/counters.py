@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from cachewire.exposition import SeenPurge, UrlCount
 from cachewire.facts import Reason
-from cachewire.marks import Lane
+from cachewire.marks import Lane, Mark
 from cachewire.metrics import FAULTS, OTHER, Counts, Labels, Tier, status_class
 from cachewire.settings import MetricsUrls, Settings
 from edgecache.busiest import Busiest
@@ -166,16 +166,17 @@ class Counters:
         for name in names:
             self.counts.add("purges", (by, lane.value))
             self._own_marks.append((name, moment_ms))
-            self._note_purge(name, lane, by, moment_ms, moment_ms)
+            self._note_purge(name, lane, by, Mark(moment_ms, by), moment_ms)
 
-    def saw_purge(self, name: str, lane: Lane, moment_ms: int, seen_ms: int) -> None:
+    def saw_purge(self, name: str, lane: Lane, mark: Mark, seen_ms: int) -> None:
         """Count a mark that was seen to move; the Worker's own are counted where they are written."""
+        moment_ms = mark.moment_ms
         if name.startswith(_INDEXES) or self._is_own(name, moment_ms):
             return  # what an index tells of moves with it
         if lane is Lane.HARD and self._hardens(name, moment_ms):
             return
         self.counts.observe("purge_lag_seconds", max(0, seen_ms - moment_ms) / 1000)
-        self._note_purge(name, lane, "elsewhere", moment_ms, seen_ms)
+        self._note_purge(name, lane, "elsewhere", mark, seen_ms)
 
     def _is_own(self, name: str, moment_ms: int) -> bool:
         return any(own == name and abs(moment_ms - own_ms) <= _OWN_MARK_MS for own, own_ms in self._own_marks)
@@ -192,8 +193,10 @@ class Counters:
     def _shown_mark(self, name: str) -> str:
         return name if self._keeps_urls else ""
 
-    def _note_purge(self, name: str, lane: Lane, by: str, moment_ms: int, seen_ms: int) -> None:
-        self._purges.appendleft(SeenPurge(moment_ms, seen_ms, by, lane.value, self._shown_mark(name)))
+    def _note_purge(self, name: str, lane: Lane, by: str, mark: Mark, seen_ms: int) -> None:
+        self._purges.appendleft(
+            SeenPurge(mark.moment_ms, seen_ms, by, lane.value, self._shown_mark(name), mark.purge_id)
+        )
 
     def fault(self, where: str) -> None:
         """Count a fault that the log names; those of the origin have counters of their own."""

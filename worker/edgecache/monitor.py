@@ -310,7 +310,7 @@ def _refusal(settings: Settings) -> Told:
     if settings.debug_secret:
         text = "Send DEBUG_SECRET as a bearer token in Authorization, or in Cache-Debug.\n"
     else:
-        text = "Set DEBUG_SECRET to read the metrics: npx wrangler secret put DEBUG_SECRET\n"
+        text = "Call the Worker localhost, or set DEBUG_SECRET to read the metrics.\n"
     return Told(401, (("www-authenticate", 'Bearer realm="metrics"'), *_PLAIN), text)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from cachewire.key import Target
-from cachewire.marks import SHARED, Lane, group_mark, indexed_names, is_index, lane_name, shared_names
+from cachewire.marks import SHARED, Lane, Mark, group_mark, indexed_names, is_index, lane_name, shared_names
 from cachewire.record import Record
 from edgecache.policy.decision import VALID, Invalidity, Lookup
 from edgecache.storage.memory import Memory, Table
@@ -42,13 +42,13 @@ class MarkTable:
 
     ``generation`` moves whenever one of them does, so that decisions made before can be told apart.
     ``on_move`` is called with each mark that is read and tells of a purge since it was last known what was
-    purged: its name, lane and moment, and when it was read.
+    purged: its name, lane and value, and when it was read.
     """
 
     def __init__(self, interval_ms: int, memory: Memory) -> None:
         self.interval_ms = interval_ms
         self.generation = 0
-        self.on_move: Callable[[str, Lane, int, int], None] = _nobody_minds
+        self.on_move: Callable[[str, Lane, Mark, int], None] = _nobody_minds
         self._known: Table[_Known] = memory.table(1 / 8, _LEAST_BYTES)
         self._known.on_forget = self._note_forgotten
         self._shared = _Known()
@@ -161,13 +161,13 @@ class MarkTable:
             self._entry(lane).claimed_ms = now_ms
         return free
 
-    def learn(self, lane: str, moment_ms: int, read_ms: int) -> None:
+    def learn(self, lane: str, moment_ms: int, read_ms: int, purge_id: str = "") -> None:
         """Take in what the store holds: 0 for no mark. A mark never moves back."""
         mark = self._entry(lane)
         if lane == _SHARED:
             self._shared_before_ms = mark.read_ms
         elif moment_ms > mark.moment_ms and (mark.read_ms or self._is_news(moment_ms)):
-            self.on_move(lane[2:], Lane(lane[0]), moment_ms, read_ms)
+            self.on_move(lane[2:], Lane(lane[0]), Mark(moment_ms, purge_id), read_ms)
         mark.read_ms = max(mark.read_ms, read_ms)
         mark.claimed_ms = 0
         self._advance(mark, moment_ms, read_ms)
@@ -213,5 +213,5 @@ def _group_lane(group: str) -> str:
     return lane_name(group_mark(group), Lane.SOFT)
 
 
-def _nobody_minds(_name: str, _lane: Lane, _moment_ms: int, _read_ms: int) -> None:
+def _nobody_minds(_name: str, _lane: Lane, _mark: Mark, _read_ms: int) -> None:
     """Nobody counts them."""

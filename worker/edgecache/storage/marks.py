@@ -25,6 +25,7 @@ from edgecache.storage.writes import Writes
 __all__ = ["Marks"]
 
 _MAX_BULK_KEYS = 100
+_NO_MARK = Mark(0)
 _MAX_ROUNDS = 8
 """The shared mark tells of an index, that of a prefix, its soft lane of the hard one; some may move again."""
 _SHARED = lane_name(SHARED, Lane.SOFT)
@@ -139,7 +140,8 @@ class Marks:
             self._tiers.note(error, "marks")
             return False
         for lane, key in zip(lanes, keys, strict=True):
-            self.table.learn(lane, _moment(texts.get(key), now_ms), now_ms)
+            mark = _mark(texts.get(key), now_ms)
+            self.table.learn(lane, mark.moment_ms, now_ms, mark.purge_id)
         return True
 
     def due_ahead(self, lookup: Lookup, record: Record) -> list[str]:
@@ -207,10 +209,10 @@ class Marks:
         return (self._ended.get(key) or -1) >= record.birth_ms
 
 
-def _moment(text: str | None, now_ms: int) -> int:
+def _mark(text: str | None, now_ms: int) -> Mark:
     if not text:
-        return 0
+        return _NO_MARK
     try:
-        return parse_mark(text).moment_ms
+        return parse_mark(text)
     except ValueError:
-        return now_ms  # it can't be told what was purged, so that everything older counts as purged
+        return Mark(now_ms)  # it can't be told what was purged, so that everything older counts as purged
