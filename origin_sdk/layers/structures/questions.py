@@ -54,7 +54,7 @@ class Question:
         return self.read(unpacked(payload[1:]), packing)
 
 
-def fields(shape: Hash, names: Sequence[Any]) -> Question:
+def fields(shape: Hash, names: Sequence[object]) -> Question:
     """Ask for fields; the answer is a dict of those that are there."""
     encoded = {shape.member(name): name for name in names}
 
@@ -68,7 +68,7 @@ def fields(shape: Hash, names: Sequence[Any]) -> Question:
     return Question(("fields", *encoded), read, of, {})
 
 
-def members(shape: Members, given: Sequence[Any]) -> Question:
+def members(shape: Members, given: Sequence[object]) -> Question:
     """Ask which of some are members; the answer is a frozenset of these."""
     encoded = {shape.member(each): each for each in given}
     return Question(
@@ -79,7 +79,7 @@ def members(shape: Members, given: Sequence[Any]) -> Question:
     )
 
 
-def scores(shape: SortedSet, given: Sequence[Any]) -> Question:
+def scores(shape: SortedSet, given: Sequence[object]) -> Question:
     """Ask for scores; the answer is a dict of the members that are there."""
     encoded = {shape.member(each): each for each in given}
 
@@ -118,7 +118,7 @@ def count_between(least: float, most: float) -> Question:
     )
 
 
-def rank(shape: SortedSet, member: Any, *, descending: bool) -> Question:
+def rank(shape: SortedSet, member: object, *, descending: bool) -> Question:
     """Ask for a member's place, from 0; None if it isn't there."""
 
     def of(whole: dict[Any, float]) -> int | None:

@@ -44,12 +44,12 @@ class FieldFlows(_Flows):
         super().__init__(cache, key, loader)
         self._shape = shape_for(key, Hash)
 
-    async def get(self, field: Any, default: Any) -> Any:
+    async def get(self, field: object, default: object) -> Any:
         """Return a field, else the default."""
         found = await self._asked(questions.fields(self._shape, (field,)))
         return found.get(field, default)
 
-    async def get_many(self, fields: Iterable[Any]) -> dict[Any, Any]:
+    async def get_many(self, fields: Iterable[object]) -> dict[Any, Any]:
         """Return those that are there."""
         found = await self._asked(questions.fields(self._shape, tuple(fields)))
         return dict(found)
@@ -58,7 +58,7 @@ class FieldFlows(_Flows):
         """Write fields through."""
         return writing(self._cache, self._key, values)
 
-    def delete(self, fields: tuple[Any, ...]) -> Flow[None]:
+    def delete(self, fields: tuple[object, ...]) -> Flow[None]:
         """Remove fields. Raises InvalidFamily for those without which there is no value."""
         if needed := [each for each in fields if not self._shape.may_remove(each)]:
             raise InvalidFamily(
@@ -74,21 +74,21 @@ class MemberFlows(_Flows):
         super().__init__(cache, key, loader)
         self._shape = shape_for(key, Members)
 
-    async def has(self, member: Any) -> bool:
+    async def has(self, member: object) -> bool:
         """Say whether it is a member."""
         found = await self._asked(questions.members(self._shape, (member,)))
         return bool(found)
 
-    async def has_many(self, members: Iterable[Any]) -> set[Any]:
+    async def has_many(self, members: Iterable[object]) -> set[Any]:
         """Return those that are members."""
         found = await self._asked(questions.members(self._shape, tuple(members)))
         return set(found)
 
-    def add(self, members: tuple[Any, ...]) -> Flow[None]:
+    def add(self, members: tuple[object, ...]) -> Flow[None]:
         """Write members through."""
         return writing(self._cache, self._key, dict.fromkeys(members))
 
-    def delete(self, members: tuple[Any, ...]) -> Flow[None]:
+    def delete(self, members: tuple[object, ...]) -> Flow[None]:
         """Remove members."""
         return writing(self._cache, self._key, {}, members)
 
@@ -113,16 +113,16 @@ class RankingFlows(_Flows):
         found = await self._asked(question)
         return list(found)
 
-    def rank(self, member: Any, *, descending: bool) -> Flow[int | None]:
+    def rank(self, member: object, *, descending: bool) -> Flow[int | None]:
         """Return a member's place."""
         return self._asked(questions.rank(self._shape, member, descending=descending))
 
-    async def scores(self, members: Iterable[Any]) -> dict[Any, float]:
+    async def scores(self, members: Iterable[object]) -> dict[Any, float]:
         """Return the scores of those that are there."""
         found = await self._asked(questions.scores(self._shape, tuple(members)))
         return dict(found)
 
-    async def score(self, member: Any) -> float | None:
+    async def score(self, member: object) -> float | None:
         """Return a member's score."""
         found = await self._asked(questions.scores(self._shape, (member,)))
         score: float | None = found.get(member)
@@ -137,7 +137,7 @@ class RankingFlows(_Flows):
         """Write scores through."""
         return writing(self._cache, self._key, scores)
 
-    def delete(self, members: tuple[Any, ...]) -> Flow[None]:
+    def delete(self, members: tuple[object, ...]) -> Flow[None]:
         """Remove members."""
         return writing(self._cache, self._key, {}, members)
 

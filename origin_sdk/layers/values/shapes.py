@@ -78,7 +78,7 @@ class _Names:
             )
         self._typed = typed(kind)
 
-    def encode(self, value: Any) -> bytes:
+    def encode(self, value: object) -> bytes:
         """Return the bytes of a member. Raises UnstableKey for what isn't one."""
         if self._kind is str and type(value) is str:
             return value.encode(errors="surrogatepass")
@@ -126,7 +126,7 @@ class _Values:
     def __init__(self, kind: Any) -> None:
         self._typed: Typed = typed(kind)
 
-    def encode(self, value: Any, packing: Packing, preferred: int) -> bytes:
+    def encode(self, value: object, packing: Packing, preferred: int) -> bytes:
         """Return the bytes of a value. Raises UnsupportedValue."""
         return packing.pack_part(*self._typed.encode(value, preferred))
 
@@ -153,7 +153,7 @@ class Shape:
         """The family of what is answered of a family's parts."""
         self._may_be_none = may_be_none
 
-    def encode(self, value: Any, packing: Packing, preferred: int) -> bytes:
+    def encode(self, value: object, packing: Packing, preferred: int) -> bytes:
         """Return a whole value: its letter, and pairs. Raises UnsupportedValue."""
         if value is None and self._may_be_none:
             return _NONE
@@ -178,7 +178,7 @@ class Shape:
         flat = unpacked(data[1:])
         return self.value(list(zip(flat[::2], flat[1::2], strict=True)), packing)
 
-    def require(self, value: Any) -> None:
+    def require(self, value: object) -> None:
         """Raise UnsupportedValue for what isn't of the declared type."""
         if type(value) is not self.container:
             raise UnsupportedValue(f"a {type(value).__name__}, where {self.kind!r} is declared")
@@ -196,15 +196,15 @@ class Shape:
         """Return the whole value of pairs."""
         raise NotImplementedError
 
-    def normal(self, value: Any) -> Any:
+    def normal(self, value: object) -> object:
         """Return a whole value in the order in which Redis would return it, where it has one."""
         return value
 
-    def member(self, given: Any) -> bytes:
+    def member(self, given: object) -> bytes:
         """Return a member as bytes. Raises UnstableKey for what isn't one."""
         raise NotImplementedError
 
-    def part(self, member: Any, given: Any, packing: Packing, preferred: int) -> tuple[bytes, bytes]:
+    def part(self, member: Any, given: object, packing: Packing, preferred: int) -> tuple[bytes, bytes]:
         """Return a member with its value as bytes. Raises UnsupportedValue, UnstableKey."""
         raise NotImplementedError
 
@@ -270,12 +270,12 @@ class Hash(Shape):
         """Return the value of a field."""
         return (self._any if self.fields is None else self.fields[member]).decode(data, packing)
 
-    def member(self, given: Any) -> bytes:
+    def member(self, given: object) -> bytes:
         if self.fields is not None and given not in self.fields:
             raise UnstableKey(f"{given!r} isn't a field of {self._class.__name__}: {', '.join(self.fields)}")
         return self._names.encode(given)
 
-    def part(self, member: Any, given: Any, packing: Packing, preferred: int) -> tuple[bytes, bytes]:
+    def part(self, member: Any, given: object, packing: Packing, preferred: int) -> tuple[bytes, bytes]:
         name = self.member(member)
         return name, (self._any if self.fields is None else self.fields[member]).encode(
             given, packing, preferred
@@ -286,7 +286,7 @@ class Hash(Shape):
             return super().changed(value, put, removed)
         return getattr(self._class, "model_construct", self._class)(**{**dict(self._items(value)), **put})
 
-    def may_remove(self, member: Any) -> bool:
+    def may_remove(self, member: object) -> bool:
         """Whether a value without this field is one."""
         if self.fields is None:
             return True
@@ -343,10 +343,10 @@ class Members(Shape):
         """Return the member of bytes."""
         return self._names.decode(data)
 
-    def member(self, given: Any) -> bytes:
+    def member(self, given: object) -> bytes:
         return self._names.encode(given)
 
-    def part(self, member: Any, given: Any, packing: Packing, preferred: int) -> tuple[bytes, bytes]:
+    def part(self, member: Any, given: object, packing: Packing, preferred: int) -> tuple[bytes, bytes]:
         del given, packing, preferred
         return self.member(member), b""
 
@@ -387,7 +387,7 @@ class SortedSet(Shape):
         score = float(data)
         return int(score) if self._score is int else score
 
-    def normal(self, value: Any) -> Any:
+    def normal(self, value: object) -> object:
         if type(value) is not dict:
             return value
         try:
@@ -396,7 +396,7 @@ class SortedSet(Shape):
             return value
         return {member: value[member] for member in ordered}
 
-    def member(self, given: Any) -> bytes:
+    def member(self, given: object) -> bytes:
         return self._names.encode(given)
 
     def part(self, member: Any, given: Any, packing: Packing, preferred: int) -> tuple[bytes, bytes]:
@@ -438,7 +438,7 @@ class SortedItems(Shape):
         """Return the item of bytes."""
         return self._values.decode(data[_LENGTH.size :], packing)
 
-    def member(self, given: Any) -> bytes:
+    def member(self, given: object) -> bytes:
         del given
         raise InvalidFamily(f"items of {self.kind!r} have no names: keep dict[…, float] for that")
 
