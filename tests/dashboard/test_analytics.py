@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from threading import Lock
 
 import httpx
 import pytest
@@ -33,6 +34,7 @@ class SqlApi:
 
     queries: list[str] = field(default_factory=list)
     answer: httpx.Response | Exception | None = None
+    lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
         columns = ["timestamp", "_sample_interval", "index1"]
@@ -55,6 +57,10 @@ class SqlApi:
         assert (request.method, str(request.url)) == ("POST", URL)
         assert request.headers["authorization"] == f"Bearer {TOKEN}"
         query = request.content.decode()
+        with self.lock:
+            return self._answered(query)
+
+    def _answered(self, query: str) -> httpx.Response:
         self.queries.append(query)
         if isinstance(self.answer, Exception):
             raise self.answer

@@ -233,6 +233,7 @@ def test_a_slow_answer_is_never_asked_for_twice_at_once(page: Page, serve: Serve
     page.route("**/api/board*", lambda route: asked.append(route))  # noqa: PLW0108 - it sets attributes
     page.goto(serve(shop))
     expect(page.locator("#live")).to_have_text("connecting")
+    expect(page.locator("#empty")).to_contain_text("Reading the numbers")
     page.wait_for_timeout(3000)  # longer than the page waits from one answer to the next question
     assert len(asked) == 1
     asked[0].continue_()

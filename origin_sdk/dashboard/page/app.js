@@ -166,7 +166,7 @@ function showTiles(board) {
 }
 
 function legend(id, lines, format) {
-  put($(id), lines.map(({ name, color, total }) => h("span", null, h(`i.dot.${color.slice(2)}`), name, total == null ? null : h("b", null, format(total)))));
+  put($(id), lines.map(({ name, color, total }) => h("span.key", { title: name }, h(`i.dot.${color.slice(2)}`), h("span.name", null, name), total == null ? null : h("b", null, format(total)))));
 }
 
 function showTiers(board) {
@@ -326,7 +326,7 @@ function showLayers(layers) {
     h("td", null, h("div.ratio", null, h("b", null, as.percent(family.hit_ratio)), bar(family.hit_ratio))),
     number(as.count(family.memory)), number(as.count(family.redis)), number(as.count(family.loads), !family.loads), number(as.count(family.failed), !family.failed, ".alarm"), number(as.seconds(family.load.p95)), number(as.count(family.stale), !family.stale)));
   return h("div", null, h("div.scroll", null, h("table", null, head("family", "#gets", "hit ratio", "#memory", "#Redis", "#loads", "#failed", "#load p95", "#stale"), h("tbody", null, rows))),
-    h("p.note", null, `Redis is ${layers.redis_up ? "used" : "left out"}; ${as.count(layers.entries)} values in memory; invalidations heard after ${as.seconds(layers.invalidation_lag.p95)} (p95)`));
+    h("p.note", null, `Redis ${layers.redis_up ? "is" : "isn’t"} used; ${as.count(layers.entries)} values in memory; invalidations heard after ${as.seconds(layers.invalidation_lag.p95)} (p95)`));
 }
 
 function showOutbox(outbox) {
