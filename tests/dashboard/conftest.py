@@ -11,7 +11,7 @@ from threading import Thread
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from origin_sdk._process.clock import SystemClock
 from origin_sdk.dashboard.holdings import Holdings
@@ -21,6 +21,8 @@ from origin_sdk.dashboard.sources import Source
 from tests.dashboard.worlds import Made, shop_step
 
 _START_SECONDS = 10.0
+expect.set_options(timeout=25_000)
+"""A bound for a busy machine; what is expected is looked for all the time."""
 
 
 @contextmanager
