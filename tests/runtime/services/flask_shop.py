@@ -1,14 +1,20 @@
-"""A service as people write them with Flask: forms with CSRF tokens, a login in the session, flashed words.
+"""A service as people write them with Flask: forms with CSRF tokens, a login in the session, migrations.
+
+Its tables are made by Alembic's revisions in flask_migrations, as `flask db upgrade` runs them.
 
 usage: python -m tests.runtime.services.flask_shop PORT
 """
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, abort, flash, get_flashed_messages, redirect, request, session, url_for
+from flask_migrate import Migrate, upgrade
+from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import FlaskForm
-from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, insert, select, update
+from sqlalchemy import select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import StaticPool
 from werkzeug.middleware.proxy_fix import ProxyFix
 from wtforms import IntegerField, StringField
@@ -16,22 +22,40 @@ from wtforms.validators import DataRequired
 
 from origin_sdk.flask import CacheFields, add_groups, belongs_to_user, cache_for, invalidate
 
-engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
-metadata = MetaData()
-products = Table(
-    "products",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("name", String),
-    Column("price", Integer),
-)
+MIGRATIONS = Path(__file__).parent / "flask_migrations"
 PAGE = 2
 
 app = Flask(__name__)
 app.config["SECRET_KEY"] = "of no account"  # noqa: S105 - it is said to be none
+app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
+    "poolclass": StaticPool,
+    "connect_args": {"check_same_thread": False},
+}
 # What Flask behind the Worker needs: docs/frameworks.md
 app.wsgi_app = ProxyFix(app.wsgi_app, x_for=0, x_proto=1, x_host=1)  # type: ignore[method-assign]  # Flask's own way
 CacheFields(app)
+
+
+class Base(DeclarativeBase):
+    """The models."""
+
+
+db = SQLAlchemy(app, model_class=Base)
+Migrate(app, db, directory=str(MIGRATIONS))
+
+
+class Product(Base):
+    """What is sold."""
+
+    __tablename__ = "products"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    price: Mapped[int]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the product as clients see it."""
+        return {"id": self.id, "name": self.name, "price": self.price}
 
 
 class LoginForm(FlaskForm):
@@ -51,23 +75,17 @@ def list_products() -> dict[str, Any]:
     cache_for(300, stale_while_revalidate=60)
     add_groups("products")
     offset = request.args.get("offset", 0, int)
-    with engine.connect() as connection:
-        rows = (
-            connection.execute(select(products).order_by("id").offset(offset).limit(PAGE + 1))
-            .mappings()
-            .all()
-        )
+    rows = db.session.scalars(select(Product).order_by(Product.id).offset(offset).limit(PAGE + 1)).all()
     following = url_for("list_products", offset=offset + PAGE, _external=True) if len(rows) > PAGE else None
-    return {"items": [dict(row) for row in rows[:PAGE]], "next": following}
+    return {"items": [row.as_json() for row in rows[:PAGE]], "next": following}
 
 
 @app.get("/products/<int:number>")
 def read_product(number: int) -> dict[str, Any]:
     cache_for(300, negative=30)
     add_groups(f"product-{number}")
-    with engine.connect() as connection:
-        row = connection.execute(select(products).where(products.c.id == number)).mappings().first()
-    return dict(row) if row else abort(404)
+    product = db.session.get(Product, number)
+    return product.as_json() if product else abort(404)
 
 
 @app.route("/products/<int:number>/price", methods=["GET", "POST"])
@@ -78,8 +96,8 @@ def change_price(number: int) -> Any:
         return redirect(url_for("log_in", _external=True))
     if not form.validate_on_submit():
         return f"<form method=post>{form.hidden_tag()}{form.price()}</form>"
-    with engine.begin() as connection:
-        connection.execute(update(products).where(products.c.id == number).values(price=form.price.data))
+    db.get_or_404(Product, number).price = form.price.data
+    db.session.commit()
     invalidate("products", f"product-{number}")
     return redirect(url_for("read_product", number=number, _external=True), 303)
 
@@ -121,11 +139,10 @@ def addresses() -> dict[str, str]:
 
 
 def fill() -> None:
-    metadata.create_all(engine)
-    with engine.begin() as connection:
-        connection.execute(
-            insert(products), [{"name": name, "price": 1} for name in ("soup", "bread", "cheese")]
-        )
+    with app.app_context():
+        upgrade()
+        db.session.add_all(Product(name=name, price=1) for name in ("soup", "bread", "cheese"))
+        db.session.commit()
 
 
 if __name__ == "__main__":
