@@ -50,7 +50,8 @@ class Blocking:
 
     def close(self) -> None:
         """Close the cache, and end the loop."""
-        self._run(self._cache.aclose())
+        close = getattr(self._cache, "aclose", None) or self._cache.close  # in code of before
+        self._run(close())
         self._loop.call_soon_threadsafe(self._loop.stop)
 
 

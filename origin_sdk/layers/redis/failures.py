@@ -47,8 +47,9 @@ TURN_TIMEOUTS: Final = 10.0
 """How long to wait for one's turn, in timeouts of a call: many are before, and Redis answers them."""
 
 
-LOST = (AttributeError, LookupError, RedisClusterException)
-"""What redis-py's cluster clients raise, too, when a node is lost under them."""
+LOST = (AttributeError, LookupError, RedisClusterException, ValueError)
+"""What redis-py's cluster clients raise, too, when a node is lost under them: one thread closes what others
+read from."""
 
 
 ERRORS = (*LOST, OSError, RedisError)
