@@ -13,10 +13,10 @@ from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.replies import FAILED
 from origin_sdk.layers.redis.scripts import READ
 from origin_sdk.layers.rules.judge import Judge
-from origin_sdk.layers.rules.steps import AskMany
+from origin_sdk.layers.rules.steps import Ask, AskMany
 from origin_sdk.layers.values.families import AnyKey
 
-__all__ = ["by_shard", "look"]
+__all__ = ["by_shard", "look", "look_one"]
 
 
 async def look(
@@ -54,6 +54,31 @@ async def look(
         missed = [key for key in keys if key.name not in found and key not in unanswered]
         judge.stats.count_many("redis-miss", missed)
     return found, unanswered
+
+
+async def look_one(judge: Judge, link: Link, key: AnyKey) -> tuple[MemoryEntry | None, bool]:
+    """Look into Redis for one key; return its entry, and whether there was no answer.
+
+    As :func:`look` does for many, without what many need: that is an eighth of a hit's time.
+    """
+    seq, name, layout = judge.moments.seq, key.name, link.layout
+    if key.family.shape is not None:
+        some, lost = await look(judge, link, (key,))
+        return some.get(name), bool(lost)
+    shard = layout.shard(name)
+    known = link.generations[shard]
+    keys = (layout.entry_prefixes[shard] + name, layout.generations[shard])
+    plain: Command[list[bytes | None]] = Command(None, keys, ("MGET",))
+    reply = await Ask(plain)
+    if reply is FAILED:
+        return None, True
+    found, unsure = judge.admit_read(link, shard, (key,), reply, seq, known)
+    if unsure:
+        found, unanswered = await _look_surely(judge, link, unsure, seq)
+        if unanswered:
+            return None, True
+    judge.stats.count("redis-hit" if found else "redis-miss", key.family.name, name)
+    return found.get(name), False
 
 
 async def _look_surely(

@@ -11,7 +11,7 @@ from origin_sdk.layers.process.memory import MemoryEntry
 from origin_sdk.layers.rules.claims import Filling
 from origin_sdk.layers.rules.judge import opened
 from origin_sdk.layers.rules.loads import Loader, fill
-from origin_sdk.layers.rules.lookup import look
+from origin_sdk.layers.rules.lookup import look_one
 from origin_sdk.layers.rules.ports import Cache
 from origin_sdk.layers.rules.steps import PENDING, Await, Follow
 from origin_sdk.layers.values.families import AnyKey, Key
@@ -77,6 +77,9 @@ async def _entry(
     for _ in range(TRIES):
         began = judge.clock.monotonic()
         state, entry = judge.peek(key, began)
+        if entry is not None and state is Freshness.FRESH:
+            judge.stats.count("memory-hit", key.family.name, key.name)
+            return entry
         filling = Filling(key, entry, single_flight=single_flight)
         if entry is not None and state in ANSWERS:
             judge.stats.count("memory-hit", key.family.name, key.name)
@@ -179,8 +182,7 @@ async def _look(cache: Cache, key: AnyKey) -> tuple[MemoryEntry | None, bool]:
     """Look into Redis; return what is there, and whether there was no answer."""
     if not cache.judge.reaches_redis(key.family) or (link := cache.listening()) is None:
         return None, False
-    found, unanswered = await look(cache.judge, link, (key,))
-    return found.get(key.name), bool(unanswered)
+    return await look_one(cache.judge, link, key)
 
 
 def too_long(key: AnyKey, policy: Policy) -> LoadTimeout:
