@@ -64,8 +64,8 @@ _Others = ParamSpec("_Others")
 class AsyncLayeredCache(BaseCache):
     """Memory, then Redis, then your loader; what it invalidates goes from the edge, too.
 
-    ``redis`` is a URL or :class:`origin_sdk.layers.RedisOptions`, ``edge`` a purger or outbox. Safe to share
-    by the tasks of one event loop. Redis never makes a call fail: while it is away, it is left out.
+    ``redis`` is a URL or :class:`origin_sdk.layers.RedisOptions`, ``edge`` a purger or outbox. The
+    tasks of an event loop may share it. Redis never makes a call fail: while it is away, it is left out.
     """
 
     loads_inline = False
@@ -186,7 +186,7 @@ class AsyncLayeredCache(BaseCache):
         """Invalidate groups in all processes' memory, in Redis and at the edge; ``urls`` at the edge alone.
 
         With ``soft``, values count as stale instead of gone: they are answered with for as long as their
-        policy's ``stale`` says, while they are loaded anew.
+        policy's ``stale`` says, while they are loaded again.
 
         Raises what the edge's purger raises; memory and Redis are done then. ``at_edge=False`` leaves the
         edge out.

@@ -54,8 +54,8 @@ _Others = ParamSpec("_Others")
 class LayeredCache(BaseCache):
     """Memory, then Redis, then your loader; what it invalidates goes from the edge, too.
 
-    ``redis`` is a URL or :class:`origin_sdk.layers.RedisOptions`, ``edge`` a purger or outbox. Safe to share
-    by threads. Redis never makes a call fail: while it is away, it is left out.
+    ``redis`` is a URL or :class:`origin_sdk.layers.RedisOptions`, ``edge`` a purger or outbox.
+    Thread-safe. Redis never makes a call fail: while it is away, it is left out.
     """
 
     loads_inline = True
@@ -154,7 +154,7 @@ class LayeredCache(BaseCache):
         """Invalidate groups in all processes' memory, in Redis and at the edge; ``urls`` at the edge alone.
 
         With ``soft``, values count as stale instead of gone: they are answered with for as long as their
-        policy's ``stale`` says, while they are loaded anew.
+        policy's ``stale`` says, while they are loaded again.
 
         Raises what the edge's purger raises; memory and Redis are done then. ``at_edge=False`` leaves the
         edge out.

@@ -14,8 +14,9 @@ from origin_sdk.layers.errors import UnreadableRecord
 from origin_sdk.layers.process.memory import MemoryEntry
 from origin_sdk.layers.redis.commands import ChangeReply, Command
 from origin_sdk.layers.redis.link import Link
+from origin_sdk.layers.redis.lua import Script
 from origin_sdk.layers.redis.replies import FAILED, Failed
-from origin_sdk.layers.redis.scripts import ADD, PEEK, PUT, SWAP, TOUCH, Script
+from origin_sdk.layers.redis.scripts import ADD, PEEK, PUT, SWAP, TOUCH
 from origin_sdk.layers.rules import retrieval
 from origin_sdk.layers.rules.judge import checked_groups
 from origin_sdk.layers.rules.load_context import AnyContext

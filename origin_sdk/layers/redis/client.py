@@ -14,6 +14,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from origin_sdk._process.spans import are_wanted
 from origin_sdk.layers.redis.commands import AnyCommand, Command, Reply
 from origin_sdk.layers.redis.failures import (
     ASK_AGAIN,
@@ -31,7 +32,7 @@ from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.ports import Connection, Pool
 from origin_sdk.layers.redis.replies import FAILED, Failed
 from origin_sdk.layers.redis.wire import packed, packed_read, words
-from origin_sdk.layers.traces import are_wanted, failing, traced_redis
+from origin_sdk.layers.traces import failing, traced_redis
 
 __all__ = ["RedisClient"]
 

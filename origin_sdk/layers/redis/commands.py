@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from origin_sdk.layers.redis.scripts import Script
+from origin_sdk.layers.redis.lua import Script
 
 __all__ = ["Command", "Layout"]
 

@@ -14,9 +14,10 @@ from origin_sdk.layers.process.flights import after
 from origin_sdk.layers.process.moments import PARTS, Moments
 from origin_sdk.layers.process.stats import Stats
 from origin_sdk.layers.redis.commands import AnyCommand, ChangeReply, Command, Layout
+from origin_sdk.layers.redis.lua import Script
 from origin_sdk.layers.redis.options import RedisOptions
 from origin_sdk.layers.redis.remedies import remedy_for
-from origin_sdk.layers.redis.scripts import DROP, INVALIDATE, PUT, RELEASE, REPEAT, SINCE, Script
+from origin_sdk.layers.redis.scripts import DROP, INVALIDATE, PUT, RELEASE, REPEAT, SINCE
 
 __all__ = ["RENEWALS", "HeldLock", "Link"]
 
@@ -147,7 +148,7 @@ class Link:
         remedy = remedy_for(error, may_want_certificate=not wants_nothing)
         if remedy and remedy not in self._explained:
             self._explained.add(remedy)
-            _log.warning("Redis can't be used as it should: %s (%s); said once", remedy, error)
+            _log.warning("Redis is not fully usable: %s (%s); said once", remedy, error)
 
     def say_slow(self, what: str, error: BaseException) -> None:
         """Say which command had no answer in time, not too often."""

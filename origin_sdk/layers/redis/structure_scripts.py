@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from origin_sdk.layers.redis.scripts import CLAIM, PUT, READ, STORE, Script
+from origin_sdk.layers.redis.lua import Script
+from origin_sdk.layers.redis.scripts import CLAIM, PUT, READ, STORE
 
 __all__ = ["OF_STRUCTURES", "PART", "REPLACE", "WRITE"]
 

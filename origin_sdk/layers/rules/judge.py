@@ -31,7 +31,7 @@ from origin_sdk.layers.process.moments import Moments
 from origin_sdk.layers.process.stats import Stats
 from origin_sdk.layers.redis.commands import Command, Reply
 from origin_sdk.layers.redis.link import Link
-from origin_sdk.layers.redis.scripts import Script
+from origin_sdk.layers.redis.lua import Script
 from origin_sdk.layers.redis.structure_scripts import OF_STRUCTURES
 from origin_sdk.layers.rules.load_context import AnyContext, refuse_one_use
 from origin_sdk.layers.values.copies import Original, kept

@@ -20,8 +20,9 @@ from origin_sdk.layers.process.memory import MemoryEntry
 from origin_sdk.layers.process.moments import SOFT
 from origin_sdk.layers.redis.commands import Command
 from origin_sdk.layers.redis.link import HeldLock, Link
+from origin_sdk.layers.redis.lua import Script
 from origin_sdk.layers.redis.replies import FAILED, Failed
-from origin_sdk.layers.redis.scripts import STORE, Script
+from origin_sdk.layers.redis.scripts import STORE
 from origin_sdk.layers.rules.claims import (
     Filling,
     LoadClaim,

@@ -8,8 +8,9 @@ from origin_sdk.layers.base_cache import Invalidation
 from origin_sdk.layers.process.moments import SOFT
 from origin_sdk.layers.redis.commands import ChangeReply, Command
 from origin_sdk.layers.redis.link import Link
+from origin_sdk.layers.redis.lua import Script
 from origin_sdk.layers.redis.replies import FAILED, Failed
-from origin_sdk.layers.redis.scripts import PUT, RESERVE, Script
+from origin_sdk.layers.redis.scripts import PUT, RESERVE
 from origin_sdk.layers.rules.judge import Judge, checked_groups
 from origin_sdk.layers.rules.ports import Cache
 from origin_sdk.layers.rules.steps import Ask, AskMany, PurgeEdge, Replicate
