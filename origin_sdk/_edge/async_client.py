@@ -1,4 +1,4 @@
-"""The asynchronous client: the same verbs, awaited."""
+"""The asynchronous client: the same verbs as coroutines."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable

@@ -216,7 +216,7 @@ class _Draft:
         reasons = dict.fromkeys(obstacles(response, self.rule or _NO_RULE, self.project))
         is_stale = not self.freshness.lifetime_ms or self.freshness.must_validate
         if is_stale or not reasons.keys().isdisjoint(_STALE_AT_ONCE):
-            yield "it is stale at once: give Cache-Control with max-age or s-maxage, or CDN-Cache-Control"
+            yield "it would be stale: give Cache-Control with max-age or s-maxage, or CDN-Cache-Control"
         yield from (
             _REMEDIES.get(each, sentence(each, status)) for each in reasons if each not in _STALE_AT_ONCE
         )

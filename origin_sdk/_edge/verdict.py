@@ -97,7 +97,7 @@ FIXES: Mapping[str, Fix] = {
         "Send Cache-Control: max-age, or CDN-Cache-Control for the edge alone.", 'default_lifetime = "1m"'
     ),
     "expired": Fix("Send an Age and a Date that are true, or a longer lifetime."),
-    "body-awaited": Fix("Send Content-Length, so that a small body is stored at once."),
+    "body-awaited": Fix("Send Content-Length, so that a small body is stored immediately."),
     "too-large": Fix("Make the response smaller, or split it into pages."),
     "stream": Fix(),
     "too-many-groups": Fix("Put the response into fewer, coarser groups."),

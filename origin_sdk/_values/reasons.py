@@ -209,7 +209,7 @@ REASONS: Mapping[str, Explained] = {
     ),
     "body-awaited": Explained(
         "The body comes without a length, or is large: it is stored once it is there, unless it is too large.",
-        "Nothing. With Content-Length a small body is stored at once.",
+        "Nothing. With Content-Length a small body is stored immediately.",
     ),
     "too-large": Explained(
         "The body is above `MAX_BODY_BYTES` (at most 25 MiB), or the fields above 64 KiB.",

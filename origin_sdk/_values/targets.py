@@ -85,7 +85,7 @@ class Purge:
         named = {kind.name: _unique(given.get(kind.name, ()), kind.read) for kind in KINDS}
         made = cls(**{**given, **named})
         if made.is_empty:
-            raise InvalidRequest(f"nothing to purge: give {', '.join(NAMES)} or everything=True")
+            raise InvalidRequest(f"nothing to purge: pass {', '.join(NAMES)} or everything=True")
         return made
 
     @property

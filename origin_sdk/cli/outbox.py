@@ -69,7 +69,7 @@ def replay(
         raise InvalidRequest("give ids, or --all")
     with store_errors(outbox_url), closing(open_outbox(outbox_url)) as opened:
         count = opened.replay(None if everything else _checked(ids or []))
-    _say(count, "due at once", len(ids or ()), as_json=as_json)
+    _say(count, "due now", len(ids or ()), as_json=as_json)
 
 
 @outbox.command()

@@ -175,7 +175,7 @@ class RedisOutbox:
         return waits_for(float(first[1]), float(now)) if first else None
 
     def prune(self, keep_seconds: float) -> int:
-        """See :class:`origin_sdk.outbox.Outbox`; at most 10,000 at once. Dead ones stay."""
+        """See :class:`origin_sdk.outbox.Outbox`; at most 10,000 at a time. Dead ones stay."""
         before = self._now() - keep_seconds
         doomed = list(islice(self._ended_before(before), _PRUNED_AT_ONCE))
         return int(self._client.xdel(self._ended, *doomed)) if doomed else 0

@@ -249,7 +249,7 @@ def test_a_private_response_is_published_to_a_declared_identity_only(
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        pytest.param({"headers": {}}, "stale at once", id="no lifetime"),
+        pytest.param({"headers": {}}, "would be stale", id="no lifetime"),
         pytest.param({"headers": {"cache-control": "no-store"}}, "no-store", id="no-store"),
         pytest.param({"headers": {"cache-control": "private, max-age=9"}}, "private", id="private"),
         pytest.param({"headers": {**FRESH, "set-cookie": "a=b"}}, "Set-Cookie", id="a cookie"),

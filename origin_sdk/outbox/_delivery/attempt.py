@@ -1,7 +1,7 @@
 """The delivery of one claim, as a flow: what to send, and what each end of it means for the entries.
 
 Whose fault it is decides: what Cloudflare or the network refuse is tried again for ever, with growing delays;
-what can't be because of the entry itself is dead at once, and waits for someone to look.
+what can't be delivered because of the entry itself is dead immediately, and waits for an operator.
 """
 
 from collections.abc import Generator, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Drainers: claim, deliver, settle, again. One for threads, one for asyncio; several at once are safe."""
+"""Drainers: claim, deliver, settle, repeat. One for threads, one for asyncio; several may run together."""
 
 import asyncio
 import logging
@@ -34,7 +34,7 @@ _PRUNE_SECONDS = 3600.0
 class Pace:
     """How a drainer works.
 
-    It holds ``limit`` entries at once for ``lease_seconds``, half of which one purge may take; so long is
+    It holds up to ``limit`` entries for ``lease_seconds``, half of which one purge may take; so long is
     delayed what a drainer held that died. It looks every ``poll_seconds``, or when woken, and forgets what
     ended ``keep_seconds`` ago.
     """
@@ -170,7 +170,7 @@ class Drainer:
         with Drainer(outbox, client):      # a daemon thread, until the block ends
             serve()
 
-    ``wake`` makes it look at once; without, it looks every ``pace.poll_seconds``. ``layers`` are caches in
+    ``wake`` makes it poll now; otherwise it polls every ``pace.poll_seconds``. ``layers`` are caches in
     which the groups that are purged are invalidated first.
     """
 
@@ -212,7 +212,7 @@ class Drainer:
             self._thread = None
 
     def wake(self) -> None:
-        """Look at once: there is something new."""
+        """Poll now: there is something new."""
         self._awake.set()
 
     def run(self) -> None:
@@ -334,7 +334,7 @@ class AsyncDrainer:
             self._task = None
 
     def wake(self) -> None:
-        """Look at once: there is something new. To be called in the event loop's thread."""
+        """Poll now: there is something new. Call it in the event loop's thread."""
         self._awake.set()
 
     async def run(self) -> None:

@@ -163,7 +163,7 @@ class Settlement:
 
     @classmethod
     def of(cls, ends: Mapping[str, End]) -> "Settlement":
-        """Find the end that most entries share, so that a store can write it at once."""
+        """Find the end that most entries share, so that a store can write it in one statement."""
         [(commonest, _)] = Counter(ends.values()).most_common(1)
         return cls(commonest, {id_: end for id_, end in ends.items() if end != commonest})
 
@@ -172,7 +172,7 @@ class Settlement:
 class Listed:
     """An entry as ``origin-sdk outbox list`` shows it: the audit record of one purge or publish.
 
-    Moments are by the store's clock. ``at`` is when it is tried next, or when it ended; 0 for at once.
+    Moments are by the store's clock. ``at`` is when it is tried next, or when it ended; 0 for now.
     """
 
     id: str

@@ -31,7 +31,7 @@ class Outbox(Protocol):
         ...
 
     def due_in(self) -> float | None:
-        """Return in how many seconds the next entry is due, 0 for at once; ``None`` if nothing waits.
+        """Return in how many seconds the next entry is due, 0 for now; ``None`` if nothing waits.
 
         It is asked every second, so it must cost next to nothing.
         """
@@ -50,7 +50,7 @@ class Outbox(Protocol):
         ...
 
     def replay(self, ids: Iterable[str] | None) -> int:
-        """Make entries due at once, dead ones too; all that aren't done for ``None``. Return how many."""
+        """Make entries due now, dead ones included; all that aren't done for ``None``. Return how many."""
         ...
 
     def drop(self, ids: Iterable[str], result: str) -> int:

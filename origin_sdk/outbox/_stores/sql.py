@@ -1,7 +1,7 @@
 """The outbox as a table: every statement, for SQLite and PostgreSQL, whoever holds the connection.
 
 Rows are claimed by a lease that is written into them, so that no transaction stays open while Cloudflare is
-asked. ``due_at`` is when a waiting row may be claimed (0 for at once), and when a row that has ended did so;
+asked. ``due_at`` is when a waiting row may be claimed (0 for now), and when a row that has ended did so;
 the one index serves claiming, settling and pruning. Every moment is taken by the database, in the statement.
 """
 
@@ -153,7 +153,7 @@ class Statements:
         return due if due is None else waits_for(float(due), float(now))
 
     def prune(self, run: Run, keep_seconds: float) -> int:
-        """See :class:`origin_sdk.outbox.Outbox`; at most 10,000 at once."""
+        """See :class:`origin_sdk.outbox.Outbox`; at most 10,000 at a time."""
         ended = (
             f"SELECT id FROM {TABLE} WHERE state IN ('done', 'dropped') "
             f"AND due_at < {self.dialect.now} - {_SECONDS} LIMIT :limit"

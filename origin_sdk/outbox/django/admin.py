@@ -40,7 +40,7 @@ class OutboxEntryAdmin(admin.ModelAdmin):
 
     @admin.action(description="Deliver again", permissions=["replay"])
     def replay(self, request: Any, queryset: Any) -> None:
-        """Make entries due at once."""
+        """Make entries due now."""
         count = DjangoOutbox(queryset.db).replay([str(id_) for id_ in queryset.values_list("pk", flat=True)])
         messages.info(request, f"{count} entries are delivered again.")
 

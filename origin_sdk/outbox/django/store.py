@@ -30,7 +30,7 @@ _PARAMETER = re.compile(r":(\w+)")
 def record(*intents: Intent, using: str = DEFAULT_DB_ALIAS) -> None:
     """Record purges and republications in the open transaction, ``atomic`` blocks inside it included.
 
-    Outside of any it is kept at once, as Django's autocommit has it.
+    Outside any transaction it is stored immediately, as Django's autocommit does.
     """
     if not intents:
         return
