@@ -28,7 +28,7 @@ class Fields(Generic[_Field, _Value]):
         self._run = run
         self._flows = FieldFlows(cache, key, loader)
 
-    def get(self, field: _Field, default: Any = None) -> Any:
+    def get(self, field: _Field, default: object = None) -> Any:
         """Return a field, from one round trip to Redis; ``default`` if it isn't there."""
         return self._run(self._flows.get(field, default))
 

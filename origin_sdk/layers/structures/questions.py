@@ -62,7 +62,7 @@ def fields(shape: Hash, names: Sequence[object]) -> Question:
         pairs = zip(flat[::2], flat[1::2], strict=True)
         return {encoded[name]: shape.value_of(encoded[name], data, packing) for name, data in pairs}
 
-    def of(whole: Any) -> dict[Any, Any]:
+    def of(whole: object) -> dict[Any, Any]:
         return {name: found[0] for name in names if (found := shape.field_of(whole, name))}
 
     return Question(("fields", *encoded), read, of, {})
@@ -121,7 +121,7 @@ def count_between(least: float, most: float) -> Question:
 def rank(shape: SortedSet, member: object, *, descending: bool) -> Question:
     """Ask for a member's place, from 0; None if it isn't there."""
 
-    def of(whole: dict[Any, float]) -> int | None:
+    def of(whole: dict[object, float]) -> int | None:
         if member not in whole:
             return None
         place = next(place for place, each in enumerate(whole) if each == member)
@@ -145,7 +145,7 @@ def page(shape: SortedSet | SortedItems, start: int, count: int, *, descending: 
     """Ask for so many from a place on; the answer is a tuple of pairs, or of items."""
     end = _checked("start", start) + _checked("count", count)
 
-    def of(whole: Any) -> tuple[Any, ...]:
+    def of(whole: object) -> tuple[Any, ...]:
         ordered = reversed(_listed(whole)) if descending else _listed(whole)
         return tuple(islice(ordered, start, end))
 
@@ -154,7 +154,7 @@ def page(shape: SortedSet | SortedItems, start: int, count: int, *, descending: 
     return Question(words, _pairs_or_items(shape), of, ())
 
 
-def _listed(whole: Any) -> Any:
+def _listed(whole: object) -> Any:
     return whole.items() if isinstance(whole, dict) else whole
 
 
@@ -175,7 +175,7 @@ def items_between(
     end = None if count is None else _checked("count", count) + start
     _checked("start", start)
 
-    def of(whole: dict[Any, float]) -> tuple[Any, ...]:
+    def of(whole: dict[object, float]) -> tuple[Any, ...]:
         found = [pair for pair in whole.items() if least <= pair[1] <= most]
         return tuple((found[::-1] if descending else found)[start:end])
 

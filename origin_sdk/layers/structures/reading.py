@@ -85,7 +85,7 @@ def whole_of(cache: Cache, key: AnyKey, loader: Loader) -> Flow[Any]:
     return retrieval.get_or_load(cache, key, loader)
 
 
-def _of(key: AnyKey, question: Question, whole: Any) -> Any:
+def _of(key: AnyKey, question: Question, whole: object) -> Any:
     """Answer out of the whole. Raises UnsupportedValue if the loader returned what isn't declared."""
     if whole is None:
         return question.absent

@@ -54,7 +54,7 @@ class FieldFlows(_Flows):
         found = await self._asked(questions.fields(self._shape, tuple(fields)))
         return dict(found)
 
-    def set_many(self, values: Mapping[Any, Any]) -> Flow[None]:
+    def set_many(self, values: Mapping[Any, object]) -> Flow[None]:
         """Write fields through."""
         return writing(self._cache, self._key, values)
 

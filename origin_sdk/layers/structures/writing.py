@@ -30,7 +30,9 @@ _REPLACEMENTS: Final = 8
 """How often to replace a sealed structure that others keep writing to."""
 
 
-async def writing(cache: Cache, key: AnyKey, parts: Mapping[Any, Any], removed: Sequence[Any] = ()) -> None:
+async def writing(
+    cache: Cache, key: AnyKey, parts: Mapping[object, object], removed: Sequence[object] = ()
+) -> None:
     """Write parts of what is stored, in all layers; where nothing is, the next load has them.
 
     Raises UnstableKey for what isn't a member. A value that Redis can't hold ends the whole there, so that
@@ -56,7 +58,7 @@ async def writing(cache: Cache, key: AnyKey, parts: Mapping[Any, Any], removed: 
         await put(judge, key, None)
 
 
-def _write_here(cache: Cache, key: AnyKey, parts: Mapping[Any, Any], removed: Sequence[Any]) -> None:
+def _write_here(cache: Cache, key: AnyKey, parts: Mapping[object, object], removed: Sequence[object]) -> None:
     """Write to what is in memory, where that is all there is."""
     judge, shape = cache.judge, key.family.shape
     with cache.parts_lock:
@@ -98,7 +100,7 @@ def _settle(judge: Judge, link: Link, key: AnyKey, reply: Any) -> None:
 
 
 async def _write(
-    judge: Judge, link: Link, key: AnyKey, parts: Mapping[Any, Any], removed: Sequence[Any]
+    judge: Judge, link: Link, key: AnyKey, parts: Mapping[object, object], removed: Sequence[object]
 ) -> None:
     """Write to what Redis keeps, in one round trip."""
     shape: Shape = key.family.shape  # type: ignore[assignment]  # see above
@@ -129,7 +131,7 @@ def _command(
 
 
 async def _replace(
-    judge: Judge, link: Link, key: AnyKey, parts: Mapping[Any, Any], removed: Sequence[Any]
+    judge: Judge, link: Link, key: AnyKey, parts: Mapping[object, object], removed: Sequence[object]
 ) -> None:
     """Write to a structure that is sealed: read it, and put another one of the same birth in its place."""
     shape: Shape = key.family.shape  # type: ignore[assignment]  # see above

@@ -69,7 +69,7 @@ def unpacked(data: bytes) -> list[bytes]:
 class _Names:
     """Members as bytes: two are one only if they are equal and of one type."""
 
-    def __init__(self, kind: Any, where: str) -> None:
+    def __init__(self, kind: object, where: str) -> None:
         self._kind = kind
         if kind is not str and not _has_one_rendering(kind):
             raise InvalidFamily(
@@ -97,7 +97,7 @@ class _Names:
         return self._typed.forms[FORMATS["msgpack"]].decode(data)
 
 
-def _has_one_rendering(kind: Any) -> bool:
+def _has_one_rendering(kind: object) -> bool:
     try:
         info = inspect.type_info(kind)
     except (TypeError, NameError):
@@ -114,7 +114,7 @@ def _has_one_rendering(kind: Any) -> bool:
     return isinstance(info, _MEMBERS)
 
 
-def _item_types(kind: Any) -> list[Any]:
+def _item_types(kind: object) -> list[Any]:
     if get_origin(kind) is tuple:
         return [each for each in get_args(kind) if each is not Ellipsis]
     return list(typing.get_type_hints(kind).values())
@@ -123,7 +123,7 @@ def _item_types(kind: Any) -> list[Any]:
 class _Values:
     """Values as bytes, each with the form that it is written in before it."""
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: object) -> None:
         self._typed: Typed = typed(kind)
 
     def encode(self, value: object, packing: Packing, preferred: int) -> bytes:
@@ -147,7 +147,7 @@ class Shape:
     takes_parts = True
     """Whether parts may be written."""
 
-    def __init__(self, kind: Any, *, may_be_none: bool) -> None:
+    def __init__(self, kind: object, *, may_be_none: bool) -> None:
         self.kind = kind
         self.answers: Any = None
         """The family of what is answered of a family's parts."""
@@ -188,7 +188,7 @@ class Shape:
         """The class of whole values."""
         raise NotImplementedError
 
-    def pairs(self, value: Any, packing: Packing, preferred: int) -> Pairs:
+    def pairs(self, value: object, packing: Packing, preferred: int) -> Pairs:
         """Return what a whole value consists of. Raises UnsupportedValue."""
         raise NotImplementedError
 
@@ -204,7 +204,7 @@ class Shape:
         """Return a member as bytes. Raises UnstableKey for what isn't one."""
         raise NotImplementedError
 
-    def part(self, member: Any, given: object, packing: Packing, preferred: int) -> tuple[bytes, bytes]:
+    def part(self, member: object, given: object, packing: Packing, preferred: int) -> tuple[bytes, bytes]:
         """Return a member with its value as bytes. Raises UnsupportedValue, UnstableKey."""
         raise NotImplementedError
 
@@ -249,7 +249,7 @@ class Hash(Shape):
             return (value[name],) if name in value else ()
         return (getattr(value, name),)
 
-    def pairs(self, value: Any, packing: Packing, preferred: int) -> Pairs:
+    def pairs(self, value: object, packing: Packing, preferred: int) -> Pairs:
         return [self.part(name, each, packing, preferred) for name, each in self._items(value)]
 
     def value(self, pairs: Pairs, packing: Packing) -> Any:
@@ -281,7 +281,7 @@ class Hash(Shape):
             given, packing, preferred
         )
 
-    def changed(self, value: Any, put: Mapping[Any, Any], removed: Iterable[Any]) -> Any:
+    def changed(self, value: object, put: Mapping[object, object], removed: Iterable[object]) -> Any:
         if self._makes_dict:
             return super().changed(value, put, removed)
         return getattr(self._class, "model_construct", self._class)(**{**dict(self._items(value)), **put})
@@ -290,10 +290,10 @@ class Hash(Shape):
         """Whether a value without this field is one."""
         if self.fields is None:
             return True
-        return typing.is_typeddict(self.kind) and member in self.kind.__optional_keys__
+        return typing.is_typeddict(self.kind) and member in getattr(self.kind, "__optional_keys__", ())
 
 
-def _annotated(kind: Any) -> dict[str, Any]:
+def _annotated(kind: object) -> dict[str, Any]:
     """Return the types of an object's fields. Raises InvalidFamily for what has none, or more than them."""
     is_named = isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
     names = getattr(kind, "_fields", ()) if is_named else None
@@ -346,7 +346,7 @@ class Members(Shape):
     def member(self, given: object) -> bytes:
         return self._names.encode(given)
 
-    def part(self, member: Any, given: object, packing: Packing, preferred: int) -> tuple[bytes, bytes]:
+    def part(self, member: object, given: object, packing: Packing, preferred: int) -> tuple[bytes, bytes]:
         del given, packing, preferred
         return self.member(member), b""
 
@@ -359,7 +359,7 @@ class SortedSet(Shape):
 
     letter = "z"
 
-    def __init__(self, kind: Any, *, may_be_none: bool) -> None:
+    def __init__(self, kind: object, *, may_be_none: bool) -> None:
         super().__init__(kind, may_be_none=may_be_none)
         member, self._score = get_args(kind)
         if self._score not in {int, float}:
@@ -443,7 +443,7 @@ class SortedItems(Shape):
         raise InvalidFamily(f"items of {self.kind!r} have no names: keep dict[…, float] for that")
 
 
-def shape_of(kept_as: str, kind: Any) -> Shape | None:
+def shape_of(kept_as: str, kind: object) -> Shape | None:
     """Return how values of a type are kept; None for whole values. Raises InvalidFamily."""
     if kept_as == "value":
         return None
@@ -473,7 +473,7 @@ def shape_of(kept_as: str, kind: Any) -> Shape | None:
     return make(inner, may_be_none=may_be_none)
 
 
-def _not_none(kind: Any) -> tuple[Any, bool]:
+def _not_none(kind: object) -> tuple[Any, bool]:
     """Return a type without None, and whether it had that."""
     kind = unaliased(kind)
     if get_origin(kind) is typing.Annotated:
