@@ -61,6 +61,13 @@ def test_what_the_shared_mark_tells_of_is_read_only_where_it_covers() -> None:
     assert lanes(known, replace(RECORD, birth_ms=BIRTH_MS + 1)) == ROOTS
 
 
+@pytest.mark.parametrize(("moved_ms", "is_known"), [(BIRTH_MS - 1, True), (BIRTH_MS, False)])
+def test_that_it_lies_ahead_of_a_new_response_is_no_news(moved_ms: int, *, is_known: bool) -> None:
+    known = table()
+    learn(known, SHARED, BIRTH_MS + 3_600_000, moved_ms)
+    assert (known.known_until(TARGET, RECORD) == BIRTH_MS) is is_known
+
+
 @pytest.mark.parametrize(
     ("index", "told"),
     [

@@ -83,8 +83,10 @@ class MarkTable:
         for group in record.groups:
             self._add(wanted, group_mark(group), 0, record)
         if self._shared.moment_ms >= record.birth_ms:
+            # It lies ahead: seen to move before the birth, it tells of no purge since.
+            since_ms = self._shared.moved_ms if self._shared.moved_ms >= record.birth_ms else 0
             for name in shared_names(target, has_groups=bool(record.groups)):
-                index = self._add(wanted, name, self._shared.moved_ms, record)
+                index = self._add(wanted, name, since_ms, record)
                 if index is not None and is_index(name):
                     for told in indexed_names(name, target, record.groups):
                         self._add(wanted, told, index.moved_ms, record)

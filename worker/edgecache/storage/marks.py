@@ -59,6 +59,7 @@ class Marks:
         self._tiers = tiers
         self._writes = writes
         self._readings: dict[str, _Reading] = {}
+        self._shared_written_ms = 0
         self._ended: Table[int] = tiers.memory.table(1 / 64)
         self._groups: Table[tuple[str, ...]] = tiers.memory.table(1 / 64)
 
@@ -189,13 +190,15 @@ class Marks:
 
         await self._writes.write_made(key, value, None, MARK_SECONDS)
         if key == _SHARED_KEY and moment_ms:
-            self.table.learn(_SHARED, parse_mark(value_of(key, Mark(moment_ms))).moment_ms, 0)
+            # Not for the table: what this isolate purged it knows, and needn't read again because of it.
+            self._shared_written_ms = parse_mark(value_of(key, Mark(moment_ms))).moment_ms
 
     async def _is_shared_ahead(self) -> bool:
         """Whether the shared mark lies so far ahead that it needn't be written. That may cost a read."""
         now_ms = self._tiers.timing.now_ms()
         await self.read([(_SHARED, 0)], now_ms)
-        return self.table.shared_moment_ms() >= now_ms + SHARED_RENEWAL_MS
+        shared_ms = max(self._shared_written_ms, self.table.shared_moment_ms())
+        return shared_ms >= now_ms + SHARED_RENEWAL_MS
 
     # Stored responses that have ended
 
