@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -100,10 +101,15 @@ def _place(item: pytest.Item) -> int:
     return next((place for place, path in enumerate(_LONGEST) if item.nodeid.startswith(path)), len(_LONGEST))
 
 
+_OVER_A_SERVER = re.compile(r"\[.*(redis|sentinel|cluster|postgres|psycopg|asyncpg)", re.IGNORECASE)
+"""Rows of a contract suite that run over a server, which a fixture starts when it is asked for."""
+
+
 def _is_slow(item: pytest.Item) -> bool:
     fixtures = set(getattr(item, "fixturenames", ()))
     return (
         item.nodeid.startswith(_SLOW_ROOMS)
+        or _OVER_A_SERVER.search(item.name) is not None
         or not fixtures.isdisjoint(_SERVERS)
         or any(item.get_closest_marker(mark) for mark in ("alone", "timed"))
     )
