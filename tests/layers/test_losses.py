@@ -457,6 +457,18 @@ def test_a_redis_that_restarts_from_a_snapshot_is_told_what_it_lost(
     assert cache.get(stays) == "old"
 
 
+def test_what_is_invalidated_while_redis_is_asked_what_happened_is_not_lost(
+    connect: Callable[..., Any], redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = connect(redis_server.port)
+    for number in range(300):
+        ours.link.doubt((0,))  # so that the listener asks again and again
+        assert ours.invalidate(groups=[f"busy-{number % 20}"]).in_redis
+    eventually(lambda: not ours.link.doubted)
+    assert "lost invalidations" not in caplog.text
+    assert ("invalidation-repeated", "") not in ours.stats.counts
+
+
 def test_a_redis_that_lost_more_than_anyone_remembers_is_not_trusted(
     connect: Callable[..., Any], kept: RedisServer
 ) -> None:

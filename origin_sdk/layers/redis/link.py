@@ -19,7 +19,7 @@ from origin_sdk.layers.redis.options import RedisOptions
 from origin_sdk.layers.redis.remedies import remedy_for
 from origin_sdk.layers.redis.scripts import DROP, INVALIDATE, PUT, RELEASE, REPEAT, SINCE
 
-__all__ = ["RENEWALS", "HeldLock", "Link"]
+__all__ = ["RENEWALS", "HeldLock", "Inquiry", "Link"]
 
 _log = logging.getLogger("origin_sdk.layers")
 _MOST_OWED = 100_000
@@ -46,6 +46,20 @@ class HeldLock:
     token: str
     seconds: float
     renew_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What happened in a shard: the question, and what this process had been told of when it asked.
+
+    The reply speaks of that alone. Callers are told of more while it is on its way.
+    """
+
+    shard: int
+    told: tuple[float, ...]
+    """Generations of which it is asked whether its history has them, the newest first."""
+    asked_at: float
+    command: Command[list[bytes]]
 
 
 class Link:
@@ -300,13 +314,14 @@ class Link:
         """Return the command that makes all of a shard invalid."""
         return Command(DROP, self.layout.keys(shard, "mtgfh", ""), (self.layout.changes, self.sender, shard))
 
-    def since(self, shard: int, *, shows_all: bool = False) -> Command[list[bytes]]:
-        """Return the command that asks what happened in a shard; ``shows_all`` if its history has parted."""
+    def since(self, shard: int, *, shows_all: bool = False) -> Inquiry:
+        """Return the question what happened in a shard; ``shows_all`` if its history has parted."""
         with self._lock:
-            told = list(islice(self._told[shard], None if shows_all else 1))
+            told = tuple(islice(self._told[shard], None if shows_all else 1))
         known = (f"{each:.0f}" for each in (self.generations[shard], *told))
         keys = self.layout.keys(shard, "mtgfh", "")
-        return Command(SINCE, keys, (f"{self.moments.latest:.0f}", _MOST_NAMES, *known))
+        arguments = (f"{self.moments.latest:.0f}", _MOST_NAMES, *known)
+        return Inquiry(shard, told, self.clock.monotonic(), Command(SINCE, keys, arguments))
 
     def hear(self, message: str) -> int | None:
         """Take a message about invalidations; return the shard of which an earlier one was missed."""
@@ -331,17 +346,18 @@ class Link:
         self.told(shard, now)
         return None
 
-    def has_parted(self, shard: int, reply: list[bytes]) -> bool:
-        """Whether a shard's history lacks the last generation that this process was told of."""
-        told = self._told[shard]
+    @staticmethod
+    def has_parted(inquiry: Inquiry, reply: list[bytes]) -> bool:
+        """Whether a shard's history lacks the last generation that this process had been told of."""
         common = float(reply[4])
-        return bool(told) and common >= 0 and common != told[0]
+        return bool(inquiry.told) and common >= 0 and common != inquiry.told[0]
 
-    def catch_up(self, shard: int, reply: list[bytes], asked_at: float) -> list[AnyCommand]:
+    def catch_up(self, inquiry: Inquiry, reply: list[bytes]) -> list[AnyCommand]:
         """Take what happened in a shard; return what it has to be told, having lost it.
 
         It has to be asked again after that.
         """
+        shard, asked_at = inquiry.shard, inquiry.asked_at
         generation, time, floor, groups_floor, common = (float(each) for each in reply[:5])
         is_whole, known = int(reply[5]), self.generations[shard]
         # The time was asked for earlier than it is now: at the latest, what is said here is so.
@@ -350,8 +366,8 @@ class Link:
             if name:
                 heard = float(moment)
                 self.moments.add((name.decode(),), heard, heard / 1e6 - time / 1e6 + asked_at)
-        lost = self._lost(shard, groups_floor, common) if self.has_parted(shard, reply) else []
-        is_contiguous = known and is_whole and floor <= known and (common or not self._told[shard])
+        lost = self._lost(inquiry, groups_floor, common) if self.has_parted(inquiry, reply) else []
+        is_contiguous = known and is_whole and floor <= known and (common or not inquiry.told)
         if not is_contiguous:
             # What is in memory may have been invalidated without a trace.
             self.moments.distrust_all()
@@ -360,19 +376,19 @@ class Link:
         self.floors[shard] = max(self.floors[shard], groups_floor if is_whole else generation)
         if lost:
             return lost
-        with self._lock:
-            if self._told[shard] and generation < self._told[shard][0]:
-                self._told[shard].clear()
+        if inquiry.told and generation < inquiry.told[0]:
+            self.agree(inquiry)
         self.generations[shard] = generation
         self.told(shard, generation)
         return []
 
-    def _lost(self, shard: int, floor: float, common: float) -> list[AnyCommand]:
+    def _lost(self, inquiry: Inquiry, floor: float, common: float) -> list[AnyCommand]:
         """Return what tells a shard of what it has lost since ``common``; or that all is lost.
 
         What was born up to the floor is invalid in any case.
         """
-        if floor >= self._told[shard][0]:
+        shard = inquiry.shard
+        if floor >= inquiry.told[0]:
             return []
         since = max(common, floor)
         names = self.moments.after(since)
@@ -389,10 +405,15 @@ class Link:
             flat = (each for name, moment in told for each in (name, f"{moment:.0f}"))
             yield Command(REPEAT, keys, (*self.head(shard), *flat))
 
-    def agree(self, shard: int) -> None:
-        """Forget which generations a shard had: it was told what it had lost of them."""
+    def agree(self, inquiry: Inquiry) -> None:
+        """Forget generations that a shard was asked about: it was told what it had lost of them.
+
+        What this process has been told of meanwhile, the shard has yet to be asked about.
+        """
         with self._lock:
-            self._told[shard].clear()
+            told = self._told[inquiry.shard]
+            while told and inquiry.told and told[-1] <= inquiry.told[0]:
+                told.pop()
 
     # What is held
 

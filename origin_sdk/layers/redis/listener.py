@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 from origin_sdk.layers.redis.client import RedisClient
 from origin_sdk.layers.redis.commands import Command
 from origin_sdk.layers.redis.failures import ERRORS, is_full
-from origin_sdk.layers.redis.link import RENEWALS, Link
+from origin_sdk.layers.redis.link import RENEWALS, Inquiry, Link
 from origin_sdk.layers.redis.ports import Subscription
 from origin_sdk.layers.redis.replies import FAILED
 from origin_sdk.layers.redis.scripts import RENEW
@@ -151,46 +151,45 @@ class Listener:
         link = self._link
         link.doubted.clear()
         self._caller.find_primary()
-        shards = range(link.layout.shards)
-        began = link.clock.monotonic()
-        replies = self._caller.demand_each([link.since(shard) for shard in shards])
+        inquiries = [link.since(shard) for shard in range(link.layout.shards)]
+        replies = self._caller.demand_each([inquiry.command for inquiry in inquiries])
         lost: dict[int, Exception] = {}
-        for shard, reply in zip(shards, replies, strict=True):
+        for inquiry, reply in zip(inquiries, replies, strict=True):
             try:
                 if isinstance(reply, Exception):
                     raise reply
-                self._mend(shard, reply, began)
+                self._mend(inquiry, reply)
             except ERRORS as error:
-                lost[shard] = error
+                lost[inquiry.shard] = error
         if lost:
             link.trip(next(iter(lost.values())), lost)
             self._caller.find_nodes()
 
-    def _mend(self, shard: int, reply: list[bytes], asked_at: float) -> None:
+    def _mend(self, inquiry: Inquiry, reply: list[bytes]) -> None:
         """Bring a shard and this process to know the same; then it may be used."""
-        link = self._link
+        link, shard = self._link, inquiry.shard
         for _ in range(_CATCH_UPS):
-            if self._caught_up(shard, reply, asked_at):
+            if self._caught_up(inquiry, reply):
                 break
-            asked_at = link.clock.monotonic()
-            reply = self._caller.demand(link.since(shard))
+            inquiry = link.since(shard)
+            reply = self._caller.demand(inquiry.command)
         self._pay(shard)
         while not link.restore(shard):
             self._pay(shard)
 
-    def _caught_up(self, shard: int, reply: list[bytes], asked_at: float) -> bool:
+    def _caught_up(self, inquiry: Inquiry, reply: list[bytes]) -> bool:
         link = self._link
-        if link.has_parted(shard, reply):
-            asked_at = link.clock.monotonic()
-            reply = self._caller.demand(link.since(shard, shows_all=True))
-        lost = link.catch_up(shard, reply, asked_at)
+        if link.has_parted(inquiry, reply):
+            inquiry = link.since(inquiry.shard, shows_all=True)
+            reply = self._caller.demand(inquiry.command)
+        lost = link.catch_up(inquiry, reply)
         if not lost:
             return True
         _log.warning("Redis has lost invalidations that this process knows of: it is told again")
         for command in lost:
             repeated = self._caller.demand(command)
             link.stats.counts["invalidation-repeated", ""] += int(repeated)
-        link.agree(shard)
+        link.agree(inquiry)
         return False
 
     def _pay(self, shard: int) -> None:
@@ -241,8 +240,8 @@ class Listener:
         if message["channel"].decode() == self._link.layout.loads:
             self._link.loaded(text)
         elif (shard := self._link.hear(text)) is not None:
-            asked_at = self._link.clock.monotonic()
-            self._mend(shard, self._caller.demand(self._link.since(shard)), asked_at)
+            inquiry = self._link.since(shard)
+            self._mend(inquiry, self._caller.demand(inquiry.command))
 
     # What is held
 
