@@ -154,10 +154,14 @@ class PurgeClient(Operations):
         """Request each URL from the Worker, so that KV has it; return the results in the order given."""
         wanted = tuple(dict.fromkeys(urls))
         with ThreadPoolExecutor(max_workers=concurrency) as pool:
-            tasks = [pool.submit(self._warm, url) for url in wanted]
-            for done, _ in enumerate(as_completed(tasks), 1):
-                if on_progress:
-                    on_progress(Progress(done, len(wanted)))
+            try:
+                tasks = [pool.submit(self._warm, url) for url in wanted]
+                for done, _ in enumerate(as_completed(tasks), 1):
+                    if on_progress:
+                        on_progress(Progress(done, len(wanted)))
+            except BaseException:  # also Ctrl-C: what hasn't begun isn't waited for
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         return tuple(task.result() for task in tasks)
 
     def _warm(self, url: str) -> Warmed:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from cachewire.disguise import AMBIGUOUS, readings_met, strictest_rule
 from cachewire.key import MAX_KEY_BYTES, Target, record_key
 from cachewire.marks import covering_marks
 from cachewire.rules import key_target
@@ -11,6 +12,9 @@ from origin_sdk._values.project import Project
 from origin_sdk._values.targets import parse_url
 
 __all__ = ["Explanation", "RuleVerdict", "explain"]
+
+_READINGS_SHOWN = 3
+_NO_RULE = Rule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Explanation:
     merged: tuple[str, ...]
     split_by: tuple[str, ...]
     marks: tuple[str, ...]
+    readings: tuple[str, ...] = ()
+    """By which spellings of the URL a stricter rule applies than the one that matches it as it is spelt."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON types."""
@@ -51,13 +57,15 @@ class Explanation:
             "merged": list(self.merged),
             "split_by": list(self.split_by),
             "marks": list(self.marks),
+            "readings": list(self.readings),
         }
 
 
 def explain(url: str, project: Project, method: str = "GET") -> Explanation:
     """Explain the key of ``url``; asks nobody."""
     target = parse_url(url)
-    rule = next((rule for rule in project.rules if rule.matches(method, target)), None)
+    spelled = next((rule for rule in project.rules if rule.matches(method, target)), None)
+    rule = _strictest(spelled, method, target, project)
     keyed = key_target(rule, target) if rule else target
     key = "" if rule and rule.never_stores else record_key(keyed)
     return Explanation(
@@ -65,23 +73,48 @@ def explain(url: str, project: Project, method: str = "GET") -> Explanation:
         normalised=str(target),
         key=key,
         rule=rule.name if rule else "",
-        verdicts=_verdicts(project, method, target),
+        verdicts=_verdicts(project, method, target, rule),
+        readings=tuple(_readings(method, target, spelled, rule)),
         merged=tuple(_merged(url, target, keyed, rule)),
         split_by=tuple(_split_by(target, rule, key)),
         marks=covering_marks(keyed, ()),
     )
 
 
-def _verdicts(project: Project, method: str, target: Target) -> tuple[RuleVerdict, ...]:
+def _strictest(spelled: Rule | None, method: str, target: Target, project: Project) -> Rule | None:
+    """Return the rule that the Worker takes: of the safe profile, the strictest of all readings."""
+    if not project.is_safe:
+        return spelled
+    rule = strictest_rule(spelled or _NO_RULE, method, target, project)
+    return spelled if rule is _NO_RULE else rule
+
+
+def _readings(method: str, target: Target, spelled: Rule | None, rule: Rule | None) -> list[str]:
+    if rule is spelled or rule is None:
+        return []
+    if rule is AMBIGUOUS:
+        return ["its readings belong to different identities: nothing is stored"]
+    met = readings_met(method, target, rule)
+    shown = ", ".join(f"{each.host}{each.path}" for each in met[:_READINGS_SHOWN])
+    return [f"an origin may take it for {shown}, to which the rule {rule.name} applies"]
+
+
+def _verdicts(
+    project: Project, method: str, target: Target, strictest: Rule | None
+) -> tuple[RuleVerdict, ...]:
     verdicts: list[RuleVerdict] = []
     is_taken = False
     for rule in project.rules:
         why = _mismatch(rule, method, target)
-        applies = not why and not is_taken
-        verdicts.append(
-            RuleVerdict(rule.name, applies, why or ("an earlier rule applies" if is_taken else "matches"))
-        )
-        is_taken = is_taken or applies
+        is_first = not why and not is_taken
+        is_taken = is_taken or is_first
+        applies = rule is strictest
+        if applies and not is_first:
+            why = "matches another reading of the URL, and is the strictest rule that does"
+        elif is_first and not applies:
+            why = "matches, but a stricter rule applies to another reading of the URL"
+        why = why or ("matches" if is_first else "an earlier rule applies")
+        verdicts.append(RuleVerdict(rule.name, applies, why))
     return tuple(verdicts)
 
 

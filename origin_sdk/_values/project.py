@@ -54,6 +54,8 @@ class Project(Settings):
 
 
 DEFAULT_PROJECT = Project()
+_MAX_BYTES = 10_000_000
+"""More than any wrangler.toml: a device, say, is read for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +104,21 @@ def _project(configuration: Configuration) -> Project:
     return Project(**values, namespace_id=configuration.namespace_id, routes=configuration.routes)
 
 
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"it is longer than {_MAX_BYTES:,} bytes")
+    return content.decode()
+
+
 def read_configurations(path: Path) -> Sequence[Configuration]:
     """Read all environments of a ``wrangler.toml``, the top level first.
 
     Raises :class:`InvalidSettings` if it can't be read as TOML.
     """
     try:
-        declared = tomllib.loads(path.read_text(encoding="utf-8"))
+        declared = tomllib.loads(_text(path))
     except OSError as error:
         raise InvalidSettings(f"{path} can't be read: {error.strerror}; give --config FILE") from error
     except (ValueError, RecursionError) as error:

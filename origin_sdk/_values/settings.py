@@ -45,6 +45,9 @@ class Settings:
     def __post_init__(self) -> None:
         """Raise :class:`InvalidSettings` for what can't work."""
         self._take_namespace_url_apart()
+        for name in ("account_id", "namespace_id"):
+            if not (value := getattr(self, name)).isprintable():
+                raise InvalidSettings(f"{name} = {value!r}: has characters that no id has; copy it again")
         if not self.namespace_id:
             raise InvalidSettings(
                 "no KV namespace: set EDGE_CACHE_NAMESPACE_ID to the id in wrangler.toml, or pass "

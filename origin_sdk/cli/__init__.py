@@ -1,5 +1,6 @@
 """The command `origin-sdk`."""
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -14,4 +15,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if error.name not in {"httpx", "rich", "typer"}:
             raise
         sys.exit(f"origin-sdk: {error.name} is missing: pip install 'origin-sdk[cli]'")
-    run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    try:
+        run(sys.argv[1:] if arguments is None else arguments)
+    finally:
+        if arguments is None:
+            # The process is about to end: another Ctrl-C has nothing more to interrupt.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,18 +1,30 @@
 """The commands in one application."""
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from cachewire import WIRE_VERSION
 from origin_sdk._values.errors import OriginSdkError
 from origin_sdk.cli.advise import advise
 from origin_sdk.cli.audit import audit
 from origin_sdk.cli.check import check
-from origin_sdk.cli.context import EXIT_CODES, exit_code, report_error, report_unexpected
+from origin_sdk.cli.context import (
+    EXIT_CODES,
+    Interrupted,
+    exit_code,
+    interruptible,
+    is_of_output,
+    report_error,
+    report_interruption,
+    report_output,
+    report_unexpected,
+)
 from origin_sdk.cli.dashboard import dashboard
 from origin_sdk.cli.doctor import doctor
 from origin_sdk.cli.drain import drain
@@ -38,8 +50,18 @@ Storage Write), CLOUDFLARE_ACCOUNT_ID, EDGE_CACHE_NAMESPACE_ID; CLOUDFLARE_API_B
 """
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 
+
+class _Commands(TyperGroup):
+    """The commands; Ctrl-C ends each alike, by every version of typer."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with interruptible(lambda: ""):
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
     name="origin-sdk",
+    cls=_Commands,
     help=_HELP,
     epilog=_EPILOG,
     no_args_is_help=True,
@@ -78,10 +100,37 @@ def run(arguments: Sequence[str]) -> None:
     """Run a command; an error ends it with its exit code and a line that says what to do, not a traceback."""
     as_json = "--json" in arguments
     try:
+        try:
+            _run(arguments, as_json=as_json)
+        finally:
+            _flush()
+    except OSError as error:
+        # Only what is printed passes here.
+        report_output(error)
+        sys.exit(_ENDED_BY_READER if error.errno == errno.EPIPE else 4)
+
+
+_ENDED_BY_READER = 1
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream:  # none where it was closed from the start
+            stream.flush()
+
+
+def _run(arguments: Sequence[str], *, as_json: bool) -> None:
+    """Run a command and report how it ended; raises OSError if that can't be printed."""
+    try:
         app(args=list(arguments), prog_name="origin-sdk")
+    except Interrupted as interruption:
+        report_interruption(interruption, as_json=as_json)
+        sys.exit(130)
     except OriginSdkError as error:
         report_error(error, as_json=as_json)
         sys.exit(exit_code(error))
-    except Exception as error:  # noqa: BLE001 - the last net: a person gets a sentence, not a traceback
+    except Exception as error:  # the last net: a person gets a sentence, not a traceback
+        if isinstance(error, OSError) and is_of_output(error):
+            raise
         report_unexpected(error, as_json=as_json)
         sys.exit(70)

@@ -1,12 +1,13 @@
 """What all commands share: options, the client, and how a command ends."""
 
+import errno
 import getpass
 import os
 import platform
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -31,9 +32,14 @@ __all__ = [
     "ConfigFile",
     "Context",
     "Environment",
+    "Interrupted",
     "NamespaceId",
     "exit_code",
+    "interruptible",
+    "is_of_output",
     "report_error",
+    "report_interruption",
+    "report_output",
     "report_unexpected",
 ]
 
@@ -48,6 +54,7 @@ EXIT_CODES: Mapping[int, str] = {
     3: "Cloudflare refused: the token, the account, the namespace",
     4: "Cloudflare, a store or the network failed, or the timeout expired",
     70: "a bug in this program",
+    130: "interrupted by Ctrl-C",
 }
 
 ConfigFile: TypeAlias = Annotated[
@@ -151,7 +158,32 @@ class Context:
         """Ask a person. Where nobody can be asked, the command has to say ``--yes``."""
         if self.as_json or not sys.stdin.isatty():
             raise InvalidRequest(f"{question} There is no terminal to confirm it: pass --yes if you mean it")
-        typer.confirm(question, abort=True, err=True)
+        with interruptible(lambda: "nothing is done"):
+            if not _answered(question):
+                raise typer.Abort
+
+
+class Interrupted(Exception):
+    """Ctrl-C ended a command; the message says what was done."""
+
+
+@contextmanager
+def interruptible(done: Callable[[], str]) -> Iterator[None]:
+    """Say what is done by then, where Ctrl-C ends the block."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(done()) from interrupt
+
+
+def _answered(question: str) -> bool:
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort as abort:
+        # Typer makes one of Ctrl-C, and of the end of input.
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from abort
+        raise
 
 
 def _user() -> str:
@@ -187,6 +219,40 @@ def report_unexpected(error: Exception, *, as_json: bool) -> None:
         traceback.print_exception(error)
     message = f"unexpected {type(error).__name__}: {error}; set {_TRACEBACK}=1 to see where, and report it"
     _report("Unexpected", message, {}, as_json=as_json)
+
+
+def report_interruption(interruption: Interrupted, *, as_json: bool) -> None:
+    """Say what was done before Ctrl-C."""
+    done = str(interruption)
+    _report("Interrupted", f"interrupted: {done}" if done else "interrupted", {}, as_json=as_json)
+
+
+_NOT_WRITTEN = frozenset(
+    {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EPIPE, errno.EROFS}
+)
+
+
+def is_of_output(error: OSError) -> bool:
+    """Whether standard output or standard error took no more: nothing else is written without a name."""
+    return error.filename is None and error.errno in _NOT_WRITTEN
+
+
+def report_output(error: OSError) -> None:
+    """Say that the output can't be written, unless its reader left; then let nothing more be tried."""
+    if error.errno != errno.EPIPE:
+        with suppress(OSError):
+            Screen(stderr=True).print(
+                f"error: the output can't be written: {error.strerror}; what was done until then is done",
+                style="red",
+            )
+    # What is still in the buffers would fail again at the interpreter's end.
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def _report(kind: str, message: str, values: Mapping[str, Any], *, as_json: bool) -> None:

@@ -16,6 +16,7 @@ from origin_sdk.outbox._stores.urls import open_layers, open_outbox, store_error
 __all__ = ["OutboxUrl", "drain"]
 
 _DAY_SECONDS = 86400.0
+_MAX_DAYS = 36_500
 
 OutboxUrl = Annotated[
     str,
@@ -31,13 +32,20 @@ OutboxUrl = Annotated[
 def drain(
     outbox_url: OutboxUrl,
     once: Annotated[bool, typer.Option("--once", help="Stop once nothing is due.")] = False,
-    poll: Annotated[float, typer.Option("--poll", min=0.01, help="Seconds between polls.")] = 1.0,
+    poll: Annotated[
+        float, typer.Option("--poll", min=0.01, max=_DAY_SECONDS, help="Seconds between polls.")
+    ] = 1.0,
     lease: Annotated[
         float,
-        typer.Option("--lease", min=1, help="Seconds after which another drainer may take over entries."),
+        typer.Option(
+            "--lease",
+            min=1,
+            max=_DAY_SECONDS,
+            help="Seconds after which another drainer may take over entries.",
+        ),
     ] = 120.0,
     keep_days: Annotated[
-        float, typer.Option("--keep-days", min=0, help="How long finished entries are kept.")
+        float, typer.Option("--keep-days", min=0, max=_MAX_DAYS, help="How long finished entries are kept.")
     ] = 7.0,
     origin: Annotated[
         str | None,

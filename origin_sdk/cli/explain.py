@@ -37,6 +37,7 @@ def _draw(screen: Screen, explanation: Explanation) -> None:
     for verdict in explanation.verdicts:
         screen.print(f"        {'→' if verdict.applies else ' '} {verdict.name}: {verdict.why}")
     for title, lines in (
+        ("read as", explanation.readings),
         ("merged", explanation.merged),
         ("split", explanation.split_by),
         ("purged", explanation.marks),

@@ -12,7 +12,15 @@ from origin_sdk._edge.options import PublishArguments
 from origin_sdk._edge.publication import Published
 from origin_sdk._values.errors import InvalidRequest
 from origin_sdk._values.media_types import MEDIA_TYPES
-from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
+from origin_sdk.cli.context import (
+    AsJson,
+    BaseUrl,
+    ConfigFile,
+    Context,
+    Environment,
+    NamespaceId,
+    interruptible,
+)
 from origin_sdk.cli.screen import Screen, counted
 
 __all__ = ["publish"]
@@ -70,7 +78,8 @@ def publish(
             request_headers=_fields(request_headers),
             born=born.replace(tzinfo=UTC) if born else changed,
         )
-        published = client.publish(url, body, **arguments)
+        with interruptible(lambda: f"it isn't known whether {url} is published; publish it again"):
+            published = client.publish(url, body, **arguments)
     context.show(published.as_json(), lambda screen: _draw(screen, published))
 
 

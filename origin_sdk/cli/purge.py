@@ -17,7 +17,15 @@ from origin_sdk._values.errors import InvalidRequest, OriginSdkError
 from origin_sdk._values.project import Project
 from origin_sdk._values.receipt import Receipt
 from origin_sdk._values.targets import NAMES, Purge, parse_group, parse_url
-from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
+from origin_sdk.cli.context import (
+    AsJson,
+    BaseUrl,
+    ConfigFile,
+    Context,
+    Environment,
+    NamespaceId,
+    interruptible,
+)
 from origin_sdk.cli.lines import Lines
 from origin_sdk.cli.screen import Screen, counted
 
@@ -26,6 +34,8 @@ __all__ = ["purge"]
 _PART_LINES = MAX_BATCH_PAIRS - 1
 """So many URLs and the shared mark are one request."""
 
+_UNKNOWN = "it isn't known what is purged; purge again, which does no harm"
+_MAX_SECONDS = 7 * 86400.0
 _WHAT = "What to purge"
 _HOW = "How"
 _NAMED = 3
@@ -111,6 +121,7 @@ Timeout = Annotated[
     typer.Option(
         "--timeout",
         min=0,
+        max=_MAX_SECONDS,
         help="Seconds in all. Default: as long as Cloudflare's rate limit requires.",
         rich_help_panel=_HOW,
     ),
@@ -180,7 +191,7 @@ def purge(
             return
         purge = Purge.of(**targets)
         _warn_of_hosts(context, client.project, [purge])
-        with context.progress("purging") as on_progress:
+        with context.progress("purging") as on_progress, interruptible(lambda: _UNKNOWN):
             receipt = client.send(purge, on_progress=on_progress)
     context.show(receipt.as_json(), lambda screen: _draw_receipt(screen, receipt))
 
@@ -277,7 +288,7 @@ def _purge_listed(context: Context, client: PurgeClient, targets: Targets, liste
                     on_progress(Progress(min(total.marks, listed.count), listed.count))
     except (OriginSdkError, KeyboardInterrupt) as error:
         _tell_how_to_go_on(context, listed, total, error)
-        raise typer.Exit(1) from error
+        raise typer.Exit(130 if isinstance(error, KeyboardInterrupt) else 1) from error
     context.show(total.as_json(), lambda screen: _draw_total(screen, total))
 
 

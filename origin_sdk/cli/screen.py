@@ -43,6 +43,10 @@ class Screen(Console):
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command's end, as with output that isn't printed by a console."""
+        raise  # noqa: PLE0704 - Rich calls this while it handles the BrokenPipeError
+
     def render_str(self, text: str, **options: Any) -> Text:
         """Render a string: everything that is printed passes through here, cells of tables too."""
         return super().render_str(printable(text), **options)

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from origin_sdk._cloudflare.effects import Progress
 from origin_sdk._edge.client import PurgeClient
 from origin_sdk._edge.warmup import Warmed, checked_url, moved_to
 from origin_sdk._values.errors import InvalidRequest
 from origin_sdk._values.settings import Settings
-from origin_sdk.cli.context import AsJson, Context
+from origin_sdk.cli.context import AsJson, Context, interruptible
 from origin_sdk.cli.lines import Lines
 from origin_sdk.cli.screen import Screen, counted
 from origin_sdk.cli.sources import Found, of_openapi, of_sitemap
@@ -63,10 +64,19 @@ def warm(
         raise InvalidRequest("nothing to warm: give URLs, --file, --sitemap or --openapi")
     for note in found.notes:
         context.warn(note)
-    with PurgeClient(Settings.nowhere()) as client, context.progress("warming") as on_progress:
-        results = client.warm(
-            (moved_to(url, base) for url in found.urls), concurrency=concurrency, on_progress=on_progress
-        )
+    done = Progress(0, len(found.urls))
+    with PurgeClient(Settings.nowhere()) as client, context.progress("warming") as show:
+
+        def on_progress(progress: Progress) -> None:
+            nonlocal done
+            done = progress
+            if show:
+                show(progress)
+
+        with interruptible(lambda: f"{done.done:,} of {counted(done.total or 0, 'URL')} were asked for"):
+            results = client.warm(
+                (moved_to(url, base) for url in found.urls), concurrency=concurrency, on_progress=on_progress
+            )
     summary = {
         "asked": len(results),
         "cached": sum(result.cached for result in results),

@@ -1,5 +1,6 @@
 """`origin-sdk why`."""
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Annotated
@@ -17,6 +18,8 @@ from origin_sdk.cli.screen import Screen
 __all__ = ["why"]
 
 _AGENT = "origin-sdk why"
+_MAX_SECONDS = 86400.0
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 9.1
 
 
 def why(
@@ -37,7 +40,7 @@ def why(
         ),
     ] = "",
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0.1, help="The longest wait, in seconds.")
+        float, typer.Option("--timeout", min=0.1, max=_MAX_SECONDS, help="The longest wait, in seconds.")
     ] = 30.0,
     config: ConfigFile = None,
     environment: Environment = "",
@@ -53,6 +56,8 @@ def why(
     context = Context(config, environment, as_json=as_json)
     checked_url(url)
     fields = _fields(header or [], cookie or [], token)
+    if not _METHOD.fullmatch(method):
+        raise InvalidRequest(f"--method {method!r} isn't a method: give GET, say")
     asked = Asked(method.upper(), url, fields, _rule(context, url, method))
     given = _ask(asked, {**fields, "cache-debug": secret} if secret else fields, timeout)
     verdict = verdict_on(asked, given)

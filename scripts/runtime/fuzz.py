@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from cachewire.directives import MAX_DELTA_SECONDS, parse_cache_control, response_directives
+from cachewire.disguise import strictest_rule
 from cachewire.errors import InvalidTarget, UnreadableRecord
 from cachewire.facts import Fields, ResponseFacts
 from cachewire.fields import combined
@@ -32,7 +33,6 @@ from cachewire.vary import selecting_names, selecting_values
 from edgecache.claims import verified_claims
 from edgecache.policy.answer import answer_from
 from edgecache.policy.decision import Ask, Forward, Invalidity, Lookup, Use, on_request, on_stored
-from edgecache.policy.disguise import strictest_rule
 from edgecache.policy.facts import OriginFailure, RequestFacts
 from edgecache.policy.outcome import Reuse, on_forwarded, on_origin
 from edgecache.policy.relay import end_to_end, http_date, outbound_fields

@@ -19,9 +19,9 @@ from werkzeug.routing import Map, RequestRedirect
 from werkzeug.routing import Rule as Rule_
 from werkzeug.sansio.utils import get_host
 
+from cachewire.disguise import AMBIGUOUS, strictest_rule
 from cachewire.key import Target, parse_target
 from cachewire.settings import DataClass, Rule, Settings
-from edgecache.policy.disguise import AMBIGUOUS, strictest_rule
 
 PLAIN = Rule()
 SETTINGS = Settings(

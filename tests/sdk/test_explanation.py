@@ -1,6 +1,6 @@
 import pytest
 
-from cachewire.settings import Rule
+from cachewire.settings import DataClass, Rule
 from origin_sdk._edge.explanation import explain
 from origin_sdk._values.project import Project
 
@@ -95,3 +95,43 @@ def test_by_which_marks_it_is_purged() -> None:
         "prefix/a.example/search",
         "prefix/a.example/search/x",
     )
+
+
+STRICT = Project(
+    rules=(
+        Rule("account", paths=("/account/**",), data_class=DataClass.NEVER),
+        Rule("secret", hosts=("secret.example",), bypass=True),
+        Rule("pages", paths=("/**",)),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("url", "rule", "said"),
+    [
+        pytest.param("https://a.example/account/x", "account", "", id="as it is spelt"),
+        pytest.param("https://a.example/x", "pages", "", id="no reading is stricter"),
+        pytest.param("https://a.example/ACCOUNT/x", "account", "/account/x", id="by letters of another case"),
+        pytest.param("https://a.example/account;v=1/x", "account", "/account/x", id="without parameters"),
+        pytest.param("https://a.example/p/..%2Faccount/x", "account", "/account/x", id="resolved"),
+        pytest.param("https://secret.example:8443/x", "secret", "secret.example/x", id="by a host's port"),
+    ],
+)
+def test_a_stricter_rule_of_another_reading_is_named_with_the_reading(url: str, rule: str, said: str) -> None:
+    explanation = explain(url, STRICT)
+    [applied] = [verdict for verdict in explanation.verdicts if verdict.applies]
+    assert (explanation.rule, applied.name) == (rule, rule)
+    assert [said in reading.lower() and rule in reading for reading in explanation.readings] == (
+        [True] if said else []
+    )
+    assert bool(explanation.key) == (rule == "pages")
+
+
+def test_readings_of_different_identities_are_named() -> None:
+    rules = (
+        Rule("ann", paths=("/ann/**",), data_class=DataClass.PRIVATE, cookies=("a",)),
+        Rule("bob", paths=("/bob/**",), data_class=DataClass.PRIVATE, cookies=("b",)),
+    )
+    explanation = explain("https://a.example/ann/..%2Fbob/x", Project(rules=rules))
+    assert (explanation.key, len(explanation.readings)) == ("", 1)
+    assert "different identities" in explanation.readings[0]

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from cachewire.directives import Directives, response_directives
+from cachewire.disguise import strictest_rule
 from cachewire.facts import Fields, Reason
 from cachewire.freshness import Freshness, current_age_ms, freshness_of
 from cachewire.key import Target, record_key
@@ -22,7 +23,6 @@ from cachewire.rules import first_match, key_target
 from cachewire.settings import DataClass, Rule, Settings
 from cachewire.succession import is_good
 from edgecache.policy.answer import answers_range
-from edgecache.policy.disguise import strictest_rule
 from edgecache.policy.facts import RequestFacts
 from edgecache.policy.identity import Parts, identity_of
 from edgecache.policy.invalidation import SAFE_METHODS

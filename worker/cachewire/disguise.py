@@ -15,7 +15,7 @@ from cachewire.key import Target, escape_path, unescape
 from cachewire.rules import KeyRule, folded
 from cachewire.settings import DataClass, Rule, Settings
 
-__all__ = ["AMBIGUOUS", "forbids", "strictest_rule"]
+__all__ = ["AMBIGUOUS", "forbids", "readings_met", "strictest_rule"]
 
 AMBIGUOUS = Rule("ambiguous", data_class=DataClass.NEVER)
 """For a path whose readings belong to different identities: none of them can be told to be the one."""
@@ -43,6 +43,16 @@ def strictest_rule(rule: Rule, method: str, target: Target, settings: Settings) 
     if strictest.data_class is DataClass.PRIVATE and len({_identity(other) for other in met} - {()}) > 1:
         return AMBIGUOUS
     return strictest if _strictness(strictest) > _strictness(rule) else rule
+
+
+def readings_met(method: str, target: Target, rule: Rule) -> list[Target]:
+    """Return the spellings of a target, as it is met by some origin, that ``rule`` matches."""
+    return [
+        replace(target, host=host, path=path)
+        for host, path in sorted(product({target.host, target.hostname}, _readings(target.path)))
+        if rule.matches(method, replace(target, host=host, path=escape_path(path)))
+        or rule.matches_folded(method, replace(target, host=host, path=folded(path)))
+    ]
 
 
 def _strictness(rule: Rule) -> int:

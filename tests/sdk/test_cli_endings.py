@@ -1,0 +1,280 @@
+"""How every command ends: on garbage, a full disk, a reader that leaves, Ctrl-C."""
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import cycle
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+import typer.main
+import uvicorn
+
+from origin_sdk import Purge
+from origin_sdk._process.clock import SystemClock
+from origin_sdk.cli import main
+from origin_sdk.cli.app import app
+from origin_sdk.outbox.sqlite import SqliteOutbox
+from origin_sdk.testing import FakeKV
+
+LOG = '192.0.2.1 - - [10/Oct/2026:13:55:36 +0000] "GET /x HTTP/1.1" 200 23 "-" "curl/8"\n'
+OUTBOX = ("--outbox", "sqlite:///outbox.db")
+NOBODY = "http://127.0.0.1:9"
+USES: Mapping[tuple[str, ...], tuple[str, ...]] = {
+    ("purge",): ("--group", "a"),
+    ("publish",): ("https://a.example/x", "page.json", "-H", "Cache-Control: max-age=60"),
+    ("warm",): (f"{NOBODY}/x",),
+    ("inspect",): ("https://a.example/x",),
+    ("explain",): ("https://a.example/x",),
+    ("why",): (f"{NOBODY}/x",),
+    ("check",): (),
+    ("doctor",): (),
+    ("audit",): (),
+    ("dashboard",): ("--edge", NOBODY, "--history", "history.db", "--port", "0"),
+    ("top",): ("--edge", NOBODY),
+    ("metrics",): ("--service", NOBODY, "--once"),
+    ("simulate",): ("access.log",),
+    ("advise",): ("access.log",),
+    ("drain",): (*OUTBOX, "--once"),
+    ("list",): (),
+    ("outbox", "list"): OUTBOX,
+    ("outbox", "replay"): (*OUTBOX, "--all"),
+    ("outbox", "drop"): (*OUTBOX, "1"),
+}
+"""How each command is used in earnest, in a folder that has what it needs."""
+PROGRAM = (sys.executable, "-m", "origin_sdk.cli")
+SILENT: Mapping[tuple[str, ...], int] = {("why",): 4, ("top",): 4}
+"""What prints nothing as it is used here, and its exit code."""
+GARBAGE = ("", "\udcff\x1b[31m", "[", "💥" * 500, "-1", "1e999", "http://[", "/dev/null")
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+    if path and not hasattr(group, "commands"):
+        yield path, group
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+every_command = pytest.mark.parametrize("command", USES, ids=" ".join)
+
+
+def test_the_table_has_every_command() -> None:
+    assert USES.keys() == COMMANDS.keys()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that a developer works in, with an API that answers."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "page.json").write_text("{}")
+    (tmp_path / "access.log").write_text(LOG * 20)
+    (tmp_path / "wrangler.toml").write_text('name = "a"\nmain = "worker/entry.py"\n[vars]\nORIGIN = ""\n')
+    kv = FakeKV(SystemClock())
+    monkeypatch.setenv("EDGE_CACHE_NAMESPACE_ID", kv.namespace_id)
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", kv.token)
+    # What serves until it is stopped ends at once.
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: None)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with kv.serve() as base_url:
+        monkeypatch.setenv("CLOUDFLARE_API_BASE_URL", base_url)
+        yield tmp_path
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def ended(arguments: tuple[str, ...]) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    code = left.value.code or 0
+    assert isinstance(code, int)
+    return code
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    with closed(open("/dev/full", "w")) as stream:  # noqa: PTH123 - closed where that fails, too
+        yield lambda: monkeypatch.setattr(sys, "stdout", stream)
+
+
+@pytest.fixture
+def reader_that_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    read, write = os.pipe()
+    os.close(read)
+    with closed(os.fdopen(write, "w")) as stream:
+        yield lambda: monkeypatch.setattr(sys, "stdout", stream)
+
+
+@contextmanager
+def closed(stream: IO[str]) -> Iterator[IO[str]]:
+    yield stream
+    with suppress(OSError):
+        stream.close()
+
+
+@pytest.mark.parametrize("options", [("--help",), (), ("--json",)], ids=["help", "in earnest", "as JSON"])
+@every_command
+def test_output_that_cannot_be_written_is_one_line(
+    folder: Path,
+    full_disk: Callable[[], None],
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+    options: tuple[str, ...],
+) -> None:
+    arguments = arguments_of(command, options)
+    _with_something_to_say(folder)
+    full_disk()
+    code, said = ended(arguments), capsys.readouterr().err
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in said
+    assert "unexpected" not in said
+    if command in SILENT and options != ("--help",):
+        assert code == SILENT[command]
+        return
+    assert (code, errors) == (
+        4,
+        ["error: the output can't be written: No space left on device; what was done until then is done"],
+    )
+
+
+@pytest.mark.parametrize("options", [("--help",), (), ("--json",)], ids=["help", "in earnest", "as JSON"])
+@every_command
+def test_a_reader_that_leaves_is_no_error(
+    folder: Path,
+    reader_that_left: Callable[[], None],
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+    options: tuple[str, ...],
+) -> None:
+    arguments = arguments_of(command, options)
+    _with_something_to_say(folder)
+    reader_that_left()
+    code, said = ended(arguments), capsys.readouterr().err
+    assert "Traceback" not in said
+    assert "written" not in said
+    assert code != 70
+
+
+def arguments_of(command: tuple[str, ...], options: tuple[str, ...]) -> tuple[str, ...]:
+    known = {each for parameter in COMMANDS[command].params for each in parameter.opts} | {"--help"}
+    return (*command, *USES[command], *(option for option in options if option in known))
+
+
+def _with_something_to_say(folder: Path) -> None:
+    outbox = SqliteOutbox(folder / "outbox.db")
+    outbox.record(Purge.of(groups="a"))
+    outbox.close()
+
+
+def garbled() -> Iterator[Any]:
+    """Yield each option and argument of each command with garbage, another kind for each."""
+    kinds = cycle(GARBAGE)
+    for command, found in COMMANDS.items():
+        for parameter in found.params:
+            if getattr(parameter, "is_flag", False):
+                continue
+            name, garbage = parameter.opts[0], next(kinds)
+            is_option = name.startswith("-")
+            given = (*USES[command], name, garbage) if is_option else (garbage,)
+            yield pytest.param((*command, *given), id=f"{' '.join(command)} {name}: {garbage[:9]!a}")
+
+
+KNOWN = (
+    pytest.param(("why", NOBODY, "--method", "G\u00e9T"), id="a method that no request can have"),
+    pytest.param(("why", NOBODY, "--timeout", "1e999"), id="a time that never ends"),
+    pytest.param(("purge", "--group", "a", "--timeout", "inf"), id="a purge's time that never ends"),
+    pytest.param(("drain", *OUTBOX, "--once", "--lease", "inf"), id="a lease that never ends"),
+    pytest.param(("check", "--config", "/dev/zero"), id="settings that never end"),
+    pytest.param(("list", "--namespace", "\udcff"), id="an id that is no text"),
+    pytest.param(("audit", "--env", "\udcff"), id="an environment that is no text"),
+)
+
+
+@pytest.mark.parametrize("arguments", [*KNOWN, *garbled()])
+def test_garbage_is_never_a_traceback(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    _with_something_to_say(folder)
+    code = ended(arguments)
+    out, said = capsys.readouterr()
+    assert code in {0, 1, 2, 3, 4}, said
+    assert "Traceback" not in out + said
+    assert "\x1b" not in out + said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(("purge", "--url-file", "-"), id="purge"),
+        pytest.param(("publish", "https://a.example/x", "-", "-H", "Content-Type: a/b"), id="publish"),
+        pytest.param(("warm", "--file", "-"), id="warm"),
+        pytest.param(("simulate", "-"), id="simulate"),
+        pytest.param(("advise", "-"), id="advise"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_what_standard_input_holds_is_never_a_traceback(arguments: tuple[str, ...]) -> None:
+    ran = subprocess.run(
+        [*PROGRAM, *arguments],
+        input=b"\xff\xfe\x00\x1b[31m\n" * 50,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode in {0, 1, 2, 3, 4}, ran.stderr
+    assert b"Traceback" not in ran.stderr
+    assert b"\x1b" not in ran.stdout + ran.stderr
+
+
+class _Pressed(io.StringIO):
+    """Standard output of a command that Ctrl-C ends as it prints."""
+
+    def write(self, _: str, /) -> int:
+        raise KeyboardInterrupt
+
+
+@every_command
+def test_ctrl_c_is_no_traceback(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+) -> None:
+    _with_something_to_say(folder)
+    monkeypatch.setattr(sys, "stdout", _Pressed())
+    code, said = ended((*command, *USES[command])), capsys.readouterr().err
+    assert "Traceback" not in said
+    assert (code == 130) == ("interrupted" in said)
+    assert code == SILENT.get(command, 130)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(("warm",), b"0 of 1 URL were asked for", id="warm"),
+        pytest.param(("purge", "--group", "a"), b"it isn't known what is purged", id="purge"),
+        pytest.param(("list",), b"interrupted", id="list"),
+        pytest.param(("why",), b"interrupted", id="why"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_ctrl_c_while_waiting_says_what_is_done(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: bytes
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("CLOUDFLARE_API_BASE_URL", url)
+        urls = (f"{url}/x",) if arguments[0] in {"warm", "why"} else ()
+        process = subprocess.Popen([*PROGRAM, *arguments, *urls], stderr=subprocess.PIPE)
+        connection, _ = silent.accept()
+        with connection, process:
+            process.send_signal(signal.SIGINT)
+            connection.close()
+            _, err = process.communicate(timeout=60)
+    assert (process.returncode, said in err, b"Traceback" in err) == (130, True, False), err
