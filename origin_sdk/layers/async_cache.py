@@ -257,14 +257,15 @@ class AsyncLayeredCache(BaseCache):
     async def _do(self, step: AnyStep) -> object:  # noqa: PLR0911 - a table of steps
         match step:
             case Ask(command):
-                return await (await self._caller()).ask(command)
+                found = self._callers.get(asyncio.get_running_loop())
+                return await (found.redis if found else await self._caller()).ask(command)
+            case Follow(key, seconds):
+                flight, ended = self.flights.join(key, _Told)
+                return flight, ended is None, ended is None or await ended.wait(seconds)
             case Load(loader, argument, reads, node):
                 with traced_load(argument), reading(reads), loading(node):
                     loaded = loader(argument)
                     return await loaded if isawaitable(loaded) else loaded
-            case Follow(key, seconds):
-                flight, ended = self.flights.join(key, _Told)
-                return flight, ended is None, ended is None or await ended.wait(seconds)
             case Await(future, seconds):
                 done, _ = await asyncio.wait([cast("asyncio.Future[object]", future)], timeout=seconds)
                 return future.result() if done else PENDING

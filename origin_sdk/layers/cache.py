@@ -73,6 +73,8 @@ class LayeredCache(BaseCache):
 
     def _renew(self) -> None:
         self._redis = self._redis_caller()
+        # What asks Redis; rules ask only where there is one.
+        self._client = cast("RedisClient", self._redis)
         self._pool = ThreadPoolExecutor(self.background.most, thread_name_prefix="origin_sdk.layers")
 
     def _redis_caller(self) -> "RedisClient | None":
@@ -231,12 +233,12 @@ class LayeredCache(BaseCache):
         match step:
             case Ask(command):
                 return self._client.ask(command)
-            case Load(loader, argument, reads, node):
-                with traced_load(argument), reading(reads), loading(node):
-                    return loader(argument)
             case Follow(key, seconds):
                 flight, ended = self.flights.join(key, Event)
                 return flight, ended is None, ended is None or ended.wait(seconds)
+            case Load(loader, argument, reads, node):
+                with traced_load(argument), reading(reads), loading(node):
+                    return loader(argument)
             case Await(future, seconds):
                 return future.result() if wait([cast("Future[object]", future)], seconds).done else PENDING
             case AskMany(commands):
@@ -260,11 +262,6 @@ class LayeredCache(BaseCache):
             replies = self._client.ask_many(step.commands)
             told.wait(step.seconds_of(replies))
         return replies
-
-    @property
-    def _client(self) -> "RedisClient":
-        """What asks Redis; rules ask only where there is one."""
-        return cast("RedisClient", self._redis)
 
 
 class Cached(Protocol[_Arguments, _Value]):

@@ -469,6 +469,28 @@ def test_what_is_invalidated_while_redis_is_asked_what_happened_is_not_lost(
     assert ("invalidation-repeated", "") not in ours.stats.counts
 
 
+@pytest.mark.parametrize("others", [0, 150], ids=["little else", "much else"])
+@pytest.mark.parametrize("what", ["its group", "its key", "another group"])
+def test_redis_keeps_what_was_loaded_unless_that_was_invalidated_meanwhile(
+    connect: Callable[..., Any], redis_server: RedisServer, what: str, others: int
+) -> None:
+    ours, theirs = connect(redis_server.port), connect(redis_server.port)
+    key = FAMILY.key(id=f"{what} {others}")
+
+    def load(_: object) -> str:
+        theirs.invalidate(groups=["another", *(f"other-{number}" for number in range(others))])
+        for number in range(others):
+            theirs.delete(FAMILY.key(id=f"other-{number}"))
+        if what == "its group":
+            theirs.invalidate(groups=key.groups)
+        elif what == "its key":
+            theirs.delete(key)
+        return "old"
+
+    assert ours.get_or_load(key, load) == "old"
+    assert connect(redis_server.port).get(key) == ("old" if what == "another group" else None)
+
+
 def test_a_redis_that_lost_more_than_anyone_remembers_is_not_trusted(
     connect: Callable[..., Any], kept: RedisServer
 ) -> None:

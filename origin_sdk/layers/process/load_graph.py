@@ -88,7 +88,8 @@ def waiting_for(node: LoadNode, waiter: LoadNode | None = None) -> None:
     if asker is None:
         return
     with _lock:
-        names = [each.name for each in _path(node, asker)]
+        is_free = not node.waits_for and node is not asker  # as most are: no way leads anywhere
+        names = [] if is_free else [each.name for each in _path(node, asker)]
         if not names and waiter is None:
             names = _same_above(node, asker)
         if names:

@@ -62,6 +62,7 @@ class AsyncRedisClient:
         self._client: Any = None
         self._idle: list[AsyncConnection] = []
         self._most_idle = link.options.max_connections // 2
+        self._is_cluster = link.options.is_cluster
         self._epoch = link.epoch
         self._in_thread = RedisClient(link)
         self._late: set[asyncio.Task[object]] = set()
@@ -97,11 +98,12 @@ class AsyncRedisClient:
         """Ask within the time of a call, once it is this one's turn."""
         link = self._link
         seconds = link.options.timeout
-        await self._turn(seconds * TURN_TIMEOUTS)
+        # Mostly it is at once, and costs less without a coroutine of its own.
+        await (self._turn(seconds * TURN_TIMEOUTS) if self._turns.locked() else self._turns.acquire())
         try:
-            if not any(link.up[link.layout.shard_of(command)] for command in commands):
+            if not link.asks_any(commands):
                 raise AwayError
-            if self._link.options.is_cluster:
+            if self._is_cluster:
                 return await self._of_cluster(ask())
             # One bound on all of it, connecting included; redis-py's own makes a task for each write.
             async with asyncio.timeout(seconds):
@@ -111,9 +113,6 @@ class AsyncRedisClient:
 
     async def _turn(self, seconds: float) -> None:
         """Wait for a turn, as threads do."""
-        if not self._turns.locked():
-            await self._turns.acquire()
-            return
         try:
             async with asyncio.timeout(seconds):
                 await self._turns.acquire()
@@ -140,7 +139,7 @@ class AsyncRedisClient:
             task.exception()  # of which nobody may want to know any more
 
     async def _demand(self, command: Command[Reply]) -> Reply:
-        if command.script is None and not self._link.options.is_cluster:
+        if command.script is None and not self._is_cluster:
             reply: Reply = await self._read(packed_read(command))
             return reply
         try:
@@ -155,7 +154,7 @@ class AsyncRedisClient:
 
     async def _demand_once(self, command: Command[Reply], *, is_source: bool = False) -> Reply:
         parts = words(command, self._until(command), is_source=is_source)
-        if self._link.options.is_cluster:
+        if self._is_cluster:
             reply: Reply = await self.client().execute_command(*parts)
             return reply
         connection = await self._borrowed()
@@ -253,7 +252,7 @@ class AsyncRedisClient:
 
     def _node(self, command: AnyCommand) -> str:
         """Return the name of the node that a command goes to, as far as it is known."""
-        if not self._link.options.is_cluster:
+        if not self._is_cluster:
             return ""
         client = self.client()
         try:
@@ -284,7 +283,7 @@ class AsyncRedisClient:
     async def _ask_node(self, commands: Sequence[AnyCommand]) -> list[Any]:
         """Write all before any is waited for; errors are among the replies."""
         all_words = [words(command, self._until(command)) for command in commands]
-        if self._link.options.is_cluster:
+        if self._is_cluster:
             pipeline = self.client().pipeline(transaction=False)
             for each in all_words:
                 pipeline.execute_command(*each)
@@ -319,7 +318,7 @@ class AsyncRedisClient:
             while self._idle:
                 await self._client.connection_pool.release(self._idle.pop())
             await self._client.aclose()
-            if self._link.options.is_cluster:  # which closes nothing where it had lost the way
+            if self._is_cluster:  # which closes nothing where it had lost the way
                 await self._client.nodes_manager.aclose("nodes_cache")
                 await self._client.nodes_manager.aclose("startup_nodes")
             for each in unclosed(self._link, self._client):

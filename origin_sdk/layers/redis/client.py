@@ -75,6 +75,7 @@ class RedisClient:
         self._idle: list[Connection] = []
         """Connections of the client's pool, kept for reads."""
         self._most_idle = link.options.max_connections // 2
+        self._is_cluster = link.options.is_cluster
         self._epoch = link.epoch
         self._turns = _Turns(link)
         self._lock = Lock()
@@ -97,20 +98,21 @@ class RedisClient:
             return reply
 
     def _ask(self, command: Command[Reply]) -> Reply | Failed:
-        up, shard = self._link.up, self._link.layout.shard_of(command)
+        link = self._link
+        up, shard = link.up, link.layout.shard_of(command)
         if not up[shard]:
             return FAILED
         try:
             with self._turns:
                 if not up[shard]:
                     raise AwayError
-                if command.script is None and not self._link.options.is_cluster:
+                if command.script is None and not self._is_cluster:
                     reply: Reply = self._read(packed_read(command))
                     return reply
-                with self._link.options.bounded():
+                with link.options.bounded():
                     return self.demand(command)
         except ERRORS as error:
-            return failed(self._link, error, (command,))
+            return failed(link, error, (command,))
 
     def _renew(self) -> None:
         """Let go of connections that are as old as one that broke."""
@@ -173,7 +175,7 @@ class RedisClient:
 
     def _demand_once(self, command: Command[Reply], *, is_source: bool = False) -> Reply:
         parts = self._words(command, is_source=is_source)
-        if self._link.options.is_cluster:
+        if self._is_cluster:
             reply: Reply = self.client().execute_command(*parts)
             return reply
         connection = self._borrowed()
@@ -221,7 +223,7 @@ class RedisClient:
 
     def find_nodes(self) -> None:
         """Find out which nodes a cluster has now."""
-        if self._link.options.is_cluster and self._client is not None:
+        if self._is_cluster and self._client is not None:
             with suppress(*ERRORS):
                 self._client.nodes_manager.initialize()
 
@@ -292,8 +294,7 @@ class RedisClient:
             try:
                 for pool, places in self._pools(commands).items():
                     with self._losing(places, replies, ends):
-                        is_one = not self._link.options.is_cluster
-                        connection = self._borrowed() if is_one else pool.get_connection()
+                        connection = pool.get_connection() if self._is_cluster else self._borrowed()
                         borrowed.callback(pool.release, connection)
                         unread.append((connection, places))
                 for connection, places in unread:
@@ -336,7 +337,7 @@ class RedisClient:
     def _pools(self, commands: Sequence[AnyCommand]) -> dict[Pool, list[int]]:
         """Return where to send the commands: each pool with their places."""
         client = self.client()
-        if not self._link.options.is_cluster:
+        if not self._is_cluster:
             return {client.connection_pool: list(range(len(commands)))}
         pools: dict[Pool, list[int]] = {}
         for place, command in enumerate(commands):

@@ -131,6 +131,12 @@ class Link:
         """Whether Redis is used for a key."""
         return self.up[self.layout.shard(name)]
 
+    def asks_any(self, commands: Iterable[AnyCommand]) -> bool:
+        """Whether Redis is used for any of these."""
+        if self.layout.shards == 1:
+            return self.up[0]
+        return any(self.up[self.layout.shard_of(command)] for command in commands)
+
     @property
     def can_hear(self) -> bool:
         """Whether messages of other processes come in, and all of them are known."""

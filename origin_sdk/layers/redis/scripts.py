@@ -81,30 +81,34 @@ local moments, clock_key, history = KEYS[1], KEYS[4], KEYS[5]
 floor(moments, clock_key)
 floor(KEYS[2], clock_key)
 local g, is_shared = known(KEYS[3], clock_key, history), shares(history, ARGV[1])
+-- What can be asked of all is asked once: a call costs more than what it does.
+local wanted, entries, locks = {}, {}, {}
+for i, keys in content.each(KEYS, 6) do wanted[i], entries[i], locks[i] = keys, keys[1], keys.lock end
+local is_there = is_shared and redis.call('EXISTS', unpack(entries)) > 0
+local holders = redis.call('MGET', unpack(locks))
 local now, birth
-local function claimed(keys, lock, token, lock_ms, needed)
-  local v = is_shared and content.get(keys)
+local function claimed(keys, held, token, lock_ms, needed)
+  local v = is_there and content.get(keys)
   if v and is_valid(v, moments, keys[1]) then
     now = now or clock(clock_key)
     local ends, soft = struct.unpack('>d', v) + struct.unpack('>I', v, 15) * 1000, softened(v, moments)
     if soft > 0 then ends = math.min(ends, soft) end
     if ends - now > tonumber(needed) then return 'V', content.whole(v, keys) end
   end
-  local held = redis.call('GET', lock)
   if held then
     local since, holder = string.match(held, '^(%d+) (.*)$')
     if holder == token then return 'L' .. since end
-    return 'H' .. redis.call('PTTL', lock) .. ' ' .. (holder or '')
+    return 'H' .. redis.call('PTTL', keys.lock) .. ' ' .. (holder or '')
   end
   -- One moment for all: they are loaded at once, and compared with what else is of their names alone.
   birth = birth or tick(clock_key, g)
   if is_late(ARGV[#ARGV], birth) then return 'T' .. text(birth) end
-  redis.call('SET', lock, text(birth) .. ' ' .. token, 'PX', lock_ms)
+  redis.call('SET', keys.lock, text(birth) .. ' ' .. token, 'PX', lock_ms)
   return 'L' .. text(birth)
 end
 local lines, records = {}, {''}
-for i, keys in content.each(KEYS, 6) do
-  local line, record = claimed(keys, keys.lock, unpack(ARGV, 3 * i - 1, 3 * i + 1))
+for i, keys in ipairs(wanted) do
+  local line, record = claimed(keys, holders[i], unpack(ARGV, 3 * i - 1, 3 * i + 1))
   lines[i], records[#records + 1] = line, record
 end
 -- A text is read in a fraction of the time that a hundred are.
@@ -153,25 +157,49 @@ local function is_behind(v)
   end
   return false
 end
-local function stored(keys, lock, given, token, kept_ms, record, name)
+-- What can be asked of all is asked once: a call costs more than what it does.
+local each_keys, locks, least = {}, {}, math.huge
+for i, keys in content.each(KEYS, 5) do
+  each_keys[i], locks[i] = keys, keys.lock
+  least = math.min(least, tonumber(ARGV[pairs_end + 5 * i - 4]))
+end
+local holders, given_back = redis.call('MGET', unpack(locks)), {}
+-- Names of a set with a moment since the first birth, mostly few: of others nothing speaks against a record.
+local function late(set)
+  local names, found = redis.call('ZRANGEBYSCORE', set, text(least), '+inf', 'LIMIT', 0, 100), {}
+  for _, name in ipairs(names) do found[name] = true end
+  return #names < 100 and found
+end
+local late_groups, late_touches = late(moments), late(touches)
+local function is_outdated(v, birth, name, key)
+  if not f or not f_touches or birth <= tonumber(f) or birth <= tonumber(f_touches) then return true end
+  if not late_touches or late_touches[name] or late_touches[name .. '\\29'] then
+    if birth <= touched(touches, name) then return true end
+  end
+  local is_doubtful = not late_groups or late_groups[name]
+  if not is_doubtful and next(late_groups) then
+    for group in groups_of(v) do is_doubtful = is_doubtful or late_groups[group] end
+  end
+  return is_doubtful and not is_valid(v, moments, key)
+end
+local function stored(keys, held, given, token, kept_ms, record, name)
   local birth = tonumber(given)
   local v = struct.pack('>d', birth) .. record
-  local holder = string.match(redis.call('GET', lock) or '', '^%d+ (.*)$')
-  if holder ~= token then return 's' end
-  redis.call('DEL', lock)
-  if not f_touches or birth <= math.max(tonumber(f_touches), touched(touches, name)) then return 'o' end
-  if not is_valid(v, moments, keys[1]) or is_behind(v) then return 'o' end
+  if string.match(held or '', '^%d+ (.*)$') ~= token then return 's' end
+  given_back[#given_back + 1] = keys.lock
+  if is_outdated(v, birth, name, keys[1]) or is_behind(v) then return 'o' end
   local old = redis.call('GETRANGE', keys[1], 0, 7)
   if old ~= '' and struct.unpack('>d', old) > birth then return 's' end
   content.set(keys, v, {'PX', kept_ms})
   return 'd'
 end
 local statuses, names = {}, {}
-for i, keys in content.each(KEYS, 5) do
+for i, keys in ipairs(each_keys) do
   local last = pairs_end + 5 * i
   names[i] = ARGV[last]
-  statuses[i] = stored(keys, keys.lock, unpack(ARGV, last - 4, last))
+  statuses[i] = stored(keys, holders[i], unpack(ARGV, last - 4, last))
 end
+if #given_back > 0 then redis.call('DEL', unpack(given_back)) end
 redis.call('PUBLISH', ARGV[1], table.concat(names, '\\n'))
 return table.concat(statuses)
 """,

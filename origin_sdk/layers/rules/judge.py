@@ -46,6 +46,7 @@ __all__ = ["SPECIAL", "CachedError", "Judge", "checked_groups", "opened"]
 
 _log = logging.getLogger("origin_sdk.layers")
 _header_of = HEADER.unpack_from
+_HEADER_BYTES = HEADER.size
 _Reading: TypeAlias = tuple[bytes, Callable[[bytes], Any], Windows | None]
 """The head of plain records, what decodes those, and the windows where all of a family have the same."""
 _NO_READING: Final[_Reading] = (b"", bytes, None)
@@ -109,6 +110,8 @@ class Judge:
         self._readings: dict[AnyFamily, _Reading] = {}
         self.families: dict[str, AnyFamily] = {}
         """By the beginning of their keys."""
+        self.has_structures = False
+        """Whether any of these is kept as a structure."""
 
     def policy(self, key: AnyKey) -> Policy:
         """Return the policy that applies. Raises DataClassViolation for what must never be cached."""
@@ -125,6 +128,7 @@ class Judge:
         if known is None:
             if (family.policy or self.default_policy).values == "frozen":
                 family.typed.require_unchangeable(family.name)
+            self.has_structures = self.has_structures or family.shape is not None
             self.families[family.prefix] = family
         elif not known.agrees_with(family):
             raise InvalidFamily(
@@ -291,8 +295,8 @@ class Judge:
                 plain, decode, windows = self._reading(family)
             try:
                 birth, head, lifetime, length = _header_of(stored)
-                start = HEADER.size + length
-                groups = stored[HEADER.size : start]
+                start = _HEADER_BYTES + length
+                groups = stored[_HEADER_BYTES:start]
                 if birth <= newest and (doubt := self._doubt(key, birth, groups, as_of, floor)):
                     if doubt is UNSURE:
                         unsure.append(key)

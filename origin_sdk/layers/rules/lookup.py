@@ -25,7 +25,7 @@ async def look(
     """Look into Redis for keys; return entries by name, and the keys for which it had no answer."""
     seq, layout = judge.moments.seq, link.layout
     # What a structure consists of is no part of its record: Redis puts it together as it judges.
-    unsure = [key for key in keys if key.family.shape is not None and judge.keeps_parts(key.family)]
+    unsure = [key for key in keys if judge.keeps_parts(key.family)] if judge.has_structures else []
     plain = [key for key in keys if key not in unsure] if unsure else keys
     shards, known = by_shard(link, plain), link.generations.copy()
     commands: list[Command[list[bytes | None]]] = []

@@ -8,6 +8,7 @@ from origin_sdk.layers.errors import LoadTimeout
 from origin_sdk.layers.process.flights import TRIES, Flight
 from origin_sdk.layers.process.load_graph import LoadNode, ended, gave_up, waiting_for
 from origin_sdk.layers.process.memory import MemoryEntry
+from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.rules.claims import Filling
 from origin_sdk.layers.rules.judge import opened
 from origin_sdk.layers.rules.loads import Loader, fill
@@ -30,7 +31,8 @@ async def get(cache: Cache, key: AnyKey, default: _Value | None) -> _Value | Non
     is_hit = state in ANSWERS
     judge.stats.count("memory-hit" if is_hit else "memory-miss", key.family.name, key.name)
     if not is_hit:
-        entry, _ = await _look(cache, key)
+        link = _link_for(cache, key)
+        entry = None if link is None else (await look_one(judge, link, key))[0]
         if entry is not None and judge.freshness(entry) not in ANSWERS:
             entry = None
     _note(cache, key, entry)
@@ -141,7 +143,9 @@ async def _lead(cache: Cache, flight: Flight, filling: Filling, loader: Loader, 
 async def _resolve(cache: Cache, node: LoadNode, filling: Filling, loader: Loader, since: int) -> MemoryEntry:
     """Find the value in Redis, or load it."""
     judge, key = cache.judge, filling.key
-    found, filling.is_alone = await _look(cache, key)
+    found = None
+    if (link := _link_for(cache, key)) is not None:
+        found, filling.is_alone = await look_one(judge, link, key)
     if found is not None:
         if (state := judge.freshness(found)) in ANSWERS:
             return _answer(cache, filling, loader, found, state)
@@ -178,11 +182,9 @@ async def _wait(cache: Cache, node: LoadNode, filling: Filling, loader: Loader, 
     return spare
 
 
-async def _look(cache: Cache, key: AnyKey) -> tuple[MemoryEntry | None, bool]:
-    """Look into Redis; return what is there, and whether there was no answer."""
-    if not cache.judge.reaches_redis(key.family) or (link := cache.listening()) is None:
-        return None, False
-    return await look_one(cache.judge, link, key)
+def _link_for(cache: Cache, key: AnyKey) -> Link | None:
+    """Return the way to Redis, if a key's values may go there."""
+    return cache.listening() if cache.judge.reaches_redis(key.family) else None
 
 
 def too_long(key: AnyKey, policy: Policy) -> LoadTimeout:

@@ -97,10 +97,10 @@ class Wrapping:
         seal = self.seal.number if self.seal else 0
         header = _BODY.pack(
             _HEAD.pack(_MAGIC, form, coding | seal << _SEAL_SHIFT, key.family.schema),
-            *(
-                min(round(seconds * 1000), _MAX_MS)
-                for seconds in (record.lifetime, record.stale, record.fail_safe, record.load_seconds)
-            ),
+            _milliseconds(record.lifetime),
+            _milliseconds(record.stale),
+            _milliseconds(record.fail_safe),
+            _milliseconds(record.load_seconds),
             len(groups),
         )
         if self.seal:
@@ -204,6 +204,10 @@ class Wrapping:
     def _bound(self, key: AnyKey, birth: bytes, header: bytes) -> bytes:
         scope = self.scope.encode() + b"\n" if self.scope else b""
         return scope + key.name.encode() + b"\n" + (birth if scope else b"") + header
+
+
+def _milliseconds(seconds: float) -> int:
+    return min(round(seconds * 1000), _MAX_MS) if seconds else 0
 
 
 def split_groups(written: bytes) -> tuple[str, ...]:
