@@ -13,7 +13,7 @@ from cachewire.rules import KeyRule
 from origin_sdk._cloudflare.effects import Flow
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import PAGE_KEYS, ListedKey, Namespace
-from origin_sdk._values.targets import Purge, keyed_target, parse_url
+from origin_sdk._values.targets import Purge, parse_url, stored_targets
 
 __all__ = [
     "Coverage",
@@ -151,7 +151,7 @@ def both_schemes(urls: Iterable[str], rules: Sequence[KeyRule]) -> Iterator[Targ
     for url in urls:
         target = parse_url(url)
         for scheme in ("https", "http"):
-            yield keyed_target(rules, replace(target, scheme=scheme))
+            yield from stored_targets(replace(target, scheme=scheme), rules)
 
 
 def is_below(path: str, prefix: str) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, Self, TypeAlias, TypedDict, Unpack
 
+from cachewire.disguise import keyed_targets
 from cachewire.errors import WireError
 from cachewire.key import Target, parse_target
 from cachewire.marks import (
@@ -17,7 +18,7 @@ from cachewire.marks import (
     url_mark,
     written_keys,
 )
-from cachewire.rules import KeyRule, first_match, key_target
+from cachewire.rules import KeyRule
 from origin_sdk._values.errors import InvalidRequest
 
 __all__ = [
@@ -27,10 +28,10 @@ __all__ = [
     "TargetKind",
     "Targets",
     "Texts",
-    "keyed_target",
     "parse_group",
     "parse_host",
     "parse_url",
+    "stored_targets",
     "texts",
 ]
 
@@ -239,18 +240,18 @@ def parse_group(group: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _rule_for(rules: tuple[KeyRule, ...], target: Target) -> KeyRule | None:
-    return first_match(rules, "GET", target)
+def _keyed_targets(target: Target, rules: tuple[KeyRule, ...]) -> tuple[Target, ...]:
+    return keyed_targets(target, rules)
 
 
-def keyed_target(rules: Sequence[KeyRule], target: Target) -> Target:
-    """Return the target as the Worker's key and URL mark have it: with the query edits of its rule."""
-    rule = _rule_for(tuple(rules), target) if rules else None
-    return key_target(rule, target) if rule else target
+def stored_targets(target: Target, rules: Sequence[KeyRule]) -> tuple[Target, ...]:
+    """Return the targets as the Worker's keys and URL marks may have them: with the query edits of a rule."""
+    return _keyed_targets(target, tuple(rules)) if rules else (target,)
 
 
 def _url_marks(urls: Iterable[str], rules: Sequence[KeyRule]) -> Iterator[str]:
-    return (url_mark(keyed_target(rules, parse_url(url))) for url in urls)
+    targets = (parse_url(url) for url in urls)
+    return (url_mark(keyed) for target in targets for keyed in stored_targets(target, rules))
 
 
 def _prefix_marks(prefixes: Iterable[str], _: Sequence[KeyRule]) -> Iterator[str]:

@@ -1,5 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
+from cachewire.key import parse_target
+from cachewire.marks import url_mark
 from cachewire.rules import KeyRule
 from origin_sdk._values.targets import Purge
 from origin_sdk.errors import InvalidRequest
@@ -128,3 +132,21 @@ def test_a_purge_in_words(purge: Purge, text: str) -> None:
 def test_soft_and_hard_are_not_merged() -> None:
     with pytest.raises(InvalidRequest, match="merged"):
         Purge.of(groups="a").merged_with(Purge.of(groups="b", hard=True))
+
+
+@pytest.mark.parametrize(
+    ("url", "queries"),
+    [
+        pytest.param("https://a.test/shop/1?id=1&x=2", ["id=1"], id="as it is spelt"),
+        pytest.param("https://a.test/SHOP/1?id=1&x=2", ["id=1&x=2", "id=1"], id="upper case"),
+        pytest.param("https://a.test//shop/1?id=1&x=2", ["id=1&x=2", "id=1"], id="an empty segment"),
+        pytest.param("https://a.test/shop%2F1?id=1&x=2", ["id=1&x=2", "id=1"], id="an encoded slash"),
+        pytest.param("https://a.test/SHOP/1", [None], id="no query"),
+        pytest.param("https://a.test/other?id=1&x=2", ["id=1&x=2"], id="no rule"),
+    ],
+)
+def test_a_purge_reaches_what_the_rule_of_another_reading_keyed(url: str, queries: list[str | None]) -> None:
+    rules = (KeyRule(paths=("/shop/**",), query_keep=("id",)),)
+    target = parse_target(url)
+    names = [url_mark(replace(target, query=query)) for query in queries]
+    assert list(Purge.of(urls=[url]).marks(rules)) == [SHARED, *(f"m2/s/{name}" for name in names)]

@@ -7,15 +7,18 @@ path, the strictest counts; and so for a host that is met with another port, or 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import TypeVar
 
 from cachewire.key import Target, escape_path, unescape
-from cachewire.rules import KeyRule, folded
+from cachewire.rules import KeyRule, first_match, folded, key_target
 from cachewire.settings import DataClass, Rule, Settings
 
-__all__ = ["AMBIGUOUS", "forbids", "readings_met", "strictest_rule"]
+__all__ = ["AMBIGUOUS", "forbids", "keyed_targets", "readings_met", "strictest_rule"]
+
+_Rule = TypeVar("_Rule", bound=KeyRule)
 
 AMBIGUOUS = Rule("ambiguous", data_class=DataClass.NEVER)
 """For a path whose readings belong to different identities: none of them can be told to be the one."""
@@ -36,13 +39,29 @@ def forbids(rule: Rule) -> bool:
 def strictest_rule(rule: Rule, method: str, target: Target, settings: Settings) -> Rule:
     """Return ``rule``, which applies to ``target`` as it is spelt, or a stricter one of another reading."""
     strict = [other for other in settings.rules if _strictness(other)]
-    if forbids(rule) or not strict or not (_is_odd(target) or any(map(_has_odd_paths, strict))):
+    if forbids(rule) or not strict or not _may_be_met_as_another(target, strict):
         return rule
-    met = [rule, *_rules_of_readings(method, target, settings)]
+    met = [rule, *_rules_of_readings(method, target, settings.rules)]
     strictest = max(met, key=_strictness)
     if strictest.data_class is DataClass.PRIVATE and len({_identity(other) for other in met} - {()}) > 1:
         return AMBIGUOUS
     return strictest if _strictness(strictest) > _strictness(rule) else rule
+
+
+def keyed_targets(target: Target, rules: Sequence[KeyRule]) -> tuple[Target, ...]:
+    """Return the targets whose keys responses to a GET of ``target`` may have, that of its own rule first.
+
+    Which rule applies is for :func:`strictest_rule` to say; a purge has to reach what any of them keyed.
+    """
+    found = first_match(rules, "GET", target)
+    targets = [key_target(found, target) if found else target]
+    if (
+        target.query is not None
+        and any(rule.edits_query for rule in rules)
+        and _may_be_met_as_another(target, rules)
+    ):
+        targets += [key_target(rule, target) for rule in _rules_of_readings("GET", target, rules)]
+    return tuple(dict.fromkeys(targets))
 
 
 def readings_met(method: str, target: Target, rule: Rule) -> list[Target]:
@@ -72,13 +91,15 @@ def _has_odd_paths(rule: KeyRule) -> bool:
     return any(_ODD.search(path) for path in rule.paths)
 
 
-def _rules_of_readings(method: str, target: Target, settings: Settings) -> Iterator[Rule]:
+def _may_be_met_as_another(target: Target, rules: Iterable[KeyRule]) -> bool:
+    return _is_odd(target) or any(map(_has_odd_paths, rules))
+
+
+def _rules_of_readings(method: str, target: Target, rules: Sequence[_Rule]) -> Iterator[_Rule]:
     for host, path in product({target.host, target.hostname}, _readings(target.path)):
         exact, caseless = (replace(target, host=host, path=read(path)) for read in (escape_path, folded))
-        first = next((rule for rule in settings.rules if rule.matches(method, exact)), None)
-        first_caseless = next(
-            (rule for rule in settings.rules if rule.matches_folded(method, caseless)), None
-        )
+        first = next((rule for rule in rules if rule.matches(method, exact)), None)
+        first_caseless = next((rule for rule in rules if rule.matches_folded(method, caseless)), None)
         yield from filter(None, (first, first_caseless))
 
 

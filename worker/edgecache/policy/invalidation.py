@@ -1,16 +1,15 @@
 """What an unsafe request invalidates (RFC 9111 section 4.4, RFC 9875 section 3)."""
 
 import re
-from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
+from cachewire.disguise import keyed_targets
 from cachewire.errors import InvalidGroup, InvalidTarget
 from cachewire.facts import Fields, ResponseFacts
 from cachewire.fields import CACHE_GROUP_INVALIDATION
 from cachewire.key import Target, parse_target
 from cachewire.marks import group_mark, host_group_mark, host_groups_mark, url_mark
-from cachewire.rules import KeyRule, first_match, key_target
 from cachewire.settings import Settings
 from cachewire.structured import parse_strings
 from edgecache.policy.facts import RequestFacts
@@ -40,7 +39,11 @@ def invalidated(request: RequestFacts, response: ResponseFacts, settings: Settin
     if is_proof or not settings.is_safe:
         names += _group_names(request.target.host, response.fields, settings)
     if is_proof:
-        names += [url_mark(_as_stored(target, settings.rules)) for target in _targets(request, response)]
+        names += [
+            url_mark(stored)
+            for target in _targets(request, response)
+            for stored in keyed_targets(target, settings.rules)
+        ]
     return tuple(dict.fromkeys(names))
 
 
@@ -80,11 +83,6 @@ def _group_names(host: str, fields: Fields, settings: Settings) -> list[str]:
 
 def _is_shared(group: str, settings: Settings) -> bool:
     return any(fnmatchcase(group, pattern) for pattern in settings.shared_groups)
-
-
-def _as_stored(target: Target, rules: Iterable[KeyRule]) -> Target:
-    rule = first_match(rules, "GET", target)
-    return key_target(rule, target) if rule else target
 
 
 def _targets(request: RequestFacts, response: ResponseFacts) -> list[Target]:
