@@ -40,13 +40,12 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own."""
 
+    monotonic = staticmethod(time.monotonic)
+    """Return seconds since some moment, never set back. Each hit of a cache asks: no call lies between."""
+
     def now(self) -> float:
         """Return seconds since the epoch."""
         return time.time()
-
-    def monotonic(self) -> float:
-        """Return seconds since some moment, never set back."""
-        return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         """Block the thread."""

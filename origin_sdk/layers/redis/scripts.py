@@ -158,11 +158,12 @@ local function is_behind(v)
   return false
 end
 -- What can be asked of all is asked once: a call costs more than what it does.
-local each_keys, locks, least = {}, {}, math.huge
+local each_keys, entries, locks, least = {}, {}, {}, math.huge
 for i, keys in content.each(KEYS, 5) do
-  each_keys[i], locks[i] = keys, keys.lock
+  each_keys[i], entries[i], locks[i] = keys, keys[1], keys.lock
   least = math.min(least, tonumber(ARGV[pairs_end + 5 * i - 4]))
 end
+local is_there = redis.call('EXISTS', unpack(entries)) > 0
 local holders, given_back = redis.call('MGET', unpack(locks)), {}
 -- Names of a set with a moment since the first birth, mostly few: of others nothing speaks against a record.
 local function late(set)
@@ -188,7 +189,7 @@ local function stored(keys, held, given, token, kept_ms, record, name)
   if string.match(held or '', '^%d+ (.*)$') ~= token then return 's' end
   given_back[#given_back + 1] = keys.lock
   if is_outdated(v, birth, name, keys[1]) or is_behind(v) then return 'o' end
-  local old = redis.call('GETRANGE', keys[1], 0, 7)
+  local old = is_there and redis.call('GETRANGE', keys[1], 0, 7) or ''
   if old ~= '' and struct.unpack('>d', old) > birth then return 's' end
   content.set(keys, v, {'PX', kept_ms})
   return 'd'

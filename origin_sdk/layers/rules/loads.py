@@ -347,7 +347,7 @@ def _known_of(
     if the loader read no other values. None if a group was invalidated since: what the loader read before
     that is older than what it read after it.
     """
-    if not landing.reads.groups:
+    if landing.reads.is_empty or not landing.reads.groups:
         return ()
     names = (*groups, *(SOFT + group for group in groups)) if judge.moments.has_soft else tuple(groups)
     moments = {name: judge.moments.moment(name) for name in names}
