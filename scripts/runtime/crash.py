@@ -49,6 +49,8 @@ _WORKERS = 2
 _WORKERS_KILLED = 6
 """So many at most before their server itself is."""
 _LIFE_SECONDS = (0.05, 0.5)
+_MOST_SECONDS = 5.0
+"""On a busy machine, where half a second isn't enough for a request."""
 """A child lives so long after its first change."""
 _START_SECONDS = 120.0
 _END_SECONDS = 30.0
@@ -362,7 +364,7 @@ def run(url: str, kills: int, seed: int = 0, *, is_forked: bool = False) -> Outc
                         os.kill(worker, signal.SIGKILL)
                         killed += 1
                         _await(is_ready)
-                time.sleep(chance.uniform(*_LIFE_SECONDS))
+                _let_live(api, chance)
             finally:
                 _kill(child, is_forked=is_forked)
             killed += 1
@@ -371,6 +373,15 @@ def run(url: str, kills: int, seed: int = 0, *, is_forked: bool = False) -> Outc
     outcome = _compare(engine, api, kills)
     engine.dispose()
     return outcome
+
+
+def _let_live(api: BadApi, chance: random.Random) -> None:
+    """Let a service live for a moment: of every other one, at least until it has asked the API again."""
+    asked = sum(api.faults.values())
+    wants_request, deadline = chance.random() < 0.5, time.monotonic() + _MOST_SECONDS
+    time.sleep(chance.uniform(*_LIFE_SECONDS))
+    while wants_request and sum(api.faults.values()) <= asked and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _await(is_ready: Any) -> None:

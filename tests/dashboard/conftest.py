@@ -55,9 +55,12 @@ def serve() -> Iterator[Callable[..., str]]:
         yield start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, as Debian packages it. Where it is missing, skip on a developer's machine, and only there."""
+    """Chromium, as Debian packages it, for a module: while Playwright runs, no other event loop can.
+
+    Where it is missing, skip on a developer's machine, and only there.
+    """
     program = shutil.which("chromium")
     if program is None:
         if os.geteuid() == 0 or "CI" in os.environ:

@@ -151,9 +151,9 @@ def test_a_location_misses_what_another_wrote_until_its_read_is_too_old(relays: 
     assert (before, written) == ("missing", "stored")
     assert httpx.get(relays.url("frankfurt") + key).text == "new"
     assert httpx.get(relays.url("osaka") + key).text == "missing"
-    relays.advance_kv_clock(29)
+    relays.advance_kv_clock(20)  # of 30: what passes meanwhile on a busy machine counts, too
     assert httpx.get(relays.url("osaka") + key).text == "missing"
-    relays.advance_kv_clock(1)
+    relays.advance_kv_clock(10)
     assert httpx.get(relays.url("osaka") + key).text == "new"
 
 

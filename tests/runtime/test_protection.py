@@ -157,10 +157,12 @@ def test_a_crowd_that_demands_a_new_response_makes_few_requests(
         get(edge.url("eager"), path)
     time.sleep(0.6)  # longer than the interval
 
+    began = time.perf_counter()
     crowd(edge.url("eager"), [Asked(path, [demand]) for path in paths] * 30)
+    intervals = (time.perf_counter() - began) / 0.5
 
-    # One for each interval that the crowd may last on a busy machine, and the first.
-    assert max(len(origin.requests(path)) for path in paths) <= 12
+    # The first, one for each interval that the crowd lasts, and one at its end; there are 30 of each.
+    assert max(len(origin.requests(path)) for path in paths) <= min(intervals + 3, 25)
 
 
 def test_many_stale_urls_are_refreshed_a_few_at_a_time(edge: Workerd, origin: ScriptedOrigin) -> None:

@@ -97,22 +97,21 @@ class Memory:
 
     def put(self, key: str, item: Entry | Index) -> None:
         """Hold ``item``, in place of what was there; drop others until the budget holds."""
-        self._let_go(key)
+        # Before the new item is there, so that it isn't dropped to make room for itself; and after the old
+        # one has gone, which would else be given back twice if it were the next to go.
+        was_used = self._items.is_used(key)
+        self.drop(key)
         is_counted = isinstance(item, Entry) and bool(item.in_use)
         if not is_counted:
-            self.take(_cost(item))  # before it is there: what is new doesn't go to make room for itself
-        self._items.put(key, item)
+            self.take(_cost(item))
+        self._items.put(key, item, is_used=was_used)
         if isinstance(item, Entry):
             item.is_held, item.held_ms = True, self._now_ms()
         self.take(0)
 
     def drop(self, key: str) -> None:
         """Forget what is held under ``key``."""
-        self._let_go(key)
-        self._items.pop(key)
-
-    def _let_go(self, key: str) -> None:
-        item = self._items.peek(key)
+        item = self._items.pop(key)
         if item is None:
             return
         if not isinstance(item, Entry):

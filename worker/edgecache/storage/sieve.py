@@ -49,12 +49,17 @@ class Sieve(Generic[_Item]):
         node = self._nodes.get(key)
         return None if node is None else node.item
 
-    def put(self, key: str, item: _Item) -> None:
+    def is_used(self, key: str) -> bool:
+        """Whether there is such an item, and it was used since the hand passed it."""
+        node = self._nodes.get(key)
+        return node is not None and node.is_used
+
+    def put(self, key: str, item: _Item, *, is_used: bool = False) -> None:
         """Add an item as the newest. What takes another's place counts as used if that did."""
-        known = self._nodes.get(key)
+        is_used = is_used or self.is_used(key)
         self.pop(key)
         node = self._nodes[key] = _Node(key, item, self._newest)
-        node.is_used = known is not None and known.is_used
+        node.is_used = is_used
         if self._newest is None:
             self._oldest = node
         else:
