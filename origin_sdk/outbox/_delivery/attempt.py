@@ -4,18 +4,18 @@ Whose fault it is decides: what Cloudflare or the network refuse is tried again 
 what can't be delivered because of the entry itself is dead immediately, and waits for an operator.
 """
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from origin_sdk._cloudflare.exchange import Retries
+from origin_sdk._flow import Step
 from origin_sdk._values.errors import InvalidRequest, InvalidSettings, OriginSdkError, RequestRejected
 from origin_sdk._values.receipt import PartialPurgeError, Receipt
 from origin_sdk._values.targets import Purge
 from origin_sdk.outbox._delivery.coalesced import Delivery, coalesce, needs
 from origin_sdk.outbox._stores.entries import Claim, End, Entry, Republish, State
 
-__all__ = ["BACKOFF", "Act", "Delivering", "Publish", "Send", "Unexpected", "deliver"]
+__all__ = ["BACKOFF", "Publish", "Send", "Unexpected", "deliver"]
 
 BACKOFF = Retries(attempts=8, first_seconds=1.0, longest_seconds=300.0)
 """Delays between rounds; ``attempts`` is after how many an entry that Cloudflare rejects is dead."""
@@ -33,25 +33,21 @@ class Unexpected(OriginSdkError):
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
-    """Send a purge; its receipt is the answer, or an :class:`OriginSdkError` is thrown in."""
+class Send(Step[Receipt]):
+    """Send a purge; its receipt is the answer, or an :class:`OriginSdkError` is raised."""
 
     purge: Purge
 
 
 @dataclass(frozen=True, slots=True)
-class Publish:
-    """Render and publish; the answer is how it ended, or an :class:`OriginSdkError` is thrown in.
+class Publish(Step[str]):
+    """Render and publish; the answer is how it ended, or an :class:`OriginSdkError` is raised.
 
     ``after`` is the receipt of the purge of what was there before.
     """
 
     republish: Republish
     after: Receipt
-
-
-Act: TypeAlias = Send | Publish
-Delivering: TypeAlias = Generator[Act, Receipt | str, Mapping[str, End]]
 
 
 @dataclass
@@ -90,7 +86,7 @@ def _is_wrong(error: OriginSdkError) -> bool:
     return isinstance(error, InvalidRequest) and not isinstance(error, InvalidSettings)
 
 
-def deliver(claim: Claim, fraction: float = 0.0, backoff: Retries = BACKOFF) -> Delivering:
+async def deliver(claim: Claim, fraction: float = 0.0, backoff: Retries = BACKOFF) -> Mapping[str, End]:
     """Deliver a claim's entries merged, and return what became of each, by id.
 
     ``fraction``, from 0 up to 1, spreads the delays of drainers that fail together.
@@ -101,28 +97,28 @@ def deliver(claim: Claim, fraction: float = 0.0, backoff: Retries = BACKOFF) -> 
         round_.ends[entry.id] = End(State.DEAD, problem[:_MAX_RESULT])
     receipts: dict[str, Receipt] = {}
     for delivery in coalesced.deliveries:
-        receipts |= yield from _send(delivery, round_)
+        receipts |= await _send(delivery, round_)
     for republish, entries in coalesced.republications:
         pending = [entry for entry in entries if round_.ends[entry.id].state is State.DONE]
         if pending:
-            yield from _publish(republish, pending, receipts[republish.url], round_)
+            await _publish(republish, pending, receipts[republish.url], round_)
     return round_.ends
 
 
-def _send_halves(delivery: Delivery, round_: _Round) -> Generator[Act, Receipt | str, Mapping[str, Receipt]]:
+async def _send_halves(delivery: Delivery, round_: _Round) -> Mapping[str, Receipt]:
     receipts: dict[str, Receipt] = {}
     half = len(delivery.entries) // 2
     for entries in (delivery.entries[:half], delivery.entries[half:]):
         for part in coalesce(entry for entry, _ in entries).deliveries:
-            receipts |= yield from _send(part, round_)
+            receipts |= await _send(part, round_)
     return receipts
 
 
-def _send(delivery: Delivery, round_: _Round) -> Generator[Act, Receipt | str, Mapping[str, Receipt]]:
+async def _send(delivery: Delivery, round_: _Round) -> Mapping[str, Receipt]:
     """Send a purge; return the receipt of each of its URLs."""
     entries = [entry for entry, _ in delivery.entries]
     try:
-        receipt = yield Send(delivery.purge)
+        receipt = await Send(delivery.purge)
     except PartialPurgeError as error:
         left = [entry for entry, purge in delivery.entries if needs(purge, error.remaining)]
         round_.failed(left, error)
@@ -131,19 +127,16 @@ def _send(delivery: Delivery, round_: _Round) -> Generator[Act, Receipt | str, M
     except OriginSdkError as error:
         if len(entries) > 1 and (_is_wrong(error) or isinstance(error, Unexpected)):
             # Refused on this side, so that it wasn't sent: one of them must not take the others along.
-            return (yield from _send_halves(delivery, round_))
+            return await _send_halves(delivery, round_)
         round_.failed(entries, error)
         return {}
-    assert isinstance(receipt, Receipt)  # noqa: S101 - the answer to Send
     round_.done(entries, f"purge {receipt.id}")
     return dict.fromkeys(delivery.purge.urls, receipt)
 
 
-def _publish(
-    republish: Republish, entries: list[Entry], after: Receipt, round_: _Round
-) -> Generator[Act, Receipt | str, None]:
+async def _publish(republish: Republish, entries: list[Entry], after: Receipt, round_: _Round) -> None:
     try:
-        result = yield Publish(republish, after)
+        result = await Publish(republish, after)
     except InvalidRequest as error:
         # The URL is purged, so nothing old is served: that the new response can't be published costs a miss.
         result = f"not published, {type(error).__name__}: {error}"

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event, Thread
@@ -13,12 +14,13 @@ from origin_sdk._cloudflare.exchange import Retries
 from origin_sdk._edge.async_client import AsyncPurgeClient
 from origin_sdk._edge.client import PurgeClient
 from origin_sdk._edge.options import PublishArguments
+from origin_sdk._flow import AnyStep, drive, drive_async
 from origin_sdk._process.audit import AuditEvent, Auditor
 from origin_sdk._process.clock import Clock, SystemClock
 from origin_sdk._process.spans import Span, span
 from origin_sdk._values.errors import InvalidSettings, OriginSdkError
 from origin_sdk._values.receipt import Receipt
-from origin_sdk.outbox._delivery.attempt import BACKOFF, Act, Publish, Send, Unexpected, deliver
+from origin_sdk.outbox._delivery.attempt import BACKOFF, Publish, Send, Unexpected, deliver
 from origin_sdk.outbox._delivery.layers import AsyncLayer, Layer, insisting, tell, tell_async
 from origin_sdk.outbox._delivery.renderers import CanRender, Renderers, Rendition
 from origin_sdk.outbox._stores.entries import Claim, End, Entry, Settlement, State
@@ -129,6 +131,18 @@ class _Drain:
     def patience(self, due_in: float | None) -> float:
         """Return how long to wait where the next entry is due in so many seconds."""
         return self.pace.poll_seconds if due_in is None else min(self.pace.poll_seconds, due_in)
+
+
+@contextmanager
+def _unexpected_named() -> Iterator[None]:
+    """Raise :class:`Unexpected` for what isn't this package's: one entry must not hold up the others."""
+    try:
+        yield
+    except OriginSdkError:
+        raise
+    except Exception as error:
+        _log.exception("a delivery failed in an unexpected way")
+        raise Unexpected(error) from error
 
 
 def _publication(rendition: Rendition, born: datetime, after: Receipt) -> PublishArguments:
@@ -262,24 +276,14 @@ class Drainer:
 
     def _deliver(self, claim: Claim) -> Settlement:
         flow = deliver(claim, self.clock.fraction(), self.pace.backoff)
-        try:
-            act = next(flow)
-            while True:
-                try:
-                    answer = self._do(act)
-                except OriginSdkError as error:
-                    act = flow.throw(error)
-                except Exception as error:  # noqa: BLE001 - one entry must not hold up the others
-                    _log.exception("a delivery failed in an unexpected way")
-                    act = flow.throw(Unexpected(error))
-                else:
-                    act = flow.send(answer)
-        except StopIteration as end:
-            ends: Mapping[str, End] = end.value
-            return Settlement.of(ends)
+        return Settlement.of(drive(flow, self._attempt))
 
-    def _do(self, act: Act) -> Receipt | str:
-        match act:
+    def _attempt(self, step: AnyStep) -> Receipt | str:
+        with _unexpected_named():
+            return self._do(step)
+
+    def _do(self, step: AnyStep) -> Receipt | str:
+        match step:
             case Send(purge):
                 with insisting(is_told=tell(self.layers, purge)):
                     # Another drainer's mark must not be taken back because this machine's clock is slow.
@@ -292,6 +296,7 @@ class Drainer:
                 seconds = self._drain.send_seconds
                 published = self.client.publish(republish.url, rendition.body, timeout=seconds, **arguments)
                 return f"published {published.key}"
+        raise TypeError(f"{step!r} is no step of a delivery")
 
 
 @dataclass
@@ -392,24 +397,14 @@ class AsyncDrainer:
 
     async def _deliver(self, claim: Claim) -> Settlement:
         flow = deliver(claim, self.clock.fraction(), self.pace.backoff)
-        try:
-            act = next(flow)
-            while True:
-                try:
-                    answer = await self._do(act)
-                except OriginSdkError as error:
-                    act = flow.throw(error)
-                except Exception as error:  # noqa: BLE001 - one entry must not hold up the others
-                    _log.exception("a delivery failed in an unexpected way")
-                    act = flow.throw(Unexpected(error))
-                else:
-                    act = flow.send(answer)
-        except StopIteration as end:
-            ends: Mapping[str, End] = end.value
-            return Settlement.of(ends)
+        return Settlement.of(await drive_async(flow, self._attempt))
 
-    async def _do(self, act: Act) -> Receipt | str:
-        match act:
+    async def _attempt(self, step: AnyStep) -> Receipt | str:
+        with _unexpected_named():
+            return await self._do(step)
+
+    async def _do(self, step: AnyStep) -> Receipt | str:
+        match step:
             case Send(purge):
                 with insisting(is_told=await tell_async(self.layers, purge)):
                     await self.client.learn_clock()  # see Drainer
@@ -423,3 +418,4 @@ class AsyncDrainer:
                     republish.url, rendition.body, timeout=seconds, **arguments
                 )
                 return f"published {published.key}"
+        raise TypeError(f"{step!r} is no step of a delivery")
