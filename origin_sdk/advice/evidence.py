@@ -57,7 +57,7 @@ class Evidence:
 
 def of_replay(replay: Replay) -> Evidence:
     """Return what a replay counted for the first of its settings."""
-    edge = next(iter(replay.edges.values()))
+    edge = replay.first
     counts = Counts()
     for rule, found in edge.by_rule.items():
         for (tier, reason), requests in found.by_reason.items():

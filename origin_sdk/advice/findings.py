@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cachewire.bounds import purge_bound_seconds
+from cachewire.settings import StoreOn
 from origin_sdk._values.prices import MONTH_SECONDS, PRICES
 from origin_sdk._values.reasons import REASONS, plain
 from origin_sdk.advice.evidence import DEFAULT_RULE, Evidence
@@ -315,9 +316,9 @@ def _faults(evidence: Evidence) -> Iterator[Advice]:
 def _one_hit_wonders(evidence: Evidence) -> Iterator[Advice]:
     for rule, share in evidence.once.items():
         known = evidence.rule(rule)
-        if share < 0.5 or evidence.requests(rule) < _LEAST_REQUESTS or not hasattr(known, "store_on"):
+        if share < 0.5 or evidence.requests(rule) < _LEAST_REQUESTS:
             continue
-        if getattr(known, "store_on", "") == "second-miss":
+        if known is None or known.store_on is StoreOn.SECOND_MISS:
             continue
         yield Advice(
             "one-hit-wonders",

@@ -9,8 +9,9 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from origin_sdk._values.errors import InvalidRequest
@@ -96,12 +97,10 @@ class AccessLog:
             )
         self.format = name
         if name == "har":
-            yield from self._of_archive(first, lines)
+            yield from self._of_archive(chain(first, lines))
             return
         read = _reader(name, self.mapping)
-        for number, line in first:
-            yield from self._one(read, number, line)
-        for number, line in lines:
+        for number, line in chain(first, lines):
             yield from self._one(read, number, line)
 
     def _lines(
@@ -116,11 +115,9 @@ class AccessLog:
                 yield number, text
         self.read_bytes = self.size_bytes
 
-    def _of_archive(
-        self, first: list[tuple[int, str]], lines: Iterator[tuple[int, str]]
-    ) -> Iterator[Exchange]:
+    def _of_archive(self, lines: Iterable[tuple[int, str]]) -> Iterator[Exchange]:
         text = io.StringIO()
-        for _, line in (*first, *lines):
+        for _, line in lines:
             text.write(line + "\n")
             if text.tell() > _LARGEST_ARCHIVE:
                 raise InvalidRequest(

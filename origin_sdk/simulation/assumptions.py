@@ -1,7 +1,7 @@
 """What a simulation takes for granted, since no access log holds it; every report prints it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cachewire.bounds import KV_PROPAGATION_SECONDS
 from cachewire.key import Target
@@ -79,11 +79,3 @@ def parse_response_fields(text: str) -> ResponseFields:
             "such as '/products/** Cache-Control: max-age=60'"
         )
     return ResponseFields(KeyRule(paths=(path,)), name.strip().lower(), value.strip())
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """Settings that are tried on the same traffic."""
-
-    name: str
-    changes: Mapping[str, object] = field(default_factory=dict)

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 
 from origin_sdk._values.prices import Usage
 
-__all__ = ["Counts", "Histogram", "Step", "Timeline"]
+__all__ = ["HITS", "Counts", "Histogram", "Step", "Timeline"]
+
+HITS = frozenset({"memory", "kv", "stale"})
+"""The tiers that answer from what is stored, without waiting for the origin."""
 
 _MAX_STEPS = 120
 
@@ -128,7 +131,7 @@ class Counts:
     @property
     def hits(self) -> float:
         """Requests that were answered without waiting for the origin."""
-        return self.by_tier["memory"] + self.by_tier["kv"] + self.by_tier["stale"]
+        return sum(self.by_tier[tier] for tier in HITS)
 
     @property
     def hit_ratio(self) -> float:

@@ -38,18 +38,15 @@ from edgecache.policy.validation import conditional_fields
 from edgecache.storage.mark_table import MarkTable
 from edgecache.storage.memory import Entry, Memory
 from origin_sdk.simulation.assumptions import Assumptions
-from origin_sdk.simulation.counts import Counts, Timeline
+from origin_sdk.simulation.counts import HITS, Counts, Timeline
 from origin_sdk.simulation.exchanges import Exchange
 from origin_sdk.simulation.sample import Sample
 from origin_sdk.simulation.store import Marks, Store
 
-__all__ = ["HITS", "TIERS", "Answered", "Edge", "Held"]
+__all__ = ["TIERS", "Answered", "Edge", "Held"]
 
 TIERS = tuple(str(tier) for tier in Tier if tier is not Tier.OWN)
 """What answered, as the Worker counts it."""
-
-HITS = frozenset({"memory", "kv", "stale"})
-"""The tiers that answer from what is stored, without waiting for the origin."""
 
 
 _PARTS = 16
@@ -260,8 +257,7 @@ class Edge:
     def _use(self, lookup: Lookup, use: Use, entry: Entry, tier: str, visit: _Visit) -> None:
         entry.hits += 1
         if use.reason is not Reason.FRESH:
-            for counts in visit.counts:
-                counts.stale_ms.add(max(0, -use.ttl_seconds * 1000), visit.weight)
+            self._count_stale(-use.ttl_seconds * 1000, visit)
         is_head = lookup.client.method == "HEAD"
         tier = tier if use.reason is Reason.FRESH else "stale"
         size_bytes = 0 if is_head else entry.size_bytes
@@ -296,8 +292,7 @@ class Edge:
             return
         detail = ask.reason if plan.status.stored and not is_same else plan.status.detail
         if detail == Reason.STALE_IF_ERROR and entry:
-            for counts in visit.counts:
-                counts.stale_ms.add(max(0, visit.now_ms - entry.record.response_ms), visit.weight)
+            self._count_stale(visit.now_ms - entry.record.response_ms, visit)
         self._done(lookup, visit, _TIERS_OF.get(str(detail), "miss"), str(detail), size_bytes)
 
     # What is stored
@@ -414,6 +409,10 @@ class Edge:
         for counts in visit.counts:
             counts.count_origin(visit.weight, size_bytes, visit.now_ms, failed=visit.exchange.status >= 500)
         self.timeline.at(visit.now_ms).origin_requests += visit.weight
+
+    def _count_stale(self, stale_ms: int, visit: _Visit) -> None:
+        for counts in visit.counts:
+            counts.stale_ms.add(max(0, stale_ms), visit.weight)
 
     def _count_reads(self, keys: int, visit: _Visit) -> None:
         for counts in visit.counts:

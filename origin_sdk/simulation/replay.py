@@ -26,6 +26,7 @@ __all__ = ["LoggedPurge", "Parameter", "Replay", "read_purges"]
 
 _PROGRESS_LINES = 2000
 _REMEMBERED_VALUES = 1000
+_REMEMBERED_TARGETS = 100_000
 _PARAMETERS = 200
 _UNNAMED = frozenset({"user-agent", "referer"})
 """Fields that describe the client, and that no key has unless a rule or Vary names them."""
@@ -82,9 +83,8 @@ class Replay:
         self.has_response_fields = False
         self._targets: dict[str, Target | None] = {}
         self._fields: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
-        edge = next(iter(self.edges.values()))
-        edge.on_answered = self._note
-        edge.on_let_go = self._let_go
+        self.first.on_answered = self._note
+        self.first.on_let_go = self._let_go
         named = {
             name for settings in self.variants.values() for rule in settings.rules for name in rule.fields
         }
@@ -119,6 +119,11 @@ class Replay:
 
     def _why_skipped(self) -> str:
         return "".join(f"; {count:,} {why}" for why, count in self.skipped.most_common(3))
+
+    @property
+    def first(self) -> Edge:
+        """The edge with the first of the settings, those that are set now."""
+        return next(iter(self.edges.values()))
 
     @property
     def seconds(self) -> float:
@@ -207,9 +212,6 @@ class Replay:
             parameter.requests += weight
             if len(parameter.values) < _REMEMBERED_VALUES:
                 parameter.values.add(crc32(value.encode("utf-8", "surrogatepass")))
-
-
-_REMEMBERED_TARGETS = 100_000
 
 
 def _as_new(fields: Mapping[str, str]) -> Mapping[str, str]:

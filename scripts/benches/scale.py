@@ -33,8 +33,8 @@ from edgecache.policy.facts import RequestFacts
 from origin_sdk._values.prices import MONTH_SECONDS, PRICES
 from origin_sdk._values.targets import Purge
 from origin_sdk.simulation.assumptions import Assumptions
-from origin_sdk.simulation.counts import Counts, Histogram
-from origin_sdk.simulation.edge import HITS, Answered, Edge, Held
+from origin_sdk.simulation.counts import HITS, Counts, Histogram
+from origin_sdk.simulation.edge import Answered, Edge, Held
 from origin_sdk.simulation.exchanges import Exchange
 from origin_sdk.simulation.store import Store
 from scripts.benches.rows import Row, row
