@@ -44,7 +44,7 @@ class Kept:
     @property
     def left(self) -> int:
         """How many objects of requests there are more than before."""
-        return sum(more for more in self.end.left_by_requests(self.warm).values() if more > 0)
+        return self.end.count_left_by_requests(self.warm)
 
     @property
     def is_flat(self) -> bool:

@@ -81,3 +81,7 @@ class Holdings:
         return Counter(
             {name: more for name in _OF_REQUESTS if (more := self.types[name] - before.types[name])}
         )
+
+    def count_left_by_requests(self, before: Holdings) -> int:
+        """Return how many of those there are more, of the types that there are more of."""
+        return sum(more for more in self.left_by_requests(before).values() if more > 0)

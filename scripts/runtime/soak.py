@@ -97,7 +97,7 @@ class Held:
     @property
     def left(self) -> int:
         """How many objects of requests more there are than before."""
-        return sum(more for more in self.end.left_by_requests(self.warm).values() if more > 0)
+        return self.end.count_left_by_requests(self.warm)
 
     @property
     def grew(self) -> bool:
