@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-__all__ = ["AsyncConnection", "AsyncPool", "Connection", "Pool", "Subscription"]
+__all__ = ["AsyncConnection", "Connection", "Pool", "Subscription"]
 
 
 class Connection(Protocol):
@@ -75,16 +75,4 @@ class AsyncConnection(Protocol):
 
     async def disconnect(self, *, nowait: bool = False) -> object:
         """Close the socket; the next command opens it again."""
-        ...
-
-
-class AsyncPool(Protocol):
-    """A pool of them."""
-
-    async def get_connection(self) -> AsyncConnection:
-        """Take one out."""
-        ...
-
-    async def release(self, connection: AsyncConnection) -> object:
-        """Put it back."""
         ...

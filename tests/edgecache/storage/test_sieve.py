@@ -51,7 +51,7 @@ def test_a_scan_does_not_push_out_what_is_asked_for_all_the_time() -> None:
         while len(sieve) >= 20:
             going(sieve, 1)
         sieve.put(f"once-{number}", number)
-    assert all(sieve.peek(f"hot-{number}") is not None for number in range(10))
+    assert all(sieve.get(f"hot-{number}") is not None for number in range(10))
 
 
 def test_what_replaces_a_used_item_counts_as_used() -> None:

@@ -127,10 +127,6 @@ class _Wait:
             self._timer = _set_timeout(self._once, min(int(waiting.seconds * 1000), _LONGEST_MS))
         waiting.promise.then(self._settle, self._reject)
 
-    def _resume(self) -> Coroutine[Any, Any, Any] | None:
-        work, self._work = self._work, None
-        return work
-
     def _settle(self, value: Any) -> None:
         self._end(value, None)
 

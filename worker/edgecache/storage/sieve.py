@@ -44,11 +44,6 @@ class Sieve(Generic[_Item]):
         node.is_used = True
         return node.item
 
-    def peek(self, key: str) -> _Item | None:
-        """Return the item of ``key``."""
-        node = self._nodes.get(key)
-        return None if node is None else node.item
-
     def is_used(self, key: str) -> bool:
         """Whether there is such an item, and it was used since the hand passed it."""
         node = self._nodes.get(key)
