@@ -110,9 +110,10 @@ class Health:
             self._rests.drop(subject.name)
             self._origins.drop(subject.origin)
             return False
-        until_ms = now_ms + int(self._settings.refresh_throttle * 1000)
-        if trouble.retry_ms is not None and self._settings.is_safe:
-            until_ms = max(until_ms, now_ms + trouble.retry_ms)
+        asked_ms = trouble.retry_ms or 0 if self._settings.is_safe else 0
+        pause_ms = max(int(self._settings.refresh_throttle * 1000), asked_ms)
+        # A pause of nothing ends before it begins: the next request may see a clock that is behind this one's.
+        until_ms = now_ms + pause_ms if pause_ms else 0
         rest = _remembered(self._rests, subject.name, _Rest)
         rest.until_ms, rest.purged_ms = until_ms, max(rest.purged_ms, subject.purged_ms)
         limit, has_opened = self._settings.breaker_failures, False
