@@ -20,17 +20,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from cachewire.bounds import KV_PROPAGATION_SECONDS, MAX_GROUPS
-from cachewire.directives import response_directives
-from cachewire.errors import WireError
-from cachewire.fields import CACHE_GROUP_INVALIDATION, CACHE_GROUPS, CDN_CACHE_CONTROL
-from cachewire.marks import group_mark
-from cachewire.structured import parse_strings, serialise_strings
 from origin_sdk._process.reads import HasClass, Reads, reading
 from origin_sdk._responses.cacheability import obstacles
 from origin_sdk._responses.entity_tags import etag_of, matches
 from origin_sdk._responses.observed import OBSERVERS, SESSION, Declared, Observed, Reading, unobserved
 from origin_sdk._values.errors import DataClassViolation, InvalidRequest, NotCacheable
+from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS, MAX_GROUPS
+from origin_sdk_wire.directives import response_directives
+from origin_sdk_wire.errors import WireError
+from origin_sdk_wire.fields import CACHE_GROUP_INVALIDATION, CACHE_GROUPS, CDN_CACHE_CONTROL
+from origin_sdk_wire.marks import group_mark
+from origin_sdk_wire.structured import parse_strings, serialise_strings
 
 __all__ = [
     "Draft",

@@ -15,17 +15,17 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
 _RUNTIME = ("js", "pyodide")
-_OURS = ("cachewire", "origin_sdk")
-_POLICY = ("edgecache.policy", "edgecache.claims")
+_OURS = ("origin_sdk_wire", "origin_sdk")
+_POLICY = ("origin_sdk_edge.policy", "origin_sdk_edge.claims")
 
 WORKER_ROOMS: Mapping[str, tuple[str, ...]] = {
-    "worker/cachewire/": ("cachewire",),
-    "worker/edgecache/policy/": ("cachewire", *_POLICY),
-    "worker/edgecache/adapters/": ("cachewire", "edgecache", *_RUNTIME),
-    "worker/edgecache/": ("cachewire", "edgecache"),
-    "worker/": ("cachewire", "edgecache", "hooks", *_RUNTIME),
+    "worker/origin_sdk_wire/": ("origin_sdk_wire",),
+    "worker/origin_sdk_edge/policy/": ("origin_sdk_wire", *_POLICY),
+    "worker/origin_sdk_edge/adapters/": ("origin_sdk_wire", "origin_sdk_edge", *_RUNTIME),
+    "worker/origin_sdk_edge/": ("origin_sdk_wire", "origin_sdk_edge"),
+    "worker/": ("origin_sdk_wire", "origin_sdk_edge", "hooks", *_RUNTIME),
 }
-# What the rooms of the SDK may import of the SDK itself; of cachewire they all may.
+# What the rooms of the SDK may import of the SDK itself; of origin_sdk_wire they all may.
 _VALUES = ("origin_sdk._values",)
 _SHARED = ("origin_sdk._values", "origin_sdk._process", "origin_sdk._flow")
 _PURGING = (*_SHARED, "origin_sdk._cloudflare", "origin_sdk._edge")
@@ -58,16 +58,24 @@ STANDARD_LIBRARY_ONLY = ("origin_sdk/_values/", "origin_sdk/_process/", "origin_
 BANNED_ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     # It is driven by the Worker's own policy, and holds what the Worker would hold.
     "origin_sdk/simulation/": (
-        *("edgecache.adapters", "edgecache.handler", "entry", "hooks", "workers", "scripts", "tests"),
+        *(
+            "origin_sdk_edge.adapters",
+            "origin_sdk_edge.handler",
+            "entry",
+            "hooks",
+            "workers",
+            "scripts",
+            "tests",
+        ),
         *_RUNTIME,
     ),
-    "origin_sdk/": ("edgecache", "entry", "hooks", "workers", "scripts", "tests", *_RUNTIME),
-    "examples/": ("edgecache", "entry", "hooks", "workers", "scripts", "tests", *_RUNTIME),
+    "origin_sdk/": ("origin_sdk_edge", "entry", "hooks", "workers", "scripts", "tests", *_RUNTIME),
+    "examples/": ("origin_sdk_edge", "entry", "hooks", "workers", "scripts", "tests", *_RUNTIME),
     "scripts/benches/workers/": (),
     "scripts/runtime/workers/": (),
     "scripts/benches/scale.py": (
-        "edgecache.adapters",
-        "edgecache.handler",
+        "origin_sdk_edge.adapters",
+        "origin_sdk_edge.handler",
         "entry",
         "hooks",
         "workers",
@@ -75,7 +83,7 @@ BANNED_ELSEWHERE: Mapping[str, tuple[str, ...]] = {
         *_RUNTIME,
     ),
     "scripts/runtime/fuzz.py": ("entry", "hooks", "workers", "tests", *_RUNTIME),
-    "scripts/": ("edgecache", "entry", "hooks", "workers", "tests", *_RUNTIME),
+    "scripts/": ("origin_sdk_edge", "entry", "hooks", "workers", "tests", *_RUNTIME),
 }
 _LAYERS = "origin_sdk.layers"
 _VERBS = (f"{_LAYERS}.cache", f"{_LAYERS}.async_cache", f"{_LAYERS}.django", f"{_LAYERS}.sqlalchemy")
@@ -97,8 +105,8 @@ BANNED_ROOMS: Mapping[str, tuple[str, ...]] = {
 # What lies below these imports nothing in a circle.
 ACYCLIC = ("origin_sdk/", "worker/")
 # The adapters are known to the wiring alone.
-ADAPTERS = "edgecache.adapters"
-MAY_IMPORT_ADAPTERS = ("worker/entry.py", "worker/edgecache/adapters/")
+ADAPTERS = "origin_sdk_edge.adapters"
+MAY_IMPORT_ADAPTERS = ("worker/entry.py", "worker/origin_sdk_edge/adapters/")
 
 
 def violations(path: str, source: str) -> Iterator[str]:

@@ -9,23 +9,23 @@ from typing import Any
 import js
 
 import hooks
-from cachewire.config import ConfigError, is_development, load
-from edgecache.adapters.bodies import ArrayBuffers
-from edgecache.adapters.javascript import stringified_fields
-from edgecache.adapters.kv import KvStore
-from edgecache.adapters.origin import FetchOrigin
-from edgecache.adapters.outgoing import JsResponses
-from edgecache.adapters.promises import drive
-from edgecache.adapters.sinks import new_isolate_id, sinks_of
-from edgecache.adapters.timing import JsTiming, WaitUntil
-from edgecache.counters import Counters
-from edgecache.fastpath import FRAMES_BODY, FastPath
-from edgecache.handler import Handler, facts_of
-from edgecache.hooks import load_hooks
-from edgecache.monitor import Monitor, Source
-from edgecache.policy.access import METRICS_PATH
-from edgecache.ports import Incoming, Ports
-from edgecache.storage import Storage
+from origin_sdk_edge.adapters.bodies import ArrayBuffers
+from origin_sdk_edge.adapters.clock import JsTiming, WaitUntil
+from origin_sdk_edge.adapters.javascript import stringified_fields
+from origin_sdk_edge.adapters.kv import KvStore
+from origin_sdk_edge.adapters.origin import FetchOrigin
+from origin_sdk_edge.adapters.promises import drive
+from origin_sdk_edge.adapters.responses import JsResponses
+from origin_sdk_edge.adapters.sinks import new_isolate_id, sinks_of
+from origin_sdk_edge.counters import Counters
+from origin_sdk_edge.fastpath import FRAMES_BODY, FastPath
+from origin_sdk_edge.handler import Handler, facts_of
+from origin_sdk_edge.hooks import load_hooks
+from origin_sdk_edge.monitor import Monitor, Source
+from origin_sdk_edge.policy.access import METRICS_PATH
+from origin_sdk_edge.ports import Incoming, Ports
+from origin_sdk_edge.storage import Storage
+from origin_sdk_wire.config import ConfigError, is_development, load
 
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 _FAILED = "The edge cache failed; its log says how.\n"

@@ -9,7 +9,7 @@ At the top level of this file, make no JavaScript objects: Cloudflare saves the 
 imports, and refuses one that holds any.
 """
 
-from edgecache.hooks import HookAnswer, HookRequest, HookResponse
+from origin_sdk_edge.hooks import HookAnswer, HookRequest, HookResponse
 
 __all__ = ["after_origin", "before_lookup", "before_send"]
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from cachewire import WIRE_VERSION
-from cachewire.key import BODY_PREFIX, RECORD_PREFIX
-from cachewire.marks import MARK_PREFIX
 from origin_sdk._cloudflare.effects import Call, Flow
 from origin_sdk._cloudflare.exchange import envelope
 from origin_sdk._cloudflare.kv import Pair
 from origin_sdk._edge.purge import Operation
 from origin_sdk._values.errors import AuthenticationFailed, CloudflareError, OriginSdkError
 from origin_sdk._values.project import Project
+from origin_sdk_wire import WIRE_VERSION
+from origin_sdk_wire.key import BODY_PREFIX, RECORD_PREFIX
+from origin_sdk_wire.marks import MARK_PREFIX
 
 __all__ = ["Finding", "Grade", "examine"]
 

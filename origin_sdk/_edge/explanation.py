@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from cachewire.disguise import AMBIGUOUS, readings_met, strictest_rule
-from cachewire.key import MAX_KEY_BYTES, Target, record_key
-from cachewire.marks import covering_marks
-from cachewire.rules import key_target
-from cachewire.settings import Rule
 from origin_sdk._values.project import Project
 from origin_sdk._values.targets import parse_url
+from origin_sdk_wire.disguise import AMBIGUOUS, readings_met, strictest_rule
+from origin_sdk_wire.key import MAX_KEY_BYTES, Target, record_key
+from origin_sdk_wire.marks import covering_marks
+from origin_sdk_wire.rules import key_target
+from origin_sdk_wire.settings import Rule
 
 __all__ = ["Explanation", "RuleVerdict", "explain"]
 

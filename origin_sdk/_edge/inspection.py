@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from cachewire.freshness import Freshness, current_age_ms, freshness_of
-from cachewire.key import Target, record_key
-from cachewire.marks import Lane, Mark, covering_marks, mark_key, parse_mark
-from cachewire.settings import Rule
 from origin_sdk._cloudflare.effects import Flow
 from origin_sdk._edge.purge import Operation
 from origin_sdk._edge.stored_responses import StoredResponse, base_of, both_schemes, with_head
 from origin_sdk._values.header_fields import combined
 from origin_sdk._values.project import Project
 from origin_sdk._values.targets import parse_url
+from origin_sdk_wire.freshness import Freshness, current_age_ms, freshness_of
+from origin_sdk_wire.key import Target, record_key
+from origin_sdk_wire.marks import Lane, Mark, covering_marks, mark_key, parse_mark
+from origin_sdk_wire.settings import Rule
 
 __all__ = ["AppliedMark", "Inspected", "Inspection", "Outcome", "inspect"]
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cachewire.marks import MARK_PREFIX, Lane, is_index, is_shared
 from origin_sdk._cloudflare.effects import Flow
 from origin_sdk._edge.purge import Operation
+from origin_sdk_wire.marks import MARK_PREFIX, Lane, is_index, is_shared
 
 __all__ = ["MarkEntry", "read_marks_page"]
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from cachewire.marks import Mark
 from origin_sdk._cloudflare.effects import Call, Flow, Reply
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._edge.async_client import AsyncPurgeClient
@@ -20,6 +19,7 @@ from origin_sdk._edge.warmup import Warmed
 from origin_sdk._values.receipt import Receipt
 from origin_sdk._values.settings import Settings
 from origin_sdk._values.targets import Purge
+from origin_sdk_wire.marks import Mark
 
 __all__ = ["AsyncNullPurgeClient", "NullPurgeClient"]
 

@@ -9,13 +9,22 @@ from email.utils import format_datetime
 from functools import cached_property
 from typing import Any
 
-from cachewire.bounds import MAX_GROUPS, MAX_RECORD_SECONDS, purge_bound_seconds
-from cachewire.errors import WireError
-from cachewire.facts import Reason, ResponseFacts
-from cachewire.fields import CACHE_GROUPS, HOP_BY_HOP
-from cachewire.freshness import Freshness, freshness_of
-from cachewire.key import claim_text, record_key, variant_key
-from cachewire.layout import (
+from origin_sdk._cloudflare.effects import Flow
+from origin_sdk._cloudflare.kv import Namespace, Pair
+from origin_sdk._edge.purge import Operation
+from origin_sdk._edge.stored_responses import read_listed
+from origin_sdk._responses.cacheability import sentence
+from origin_sdk._values.errors import InvalidRequest, NotCacheable
+from origin_sdk._values.header_fields import combined
+from origin_sdk._values.project import Project
+from origin_sdk._values.targets import parse_url
+from origin_sdk_wire.bounds import MAX_GROUPS, MAX_RECORD_SECONDS, purge_bound_seconds
+from origin_sdk_wire.errors import WireError
+from origin_sdk_wire.facts import Reason, ResponseFacts
+from origin_sdk_wire.fields import CACHE_GROUPS, HOP_BY_HOP
+from origin_sdk_wire.freshness import Freshness, freshness_of
+from origin_sdk_wire.key import claim_text, record_key, variant_key
+from origin_sdk_wire.layout import (
     COMPRESSION_LEVEL,
     NEVER_STORED_FIELDS,
     apart_key,
@@ -26,22 +35,13 @@ from cachewire.layout import (
     is_smaller,
     record_seconds,
 )
-from cachewire.marks import group_mark
-from cachewire.record import Index, Record, head_of, metadata_for
-from cachewire.rules import first_match, key_target
-from cachewire.settings import DataClass, Rule
-from cachewire.storing import obstacles
-from cachewire.structured import parse_strings
-from cachewire.vary import selecting_names, selecting_values
-from origin_sdk._cloudflare.effects import Flow
-from origin_sdk._cloudflare.kv import Namespace, Pair
-from origin_sdk._edge.purge import Operation
-from origin_sdk._edge.stored_responses import read_listed
-from origin_sdk._responses.cacheability import sentence
-from origin_sdk._values.errors import InvalidRequest, NotCacheable
-from origin_sdk._values.header_fields import combined
-from origin_sdk._values.project import Project
-from origin_sdk._values.targets import parse_url
+from origin_sdk_wire.marks import group_mark
+from origin_sdk_wire.record import Index, Record, head_of, metadata_for
+from origin_sdk_wire.rules import first_match, key_target
+from origin_sdk_wire.settings import DataClass, Rule
+from origin_sdk_wire.storability import obstacles
+from origin_sdk_wire.structured import parse_strings
+from origin_sdk_wire.vary import selecting_names, selecting_values
 
 _NONE_NOMINATED = ("",)
 """As the Worker keeps the plain response beside others in the profile `rfc9111`."""

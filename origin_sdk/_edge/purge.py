@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cachewire.bounds import purge_bound_seconds
-from cachewire.marks import SHARED_AHEAD_MS, SHARED_RENEWAL_MS, Mark, is_shared, value_of
-from cachewire.rules import KeyRule
 from origin_sdk._cloudflare.effects import Call, Flow, Progress
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import MAX_BATCH_PAIRS, Namespace, Pair, Unwritten, batches
@@ -18,6 +15,9 @@ from origin_sdk._values.errors import OriginSdkError, RequestRejected
 from origin_sdk._values.receipt import PartialPurgeError, Receipt
 from origin_sdk._values.settings import Settings
 from origin_sdk._values.targets import Purge
+from origin_sdk_wire.bounds import purge_bound_seconds
+from origin_sdk_wire.marks import SHARED_AHEAD_MS, SHARED_RENEWAL_MS, Mark, is_shared, value_of
+from origin_sdk_wire.rules import KeyRule
 
 __all__ = ["BlastRadius", "Operation", "SharedMark", "blast_radius", "delete_covered", "learn_clock", "purge"]
 

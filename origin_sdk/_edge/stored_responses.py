@@ -5,15 +5,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from cachewire.errors import UnreadableRecord
-from cachewire.key import BODY_PREFIX, MAX_KEY_BYTES, RECORD_PREFIX, Target, record_key
-from cachewire.marks import path_prefix
-from cachewire.record import Index, Record, parse_head, read_metadata
-from cachewire.rules import KeyRule
 from origin_sdk._cloudflare.effects import Flow
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import PAGE_KEYS, ListedKey, Namespace
 from origin_sdk._values.targets import Purge, parse_url, stored_targets
+from origin_sdk_wire.errors import UnreadableRecord
+from origin_sdk_wire.key import BODY_PREFIX, MAX_KEY_BYTES, RECORD_PREFIX, Target, record_key
+from origin_sdk_wire.marks import path_prefix
+from origin_sdk_wire.record import Index, Record, parse_head, read_metadata
+from origin_sdk_wire.rules import KeyRule
 
 __all__ = [
     "Coverage",

@@ -11,8 +11,8 @@ from contextvars import ContextVar
 from enum import Enum
 from typing import Final, Protocol
 
-from cachewire.bounds import MAX_GROUPS
 from origin_sdk._values.errors import DataClassViolation, NotCacheable
+from origin_sdk_wire.bounds import MAX_GROUPS
 
 __all__ = ["MOST_GROUPS", "HasClass", "Reads", "current_reads", "made_to_publish", "open_readings", "reading"]
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 
-from cachewire import storing
-from cachewire.directives import response_directives
-from cachewire.facts import Reason, ResponseFacts
-from cachewire.fields import CACHE_GROUPS
-from cachewire.freshness import freshness_of
-from cachewire.settings import Rule
-from cachewire.structured import parse_strings
 from origin_sdk._values.project import DEFAULT_PROJECT
 from origin_sdk._values.reasons import REASONS, plain
+from origin_sdk_wire import storability
+from origin_sdk_wire.directives import response_directives
+from origin_sdk_wire.facts import Reason, ResponseFacts
+from origin_sdk_wire.fields import CACHE_GROUPS
+from origin_sdk_wire.freshness import freshness_of
+from origin_sdk_wire.settings import Rule
+from origin_sdk_wire.structured import parse_strings
 
 __all__ = ["obstacles", "sentence"]
 
@@ -37,11 +37,11 @@ def obstacles(status: int, fields: Mapping[str, str], *, sets_cookies: bool = Fa
     """Yield each reason why a response isn't cacheable for everyone; ``fields`` by name in lower case."""
     response = ResponseFacts(status, fields, birth_ms=0, response_ms=0)
     found = dict.fromkeys([Reason.SET_COOKIE] if sets_cookies or "set-cookie" in fields else [])
-    found |= dict.fromkeys(storing.obstacles(response, _NO_RULE, DEFAULT_PROJECT))
+    found |= dict.fromkeys(storability.obstacles(response, _NO_RULE, DEFAULT_PROJECT))
     # The Worker stores what can be validated: it is no error, and of no use to anyone who wants a hit.
     if response_directives(fields).unqualified("no-cache"):
         found[Reason.NO_CACHE] = None
-    record = storing.record_of(response, _NO_RULE, DEFAULT_PROJECT)
+    record = storability.record_of(response, _NO_RULE, DEFAULT_PROJECT)
     if not freshness_of(record, fields, _NO_RULE, DEFAULT_PROJECT).lifetime_ms:
         found[Reason.NO_FRESHNESS] = None
     yield from (sentence(reason, status) for reason in found)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from cachewire.fields import combined as combined_lower
+from origin_sdk_wire.fields import combined as combined_lower
 
 __all__ = ["combined"]
 

@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from cachewire.config import problems
-from cachewire.settings import Settings
 from origin_sdk._values.errors import InvalidSettings
+from origin_sdk_wire.config import problems
+from origin_sdk_wire.settings import Settings
 
 __all__ = [
     "DEFAULT_PROJECT",
@@ -63,7 +63,7 @@ class Configuration:
     """One environment of a ``wrangler.toml``; the top level is ``""``.
 
     ``problems`` are those of its form; whether the Worker can use ``variables`` is for
-    :func:`cachewire.config.problems` to say.
+    :func:`origin_sdk_wire.config.problems` to say.
     """
 
     file: Path

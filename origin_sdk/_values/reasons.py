@@ -1,6 +1,6 @@
 """What each detail of Cache-Status means and what to do about it: the table of ``docs/cache-status.md`` as data.
 
-A test holds the two equal, and both against :class:`cachewire.facts.Reason`.
+A test holds the two equal, and both against :class:`origin_sdk_wire.facts.Reason`.
 """
 
 import re

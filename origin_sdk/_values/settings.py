@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import quote, unquote, urlsplit
 
-from cachewire.bounds import DEFAULT_MARK_INTERVAL_SECONDS, MARK_SECONDS, MAX_RECORD_SECONDS
 from origin_sdk._values.errors import InvalidSettings
+from origin_sdk_wire.bounds import DEFAULT_MARK_INTERVAL_SECONDS, MARK_SECONDS, MAX_RECORD_SECONDS
 
 __all__ = ["DEFAULT_BASE_URL", "Settings"]
 

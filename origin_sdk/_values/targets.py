@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, Self, TypeAlias, TypedDict, Unpack
 
-from cachewire.disguise import keyed_targets
-from cachewire.errors import WireError
-from cachewire.key import Target, parse_target
-from cachewire.marks import (
+from origin_sdk._values.errors import InvalidRequest
+from origin_sdk_wire.disguise import keyed_targets
+from origin_sdk_wire.errors import WireError
+from origin_sdk_wire.key import Target, parse_target
+from origin_sdk_wire.marks import (
     EVERYTHING,
     Lane,
     group_mark,
@@ -18,8 +19,7 @@ from cachewire.marks import (
     url_mark,
     written_keys,
 )
-from cachewire.rules import KeyRule
-from origin_sdk._values.errors import InvalidRequest
+from origin_sdk_wire.rules import KeyRule
 
 __all__ = [
     "KINDS",

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cachewire.metrics import METRICS, Counts, quantile
-from cachewire.settings import Rule, Settings
 from origin_sdk.simulation.curves import LifetimeCurve
 from origin_sdk.simulation.replay import Parameter, Replay
+from origin_sdk_wire.metrics import METRICS, Counts, quantile
+from origin_sdk_wire.settings import Rule, Settings
 
 __all__ = ["DEFAULT_RULE", "Evidence", "of_replay"]
 

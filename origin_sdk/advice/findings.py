@@ -6,12 +6,12 @@ Each function looks for one signal and yields what it found; nothing here asks a
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from cachewire.bounds import purge_bound_seconds
-from cachewire.settings import StoreOn
 from origin_sdk._values.prices import MONTH_SECONDS, PRICES
 from origin_sdk._values.reasons import REASONS, plain
 from origin_sdk.advice.evidence import DEFAULT_RULE, Evidence
 from origin_sdk.simulation.curves import LIFETIMES, at_least
+from origin_sdk_wire.bounds import purge_bound_seconds
+from origin_sdk_wire.settings import StoreOn
 
 __all__ = ["FINDERS", "Advice", "advice_of"]
 

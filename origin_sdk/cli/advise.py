@@ -8,8 +8,6 @@ from typing import Annotated
 import httpx
 import typer
 
-from cachewire.errors import UnreadableMetrics
-from cachewire.exposition import Document, parse_document
 from origin_sdk.advice.evidence import Evidence, of_replay
 from origin_sdk.advice.findings import Advice, advice_of
 from origin_sdk.advice.trial import tried
@@ -22,6 +20,8 @@ from origin_sdk.simulation.accesslog import AccessLog
 from origin_sdk.simulation.assumptions import Assumptions, parse_response_fields
 from origin_sdk.simulation.replay import Replay
 from origin_sdk.simulation.what_if import NOW, settings_of, varied
+from origin_sdk_wire.errors import UnreadableMetrics
+from origin_sdk_wire.exposition import Document, parse_document
 
 __all__ = ["advise"]
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cachewire import WIRE_VERSION
 from origin_sdk._values.errors import OriginSdkError
 from origin_sdk.cli.advise import advise
 from origin_sdk.cli.audit import audit
@@ -39,6 +38,7 @@ from origin_sdk.cli.simulate import simulate
 from origin_sdk.cli.top import top
 from origin_sdk.cli.warm import warm
 from origin_sdk.cli.why import why
+from origin_sdk_wire import WIRE_VERSION
 
 __all__ = ["app", "run"]
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import typer
 
-from cachewire.config import problems
 from origin_sdk._values.project import Configuration, read_configuration, read_configurations
 from origin_sdk.cli.context import CONFIG, AsJson, ConfigFile, Context, Environment
 from origin_sdk.cli.screen import Screen, counted
+from origin_sdk_wire.config import problems
 
 __all__ = ["Checked", "check", "checked", "examined"]
 

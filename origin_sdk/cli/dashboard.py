@@ -10,7 +10,7 @@ from origin_sdk._edge.operations import resolved
 from origin_sdk._process.clock import SystemClock
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk.cli.context import BaseUrl, ConfigFile, Context, Environment, NamespaceId
-from origin_sdk.cli.observing import (
+from origin_sdk.cli.count_sources import (
     AnalyticsUrl,
     Dataset,
     DebugSecret,

@@ -7,7 +7,14 @@ import httpx
 import typer
 
 from origin_sdk._values.errors import InvalidRequest
-from origin_sdk.cli.observing import DebugSecret, EdgeUrl, ServiceUrls, Sources, listener, watched_services
+from origin_sdk.cli.count_sources import (
+    DebugSecret,
+    EdgeUrl,
+    ServiceUrls,
+    Sources,
+    listener,
+    watched_services,
+)
 from origin_sdk.outbox._stores.urls import open_outbox, without_secrets
 
 __all__ = ["metrics"]

@@ -15,7 +15,7 @@ from rich.text import Text
 from origin_sdk._values.errors import ConnectionFailed
 from origin_sdk._values.reasons import plain
 from origin_sdk.cli.context import AsJson
-from origin_sdk.cli.observing import (
+from origin_sdk.cli.count_sources import (
     AnalyticsUrl,
     Dataset,
     DebugSecret,

@@ -1,7 +1,7 @@
 """Workers Analytics Engine as a source: every isolate everywhere, for three months, by Cloudflare's SQL API.
 
 Cloudflare samples points when there are many: each row stands for ``_sample_interval`` of them, which the
-sums account for (:func:`cachewire.analytics.selection`). A flush may be a minute old when it arrives.
+sums account for (:func:`origin_sdk_wire.analytics.selection`). A flush may be a minute old when it arrives.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 
-from cachewire.analytics import GROUPS, URL_COLUMNS, Group, add_row, selection
 from origin_sdk._process.clock import Clock
 from origin_sdk._values.errors import (
     AuthenticationFailed,
@@ -26,6 +25,7 @@ from origin_sdk.dashboard.board import Window
 from origin_sdk.dashboard.ranges import Range
 from origin_sdk.dashboard.sources import Health
 from origin_sdk.dashboard.steps import MOST_URLS, Step, UrlSums
+from origin_sdk_wire.analytics import GROUPS, URL_COLUMNS, Group, add_row, selection
 
 __all__ = ["AnalyticsEngine", "AnalyticsSettings"]
 

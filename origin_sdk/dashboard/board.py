@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from cachewire.metrics import METRICS, Cells, Counts, Tier, quantile
 from origin_sdk._values.prices import MONTH_SECONDS, PRICES, Usage, dollars
 from origin_sdk._values.reasons import REASONS
 from origin_sdk.dashboard.ranges import Range
 from origin_sdk.dashboard.steps import Step, UrlSums
+from origin_sdk_wire.metrics import METRICS, Cells, Counts, Tier, quantile
 
 __all__ = ["HIT_TIERS", "Summary", "Window", "board", "cost", "month_start", "usage"]
 

@@ -22,13 +22,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cachewire.exposition import Document
-from cachewire.metrics import METRICS, Cells, Kind
-from cachewire.metrics import Metric as EdgeMetric
 from origin_sdk._values.errors import OriginSdkError
 from origin_sdk.dashboard.services import Service, parsed_families
 from origin_sdk.dashboard.steps import Readings, Step
 from origin_sdk.outbox import Outbox, State
+from origin_sdk_wire.exposition import Document
+from origin_sdk_wire.metrics import METRICS, Cells, Kind
+from origin_sdk_wire.metrics import Metric as EdgeMetric
 
 __all__ = ["Exporter", "create_app"]
 

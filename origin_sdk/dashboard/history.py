@@ -16,12 +16,12 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
-from cachewire.errors import UnreadableMetrics
-from cachewire.exposition import Isolate, isolate_text, parse_isolate
-from cachewire.metrics import METRICS
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk.dashboard.ranges import RANGES, Range
 from origin_sdk.dashboard.steps import READINGS_KEPT_SECONDS, Step, UrlSums
+from origin_sdk_wire.errors import UnreadableMetrics
+from origin_sdk_wire.exposition import Isolate, isolate_text, parse_isolate
+from origin_sdk_wire.metrics import METRICS
 
 __all__ = ["History"]
 

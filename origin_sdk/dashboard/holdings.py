@@ -13,8 +13,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from cachewire.exposition import SeenPurge
-from cachewire.marks import Lane
 from origin_sdk._edge.client import PurgeClient
 from origin_sdk._edge.explanation import explain
 from origin_sdk._edge.marks import MarkEntry
@@ -23,6 +21,8 @@ from origin_sdk._process.clock import Clock
 from origin_sdk._values.errors import InvalidRequest, OriginSdkError
 from origin_sdk._values.targets import Purge
 from origin_sdk.dashboard.sources import Health
+from origin_sdk_wire.exposition import SeenPurge
+from origin_sdk_wire.marks import Lane
 
 __all__ = ["Holdings", "Stored"]
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from cachewire.errors import UnreadableMetrics
-from cachewire.exposition import JSON_TYPE, Document, parse_document
 from origin_sdk._values.errors import (
     CloudflareUnavailable,
     ConnectionFailed,
     InvalidSettings,
     RequestRejected,
 )
+from origin_sdk_wire.errors import UnreadableMetrics
+from origin_sdk_wire.exposition import JSON_TYPE, Document, parse_document
 
 __all__ = ["Route"]
 

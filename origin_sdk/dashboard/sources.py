@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Protocol
 
-from cachewire.exposition import Document, SeenPurge
 from origin_sdk._process.clock import Clock
 from origin_sdk._values.errors import OriginSdkError
 from origin_sdk.dashboard.board import Summary, Window
 from origin_sdk.dashboard.history import History
 from origin_sdk.dashboard.ranges import Range
 from origin_sdk.dashboard.steps import YOUNG_SECONDS, Readings, Step
+from origin_sdk_wire.exposition import Document, SeenPurge
 
 __all__ = ["Health", "Recorded", "Source"]
 

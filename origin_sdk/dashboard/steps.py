@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from heapq import nlargest
 from typing import Self
 
-from cachewire.exposition import Document, Isolate, UrlCount
-from cachewire.metrics import METRICS, Counts, Kind
+from origin_sdk_wire.exposition import Document, Isolate, UrlCount
+from origin_sdk_wire.metrics import METRICS, Counts, Kind
 
 __all__ = ["READINGS_KEPT_SECONDS", "YOUNG_SECONDS", "Readings", "Step", "UrlSums"]
 

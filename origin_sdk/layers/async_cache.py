@@ -43,7 +43,7 @@ from origin_sdk.layers.rules.steps import (
     Wait,
 )
 from origin_sdk.layers.structures.async_handles import AsyncFields, AsyncMembers, AsyncPages, AsyncRanking
-from origin_sdk.layers.structures.reading import Loader
+from origin_sdk.layers.structures.part_reads import Loader
 from origin_sdk.layers.traces import traced_load
 from origin_sdk.layers.values.copies import Original
 from origin_sdk.layers.values.families import AnyFamily, AnyKey, Key

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cachewire.bounds import KV_PROPAGATION_SECONDS
-from cachewire.key import Target
-from cachewire.rules import KeyRule
 from origin_sdk._values.errors import InvalidRequest
+from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS
+from origin_sdk_wire.key import Target
+from origin_sdk_wire.rules import KeyRule
 
 __all__ = ["Assumptions", "ResponseFields", "parse_response_fields"]
 

@@ -1,10 +1,10 @@
 """The model of the edge: memory, KV, marks and origin, with the Worker's own policy deciding.
 
-Each request goes through the functions that decide in the Worker (:mod:`edgecache.policy`), and what they
-decide is carried out on the model instead of on KV. What is simplified, and how it errs: an origin's
+Each request goes through the functions that decide in the Worker (:mod:`origin_sdk_edge.policy`), and what
+they decide is carried out on the model instead of on KV. What is simplified, and how it errs: an origin's
 answer is stored when it was asked for plus the time that it took, and other requests of that isolate
-meanwhile count as collapsed; background refreshes are as quick; bodies are never compressed, so that
-memory holds a little less than it would.
+meanwhile count as collapsed; background refreshes are as quick; bodies are never compressed, so that memory
+holds a little less than it would.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -12,15 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from cachewire.bounds import MARKS_AHEAD
-from cachewire.facts import Reason, ResponseFacts
-from cachewire.fields import combined
-from cachewire.marks import Lane, lane_key, written_keys
-from cachewire.metrics import Tier
-from cachewire.record import Record
-from cachewire.settings import Settings
-from cachewire.vary import selecting_names, selecting_values
-from edgecache.policy.decision import (
+from origin_sdk.simulation.assumptions import Assumptions
+from origin_sdk.simulation.counts import HITS, Counts, Timeline
+from origin_sdk.simulation.exchanges import Exchange
+from origin_sdk.simulation.sample import Sample
+from origin_sdk.simulation.store import Marks, Store
+from origin_sdk_edge.policy.decision import (
     VALID,
     Ask,
     Forward,
@@ -31,17 +28,20 @@ from edgecache.policy.decision import (
     on_request,
     on_stored,
 )
-from edgecache.policy.facts import RequestFacts
-from edgecache.policy.outcome import Plan, on_forwarded, on_origin
-from edgecache.policy.status import Forwarded
-from edgecache.policy.validation import conditional_fields
-from edgecache.storage.mark_table import MarkTable
-from edgecache.storage.memory import Entry, Memory
-from origin_sdk.simulation.assumptions import Assumptions
-from origin_sdk.simulation.counts import HITS, Counts, Timeline
-from origin_sdk.simulation.exchanges import Exchange
-from origin_sdk.simulation.sample import Sample
-from origin_sdk.simulation.store import Marks, Store
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.outcome import Plan, on_forwarded, on_origin
+from origin_sdk_edge.policy.status import Forwarded
+from origin_sdk_edge.policy.validation import conditional_fields
+from origin_sdk_edge.storage.mark_table import MarkTable
+from origin_sdk_edge.storage.memory import Entry, Memory
+from origin_sdk_wire.bounds import MARKS_AHEAD
+from origin_sdk_wire.facts import Reason, ResponseFacts
+from origin_sdk_wire.fields import combined
+from origin_sdk_wire.marks import Lane, lane_key, written_keys
+from origin_sdk_wire.metrics import Tier
+from origin_sdk_wire.record import Record
+from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.vary import selecting_names, selecting_values
 
 __all__ = ["TIERS", "Answered", "Edge", "Held"]
 

@@ -8,12 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from zlib import crc32
 
-from cachewire.errors import InvalidTarget
-from cachewire.key import Target, parse_target
-from cachewire.lifetimes import parse_date
-from cachewire.settings import Settings
-from edgecache.policy.facts import RequestFacts
-from edgecache.policy.relay import end_to_end
 from origin_sdk._values.errors import InvalidRequest, OriginSdkError
 from origin_sdk._values.targets import Purge
 from origin_sdk.simulation.accesslog import AccessLog
@@ -21,6 +15,12 @@ from origin_sdk.simulation.assumptions import Assumptions
 from origin_sdk.simulation.curves import LifetimeCurve, MemoryCurve
 from origin_sdk.simulation.edge import Answered, Edge
 from origin_sdk.simulation.exchanges import Exchange
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.relay import end_to_end
+from origin_sdk_wire.errors import InvalidTarget
+from origin_sdk_wire.key import Target, parse_target
+from origin_sdk_wire.lifetimes import parse_date
+from origin_sdk_wire.settings import Settings
 
 __all__ = ["LoggedPurge", "Parameter", "Replay", "read_purges"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from cachewire.marks import SHARED_RENEWAL_MS, Mark, is_shared, parse_mark, value_of
+from origin_sdk_wire.marks import SHARED_RENEWAL_MS, Mark, is_shared, parse_mark, value_of
 
 __all__ = ["Marks", "Store"]
 

@@ -4,9 +4,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cachewire.config import VARIABLES, problems
-from cachewire.settings import Settings
 from origin_sdk._values.errors import InvalidRequest
+from origin_sdk_wire.config import VARIABLES, problems
+from origin_sdk_wire.settings import Settings
 
 __all__ = ["NOW", "settings_of", "varied", "with_changes"]
 

@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from cachewire.marks import (
+from origin_sdk._responses.cacheability import obstacles
+from origin_sdk._values.header_fields import combined
+from origin_sdk._values.targets import parse_host, parse_url
+from origin_sdk_wire.marks import (
     EVERYTHING,
     Lane,
     Mark,
@@ -14,9 +17,6 @@ from cachewire.marks import (
     marked_as,
     url_mark,
 )
-from origin_sdk._responses.cacheability import obstacles
-from origin_sdk._values.header_fields import combined
-from origin_sdk._values.targets import parse_host, parse_url
 
 __all__ = ["HasMarks", "assert_cacheable", "assert_not_cacheable", "assert_not_purged", "assert_purged"]
 

@@ -21,14 +21,14 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from cachewire.bounds import KV_PROPAGATION_SECONDS
-from cachewire.key import MAX_KEY_BYTES
-from cachewire.marks import MARK_PREFIX, Mark, parse_mark
-from cachewire.record import MAX_METADATA_BYTES
 from origin_sdk._cloudflare.kv import MAX_BATCH_BYTES, MAX_BATCH_PAIRS, MAX_READ_KEYS, PAGE_KEYS
 from origin_sdk._process.clock import Clock
 from origin_sdk._values.settings import Settings
 from origin_sdk.testing.clock import ManualClock
+from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS
+from origin_sdk_wire.key import MAX_KEY_BYTES
+from origin_sdk_wire.marks import MARK_PREFIX, Mark, parse_mark
+from origin_sdk_wire.record import MAX_METADATA_BYTES
 
 __all__ = ["FakeKV", "FakeRequest"]
 

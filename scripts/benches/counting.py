@@ -31,7 +31,7 @@ def counting_rows(folder: Path, origin: str, fill: Callable[[Workerd], None], ro
     """Measure CPU time with counting against without; ``fill`` puts the stored responses into KV."""
     source = folder / "uncounted"
     shutil.copytree(paths.WORKER, source, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(_UNCOUNTED, source / "edgecache" / "counters.py")
+    shutil.copy(_UNCOUNTED, source / "origin_sdk_edge" / "counters.py")
     variables: dict[str, Json] = {"ORIGIN": origin}
     bare: dict[str, Json] = {**variables, "MEMORY_BYTES": 0}
     workers = [

@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
-from cachewire.record import Record, head_of
+from origin_sdk_wire.record import Record, head_of
 from scripts.benches import nginx
 from scripts.benches.cost import Requests, cost_rows, measure_usage
 from scripts.benches.counting import counting_rows

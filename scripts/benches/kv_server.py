@@ -12,9 +12,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from cachewire.record import Record, head_of, metadata_for
 from origin_sdk._process.clock import SystemClock
 from origin_sdk.testing import FakeKV
+from origin_sdk_wire.record import Record, head_of, metadata_for
 
 __all__ = ["NAMESPACE", "PREFIX", "READY"]
 

@@ -24,12 +24,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cachewire.facts import ResponseFacts
-from cachewire.key import parse_target
-from cachewire.settings import Settings
-from cachewire.storing import record_of
-from edgecache.policy.decision import DEFAULT_RULE
-from edgecache.policy.facts import RequestFacts
 from origin_sdk._values.prices import MONTH_SECONDS, PRICES
 from origin_sdk._values.targets import Purge
 from origin_sdk.simulation.assumptions import Assumptions
@@ -37,6 +31,12 @@ from origin_sdk.simulation.counts import HITS, Counts, Histogram
 from origin_sdk.simulation.edge import Answered, Edge, Held
 from origin_sdk.simulation.exchanges import Exchange
 from origin_sdk.simulation.store import Store
+from origin_sdk_edge.policy.decision import DEFAULT_RULE
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_wire.facts import ResponseFacts
+from origin_sdk_wire.key import parse_target
+from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.storability import record_of
 from scripts.benches.rows import Row, row
 
 __all__ = ["add_arguments", "measure"]

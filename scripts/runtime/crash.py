@@ -34,13 +34,13 @@ import httpx
 from sqlalchemy import BigInteger, Engine, create_engine, event, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
-from cachewire.marks import Lane, group_mark, mark_key
 from origin_sdk import Options, OriginSdkError, PurgeClient, Retries, Settings
 from origin_sdk._process.clock import SystemClock
 from origin_sdk.events.sqlalchemy import EdgeEvents
 from origin_sdk.outbox import Drainer, Pace, State
 from origin_sdk.outbox.sqlalchemy import SqlAlchemyOutbox, outbox_table
 from origin_sdk.testing import FakeKV, FakeRequest
+from origin_sdk_wire.marks import Lane, group_mark, mark_key
 from scripts.runtime.servers import Postgres
 
 _WRITERS = 2

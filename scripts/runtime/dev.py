@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from cachewire.config import problems
+from origin_sdk_wire.config import problems
 from scripts.runtime import paths, traffic
 from scripts.runtime.live import LIVE_VARIABLES, LogTail, has_colour, shown
 from scripts.runtime.process import Process, ProcessError

@@ -15,28 +15,28 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from cachewire.directives import MAX_DELTA_SECONDS, parse_cache_control, response_directives
-from cachewire.disguise import strictest_rule
-from cachewire.errors import InvalidTarget, UnreadableRecord
-from cachewire.facts import Fields, ResponseFacts
-from cachewire.fields import combined
-from cachewire.freshness import current_age_ms, freshness_of
-from cachewire.key import MAX_KEY_BYTES, Target, parse_target, record_key, variant_key
-from cachewire.lifetimes import parse_date
-from cachewire.marks import Lane, mark_key, parse_mark, prefix_marks, url_mark
-from cachewire.record import Record, head_of, metadata_for, parse_head, read_metadata
-from cachewire.rules import KeyRule, key_target
-from cachewire.settings import DataClass, Profile, Rule, Settings
-from cachewire.storing import record_of
-from cachewire.structured import parse_dictionary, parse_strings, serialise_strings
-from cachewire.vary import selecting_names, selecting_values
-from edgecache.claims import verified_claims
-from edgecache.policy.answer import answer_from
-from edgecache.policy.decision import Ask, Forward, Invalidity, Lookup, Use, on_request, on_stored
-from edgecache.policy.facts import OriginFailure, RequestFacts
-from edgecache.policy.outcome import Reuse, on_forwarded, on_origin
-from edgecache.policy.relay import end_to_end, http_date, outbound_fields
-from edgecache.policy.storing import is_for_everyone
+from origin_sdk_edge.claims import verified_claims
+from origin_sdk_edge.policy.answer import answer_from
+from origin_sdk_edge.policy.decision import Ask, Forward, Invalidity, Lookup, Use, on_request, on_stored
+from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
+from origin_sdk_edge.policy.outcome import Reuse, on_forwarded, on_origin
+from origin_sdk_edge.policy.relay import end_to_end, http_date, outbound_fields
+from origin_sdk_edge.policy.storability import is_for_everyone
+from origin_sdk_wire.directives import MAX_DELTA_SECONDS, parse_cache_control, response_directives
+from origin_sdk_wire.disguise import strictest_rule
+from origin_sdk_wire.errors import InvalidTarget, UnreadableRecord
+from origin_sdk_wire.facts import Fields, ResponseFacts
+from origin_sdk_wire.fields import combined
+from origin_sdk_wire.freshness import current_age_ms, freshness_of
+from origin_sdk_wire.key import MAX_KEY_BYTES, Target, parse_target, record_key, variant_key
+from origin_sdk_wire.lifetimes import parse_date
+from origin_sdk_wire.marks import Lane, mark_key, parse_mark, prefix_marks, url_mark
+from origin_sdk_wire.record import Record, head_of, metadata_for, parse_head, read_metadata
+from origin_sdk_wire.rules import KeyRule, key_target
+from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings
+from origin_sdk_wire.storability import record_of
+from origin_sdk_wire.structured import parse_dictionary, parse_strings, serialise_strings
+from origin_sdk_wire.vary import selecting_names, selecting_values
 from scripts.runtime import fuzz_sdk
 from scripts.runtime.fuzz_cases import Chance, FoundError, hold
 

@@ -34,8 +34,8 @@ _OF_REQUESTS = (
     "builtins.frame",
     "builtins.generator",
     "builtins.method",
-    "edgecache.adapters.promises.Promised",
-    "edgecache.adapters.promises._Wait",
+    "origin_sdk_edge.adapters.promises.Promised",
+    "origin_sdk_edge.adapters.promises._Wait",
     "pyodide.webloop.PyodideFuture",
 )
 """What a request makes and must not leave behind."""

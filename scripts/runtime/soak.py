@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cachewire.key import parse_target
-from cachewire.marks import (
+from origin_sdk_wire.key import parse_target
+from origin_sdk_wire.marks import (
     EVERYTHING,
     Lane,
     Mark,

@@ -52,7 +52,7 @@ for name in (*sys.argv[1:], *public):
             importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if name in sys.argv[1:] or missing in {"", "origin_sdk", "cachewire"}:
+        if name in sys.argv[1:] or missing in {"", "origin_sdk", "origin_sdk_wire"}:
             print(f"import {name}: {error}")
     except Exception as error:
         if isinstance(error, ImportError) and "origin-sdk[" in str(error) and name not in sys.argv[1:]:

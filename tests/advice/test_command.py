@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cachewire.exposition import Document, Isolate
-from cachewire.metrics import Counts
 from origin_sdk.cli.app import app, run
+from origin_sdk_wire.exposition import Document, Isolate
+from origin_sdk_wire.metrics import Counts
 
 _LINE = (
     "203.0.113.{client} - - [28/Nov/2026:18:{minute:02}:{second:02} +0000] "

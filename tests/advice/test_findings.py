@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from cachewire.metrics import Counts
-from cachewire.settings import Settings
 from origin_sdk.advice.evidence import Evidence
 from origin_sdk.advice.findings import advice_of
 from origin_sdk.simulation.curves import LifetimeCurve
 from origin_sdk.simulation.replay import Parameter
 from origin_sdk.simulation.what_if import settings_of, with_changes
+from origin_sdk_wire.metrics import Counts
+from origin_sdk_wire.settings import Settings
 
 _RULES = {"RULES": [{"name": "products", "path": "/products/**"}]}
 _MIB = 1024 * 1024

@@ -11,14 +11,14 @@ from threading import Lock
 import httpx
 import pytest
 
-from cachewire.analytics import Point, points_of
-from cachewire.exposition import UrlCount
-from cachewire.metrics import Counts
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk.dashboard.analytics import AnalyticsEngine, AnalyticsSettings
 from origin_sdk.dashboard.board import board
 from origin_sdk.dashboard.ranges import RANGES
 from origin_sdk.testing import ManualClock
+from origin_sdk_wire.analytics import Point, points_of
+from origin_sdk_wire.exposition import UrlCount
+from origin_sdk_wire.metrics import Counts
 from tests.dashboard.worlds import HOST, shop_step
 
 NOW = 1_795_000_000.0

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cachewire.exposition import Isolate
-from cachewire.metrics import Counts
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk.dashboard.history import History
 from origin_sdk.dashboard.ranges import RANGES
 from origin_sdk.dashboard.steps import Step, UrlSums
+from origin_sdk_wire.exposition import Isolate
+from origin_sdk_wire.metrics import Counts
 
 NOW = 1_764_355_000.0
 HOUR = RANGES["1h"]

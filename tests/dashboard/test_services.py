@@ -14,7 +14,6 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
 
-from cachewire.exposition import Document, Isolate
 from origin_sdk import Purge
 from origin_sdk._process.clock import SystemClock
 from origin_sdk._values.errors import ConnectionFailed
@@ -27,6 +26,7 @@ from origin_sdk.layers import Family, LayeredCache
 from origin_sdk.layers.telemetry import PrometheusCollector
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import ManualClock
+from origin_sdk_wire.exposition import Document, Isolate
 from tests.dashboard.worlds import HOST, Still, huge, nothing, shop_step
 from tests.monitoring.test_monitoring import promtool
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cachewire.exposition import Document, Isolate, UrlCount
-from cachewire.metrics import Counts
 from origin_sdk.dashboard.steps import MOST_SERIES, MOST_URLS, Readings, Step, UrlSums
+from origin_sdk_wire.exposition import Document, Isolate, UrlCount
+from origin_sdk_wire.metrics import Counts
 
 NOW_MS = 1_764_355_000_000
 LABELS = ("h", "default", "fresh", "memory", "2xx")

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from cachewire.metrics import Counts
 from origin_sdk.dashboard.board import Window
 from origin_sdk.dashboard.ranges import Range
 from origin_sdk.dashboard.sources import Health
 from origin_sdk.dashboard.steps import Step, UrlSums
+from origin_sdk_wire.metrics import Counts
 
 HOST = "api.shop.example"
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from cachewire.config import SettingRow, documentation, load
-from cachewire.rule_tables import RULE_SETTINGS
-from cachewire.settings import Settings
-from cachewire.unkeyed import DESCRIPTIVE_FIELDS, NEGOTIATED_FIELDS
+from origin_sdk_wire.config import SettingRow, documentation, load
+from origin_sdk_wire.rule_tables import RULE_SETTINGS
+from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.unkeyed import DESCRIPTIVE_FIELDS, NEGOTIATED_FIELDS
 
 _DOCUMENT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
 _LONG_TEXT = "0123456789abcdef0123456789abcdef"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cachewire.settings import Settings
+from origin_sdk_wire.settings import Settings
 from scripts.benches.cost import DOLLARS_A_MILLION_READS, DOLLARS_A_MILLION_WRITES, MIX, Usage, dollars
 
 TEXT = (Path(__file__).parents[2] / "docs" / "cost.md").read_text(encoding="utf-8")

@@ -59,12 +59,12 @@ ROOMS: dict[str, str | tuple[str, ...]] = {
         "origin_sdk/django.py",
         "origin_sdk/flask.py",
     ),
-    "cachewire": "worker/cachewire/",
-    "policy": ("worker/edgecache/policy/", "worker/edgecache/claims.py"),
-    "ports": "worker/edgecache/ports.py",
-    "storage": "worker/edgecache/storage/",
-    "adapters": "worker/edgecache/adapters/",
-    "handler": "worker/edgecache/",
+    "origin_sdk_wire": "worker/origin_sdk_wire/",
+    "policy": ("worker/origin_sdk_edge/policy/", "worker/origin_sdk_edge/claims.py"),
+    "ports": "worker/origin_sdk_edge/ports.py",
+    "storage": "worker/origin_sdk_edge/storage/",
+    "adapters": "worker/origin_sdk_edge/adapters/",
+    "handler": "worker/origin_sdk_edge/",
     "entry": "worker/entry.py",
 }
 
@@ -89,7 +89,11 @@ def imports() -> set[tuple[str, str]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module:
                 target = node.module.replace(".", "/")
-                whole = f"worker/{target}" if target.startswith(("cachewire", "edgecache")) else target
+                whole = (
+                    f"worker/{target}"
+                    if target.startswith(("origin_sdk_wire", "origin_sdk_edge"))
+                    else target
+                )
                 other = room_of(f"{whole}.py" if (ROOT / f"{whole}.py").exists() else f"{whole}/")
                 if room and other and room != other:
                     found.add((room, other))
@@ -100,6 +104,7 @@ def test_rooms_import_what_the_arrows_say() -> None:
     drawn, real = arrows(), imports()
     assert len(drawn) > 20
     assert sorted(drawn - real) == []
-    # Left out of the drawing: cachewire, which everyone reads, and what each of these has to know besides.
+    # Left out of the drawing: origin_sdk_wire, which everyone reads, and what each of these has to know
+    # besides.
     besides = {("outbox", "layers"), ("events", "layers"), ("layers", "outbox"), ("outbox", "cli")}
-    assert sorted((a, b) for a, b in real - drawn - besides if b != "cachewire" and a != "cli") == []
+    assert sorted((a, b) for a, b in real - drawn - besides if b != "origin_sdk_wire" and a != "cli") == []

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from cachewire.bounds import MAX_GROUPS
-from cachewire.facts import Reason
-from cachewire.fields import TARGETED_FIELDS
-from cachewire.succession import BEARINGS, AnswerKind, Bearing, Ends
-from edgecache.policy.facts import OriginFailure
-from edgecache.policy.status import Forwarded, Status, cache_status
+from origin_sdk_edge.policy.facts import OriginFailure
+from origin_sdk_edge.policy.status import Forwarded, Status, cache_status
+from origin_sdk_wire.bounds import MAX_GROUPS
+from origin_sdk_wire.facts import Reason
+from origin_sdk_wire.fields import TARGETED_FIELDS
+from origin_sdk_wire.succession import BEARINGS, AnswerKind, Bearing, Ends
 
 _DOCS = Path(__file__).parents[2] / "docs"
 _WORKER = Path(__file__).parents[2] / "worker"
@@ -45,7 +45,7 @@ def test_every_detail_can_be_met() -> None:
 
 
 def test_no_detail_is_made_up_beside_the_table() -> None:
-    code = "".join(file.read_text(encoding="utf-8") for file in (_WORKER / "edgecache").rglob("*.py"))
+    code = "".join(file.read_text(encoding="utf-8") for file in (_WORKER / "origin_sdk_edge").rglob("*.py"))
     assert re.findall(r'Status\("', code) == []
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from cachewire.bounds import KV_PROPAGATION_SECONDS, MARK_SECONDS, MAX_RECORD_SECONDS, purge_bound_seconds
 from origin_sdk import Settings
 from origin_sdk._edge.purge import CLOUDFLARE_MARGIN_SECONDS
 from origin_sdk._process.clock import SystemClock
@@ -15,6 +14,12 @@ from origin_sdk._values.settings import _VARIABLES
 from origin_sdk.cli import main
 from origin_sdk.cli.context import EXIT_CODES
 from origin_sdk.testing import FakeKV, assert_purged
+from origin_sdk_wire.bounds import (
+    KV_PROPAGATION_SECONDS,
+    MARK_SECONDS,
+    MAX_RECORD_SECONDS,
+    purge_bound_seconds,
+)
 from tests.sdk.records import store
 
 pytest_plugins = ["pytester"]

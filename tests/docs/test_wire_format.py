@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from cachewire.bounds import KV_PROPAGATION_SECONDS, MARK_SECONDS, MAX_RECORD_SECONDS
-from cachewire.key import MAX_KEY_BYTES, RECORD_PREFIX
-from cachewire.marks import MARK_PREFIX, MAX_GROUP_CHARACTERS, MAX_PREFIX_SEGMENTS
-from cachewire.record import MAX_METADATA_BYTES
+from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS, MARK_SECONDS, MAX_RECORD_SECONDS
+from origin_sdk_wire.key import MAX_KEY_BYTES, RECORD_PREFIX
+from origin_sdk_wire.marks import MARK_PREFIX, MAX_GROUP_CHARACTERS, MAX_PREFIX_SEGMENTS
+from origin_sdk_wire.record import MAX_METADATA_BYTES
 
 _ROOT = Path(__file__).parents[2]
 _DOCUMENT = (_ROOT / "docs" / "wire-format.md").read_text(encoding="utf-8")

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from cachewire.bounds import MAX_GROUPS
-from cachewire.structured import parse_strings
 from origin_sdk._process.audit import AuditEvent
 from origin_sdk._process.reads import MOST_GROUPS, Reads, reading
 from origin_sdk.errors import NotCacheable
@@ -21,10 +19,12 @@ from origin_sdk.layers import (
     LoadContext,
     Policy,
 )
-from origin_sdk.layers.django.sharing import SharedCache
+from origin_sdk.layers.django.shared_cache import SharedCache
 from origin_sdk.layers.key_value import KeyValue
 from origin_sdk.responses import Draft, Exchanged, Finished, add_groups, aside, cache_for, drafting, finish
 from origin_sdk.testing import ManualClock
+from origin_sdk_wire.bounds import MAX_GROUPS
+from origin_sdk_wire.structured import parse_strings
 from tests.layers.caches import make
 from tests.layers.test_breakdowns import eventually
 from tests.layers.test_contract import Source

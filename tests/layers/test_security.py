@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 
 from origin_sdk.layers import Family, RedisOptions
-from origin_sdk.layers.django.sharing import SharedCache
+from origin_sdk.layers.django.shared_cache import SharedCache
 from origin_sdk.layers.key_value import KeyValue
 from origin_sdk.layers.process.moments import Moments
 from origin_sdk.layers.process.stats import Stats

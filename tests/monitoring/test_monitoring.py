@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from cachewire.metrics import METRICS
 from origin_sdk.layers import telemetry
+from origin_sdk_wire.metrics import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 ALERTS = ROOT / "monitoring" / "alerts.yml"

@@ -10,7 +10,6 @@ from typing import Any
 import redis
 from sqlalchemy import MetaData, create_engine
 
-from cachewire.marks import Lane, group_mark, mark_key
 from origin_sdk import Options, Purge, PurgeClient, Retries
 from origin_sdk._process.clock import SystemClock
 from origin_sdk.outbox import Drainer, Outbox, Pace
@@ -19,6 +18,7 @@ from origin_sdk.outbox.redis import RedisOutbox
 from origin_sdk.outbox.sqlalchemy import outbox_table, record
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import FakeKV
+from origin_sdk_wire.marks import Lane, group_mark, mark_key
 
 LEASE_SECONDS = 1000.0
 DELAY_SECONDS = 500.0

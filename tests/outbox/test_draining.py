@@ -13,8 +13,6 @@ import httpx
 import pytest
 from sqlalchemy import Engine, text
 
-from cachewire.marks import Lane, group_mark, mark_key, parse_mark
-from cachewire.rules import KeyRule
 from origin_sdk import AsyncPurgeClient, AuditEvent, Purge, PurgeClient
 from origin_sdk._edge.purge import CLOUDFLARE_MARGIN_SECONDS
 from origin_sdk.errors import InvalidRequest, InvalidSettings
@@ -34,6 +32,8 @@ from origin_sdk.outbox import (
 from origin_sdk.outbox.sqlalchemy import record
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import FakeKV, ManualClock, assert_not_purged, assert_purged
+from origin_sdk_wire.marks import Lane, group_mark, mark_key, parse_mark
+from origin_sdk_wire.rules import KeyRule
 from tests.outbox.conftest import sqlalchemy_kind
 
 URL = "https://a.example/products/1"

@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachewire.facts import Fields, Reason, ResponseFacts
-from cachewire.fields import combined
-from cachewire.key import parse_target
-from cachewire.marks import group_mark, host_group_mark, host_groups_mark, url_mark
-from cachewire.record import Record
-from cachewire.settings import DataClass, Profile, Rule, Settings
-from cachewire.storing import unstored_fields
-from edgecache.policy.answer import answer_from
-from edgecache.policy.decision import (
+from origin_sdk_edge.policy.answer import answer_from
+from origin_sdk_edge.policy.decision import (
     VALID,
     Ask,
     Forward,
@@ -26,10 +19,17 @@ from edgecache.policy.decision import (
     on_request,
     on_stored,
 )
-from edgecache.policy.facts import OriginFailure, RequestFacts
-from edgecache.policy.outcome import Fail, Plan, Relay, Reuse, on_forwarded, on_origin
-from edgecache.policy.relay import http_date, outbound_fields, relayed_fields
-from edgecache.policy.status import Forwarded, cache_status
+from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
+from origin_sdk_edge.policy.outcome import Fail, Plan, Relay, Reuse, on_forwarded, on_origin
+from origin_sdk_edge.policy.relay import http_date, outbound_fields, relayed_fields
+from origin_sdk_edge.policy.status import Forwarded, cache_status
+from origin_sdk_wire.facts import Fields, Reason, ResponseFacts
+from origin_sdk_wire.fields import combined
+from origin_sdk_wire.key import parse_target
+from origin_sdk_wire.marks import group_mark, host_group_mark, host_groups_mark, url_mark
+from origin_sdk_wire.record import Record
+from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings
+from origin_sdk_wire.storability import unstored_fields
 
 NOW = 1_795_744_800_000
 URL = "https://api.example/products?page=2"

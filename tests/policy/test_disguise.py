@@ -19,9 +19,9 @@ from werkzeug.routing import Map, RequestRedirect
 from werkzeug.routing import Rule as Rule_
 from werkzeug.sansio.utils import get_host
 
-from cachewire.disguise import AMBIGUOUS, strictest_rule
-from cachewire.key import Target, parse_target
-from cachewire.settings import DataClass, Rule, Settings
+from origin_sdk_wire.disguise import AMBIGUOUS, strictest_rule
+from origin_sdk_wire.key import Target, parse_target
+from origin_sdk_wire.settings import DataClass, Rule, Settings
 
 PLAIN = Rule()
 SETTINGS = Settings(

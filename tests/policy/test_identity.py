@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from starlette.requests import cookie_parser as starlette_cookies
 from werkzeug.sansio.http import parse_cookie as werkzeug_cookies
 
-from cachewire.facts import Reason
-from cachewire.key import claim_text, parse_target, variant_key
-from cachewire.settings import DataClass, Rule, Settings
-from edgecache.policy.facts import RequestFacts
-from edgecache.policy.identity import cookies_of, identity_of
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.identity import cookies_of, identity_of
+from origin_sdk_wire.facts import Reason
+from origin_sdk_wire.key import claim_text, parse_target, variant_key
+from origin_sdk_wire.settings import DataClass, Rule, Settings
 
 SESSION = Rule(cookies=("session",), data_class=DataClass.PRIVATE)
 CURRENCY = Rule(cookies=("currency",))

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachewire.parts import Part, content_part
-from cachewire.record import Record
-from edgecache.policy.ranges import completed, completing_fields, join_of, range_fields, requested
+from origin_sdk_edge.policy.ranges import completed, completing_fields, join_of, range_fields, requested
+from origin_sdk_wire.parts import Part, content_part
+from origin_sdk_wire.record import Record
 
 NOW = 1_795_744_800_000
 DATE, THEN = "Fri, 27 Nov 2026 02:00:00 GMT", "Sun, 06 Nov 1994 08:49:37 GMT"

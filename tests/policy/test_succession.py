@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cachewire.succession import (
+from origin_sdk_wire.succession import (
     BEARINGS,
     AnswerKind,
     Ends,

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from cachewire.config import load
-from cachewire.facts import Reason, ResponseFacts
-from cachewire.key import parse_target
-from edgecache.policy.decision import Ask, Lookup, on_request
-from edgecache.policy.facts import RequestFacts
-from edgecache.policy.outcome import on_origin
-from edgecache.policy.relay import outbound_fields
-from edgecache.policy.status import Forwarded
-from edgecache.policy.trace import with_valid_trace
+from origin_sdk_edge.policy.decision import Ask, Lookup, on_request
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.outcome import on_origin
+from origin_sdk_edge.policy.relay import outbound_fields
+from origin_sdk_edge.policy.status import Forwarded
+from origin_sdk_edge.policy.trace import with_valid_trace
+from origin_sdk_wire.config import load
+from origin_sdk_wire.facts import Reason, ResponseFacts
+from origin_sdk_wire.key import parse_target
 
 NOW = 1_795_744_800_000
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cachewire.config import load
-from cachewire.facts import Reason, ResponseFacts
-from cachewire.fields import combined
-from cachewire.key import parse_target
-from cachewire.unkeyed import DESCRIPTIVE_FIELDS, NEGOTIATED_FIELDS, SAFE_UNKEYED_FIELDS
-from cachewire.vary import selecting_names, selecting_values
-from edgecache.policy.decision import Ask, Lookup, on_request
-from edgecache.policy.facts import RequestFacts
-from edgecache.policy.outcome import on_origin
-from edgecache.policy.relay import outbound_fields
-from edgecache.policy.status import Forwarded
+from origin_sdk_edge.policy.decision import Ask, Lookup, on_request
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.outcome import on_origin
+from origin_sdk_edge.policy.relay import outbound_fields
+from origin_sdk_edge.policy.status import Forwarded
+from origin_sdk_wire.config import load
+from origin_sdk_wire.facts import Reason, ResponseFacts
+from origin_sdk_wire.fields import combined
+from origin_sdk_wire.key import parse_target
+from origin_sdk_wire.unkeyed import DESCRIPTIVE_FIELDS, NEGOTIATED_FIELDS, SAFE_UNKEYED_FIELDS
+from origin_sdk_wire.vary import selecting_names, selecting_values
 
 NOW = 1_795_744_800_000
 SETTINGS = load({"ORIGIN": "http://origin.test"})

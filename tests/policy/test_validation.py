@@ -4,10 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachewire.facts import ResponseFacts
-from cachewire.record import Record
-from cachewire.settings import Profile, Rule, Settings
-from edgecache.policy.validation import (
+from origin_sdk_edge.policy.validation import (
     can_freshen,
     conditional_fields,
     freshened,
@@ -15,6 +12,9 @@ from edgecache.policy.validation import (
     is_not_modified,
     weakly_equal,
 )
+from origin_sdk_wire.facts import ResponseFacts
+from origin_sdk_wire.record import Record
+from origin_sdk_wire.settings import Profile, Rule, Settings
 
 NOW = 1_795_744_800_000
 THEN, AFTER, BEFORE = (f"Sun, 06 Nov 1994 08:49:3{second} GMT" for second in (7, 8, 6))

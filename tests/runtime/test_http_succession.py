@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cachewire.marks import Lane
+from origin_sdk_wire.marks import Lane
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json
 from tests.runtime.edge import eventually, new_path, running

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from cachewire.analytics import GROUPS, MOST_POINTS, add_row
-from cachewire.exposition import Document, Isolate, parse_document
-from cachewire.key import parse_target
-from cachewire.marks import Lane, Mark, group_mark, url_mark, value_of, written_keys
-from cachewire.metrics import Counts, Tier
+from origin_sdk_wire.analytics import GROUPS, MOST_POINTS, add_row
+from origin_sdk_wire.exposition import Document, Isolate, parse_document
+from origin_sdk_wire.key import parse_target
+from origin_sdk_wire.marks import Lane, Mark, group_mark, url_mark, value_of, written_keys
+from origin_sdk_wire.metrics import Counts, Tier
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, StandIn, Worker
 from tests.runtime.client import Response

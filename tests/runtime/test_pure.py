@@ -14,7 +14,7 @@ import pytest
 from scripts.runtime import paths
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Worker
-from tests.edgecache.test_claims import token_of
+from tests.edge.test_claims import token_of
 
 _TESTS = Path(__file__).parents[1]
 _VECTORS = sorted((_TESTS / "vectors").glob("*.json"))
@@ -28,7 +28,7 @@ def pure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     source = folder / "worker"
     shutil.copytree(paths.WORKER, source, ignore=shutil.ignore_patterns("__pycache__", "adapters"))
     shutil.copy(_TESTS / "runtime" / "workers" / "pure" / "entry.py", source)
-    shutil.copy(_TESTS / "cachewire" / "vector_runner.py", source)
+    shutil.copy(_TESTS / "wire" / "vector_runner.py", source)
     with (
         Workerd(folder, [Worker("pure", source)]) as workerd,
         httpx.Client(base_url=workerd.url("pure"), timeout=60) as client,

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cachewire.key import parse_target
-from cachewire.marks import (
+from origin_sdk_wire.key import parse_target
+from origin_sdk_wire.marks import (
     EVERYTHING,
     Lane,
     Mark,

@@ -52,7 +52,7 @@ RULES: Sequence[Json] = [
 ]
 
 HOOKS = """
-from edgecache.hooks import HookAnswer
+from origin_sdk_edge.hooks import HookAnswer
 
 def before_lookup(request):
     if "/closed" in request.url:

@@ -11,9 +11,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from cachewire.key import body_key, parse_target, record_key
-from cachewire.marks import Lane, written_keys
-from cachewire.record import Record, head_of, metadata_for
+from origin_sdk_wire.key import body_key, parse_target, record_key
+from origin_sdk_wire.marks import Lane, written_keys
+from origin_sdk_wire.record import Record, head_of, metadata_for
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import StandIn
 from tests.runtime.client import Response

@@ -10,32 +10,54 @@ from scripts import borders
 @pytest.mark.parametrize(
     ("path", "line", "allowed"),
     [
-        pytest.param("worker/cachewire/key.py", "import re", True, id="the standard library is free"),
-        pytest.param("worker/cachewire/key.py", "import httpx", False, id="the wire needs nothing else"),
-        pytest.param("worker/cachewire/key.py", "import js", False, id="the wire knows no runtime"),
+        pytest.param("worker/origin_sdk_wire/key.py", "import re", True, id="the standard library is free"),
         pytest.param(
-            "worker/edgecache/policy/vary.py", "from cachewire import key", True, id="policy: the wire"
+            "worker/origin_sdk_wire/key.py", "import httpx", False, id="the wire needs nothing else"
+        ),
+        pytest.param("worker/origin_sdk_wire/key.py", "import js", False, id="the wire knows no runtime"),
+        pytest.param(
+            "worker/origin_sdk_edge/policy/vary.py",
+            "from origin_sdk_wire import key",
+            True,
+            id="policy: the wire",
         ),
         pytest.param(
-            "worker/edgecache/policy/vary.py", "import edgecache.ports", False, id="policy: no ports"
+            "worker/origin_sdk_edge/policy/vary.py",
+            "import origin_sdk_edge.ports",
+            False,
+            id="policy: no ports",
         ),
-        pytest.param("worker/edgecache/policy/vary.py", "import js", False, id="policy: no runtime"),
-        pytest.param("worker/edgecache/handler.py", "import edgecache.ports", True, id="handler: ports"),
-        pytest.param("worker/edgecache/handler.py", "from js import fetch", False, id="handler: no runtime"),
+        pytest.param("worker/origin_sdk_edge/policy/vary.py", "import js", False, id="policy: no runtime"),
         pytest.param(
-            "worker/edgecache/handler.py", "from edgecache import adapters", False, id="handler: no adapters"
+            "worker/origin_sdk_edge/handler.py", "import origin_sdk_edge.ports", True, id="handler: ports"
         ),
-        pytest.param("worker/edgecache/adapters/kv.py", "import js", True, id="adapters: the runtime"),
-        pytest.param("worker/edgecache/adapters/kv.py", "import origin_sdk", False, id="adapters: no SDK"),
         pytest.param(
-            "worker/entry.py", "from edgecache.adapters import kv", True, id="the entry wires adapters"
+            "worker/origin_sdk_edge/handler.py", "from js import fetch", False, id="handler: no runtime"
         ),
-        pytest.param("worker/hooks.py", "import edgecache.adapters.kv", False, id="hooks: no adapters"),
+        pytest.param(
+            "worker/origin_sdk_edge/handler.py",
+            "from origin_sdk_edge import adapters",
+            False,
+            id="handler: no adapters",
+        ),
+        pytest.param("worker/origin_sdk_edge/adapters/kv.py", "import js", True, id="adapters: the runtime"),
+        pytest.param(
+            "worker/origin_sdk_edge/adapters/kv.py", "import origin_sdk", False, id="adapters: no SDK"
+        ),
+        pytest.param(
+            "worker/entry.py", "from origin_sdk_edge.adapters import kv", True, id="the entry wires adapters"
+        ),
+        pytest.param("worker/hooks.py", "import origin_sdk_edge.adapters.kv", False, id="hooks: no adapters"),
         pytest.param("origin_sdk/_cloudflare/kv.py", "import httpx", True, id="the SDK may use packages"),
         pytest.param(
-            "origin_sdk/_cloudflare/kv.py", "from cachewire.key import Target", True, id="the SDK: the wire"
+            "origin_sdk/_cloudflare/kv.py",
+            "from origin_sdk_wire.key import Target",
+            True,
+            id="the SDK: the wire",
         ),
-        pytest.param("origin_sdk/_cloudflare/kv.py", "import edgecache", False, id="the SDK: not the edge"),
+        pytest.param(
+            "origin_sdk/_cloudflare/kv.py", "import origin_sdk_edge", False, id="the SDK: not the edge"
+        ),
         pytest.param("origin_sdk/layers/rules/claims.py", "import enum", True, id="rules: pure Python"),
         pytest.param("origin_sdk/layers/rules/claims.py", "import threading", False, id="rules: no threads"),
         pytest.param("origin_sdk/layers/rules/claims.py", "import time", False, id="rules: no clock"),
@@ -73,10 +95,12 @@ def test_what_a_room_may_import(path: str, line: str, *, allowed: bool) -> None:
 
 def test_an_import_inside_a_function_counts() -> None:
     found = list(
-        borders.violations("origin_sdk/_cloudflare/kv.py", "def f():\n    from edgecache import ports\n")
+        borders.violations(
+            "origin_sdk/_cloudflare/kv.py", "def f():\n    from origin_sdk_edge import ports\n"
+        )
     )
 
-    assert found == ["origin_sdk/_cloudflare/kv.py:2: edgecache.ports may not be imported here"]
+    assert found == ["origin_sdk/_cloudflare/kv.py:2: origin_sdk_edge.ports may not be imported here"]
 
 
 def test_a_circle_of_imports_is_found() -> None:

@@ -2,9 +2,9 @@
 
 import json
 
-from cachewire.key import parse_target, record_key, variant_key
-from cachewire.record import Index, Record, head_of, metadata_for
 from origin_sdk.testing import FakeKV
+from origin_sdk_wire.key import parse_target, record_key, variant_key
+from origin_sdk_wire.record import Index, Record, head_of, metadata_for
 
 
 def store(

@@ -1,8 +1,8 @@
 import pytest
 
-from cachewire.settings import DataClass, Rule
 from origin_sdk._edge.explanation import explain
 from origin_sdk._values.project import Project
+from origin_sdk_wire.settings import DataClass, Rule
 
 PROJECT = Project(
     rules=(

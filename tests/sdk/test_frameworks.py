@@ -20,11 +20,11 @@ from fastapi.responses import StreamingResponse
 import origin_sdk.asgi
 import origin_sdk.django
 import origin_sdk.flask
-from cachewire.bounds import MAX_GROUPS
 from origin_sdk.errors import DataClassViolation, InvalidRequest, NotCacheable
 from origin_sdk.layers import AsyncLayeredCache, DataClass, Family, LayeredCache
 from origin_sdk.responses import add_groups, belongs_to_user, cache_for, invalidate
 from origin_sdk.testing import assert_cacheable, assert_not_cacheable
+from origin_sdk_wire.bounds import MAX_GROUPS
 
 BODY = b'{"id":7}'
 PRICES = Family("price", "{id}", str, groups=("price-{id}",), data_class=DataClass.PUBLIC)

@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from cachewire.config import load
-from cachewire.facts import Reason, ResponseFacts
-from cachewire.key import parse_target
-from cachewire.marks import SHARED, Lane, mark_key, prefix_marks, shared_names
-from cachewire.settings import Rule, Settings
-from edgecache.policy.decision import Lookup, on_request
-from edgecache.policy.facts import RequestFacts
-from edgecache.policy.storing import may_store
 from origin_sdk._responses.cacheability import obstacles
 from origin_sdk._values.project import Project, read_project
 from origin_sdk._values.targets import Purge
 from origin_sdk.errors import InvalidSettings
+from origin_sdk_edge.policy.decision import Lookup, on_request
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.storability import may_store
+from origin_sdk_wire.config import load
+from origin_sdk_wire.facts import Reason, ResponseFacts
+from origin_sdk_wire.key import parse_target
+from origin_sdk_wire.marks import SHARED, Lane, mark_key, prefix_marks, shared_names
+from origin_sdk_wire.settings import Rule, Settings
 
 NOW = 1_795_000_000
 

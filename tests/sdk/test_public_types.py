@@ -8,10 +8,10 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-import cachewire
 import origin_sdk
+import origin_sdk_wire
 
-OURS = ("origin_sdk", "cachewire")
+OURS = ("origin_sdk", "origin_sdk_wire")
 PUBLIC = [
     "origin_sdk",
     *(
@@ -24,7 +24,7 @@ PUBLIC = [
         )
     ),
     *(f"origin_sdk.layers.{name}" for name in ("advice", "sqlalchemy", "telemetry")),
-    *(f"cachewire.{module.name}" for module in pkgutil.iter_modules(cachewire.__path__)),
+    *(f"origin_sdk_wire.{module.name}" for module in pkgutil.iter_modules(origin_sdk_wire.__path__)),
 ]
 # What the rules of the layered cache ask of a cache, and no user does.
 INTERNAL = {"Command", "Link", "MemoryEntry", "Record", "Script"}

@@ -9,17 +9,17 @@ import pytest
 from django.utils.safestring import mark_safe
 from markupsafe import Markup
 
-from cachewire.bounds import MAX_RECORD_SECONDS
-from cachewire.key import parse_target, record_key, variant_key
-from cachewire.record import Index, Record, parse_head, read_metadata
-from cachewire.settings import DataClass as EdgeDataClass
-from cachewire.settings import Profile, Rule
 from origin_sdk import AsyncPurgeClient, NotCacheable, Project, PurgeClient
 from origin_sdk._process.audit import AuditEvent
 from origin_sdk._values.media_types import encoded
 from origin_sdk.errors import DataClassViolation, InvalidRequest
 from origin_sdk.layers import AsyncLayeredCache, DataClass, Family, LayeredCache
 from origin_sdk.testing import FakeKV, ManualClock
+from origin_sdk_wire.bounds import MAX_RECORD_SECONDS
+from origin_sdk_wire.key import parse_target, record_key, variant_key
+from origin_sdk_wire.record import Index, Record, parse_head, read_metadata
+from origin_sdk_wire.settings import DataClass as EdgeDataClass
+from origin_sdk_wire.settings import Profile, Rule
 
 URL = "https://a.example/x"
 FRESH = {"cache-control": "max-age=600"}

@@ -11,8 +11,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cachewire.bounds import MARK_SECONDS
-from cachewire.marks import parse_mark
 from origin_sdk import AsyncPurgeClient, Options, PurgeClient, Settings
 from origin_sdk._cloudflare.budget import RateBudget
 from origin_sdk._cloudflare.effects import Progress
@@ -28,6 +26,8 @@ from origin_sdk.errors import (
     RequestRejected,
 )
 from origin_sdk.testing import FakeKV, ManualClock
+from origin_sdk_wire.bounds import MARK_SECONDS
+from origin_sdk_wire.marks import parse_mark
 from tests.sdk.records import store
 
 MakeClient = Callable[..., PurgeClient]

@@ -2,13 +2,13 @@
 
 import pytest
 
-from cachewire.key import parse_target, record_key, variant_key
-from cachewire.rules import KeyRule
 from origin_sdk import PurgeClient
 from origin_sdk._cloudflare.kv import ListedKey
 from origin_sdk._edge.stored_responses import Coverage, Scan, base_of, read_listed, scans_for
 from origin_sdk._values.targets import Purge
 from origin_sdk.testing import FakeKV
+from origin_sdk_wire.key import parse_target, record_key, variant_key
+from origin_sdk_wire.rules import KeyRule
 from tests.sdk.records import store
 
 LONG = "https://a.example/" + "x" * 600

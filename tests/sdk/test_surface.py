@@ -122,7 +122,7 @@ def test_nothing_of_the_worker_is_imported() -> None:
     code = (
         "import sys, origin_sdk.testing, origin_sdk.asgi\n"
         "from origin_sdk import AsyncPurgeClient, PurgeClient\n"
-        "print(sorted({'edgecache', 'js', 'pyodide', 'workers', 'entry'} & sys.modules.keys()))"
+        "print(sorted({'origin_sdk_edge', 'js', 'pyodide', 'workers', 'entry'} & sys.modules.keys()))"
     )
     assert python(code) == "[]"
 
@@ -196,11 +196,11 @@ def test_the_wheel_holds_the_sdk_and_what_it_shares_with_the_worker_alone(tmp_pa
         [entry_points] = [archive.read(name).decode() for name in names if name.endswith("entry_points.txt")]
     rooms = {name.partition("/")[0] for name in names}
     assert {room for room in rooms if not room.endswith(".dist-info")} == {
-        "cachewire",
-        "edgecache",
+        "origin_sdk_wire",
+        "origin_sdk_edge",
         "origin_sdk",
     }
-    assert {"origin_sdk/py.typed", "cachewire/py.typed"} <= set(names)
+    assert {"origin_sdk/py.typed", "origin_sdk_wire/py.typed"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "origin-sdk = origin_sdk.cli:main" in entry_points
     assert python(

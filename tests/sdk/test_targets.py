@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from cachewire.key import parse_target
-from cachewire.marks import url_mark
-from cachewire.rules import KeyRule
 from origin_sdk._values.targets import Purge
 from origin_sdk.errors import InvalidRequest
+from origin_sdk_wire.key import parse_target
+from origin_sdk_wire.marks import url_mark
+from origin_sdk_wire.rules import KeyRule
 
 SHARED = "m2/s/shared"
 

@@ -7,12 +7,12 @@ from threading import Thread
 
 import pytest
 
-from cachewire.config import load, problems
-from cachewire.facts import Reason
-from edgecache.policy.facts import OriginFailure
 from origin_sdk._edge.verdict import FIXES, Asked, Given, verdict_on
 from origin_sdk._values.reasons import REASONS
 from origin_sdk.cli import main
+from origin_sdk_edge.policy.facts import OriginFailure
+from origin_sdk_wire.config import load, problems
+from origin_sdk_wire.facts import Reason
 
 _URL = "https://api.example.com/products/17?page=2"
 _DETAILS = [*(reason.value for reason in Reason), *(failure.value for failure in OriginFailure)]

@@ -25,7 +25,7 @@ from django.core.exceptions import ImproperlyConfigured
 from origin_sdk.layers.base_cache import Invalidation
 from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.django.setup import Parts, make
-from origin_sdk.layers.django.sharing import shared
+from origin_sdk.layers.django.shared_cache import shared
 from origin_sdk.layers.errors import UnreadableRecord, UnsupportedValue
 from origin_sdk.layers.key_value import FOREVER_SECONDS
 from origin_sdk.layers.rules import writes

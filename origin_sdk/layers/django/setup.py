@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from origin_sdk.layers.django.sharing import SharedCache
+from origin_sdk.layers.django.shared_cache import SharedCache
 from origin_sdk.layers.django.values import PLAINER, TAGS
 from origin_sdk.layers.key_value import KeyValue
 from origin_sdk.layers.redis.options import RedisOptions

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from origin_sdk.layers.base_cache import BaseCache
 from origin_sdk.layers.rules.steps import Flow
-from origin_sdk.layers.structures.reading import Loader
+from origin_sdk.layers.structures.part_reads import Loader
 from origin_sdk.layers.structures.verbs import FieldFlows, MemberFlows, PageFlows, RankingFlows
 from origin_sdk.layers.values.families import AnyKey
 

@@ -8,9 +8,9 @@ from origin_sdk.layers.errors import InvalidFamily
 from origin_sdk.layers.rules.ports import Cache
 from origin_sdk.layers.rules.steps import Flow
 from origin_sdk.layers.structures import questions
+from origin_sdk.layers.structures.part_reads import Loader, reading, shape_for, whole_of
+from origin_sdk.layers.structures.part_writes import writing
 from origin_sdk.layers.structures.questions import Question
-from origin_sdk.layers.structures.reading import Loader, reading, shape_for, whole_of
-from origin_sdk.layers.structures.writing import writing
 from origin_sdk.layers.values.families import AnyKey
 from origin_sdk.layers.values.shapes import Hash, Members, SortedItems, SortedSet
 

@@ -1,10 +1,10 @@
-"""In place of `edgecache/counters.py`: a Worker that counts nothing, to compare with."""
+"""In place of `origin_sdk_edge/counters.py`: a Worker that counts nothing, to compare with."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from cachewire.exposition import SeenPurge, UrlCount
-from cachewire.metrics import Counts
+from origin_sdk_wire.exposition import SeenPurge, UrlCount
+from origin_sdk_wire.metrics import Counts
 
 __all__ = ["Counters", "shown_url"]
 

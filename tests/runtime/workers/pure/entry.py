@@ -6,9 +6,9 @@ import js
 from vector_runner import run_vectors
 
 import hooks
-from cachewire.config import ConfigError, load
-from edgecache.claims import verified_claims
-from edgecache.hooks import Hooks, load_hooks
+from origin_sdk_edge.claims import verified_claims
+from origin_sdk_edge.hooks import Hooks, load_hooks
+from origin_sdk_wire.config import ConfigError, load
 
 
 async def on_fetch(request, env, ctx):

@@ -1,0 +1,117 @@
+"""A request's way through handler, asker and sender, on the fakes: what is asked, stored and sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_wire.settings import Settings
+from tests.edge.fakes import FakeEdge, FakeResponse, Sent
+
+URL = "http://api.example/x"
+FRESH = {"cache-control": "max-age=60", "etag": '"1"', "content-type": "text/plain"}
+
+
+def edge(answer: FakeResponse, **settings: object) -> FakeEdge:
+    configured = Settings(origin="http://origin", lifetime_jitter=0.0, **settings)  # type: ignore[arg-type]  # any setting
+    return FakeEdge(configured, lambda request: _answered(request, answer))
+
+
+def _answered(request: RequestFacts, answer: FakeResponse) -> FakeResponse:
+    if "if-none-match" in request.fields and request.fields["if-none-match"] == answer.fields.get("etag"):
+        return FakeResponse(304, answer.fields)
+    return FakeResponse(answer.status, answer.fields, answer.body)
+
+
+async def ask(world: FakeEdge, method: str = "GET", fields: Mapping[str, str] | None = None) -> Sent:
+    sent: Sent = (await world.full(method, URL, fields or {})).response
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("memory_bytes", "reads"),
+    [pytest.param(1 << 20, "memory", id="out of memory"), pytest.param(0, "KV", id="out of KV")],
+)
+def test_a_second_request_is_a_hit(memory_bytes: int, reads: str) -> None:
+    async def run() -> None:
+        world = edge(FakeResponse(200, FRESH, b"body"), memory_bytes=memory_bytes)
+        first, second = await ask(world), await ask(world)
+        assert (first.body, second.body) == (b"body", b"body")
+        assert "fwd=uri-miss" in first.fields["cache-status"]
+        assert "; hit;" in second.fields["cache-status"], reads
+        assert len(world.origin.requests) == 1
+        assert world.faults == []
+
+    asyncio.run(run())
+
+
+def test_what_is_stale_is_validated_and_kept() -> None:
+    async def run() -> None:
+        world = edge(FakeResponse(200, FRESH, b"body"))
+        await ask(world)
+        world.timing.ms += 61_000
+        sent = await ask(world)
+        assert (sent.status, sent.body) == (200, b"body")
+        assert "detail=validated" in sent.fields["cache-status"]
+        assert world.origin.requests[1].fields["if-none-match"] == '"1"'
+        assert "; hit;" in (await ask(world)).fields["cache-status"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "status", "body"),
+    [
+        pytest.param("HEAD", {}, 200, b"", id="HEAD"),
+        pytest.param("GET", {"if-none-match": '"1"'}, 304, b"", id="a precondition that holds"),
+        pytest.param("GET", {"range": "bytes=1-2"}, 206, b"od", id="a range"),
+        pytest.param("GET", {"range": "bytes=9-"}, 416, b"", id="a range beyond the end"),
+        pytest.param("GET", {"cache-control": "only-if-cached"}, 200, b"body", id="only-if-cached"),
+    ],
+)
+def test_a_hit_answers_the_request_that_asks(
+    method: str, fields: Mapping[str, str], status: int, body: bytes
+) -> None:
+    async def run() -> None:
+        world = edge(FakeResponse(200, FRESH, b"body"))
+        await ask(world)
+        sent = await ask(world, method, fields)
+        assert (sent.status, sent.body) == (status, body)
+        assert len(world.origin.requests) == 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "fields", "status"),
+    [
+        pytest.param("GET", "nonsense", {}, 400, id="no URL"),
+        pytest.param("GET", URL, {"transfer-encoding": "chunked"}, 411, id="a GET with a body of no length"),
+        pytest.param("GET", URL, {"cache-control": "only-if-cached"}, 504, id="nothing is stored"),
+    ],
+)
+def test_what_is_answered_without_the_origin(
+    method: str, url: str, fields: Mapping[str, str], status: int
+) -> None:
+    async def run() -> None:
+        world = edge(FakeResponse(200, FRESH, b"body"))
+        sent: Sent = (await world.full(method, url, fields)).response
+        assert sent.status == status
+        assert world.origin.requests == []
+
+    asyncio.run(run())
+
+
+def test_a_write_ends_what_is_stored_for_its_url() -> None:
+    async def run() -> None:
+        world = edge(FakeResponse(200, FRESH, b"body"))
+        await ask(world)
+        await ask(world, "POST")
+        await ask(world)
+        assert [request.method for request in world.origin.requests] == ["GET", "POST", "GET"]
+        assert {"m2/s/shared", "m2/s/url/api.example/x"} < world.store.values.keys()
+
+    asyncio.run(run())

@@ -1,0 +1,262 @@
+import re
+import textwrap
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+import hooks as default_hooks
+import origin_sdk_edge.hooks
+from origin_sdk_edge.hooks import (
+    HookAnswer,
+    HookRequest,
+    HookResponse,
+    Hooks,
+    Report,
+    changed_fields,
+    load_hooks,
+)
+from origin_sdk_wire.config import ConfigError
+
+_REQUEST = HookRequest(
+    "GET", "https://api.example.com/v1/items/products/7", {"Accept": "text/html", "X-Shop": "berlin"}
+)
+_RESPONSE = HookResponse(200, {"Content-Type": "text/html", "Set-Cookie": "a=1, b=2"})
+
+
+class _Reports(list[str]):
+    def __call__(self, hook: str, error: Exception) -> None:
+        self.append(f"{hook}: {error}")
+
+
+def _module(**functions: object) -> ModuleType:
+    module = ModuleType("hooks")
+    vars(module).update(functions)
+    return module
+
+
+def _load(reports: Report | None = None, /, **functions: object) -> Hooks:
+    return load_hooks(_module(**functions), _Reports() if reports is None else reports)
+
+
+def test_the_file_as_it_comes_has_no_hooks() -> None:
+    assert load_hooks(default_hooks, _Reports()) == Hooks()
+
+
+def test_a_module_without_hooks_has_none() -> None:
+    assert _load() == Hooks()
+
+
+def test_a_hook_with_a_body_is_taken_and_the_others_stay_absent() -> None:
+    def before_send(request: HookRequest, response: HookResponse) -> HookResponse:
+        return response.with_field("X-Served", request.method)
+
+    hooks = _load(before_send=before_send)
+    assert hooks.before_lookup is None
+    assert hooks.after_origin is None
+    assert hooks.before_send is not None
+    assert hooks.before_send(_REQUEST, _RESPONSE).fields["x-served"] == "GET"
+
+
+def _lookup(hook: Callable[..., object], reports: _Reports) -> HookRequest | HookAnswer | None:
+    # Hooks take their arguments by position: the parameters may have any name.
+    hooks = _load(reports, before_lookup=hook)
+    assert hooks.before_lookup is not None
+    return hooks.before_lookup(_REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("hook", "expected"),
+    [
+        pytest.param(lambda request: request and None, _REQUEST, id="None is no change"),
+        pytest.param(lambda request: request, _REQUEST, id="the same object is no change"),
+        pytest.param(
+            lambda request: request.with_url("https://other.example/"),
+            HookRequest("GET", "https://other.example/", _REQUEST.fields),
+            id="a URL can be rewritten",
+        ),
+        pytest.param(
+            lambda request: request.without_field("ACCEPT").with_field("X-Device", "phone"),
+            HookRequest("GET", _REQUEST.url, {"x-shop": "berlin", "x-device": "phone"}),
+            id="fields can be set and removed",
+        ),
+        pytest.param(
+            lambda request: HookAnswer(403, "no", {"Content-Type": "text/plain"}) if request else None,
+            HookAnswer(403, "no", {"content-type": "text/plain"}),
+            id="a request can be answered at once",
+        ),
+    ],
+)
+def test_before_lookup(hook: Callable[..., object], expected: object) -> None:
+    reports = _Reports()
+    assert _lookup(hook, reports) == expected
+    assert reports == []
+
+
+def _raise(*_: object) -> None:
+    raise RuntimeError("a bug of the user's")
+
+
+@pytest.mark.parametrize(
+    ("hook", "report"),
+    [
+        pytest.param(_raise, "a bug of the user's", id="a hook that raises"),
+        pytest.param(
+            lambda request: [request], "return a HookRequest, a HookAnswer, or None", id="another type"
+        ),
+        pytest.param(
+            lambda request: HookRequest("PUT", request.url), "the method stays", id="another method"
+        ),
+        pytest.param(lambda request: request.with_url("/products"), "absolute", id="a relative URL"),
+        pytest.param(
+            lambda request: request.with_field("x y", ""), "isn't the name of a field", id="no field's name"
+        ),
+        pytest.param(
+            lambda request: request.with_field("x", "a\r\nb"), "one line", id="a line break in a value"
+        ),
+        pytest.param(
+            lambda request: request.with_field("x", "€"), "Latin-1", id="what JavaScript can't send"
+        ),
+        pytest.param(
+            lambda request: HookAnswer(len(request.method)), "from 200 to 599", id="no final status"
+        ),
+        pytest.param(lambda request: request.fields.update(a="b"), "update", id="fields changed in place"),
+    ],
+)
+def test_a_failed_before_lookup_is_reported_and_returns_none(
+    hook: Callable[..., object], report: str
+) -> None:
+    reports = _Reports()
+    assert _lookup(hook, reports) is None
+    assert len(reports) == 1
+    assert reports[0].startswith("before_lookup: ")
+    assert report in reports[0]
+
+
+@pytest.mark.parametrize(
+    ("hook", "expected"),
+    [
+        pytest.param(
+            lambda request, response: request and response and None, _RESPONSE, id="None is no change"
+        ),
+        pytest.param(
+            lambda request, response: response.with_field("Cache-Groups", request.fields["x-shop"]),
+            HookResponse(200, {**_RESPONSE.fields, "cache-groups": "berlin"}),
+            id="fields can be set",
+        ),
+        pytest.param(
+            lambda _, response: response.without_field("Set-Cookie"),
+            HookResponse(200, {"content-type": "text/html"}),
+            id="fields can be removed",
+        ),
+    ],
+)
+def test_hooks_on_responses(hook: Callable[..., object], expected: HookResponse) -> None:
+    reports = _Reports()
+    hooks = _load(reports, after_origin=hook, before_send=hook)
+    assert hooks.after_origin is not None
+    assert hooks.before_send is not None
+    assert hooks.after_origin(_REQUEST, _RESPONSE) == expected
+    assert hooks.before_send(_REQUEST, _RESPONSE) == expected
+    assert reports == []
+
+
+@pytest.mark.parametrize(
+    ("hook", "report"),
+    [
+        pytest.param(
+            _raise,
+            "a bug of the user's",
+            id="a hook that raises",
+        ),
+        pytest.param(lambda request, _: request, "return a HookResponse, or None", id="another type"),
+        pytest.param(
+            lambda _, response: HookResponse(204, response.fields), "the status stays", id="another status"
+        ),
+    ],
+)
+def test_a_failed_hook_on_a_response_is_reported(hook: Callable[..., object], report: str) -> None:
+    reports = _Reports()
+    hooks = _load(reports, after_origin=hook, before_send=hook)
+    assert hooks.after_origin is not None
+    assert hooks.before_send is not None
+    assert hooks.after_origin(_REQUEST, _RESPONSE) is None
+    assert hooks.before_send(_REQUEST, _RESPONSE) is _RESPONSE
+    assert [line.partition(":")[0] for line in reports] == ["after_origin", "before_send"]
+    assert all(report in line for line in reports)
+
+
+async def _asynchronous(_: object) -> None:
+    raise NotImplementedError
+
+
+def _misspelt(_: object) -> None:
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("functions", "problem"),
+    [
+        pytest.param(
+            {"before_lookup": _asynchronous}, "before_lookup: is asynchronous", id="a hook doesn't wait"
+        ),
+        pytest.param(
+            {"after_origin": _misspelt}, "after_origin: doesn't take (request, response)", id="parameters"
+        ),
+        pytest.param(
+            {"before_send": "x"}, "before_send: is 'x'; write a function", id="a hook is a function"
+        ),
+        pytest.param(
+            {"before_lookups": _misspelt}, "before_lookups: isn't a hook; did you mean", id="a slip is seen"
+        ),
+    ],
+)
+def test_refuses(functions: dict[str, object], problem: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        _load(_Reports(), **functions)
+    assert len(raised.value.problems) == 1
+    assert problem in raised.value.problems[0]
+
+
+def test_a_changed_value_can_be_told_from_lines_that_stayed() -> None:
+    after = _RESPONSE.without_field("content-type").with_field("x-new", "1")
+    assert changed_fields(_RESPONSE.fields, after.fields) == {"x-new": "1", "content-type": None}
+
+
+def test_what_a_client_sent_is_not_the_hooks_fault() -> None:
+    odd = HookRequest("GET", _REQUEST.url, {"x-odd": "€", "x-shop": "berlin"})
+    hooks = _load(before_lookup=lambda request: request.with_field("x-new", "1"))
+    assert hooks.before_lookup is not None
+    assert hooks.before_lookup(odd) == odd.with_field("x-new", "1")
+
+
+_EXAMPLES = [
+    pytest.param(name, example, id=f"{name} {number}")
+    for name in default_hooks.__all__
+    for number, example in enumerate(
+        re.findall(
+            r"^ {8}def .*?(?=\n\n {0,4}\S|\n {4}$|\Z)",
+            getattr(default_hooks, name).__doc__ or "",
+            re.DOTALL | re.MULTILINE,
+        )
+    )
+]
+
+
+def test_each_hook_has_examples() -> None:
+    assert {example.values[0] for example in _EXAMPLES} == set(default_hooks.__all__)
+
+
+@pytest.mark.parametrize(("name", "example"), _EXAMPLES)
+def test_the_examples_run(name: str, example: str) -> None:
+    names = dict(vars(origin_sdk_edge.hooks))
+    exec(textwrap.dedent(example), names)  # noqa: S102 - our own examples
+    reports = _Reports()
+    hooks = _load(reports, **{name: names[name]})
+    if hooks.before_lookup is not None:
+        assert hooks.before_lookup(_REQUEST) not in (None, _REQUEST)
+        return
+    hook = hooks.after_origin or hooks.before_send
+    assert hook is not None
+    assert hook(_REQUEST, _RESPONSE) not in (None, _RESPONSE)
+    assert reports == []

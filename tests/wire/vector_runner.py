@@ -1,0 +1,189 @@
+"""Runs golden vectors without a test framework, so that the same ones run in CPython and in workerd.
+
+A vector is ``{"id", "says", "section", "check", "given", "expected"}``. ``check`` names a function of
+``CHECKS`` and ``given`` its arguments; an ``expected`` of ``{"error": NAME}`` is the class that must be
+raised. Inside both, ``{"repeat": TEXT, "times": N}`` and ``{"join": [...]}`` write long texts.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from origin_sdk_wire import WireError, directives, key, marks, record, rules, structured, vary
+
+__all__ = ["CHECKS", "run_vectors"]
+
+Json = Any
+
+
+def run_vectors(text: str) -> list[str]:
+    """Run the vectors of a file's text; return a line for each that fails."""
+    return [failure for vector in json.loads(text)["vectors"] if (failure := _failure(vector))]
+
+
+def _failure(vector: dict[str, Json]) -> str:
+    expected = _expanded(vector["expected"])
+    try:
+        actual = json.loads(json.dumps(CHECKS[vector["check"]](**_expanded(vector["given"]))))
+    except ValueError as error:
+        actual = {"error": type(error).__name__ if isinstance(error, WireError) else "ValueError"}
+    # 1, 1.0 and true are equal to Python, and not the same here.
+    same = json.dumps(actual, sort_keys=True) == json.dumps(expected, sort_keys=True)
+    return "" if same else f"{vector['id']}: {vector['says']}: expected {expected!r}, got {actual!r}"
+
+
+def _expanded(value: Json) -> Json:
+    match value:
+        case {"repeat": str(part), "times": int(times)}:
+            return part * times
+        case {"join": [*parts]}:
+            return "".join(map(_expanded, parts))
+        case dict():
+            return {name: _expanded(member) for name, member in value.items()}
+        case list():
+            return [_expanded(member) for member in value]
+    return value
+
+
+def _target(url: str) -> Json:
+    return str(key.parse_target(url))
+
+
+def _record_key(url: str) -> Json:
+    return key.record_key(key.parse_target(url))
+
+
+def _variant_key(url: str, parts: list[list[str | None]]) -> Json:
+    return key.variant_key(_record_key(url), [(str(name), value) for name, value in parts])
+
+
+def _selecting(vary_value: str, request: dict[str, str]) -> Json:
+    return vary.selecting_values(vary.selecting_names({"vary": vary_value}), request)
+
+
+def _key_target(rule: dict[str, Json], url: str) -> Json:
+    return str(rules.key_target(rules.parse_key_rule(rule, "RULES[0]"), key.parse_target(url)))
+
+
+def _first_match(tables: list[dict[str, Json]], method: str, url: str) -> Json:
+    read = [rules.parse_key_rule(table, f"RULES[{number}]") for number, table in enumerate(tables)]
+    rule = rules.first_match(read, method, key.parse_target(url))
+    return rule.name if rule else None
+
+
+def _mark_names(url: str) -> Json:
+    target = key.parse_target(url)
+    return {
+        "everything": marks.EVERYTHING,
+        "host": marks.host_mark(target.host),
+        "url": marks.url_mark(target),
+        "prefix index": marks.prefix_index_mark(target.host),
+        "prefix": marks.prefix_mark(target),
+        "prefixes": list(marks.prefix_marks(target)),
+    }
+
+
+def _prefix_mark(url: str) -> Json:
+    return marks.prefix_mark(key.parse_target(url))
+
+
+def _prefix_marks(url: str) -> Json:
+    return list(marks.prefix_marks(key.parse_target(url)))
+
+
+def _shared_names(url: str, *, has_groups: bool) -> Json:
+    return list(marks.shared_names(key.parse_target(url), has_groups=has_groups))
+
+
+def _indexed_names(index: str, url: str, groups: list[str]) -> Json:
+    return list(marks.indexed_names(index, key.parse_target(url), groups))
+
+
+def _written_keys(names: list[str], lane: str) -> Json:
+    return list(marks.written_keys(names, marks.Lane(lane)))
+
+
+def _mark_value(key: str, moment_ms: int, purge_id: str) -> Json:
+    return marks.value_of(key, marks.Mark(moment_ms, purge_id))
+
+
+def _mark_key(name: str, lane: str) -> Json:
+    return marks.mark_key(name, marks.Lane(lane))
+
+
+def _read_mark(value: str) -> Json:
+    mark = marks.parse_mark(value)
+    return {"moment_ms": mark.moment_ms, "purge_id": mark.purge_id}
+
+
+def _head(**members: Json) -> Json:
+    return record.head_of(_record(members))
+
+
+def _read_head(head: str) -> Json:
+    read = record.parse_head(head)
+    return {name: getattr(read, name) for name in record.Record.__dataclass_fields__}
+
+
+def _record(members: dict[str, Json]) -> record.Record:
+    fields = tuple((name, value) for name, value in members.pop("fields", []))
+    return record.Record(fields=fields, groups=tuple(members.pop("groups", [])), **members)
+
+
+def _metadata(head: str) -> Json:
+    metadata, is_in_front = record.metadata_for(head)
+    return {"metadata": json.loads(metadata), "in front of the body": is_in_front}
+
+
+def _read_metadata(metadata: Json) -> Json:
+    read = record.read_metadata(metadata)
+    return {"sets": read.sets} if isinstance(read, record.Index) else read
+
+
+def _index(sets: list[list[str]], latest: list[str]) -> Json:
+    index = record.Index(tuple(map(tuple, sets))).including(tuple(latest))
+    return json.loads(index.metadata())
+
+
+def _dictionary(value: str) -> Json:
+    return {name: _item(item) for name, item in structured.parse_dictionary(value).items()}
+
+
+def _item(item: structured.BareItem) -> Json:
+    if isinstance(item, tuple):
+        return [_item(member) for member in item]
+    return {"bytes": item.decode()} if isinstance(item, bytes) else item
+
+
+def _cache_control(value: str) -> Json:
+    return directives.parse_cache_control(value).arguments
+
+
+CHECKS: dict[str, Callable[..., Json]] = {
+    "body key": key.body_key,
+    "cache control": _cache_control,
+    "dictionary": _dictionary,
+    "first match": _first_match,
+    "group mark": marks.group_mark,
+    "head": _head,
+    "index": _index,
+    "key target": _key_target,
+    "shared names": _shared_names,
+    "indexed names": _indexed_names,
+    "written keys": _written_keys,
+    "mark value": _mark_value,
+    "mark key": _mark_key,
+    "mark names": _mark_names,
+    "metadata": _metadata,
+    "prefix mark": _prefix_mark,
+    "prefix marks": _prefix_marks,
+    "read head": _read_head,
+    "read mark": _read_mark,
+    "read metadata": _read_metadata,
+    "record key": _record_key,
+    "selecting": _selecting,
+    "serialised strings": structured.serialise_strings,
+    "strings": structured.parse_strings,
+    "target": _target,
+    "variant key": _variant_key,
+}

@@ -1,0 +1,115 @@
+"""Bodies are ArrayBuffers that never enter the Python heap."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import js
+from pyodide.ffi import JsException
+
+from origin_sdk_edge.adapters.promises import promised, unawaited, within
+from origin_sdk_edge.ports import Body
+
+__all__ = ["ArrayBuffers", "JsPipe", "joined"]
+
+
+class ArrayBuffers:
+    """See :class:`origin_sdk_edge.ports.Bodies`."""
+
+    def __init__(self) -> None:
+        self._empty = js.ArrayBuffer.new(0)
+
+    def size(self, body: Body) -> int:
+        """Return the number of bytes."""
+        size: int = body.byteLength
+        return size
+
+    def measured(self, stream: Any, size_bytes: int) -> Any:
+        """Return a stream that fails, and the response with it, unless it has this size."""
+        return stream.pipeThrough(js.FixedLengthStream.new(size_bytes))
+
+    def part(self, body: Body, start: int, end: int) -> Body:
+        """Return a half-open range."""
+        return body.slice(start, end)
+
+    def text(self, body: Body) -> str:
+        """Decode UTF-8."""
+        try:
+            text: str = js.TextDecoder.new("utf-8", js.JSON.parse('{"fatal": true}')).decode(body)
+        except JsException as error:
+            raise ValueError(str(error)) from error
+        return text
+
+    def prefixed(self, text: str, body: Body) -> Body:
+        """Return ``text`` as UTF-8 with ``body`` after it."""
+        return self.joined((js.TextEncoder.new().encode(text), body))
+
+    def joined(self, bodies: Sequence[Body]) -> Body:
+        """Return one after the other."""
+        return joined(bodies)
+
+    async def gzip(self, body: Body) -> Body:
+        """Compress."""
+        return await _through(body, js.CompressionStream.new("gzip"))
+
+    async def gunzip(self, body: Body) -> Body:
+        """Decompress."""
+        try:
+            return await _through(body, js.DecompressionStream.new("gzip"))
+        except JsException as error:
+            raise ValueError(str(error)) from error
+
+    def empty(self) -> Body:
+        """Return no bytes."""
+        return self._empty
+
+    def pipe(self, size_bytes: int | None) -> "JsPipe":
+        """Make a body for a client, of this size if it is known."""
+        return JsPipe(size_bytes)
+
+
+def joined(bodies: Sequence[Body]) -> Body:
+    """Return the bytes of ArrayBuffers and Uint8Arrays one after the other."""
+    whole, at = js.Uint8Array.new(sum(body.byteLength for body in bodies)), 0
+    for body in bodies:
+        whole.set(body if hasattr(body, "buffer") else js.Uint8Array.new(body), at)
+        at += body.byteLength
+    return whole.buffer
+
+
+class JsPipe:
+    """See :class:`origin_sdk_edge.ports.Pipe`."""
+
+    def __init__(self, size_bytes: int | None) -> None:
+        stream = (
+            js.IdentityTransformStream.new() if size_bytes is None else js.FixedLengthStream.new(size_bytes)
+        )
+        self.readable = stream.readable
+        self._writer = stream.writable.getWriter()
+
+    async def write(self, piece: Body, timeout_seconds: float) -> bool:
+        """Give a piece to the client; return whether it took it."""
+        try:
+            writing = promised(self._writer.write, self._writer, piece)
+            await within(timeout_seconds, writing, self._abort)
+        except (JsException, TimeoutError):
+            return False
+        return True
+
+    def _abort(self) -> None:
+        unawaited(promised(self._writer.abort, self._writer))
+
+    async def close(self) -> None:
+        """End the body."""
+        with suppress(JsException):
+            await promised(self._writer.close, self._writer)
+
+    async def abort(self) -> None:
+        """Break the body off, so that the client sees that it isn't whole."""
+        with suppress(JsException):
+            await promised(self._writer.abort, self._writer)
+
+
+async def _through(body: Body, transform: object) -> Body:
+    whole = js.Response.new(js.Response.new(body).body.pipeThrough(transform))
+    return await promised(whole.arrayBuffer, whole)

@@ -1,0 +1,92 @@
+"""The clock, waiting, and work that outlives a response."""
+
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+import js
+
+from origin_sdk_edge.adapters import promises
+from origin_sdk_edge.adapters.promises import Promised, drive
+
+__all__ = ["JsSignal", "JsTiming", "WaitUntil"]
+
+
+class JsSignal:
+    """See :class:`origin_sdk_edge.ports.Signal`.
+
+    A promise settles only in the request that made it, and never once that has ended: each that waits makes
+    one of its own, which may be resolved from any other request.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiting: dict[int, Any] = {}
+
+    async def wait(self, timeout_seconds: float | None) -> bool:
+        """Wait until it is set."""
+        if self._is_set:
+            return True
+        own = js.Promise.withResolvers()
+        resolve = own.resolve
+        self._waiting[id(own)] = resolve
+        with suppress(TimeoutError):
+            await Promised(own.promise, timeout_seconds, resolve)
+        self._waiting.pop(id(own), None)
+        return self._is_set
+
+    def set(self) -> None:
+        """Let all that wait go on."""
+        self._is_set = True
+        waiting, self._waiting = self._waiting, {}
+        for resolve in waiting.values():
+            resolve()
+
+
+class JsTiming:
+    """See :class:`origin_sdk_edge.ports.Timing`."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+        return int(time.time() * 1000)
+
+    def signal(self) -> JsSignal:
+        """Make a signal."""
+        return JsSignal()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        with suppress(TimeoutError):
+            # Not by `scheduler.wait`: its promise never settles once its request has ended.
+            own = js.Promise.withResolvers()
+            await Promised(own.promise, seconds, own.resolve)
+
+    async def together(self, *work: Coroutine[Any, Any, Any]) -> list[Any]:
+        """Run all at once."""
+        return await promises.together(*work)
+
+
+class WaitUntil:
+    """See :class:`origin_sdk_edge.ports.Background`."""
+
+    def __init__(self, context: Any, report: Callable[[str, Exception], None]) -> None:
+        self._context = context
+        self._report = report
+
+    def run(self, work: Coroutine[Any, Any, object]) -> None:
+        """Start ``work`` once the response is made, and keep the request's context alive until it is done."""
+        begun, ended = js.Promise.withResolvers(), js.Promise.withResolvers()
+        self._context.waitUntil(ended.promise)
+
+        def fail(error: Exception) -> None:
+            self._report("background", error)
+            ended.resolve()
+
+        begun.resolve()
+        drive(_after(Promised(begun.promise), work), lambda _: ended.resolve(), fail)
+
+
+async def _after(begun: Promised, work: Coroutine[Any, Any, object]) -> None:
+    await begun
+    await work

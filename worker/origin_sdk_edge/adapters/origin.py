@@ -1,0 +1,153 @@
+"""The origin, through the runtime's fetch."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import js
+from pyodide.ffi import JsException
+
+from origin_sdk_edge.adapters.bodies import joined
+from origin_sdk_edge.adapters.javascript import fields_of, from_json
+from origin_sdk_edge.adapters.promises import Promised, promised, unawaited, within
+from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
+from origin_sdk_edge.policy.relay import origin_url, outbound_fields
+from origin_sdk_edge.ports import Body, OriginError
+from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.storability import content_length
+
+__all__ = ["FetchOrigin", "FetchedResponse", "JsPieces"]
+
+# Cloudflare's own cache stays out of it; bytes come and go as they are coded.
+_INIT = {"redirect": "manual", "encodeResponseBody": "manual", "cf": {"cacheTtlByStatus": {"200-599": -1}}}
+_PIECE_BYTES = 256 * 1024
+
+
+class JsPieces:
+    """See :class:`origin_sdk_edge.ports.Pieces`."""
+
+    def __init__(
+        self, stream: Any, silence_seconds: float, first_bytes: int, heard: Callable[[], None]
+    ) -> None:
+        self._heard = heard
+        self._reader = stream.getReader(from_json('{"mode": "byob"}'))
+        self._silence_seconds = silence_seconds
+        self._room = js.Uint8Array.new(first_bytes)
+        self._coming: Promised | None = None
+
+    async def is_near(self, seconds: float) -> bool:
+        """Whether the next piece, or the end, is there within ``seconds``."""
+        coming = self._begun()
+        try:
+            await within(seconds, coming)
+        except TimeoutError:
+            return False
+        except JsException:
+            return True  # whoever takes it hears why
+        return True
+
+    def _begun(self) -> Promised:
+        if self._coming is None:
+            self._coming = promised(self._reader.read, self._reader, self._room, None)
+        return self._coming
+
+    async def next(self) -> Body | None:
+        """Return the next piece, ``None`` at the end."""
+        coming, self._coming = self._begun(), None
+        try:
+            step = await within(self._silence_seconds, coming, self.cancel)
+        except JsException as error:
+            raise OriginError(OriginFailure.TRUNCATED, str(error)) from error
+        except TimeoutError as error:
+            explanation = f"nothing came of the body for {self._silence_seconds:g} s"
+            raise OriginError(OriginFailure.TIMEOUT, explanation) from error
+        self._heard()
+        if step.done:
+            return None
+        piece, room = step.value, step.value.buffer
+        if piece.byteLength == room.byteLength:
+            self._room = js.Uint8Array.new(_PIECE_BYTES)
+            return piece
+        # Each piece costs a way through Python, so that there is room for much at once. What comes is mostly
+        # less, and what is held would take many times its size.
+        self._room = js.Uint8Array.new(room)
+        return piece.slice()
+
+    def cancel(self) -> None:
+        """Read no more of it."""
+        unawaited(promised(self._reader.cancel, self._reader))
+
+
+class FetchedResponse:
+    """See :class:`origin_sdk_edge.ports.OriginResponse`."""
+
+    def __init__(self, raw: Any, silence_seconds: float) -> None:
+        self.raw = raw
+        self.body = raw.body
+        self.status: int = raw.status
+        fields = fields_of(raw.headers)
+        self.set_cookies: tuple[str, ...] = (
+            tuple(raw.headers.getSetCookie()) if fields.pop("set-cookie", None) is not None else ()
+        )
+        self.fields: Mapping[str, str] = fields
+        self._silence_seconds = silence_seconds
+        self._hear()
+
+    def _hear(self) -> None:
+        self.heard_ms = int(time.time() * 1000)
+
+    async def read(self) -> Body:
+        """Return the whole body."""
+        if not self.raw.body:
+            return joined([])  # of a status without content, whatever Content-Length says: nothing is missing
+        pieces, read, rest_bytes = self.pieces(), [], content_length(self.fields)
+        while (rest_bytes is None or rest_bytes > 0) and (piece := await pieces.next()) is not None:
+            read.append(piece)
+            rest_bytes = None if rest_bytes is None else rest_bytes - piece.byteLength
+        if rest_bytes:
+            raise OriginError(OriginFailure.TRUNCATED, f"{rest_bytes} bytes of the body are missing")
+        return read[0].buffer if len(read) == 1 else joined(read)
+
+    def discard(self) -> None:
+        """Give up the body."""
+        if self.raw.body:
+            unawaited(promised(self.raw.body.cancel, self.raw.body))
+
+    def pieces(self) -> JsPieces:
+        """Return the body piece by piece."""
+        # A body of a known length mostly comes in one piece, which then takes just the room that there is.
+        first_bytes = min(content_length(self.fields) or _PIECE_BYTES, _PIECE_BYTES)
+        stream = self.raw.body or js.Response.new("").body
+        return JsPieces(stream, self._silence_seconds, first_bytes, self._hear)
+
+
+class FetchOrigin:
+    """See :class:`origin_sdk_edge.ports.Origin`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def fetch(
+        self, request: RequestFacts, conditional: Mapping[str, str], body: Any, timeout_seconds: float
+    ) -> FetchedResponse:
+        """Send a request."""
+        fields = {**outbound_fields(request, self._settings), **conditional}
+        init = from_json(json.dumps({"headers": list(fields.items()), **_INIT}))
+        target: Any = origin_url(request.target, self._settings)
+        if body is not None and request.method in {"GET", "HEAD"}:
+            # The runtime makes no such request with a body, but by one that has it.
+            target = js.Request.new(target, body)
+        else:
+            init.method = request.method
+            if body is not None:
+                init.body = body.body
+        controller = js.AbortController.new()
+        init.signal = controller.signal
+        try:
+            raw = await within(timeout_seconds, promised(js.fetch, None, target, init), controller.abort)
+        except JsException as error:
+            raise OriginError(OriginFailure.UNREACHABLE, str(error)) from error
+        except TimeoutError as error:
+            raise OriginError(OriginFailure.TIMEOUT, f"no response within {timeout_seconds:g} s") from error
+        return FetchedResponse(raw, self._settings.between_bytes_timeout)

@@ -1,0 +1,192 @@
+"""Coroutines driven by promises: no event loop, no task, no future.
+
+Pyodide's event loop takes two macrotasks and a stack for each callback: waiting for a promise that way costs
+some 45 µs, this way 3 to 9. So a coroutine yields a :class:`Promised` whenever it waits, and what settles
+that promise resumes it, in the same request. Nothing of asyncio works inside: there is no current task.
+
+Pyodide makes a future of each promise that a call returns. :func:`promised` calls by ``Array.from``, in whose
+array the promise comes as it is.
+"""
+
+from collections.abc import Callable, Coroutine, Generator
+from functools import cache
+from typing import Any
+
+import js
+from pyodide.ffi import create_once_callable
+
+from origin_sdk_edge.adapters.javascript import from_json
+
+__all__ = ["Promised", "drive", "promised", "together", "unawaited", "within"]
+
+_array_from = getattr(js.Array, "from")
+_with_resolvers = js.Promise.withResolvers
+_set_timeout = js.setTimeout
+_clear_timeout = js.clearTimeout
+_LONGEST_MS = 2**31 - 1
+"""JavaScript's timers take a longer time for none."""
+
+
+@cache
+def _one() -> Any:
+    return from_json("[0]")
+
+
+def promised(function: Any, this: Any, *arguments: Any) -> "Promised":
+    """Call what returns a promise, a method of ``this``; what is promised comes of awaiting the result.
+
+    After ``arguments`` it gets two zeros: where it would take more of them, give it None (undefined).
+    Raises JsException where the call itself does.
+    """
+    return Promised(_array_from(_one(), function.bind(this, *arguments))[0])
+
+
+def within(
+    seconds: float | None, waiting: "Promised", abort: Callable[[], object] | None = None
+) -> "Promised":
+    """Wait no longer than ``seconds``, counted from when somebody awaits it; then TimeoutError is raised.
+
+    ``abort`` is called then, and must make the promise settle: one that never does keeps what waits for it.
+    Without one, nothing more of the promise is waited for.
+    """
+    return Promised(waiting.promise, seconds, abort)
+
+
+def unawaited(waiting: "Promised") -> None:
+    """Let it come to what it may."""
+    waiting.promise.catch(_ignore)
+
+
+def _ignore(_: Any) -> None:
+    """Nobody waits for it."""
+
+
+class Promised:
+    """What a promise will come to. It may be awaited more than once."""
+
+    __slots__ = ("abort", "promise", "seconds")
+
+    def __init__(
+        self, promise: Any, seconds: float | None = None, abort: Callable[[], object] | None = None
+    ) -> None:
+        self.promise = promise
+        self.seconds = seconds
+        self.abort = abort
+
+    def __await__(self) -> Generator["Promised", Any, Any]:
+        """Wait for it; raises JsException if it is rejected."""
+        return (yield self)
+
+
+def drive(
+    work: Coroutine[Any, Any, Any], done: Callable[[Any], object], failed: Callable[[Exception], object]
+) -> None:
+    """Run a coroutine as far as it goes without waiting, and on as what it waits for settles."""
+    _advance(work, done, failed, work.send, None)
+
+
+def _advance(
+    work: Coroutine[Any, Any, Any],
+    done: Callable[[Any], object],
+    failed: Callable[[Exception], object],
+    resume: Callable[[Any], Promised],
+    value: Any,
+) -> None:
+    try:
+        waiting = resume(value)
+    except StopIteration as stop:
+        done(stop.value)
+    except Exception as error:  # noqa: BLE001 - whoever started it hears of it
+        failed(error)
+    else:
+        _Wait(work, done, failed).begin(waiting)
+
+
+class _Wait:
+    """One time that a coroutine waits: it is resumed once, by what comes first."""
+
+    __slots__ = ("_abort", "_done", "_failed", "_is_late", "_once", "_timer", "_work")
+
+    def __init__(
+        self,
+        work: Coroutine[Any, Any, Any],
+        done: Callable[[Any], object],
+        failed: Callable[[Exception], object],
+    ) -> None:
+        self._work: Coroutine[Any, Any, Any] | None = work
+        self._done = done
+        self._failed = failed
+        self._once: Any = None
+        self._is_late = False
+
+    def begin(self, waiting: Promised) -> None:
+        if waiting.seconds is not None:
+            # A once-callable: a proxy that is given to a timer is never called. It goes with the timer.
+            self._abort = waiting.abort
+            self._once = create_once_callable(self._reach)
+            self._timer = _set_timeout(self._once, min(int(waiting.seconds * 1000), _LONGEST_MS))
+        waiting.promise.then(self._settle, self._reject)
+
+    def _settle(self, value: Any) -> None:
+        self._end(value, None)
+
+    def _reject(self, reason: Any) -> None:
+        self._end(None, reason if isinstance(reason, Exception) else RuntimeError(str(reason)))
+
+    def _end(self, value: Any, error: Exception | None) -> None:
+        work, self._work = self._work, None
+        if work is None:
+            return
+        if self._is_late:
+            error = TimeoutError()
+        elif self._once is not None:
+            _clear_timeout(self._timer)
+            self._once.destroy()
+        if error is None:
+            _advance(work, self._done, self._failed, work.send, value)
+        else:
+            _advance(work, self._done, self._failed, work.throw, error)
+
+    def _reach(self) -> None:
+        self._is_late = True
+        if self._work is not None and self._abort:
+            self._abort()  # what it waits for settles by that, and lets go of this
+        else:
+            self._end(None, None)
+
+
+async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Run all at once, and return what each returned; raises what the first that failed did."""
+    joined = _Joined(len(work))
+    for number, each in enumerate(work):
+        drive(each, joined.taker(number), joined.fail)
+    if joined.left:
+        joined.own = _with_resolvers()
+        await Promised(joined.own.promise)
+    if joined.error:
+        raise joined.error
+    return joined.results
+
+
+class _Joined:
+    def __init__(self, count: int) -> None:
+        self.left = count
+        self.results: list[Any] = [None] * count
+        self.error: Exception | None = None
+        self.own: Any = None
+
+    def taker(self, number: int) -> Callable[[Any], None]:
+        def take(result: Any) -> None:
+            self.results[number] = result
+            self._end()
+
+        return take
+
+    def fail(self, error: Exception) -> None:
+        self.error = self.error or error
+        self._end()
+
+    def _end(self) -> None:
+        self.left -= 1
+        if not self.left and self.own is not None:
+            self.own.resolve()

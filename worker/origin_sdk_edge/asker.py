@@ -1,0 +1,371 @@
+"""Asking the origin, and what follows from its answer: bodies, storage, marks."""
+
+from dataclasses import dataclass, replace
+
+from origin_sdk_edge.counters import Counters
+from origin_sdk_edge.fills import Fill
+from origin_sdk_edge.flights import Flight
+from origin_sdk_edge.health import Health, Subject
+from origin_sdk_edge.hooks import HookRequest, HookResponse, Hooks
+from origin_sdk_edge.nominations import Nominations
+from origin_sdk_edge.policy.decision import Ask, Lookup
+from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
+from origin_sdk_edge.policy.outcome import Fail, Plan, Relay, on_origin
+from origin_sdk_edge.policy.ranges import Join, completed
+from origin_sdk_edge.policy.relay import http_date, localised
+from origin_sdk_edge.policy.status import Forwarded, Status
+from origin_sdk_edge.policy.trouble import Trouble, trouble_of
+from origin_sdk_edge.policy.unkeyed import disclosing, neutral
+from origin_sdk_edge.policy.voice import voice_of
+from origin_sdk_edge.ports import Body, OriginError, OriginResponse, Ports, StoreError
+from origin_sdk_edge.storage import Storage
+from origin_sdk_edge.storage.memory import Entry, Table
+from origin_sdk_wire.facts import Fields, Reason, ResponseFacts
+from origin_sdk_wire.freshness import is_of_use
+from origin_sdk_wire.marks import Lane
+from origin_sdk_wire.record import Record
+from origin_sdk_wire.settings import Rule, Settings
+from origin_sdk_wire.storability import content_length
+from origin_sdk_wire.succession import speaks_of_resource
+
+__all__ = ["Asker", "Outcome", "Question"]
+
+_OVERSIZED_MS = 600_000
+_AT_ONCE_SECONDS = 0.02
+"""What comes within so long of what came before is taken for one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the origin is asked.
+
+    ``entry`` is the stored response that is validated or may stand in, and ``key`` the key of the response
+    that is expected: under it requests for the same response are known to each other.
+    """
+
+    lookup: Lookup
+    ask: Ask
+    entry: Entry | None
+    key: str
+    flight: Flight | None = None
+    """What others wait for meanwhile."""
+
+    @property
+    def voice(self) -> str:
+        """On whose behalf the origin is asked."""
+        return voice_of(self.lookup)
+
+    @property
+    def is_wish(self) -> bool:
+        """Whether what is stored would do, if this client didn't want another."""
+        return self.ask.fallback and self.ask.forwarded is Forwarded.REQUEST
+
+    @property
+    def stored_fields(self) -> Fields:
+        """The header fields of the stored response."""
+        return self.entry.fields if self.entry else {}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of asking the origin.
+
+    ``entry`` is what was stored of it, ``ended`` what is stored no longer, ``fill`` a body that is stored
+    once it is complete.
+    """
+
+    plan: Plan
+    response: OriginResponse | None = None
+    facts: ResponseFacts | None = None
+    entry: Entry | None = None
+    ended: Entry | None = None
+    fill: Fill | None = None
+    trouble: Trouble | None = None
+    """What the answer says of the origin's state."""
+
+    @property
+    def failure(self) -> OriginFailure | None:
+        """How the origin failed, if that is what the client gets to know."""
+        return self.plan.answer.failure if isinstance(self.plan.answer, Fail) else None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the origin answered as it should."""
+        return self.facts is not None and self.trouble is None
+
+    @property
+    def speaks_of_sharing(self) -> bool:
+        """Whether the answer is one to the resource, and not to how this client asked for it."""
+        if self.facts is None or not self.is_sound:
+            return False
+        if self.fill and not self.fill.is_oversized:
+            return False  # its clients left it, or there was no room
+        return speaks_of_resource(self.facts.status)
+
+
+class Asker:
+    """Asks the origin and stores its answers."""
+
+    def __init__(
+        self, settings: Settings, hooks: Hooks, storage: Storage, ports: Ports, counters: Counters
+    ) -> None:
+        self.health = Health(settings, storage.memory)
+        self._nominations = Nominations(storage.memory)
+        self._settings = settings
+        self._hooks = hooks
+        self._storage = storage
+        self._oversized_until_ms: Table[int] = storage.memory.table(1 / 64)
+        self._origin = ports.origin
+        self._counters = counters
+        self._bodies = ports.bodies
+        self._timing = ports.timing
+        self._report = ports.report
+
+    async def ask(self, question: Question) -> Outcome:
+        """Ask the origin; read the body of what is to be stored, where it is small enough to be checked."""
+        subject = self.subject(question)  # what is purged from here on is to be asked for once more
+        outcome = await self._asked(question)
+        if outcome.plan.again:
+            question = replace(question, ask=replace(question.ask, conditional={}))
+            outcome = await self._asked(question)
+        if outcome.plan.store and outcome.response:
+            try:
+                outcome = await self._with_body(question, outcome, outcome.plan.store, outcome.response)
+            except OriginError as error:
+                outcome = self._failed(question, error)
+        if outcome.plan.freshen and question.entry:
+            outcome.entry = self._freshened(question.lookup, question.entry, outcome.plan.freshen)
+        self._note_health(subject, outcome.trouble)
+        self._end_here(question, outcome)
+        return outcome
+
+    def subject(self, question: Question) -> Subject:
+        """Return what the origin is asked for, as its health is remembered by."""
+        lookup, entry = question.lookup, question.entry
+        purged_ms = self._storage.marks.table.verdict(lookup, entry.record).soft_ms if entry else 0
+        origin = "" if self._settings.origin else lookup.request.target.host
+        return Subject(question.key, question.voice, origin, purged_ms)
+
+    def _end_here(self, question: Question, outcome: Outcome) -> None:
+        """Let what the outcome ends be used no more in this isolate, before anyone hears of the outcome."""
+        if outcome.plan.marks and outcome.facts:
+            self._storage.marks.mark_here(outcome.plan.marks, Lane.HARD, outcome.facts.birth_ms - 1)
+        if outcome.plan.ends and question.entry:
+            outcome.ended = question.entry
+            self._storage.retention.end_here(question.entry)
+
+    async def _asked(self, question: Question) -> Outcome:
+        lookup, ask = self._disclosing(question), question.ask
+        birth_ms = self._timing.now_ms()
+        timeout_seconds = self._settings.origin_timeout
+        try:
+            response = await self._origin.fetch(lookup.request, ask.conditional, None, timeout_seconds)
+        except OriginError as error:
+            return self._failed(question, error)
+        facts = self.facts_of(lookup.rule, lookup.request, response, birth_ms)
+        hooked = self._after_origin(lookup.request, facts)
+        if hooked is None:
+            status = Status(Reason.HOOK_FAILED, forwarded=ask.forwarded, forwarded_status=facts.status)
+            return Outcome(Plan(Relay(), status, may_share=False), response, facts, trouble=trouble_of(facts))
+        if self._nominations.learn(lookup, hooked.fields):
+            response.discard()
+            return await self._asked(question)
+        plan = self._plan(replace(question, lookup=lookup), hooked)
+        return Outcome(plan, response, hooked, trouble=trouble_of(facts))
+
+    def _plan(self, question: Question, outcome: ResponseFacts | OriginFailure) -> Plan:
+        lookup, ask = question.lookup, question.ask
+        if ask.stored and self._storage.marks.is_gone(lookup, question.key, ask.stored):
+            # While the origin was being asked, it may have told another request that this is over.
+            ask = replace(ask, fallback=False, when_disconnected=False)
+        return on_origin(lookup, ask, outcome, question.stored_fields, self._settings)
+
+    def _disclosing(self, question: Question) -> Lookup:
+        """Return the look-up with the request that the origin gets to see."""
+        lookup = question.lookup
+        request = lookup.request
+        if question.entry:
+            request = neutral(request, question.entry.fields, lookup.rule, self._settings)
+        names = self._nominations.of(lookup)
+        request = disclosing(request, lookup.undisclosed, names)
+        return lookup if request is lookup.request else replace(lookup, request=request)
+
+    def _failed(self, question: Question, error: OriginError) -> Outcome:
+        self.note_failure(question.lookup.rule, error)
+        return self.shared_failure(question, error.failure)
+
+    def note_failure(self, rule: Rule, error: OriginError) -> None:
+        """Report and count that the origin gave no whole answer."""
+        self._report("origin", error)
+        self._counters.origin_failed(rule.name, error.failure)
+
+    def _note_health(self, subject: Subject, trouble: Trouble | None) -> None:
+        if self.health.note(subject, trouble, self._timing.now_ms()):
+            self._counters.breaker_opened()
+
+    def shared_failure(self, question: Question, failure: OriginFailure) -> Outcome:
+        """Return what comes of the origin having failed."""
+        return Outcome(self._plan(question, failure), trouble=trouble_of(failure))
+
+    def facts_of(
+        self, rule: Rule, request: RequestFacts, response: OriginResponse, birth_ms: int
+    ) -> ResponseFacts:
+        """Return what the policy sees of a response to a request that was sent at ``birth_ms``; count it."""
+        fields = localised(response.fields, request.target, self._settings)
+        now_ms = self._timing.now_ms()
+        self._counters.origin_answered(rule.name, response.status, now_ms - birth_ms)
+        if "date" not in fields:
+            fields = {**fields, "date": http_date(now_ms)}  # RFC 9110 section 6.6.1
+        return ResponseFacts(response.status, fields, birth_ms, now_ms, response.set_cookies)
+
+    def _after_origin(self, request: RequestFacts, facts: ResponseFacts) -> ResponseFacts | None:
+        if not self._hooks.after_origin:
+            return facts
+        hook_request = HookRequest(request.method, str(request.target), request.fields)
+        result = self._hooks.after_origin(hook_request, HookResponse(facts.status, facts.fields))
+        return replace(facts, fields=result.fields) if result else None
+
+    async def _with_body(
+        self, question: Question, outcome: Outcome, record: Record, response: OriginResponse
+    ) -> Outcome:
+        join, stored = outcome.plan.join, question.entry
+        if join and stored:
+            body = self._joined(join, stored, await response.read())
+            record = replace(record, body_bytes=self._bodies.size(body))
+            return replace(outcome, entry=self._storage.retention.hold(question.lookup, record, body))
+        length_bytes = content_length(response.fields)
+        if length_bytes is None and self._is_oversized(question.key):
+            return replace(outcome, plan=self._plan_oversized(question, outcome))
+        if question.flight:
+            question.flight.response = response
+        if length_bytes is None or length_bytes > self._settings.memory_item_bytes:
+            return await self._with_fill(question, outcome, record, response)
+        return replace(outcome, entry=await self.taken(question.lookup, record, response))
+
+    async def _with_fill(
+        self, question: Question, outcome: Outcome, record: Record, response: OriginResponse
+    ) -> Outcome:
+        """Begin to read a body that may be large; what comes at once is checked as a small one is."""
+        most_bytes = self._settings.memory_item_bytes
+        fill = Fill(
+            response.pieces(),
+            self._bodies,
+            self._timing,
+            self._storage.memory,
+            limit_bytes=self._settings.max_body_bytes,
+            alone_bytes=most_bytes,
+        )
+        # Where something stored may stand in, nothing is sent before it is clear that it needn't.
+        may_stand_in = question.ask.stored is not None and question.ask.when_disconnected
+        try:
+            await fill.read_ahead(most_bytes, None if may_stand_in else _AT_ONCE_SECONDS)
+        except OriginError:
+            fill.close()
+            raise
+        if not (fill.is_whole and fill.is_kept):
+            status = replace(outcome.plan.status, detail=Reason.BODY_AWAITED, stored=False)
+            return replace(outcome, plan=replace(outcome.plan, status=status), fill=fill)
+        body = response.body = await fill.read()
+        fill.close()
+        return replace(outcome, entry=None if body is None else self._held(question, record, body))
+
+    def _held(self, question: Question, record: Record, body: Body) -> Entry | None:
+        whole = completed(replace(record, body_bytes=self._bodies.size(body)))
+        return self._storage.retention.hold(question.lookup, whole, body) if whole else None
+
+    async def taken(self, lookup: Lookup, record: Record, response: OriginResponse) -> Entry:
+        """Read the body of what is stored as ``record``, and hold it; raises :class:`OriginError`."""
+        body = response.body = await response.read()
+        record = replace(record, body_bytes=self._bodies.size(body))
+        return self._storage.retention.hold(lookup, completed(record) or record, body)
+
+    def _joined(self, join: Join, stored: Entry, body: Body) -> Body:
+        if self._bodies.size(body) != join.received.size_bytes:
+            raise OriginError(OriginFailure.TRUNCATED, f"not the bytes that were announced: {join.received}")
+        head = self._bodies.part(stored.body, 0, join.head)
+        tail = self._bodies.part(stored.body, join.tail, stored.size_bytes)
+        return self._bodies.joined((head, body, tail))
+
+    def _freshened(self, lookup: Lookup, entry: Entry, record: Record) -> Entry:
+        fresh = Entry(
+            entry.key,
+            record,
+            entry.body,
+            entry.size_bytes,
+            decoded=entry.decoded,
+            names=entry.names,
+            hits=entry.hits,
+        )
+        if entry.body is None:
+            return fresh
+        if not self._storage.variants.is_selected(lookup, fresh):
+            return self._storage.retention.hold(lookup, record, entry.body)  # what it varies by has changed
+        self._storage.memory.put(entry.key, fresh)
+        return fresh
+
+    async def collected(self, question: Question, outcome: Outcome) -> Entry | None:
+        """Return the entry that others may use, once its body is there.
+
+        Raises :class:`OriginError` if it breaks off, while the client is already being sent what there is.
+        """
+        fill = outcome.fill
+        if fill is None or outcome.plan.store is None:
+            return outcome.entry if outcome.plan.may_share else None
+        try:
+            body = await fill.read()
+        except OriginError as error:
+            fill.close()
+            self.note_failure(question.lookup.rule, error)
+            self._note_health(self.subject(question), trouble_of(error.failure))
+            raise
+        if body is not None:
+            entry = self._held(question, outcome.plan.store, body)
+            if entry:
+                entry.is_counted = not entry.is_held
+            return entry
+        if fill.is_oversized:
+            self._note_oversized(question, outcome)
+        elif not fill.is_abandoned:
+            explanation = f"MEMORY_BYTES has no room for {question.key} beside what is on its way"
+            self._report("store", StoreError(explanation))
+        return None
+
+    def _is_oversized(self, key: str) -> bool:
+        return self._timing.now_ms() < (self._oversized_until_ms.get(key) or 0)
+
+    def _note_oversized(self, question: Question, outcome: Outcome) -> None:
+        """Remember that a body without a length is too large: the next one isn't collected."""
+        self._oversized_until_ms.set(question.key, self._timing.now_ms() + _OVERSIZED_MS)
+        explanation = f"{question.lookup.request.target} isn't stored: its body is above MAX_BODY_BYTES"
+        self._report("store", StoreError(explanation))
+        outcome.plan = self._plan_oversized(question, outcome)
+        self._end_here(question, outcome)
+
+    def _plan_oversized(self, question: Question, outcome: Outcome) -> Plan:
+        """Return the plan for a response as if it had said how large it is."""
+        if outcome.facts is None:
+            return outcome.plan
+        length = str(self._settings.max_body_bytes + 1)
+        return self._plan(
+            question, replace(outcome.facts, fields={**outcome.facts.fields, "content-length": length})
+        )
+
+    async def keep(self, lookup: Lookup, outcome: Outcome, entry: Entry | None) -> None:
+        """Write to KV what the outcome stores and invalidates."""
+        plan = outcome.plan
+        try:
+            if plan.marks and outcome.facts:
+                self._counters.purged(plan.marks, Lane.HARD, "origin-response", self._timing.now_ms())
+                await self._storage.marks.mark_everywhere(plan.marks, Lane.HARD, "origin-response")
+            if outcome.ended:
+                await self._storage.retention.end(outcome.ended.key)
+            if entry and (
+                plan.store
+                or (plan.freshen and is_of_use(entry.record, entry.fields, lookup.rule, self._settings))
+            ):
+                await self._storage.retention.keep(lookup, entry)
+        except (StoreError, ValueError) as error:
+            self._report("store", error)
+        finally:
+            if outcome.fill:
+                outcome.fill.close()

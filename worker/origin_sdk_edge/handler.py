@@ -1,0 +1,201 @@
+"""Carries out what the policy decides: finds, asks, waits, sends. It holds no rule of HTTP."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from origin_sdk_edge.asker import Asker
+from origin_sdk_edge.collapse import Collapse
+from origin_sdk_edge.counters import Counters
+from origin_sdk_edge.exchange import Exchange
+from origin_sdk_edge.forwarder import Forwarder
+from origin_sdk_edge.hooks import HookAnswer, HookRequest, Hooks
+from origin_sdk_edge.judge import Judge
+from origin_sdk_edge.policy.decision import DEFAULT_RULE, Ask, Forward, Lookup, Use, on_request
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.relay import end_to_end, lacks_length
+from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead
+from origin_sdk_edge.policy.status import Status
+from origin_sdk_edge.policy.trace import with_valid_trace
+from origin_sdk_edge.ports import Background, Incoming, Ports
+from origin_sdk_edge.refresher import Refresher
+from origin_sdk_edge.refreshes import Refreshes
+from origin_sdk_edge.sender import BodyGoneError, Sender
+from origin_sdk_edge.storage import Found, Storage
+from origin_sdk_edge.storage.memory import Entry
+from origin_sdk_wire.errors import InvalidTarget
+from origin_sdk_wire.facts import Reason
+from origin_sdk_wire.freshness import current_age_ms, freshness_of
+from origin_sdk_wire.key import parse_target
+from origin_sdk_wire.metrics import Tier
+from origin_sdk_wire.settings import Settings
+
+__all__ = ["Handler", "Served", "facts_of"]
+
+
+@dataclass(slots=True)
+class Served:
+    """A response for the runtime.
+
+    If it came out of storage, also by which decision, so that it can be repeated without deciding again.
+    """
+
+    exchange: Exchange
+    response: Any
+    lookup: Lookup | None = None
+    entry: Entry | None = None
+    use: Use | None = None
+    generation: int = 0
+    """That of the purge marks by which it was decided."""
+
+
+class Handler:
+    """Answers requests. One for each isolate: it holds what concurrent requests share."""
+
+    def __init__(
+        self, settings: Settings, hooks: Hooks, storage: Storage, ports: Ports, counters: Counters
+    ) -> None:
+        self.settings = settings
+        self.hooks = hooks
+        self.storage = storage
+        self._outgoing = ports.outgoing
+        self._timing = ports.timing
+        self._report = ports.report
+        self._counters = counters
+        self._sender = Sender(settings, hooks, storage, ports)
+        self._judge = Judge(settings, storage, ports.timing)
+        asker = Asker(settings, hooks, storage, ports, counters)
+        self._forwarder = Forwarder(settings, storage, asker, self._sender, ports, counters)
+        self._collapse = Collapse(
+            settings, storage, self._judge, asker, self._sender, ports, counters, self._looked_up
+        )
+        refreshes = Refreshes(ports.timing, settings.refresh_concurrency)
+        self._refresher = Refresher(refreshes, self._collapse, storage, counters)
+
+    async def handle(self, incoming: Incoming, background: Background) -> Served:
+        """Answer one request. A fault of the cache itself is reported, and the request goes to the origin."""
+        exchange = Exchange(background, self._timing.now_ms())
+        served = await self._served(incoming, exchange)
+        self._counters.answered(exchange)
+        return served
+
+    async def _served(self, incoming: Incoming, exchange: Exchange) -> Served:
+        request = exchange.request = facts_of(incoming)
+        if request is None or lacks_length(request):
+            return Served(exchange, self._refused(exchange, request))
+        hooked = self._before_lookup(request)
+        if isinstance(hooked, HookAnswer):
+            return Served(exchange, self._answered_by_hook(exchange, hooked))
+        if hooked is None:
+            forward = Forward(request, DEFAULT_RULE, Reason.HOOK_FAILED)
+            return Served(exchange, await self._forwarder.forward(forward, incoming.body, exchange))
+        decision = on_request(hooked, self.settings, exchange.began_ms)
+        exchange.rule = decision.rule.name
+        if isinstance(decision, Forward):
+            return Served(exchange, await self._forwarder.forward(decision, incoming.body, exchange))
+        try:
+            return await self._look_up(decision, exchange)
+        except Exception as error:  # noqa: BLE001 - a fault in the cache must not take the API down
+            self._report("cache", error)
+            exchange.found_in = None
+            forward = Forward(hooked, decision.rule, Reason.CACHE_FAULT)
+            return Served(exchange, await self._forwarder.forward(forward, None, exchange))
+
+    def _answered_by_hook(self, exchange: Exchange, answer: HookAnswer) -> Any:
+        exchange.answer(None, answer.status, len(answer.text.encode()), is_own=True)
+        return self._outgoing.plain(answer.status, list(answer.fields.items()), answer.text)
+
+    def _refused(self, exchange: Exchange, request: RequestFacts | None) -> Any:
+        if request is None:
+            return self._sender.plain(
+                exchange, 400, "The URL of the request can't be read.", Status(Reason.BAD_URL)
+            )
+        text = f"A {request.method} with a body needs a Content-Length: otherwise it can't be passed on."
+        return self._sender.plain(exchange, 411, text, Status(Reason.BODY))
+
+    def _before_lookup(self, request: RequestFacts) -> RequestFacts | HookAnswer | None:
+        if not self.hooks.before_lookup:
+            return request
+        result = self.hooks.before_lookup(HookRequest(request.method, str(request.target), request.fields))
+        if isinstance(result, HookRequest):
+            own = {name for name, value in result.fields.items() if request.fields.get(name) != value}
+            return RequestFacts(result.method, parse_target(result.url), result.fields, frozenset(own))
+        return result
+
+    # Looking
+
+    async def _look_up(self, lookup: Lookup, exchange: Exchange) -> Served:
+        found = await self._find(lookup, exchange)
+        decision = await self._judge.decide(lookup, found)
+        if exchange.found_in is Tier.KV:
+            exchange.store_ms = exchange.store_ms or self._timing.now_ms() - exchange.began_ms
+        if found.entry and not (isinstance(decision, Use) and decision.reason is Reason.FRESH):
+            self._note_expiry(lookup, found.entry)
+        if isinstance(decision, Use) and found.entry:
+            try:
+                return await self._use(lookup, found.entry, decision, exchange)
+            except Exception as error:  # noqa: BLE001 - KV may hold what can't be sent: it counts as absent
+                self._report("store", error)
+                self.storage.memory.drop(found.entry.key)
+                return Served(exchange, await self._collapse.ask_or_wait(lookup, ABSENT, None, exchange))
+        if isinstance(decision, Ask):
+            try:
+                return Served(
+                    exchange, await self._collapse.ask_or_wait(lookup, decision, found.entry, exchange)
+                )
+            except BodyGoneError as error:
+                self._report("store", error)
+                return Served(exchange, await self._collapse.ask_or_wait(lookup, ABSENT, None, exchange))
+        text = (
+            "Nothing that may be used is stored, and the request allows no more than that (only-if-cached)."
+        )
+        return Served(exchange, self._sender.plain(exchange, 504, text, Status(Reason.ONLY_IF_CACHED)))
+
+    async def _looked_up(self, lookup: Lookup, exchange: Exchange) -> Any:
+        return (await self._look_up(lookup, exchange)).response
+
+    def _note_expiry(self, lookup: Lookup, entry: Entry) -> None:
+        """Count a stored response whose lifetime is over, once."""
+        if entry.has_expired:
+            return
+        freshness = freshness_of(entry.record, entry.fields, lookup.rule, self.settings)
+        if current_age_ms(entry.record, self._timing.now_ms()) >= freshness.lifetime_ms:
+            entry.has_expired = True
+            self._counters.expired(lookup.rule.name)
+
+    async def _find(self, lookup: Lookup, exchange: Exchange) -> Found:
+        found, exchange.found_in = self.storage.records.find_in_memory(lookup), Tier.MEMORY
+        if found.entry:
+            return found
+        exchange.found_in = Tier.KV
+        looking, marks = self.storage.records.find_in_store(lookup), self.storage.marks
+        now_ms = self._timing.now_ms()
+        expected = marks.expected(lookup, now_ms)
+        if not marks.table.outdated(expected, now_ms):
+            return await looking
+        results = await self._timing.together(looking, marks.read(expected, now_ms))
+        stored: Found = results[0]
+        return stored
+
+    async def _use(self, lookup: Lookup, entry: Entry, use: Use, exchange: Exchange) -> Served:
+        entry.hits += 1
+        generation = self.storage.marks.table.generation
+        status = Status(use.reason, hit=True, ttl_seconds=use.ttl_seconds)
+        response = await self._sender.stored(exchange, lookup, entry, status)
+        if use.refresh or is_due_ahead(use, entry.hits, self.settings):
+            self._refresher.refresh(lookup, entry, exchange)
+        self._read_marks_ahead(lookup, entry, exchange)
+        return Served(exchange, response, lookup, entry, use, generation)
+
+    def _read_marks_ahead(self, lookup: Lookup, entry: Entry, exchange: Exchange) -> None:
+        marks = self.storage.marks
+        if names := marks.due_ahead(lookup, entry.record):
+            exchange.run(marks.read_ahead(names))
+
+
+def facts_of(incoming: Incoming) -> RequestFacts | None:
+    """Return what the policy sees of a request; ``None`` if its URL can't be read."""
+    try:
+        fields = with_valid_trace(end_to_end(incoming.fields))
+        return RequestFacts(incoming.method, parse_target(incoming.url), fields)
+    except InvalidTarget:
+        return None

@@ -1,0 +1,137 @@
+"""From a stored response to the answer for one request.
+
+Preconditions, ranges, HEAD, the cache's own coding, Age.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.ranges import requested
+from origin_sdk_edge.policy.validation import evaluated
+from origin_sdk_wire.directives import split_list
+from origin_sdk_wire.facts import Fields
+from origin_sdk_wire.freshness import current_age_ms
+from origin_sdk_wire.parts import Part, content_part
+from origin_sdk_wire.record import Record
+from origin_sdk_wire.vary import selecting_names
+
+__all__ = ["BodyKind", "StoredAnswer", "accepts_gzip", "answer_from", "answers_range"]
+
+_QUALITY = re.compile(r";[ \t]*q=([01](?:\.\d{0,3})?)[ \t]*$", re.IGNORECASE)
+_NOT_IN_304 = frozenset(
+    {"content-length", "content-type", "content-encoding", "content-range", "content-language"}
+)
+
+
+class BodyKind(Enum):
+    """Which of the stored bytes an answer carries."""
+
+    NONE = auto()
+    AS_STORED = auto()
+    """As they lie in the store, with the cache's own coding named in Content-Encoding."""
+    DECODED = auto()
+    """Without the cache's own coding; perhaps a part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """An answer from a stored response.
+
+    ``part`` is a half-open range of the decoded body, ``None`` for the whole.
+    """
+
+    status: int
+    fields: list[tuple[str, str]]
+    body: BodyKind
+    part: tuple[int, int] | None = None
+
+
+def answer_from(record: Record, fields: Fields, request: RequestFacts, now_ms: int) -> StoredAnswer:
+    """Answer ``request`` from a stored response that may be used.
+
+    ``fields`` are the record's, combined by name.
+    """
+    shown = [(name, value) for name, value in record.fields if name != "content-length"]
+    shown.append(("age", str(current_age_ms(record, now_ms) // 1000)))
+    # RFC 9110 section 13.2.2
+    if 200 <= record.status < 300 and (code := evaluated(request.fields, fields, now_ms)):
+        return StoredAnswer(code, [field for field in shown if field[0] not in _NOT_IN_304], BodyKind.NONE)
+    if record.status in {200, 206} and (partial := _partial(record, fields, shown, request, now_ms)):
+        return partial
+    return _whole(record, shown, request)
+
+
+def _whole(record: Record, shown: list[tuple[str, str]], request: RequestFacts) -> StoredAnswer:
+    is_coded = bool(record.coding) and accepts_gzip(request.fields)
+    if record.coding:
+        shown = _varying(shown)
+    if is_coded:
+        shown = [("etag", _weak(value)) if name == "etag" else (name, value) for name, value in shown]
+        shown.append(("content-encoding", record.coding))
+    if request.method == "HEAD":
+        if not is_coded:
+            shown.append(("content-length", str(record.body_bytes)))
+        return StoredAnswer(record.status, shown, BodyKind.NONE)
+    if record.status in {204, 205}:
+        return StoredAnswer(record.status, shown, BodyKind.NONE)
+    return StoredAnswer(
+        record.status, shown, BodyKind.AS_STORED if is_coded or not record.coding else BodyKind.DECODED
+    )
+
+
+def _varying(shown: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    # RFC 9110 section 12.5.5: the cache chooses by Accept-Encoding, so what it sends varies by it.
+    vary = ", ".join(value for name, value in shown if name == "vary")
+    if "accept-encoding" in selecting_names({"vary": vary}):
+        return shown
+    return [
+        *((name, value) for name, value in shown if name != "vary"),
+        ("vary", f"{vary}, Accept-Encoding".lstrip(", ")),
+    ]
+
+
+def _weak(etag: str) -> str:
+    # RFC 9110 section 8.8.1: another coding is another representation, which a strong validator tells apart.
+    return etag if etag.startswith("W/") else f"W/{etag}"
+
+
+def _partial(
+    record: Record, fields: Fields, shown: list[tuple[str, str]], request: RequestFacts, now_ms: int
+) -> StoredAnswer | None:
+    """Answer with a part; ``None`` if the whole is to be sent."""
+    held = content_part(fields) if record.status == 206 else Part(0, record.body_bytes, record.body_bytes)
+    if held is None or request.method != "GET":
+        return None
+    asked = requested(request.fields, fields, held.length, now_ms)
+    if asked is None:
+        return None
+    shown = [field for field in shown if field[0] != "content-range"]
+    if asked[0] == asked[1]:
+        # RFC 9110 section 15.5.17
+        shown = [field for field in shown if field[0] not in _NOT_IN_304]
+        return StoredAnswer(416, [*shown, ("content-range", f"bytes */{held.length}")], BodyKind.NONE)
+    part = Part(*asked, held.length)
+    if part.start < held.start or part.end > held.end:
+        return None
+    place = (part.start - held.start, part.end - held.start)
+    return StoredAnswer(206, [*shown, ("content-range", str(part))], BodyKind.DECODED, place)
+
+
+def answers_range(record: Record, fields: Fields, request: RequestFacts, now_ms: int) -> bool:
+    """Whether a stored part holds all that a request asks for (RFC 9111 section 3.3)."""
+    return _partial(record, fields, [], request, now_ms) is not None
+
+
+def accepts_gzip(request: Fields) -> bool:
+    """Whether a client accepts the gzip coding (RFC 9110 section 12.5.3)."""
+    wildcard = False
+    for member in split_list(request.get("accept-encoding", "").lower()):
+        coding = member.partition(";")[0].strip()
+        quality = _QUALITY.search(member)
+        accepted = not quality or float(quality[1]) > 0
+        if coding in {"gzip", "x-gzip"}:
+            return accepted
+        wildcard = wildcard or (coding == "*" and accepted)
+    return wildcard

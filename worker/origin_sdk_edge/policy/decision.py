@@ -1,0 +1,368 @@
+"""The first two of RFC 9111's questions: may the cache look, and may it reuse? :mod:`.outcome` has the third.
+
+::
+
+    request ──> on_request ──> Forward                       the cache takes no part
+                     └───────> Lookup ──> on_stored ──> Use         answer from what is stored
+                                              ├───────> Refuse      only-if-cached, and nothing is usable
+                                              └───────> Ask ──> the origin ──> on_origin ──> Plan
+
+Every decision is a frozen value, and each carries its :class:`.facts.Reason`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from origin_sdk_edge.policy.answer import answers_range
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.identity import Parts, identity_of
+from origin_sdk_edge.policy.invalidation import SAFE_METHODS
+from origin_sdk_edge.policy.ranges import completing_fields, range_fields
+from origin_sdk_edge.policy.status import Forwarded
+from origin_sdk_edge.policy.storability import is_for_everyone
+from origin_sdk_edge.policy.unkeyed import sent_fields, undisclosed_fields, unkeyed_names
+from origin_sdk_edge.policy.validation import PRECONDITIONS, conditional_fields
+from origin_sdk_edge.policy.wishes import (
+    knows_better,
+    refused_by_client,
+    request_stale_if_error_ms,
+    takes_stale,
+    wishes_of,
+)
+from origin_sdk_wire.directives import Directives, response_directives
+from origin_sdk_wire.disguise import strictest_rule
+from origin_sdk_wire.facts import Fields, Reason
+from origin_sdk_wire.freshness import Freshness, current_age_ms, freshness_of
+from origin_sdk_wire.key import Target, record_key
+from origin_sdk_wire.record import Record
+from origin_sdk_wire.rules import first_match, key_target
+from origin_sdk_wire.settings import DataClass, Rule, Settings
+from origin_sdk_wire.succession import is_good
+
+__all__ = [
+    "DEFAULT_RULE",
+    "VALID",
+    "Ask",
+    "Forward",
+    "Invalidity",
+    "Lookup",
+    "Refuse",
+    "Use",
+    "on_request",
+    "on_stored",
+]
+
+DEFAULT_RULE = Rule()
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Pass the request to the origin and its response to the client, whole."""
+
+    request: RequestFacts
+    rule: Rule
+    reason: Reason
+    forwarded: Forwarded = Forwarded.BYPASS
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Look for a stored response under ``key``.
+
+    ``request`` is as the origin will see it: nothing in it that can change the response is outside the
+    key. ``parts`` are the declared identity.
+    """
+
+    request: RequestFacts
+    client: RequestFacts
+    rule: Rule
+    key: str
+    parts: Parts
+    unkeyed: tuple[str, ...] = ()
+    """Names of what the origin sees and neither the key holds nor is known to make no difference."""
+    undisclosed: Fields = field(default_factory=dict)
+    """What the origin sees only where its responses nominate it."""
+
+    @property
+    def selecting_fields(self) -> Fields:
+        """The fields of which responses may nominate some."""
+        return {**self.request.fields, **self.undisclosed} if self.undisclosed else self.request.fields
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidity:
+    """What the purge marks say of a stored response: since when it is stale or gone, in milliseconds.
+
+    0 if it isn't.
+    """
+
+    soft_ms: int = 0
+    hard_ms: int = 0
+    must_validate: bool = False
+    """A write through this isolate made it stale: nobody is to see it again without asking the origin."""
+    is_unknown: bool = False
+
+
+VALID = Invalidity()
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Answer from the stored response; ``refresh`` asks for a new one in the background.
+
+    It holds until ``until_ms``.
+    """
+
+    record: Record
+    reason: Reason
+    refresh: bool
+    ttl_seconds: int
+    until_ms: int
+    lifetime_ms: int
+    """Its freshness lifetime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the origin.
+
+    ``stored`` may be validated with ``conditional``, and may stand in for a failure as far as
+    ``fallback`` says.
+    """
+
+    forwarded: Forwarded
+    reason: Reason
+    stored: Record | None = None
+    conditional: Mapping[str, str] = field(default_factory=dict)
+    fallback: bool = False
+    """Whether the stored response may be used now, should the origin fail."""
+    when_disconnected: bool = False
+    """Whether it may be used now, should there be no answer from the origin at all."""
+
+    hit_for_miss: bool = False
+    """Whether the request doesn't wait for another one's answer, as these turned out not to be shared."""
+
+    completes: bool = False
+    """Whether what comes makes a whole of a stored part."""
+
+    @property
+    def is_for_part(self) -> bool:
+        """Whether only a part is expected, which is no answer to other requests."""
+        return "range" in self.conditional and not self.completes
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer 504: the client wants only what is stored (RFC 9111 section 5.2.1.7)."""
+
+    reason: Reason = Reason.ONLY_IF_CACHED
+
+
+_MISSES = {
+    False: Ask(Forwarded.URI_MISS, Reason.ABSENT),
+    True: Ask(Forwarded.VARY_MISS, Reason.OTHER_VARIANT),
+}
+
+
+# May the cache look?
+
+
+def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forward | Lookup:
+    """Decide whether to look for a stored response, and under which key (RFC 9111 section 4)."""
+    found = first_match(settings.rules, request.method, request.target)
+    rule = found if isinstance(found, Rule) else DEFAULT_RULE
+    if settings.is_safe:
+        rule = strictest_rule(rule, request.method, request.target, settings)
+    if request.method not in {"GET", "HEAD"}:
+        forwarded = Forwarded.BYPASS if request.method in SAFE_METHODS else Forwarded.METHOD
+        return Forward(request, rule, Reason.METHOD, forwarded)
+    if reason := _passes(request, rule, settings):
+        return Forward(request, rule, reason)
+    parts = identity_of(request, rule, settings, now_ms)
+    if isinstance(parts, Reason):
+        return Forward(request, rule, parts)
+    target = key_target(rule, request.target)
+    sent = _sent(request, target, rule, settings)
+    undisclosed = undisclosed_fields(request, sent.fields, settings)
+    unkeyed = unkeyed_names(sent, rule, settings)
+    return Lookup(sent, request, rule, record_key(target), parts, unkeyed, undisclosed)
+
+
+def _passes(request: RequestFacts, rule: Rule, settings: Settings) -> Reason | None:
+    if rule.bypass:
+        return Reason.BYPASS_RULE
+    if rule.data_class is DataClass.NEVER:
+        return Reason.CLASS_NEVER
+    if "upgrade" in request.fields:
+        return Reason.UPGRADE
+    if not settings.is_safe and not PRECONDITIONS.isdisjoint(request.fields):
+        return Reason.PRECONDITION
+    if request.fields.get("content-length", "0") != "0" or "transfer-encoding" in request.fields:
+        return Reason.BODY
+    return None
+
+
+_CONDITIONAL = PRECONDITIONS | {"if-none-match", "if-modified-since", "if-range", "range"}
+
+
+def _sent(request: RequestFacts, target: Target, rule: Rule, settings: Settings) -> RequestFacts:
+    """Return the request as the origin sees it, without preconditions of the client's."""
+    left_out = _CONDITIONAL | {"cookie"} if rule.ignore_cookies else _CONDITIONAL
+    sent = sent_fields(request, rule, settings)
+    fields = {name: value for name, value in sent.items() if name not in left_out}
+    if "accept-encoding" in fields:
+        fields["accept-encoding"] = _codings(fields["accept-encoding"])
+    return RequestFacts(request.method, target, fields, request.own)
+
+
+def _codings(value: str) -> str:
+    # A few values instead of one for each kind of client: fewer variants where the origin varies by it.
+    members = [member.split(";") for member in value.lower().replace(" ", "").split(",")]
+    accepted = {member[0] for member in members if not (len(member) > 1 and member[1].strip("0.") == "q=")}
+    return (
+        ", ".join(coding for coding in ("br", "gzip") if coding in accepted or "*" in accepted) or "identity"
+    )
+
+
+# May it reuse?
+
+
+def on_stored(
+    lookup: Lookup,
+    record: Record | None,
+    fields: Fields,
+    invalidity: Invalidity,
+    now_ms: int,
+    settings: Settings,
+    *,
+    other_variant: bool = False,
+) -> Use | Ask | Refuse:
+    """Decide whether the stored response answers the request (RFC 9111 section 4)."""
+    decision: Use | Ask
+    if record is None:
+        decision = _MISSES[other_variant]
+    else:
+        decision = _use_or_ask(lookup, record, fields, invalidity, now_ms, settings)
+        if record.status == 206:
+            decision = _by_part(decision, lookup.client, record, fields, now_ms)
+    if isinstance(decision, Use):
+        return decision
+    if "only-if-cached" in wishes_of(lookup.client, record, now_ms, settings):
+        return Refuse()
+    if decision.stored is None and lookup.client.method == "GET" and "range" in lookup.client.fields:
+        return replace(decision, conditional=range_fields(lookup.client.fields))
+    return decision
+
+
+def _by_part(
+    decision: Use | Ask, client: RequestFacts, record: Record, fields: Fields, now_ms: int
+) -> Use | Ask:
+    """Turn what would be decided on a whole response into what it means for a part of one."""
+    if isinstance(decision, Ask):
+        return Ask(decision.forwarded, decision.reason)
+    if answers_range(record, fields, client, now_ms):
+        return decision
+    own = range_fields(client.fields)
+    asked = own or completing_fields(fields)
+    if client.method != "GET" or not asked or record.body_key:
+        return Ask(Forwarded.PARTIAL, Reason.PARTIAL)
+    return Ask(Forwarded.PARTIAL, Reason.PARTIAL, record, asked, completes=not own)
+
+
+def _use_or_ask(
+    lookup: Lookup, record: Record, fields: Fields, invalidity: Invalidity, now_ms: int, settings: Settings
+) -> Use | Ask:
+    if invalidity.hard_ms:
+        return Ask(Forwarded.URI_MISS, Reason.PURGED_HARD)
+    if _is_credential_risk(lookup, fields, settings):
+        return Ask(Forwarded.BYPASS, Reason.CREDENTIALS)
+    standing = _standing(lookup, record, fields, invalidity, now_ms, settings)
+    forbidden = _forbidden(standing)
+    if not forbidden and knows_better(lookup.client, record, fields, now_ms, settings):
+        forbidden = Forwarded.REQUEST, Reason.PRECONDITION
+    usable = None if forbidden else _usable(standing)
+    if usable is None:
+        stale = Forwarded.STALE, Reason.PURGED_SOFT if invalidity.soft_ms else Reason.STALE
+        forwarded, reason = forbidden or stale
+        fallback, disconnected = _fallback(standing, record, lookup.client, settings)
+        return Ask(forwarded, reason, record, conditional_fields(fields), fallback, disconnected)
+    refresh = usable is Reason.STALE_WHILE_REVALIDATE
+    edge_ms = standing.freshness.stale_while_revalidate_ms if refresh else 0
+    until_ms = now_ms - standing.staleness_ms + edge_ms
+    return Use(
+        record, usable, refresh, -standing.staleness_ms // 1000, until_ms, standing.freshness.lifetime_ms
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How a stored response stands towards a request now."""
+
+    freshness: Freshness
+    age_ms: int
+    staleness_ms: int
+    invalidity: Invalidity
+    wishes: Directives
+
+
+def _standing(
+    lookup: Lookup, record: Record, fields: Fields, invalidity: Invalidity, now_ms: int, settings: Settings
+) -> _Standing:
+    freshness = freshness_of(record, fields, lookup.rule, settings)
+    age_ms = current_age_ms(record, now_ms)
+    staleness_ms = age_ms - freshness.lifetime_ms
+    if invalidity.soft_ms:
+        # A soft purge makes it stale, also while the moment of the mark lies ahead.
+        staleness_ms = max(staleness_ms, now_ms - invalidity.soft_ms, 0)
+    wishes = wishes_of(lookup.client, record, now_ms, settings)
+    return _Standing(freshness, age_ms, staleness_ms, invalidity, wishes)
+
+
+def _forbidden(standing: _Standing) -> tuple[Forwarded, Reason] | None:
+    """Return why the response may not be used without validation, fresh or not."""
+    if standing.invalidity.is_unknown:
+        return Forwarded.STALE, Reason.MARKS_UNKNOWN
+    if standing.invalidity.must_validate:
+        return Forwarded.STALE, Reason.PURGED_SOFT
+    if standing.freshness.must_validate:
+        return Forwarded.STALE, Reason.NO_CACHE
+    refusal = refused_by_client(standing.wishes, standing.age_ms, standing.staleness_ms)
+    return (Forwarded.REQUEST, refusal) if refusal else None
+
+
+def _usable(standing: _Standing) -> Reason | None:
+    """Return why the response may be used, fresh or stale."""
+    freshness, wishes = standing.freshness, standing.wishes
+    if standing.staleness_ms < 0:
+        return Reason.FRESH
+    if freshness.forbids_stale:
+        return None
+    # RFC 9111 section 5.2.1.1: with max-age alone, the client wants nothing stale.
+    if standing.staleness_ms < freshness.stale_while_revalidate_ms and "max-age" not in wishes:
+        return Reason.STALE_WHILE_REVALIDATE
+    if not standing.invalidity.soft_ms and takes_stale(wishes, standing.staleness_ms):
+        return Reason.MAX_STALE
+    return None
+
+
+def _fallback(
+    standing: _Standing, record: Record, client: RequestFacts, settings: Settings
+) -> tuple[bool, bool]:
+    """Return whether the response may stand in for a failing origin, and for one that can't be reached."""
+    freshness = standing.freshness
+    is_fresh = standing.staleness_ms < 0 and not freshness.must_validate
+    may_be_stale = not freshness.forbids_stale and not freshness.must_validate and is_good(record.status)
+    window_ms = max(freshness.stale_if_error_ms, request_stale_if_error_ms(client.fields))
+    fallback = is_fresh or (may_be_stale and standing.staleness_ms < window_ms)
+    # Section 4.2.4: a cache that is disconnected may use what is stale, unless a directive forbids it;
+    # so does a window that is over (RFC 5861 section 4).
+    return fallback, fallback or (may_be_stale and not window_ms and not settings.is_safe)
+
+
+def _is_credential_risk(lookup: Lookup, fields: Fields, settings: Settings) -> bool:
+    """Whether a request with credentials meets a response that isn't for everyone by name."""
+    if not settings.is_safe or lookup.rule.data_class is DataClass.PRIVATE:
+        return False
+    return "authorization" in lookup.client.fields and not is_for_everyone(
+        response_directives(fields), settings
+    )

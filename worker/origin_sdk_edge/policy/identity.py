@@ -1,0 +1,78 @@
+"""The declared identity of a request: what a rule puts into the key beside the target.
+
+It is read at least as strictly as any framework reads it, so that no two readings of one request differ: what
+frameworks read in different ways is no identity.
+"""
+
+import re
+from collections.abc import Mapping
+
+from origin_sdk_edge.claims import Expected, verified_claims
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_wire.facts import Fields, Reason
+from origin_sdk_wire.key import claim_text
+from origin_sdk_wire.settings import DataClass, Rule, Settings
+
+__all__ = ["Parts", "cookies_of", "identity_of"]
+
+Parts = tuple[tuple[str, str | None], ...]
+
+# RFC 6265 section 4.2.1, with any white space where it has one space; "%" is decoded in names by some.
+_OCTETS = r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*"
+_PAIR = re.compile(rf"[ \t]*([!#$&'*+.^_`|~0-9A-Za-z-]+)=({_OCTETS}|\"{_OCTETS}\")")
+_NOBODY = frozenset({None, "", '""', "[]", "{}"})
+"""Values that are the same for all who have none."""
+_BLANK = re.compile(r"[ \t]*")
+
+
+def identity_of(request: RequestFacts, rule: Rule, settings: Settings, now_ms: int) -> Parts | Reason:
+    """Return the names and values of a request's declared identity, or why it has none.
+
+    An absent value is ``None``; for a ``private`` rule there must be all, and none of them empty.
+    """
+    if not rule.declares_identity:
+        return ()
+    parts: list[tuple[str, str | None]] = [
+        (f"field:{name}", request.fields.get(name)) for name in rule.fields
+    ]
+    if rule.cookies:
+        cookies = cookies_of(request.fields.get("cookie", ""), rule.cookies)
+        if cookies is None:
+            return Reason.MALFORMED_COOKIE
+        parts += [(f"cookie:{name}", cookies.get(name)) for name in rule.cookies]
+    if rule.claims:
+        claims = _claims(request.fields, settings, now_ms)
+        if claims is None:
+            return Reason.IDENTITY_MISSING
+        parts += [(f"claim:{name}", claim_text(claims.get(name))) for name in rule.claims]
+    if rule.data_class is DataClass.PRIVATE and any(value in _NOBODY for _, value in parts):
+        return Reason.IDENTITY_MISSING
+    return tuple(parts)
+
+
+def cookies_of(value: str, names: tuple[str, ...]) -> Mapping[str, str] | None:
+    """Return those cookies of a Cookie field that have one of ``names``.
+
+    ``None`` if the field has anything in it that RFC 6265 doesn't allow, or one of them twice: frameworks
+    disagree about which value counts.
+    """
+    cookies: dict[str, str] = {}
+    for text in value.split(";"):
+        pair = _PAIR.fullmatch(text)
+        if pair is None:
+            if _BLANK.fullmatch(text):
+                continue
+            return None
+        if pair[1] in cookies:
+            return None
+        if pair[1] in names:
+            cookies[pair[1]] = pair[2]
+    return cookies
+
+
+def _claims(fields: Fields, settings: Settings, now_ms: int) -> Mapping[str, object] | None:
+    scheme, _, token = fields.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    expected = Expected(settings.token_audience, settings.token_issuer, settings.token_claims)
+    return verified_claims(token.strip(" "), settings.token_secret, now_ms // 1000, expected)

@@ -1,0 +1,172 @@
+"""Messages on their way through.
+
+What the origin gets to see of a request, and the client of a response (RFC 9110 section 7.6).
+"""
+
+from collections.abc import Iterable
+
+from origin_sdk_edge.policy.access import DEBUG, knows_secret
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_wire.directives import split_list
+from origin_sdk_wire.facts import Fields
+from origin_sdk_wire.key import Target
+from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.storability import content_length, hop_by_hop
+from origin_sdk_wire.unkeyed import is_among
+
+__all__ = [
+    "end_to_end",
+    "http_date",
+    "lacks_length",
+    "localised",
+    "origin_url",
+    "outbound_fields",
+    "relayed_bytes",
+    "relayed_fields",
+    "shown_fields",
+    "shown_key",
+]
+
+_NOT_FORWARDED = frozenset(
+    {
+        "host",
+        "content-length",
+        "cf-connecting-ip",
+        "cf-worker",
+        "cf-ew-via",
+        "cdn-loop",
+        DEBUG,
+        # WSGI would take them for those that this cache sets.
+        "x_forwarded_host",
+        "x_forwarded_proto",
+        "x-forwarded_host",
+        "x-forwarded_proto",
+        "x_forwarded-host",
+        "x_forwarded-proto",
+    }
+)
+_DAYS = ("Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_WITHOUT_BODY = frozenset({101, 204, 205, 304})
+_REFERENCES = ("location", "content-location")
+
+
+def origin_url(target: Target, settings: Settings) -> str:
+    """Return where the origin is asked for ``target``."""
+    if not settings.origin:
+        return str(target)
+    return settings.origin + (target.path if target.query is None else f"{target.path}?{target.query}")
+
+
+def end_to_end(fields: Fields) -> Fields:
+    """Return a request's fields without those that Connection lists (RFC 9110 section 7.6.1).
+
+    The origin doesn't get them, so that neither a key nor a decision may depend on them.
+    """
+    listed = fields.get("connection")
+    if not listed:
+        return fields
+    left_out = {name.lower() for name in split_list(listed)} - {"upgrade"}
+    return {name: value for name, value in fields.items() if name not in left_out}
+
+
+def lacks_length(request: RequestFacts) -> bool:
+    """Whether a request has a body that the runtime would drop: that of a GET or HEAD without a length."""
+    return request.method in {"GET", "HEAD"} and "transfer-encoding" in request.fields
+
+
+def outbound_fields(request: RequestFacts, settings: Settings) -> dict[str, str]:
+    """Return the fields that the origin gets."""
+    left_out = hop_by_hop(request.fields) | _NOT_FORWARDED
+    if "upgrade" in request.fields:
+        left_out -= {"connection", "upgrade"}
+    fields = {name: value for name, value in request.fields.items() if name not in left_out}
+    via = f"1.1 {settings.cache_name}"
+    fields["via"] = f"{fields['via']}, {via}" if "via" in fields else via
+    if settings.is_safe:
+        fields.setdefault("user-agent", settings.cache_name)
+    # Of the target, and so of the key: not what a client would like them to be.
+    fields["x-forwarded-proto"] = request.target.scheme
+    if settings.origin:
+        fields["x-forwarded-host"] = request.target.host
+    return fields
+
+
+def localised(fields: Fields, target: Target, settings: Settings) -> Fields:
+    """Return a response's fields, references to the origin's own address turned into such to ``target``'s.
+
+    As a reverse proxy does: a client that followed them would otherwise pass by the cache.
+    """
+    if not settings.origin:
+        return fields
+    changed = {
+        name: f"{target.scheme}://{target.host}{value[len(settings.origin) :]}"
+        for name in _REFERENCES
+        if (value := fields.get(name, "")).startswith(settings.origin)
+        and value[len(settings.origin) :][:1] in {"", "/", "?"}
+    }
+    return {**fields, **changed} if changed else fields
+
+
+def is_internal(name: str, settings: Settings) -> bool:
+    """Whether a response field is between origin and caches, and not for clients."""
+    return is_among(name, settings.internal_fields) and not is_among(name, settings.shown_fields)
+
+
+def shown_fields(fields: Iterable[tuple[str, str]], settings: Settings) -> list[tuple[str, str]]:
+    """Return the fields of a response that are for clients."""
+    return [(name, value) for name, value in fields if not is_internal(name, settings)]
+
+
+def shown_key(key: str, request: Fields, settings: Settings) -> str:
+    """Return the key for whom it may be shown, and else nothing (RFC 9211 section 6)."""
+    if settings.cache_status_key:
+        return key
+    return key if knows_secret(request, settings) else ""
+
+
+def relayed_bytes(method: str, status: int, fields: Fields) -> int | None:
+    """Return the size of the body of a response that is handed on; ``None`` if it doesn't say."""
+    # RFC 9112 section 6.3
+    return 0 if method == "HEAD" or status in _WITHOUT_BODY else content_length(fields)
+
+
+def relayed_fields(
+    before: Fields, fields: Fields, added: Fields, now_ms: int, settings: Settings
+) -> dict[str, str | None]:
+    """Return what changes in the fields of a response that is handed on.
+
+    A value to set, or ``None`` to remove.
+
+    ``before`` are the fields as they came and ``fields`` as they were changed since; what is ``added`` goes
+    behind what others on the way have said in these fields.
+    """
+    changes: dict[str, str | None] = {
+        name: value for name, value in fields.items() if before.get(name) != value
+    }
+    changes |= {name: None for name in before if name not in fields}
+    one_hop = hop_by_hop(before)
+    changes |= {name: None for name in before if name in one_hop or is_internal(name, settings)}
+    if "date" not in fields:
+        changes["date"] = http_date(now_ms)  # RFC 9110 section 6.6.1
+    for name, value in added.items():
+        if value:
+            changes[name] = f"{fields[name]}, {value}" if name in fields else value
+    return changes
+
+
+def http_date(now_ms: int) -> str:
+    """Write a moment as an IMF-fixdate (RFC 9110 section 5.6.7)."""
+    seconds = now_ms // 1000
+    days, rest = divmod(seconds, 86_400)
+    # The civil calendar from a count of days, by eras of 400 years that begin in March.
+    era, day_of_era = divmod(days + 719_468, 146_097)
+    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    month = (5 * day_of_year + 2) // 153
+    day = day_of_year - (153 * month + 2) // 5 + 1
+    month, year = (
+        (month + 3, year_of_era + era * 400) if month < 10 else (month - 9, year_of_era + era * 400 + 1)
+    )
+    hour, minute, second = rest // 3600, rest % 3600 // 60, rest % 60
+    return f"{_DAYS[days % 7]}, {day:02} {_MONTHS[month - 1]} {year} {hour:02}:{minute:02}:{second:02} GMT"

@@ -1,0 +1,22 @@
+"""Which stored response a request selects (RFC 9111 section 4.1)."""
+
+from origin_sdk_wire.record import Record
+from origin_sdk_wire.vary import selecting_names
+
+__all__ = ["nominated", "preference"]
+
+
+def nominated(record: Record) -> tuple[str, ...]:
+    """Return the selecting header fields that a response nominates."""
+    fields = dict(record.fields)
+    names = selecting_names(fields)
+    # A coded response is only for clients that accept the coding, even where the origin forgot to say so.
+    return tuple(sorted({*names, "accept-encoding"})) if "content-encoding" in fields else names
+
+
+def preference(record: Record) -> tuple[bool, int]:
+    """Return by what the response to use is chosen of those that match: the greatest.
+
+    "the cache SHOULD choose the most recent stored response with a valid Vary field value"
+    """
+    return bool(nominated(record)), record.response_ms

@@ -1,0 +1,59 @@
+"""The Cache-Status field (RFC 9211)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from origin_sdk_wire.facts import Reason
+from origin_sdk_wire.structured import serialise_string
+
+__all__ = ["Forwarded", "Status", "cache_status"]
+
+
+class Forwarded(StrEnum):
+    """Why a request went to the origin (RFC 9211 section 2.2)."""
+
+    BYPASS = "bypass"
+    METHOD = "method"
+    URI_MISS = "uri-miss"
+    VARY_MISS = "vary-miss"
+    REQUEST = "request"
+    STALE = "stale"
+    PARTIAL = "partial"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One member of Cache-Status, but for the name of the cache and the key."""
+
+    detail: Reason | str
+    hit: bool = False
+    forwarded: Forwarded | None = None
+    forwarded_status: int | None = None
+    stored: bool = False
+    collapsed: bool = False
+    hit_for_miss: bool = False
+    """Whether the request didn't wait for another one's answer, as these turned out not to be shared."""
+    ttl_seconds: int | None = None
+
+
+def cache_status(name: str, status: Status, key: str) -> str:
+    """Write the member that this cache adds."""
+    parts = [name]
+    if status.hit:
+        parts.append("hit")
+    if status.forwarded:
+        parts.append(f"fwd={status.forwarded.value}")
+    if status.forwarded_status is not None:
+        parts.append(f"fwd-status={status.forwarded_status}")
+    if status.ttl_seconds is not None:
+        parts.append(f"ttl={status.ttl_seconds}")
+    if status.stored:
+        parts.append("stored")
+    if status.collapsed:
+        parts.append("collapsed")
+    if status.hit_for_miss:
+        parts.append("apart=hit-for-miss")
+    if key:
+        parts.append(f"key={serialise_string(key)}")
+    parts.append(f"detail={status.detail}")
+    return "; ".join(parts)

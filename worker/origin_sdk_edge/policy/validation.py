@@ -1,0 +1,124 @@
+"""Validating a stored response with the origin, and freshening it (RFC 9111 section 4.3)."""
+
+import re
+from dataclasses import replace
+
+from origin_sdk_wire.directives import split_list
+from origin_sdk_wire.facts import Fields, ResponseFacts
+from origin_sdk_wire.freshness import initial_age_ms
+from origin_sdk_wire.lifetimes import parse_date
+from origin_sdk_wire.record import Record
+from origin_sdk_wire.settings import Rule, Settings
+from origin_sdk_wire.storability import groups_of, record_of
+
+__all__ = [
+    "PRECONDITIONS",
+    "can_freshen",
+    "conditional_fields",
+    "evaluated",
+    "freshened",
+    "head_agrees",
+    "is_not_modified",
+    "precondition_fails",
+    "weakly_equal",
+]
+
+PRECONDITIONS = frozenset({"if-match", "if-unmodified-since"})
+"""Those that a response other than the one that the client knows answers with 412."""
+
+_OPAQUE_TAG = re.compile(r'"[^"]*"')
+_NOT_UPDATED = frozenset({"content-length", "content-encoding", "content-range", "transfer-encoding"})
+
+
+def conditional_fields(fields: Fields) -> dict[str, str]:
+    """Return the precondition that validates a stored response with ``fields``.
+
+    Empty if it has no validator (section 4.3.1).
+    """
+    names = {"etag": "if-none-match", "last-modified": "if-modified-since"}
+    return {names[name]: fields[name] for name in names if fields.get(name)}
+
+
+def weakly_equal(one: str, other: str) -> bool:
+    """Compare entity tags weakly (RFC 9110 section 8.8.3.2)."""
+    return one.removeprefix("W/") == other.removeprefix("W/")
+
+
+def can_freshen(stored: Fields, response: ResponseFacts) -> bool:
+    """Whether a 304 speaks of the stored response: its validator must be the stored one (section 4.3.4)."""
+    etag, modified = response.fields.get("etag"), response.fields.get("last-modified")
+    if etag:
+        is_strong = not etag.startswith("W/")
+        return stored.get("etag") == etag if is_strong else weakly_equal(stored.get("etag", ""), etag)
+    return not modified or "last-modified" not in stored or stored["last-modified"] == modified
+
+
+def freshened(stored: Record, response: ResponseFacts, rule: Rule, settings: Settings) -> Record:
+    """Return the stored response with the header fields of a 304, or of a HEAD that agrees (section 3.2)."""
+    update = record_of(replace(response, status=stored.status), rule, settings)
+    set_cookies = (settings.is_safe and {"set-cookie"}) or set()
+    new = [
+        (name, value) for name, value in update.fields if name not in _NOT_UPDATED and name not in set_cookies
+    ]
+    replaced = {name for name, _ in new}
+    kept = [(name, value) for name, value in stored.fields if name not in replaced]
+    names_groups = {"cache-groups", "cache-tag", "surrogate-key"} & response.fields.keys()
+    return replace(
+        stored,
+        birth_ms=response.birth_ms,
+        response_ms=response.response_ms,
+        initial_age_ms=initial_age_ms(response.fields, response.birth_ms, response.response_ms),
+        fields=(*kept, *new),
+        groups=groups_of(response.fields, rule) if names_groups else stored.groups,
+    )
+
+
+def head_agrees(stored: Record, fields: Fields, response: ResponseFacts) -> bool:
+    """Whether a 200 to a HEAD request says that the stored response is still current (section 4.3.5)."""
+    for name in ("etag", "last-modified"):
+        if name in response.fields and response.fields[name] != fields.get(name):
+            return False
+    length = response.fields.get("content-length")
+    return length is None or length == str(stored.body_bytes)
+
+
+def is_not_modified(request: Fields, stored: Fields, now_ms: int) -> bool:
+    """Whether the precondition of a request is answered with 304 from a stored response (section 4.3.2)."""
+    if tags := request.get("if-none-match"):
+        etag = stored.get("etag")
+        return tags.strip() == "*" or (etag is not None and _lists(tags, etag))
+    since = request.get("if-modified-since")
+    asked = parse_date(since, now_ms) if since else None
+    if asked is None:
+        return False
+    # Without Last-Modified, the time at which the response was made stands in (section 4.3.2).
+    modified = parse_date(stored.get("last-modified") or stored.get("date", ""), now_ms)
+    return modified is not None and modified <= asked
+
+
+def precondition_fails(request: Fields, stored: Fields, now_ms: int) -> bool:
+    """Whether the precondition of a request is answered with 412 (RFC 9110 sections 13.1.1 and 13.1.4)."""
+    if tags := request.get("if-match"):
+        etag = stored.get("etag", "")
+        is_strong = etag.startswith('"')
+        return tags.strip() != "*" and not (is_strong and etag in split_list(tags))
+    since = request.get("if-unmodified-since")
+    asked = parse_date(since, now_ms) if since else None
+    modified = parse_date(stored.get("last-modified", ""), now_ms)
+    return asked is not None and modified is not None and modified > asked
+
+
+def evaluated(request: Fields, stored: Fields, now_ms: int) -> int | None:
+    """Return the status code by which the preconditions of a request are answered, if any fails."""
+    if precondition_fails(request, stored, now_ms):
+        return 412
+    return 304 if is_not_modified(request, stored, now_ms) else None
+
+
+def _lists(tags: str, etag: str) -> bool:
+    opaque = etag.removeprefix("W/")
+    if opaque.startswith('"'):
+        return opaque in _OPAQUE_TAG.findall(tags)
+    return opaque in {
+        member.removeprefix("W/") for member in split_list(tags)
+    }  # not a tag, but compared as one

@@ -1,0 +1,244 @@
+"""What the handler needs of the outside, as protocols.
+
+Bodies are opaque to it: on the edge they are JavaScript objects.
+
+The adapters under ``origin_sdk_edge.adapters`` meet them in workerd; the fakes under ``tests`` meet them in
+CPython.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
+
+__all__ = [
+    "Background",
+    "Bodies",
+    "Body",
+    "Incoming",
+    "Origin",
+    "OriginError",
+    "OriginResponse",
+    "Outgoing",
+    "Pieces",
+    "Pipe",
+    "Ports",
+    "Report",
+    "Signal",
+    "Store",
+    "StoreError",
+    "StoredValue",
+    "Timing",
+]
+
+Body: TypeAlias = Any
+"""The bytes of a body; on the edge an ArrayBuffer."""
+
+
+class StoreError(Exception):
+    """The store failed, or took too long. Costs a hit, never a response."""
+
+
+class OriginError(Exception):
+    """The origin gave no whole response."""
+
+    def __init__(self, failure: OriginFailure, explanation: str) -> None:
+        super().__init__(explanation)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class StoredValue:
+    """A KV value with its metadata, decoded from JSON."""
+
+    metadata: object
+    body: Body
+
+
+class Store(Protocol):
+    """Workers KV. Every method raises :class:`StoreError`."""
+
+    async def read(self, key: str) -> StoredValue | None:
+        """Return value and metadata, or ``None``."""
+
+    async def read_stream(self, key: str) -> Any | None:
+        """Return the value as a stream for the client, or ``None``."""
+
+    async def read_texts(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """Return the values that are there, by key, read as freshly as KV allows."""
+
+    async def write(self, key: str, value: Body | str, metadata: str | None, ttl_seconds: int) -> None:
+        """Write value and metadata (JSON), to be dropped by KV after ``ttl_seconds``."""
+
+
+class Bodies(Protocol):
+    """What is done with bytes without looking at them."""
+
+    def size(self, body: Body) -> int:
+        """Return the number of bytes."""
+
+    def measured(self, stream: Any, size_bytes: int) -> Any:
+        """Return a stream that fails, and the response with it, unless it has this size."""
+
+    def part(self, body: Body, start: int, end: int) -> Body:
+        """Return a half-open range."""
+
+    def text(self, body: Body) -> str:
+        """Decode UTF-8; raises :class:`ValueError`."""
+
+    def prefixed(self, text: str, body: Body) -> Body:
+        """Return ``text`` as UTF-8 with ``body`` after it."""
+
+    def joined(self, bodies: Sequence[Body]) -> Body:
+        """Return one after the other."""
+
+    async def gzip(self, body: Body) -> Body:
+        """Compress."""
+
+    async def gunzip(self, body: Body) -> Body:
+        """Decompress; raises :class:`ValueError`."""
+
+    def empty(self) -> Body:
+        """Return no bytes."""
+
+    def pipe(self, size_bytes: int | None) -> "Pipe":
+        """Make a body for a client, of this size if it is known."""
+
+
+class Pieces(Protocol):
+    """The body of a response of the origin, piece by piece."""
+
+    async def is_near(self, seconds: float) -> bool:
+        """Whether the next piece, or the end, is there within ``seconds``."""
+
+    async def next(self) -> Body | None:
+        """Return the next piece, ``None`` at the end.
+
+        Raises :class:`OriginError` if the body breaks off, or if nothing comes for too long.
+        """
+
+    def cancel(self) -> None:
+        """Read no more of it."""
+
+
+class Pipe(Protocol):
+    """A body for a client, given to it piece by piece."""
+
+    readable: Any
+    """The runtime's stream, for a response."""
+
+    async def write(self, piece: Body, timeout_seconds: float) -> bool:
+        """Give a piece to the client; return whether it took it."""
+
+    async def close(self) -> None:
+        """End the body."""
+
+    async def abort(self) -> None:
+        """Break the body off, so that the client sees that it isn't whole."""
+
+
+class OriginResponse(Protocol):
+    """A response, its body unread: ``raw`` is the runtime's own, ``body`` its stream for the client."""
+
+    raw: Any
+    body: Any
+    status: int
+    fields: Mapping[str, str]
+    set_cookies: tuple[str, ...]
+    heard_ms: int
+    """When the last part of it came."""
+
+    async def read(self) -> Body:
+        """Return the whole body; raises :class:`OriginError` if it is cut short or silent for too long."""
+
+    def pieces(self) -> Pieces:
+        """Return the body piece by piece; from then on it can't be handed on by itself."""
+
+    def discard(self) -> None:
+        """Give up the body, so that it takes up no connection."""
+
+
+class Origin(Protocol):
+    """The service behind the cache."""
+
+    async def fetch(
+        self, request: RequestFacts, conditional: Mapping[str, str], body: Any, timeout_seconds: float
+    ) -> OriginResponse:
+        """Send ``request`` with ``conditional`` fields added, not following redirects.
+
+        Raises :class:`OriginError`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A request as it came. ``body`` is the runtime's own request, by which its body is sent on."""
+
+    method: str
+    url: str
+    fields: Mapping[str, str]
+    body: Any = None
+
+
+class Outgoing(Protocol):
+    """Makes the responses that the runtime sends."""
+
+    def stored(
+        self, status: int, fields: Sequence[tuple[str, str]], body: Body | None, *, is_head: bool
+    ) -> Any:
+        """Make a response from stored parts."""
+
+    def relayed(self, response: OriginResponse, fields: Mapping[str, str | None]) -> Any:
+        """Hand on the origin's response with ``fields`` set, or removed where ``None``."""
+
+    def plain(self, status: int, fields: Sequence[tuple[str, str]], text: str) -> Any:
+        """Make a plain-text response."""
+
+
+class Signal(Protocol):
+    """An event that requests can wait for although another request sets it."""
+
+    async def wait(self, timeout_seconds: float | None) -> bool:
+        """Wait until it is set, for so long or with ``None`` for ever; return whether it was."""
+
+    def set(self) -> None:
+        """Let all that wait go on."""
+
+
+class Timing(Protocol):
+    """The clock, and what waits by it."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+
+    def signal(self) -> Signal:
+        """Make a signal."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+    async def together(self, *work: Coroutine[Any, Any, Any]) -> list[Any]:
+        """Run all at once, and return what each returned; raises what the first that failed did."""
+
+
+class Background(Protocol):
+    """Work that may outlive the response, and does not end with a client that goes away."""
+
+    def run(self, work: Coroutine[Any, Any, object]) -> None:
+        """Start ``work`` and keep it alive."""
+
+
+Report: TypeAlias = Callable[[str, Exception], None]
+"""Takes where a fault was, and what was raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside world of an isolate."""
+
+    origin: Origin
+    bodies: Bodies
+    outgoing: Outgoing
+    timing: Timing
+    report: Report

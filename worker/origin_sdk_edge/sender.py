@@ -1,0 +1,207 @@
+"""From decisions to responses: what the client gets, with Cache-Status, after the last hook."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from origin_sdk_edge.exchange import Exchange
+from origin_sdk_edge.hooks import HookRequest, HookResponse, Hooks, changed_fields
+from origin_sdk_edge.policy.access import knows_secret
+from origin_sdk_edge.policy.answer import BodyKind, StoredAnswer, answer_from
+from origin_sdk_edge.policy.decision import Lookup
+from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
+from origin_sdk_edge.policy.relay import relayed_bytes, relayed_fields, shown_fields, shown_key
+from origin_sdk_edge.policy.server_timing import full_timing, short_timing
+from origin_sdk_edge.policy.status import Status, cache_status
+from origin_sdk_edge.policy.validation import evaluated
+from origin_sdk_edge.ports import Body, OriginResponse, Ports
+from origin_sdk_edge.storage import Storage
+from origin_sdk_edge.storage.memory import Entry
+from origin_sdk_wire.facts import ResponseFacts
+from origin_sdk_wire.fields import combined
+from origin_sdk_wire.freshness import current_age_ms, freshness_of
+from origin_sdk_wire.record import Record
+from origin_sdk_wire.settings import ServerTiming, Settings
+from origin_sdk_wire.storability import content_length
+
+__all__ = ["BodyGoneError", "Sender"]
+
+_NOTHING_STORED = "and there is no stored response that may stand in for it."
+_EXPLANATIONS = {
+    OriginFailure.UNREACHABLE: f"The origin can't be reached, {_NOTHING_STORED}",
+    OriginFailure.TIMEOUT: f"The origin didn't answer in time, {_NOTHING_STORED}",
+    OriginFailure.TRUNCATED: f"The origin's response broke off, {_NOTHING_STORED}",
+}
+
+
+class BodyGoneError(Exception):
+    """KV holds a record, but no longer its body."""
+
+
+class Sender:
+    """Makes responses."""
+
+    def __init__(self, settings: Settings, hooks: Hooks, storage: Storage, ports: Ports) -> None:
+        self._settings = settings
+        self._hooks = hooks
+        self._storage = storage
+        self._outgoing = ports.outgoing
+        self._bodies = ports.bodies
+        self._timing = ports.timing
+
+    async def stored(
+        self,
+        exchange: Exchange,
+        lookup: Lookup,
+        entry: Entry,
+        status: Status,
+        record: Record | None = None,
+        *,
+        unstored: Sequence[tuple[str, str]] | None = None,
+        stream: Callable[[], Any] | None = None,
+    ) -> Any:
+        """Answer from a stored response, under the header fields of ``record`` if given.
+
+        If it has only just come from the origin, ``unstored`` are the fields that came with it for this
+        client alone; where its body is still on its way, ``stream`` makes one. Raises :class:`BodyGoneError`.
+        """
+        record = record or entry.record
+        by_name = entry.fields if record is entry.record else combined(record.fields)
+        answer = answer_from(record, by_name, lookup.client, self._timing.now_ms())
+        if stream:
+            body = None if answer.body is BodyKind.NONE else stream()
+        else:
+            body = await self._body(entry, answer.body, answer.part)
+        size_bytes = 0 if body is None else _size_of(entry, answer, is_streamed=stream is not None)
+        fields = answer.fields
+        if unstored is not None:
+            fields = [*(field for field in fields if field != ("age", "0")), *unstored]
+        if self._hooks.before_send:
+            fields = self._before_send(lookup.client, answer.status, fields)
+        fields = shown_fields(fields, self._settings)
+        status = self._with_ttl(lookup, record, status)
+        exchange.answer(status, answer.status, size_bytes)
+        if shown := self._cache_status(status, lookup.client, lookup.key):
+            fields.append(("cache-status", shown))
+        if timing := self._server_timing(exchange):
+            fields.append(("server-timing", timing))
+        return self._outgoing.stored(answer.status, fields, body, is_head=lookup.client.method == "HEAD")
+
+    async def _body(self, entry: Entry, kind: BodyKind, part: tuple[int, int] | None) -> Body | None:
+        if kind is BodyKind.NONE:
+            return None
+        if kind is BodyKind.AS_STORED and entry.body is not None:
+            return entry.body
+        bodies = self._storage.bodies
+        body = await (bodies.stream if kind is BodyKind.AS_STORED else bodies.decoded)(entry)
+        if body is None:
+            self._storage.memory.drop(entry.key)
+            raise BodyGoneError(entry.key)
+        return self._bodies.part(body, *part) if part else body
+
+    def _before_send(
+        self, request: RequestFacts, status: int, fields: list[tuple[str, str]]
+    ) -> list[tuple[str, str]]:
+        before = combined(fields)
+        changes = changed_fields(before, self._hooked(request, status, before))
+        kept = [(name, value) for name, value in fields if name not in changes]
+        return [*kept, *((name, value) for name, value in changes.items() if value is not None)]
+
+    def _hooked(self, request: RequestFacts, status: int, fields: Mapping[str, str]) -> Mapping[str, str]:
+        if not self._hooks.before_send:
+            return fields
+        hook_request = HookRequest(request.method, str(request.target), request.fields)
+        return self._hooks.before_send(hook_request, HookResponse(status, fields)).fields
+
+    def relayed(
+        self,
+        exchange: Exchange,
+        response: OriginResponse,
+        facts: ResponseFacts,
+        request: RequestFacts,
+        status: Status,
+        key: str = "",
+    ) -> Any:
+        """Hand on the origin's response, or answer the request's precondition from its fields."""
+        if code := self.code_by_fields(facts, request, key):
+            exchange.answer(status, code, 0)
+            return self._bodiless(exchange, code, facts, self._cache_status(status, request, key))
+        exchange.answer(
+            status, facts.status, relayed_bytes(request.method, facts.status, response.fields) or 0
+        )
+        fields = self._hooked(request, facts.status, facts.fields)
+        added = {
+            "cache-status": self._cache_status(status, request, key),
+            "server-timing": self._server_timing(exchange),
+        }
+        return self._outgoing.relayed(
+            response, relayed_fields(response.fields, fields, added, facts.response_ms, self._settings)
+        )
+
+    def code_by_fields(self, facts: ResponseFacts, request: RequestFacts, key: str) -> int | None:
+        """Return the status code where the fields of what came answer the client's precondition."""
+        is_page = request.method == "GET" and facts.status == 200 and key
+        return evaluated(request.fields, facts.fields, facts.response_ms) if is_page else None
+
+    def _bodiless(self, exchange: Exchange, code: int, facts: ResponseFacts, shown: str) -> Any:
+        fields = shown_fields(facts.fields.items(), self._settings)
+        fields = [(name, value) for name, value in fields if not name.startswith("content-")]
+        if shown:
+            fields.append(("cache-status", shown))
+        if timing := self._server_timing(exchange):
+            fields.append(("server-timing", timing))
+        return self._outgoing.stored(code, fields, None, is_head=False)
+
+    def failed(self, exchange: Exchange, failure: OriginFailure, status: Status) -> Any:
+        """Answer 502 or 504 for an origin that failed."""
+        code = 504 if failure is OriginFailure.TIMEOUT else 502
+        return self.plain(exchange, code, _EXPLANATIONS[failure], status)
+
+    def plain(self, exchange: Exchange, code: int, text: str, status: Status) -> Any:
+        """Answer with an explanation of the cache's own."""
+        exchange.answer(status, code, len(text) + 1, is_own=True)
+        fields = [("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")]
+        if shown := self._cache_status(status):
+            fields.append(("cache-status", shown))
+        if timing := self._server_timing(exchange):
+            fields.append(("server-timing", timing))
+        return self._outgoing.plain(code, fields, text + "\n")
+
+    def _with_ttl(self, lookup: Lookup, record: Record, status: Status) -> Status:
+        if status.ttl_seconds is not None:
+            return status
+        freshness = freshness_of(record, combined(record.fields), lookup.rule, self._settings)
+        age_ms = current_age_ms(record, self._timing.now_ms())
+        return replace(status, ttl_seconds=(freshness.lifetime_ms - age_ms) // 1000)
+
+    def _server_timing(self, exchange: Exchange) -> str:
+        setting = self._settings.server_timing
+        if setting is ServerTiming.NONE:
+            return ""
+        total_ms = self._timing.now_ms() - exchange.began_ms
+        request = exchange.request
+        if setting is ServerTiming.SHORT or not (request and knows_secret(request.fields, self._settings)):
+            return short_timing(exchange.tier, total_ms)
+        steps = (
+            ("kv", exchange.store_ms),
+            ("origin", exchange.origin_ms),
+            ("collapsed", exchange.shared_ms),
+        )
+        return full_timing(exchange.tier, exchange.reason, exchange.rule, total_ms, steps)
+
+    def _cache_status(self, status: Status, request: RequestFacts | None = None, key: str = "") -> str:
+        if not self._settings.cache_status:
+            return ""
+        key = shown_key(key, request.fields, self._settings) if request else ""
+        return cache_status(self._settings.cache_name, status, key)
+
+
+def _size_of(entry: Entry, answer: StoredAnswer, *, is_streamed: bool) -> int:
+    """Return the bytes of a body that is sent; 0 where it only comes, and doesn't say how many."""
+    if answer.part:
+        start, end = answer.part
+        return end - start
+    if is_streamed:
+        return content_length(entry.fields) or 0
+    is_at_hand = answer.body is BodyKind.AS_STORED and entry.body is not None
+    return entry.size_bytes if is_at_hand else entry.record.body_bytes

@@ -1,0 +1,35 @@
+"""The tiers of storage, memory before KV: each room one trade, and what brings them together."""
+
+from origin_sdk_edge.ports import Bodies, Report, Store, Timing
+from origin_sdk_edge.storage.bodies import StoredBodies
+from origin_sdk_edge.storage.marks import Marks
+from origin_sdk_edge.storage.memory import Memory
+from origin_sdk_edge.storage.records import Found, Records
+from origin_sdk_edge.storage.retention import Retention
+from origin_sdk_edge.storage.tiers import Tiers
+from origin_sdk_edge.storage.variants import Variants
+from origin_sdk_edge.storage.writes import Writes
+from origin_sdk_wire.settings import Settings
+
+__all__ = ["Found", "Storage"]
+
+
+class Storage:
+    """What an isolate keeps and finds. A store that fails counts as empty, and is reported.
+
+    ``memory`` is the isolate's own, ``records`` finds stored responses in it and in KV, ``variants`` knows
+    which of them a request selects, ``bodies`` has what lies apart or coded, ``retention`` writes and ends
+    them, and ``marks`` says which of them were purged.
+    """
+
+    def __init__(
+        self, store: Store, bodies: Bodies, timing: Timing, settings: Settings, report: Report
+    ) -> None:
+        self.memory = Memory(settings.memory_bytes, settings.max_body_bytes, timing.now_ms)
+        tiers = Tiers(store, bodies, timing, settings, self.memory, report)
+        writes = Writes(store, timing, self.memory)
+        self.marks = Marks(tiers, writes)
+        self.variants = Variants(tiers)
+        self.records = Records(tiers, self.variants, self.marks)
+        self.bodies = StoredBodies(tiers)
+        self.retention = Retention(tiers, self.variants, self.marks, writes)

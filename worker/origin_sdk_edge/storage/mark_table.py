@@ -1,0 +1,228 @@
+"""The purge marks that this isolate knows, and how lately it read them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from origin_sdk_edge.policy.decision import VALID, Invalidity, Lookup
+from origin_sdk_edge.storage.memory import Memory, Table
+from origin_sdk_wire.key import Target
+from origin_sdk_wire.marks import (
+    SHARED,
+    Lane,
+    Mark,
+    group_mark,
+    indexed_names,
+    is_index,
+    lane_name,
+    shared_names,
+)
+from origin_sdk_wire.record import Record
+
+__all__ = ["MarkTable", "Wanted"]
+
+_CLAIM_MS = 1000
+_SPREAD_MS = 60_000
+"""So long KV may take to show a write everywhere: what was read shortly before may not have told of it."""
+_LEAST_BYTES = 512 * 1024
+"""Both lanes of as many groups as a response may have have to be known at the same time."""
+_SHARED = lane_name(SHARED, Lane.SOFT)
+
+Wanted = tuple[str, int]
+"""A lane of a mark, and the moment since which it has to have been read: that of what told of it."""
+
+
+@dataclass(slots=True)
+class _Known:
+    moment_ms: int = 0
+    read_ms: int = 0
+    claimed_ms: int = 0
+    moved_ms: int = 0
+    """When this isolate saw it move."""
+    validate_ms: int = 0
+    """The moment of the last write through this isolate that made all that is older stale."""
+
+
+_UNKNOWN = _Known()
+
+
+class MarkTable:
+    """Marks by lane and name, as :func:`origin_sdk_wire.marks.lane_name` writes them.
+
+    ``generation`` moves whenever one of them does, so that decisions made before can be told apart.
+    ``on_move`` is called with each mark that is read and tells of a purge since it was last known what was
+    purged: its name, lane and value, and when it was read.
+    """
+
+    def __init__(self, interval_ms: int, memory: Memory) -> None:
+        self.interval_ms = interval_ms
+        self.generation = 0
+        self.on_move: Callable[[str, Lane, Mark, int], None] = _nobody_minds
+        self._known: Table[_Known] = memory.table(1 / 8, _LEAST_BYTES)
+        self._known.on_forget = self._note_forgotten
+        self._shared = _Known()
+        self._shared_before_ms = 0
+        """When the shared mark was read the time before the last."""
+        self._forgotten_ms = 0
+
+    # What is known of a stored response
+
+    def is_untouched(self, groups: Iterable[str], birth_ms: int, oldest_ms: int) -> bool:
+        """Whether nothing of a response was purged since its birth, as known at ``oldest_ms`` or later.
+
+        The short way of :meth:`known_until` and :meth:`verdict` for what is mostly so.
+        """
+        shared = self._shared
+        if shared.moment_ms >= birth_ms or shared.read_ms < oldest_ms:
+            return False
+        known = self._known
+        for group in groups:
+            mark = known.get(_group_lane(group))
+            if mark is None or mark.moment_ms >= birth_ms or mark.read_ms < oldest_ms:
+                return False
+        return True
+
+    def deciding(self, target: Target, record: Record) -> list[Wanted]:
+        """Return the lanes that have to be known to decide on a stored response of ``target``.
+
+        What seldom moves tells of the rest: beyond the shared mark and the groups' soft lanes there are more
+        only where one of these covers the response.
+        """
+        wanted: list[Wanted] = [(_SHARED, 0)]
+        for group in record.groups:
+            self._add(wanted, group_mark(group), 0, record)
+        if self._shared.moment_ms >= record.birth_ms:
+            # It lies ahead: seen to move before the birth, it tells of no purge since.
+            since_ms = self._shared.moved_ms if self._shared.moved_ms >= record.birth_ms else 0
+            for name in shared_names(target, has_groups=bool(record.groups)):
+                index = self._add(wanted, name, since_ms, record)
+                if index is not None and is_index(name):
+                    for told in indexed_names(name, target, record.groups):
+                        self._add(wanted, told, index.moved_ms, record)
+        return wanted
+
+    def _add(self, wanted: list[Wanted], name: str, since_ms: int, record: Record) -> _Known | None:
+        """Add a mark's soft lane, and the hard one where that covers the response; return it then."""
+        soft = lane_name(name, Lane.SOFT)
+        wanted.append((soft, since_ms))
+        mark = self._known.get(soft)
+        if mark is None or mark.moment_ms < record.birth_ms:
+            return None
+        if not is_index(name):
+            wanted.append((lane_name(name, Lane.HARD), mark.moved_ms))
+        return mark
+
+    def verdict(self, lookup: Lookup, record: Record) -> Invalidity:
+        """Return since when a stored response is stale or gone by the marks that are known."""
+        if self.is_untouched(record.groups, record.birth_ms, 0):
+            return VALID
+        # The indexes only say where to look: they cover what this response has no part in, too.
+        lanes = [lane for lane, _ in self.deciding(lookup.request.target, record) if not is_index(lane[2:])]
+        return self.invalidity(lanes, record.birth_ms)
+
+    def invalidity(self, lanes: Iterable[str], birth_ms: int) -> Invalidity:
+        """Return since when a response of ``birth_ms`` is stale or gone by these lanes."""
+        soft_ms = hard_ms = validate_ms = 0
+        for lane in lanes:
+            mark = self._get(lane)
+            if mark.moment_ms < birth_ms:
+                continue
+            validate_ms = max(validate_ms, mark.validate_ms)
+            if lane.startswith(Lane.HARD):
+                hard_ms = max(hard_ms, mark.moment_ms)
+            else:
+                soft_ms = max(soft_ms, mark.moment_ms)
+        if not (soft_ms or hard_ms):
+            return VALID
+        return Invalidity(soft_ms, hard_ms, must_validate=validate_ms >= birth_ms)
+
+    def known_until(self, target: Target, record: Record) -> int:
+        """Return the time up to which all purges of a response are known.
+
+        It can't be older than the response itself, unless a mark was known that is forgotten now; or unless
+        it is known that there is something to be read.
+        """
+        wanted = self.deciding(target, record)
+        read_ms = [self._get(lane).read_ms for lane, _ in wanted]
+        if any(read < since_ms for read, (_, since_ms) in zip(read_ms, wanted, strict=True)):
+            return 0
+        oldest_ms = min(read_ms)
+        if not oldest_ms and record.birth_ms <= self._forgotten_ms:
+            return 0
+        return max(oldest_ms, record.birth_ms)
+
+    def outdated(self, wanted: Iterable[Wanted], now_ms: int, share: float = 1.0) -> list[str]:
+        """Return the lanes that were read longer than ``share`` of the interval ago.
+
+        And those that weren't since something told of them.
+        """
+        oldest_ms = now_ms - int(self.interval_ms * share)
+        return [lane for lane, since_ms in wanted if self._get(lane).read_ms < max(oldest_ms, since_ms)]
+
+    def shared_moment_ms(self) -> int:
+        """Return the moment of the shared mark, as far as it is known."""
+        return self._shared.moment_ms
+
+    # What is learnt
+
+    def claim(self, lanes: Iterable[str], now_ms: int) -> list[str]:
+        """Return the lanes that nobody is about to read, and claim them: one reader is enough."""
+        free = [lane for lane in lanes if self._get(lane).claimed_ms < now_ms - _CLAIM_MS]
+        for lane in free:
+            self._entry(lane).claimed_ms = now_ms
+        return free
+
+    def learn(self, lane: str, moment_ms: int, read_ms: int, purge_id: str = "") -> None:
+        """Take in what the store holds: 0 for no mark. A mark never moves back."""
+        mark = self._entry(lane)
+        if lane == _SHARED:
+            self._shared_before_ms = mark.read_ms
+        elif moment_ms > mark.moment_ms and (mark.read_ms or self._is_news(moment_ms)):
+            self.on_move(lane[2:], Lane(lane[0]), Mark(moment_ms, purge_id), read_ms)
+        mark.read_ms = max(mark.read_ms, read_ms)
+        mark.claimed_ms = 0
+        self._advance(mark, moment_ms, read_ms)
+
+    def _is_news(self, moment_ms: int) -> bool:
+        """Whether a mark that is read for the first time can only have moved since nothing told of it.
+
+        Who has only just begun to read sees old purges, too.
+        """
+        return 0 < self._shared_before_ms < moment_ms + _SPREAD_MS
+
+    def write(self, name: str, lane: Lane, moment_ms: int, *, must_validate: bool = False) -> None:
+        """Take in a purge by this isolate, before it is in the store."""
+        lanes = {lane_name(name, Lane.SOFT)} | ({lane_name(name, lane)} if not is_index(name) else set())
+        for own in lanes:
+            mark = self._entry(own)
+            if must_validate:
+                mark.validate_ms = max(mark.validate_ms, moment_ms)
+            self._advance(mark, moment_ms, moment_ms)
+
+    def _get(self, lane: str) -> _Known:
+        return self._shared if lane == _SHARED else (self._known.get(lane) or _UNKNOWN)
+
+    def _entry(self, lane: str) -> _Known:
+        if lane == _SHARED:
+            return self._shared
+        mark = self._known.get(lane) or _Known()
+        self._known.set(lane, mark)
+        return mark
+
+    def _note_forgotten(self, mark: _Known) -> None:
+        self._forgotten_ms = max(self._forgotten_ms, mark.moment_ms)
+
+    def _advance(self, mark: _Known, moment_ms: int, now_ms: int) -> None:
+        if moment_ms > mark.moment_ms:
+            mark.moment_ms = moment_ms
+            mark.moved_ms = max(mark.moved_ms, now_ms)
+            self.generation += 1
+
+
+@lru_cache(maxsize=4096)
+def _group_lane(group: str) -> str:
+    return lane_name(group_mark(group), Lane.SOFT)
+
+
+def _nobody_minds(_name: str, _lane: Lane, _mark: Mark, _read_ms: int) -> None:
+    """Nobody counts them."""

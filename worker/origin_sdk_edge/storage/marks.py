@@ -1,0 +1,221 @@
+"""Purge marks: what is known of them, read where it isn't, and written."""
+
+from collections.abc import Sequence
+
+from origin_sdk_edge.policy.decision import VALID, Invalidity, Lookup
+from origin_sdk_edge.ports import Signal, StoreError, Timing
+from origin_sdk_edge.storage.mark_table import MarkTable, Wanted
+from origin_sdk_edge.storage.memory import Table
+from origin_sdk_edge.storage.tiers import Tiers
+from origin_sdk_edge.storage.writes import Writes
+from origin_sdk_wire.bounds import CLOCK_TOLERANCE_MS, MARK_SECONDS, MARKS_AHEAD
+from origin_sdk_wire.marks import (
+    SHARED,
+    SHARED_RENEWAL_MS,
+    Lane,
+    Mark,
+    lane_key,
+    lane_name,
+    parse_mark,
+    value_of,
+    written_keys,
+)
+from origin_sdk_wire.record import Record
+
+__all__ = ["Marks"]
+
+_MAX_BULK_KEYS = 100
+_NO_MARK = Mark(0)
+_MAX_ROUNDS = 8
+"""The shared mark tells of an index, that of a prefix, its soft lane of the hard one; some may move again."""
+_SHARED = lane_name(SHARED, Lane.SOFT)
+_SHARED_KEY = lane_key(_SHARED)
+
+
+class _Reading:
+    """A bulk get of marks that is under way."""
+
+    def __init__(self, began_ms: int) -> None:
+        self.began_ms = began_ms
+        self._ended: Signal | None = None
+
+    async def wait(self, timing: Timing, seconds: float) -> None:
+        """Wait until it has ended."""
+        if self._ended is None:
+            self._ended = timing.signal()
+        await self._ended.wait(seconds)
+
+    def end(self) -> None:
+        """Let all that wait go on."""
+        if self._ended:
+            self._ended.set()
+
+
+class Marks:
+    """The purge marks in KV, through the ``table`` of those that are known."""
+
+    def __init__(self, tiers: Tiers, writes: Writes) -> None:
+        self.table = MarkTable(int(tiers.settings.mark_interval * 1000), tiers.memory)
+        self._tiers = tiers
+        self._writes = writes
+        self._readings: dict[str, _Reading] = {}
+        self._shared_written_ms = 0
+        self._ended: Table[int] = tiers.memory.table(1 / 64)
+        self._groups: Table[tuple[str, ...]] = tiers.memory.table(1 / 64)
+
+    # What they say of a stored response
+
+    def known(self, lookup: Lookup, record: Record, now_ms: int) -> Invalidity | None:
+        """Return what the purge marks say of a stored response; ``None`` if they have to be read first."""
+        table = self.table
+        oldest_ms = now_ms - table.interval_ms
+        if table.is_untouched(record.groups, record.birth_ms, oldest_ms):
+            return VALID
+        if table.known_until(lookup.request.target, record) < oldest_ms:
+            return None
+        return table.verdict(lookup, record)
+
+    async def invalidity(self, lookup: Lookup, record: Record) -> Invalidity:
+        """Return what the purge marks say of a stored response, reading those that are not known."""
+        now_ms, target = self._tiers.timing.now_ms(), lookup.request.target
+        self._groups.set(lookup.key, record.groups)
+        # What is read may show that there is more to read, or to read again.
+        for _ in range(_MAX_ROUNDS):
+            wanted = self.table.deciding(target, record)
+            if not self.table.outdated(wanted, now_ms):
+                return self.table.verdict(lookup, record)
+            if not await self.read(wanted, now_ms):
+                break
+        return Invalidity(is_unknown=True)
+
+    def expected(self, lookup: Lookup, now_ms: int) -> list[Wanted]:
+        """Return what will most likely have to be known of a response that isn't there yet.
+
+        That is what the last one under its key fell under, were it born now.
+        """
+        groups = self._groups.get(lookup.key) or ()
+        return self.table.deciding(lookup.request.target, Record(200, now_ms, now_ms, 0, (), groups))
+
+    def is_gone(self, lookup: Lookup, key: str, record: Record) -> bool:
+        """Whether a stored response is known to be gone, as it may be since it was found."""
+        return self.has_ended(key, record) or bool(self.table.verdict(lookup, record).hard_ms)
+
+    # Reading
+
+    async def read(self, wanted: Sequence[Wanted], now_ms: int) -> bool:
+        """Read what isn't known as of ``now_ms``; return whether it is then."""
+        outdated = self.table.outdated(wanted, now_ms)
+        others = {reading for lane in outdated if (reading := self._reading_of(lane))}
+        for reading in others:
+            await reading.wait(self._tiers.timing, self._tiers.settings.kv_timeout)
+        if others:
+            outdated = self.table.outdated(wanted, now_ms)
+        return not outdated or await self.read_now(outdated)
+
+    def _reading_of(self, lane: str) -> "_Reading | None":
+        reading, timeout_ms = self._readings.get(lane), self._tiers.settings.kv_timeout * 1000
+        if reading and self._tiers.timing.now_ms() - reading.began_ms > timeout_ms:
+            return None  # lost together with its request
+        return reading
+
+    async def read_now(self, lanes: Sequence[str]) -> bool:
+        """Read these lanes, and let whoever needs one of them wait for that; return whether it went well."""
+        now_ms = self._tiers.timing.now_ms()
+        reading = _Reading(now_ms)
+        self._readings.update(dict.fromkeys(lanes, reading))
+        try:
+            return await self._read_at(lanes, now_ms)
+        finally:
+            for lane in lanes:
+                if self._readings.get(lane) is reading:
+                    del self._readings[lane]
+            reading.end()
+
+    async def _read_at(self, lanes: Sequence[str], now_ms: int) -> bool:
+        keys = [lane_key(lane) for lane in lanes]
+        texts: dict[str, str] = {}
+        try:
+            for at in range(0, len(keys), _MAX_BULK_KEYS):
+                texts.update(await self._tiers.store.read_texts(keys[at : at + _MAX_BULK_KEYS]))
+        except StoreError as error:
+            self._tiers.note(error, "marks")
+            return False
+        for lane, key in zip(lanes, keys, strict=True):
+            mark = _mark(texts.get(key), now_ms)
+            self.table.learn(lane, mark.moment_ms, now_ms, mark.purge_id)
+        return True
+
+    def due_ahead(self, lookup: Lookup, record: Record) -> list[str]:
+        """Return the lanes of a response in use that are to be read ahead, and claim them."""
+        table, now_ms = self.table, self._tiers.timing.now_ms()
+        oldest_ms = now_ms - int(table.interval_ms * MARKS_AHEAD)
+        if table.is_untouched(record.groups, record.birth_ms, oldest_ms):
+            return []
+        target = lookup.request.target
+        if table.known_until(target, record) >= oldest_ms:
+            return []
+        return table.claim(table.outdated(table.deciding(target, record), now_ms, MARKS_AHEAD / 2), now_ms)
+
+    async def read_ahead(self, lanes: Sequence[str]) -> None:
+        """Read what :meth:`due_ahead` returned."""
+        await self.read_now(lanes)
+
+    # Writing
+
+    def mark_here(
+        self, names: Sequence[str], lane: Lane, moment_ms: int, *, must_validate: bool = False
+    ) -> None:
+        """Let an invalidation take effect in this isolate, at once."""
+        for name in names:
+            self.table.write(name, lane, moment_ms, must_validate=must_validate)
+        if _SHARED_KEY in written_keys(names, lane):
+            self.table.write(SHARED, Lane.SOFT, moment_ms)
+
+    async def mark_everywhere(self, names: Sequence[str], lane: Lane, purge_id: str) -> None:
+        """Write the marks of an invalidation to KV; raises :class:`StoreError`."""
+        keys = list(written_keys(names, lane))
+        if _SHARED_KEY in keys and await self._is_shared_ahead():
+            keys.remove(_SHARED_KEY)
+        await self._tiers.timing.together(*(self._write(key, purge_id) for key in keys))
+
+    async def _write(self, key: str, purge_id: str) -> None:
+        moment_ms = 0
+
+        def value() -> str:
+            # The moment of the write, which may have waited, or been tried before: the last write wins in KV,
+            # and must not take back a later purge. Ahead, because another location's clock may be.
+            nonlocal moment_ms
+            moment_ms = self._tiers.timing.now_ms() + CLOCK_TOLERANCE_MS
+            return value_of(key, Mark(moment_ms, purge_id))
+
+        await self._writes.write_made(key, value, None, MARK_SECONDS)
+        if key == _SHARED_KEY and moment_ms:
+            # Not for the table: what this isolate purged it knows, and needn't read again because of it.
+            self._shared_written_ms = parse_mark(value_of(key, Mark(moment_ms))).moment_ms
+
+    async def _is_shared_ahead(self) -> bool:
+        """Whether the shared mark lies so far ahead that it needn't be written. That may cost a read."""
+        now_ms = self._tiers.timing.now_ms()
+        await self.read([(_SHARED, 0)], now_ms)
+        shared_ms = max(self._shared_written_ms, self.table.shared_moment_ms())
+        return shared_ms >= now_ms + SHARED_RENEWAL_MS
+
+    # Stored responses that have ended
+
+    def end(self, key: str, record: Record) -> None:
+        """Let no response under ``key`` be used in this isolate that isn't younger than ``record``."""
+        self._ended.set(key, max(record.birth_ms, self._ended.get(key) or 0))
+        self.table.generation += 1
+
+    def has_ended(self, key: str, record: Record) -> bool:
+        """Whether a response was ended in this isolate."""
+        return (self._ended.get(key) or -1) >= record.birth_ms
+
+
+def _mark(text: str | None, now_ms: int) -> Mark:
+    if not text:
+        return _NO_MARK
+    try:
+        return parse_mark(text)
+    except ValueError:
+        return Mark(now_ms)  # it can't be told what was purged, so that everything older counts as purged

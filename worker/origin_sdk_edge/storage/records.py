@@ -1,0 +1,129 @@
+"""Stored responses: found in memory before KV, and read as they lie there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from origin_sdk_edge.policy.decision import Lookup
+from origin_sdk_edge.policy.selection import preference
+from origin_sdk_edge.ports import Body, StoredValue, StoreError
+from origin_sdk_edge.storage.marks import Marks
+from origin_sdk_edge.storage.memory import Entry
+from origin_sdk_edge.storage.tiers import Tiers
+from origin_sdk_edge.storage.variants import Variants, variant
+from origin_sdk_wire.errors import UnreadableRecord
+from origin_sdk_wire.key import parse_target, record_key
+from origin_sdk_wire.record import Index, Record, parse_head, read_metadata
+from origin_sdk_wire.rules import first_match
+
+__all__ = ["Found", "Records"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look-up met.
+
+    An entry that the request selects, or the knowledge that there are only other variants.
+    """
+
+    entry: Entry | None = None
+    other_variant: bool = False
+
+
+class Records:
+    """Finds stored responses."""
+
+    def __init__(self, tiers: Tiers, variants: Variants, marks: Marks) -> None:
+        self._tiers = tiers
+        self._variants = variants
+        self._marks = marks
+
+    def find_in_memory(self, lookup: Lookup) -> Found:
+        """Look in memory alone."""
+        at_hand = self._tiers.at_hand
+        item = at_hand(variant(lookup, ()))
+        if not isinstance(item, Index):
+            return Found(item)
+        return Found(_selected(item, [at_hand(variant(lookup, names)) for names in item.sets]))
+
+    async def find_in_store(self, lookup: Lookup) -> Found:
+        """Look in KV, and hold in memory what was found."""
+        item = await self._read(variant(lookup, ()))
+        if not isinstance(item, Index):
+            return Found(item)
+        item = self._variants.with_unwritten(variant(lookup, ()), item)
+        reads = [self._read(variant(lookup, names)) for names in item.sets]
+        found = [await reads[0]] if len(reads) == 1 else await self._tiers.timing.together(*reads)
+        return Found(_selected(item, found), other_variant=bool(item.sets))
+
+    async def _read(self, key: str) -> Entry | Index | None:
+        try:
+            value = await self._tiers.store.read(key)
+            item = self._decoded(key, value) if value else None
+            if isinstance(item, Entry) and self._marks.has_ended(key, item.record):
+                item = None  # KV shows what was ended here for a while
+        except (StoreError, UnreadableRecord) as error:
+            self._tiers.note(error)
+            item = None
+        # While KV was being read, a newer response may have come from the origin.
+        newer = self._tiers.at_hand(key)
+        if newer and not (isinstance(newer, Entry) and _replaces(item, newer)):
+            return newer
+        if isinstance(item, Index) or (item and self._tiers.fits_memory(item)):
+            self._tiers.memory.put(key, item)
+        return item
+
+    def _decoded(self, key: str, value: StoredValue) -> Entry | Index:
+        content = read_metadata(value.metadata)
+        if isinstance(content, Index):
+            return content
+        if isinstance(content, str):
+            record, body = parse_head(content), value.body
+        else:
+            record, body = self._split(value.body, content)
+        if record.body_key:
+            return Entry(key, record, None, record.body_bytes)
+        size = self._tiers.contents.size(body)
+        if not record.coding and size != record.body_bytes:
+            raise UnreadableRecord(f"{size} bytes where the record says {record.body_bytes}")
+        return Entry(key, record, body, size)
+
+    def _split(self, value: Body, head_bytes: int) -> tuple[Record, Body]:
+        contents = self._tiers.contents
+        try:
+            head = contents.text(contents.part(value, 0, head_bytes))
+        except ValueError as error:
+            raise UnreadableRecord(f"the head isn't text: {error}") from error
+        return parse_head(head), contents.part(value, head_bytes, contents.size(value))
+
+    async def may_hold(self, location: str) -> bool:
+        """Whether anything may be stored for a URL, given as its mark names it: without its scheme."""
+        for scheme in ("https", "http"):
+            target = parse_target(f"{scheme}://{location}")
+            rule = first_match(self._tiers.settings.rules, "GET", target)
+            if rule and rule.declares_identity:
+                return True  # under keys that nobody can list
+            key = record_key(target)
+            if self._tiers.at_hand(key):
+                return True
+            try:
+                if await self._tiers.store.read(key):
+                    return True
+            except StoreError as error:
+                self._tiers.note(error)
+                return True
+        return False
+
+
+def _replaces(read: Entry | Index | None, held: Entry) -> bool:
+    """Whether what was read from KV is to be used rather than what memory holds under that key."""
+    # An index shows that what is held answers fewer requests than it seems to.
+    return isinstance(read, Index) or (read is not None and held.record.response_ms < read.record.response_ms)
+
+
+def _selected(index: Index, items: Sequence[Entry | Index | None]) -> Entry | None:
+    """Return which of the responses that match is used."""
+    entries = (item for item in items if isinstance(item, Entry))
+    found = max(entries, key=lambda entry: preference(entry.record), default=None)
+    if found:
+        found.names = index.names
+    return found

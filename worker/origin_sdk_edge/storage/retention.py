@@ -1,0 +1,140 @@
+"""What is kept, for how long, and how it ends."""
+
+from dataclasses import replace
+
+from origin_sdk_edge.policy.decision import Lookup
+from origin_sdk_edge.policy.selection import nominated
+from origin_sdk_edge.ports import Body, StoreError
+from origin_sdk_edge.storage.admission import Admission
+from origin_sdk_edge.storage.marks import Marks
+from origin_sdk_edge.storage.memory import Entry
+from origin_sdk_edge.storage.tiers import Tiers
+from origin_sdk_edge.storage.variants import Variants, variant
+from origin_sdk_edge.storage.writes import Writes
+from origin_sdk_wire.freshness import freshness_of
+from origin_sdk_wire.layout import (
+    MIN_TTL_SECONDS,
+    apart_key,
+    apart_seconds,
+    index_seconds,
+    is_apart,
+    is_compressible,
+    is_smaller,
+    record_seconds,
+)
+from origin_sdk_wire.record import Index, Record, head_of, metadata_for
+
+__all__ = ["Retention"]
+
+
+class Retention:
+    """Holds new responses in memory, writes them to KV, and ends them."""
+
+    def __init__(self, tiers: Tiers, variants: Variants, marks: Marks, writes: Writes) -> None:
+        self._tiers = tiers
+        self._variants = variants
+        self._marks = marks
+        self._writes = writes
+        self._admission = Admission(tiers.settings, tiers.memory)
+
+    def coming(self, lookup: Lookup, record: Record) -> Entry:
+        """Return the entry of a new response whose body isn't there yet."""
+        names = self._variants.names(record, self._variants.index_at(variant(lookup, ())))
+        return Entry(variant(lookup, names), record, None, 0)
+
+    def hold(self, lookup: Lookup, record: Record, body: Body) -> Entry:
+        """Hold a new response in memory, if it fits, and return its entry."""
+        base = variant(lookup, ())
+        known = self._variants.index_at(base)
+        names = self._variants.names(record, known)
+        entry = Entry(variant(lookup, names), record, body, self._tiers.contents.size(body))
+        if names:
+            index = known.including(names) if known else Index((names,))
+            entry.names = index.names
+            self._variants.learn(base, index)
+            self._tiers.memory.put(base, index)
+            if index != known:
+                self._marks.table.generation += 1  # what was decided by fewer names may not be repeated
+        if self._tiers.fits_memory(entry):
+            self._tiers.memory.put(entry.key, entry)
+        return entry
+
+    async def keep(self, lookup: Lookup, entry: Entry) -> None:
+        """Write an entry to KV, compressed where that pays; raises :class:`StoreError`.
+
+        Until it is there, one that memory doesn't hold is still found. What is more than clients may cause
+        isn't written.
+        """
+        if not self._admission.admits(lookup, entry.key, entry.size_bytes, self._tiers.timing.now_ms()):
+            return
+        unwritten = self._tiers.unwritten
+        with self._tiers.memory.used(entry) as has_room:
+            if not has_room:
+                raise StoreError(f"MEMORY_BYTES has no room for {entry.key} beside what is being written")
+            if not entry.is_held and entry.body is not None:
+                unwritten[entry.key] = entry
+            try:
+                await self._keep(lookup, entry)
+            finally:
+                if unwritten.get(entry.key) is entry:
+                    del unwritten[entry.key]
+
+    async def _keep(self, lookup: Lookup, entry: Entry) -> None:
+        entry = await self._compressed(entry)
+        freshness = freshness_of(entry.record, entry.fields, lookup.rule, self._tiers.settings)
+        ttl_seconds = record_seconds(freshness, self._tiers.settings)
+        if entry.names:
+            await self._keep_index(variant(lookup, ()), ttl_seconds, renew=bool(nominated(entry.record)))
+        await self._write_record(entry, ttl_seconds)
+
+    async def _keep_index(self, key: str, ttl_seconds: int, *, renew: bool) -> None:
+        """Write an index that isn't in KV yet, or, to ``renew`` it, may not outlive what it leads to.
+
+        It goes by itself once no response has varied for long.
+        """
+        now_ms = self._tiers.timing.now_ms()
+        index = self._variants.unwritten(key, now_ms if renew else 0)
+        if index is None:
+            return
+        seconds = index_seconds(ttl_seconds)
+        await self._writes.write(key, self._tiers.contents.empty(), index.metadata(), seconds)
+        self._variants.note_written(key, index, now_ms + (seconds - ttl_seconds) * 1000)
+
+    async def _compressed(self, entry: Entry) -> Entry:
+        settings, contents = self._tiers.settings, self._tiers.contents
+        if entry.body is None or entry.record.coding:
+            return entry
+        if not is_compressible(entry.record.status, entry.fields, entry.size_bytes, settings):
+            return entry
+        body = await contents.gzip(entry.body)
+        size = contents.size(body)
+        if not is_smaller(size, entry.size_bytes):
+            return entry
+        compressed = Entry(entry.key, replace(entry.record, coding="gzip"), body, size, names=entry.names)
+        if entry.is_held:
+            self._tiers.memory.put(entry.key, compressed)
+        return compressed
+
+    async def _write_record(self, entry: Entry, ttl_seconds: int) -> None:
+        record, body, contents = entry.record, entry.body, self._tiers.contents
+        if body is None:
+            body = contents.empty()
+        elif is_apart(entry.size_bytes, self._tiers.settings):
+            record = replace(record, body_key=apart_key(entry.key, record))
+            await self._writes.write(record.body_key, body, None, apart_seconds(ttl_seconds))
+            body = contents.empty()
+        head = head_of(record)
+        metadata, is_in_front = metadata_for(head)
+        value = contents.prefixed(head, body) if is_in_front else body
+        await self._writes.write(entry.key, value, metadata, ttl_seconds)
+
+    # Ending
+
+    def end_here(self, entry: Entry) -> None:
+        """Let a stored response be used no more in this isolate, and none older under its key."""
+        self._tiers.memory.drop(entry.key)
+        self._marks.end(entry.key, entry.record)
+
+    async def end(self, key: str) -> None:
+        """Overwrite what is stored under ``key`` in KV with nothing; raises :class:`StoreError`."""
+        await self._writes.write(key, self._tiers.contents.empty(), Index(()).metadata(), MIN_TTL_SECONDS)

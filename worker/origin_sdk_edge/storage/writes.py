@@ -1,0 +1,74 @@
+"""Writes to KV in their order: it takes one a second for each key, refuses more, and charges for each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from origin_sdk_edge.ports import Body, Store, StoreError, Timing
+from origin_sdk_edge.storage.memory import Memory, Table
+
+__all__ = ["Writes"]
+
+_PAUSE_MS = 1100
+_TRIES = 3
+_AT_ONCE = 5
+"""So many writes to one key in a row are only as far apart as KV wants them."""
+_REFILL_MS = 10_000
+"""Then one in this time: clients that make a key be written again and again cost 6 writes a minute."""
+
+Made: TypeAlias = Callable[[], Body | str]
+
+
+@dataclass(slots=True, eq=False)
+class _Key:
+    turn: int = 0
+    next_ms: int = 0
+    full_ms: int = 0
+    """When the allowance of writes at once will be whole again."""
+
+
+class Writes:
+    """Spreads the writes to each key out. Of several that wait for their time only the latest is made."""
+
+    def __init__(self, store: Store, timing: Timing, memory: Memory) -> None:
+        self._store = store
+        self._timing = timing
+        self._keys: Table[_Key] = memory.table(1 / 32)
+
+    async def write(self, key: str, value: Body | str, metadata: str | None, ttl_seconds: int) -> None:
+        """Write, unless a later write to ``key`` comes first.
+
+        Raises :class:`StoreError` if KV goes on refusing.
+        """
+        await self.write_made(key, lambda: value, metadata, ttl_seconds)
+
+    async def write_made(self, key: str, make: Made, metadata: str | None, ttl_seconds: int) -> None:
+        """Write what ``make`` returns when the time for it has come, at each try."""
+        known = self._known(key)
+        known.turn += 1
+        turn = known.turn
+        for attempt in range(1, _TRIES + 1):
+            wait_ms = known.next_ms - self._timing.now_ms()
+            if wait_ms > 0:
+                await self._timing.sleep(wait_ms / 1000)
+            if known.turn != turn:
+                return
+            self._take_turn(known, attempt)
+            try:
+                await self._store.write(key, make(), metadata, ttl_seconds)
+            except StoreError:
+                if attempt == _TRIES:
+                    raise
+            else:
+                return
+
+    def _take_turn(self, known: _Key, attempt: int) -> None:
+        now_ms = self._timing.now_ms()
+        known.full_ms = max(known.full_ms, now_ms) + _REFILL_MS
+        spent_ms = known.full_ms - now_ms - _AT_ONCE * _REFILL_MS
+        known.next_ms = now_ms + max(_PAUSE_MS * attempt, spent_ms)
+
+    def _known(self, key: str) -> _Key:
+        known = self._keys.get(key) or _Key()
+        self._keys.set(key, known)
+        return known

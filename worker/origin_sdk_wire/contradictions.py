@@ -1,0 +1,199 @@
+"""Settings that can't mean what they say: each alone can be read, and together they do nothing, or harm.
+
+An *error* can't be meant; a *warning* does what it says, and mostly harm as well.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS, MAX_GROUPS
+from origin_sdk_wire.fields import HOP_BY_HOP
+from origin_sdk_wire.rules import KeyRule, covers_name
+from origin_sdk_wire.settings import DataClass, Rule, Settings
+from origin_sdk_wire.values import shown_value
+
+__all__ = ["errors_of", "misplaced", "rule_errors", "rule_warnings", "warnings_of"]
+
+_MATCHING = frozenset({"name", "host", "path", "methods"})
+_NOT_STORING = frozenset({"bypass", "data_class"})
+_NEVER_STORED = frozenset({428, 429, 431, 511})
+_SLOW_MARKS_SECONDS = 300
+
+_EACH_CLIENTS = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "cf-connecting-ip",
+        "cf-ray",
+        "cookie",
+        "date",
+        "dnt",
+        "forwarded",
+        "referer",
+        "sec-ch-ua",
+        "sec-ch-ua-full-version-list",
+        "traceparent",
+        "tracestate",
+        "true-client-ip",
+        "user-agent",
+        "x-client-ip",
+        "x-correlation-id",
+        "x-forwarded-for",
+        "x-real-ip",
+        "x-request-id",
+    }
+)
+"""Request fields with about as many values as there are clients, or requests."""
+
+_INSTEAD = {
+    "cookie": "name the cookie that matters in key_cookies",
+    "accept-encoding": "let the origin say Vary: Accept-Encoding, of which the Worker makes a few values",
+    "accept": "let the origin say Vary: Accept, whose order and spaces then don't matter",
+}
+_NEVER_SENT = HOP_BY_HOP | {
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "range",
+}
+"""Request fields that don't reach the origin with a look-up, so that no response depends on them."""
+
+
+def errors_of(settings: Settings, given: Collection[str]) -> Iterator[str]:
+    """Say which settings, of those ``given`` by name, can't be meant beside others."""
+    if 0 < settings.memory_bytes < settings.memory_item_bytes:
+        yield (
+            f"MEMORY_ITEM_BYTES = {settings.memory_item_bytes}: is more than "
+            f"MEMORY_BYTES = {settings.memory_bytes}; lower it, or raise MEMORY_BYTES"
+        )
+    if "soft_timeout" in given and settings.soft_timeout > settings.origin_timeout:
+        yield (
+            f"SOFT_TIMEOUT = {settings.soft_timeout:g}: is never reached, since the origin is given up after "
+            f"ORIGIN_TIMEOUT = {settings.origin_timeout:g}; lower it, or raise ORIGIN_TIMEOUT"
+        )
+    if "compress_min_bytes" in given and settings.compress_min_bytes > settings.max_body_bytes:
+        yield (
+            f"COMPRESS_MIN_BYTES = {settings.compress_min_bytes}: no body of this size is stored, since "
+            f"MAX_BODY_BYTES = {settings.max_body_bytes}; lower it, or write 0 to switch compression off"
+        )
+    if settings.max_body_bytes == 0:
+        yield (
+            "MAX_BODY_BYTES = 0: nothing could be stored; raise it, or let requests pass by the cache with a "
+            "rule that has bypass = true"
+        )
+
+
+def warnings_of(settings: Settings, given: Collection[str]) -> Iterator[str]:
+    """Say which settings, of those ``given`` by name, mostly do harm."""
+    if settings.mark_interval > _SLOW_MARKS_SECONDS:
+        seconds = settings.mark_interval + KV_PROPAGATION_SECONDS
+        yield (
+            f"MARK_INTERVAL = {settings.mark_interval:g}: a purge takes up to {seconds:g} s to be seen; the "
+            "default of 5s costs one read of KV for each mark in that time"
+        )
+    if "breaker_pause" in given and not settings.breaker_failures:
+        yield "BREAKER_PAUSE: has no effect while BREAKER_FAILURES = 0 switches the breaker off; remove it"
+    if "token_secret" in given and settings.token_secret and not any(rule.claims for rule in settings.rules):
+        yield "TOKEN_SECRET: no rule uses it; add key_claims to one, or remove the secret"
+    if not settings.origin_timeout > settings.kv_timeout:
+        yield (
+            f"KV_TIMEOUT = {settings.kv_timeout:g}: is no less than ORIGIN_TIMEOUT = "
+            f"{settings.origin_timeout:g}, so that a slow store costs more than asking the origin; lower it"
+        )
+
+
+def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:
+    """Say which settings of one rule can't be meant beside others; ``given`` are those in its table."""
+    unused = sorted(set(given) - _MATCHING - _NOT_STORING)
+    if rule.bypass and unused:
+        yield f"bypass = true: what passes by has no use for {', '.join(unused)}; remove one of them"
+    elif rule.data_class is DataClass.NEVER and unused:
+        yield f'data_class = "never": what isn\'t kept has no use for {", ".join(unused)}; remove one of them'
+    elif rule.methods and "GET" not in rule.methods and (unused or rule.data_class is DataClass.PRIVATE):
+        yield (
+            f"methods = {shown_value(sorted(rule.methods))}: only answers to GET are stored, and these have "
+            f"no use for {', '.join(unused) or 'data_class'}; add GET (and HEAD), or remove them"
+        )
+    if rule.data_class is DataClass.PRIVATE and not rule.declares_identity:
+        yield (
+            'data_class = "private": the key holds nothing of whom the response is for; '
+            "declare it with key_cookies, key_fields or key_claims"
+        )
+    if rule.lifetime is not None and rule.default_lifetime is not None:
+        yield (
+            f"default_lifetime = {rule.default_lifetime}: is never used, since lifetime replaces what the "
+            "response says; remove one of them"
+        )
+    if rule.ignore_cookies and (rule.cookies or "cookie" in rule.fields):
+        setting = "key_cookies" if rule.cookies else "key_fields"
+        yield f"ignore_cookies = true: {setting} says that cookies change the response; remove one of them"
+    yield from _key_errors(rule)
+    yield from _storing_errors(rule)
+
+
+def _key_errors(rule: KeyRule) -> Iterator[str]:
+    for name in rule.fields:
+        if name in _NEVER_SENT:
+            yield (
+                f"key_fields = {shown_value(name)}: never reaches the origin, so no "
+                "response depends on it; remove it"
+            )
+        elif name == "host":
+            yield "key_fields = 'host': is in every key anyway; remove it"
+    for kept in rule.query_keep or ():
+        if covers_name(rule.query_drop, kept):
+            yield (
+                f"query_keep = {shown_value(kept)}: query_drop takes it away "
+                "again; remove it from one of them"
+            )
+    for path in rule.paths:
+        if any(segment in {".", ".."} for segment in path.split("/")):
+            yield (
+                f"path = {shown_value(path)}: matches nothing, since . and .. are "
+                "resolved first; write it without"
+            )
+
+
+def _storing_errors(rule: Rule) -> Iterator[str]:
+    for status in sorted(_NEVER_STORED & rule.negative_lifetimes.keys()):
+        yield f"negative_lifetimes = {status}: is never stored (RFC 6585); remove it"
+    if len(rule.groups) > MAX_GROUPS:
+        yield f"groups: are {len(rule.groups)}, and a response with more than {MAX_GROUPS} isn't stored"
+
+
+def rule_warnings(rule: Rule) -> Iterator[str]:
+    """Say which settings of one rule mostly do harm."""
+    for name in rule.fields:
+        if name in _EACH_CLIENTS:
+            remedy = _INSTEAD.get(name, "name a field with few values, or let a hook make one of it")
+            yield (
+                f"key_fields = {shown_value(name)}: has about as many values as "
+                "there are clients, each with a stored "
+                f"response of its own, so that there are few hits and many writes; {remedy}"
+            )
+    is_shared = rule.data_class is DataClass.PUBLIC
+    if is_shared and "authorization" in rule.fields:
+        yield (
+            "key_fields = 'authorization': answers to credentials aren't stored unless they say public; "
+            'if each user may have one, write data_class = "private"'
+        )
+    for status, lifetime in sorted(rule.negative_lifetimes.items()):
+        if status in {401, 403} and lifetime and is_shared:
+            yield (
+                f"negative_lifetimes = {status}: one client's refusal is then everyone's; keep it for 404 "
+                'and 410, or declare the identity with data_class = "private"'
+            )
+    if is_shared and rule.cookies and (rule.lifetime or rule.default_lifetime):
+        yield (
+            "key_cookies: answers to requests with cookies aren't stored unless they say public or s-maxage; "
+            'if the cookie tells users apart, write data_class = "private"'
+        )
+
+
+def misplaced(variables: Mapping[str, Any], of_rules: Collection[str]) -> Iterator[str]:
+    """Name the plain variables that are settings of a rule; common words may be the user's own."""
+    for variable in variables:
+        if "_" in variable and variable.isupper() and variable.lower() in of_rules:
+            yield f"{variable}: is a setting of a rule; move it into [[vars.RULES]] as {variable.lower()}"

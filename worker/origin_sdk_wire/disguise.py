@@ -1,0 +1,128 @@
+"""Paths and hosts that an origin may take for others (web cache deception), and the rule that then applies.
+
+What a rule keeps out of the cache, or keeps for one identity, has to be kept so under each spelling that some
+origin would answer with the same response: /account may be met as /ACCOUNT, /account/, //account, /account;x,
+/account%2Fx.css, /x/..%2Faccount, /account. or /account/x.css. Of all rules that apply to a reading of the
+path, the strictest counts; and so for a host that is met with another port, or with a dot at its end.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import TypeVar
+
+from origin_sdk_wire.key import Target, escape_path, unescape
+from origin_sdk_wire.rules import KeyRule, first_match, folded, key_target
+from origin_sdk_wire.settings import DataClass, Rule, Settings
+
+__all__ = ["AMBIGUOUS", "forbids", "keyed_targets", "readings_met", "strictest_rule"]
+
+_Rule = TypeVar("_Rule", bound=KeyRule)
+
+AMBIGUOUS = Rule("ambiguous", data_class=DataClass.NEVER)
+"""For a path whose readings belong to different identities: none of them can be told to be the one."""
+
+_ODD = re.compile(r"[%;A-Z\\]|//|[/.]$|\.[A-Za-z0-9]+$|\./")
+_END = re.compile(r"[?#\x00\r\n]")
+_PARAMETERS = re.compile(r";[^/]*")
+_FILE = re.compile(r"/[^/]*\.[A-Za-z0-9]{1,8}$")
+_PADDING = " .\t"
+"""What Windows takes off the end of a name."""
+
+
+def forbids(rule: Rule) -> bool:
+    """Whether what the rule matches is to stay out of the cache."""
+    return rule.bypass or rule.data_class is DataClass.NEVER
+
+
+def strictest_rule(rule: Rule, method: str, target: Target, settings: Settings) -> Rule:
+    """Return ``rule``, which applies to ``target`` as it is spelt, or a stricter one of another reading."""
+    strict = [other for other in settings.rules if _strictness(other)]
+    if forbids(rule) or not strict or not _may_be_met_as_another(target, strict):
+        return rule
+    met = [rule, *_rules_of_readings(method, target, settings.rules)]
+    strictest = max(met, key=_strictness)
+    if strictest.data_class is DataClass.PRIVATE and len({_identity(other) for other in met} - {()}) > 1:
+        return AMBIGUOUS
+    return strictest if _strictness(strictest) > _strictness(rule) else rule
+
+
+def keyed_targets(target: Target, rules: Sequence[KeyRule]) -> tuple[Target, ...]:
+    """Return the targets whose keys responses to a GET of ``target`` may have, that of its own rule first.
+
+    Which rule applies is for :func:`strictest_rule` to say; a purge has to reach what any of them keyed.
+    """
+    found = first_match(rules, "GET", target)
+    targets = [key_target(found, target) if found else target]
+    if (
+        target.query is not None
+        and any(rule.edits_query for rule in rules)
+        and _may_be_met_as_another(target, rules)
+    ):
+        targets += [key_target(rule, target) for rule in _rules_of_readings("GET", target, rules)]
+    return tuple(dict.fromkeys(targets))
+
+
+def readings_met(method: str, target: Target, rule: Rule) -> list[Target]:
+    """Return the spellings of a target, as it is met by some origin, that ``rule`` matches."""
+    return [
+        replace(target, host=host, path=path)
+        for host, path in sorted(product({target.host, target.hostname}, _readings(target.path)))
+        if rule.matches(method, replace(target, host=host, path=escape_path(path)))
+        or rule.matches_folded(method, replace(target, host=host, path=folded(path)))
+    ]
+
+
+def _strictness(rule: Rule) -> int:
+    return 3 if forbids(rule) else 2 if rule.data_class is DataClass.PRIVATE else int(rule.declares_identity)
+
+
+def _identity(rule: Rule) -> tuple[str, ...]:
+    return (*rule.fields, *rule.cookies, *rule.claims) if rule.data_class is DataClass.PRIVATE else ()
+
+
+def _is_odd(target: Target) -> bool:
+    return _ODD.search(target.path) is not None or target.hostname != target.host
+
+
+def _has_odd_paths(rule: KeyRule) -> bool:
+    """Whether a rule's own paths are spelt so that a plain one may be met by another reading of them."""
+    return any(_ODD.search(path) for path in rule.paths)
+
+
+def _may_be_met_as_another(target: Target, rules: Iterable[KeyRule]) -> bool:
+    return _is_odd(target) or any(map(_has_odd_paths, rules))
+
+
+def _rules_of_readings(method: str, target: Target, rules: Sequence[_Rule]) -> Iterator[_Rule]:
+    for host, path in product({target.host, target.hostname}, _readings(target.path)):
+        exact, caseless = (replace(target, host=host, path=read(path)) for read in (escape_path, folded))
+        first = next((rule for rule in rules if rule.matches(method, exact)), None)
+        first_caseless = next((rule for rule in rules if rule.matches_folded(method, caseless)), None)
+        yield from filter(None, (first, first_caseless))
+
+
+def _readings(path: str) -> set[str]:
+    readings: set[str] = set()
+    for _ in range(2):  # some decode twice
+        path = unescape(path)
+        for whole, has_parameters, is_resolved in product((False, True), repeat=3):
+            text = path if whole else _END.split(path, maxsplit=1)[0]
+            text = (text if has_parameters else _PARAMETERS.sub("", text)).replace("\\", "/")
+            readings |= _plain(text.split("/"), is_resolved=is_resolved)
+    return readings
+
+
+def _plain(segments: list[str], *, is_resolved: bool) -> set[str]:
+    """Return a path without empty segments, with and without a slash at its end or the file that it names."""
+    kept: list[str] = []
+    for segment in segments:
+        if segment == ".." and is_resolved:
+            del kept[-1:]
+        elif name := segment.rstrip(_PADDING) or ("" if is_resolved else segment):
+            kept.append(name)
+    plain = "/" + "/".join(kept)
+    # A file that isn't there is often answered by what lies above it.
+    readings = {plain, _FILE.sub("", plain) or "/"}
+    return readings | {plain + "/"} if not segments[-1].strip(_PADDING) else readings

@@ -1,0 +1,295 @@
+"""Rules: which one applies to a request, and what it puts into the key.
+
+A rule is a table of ``[[vars.RULES]]`` in ``wrangler.toml``. This module reads the part of it that decides
+*which* stored responses a request can meet, since the Worker and the SDK's ``explain`` and ``purge`` must
+agree on that; :mod:`origin_sdk_wire.rule_tables` reads lifetimes and the rest of a rule.
+
+The first rule that matches a request applies.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+from origin_sdk_wire.errors import InvalidRule
+from origin_sdk_wire.key import Target, escape_path, unescape
+from origin_sdk_wire.values import shown_value
+
+__all__ = [
+    "KEY_RULE_SETTINGS",
+    "KeyRule",
+    "covers_name",
+    "first_match",
+    "folded",
+    "key_target",
+    "parse_key_rule",
+]
+
+KEY_RULE_SETTINGS = frozenset(
+    {
+        "name",
+        "host",
+        "path",
+        "methods",
+        "query_keep",
+        "query_drop",
+        "query_sort",
+        "key_fields",
+        "key_cookies",
+        "key_claims",
+    }
+)
+"""The settings of a rule that this module reads."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HOST_PATTERN = re.compile(r"[a-z0-9._~%*:\[\]-]+")
+_WILDCARDS = {"**": ".*", "*": "[^/]*"}
+_STARS = re.compile(r"\*{3,}")
+_TOKENS = re.compile(r"\*\*|\*|[^*]+")
+# One wildcard at most, or each at the end of a segment: a regular expression never tries a character twice.
+_SIMPLE = re.compile(r"[^*]*\*{0,2}[^*]*|(?:[^*]|\*(?=/|$))*(?:\*\*)?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class KeyRule:
+    """The part of a rule that matches requests and makes keys.
+
+    ``hosts`` and ``paths`` are patterns: ``*`` stands for any characters but ``/``, ``**`` for any; none
+    given matches all. ``query_keep`` (if not ``None``) and ``query_drop`` are patterns of parameter names,
+    percent-decoded. What is dropped doesn't reach the origin either, so that nothing outside the key can
+    change the response. ``fields``, ``cookies`` and ``claims`` name what of a request belongs in the key: its
+    declared identity.
+    """
+
+    name: str = "default"
+    hosts: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    methods: frozenset[str] = frozenset()
+    query_keep: tuple[str, ...] | None = None
+    query_drop: tuple[str, ...] = ()
+    query_sort: bool = False
+    fields: tuple[str, ...] = ()
+    cookies: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+
+    def matches(self, method: str, target: Target) -> bool:
+        """Whether the rule applies to ``method`` and ``target``, if no earlier one does."""
+        return self._matches_host(method, target) and (not self.paths or _any_match(self.paths, target.path))
+
+    def matches_folded(self, method: str, target: Target) -> bool:
+        """Whether the rule applies to a target whose path is :func:`folded`, by whatever case it is in."""
+        return self._matches_host(method, target) and (
+            not self.paths or _any_match(self._folded_paths, target.path)
+        )
+
+    def _matches_host(self, method: str, target: Target) -> bool:
+        return (not self.methods or method in self.methods) and (
+            not self.hosts or _any_match(self.hosts, target.host)
+        )
+
+    @cached_property
+    def _folded_paths(self) -> tuple[str, ...]:
+        return tuple(folded(path.rstrip("/") or "/") for path in self.paths)
+
+    @cached_property
+    def declares_identity(self) -> bool:
+        """Whether the key holds anything beyond the target."""
+        return bool(self.fields or self.cookies or self.claims)
+
+    @cached_property
+    def edits_query(self) -> bool:
+        """Whether the key's query can differ from the request's."""
+        return self.query_keep is not None or bool(self.query_drop) or self.query_sort
+
+
+def first_match(rules: Iterable[KeyRule], method: str, target: Target) -> KeyRule | None:
+    """Return the rule that applies, or ``None``."""
+    return next((rule for rule in rules if rule.matches(method, target)), None)
+
+
+def folded(path: str) -> str:
+    """Return a path, or a pattern of paths, without what letters of upper and lower case tell apart."""
+    return escape_path(unescape(path).casefold()).lower()
+
+
+def key_target(rule: KeyRule, target: Target) -> Target:
+    """Return the target as the key and the origin see it: with the rule's edits of the query."""
+    if target.query is None or not rule.edits_query:
+        return target
+    # Only "&" separates: a parser that also takes ";" must not see a parameter that the key doesn't.
+    parameters = [
+        parameter for parameter in target.query.split("&") if _is_kept(rule, parameter.partition("=")[0])
+    ]
+    if rule.query_sort:
+        parameters.sort(key=lambda parameter: parameter.partition("=")[0])
+    return Target(target.scheme, target.host, target.path, "&".join(parameters) or None)
+
+
+def _is_kept(rule: KeyRule, name: str) -> bool:
+    name = _decoded(name)  # as the origin will read it
+    if rule.query_keep is not None and not _any_match(rule.query_keep, name):
+        return False
+    return not _any_match(rule.query_drop, name)
+
+
+def covers_name(patterns: Sequence[str], pattern: str) -> bool:
+    """Whether ``patterns`` of parameter names surely match all that ``pattern`` does."""
+    # What only a wildcard can match stands for the wildcards of the narrower pattern.
+    return any(
+        _compiled(each)(_STARS.sub("**", pattern).replace("**", "\0/\0").replace("*", "\0"))
+        for each in patterns
+    )
+
+
+def _decoded(name: str) -> str:
+    if "%" not in name and "+" not in name:
+        return name
+    return unescape(name.replace("+", " "))
+
+
+def _any_match(patterns: Sequence[str], text: str) -> bool:
+    return any(_compiled(pattern)(text) for pattern in patterns)
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> Callable[[str], object]:
+    pattern = _STARS.sub("**", pattern)
+    tokens = _TOKENS.findall(pattern)
+    if not _SIMPLE.fullmatch(pattern):
+        return _Automaton(tokens).matches
+    return re.compile(
+        "".join(_WILDCARDS.get(token) or re.escape(token) for token in tokens), re.DOTALL
+    ).fullmatch
+
+
+class _Automaton:
+    """A pattern of several wildcards, matched in time linear in the text, which comes from strangers.
+
+    Bit ``i`` of a state says that the first ``i`` parts of the pattern are matched: characters and wildcards.
+    """
+
+    __slots__ = ("_any", "_characters", "_in_segment", "_length")
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        self._any, self._in_segment, self._length = 0, 0, 0
+        self._characters: dict[str, int] = {}
+        for token in tokens:
+            for part in [token] if token in _WILDCARDS else token:
+                self._add(part)
+
+    def _add(self, part: str) -> None:
+        bit = 1 << self._length
+        if part == "**":
+            self._any |= bit
+        elif part == "*":
+            self._in_segment |= bit
+        else:
+            self._characters[part] = self._characters.get(part, 0) | bit
+        self._length += 1
+
+    def matches(self, text: str) -> bool:
+        wildcards = self._any | self._in_segment
+        state = 1 | (1 & wildcards) << 1
+        for character in text:
+            stay = self._any if character == "/" else wildcards
+            state = (state & self._characters.get(character, 0)) << 1 | state & stay
+            state |= (state & wildcards) << 1
+        return bool(state >> self._length & 1)
+
+
+def parse_key_rule(table: Mapping[str, Any], where: str) -> KeyRule:
+    """Read a rule's table; ``where`` names it in errors, such as ``RULES[2]``.
+
+    Raises :class:`InvalidRule`, which names the setting, the value and the remedy.
+    """
+    return KeyRule(
+        name=_text(table, "name", where) or where,
+        hosts=_hosts(table, where),
+        paths=_paths(table, where),
+        methods=_methods(table, where),
+        query_keep=_texts(table, "query_keep", where) if "query_keep" in table else None,
+        query_drop=_texts(table, "query_drop", where),
+        query_sort=_flag(table, "query_sort", where),
+        fields=tuple(name.lower() for name in _tokens(table, "key_fields", where)),
+        cookies=_tokens(table, "key_cookies", where),
+        claims=_texts(table, "key_claims", where),
+    )
+
+
+def _paths(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    paths = _texts(table, "path", where)
+    for path in paths:
+        if not path.startswith(("/", "*")):
+            raise InvalidRule(
+                f"{where}.path = {shown_value(path)}: a path pattern begins with /, such as /products/**"
+            )
+        if "?" in path:
+            raise InvalidRule(
+                f"{where}.path = {shown_value(path)}: a pattern sees the path only; "
+                "use query_keep or query_drop for parameters"
+            )
+    return tuple(map(escape_path, paths))
+
+
+def _hosts(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    hosts = tuple(host.lower() for host in _texts(table, "host", where))
+    for host in hosts:
+        if not _HOST_PATTERN.fullmatch(host):
+            raise InvalidRule(
+                f"{where}.host = {shown_value(host)}: isn't a host in ASCII, without scheme and path; "
+                "write it as api.example.com or *.example.com"
+            )
+    return hosts
+
+
+def _methods(table: Mapping[str, Any], where: str) -> frozenset[str]:
+    methods = _tokens(table, "methods", where)
+    for method in methods:
+        # RFC 9110 section 9.1: methods are case-sensitive, and the standard ones are in upper case.
+        if method != method.upper():
+            raise InvalidRule(
+                f"{where}.methods = {shown_value(method)}: methods are case-sensitive; write {method.upper()}"
+            )
+    return frozenset(methods)
+
+
+def _text(table: Mapping[str, Any], setting: str, where: str) -> str:
+    value = table.get(setting, "")
+    if not isinstance(value, str):
+        raise InvalidRule(
+            f'{where}.{setting} = {shown_value(value)}: give one text, such as {setting} = "..."'
+        )
+    return value
+
+
+def _texts(table: Mapping[str, Any], setting: str, where: str) -> tuple[str, ...]:
+    value = table.get(setting, ())
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list | tuple) or not all(isinstance(item, str) and item for item in values):
+        raise InvalidRule(
+            f"{where}.{setting} = {shown_value(value)}: give a text or a list of texts, "
+            f'such as {setting} = ["..."]'
+        )
+    return tuple(values)
+
+
+def _tokens(table: Mapping[str, Any], setting: str, where: str) -> tuple[str, ...]:
+    values = _texts(table, setting, where)
+    for value in values:
+        if not _TOKEN.fullmatch(value):
+            raise InvalidRule(
+                f"{where}.{setting} = {shown_value(value)}: isn't a name that HTTP "
+                "allows; use letters, digits and -"
+            )
+    return values
+
+
+def _flag(table: Mapping[str, Any], setting: str, where: str) -> bool:
+    value = table.get(setting, False)
+    if not isinstance(value, bool):
+        raise InvalidRule(
+            f"{where}.{setting} = {shown_value(value)}: write {setting} = true or {setting} = false"
+        )
+    return value

@@ -1,0 +1,239 @@
+"""What can be set: each setting with its default in the safe profile, and how it is read and written.
+
+:mod:`origin_sdk_wire.config` reads them from the environment, :mod:`origin_sdk_wire.rule_tables` those of
+rules.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from origin_sdk_wire.lifetimes import DEFAULT_JITTER
+from origin_sdk_wire.rules import KeyRule
+from origin_sdk_wire.values import (
+    count,
+    duration,
+    error_lifetimes,
+    field_names,
+    group_names,
+    one_of,
+    origin_url,
+    secret,
+    setting,
+    share,
+    size,
+    switch,
+    table,
+    texts,
+    token,
+)
+
+__all__ = ["DataClass", "MetricsUrls", "Profile", "Rule", "ServerTiming", "Settings", "StoreOn"]
+
+_DAY = 86_400
+_YEAR = 365 * _DAY
+_MIB = 1 << 20
+_WINDOW = duration(whole=True, most=_YEAR)
+_WAIT = duration(most=300, least=0.01)
+
+
+class Profile(StrEnum):
+    """How careful the cache is beyond the RFCs."""
+
+    SAFE = "safe"
+    RFC9111 = "rfc9111"
+
+
+class ServerTiming(StrEnum):
+    """What responses tell of the time that they took, in Server-Timing."""
+
+    NONE = "none"
+    SHORT = "short"
+    """The tier, and the time in all."""
+    FULL = "full"
+    """Each step, for clients that prove by Cache-Debug that they may see it; for others ``short``."""
+
+
+class MetricsUrls(StrEnum):
+    """How much of a URL is kept in metrics and told in the log: it can be personal."""
+
+    NONE = "none"
+    PATH = "path"
+    """Without the query."""
+    FULL = "full"
+
+
+class StoreOn(StrEnum):
+    """When a response is written to KV."""
+
+    FIRST_MISS = "first-miss"
+    SECOND_MISS = "second-miss"
+    """Not what is asked for once: it stays in the memory of its isolate alone."""
+
+
+class DataClass(StrEnum):
+    """Who may see a response."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+    """Stored for a declared identity only: the rule must put one into the key."""
+    NEVER = "never"
+    """Never stored at the edge."""
+
+
+@dataclass(frozen=True)
+class Rule(KeyRule):
+    """One ``[[vars.RULES]]`` table.
+
+    Lifetimes and windows are seconds; ``None`` leaves the choice to the response.
+
+    ``lifetime`` replaces what the response says; ``default_lifetime`` applies where it says nothing.
+    Neither makes a response storable that is ``private`` or ``no-store``.
+    """
+
+    lifetime: int | None = setting(None, _WINDOW)
+    default_lifetime: int | None = setting(None, _WINDOW)
+    stale_while_revalidate: int | None = setting(None, _WINDOW)
+    stale_if_error: int | None = setting(None, _WINDOW)
+    negative_lifetimes: Mapping[int, int] = setting(
+        MappingProxyType({}), error_lifetimes(_WINDOW), hash=False
+    )
+    """Status code to lifetime, for 404 and 410 and their like; where the response gives none."""
+    groups: tuple[str, ...] = setting((), group_names())
+    bypass: bool = setting(False, switch())
+    data_class: DataClass = setting(DataClass.PUBLIC, one_of(DataClass))
+    ignore_cookies: bool = setting(False, switch())
+    """The response doesn't depend on cookies: they neither prevent storing nor reach the origin."""
+    store_on: StoreOn = setting(StoreOn.FIRST_MISS, one_of(StoreOn))
+
+    @property
+    def grants_stale(self) -> bool:
+        """Whether it names a window for what is stale."""
+        return bool(self.stale_while_revalidate or self.stale_if_error)
+
+    @property
+    def never_stores(self) -> bool:
+        """Whether nothing that the rule matches is stored."""
+        return self.bypass or self.data_class is DataClass.NEVER
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of the Worker. Durations are seconds and sizes bytes unless the name says otherwise."""
+
+    origin: str = setting("", origin_url())
+    """Where requests go: scheme and authority, perhaps a path prefix. Empty: to the zone's own origin."""
+    profile: Profile = setting(Profile.SAFE, one_of(Profile))
+    cache_name: str = setting("EdgeCache", token())
+    """How the cache calls itself in Cache-Status and Via."""
+    development: bool = setting(False, switch())
+    """Whether responses may tell what is wrong with the configuration: on a developer's machine alone."""
+    cache_status: bool = setting(True, switch())
+    cache_status_key: bool = setting(False, switch())
+    """Whether Cache-Status shows the key to everyone, and not only to clients that know ``debug_secret``."""
+    rules: tuple[Rule, ...] = ()
+
+    stale_while_revalidate: int = setting(0, _WINDOW)
+    stale_if_error: int = setting(_DAY, _WINDOW)
+    """How long a stale response may stand in for a failing origin, where the response doesn't say."""
+    heuristic_fraction: float = setting(0.0, share())
+    """The share of a response's age at the origin (Last-Modified to Date) that it stays fresh for.
+
+    RFC 9111 section 4.2.2.
+    """
+    lifetime_jitter: float = setting(DEFAULT_JITTER, share())
+    """The largest share of a lifetime that is cut off at random: what came together expires apart."""
+    refresh_ahead: float = setting(0.0, share())
+    """The last share of a lifetime in which a hit on a hot response refreshes it in the background.
+
+    0 switches it off.
+    """
+    retention: int = setting(7 * _DAY, _WINDOW)
+    """How long KV keeps a response at least once it is stale, for the time when the origin is down."""
+    honour_request_directives: bool = setting(True, switch())
+    """Whether Cache-Control and Pragma of a request count (RFC 9111 section 5.2.1 makes them advisory)."""
+    client_refresh_interval: float = setting(10.0, duration(most=_YEAR))
+    """How long after a response came from the origin no client can force another fetch."""
+
+    shared_groups: frozenset[str] = setting(frozenset(), texts())
+    """Groups, as patterns, that an answer to a write invalidates on every host, not on its own alone."""
+    mark_interval: float = setting(5.0, duration(most=3600))
+    """For how long the purge marks that were read last may be relied on."""
+    # An isolate has 128 MB, the Python heap included.
+    memory_bytes: int = setting(32 * 1024 * 1024, size(most=64 * _MIB))
+    memory_item_bytes: int = setting(1024 * 1024, size(most=25 * _MIB))
+    """Bodies above this size skip memory and lie in KV under a key of their own."""
+    # Cloudflare's limit for a value in KV.
+    max_body_bytes: int = setting(25 * 1024 * 1024, size(most=25 * _MIB))
+    """Larger responses stream through unstored; KV's own limit is 25 MiB."""
+    variants_per_url: int = setting(32, count())
+    """How many variants of a URL an isolate writes to KV in a burst, then one a minute; 0 for no limit."""
+    stored_bytes_per_minute: int = setting(256 * 1024 * 1024, size(most=1024 * 1024 * _MIB))
+    """How many bytes of bodies an isolate writes to KV in a minute; 0 for no limit."""
+    second_use_bytes: int = setting(0, size(most=25 * _MIB))
+    """Bodies of at least this size are written to KV when they are asked for again; 0 at once."""
+    compress_min_bytes: int = setting(4096, size(most=25 * _MIB))
+    """Text of at least this size is stored compressed; 0 switches it off."""
+
+    origin_timeout: float = setting(25.0, _WAIT)
+    """The longest wait for the origin's response fields."""
+    between_bytes_timeout: float = setting(10.0, _WAIT)
+    """The longest silence in the body of a response that is stored. How long it takes in all has no bound."""
+    soft_timeout: float = setting(3.0, duration(most=300))
+    """With a usable stale response at hand, the wait after which it is sent; the late result is kept."""
+    kv_timeout: float = setting(1.0, _WAIT)
+    collapse_timeout: float = setting(10.0, duration(most=300))
+    """The longest that a request waits for another's answer before it asks the origin itself."""
+    refresh_throttle: float = setting(10.0, duration(most=3600))
+    """After a failed refresh, the time in which the stale response is served without another try."""
+    refresh_concurrency: int = setting(16, count())
+    """How many background refreshes an isolate runs at once, half of them for one rule; 0: no limit."""
+    breaker_failures: int = setting(5, count())
+    """How many requests in a row without an answer open the breaker; 0 switches it off."""
+    breaker_pause: float = setting(2.0, duration(most=3600))
+    """How far apart an open breaker lets requests try the origin while there is something to serve."""
+
+    unkeyed_fields: frozenset[str] = setting(frozenset(), field_names())
+    """Request fields that don't reach the origin on a cacheable request unless a rule puts them into the key.
+
+    A name may end in ``*``. What is set adds to the list of the profile.
+    """
+    passed_fields: frozenset[str] = setting(frozenset(), field_names())
+    """Request fields that reach the origin although no key holds them: responses don't depend on them."""
+    unstored_fields: frozenset[str] = setting(frozenset(), field_names())
+    """Response fields that belong to one exchange, and are not stored; a name may end in ``*``.
+
+    What is set adds to the list of the profile.
+    """
+    stored_fields: frozenset[str] = setting(frozenset(), field_names())
+    """Response fields that are stored although ``unstored_fields`` has them."""
+    internal_fields: frozenset[str] = setting(frozenset(), field_names())
+    """Response fields that don't go to clients; a name may end in ``*``.
+
+    What is set adds to the list of the profile.
+    """
+    shown_fields: frozenset[str] = setting(frozenset(), field_names())
+    """Response fields that go to clients although ``internal_fields`` has them."""
+    server_timing: ServerTiming = setting(ServerTiming.NONE, one_of(ServerTiming))
+    metrics_urls: MetricsUrls = setting(MetricsUrls.NONE, one_of(MetricsUrls))
+    metrics_shared: bool = setting(False, switch())
+    """Whether isolates leave their counts in KV, so that one can tell those of all."""
+    log_sampling: float = setting(0.0, share(or_all=True))
+    """The share of requests that the log has a line for."""
+    debug_secret: str = setting("", secret(), repr=False)
+    """A client that sends it in Cache-Debug sees the key in Cache-Status, and may read the metrics."""
+    token_secret: str = setting("", secret(), repr=False)
+    """The HS256 secret that tokens are verified with before a claim goes into a key."""
+
+    token_audience: frozenset[str] = setting(frozenset(), texts())
+    """Whom tokens must be for (``aud``): one of these. None given: those without an audience."""
+    token_issuer: frozenset[str] = setting(frozenset(), texts())
+    """By whom tokens must be issued (``iss``): one of these. None given: anyone who knows the secret."""
+    token_claims: Mapping[str, object] = setting(MappingProxyType({}), table())
+    """Claims that a token must have, with these values: what tells an access token from the others."""
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether product caution beyond the RFCs applies."""
+        return self.profile is Profile.SAFE
