@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
@@ -13,7 +13,15 @@ from origin_sdk_edge.ports import StoreError
 from origin_sdk_edge.storage import Storage
 from origin_sdk_wire.bounds import CLOCK_TOLERANCE_MS
 from origin_sdk_wire.key import parse_target
-from origin_sdk_wire.marks import SHARED_AHEAD_MS, SHARED_RENEWAL_MS, Lane, Mark, group_mark, url_mark
+from origin_sdk_wire.marks import (
+    SHARED_AHEAD_MS,
+    SHARED_RENEWAL_MS,
+    Lane,
+    Mark,
+    group_mark,
+    prefix_mark,
+    url_mark,
+)
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.settings import Settings
 from tests.edge.fakes import START_MS, FakeBodies, FakeStore, FakeTiming
@@ -24,6 +32,8 @@ LOOKUP = Lookup(REQUEST, REQUEST, DEFAULT_RULE, "r1/http/a.example/x", ())
 RECORD = Record(200, START_MS - 60_000, START_MS - 60_000, 0, (), ("f", "g"))
 URL = url_mark(TARGET)
 SHARED = "m2/s/shared"
+OTHER = parse_target("http://a.example/other/y")
+DEFAULT = Settings()
 
 
 class CountingStore(FakeStore):
@@ -31,9 +41,11 @@ class CountingStore(FakeStore):
         super().__init__()
         self.reads: list[list[str]] = []
         self.is_down = False
+        self.on_read: Callable[[], None] = lambda: None
 
     async def read_texts(self, keys: Sequence[str]) -> Mapping[str, str]:
         self.reads.append(list(keys))
+        self.on_read()
         await asyncio.sleep(0)
         if self.is_down:
             raise StoreError("down")
@@ -41,11 +53,11 @@ class CountingStore(FakeStore):
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings = DEFAULT) -> None:
         self.store, self.timing = CountingStore(), FakeTiming()
         self.faults: list[Exception] = []
         self.marks = Storage(
-            self.store, FakeBodies(), self.timing, Settings(), lambda _, error: self.faults.append(error)
+            self.store, FakeBodies(), self.timing, settings, lambda _, error: self.faults.append(error)
         ).marks
 
 
@@ -109,6 +121,22 @@ def test_if_kv_is_down_it_is_unknown_and_told() -> None:
     world.store.is_down = True
     assert asyncio.run(world.marks.invalidity(LOOKUP, RECORD)).is_unknown
     assert [str(fault) for fault in world.faults] == ["down"]
+
+
+@pytest.mark.parametrize("interval", [0.0, 5.0])
+def test_it_is_known_though_others_purge_all_the_time(interval: float) -> None:
+    class Busy(World):
+        def __init__(self) -> None:
+            super().__init__(Settings(mark_interval=interval))
+            self.store.on_read = self.purge_another
+
+        def purge_another(self) -> None:
+            self.timing.ms += 1
+            self.marks.mark_here([url_mark(OTHER), prefix_mark(OTHER)], Lane.SOFT, self.timing.ms)
+            assert len(self.store.reads) < 5
+
+    world = Busy()
+    assert asyncio.run(world.marks.invalidity(LOOKUP, RECORD)) is VALID
 
 
 def test_the_next_look_up_reads_what_the_last_response_fell_under() -> None:

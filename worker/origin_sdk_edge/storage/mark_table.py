@@ -154,10 +154,15 @@ class MarkTable:
     def outdated(self, wanted: Iterable[Wanted], now_ms: int, share: float = 1.0) -> list[str]:
         """Return the lanes that were read longer than ``share`` of the interval ago.
 
-        And those that weren't since something told of them.
+        And those that weren't since something told of them: but what is read after ``now_ms``, when the
+        request came, will do for it. Or it would never see the end of it where others purge all the time.
         """
         oldest_ms = now_ms - int(self.interval_ms * share)
-        return [lane for lane, since_ms in wanted if self._get(lane).read_ms < max(oldest_ms, since_ms)]
+        return [
+            lane
+            for lane, since_ms in wanted
+            if self._get(lane).read_ms < max(oldest_ms, min(since_ms, now_ms))
+        ]
 
     def shared_moment_ms(self) -> int:
         """Return the moment of the shared mark, as far as it is known."""
