@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from origin_sdk._development.process import ProcessError
 from scripts.benches import rows
-from scripts.runtime.process import ProcessError
 
 _HERE = Path(__file__).parent
 BENCHES = {

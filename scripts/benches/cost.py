@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx
 
+from origin_sdk._development.process import ProcessError
 from origin_sdk._values.prices import PRICES
 from scripts.benches.load import HOST
 from scripts.benches.rows import AtMost, Row, row
-from scripts.runtime.process import ProcessError
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import StandIn, Worker
 

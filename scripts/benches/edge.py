@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
+from origin_sdk._development.process import ProcessError
 from origin_sdk_wire.record import Record, head_of
 from scripts.benches import nginx
 from scripts.benches.cost import Requests, cost_rows, measure_usage
@@ -32,7 +33,6 @@ from scripts.benches.counting import counting_rows
 from scripts.benches.load import HOST, Load, Target
 from scripts.benches.rows import AtLeast, AtMost, Row, row
 from scripts.benches.start_up import Start, import_milliseconds, save_memory
-from scripts.runtime.process import ProcessError
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, Worker
 

@@ -16,9 +16,9 @@ import cachetools
 import cashews
 import dogpile.cache
 
+from origin_sdk._development.process import ProcessError
 from origin_sdk.layers import AsyncLayeredCache, Family, LayeredCache, Policy, RedisOptions
 from scripts.benches.rows import AtMost, Row, row
-from scripts.runtime.process import ProcessError
 
 __all__ = ["expiries"]
 

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.runtime.process import Process, ProcessError
+from origin_sdk._development.process import Process, ProcessError
 
 __all__ = ["HOST", "Load", "Target", "cpu_seconds"]
 

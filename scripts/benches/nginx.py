@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from scripts.runtime.process import Process
+from origin_sdk._development.process import Process
 
 __all__ = ["PROGRAM", "Nginx"]
 

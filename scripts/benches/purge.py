@@ -19,11 +19,11 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from origin_sdk import PurgeClient, Receipt, Settings
+from origin_sdk._development.process import Process
 from scripts.benches.kv_server import NAMESPACE, PREFIX, READY
 from scripts.benches.outbox import draining_rows, idle_row, recording_rows
 from scripts.benches.rows import AtMost, Row, row
 from scripts.runtime.paths import ROOT
-from scripts.runtime.process import Process
 
 __all__ = ["add_arguments", "measure"]
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.runtime.process import Process
+from origin_sdk._development.process import Process
 
 __all__ = ["RunningRedis", "running_redis"]
 

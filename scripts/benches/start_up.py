@@ -16,9 +16,9 @@ from pathlib import Path
 
 import httpx
 
+from origin_sdk._development.process import ProcessError
 from scripts.benches.load import HOST, cpu_seconds
 from scripts.runtime import paths
-from scripts.runtime.process import ProcessError
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Worker
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from origin_sdk._development.process import Process, ProcessError
+from origin_sdk._development.request_log import LIVE_VARIABLES, LogTail, has_colour, shown
 from origin_sdk_wire.config import problems
 from scripts.runtime import paths, traffic
-from scripts.runtime.live import LIVE_VARIABLES, LogTail, has_colour, shown
-from scripts.runtime.process import Process, ProcessError
 from scripts.runtime.wrangler import Wrangler, read_config
 
 _DEFAULT_PORT = 8787

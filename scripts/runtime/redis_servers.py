@@ -12,8 +12,8 @@ from typing import Any, Final, Protocol, Self
 
 import redis
 
+from origin_sdk._development.process import Process, ProcessError
 from scripts.runtime.ports import reserved_ports
-from scripts.runtime.process import Process, ProcessError
 
 __all__ = ["ClusterOfSix", "RedisServer", "SentinelSet", "ShiftedClock", "client_program"]
 

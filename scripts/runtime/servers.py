@@ -16,8 +16,8 @@ from typing import Self
 import psycopg
 from psycopg import sql
 
+from origin_sdk._development.process import Process
 from scripts.runtime.ports import free_port
-from scripts.runtime.process import Process
 
 _START_SECONDS = 30.0
 _READY = "eady to accept connections"

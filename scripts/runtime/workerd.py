@@ -15,8 +15,8 @@ from typing import Self
 
 import httpx
 
+from origin_sdk._development.process import Process
 from scripts.runtime import paths
-from scripts.runtime.process import Process
 from scripts.runtime.store import Store
 from scripts.runtime.workerd_config import Namespace, Worker, clocks_of, encode, namespaces_of
 

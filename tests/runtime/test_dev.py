@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.runtime import paths, watchdog
+from origin_sdk._development import watchdog
+from scripts.runtime import paths
 from tests.runtime.origin import ScriptedOrigin
 from tests.runtime.replies import reply
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.runtime.process import Process, ProcessError
+from origin_sdk._development.process import Process, ProcessError
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Namespace, Worker
 from tests.runtime.client import ask

@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from origin_sdk import PurgeClient, Settings
+from origin_sdk._development.process import Process
 from origin_sdk.layers import Family, LayeredCache, RedisOptions
 from scripts.runtime import paths
 from scripts.runtime.ports import free_port
-from scripts.runtime.process import Process
 from scripts.runtime.wrangler import Wrangler
 from tests.layers.servers import RedisServer
 from tests.layers.test_breakdowns import eventually

@@ -19,11 +19,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from origin_sdk._development.process import Process
 from origin_sdk.outbox import Republish, State
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from scripts.runtime import paths
 from scripts.runtime.ports import free_port
-from scripts.runtime.process import Process
 from scripts.runtime.wrangler import Wrangler
 
 MARK_INTERVAL = 1.0

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.runtime import watchdog
+from origin_sdk._development import watchdog
 from scripts.runtime.ports import free_port
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from origin_sdk._development.process import ProcessError
 from scripts.runtime.ports import reserved_ports
-from scripts.runtime.process import ProcessError
 from scripts.runtime.redis_servers import RedisServer
 
 ANOTHER_RUN = """

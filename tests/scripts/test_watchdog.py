@@ -17,7 +17,7 @@ RUN = """
 import sys, time
 from contextlib import ExitStack
 from pathlib import Path
-from scripts.runtime.process import Process
+from origin_sdk._development.process import Process
 from scripts.runtime.redis_servers import RedisServer
 from scripts.runtime.servers import Postgres
 from scripts.runtime.workerd import Workerd

@@ -24,12 +24,12 @@ import pytest
 from origin_sdk import AsyncPurgeClient, Options, PurgeClient, Settings
 from origin_sdk._cloudflare.budget import RateBudget
 from origin_sdk._cloudflare.exchange import Retries
+from origin_sdk._development import watchdog
 from origin_sdk._values.targets import Purge
 from origin_sdk.errors import InvalidRequest, PartialPurgeError
 from origin_sdk.outbox import AsyncDrainer, InThreads
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import FakeKV
-from scripts.runtime import watchdog
 from scripts.runtime.ports import free_port
 from scripts.runtime.servers import Redis
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.runtime.live import LogTail, has_colour, shown
+from origin_sdk._development.request_log import LogTail, has_colour, shown
 
 
 def _line(**changed: object) -> str:

@@ -1,6 +1,6 @@
 """Start a program, wait until it is ready, and stop it together with everything that it started.
 
-It ends with the process that started it, however that ends: see :mod:`scripts.runtime.watchdog`.
+It ends with the process that started it, however that ends: see :mod:`origin_sdk._development.watchdog`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
-from scripts.runtime import watchdog
+from origin_sdk._development import watchdog
 
 _POLL_SECONDS = 0.02
 _LOG_LINES_SHOWN = 20

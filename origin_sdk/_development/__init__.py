@@ -1,0 +1,1 @@
+"""What runs a Worker on this machine: programs, and what they print."""
