@@ -7,7 +7,9 @@ import pytest
 from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS, MARK_SECONDS, MAX_RECORD_SECONDS
 from origin_sdk_wire.key import MAX_KEY_BYTES, RECORD_PREFIX
 from origin_sdk_wire.marks import MARK_PREFIX, MAX_GROUP_CHARACTERS, MAX_PREFIX_SEGMENTS
+from origin_sdk_wire.purge_log import ENTRY_SECONDS, MAX_ENTRIES_PAGE, MAX_NAME_BYTES, MAX_NOTE_CHARACTERS
 from origin_sdk_wire.record import MAX_METADATA_BYTES
+from origin_sdk_wire.signed_requests import MAX_BODY_BYTES, REQUEST_WINDOW_MS
 
 _ROOT = Path(__file__).parents[2]
 _DOCUMENT = (_ROOT / "docs" / "wire-format.md").read_text(encoding="utf-8")
@@ -56,6 +58,11 @@ def test_the_head_is_its_vector() -> None:
         f"at most {MAX_RECORD_SECONDS // 86_400} days",
         f"an expiry of {MARK_SECONDS // 86_400} days",
         f"within {KV_PROPAGATION_SECONDS} seconds",
+        f"more than {MAX_NAME_BYTES} bytes",
+        f"expire after {ENTRY_SECONDS // 3600} hours",
+        f"at most {MAX_NOTE_CHARACTERS} characters",
+        f"{MAX_BODY_BYTES // 1024} KiB and {MAX_ENTRIES_PAGE:,} entries",
+        f"may be {REQUEST_WINDOW_MS // 1000} seconds off",
     ],
 )
 def test_a_number_is_that_of_the_code(said: str) -> None:

@@ -9,7 +9,18 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from origin_sdk_wire import WireError, directives, key, marks, record, rules, structured, vary
+from origin_sdk_wire import (
+    WireError,
+    directives,
+    key,
+    marks,
+    purge_log,
+    record,
+    rules,
+    signed_requests,
+    structured,
+    vary,
+)
 
 __all__ = ["CHECKS", "run_vectors"]
 
@@ -116,6 +127,42 @@ def _read_mark(value: str) -> Json:
     return {"moment_ms": mark.moment_ms, "purge_id": mark.purge_id}
 
 
+def _log_entries(purge_id: str, moment_ms: int, names: list[str], **said: Json) -> Json:
+    entries = purge_log.purged(purge_id, moment_ms, names, **said)
+    return {purge_log.entry_key(entry): purge_log.metadata_of(entry) for entry in entries}
+
+
+def _log_sizes(purge_id: str, moment_ms: int, names: list[str], **said: Json) -> Json:
+    entries = purge_log.purged(purge_id, moment_ms, names, **said)
+    fit = all(len(json.dumps(purge_log.metadata_of(entry))) <= 1024 for entry in entries)
+    return {"entries": len(entries), "fit": fit, "names": sum(len(entry.names) for entry in entries)}
+
+
+def _read_log_entry(key: str, metadata: Json) -> Json:
+    entry = purge_log.parse_entry(purge_log.id_of(key), metadata)
+    return {name: getattr(entry, name) for name in entry.__slots__}
+
+
+def _log_prefixes(since_ms: int, until_ms: int) -> Json:
+    return list(purge_log.listing_prefixes(since_ms, until_ms))
+
+
+def _log_page(page: Json) -> Json:
+    return json.loads(str(purge_log.parse_page(json.dumps(page))))
+
+
+def _log_key(key_id: str, **table: Json) -> signed_requests.LogKey:
+    return signed_requests.parse_keys({key_id: table})[key_id]
+
+
+def _signed(key_id: str, secret: str, path: str, body: str, time_ms: int, nonce: str) -> Json:
+    return signed_requests.sign(_log_key(key_id, secret=secret), path, body.encode(), time_ms, nonce)
+
+
+def _may_purge(scope: Json, name: str) -> Json:
+    return _log_key("k", secret="s" * 32, **scope).covers(name)
+
+
 def _head(**members: Json) -> Json:
     return record.head_of(_record(members))
 
@@ -171,18 +218,26 @@ CHECKS: dict[str, Callable[..., Json]] = {
     "shared names": _shared_names,
     "indexed names": _indexed_names,
     "written keys": _written_keys,
+    "log entries": _log_entries,
+    "log name": purge_log.logged_name,
+    "log page": _log_page,
+    "log prefixes": _log_prefixes,
+    "log sizes": _log_sizes,
     "mark value": _mark_value,
+    "may purge": _may_purge,
     "mark key": _mark_key,
     "mark names": _mark_names,
     "metadata": _metadata,
     "prefix mark": _prefix_mark,
     "prefix marks": _prefix_marks,
     "read head": _read_head,
+    "read log entry": _read_log_entry,
     "read mark": _read_mark,
     "read metadata": _read_metadata,
     "record key": _record_key,
     "selecting": _selecting,
     "serialised strings": structured.serialise_strings,
+    "signed request": _signed,
     "strings": structured.parse_strings,
     "target": _target,
     "variant key": _variant_key,

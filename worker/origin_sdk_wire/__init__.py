@@ -3,7 +3,8 @@
 Everything that both sides must agree on to the letter: how a request target becomes a KV key
 (:mod:`origin_sdk_wire.key`), what a purge mark is called and holds (:mod:`origin_sdk_wire.marks`), how a
 stored response is laid out (:mod:`origin_sdk_wire.record`), which rule applies to a request and what it
-puts into the key (:mod:`origin_sdk_wire.rules`), the structured fields both sides read
+puts into the key (:mod:`origin_sdk_wire.rules`), what the purge log holds (:mod:`origin_sdk_wire.purge_log`)
+and whom it listens to (:mod:`origin_sdk_wire.signed_requests`), the structured fields both sides read
 (:mod:`origin_sdk_wire.structured`), and what a configuration of the Worker means and what is wrong with it
 (:mod:`origin_sdk_wire.config`).
 

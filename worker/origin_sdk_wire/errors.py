@@ -6,6 +6,8 @@
     ├── InvalidTarget      a URL that no cached request can have
     ├── InvalidGroup       a group name that no response can carry
     ├── InvalidRule        a rule that can't be read; says which setting and what to do
+    ├── RefusedRequest     a request to the purge log that isn't signed as it has to be
+    ├── UnreadableEntry    an entry or a page of the purge log that this version didn't write
     ├── UnreadableMetrics  counts that this version didn't write
     └── UnreadableRecord   KV holds something that this version didn't write
 """
@@ -14,6 +16,8 @@ __all__ = [
     "InvalidGroup",
     "InvalidRule",
     "InvalidTarget",
+    "RefusedRequest",
+    "UnreadableEntry",
     "UnreadableMetrics",
     "UnreadableRecord",
     "WireError",
@@ -34,6 +38,14 @@ class InvalidGroup(WireError):
 
 class InvalidRule(WireError):
     """A rule that can't be read."""
+
+
+class RefusedRequest(WireError):
+    """A request to the purge log that isn't signed as it has to be; says what to do."""
+
+
+class UnreadableEntry(WireError):
+    """An entry or a page of the purge log that this version didn't write."""
 
 
 class UnreadableMetrics(WireError):

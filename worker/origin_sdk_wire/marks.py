@@ -67,7 +67,7 @@ __all__ = [
 
 MARK_PREFIX = "m2/"
 PURGE_LOG_PREFIX = "p2/"
-"""Kept free for a log of purges: a key for each, which no other write can take back."""
+"""Entries of the purge log: a key for each, which no other write can take back."""
 MAX_GROUP_CHARACTERS = 256
 MAX_PREFIX_SEGMENTS = 16
 """Prefixes of more segments can't be purged: it bounds the marks that one look-up reads."""
