@@ -94,25 +94,24 @@ class Environment:
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run its Python, from the project's root; make it first, if it isn't there."""
-        if not (self.folder / "made").exists():
-            self._make()
+        if not (self.folder / "made").exists() and (failed := self._make()).returncode:
+            return failed
         command = [str(self.folder / "bin" / "python"), *arguments]
         env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'worker'}", **variables}
         return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - its own
 
-    def _make(self) -> None:
-        subprocess.run([_program(self.python), "-m", "venv", "--clear", str(self.folder)], check=True)  # noqa: S603
-        if self.packages:
-            pip = [
-                str(self.folder / "bin" / "python"),
-                "-m",
-                "pip",
-                "install",
-                "-qq",
-                "--disable-pip-version-check",
-            ]
-            subprocess.run([*pip, *self.packages], check=True)  # noqa: S603
-        (self.folder / "made").touch()
+    def _make(self) -> subprocess.CompletedProcess[str]:
+        """Return what came last: what failed, or the installation."""
+        venv = [_program(self.python), "-m", "venv", "--clear", "--without-pip", str(self.folder)]
+        done = subprocess.run(venv, capture_output=True, text=True, check=False)  # noqa: S603 - its own
+        if self.packages and not done.returncode:
+            options = ("-qq", "--disable-pip-version-check", "--only-binary", ":all:")
+            # This project's pip, which is quicker than one more for each environment.
+            pip = [sys.executable, "-m", "pip", "--python", str(self.folder), "install", *options]
+            done = subprocess.run([*pip, *self.packages], capture_output=True, text=True, check=False)  # noqa: S603
+        if not done.returncode:
+            (self.folder / "made").touch()
+        return done
 
 
 def extras() -> dict[str, list[str]]:
@@ -187,7 +186,7 @@ def whole(python: str, name: str) -> Iterator[str]:
         # An installed SDK brings it.
         *("-p", "origin_sdk.testing.plugin", *SUITES),
     )
-    print(f"{python}, {name}: {done.stdout.strip().splitlines()[-1]}", flush=True)
+    print(f"{python}, {name}: {(done.stdout or done.stderr).strip().splitlines()[-1]}", flush=True)
     if done.returncode:
         yield f"{python}, {name}:\n{done.stdout[-6000:]}{done.stderr[-1000:]}"
 

@@ -1,5 +1,6 @@
 """The SDK where nothing else is installed. scripts/test --versions does the rest."""
 
+import re
 import sys
 
 import pytest
@@ -28,4 +29,6 @@ def test_the_docs_name_the_least_versions_and_the_pythons() -> None:
             package, _, version = requirement.partition(">=")
             shown = package.partition("[")[0].replace("redis", "redis-py")
             assert f"{shown} {version}".lower() in table.lower(), requirement
+    named = [name for row in table.splitlines()[2:] for name in re.findall(r"`([^`]*)`", row)]
+    assert sorted(named) == sorted(extras())
     assert table.rstrip().endswith(f"On CPython {', '.join(PYTHONS[:-1])} and {PYTHONS[-1]}.")
