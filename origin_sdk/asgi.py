@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapp
 from functools import partial, wraps
 from typing import Any, Final, TypeAlias, cast
 
-from origin_sdk._responses.observed import ADDRESS, EVERYTHING, OBSERVERS, SESSION, USER, Observed, unobserved
+from origin_sdk._responses.observed import OBSERVERS, Observed, unobserved
+from origin_sdk._responses.observed_scope import KEPT_IN_SCOPE, ObservedScope
 from origin_sdk._values.header_fields import combined
 from origin_sdk.responses import (
     Draft,
@@ -45,7 +46,6 @@ _FRAMEWORK = (
 _FASTAPI_PARAMETERS = "fastapi.dependencies.utils"
 _ASKED = frozenset({b"authorization", b"if-none-match"})
 """What a request is asked for to finish its response."""
-_KEPT_IN_SCOPE = {"auth": USER, "client": ADDRESS, "session": SESSION, "user": USER}
 
 
 class CacheFields:
@@ -72,96 +72,14 @@ class CacheFields:
             )
 
 
-class _Scope(dict[str, Any]):
-    """A scope that notes who looks for what middlewares keep there of the client."""
-
-    __slots__ = ()
-
-    def __getitem__(self, key: str) -> Any:
-        if key in _KEPT_IN_SCOPE:
-            super().__getitem__(_OBSERVED).note(_KEPT_IN_SCOPE[key])
-        return super().__getitem__(key)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return a value, noting that it was looked up."""
-        if key in _KEPT_IN_SCOPE and key in self:
-            super().__getitem__(_OBSERVED).note(_KEPT_IN_SCOPE[key])
-        return super().get(key, default)
-
-
-class _Noting(bytes):
-    """Bytes that note when they are looked at."""
-
-    _note: Callable[[], None]
-
-    def __eq__(self, other: object) -> bool:
-        self._note()
-        return bytes.__eq__(self, other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __hash__(self) -> int:
-        self._note()
-        return bytes.__hash__(self)
-
-    def __getitem__(self, place: Any) -> Any:
-        self._note()
-        return bytes.__getitem__(self, place)
-
-    def __iter__(self) -> Iterator[int]:
-        self._note()
-        return bytes.__iter__(self)
-
-    def __getattribute__(self, name: str) -> Any:
-        if not name.startswith("_"):  # decoded, split, …
-            self._note()
-        return super().__getattribute__(name)
-
-
-class _FirstName(_Noting):
-    """The name of a request's first field: whoever looks for a field compares its name with this one.
-
-    Done otherwise (in a dict, decoded, in lower case) it isn't seen for which, and counts as for all.
-    """
-
-    _observed: Observed
-    _is_found = False
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, bytes):
-            self._observed.note(bytes.decode(other, "latin-1").lower())
-        self._is_found = bytes.__eq__(self, other)
-        return self._is_found
-
-    __hash__ = _Noting.__hash__
-
-
-def _first_field(name: bytes, value: bytes, observed: Observed) -> tuple[bytes, bytes]:
-    """Return the first field such that each way through a request's fields is noted."""
-
-    def note_value() -> None:
-        if not known._is_found:  # noqa: SLF001 - its own; all values are taken, whatever their names are
-            observed.note(EVERYTHING)
-
-    known, noting = _FirstName(name), _Noting(value)
-    known._observed, known._note = observed, partial(observed.note, EVERYTHING)  # noqa: SLF001 - its own
-    noting._note = note_value  # noqa: SLF001 - its own
-    return known, noting
-
-
-def _observed(scope: MutableMapping[str, Any]) -> _Scope:
+def _observed(scope: MutableMapping[str, Any]) -> ObservedScope:
     """Return a scope that notes what is read, which it does from here on whoever copies it."""
-    if isinstance(scope, _Scope):
+    if isinstance(scope, ObservedScope):
         return scope
-    observing = _Scope(scope)
-    if _OBSERVED not in observing:
-        observed = Observed(_FRAMEWORK, lambda: observing.get("endpoint"))
-        fields = list(scope["headers"])
-        observing[_OBSERVED] = observed
-        observing["headers"] = (
-            [_first_field(fields[0][0], fields[0][1], observed), *fields[1:]] if fields else fields
-        )
+    if observed := scope.get(_OBSERVED):
+        return ObservedScope(scope, observed)
+    observed = Observed(_FRAMEWORK, lambda: observing.get("endpoint"))
+    observing = ObservedScope({**scope, _OBSERVED: observed}, observed)
     return observing
 
 
@@ -205,7 +123,7 @@ def _observe_starlette() -> None:
         await call(self, _observed(scope) if scope["type"] == "http" else scope, receive, send)
 
     Starlette.__call__ = observed_call  # type: ignore[method-assign]
-    reads = {name: _observed_property(what) for name, what in _KEPT_IN_SCOPE.items()}
+    reads = {name: _observed_property(what) for name, what in KEPT_IN_SCOPE.items()}
     for name, observed_read in {"cookies": _observed_cookies, **reads}.items():
         if read := getattr(vars(HTTPConnection).get(name), "fget", None):
             setattr(HTTPConnection, name, property(wraps(read)(partial(observed_read, read))))

@@ -19,6 +19,7 @@ from origin_sdk._responses.observed import (
     observe_session,
     unobserved,
 )
+from origin_sdk._responses.observed_scope import ObservedScope
 from origin_sdk._responses.streams import watched, watched_async
 from origin_sdk._values.header_fields import combined
 from origin_sdk.responses import (
@@ -42,6 +43,7 @@ _FRAMEWORK: Final = (
     # What they read themselves is for HTTP, or is kept where a view has to look it up again.
     *("django.core.handlers", "django.middleware", "django.test", "django.utils.cache"),
     "django.contrib.sessions.middleware",
+    "django.template.context_processors",  # the address, in development
     # It sets Vary where there is something to choose from; and refuses with an error.
     *("rest_framework.negotiation", "rest_framework.throttling"),
 )
@@ -156,6 +158,8 @@ def _observed(request: Any) -> Observed:
     request.__dict__ |= {"_origin_sdk_observed": observed, "META": environ}
     if "environ" in request.__dict__:
         request.environ = environ
+    if "scope" in request.__dict__:
+        request.scope = ObservedScope(request.scope, observed)
     kind: Any = type(request)
     request.__class__ = _observed_class(kind)
     return observed
@@ -181,6 +185,9 @@ def _observed_headers() -> Any:
             self._observed.note(EVERYTHING)
             return iter(super().__iter__())
 
+        def __repr__(self) -> str:
+            return repr(dict(self.items()))
+
     return ObservedHeaders
 
 
@@ -194,6 +201,15 @@ def _observed_class(kind: Any) -> Any:
             if "headers" not in self.__dict__:
                 self.__dict__["headers"] = _observed_headers()(self.META, self._origin_sdk_observed)
             return self.__dict__["headers"]
+
+        @property
+        def content_type(self) -> Any:
+            self._origin_sdk_observed.note("content-type")
+            return self.__dict__.get("content_type")
+
+        @content_type.setter
+        def content_type(self, content_type: Any) -> None:
+            self.__dict__["content_type"] = content_type
 
         @property
         def COOKIES(self) -> Any:  # noqa: N802 - Django's name

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from inspect import unwrap
 from types import FrameType
 from typing import Any, Final
@@ -242,16 +242,41 @@ class _ObservedSession:
             self._origin_sdk_note()
 
 
+_UNSAID = (
+    # By which a session is known to the server, or known to be one.
+    *("session_key", "is_empty", "permanent", "new"),
+    # A session that is a dict says of none of these that it is used, in Flask before 3.1.3.
+    *("__contains__", "__eq__", "__iter__", "__len__", "__or__", "__repr__", "__reversed__", "__ror__"),
+    *("copy", "items", "keys", "values"),
+)
+"""What tells of a session, and need not set ``accessed``."""
+
+
+def _observed_attribute(kind: Any, name: str) -> Any:
+    attribute = getattr(kind, name)
+
+    if isinstance(attribute, property):
+
+        def read(self: Any) -> Any:
+            self._origin_sdk_note()
+            return attribute.__get__(self)
+
+        return property(read, attribute.fset)
+
+    @wraps(attribute)
+    def call(self: Any, *arguments: Any) -> Any:
+        self._origin_sdk_note()
+        return attribute(self, *arguments)
+
+    return call
+
+
 @lru_cache
 def _observed_session_class(kind: Any) -> Any:
     names: dict[str, Any] = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
-    if hasattr(kind, "session_key"):  # Django's, by which one is known to the server
-
-        def session_key(self: Any) -> Any:
-            self._origin_sdk_note()
-            return kind.session_key.fget(self)
-
-        names["session_key"] = property(session_key)
+    for name in _UNSAID:
+        if callable(getattr(kind, name, None)) or isinstance(getattr(kind, name, None), property):
+            names[name] = _observed_attribute(kind, name)
     return type(kind.__name__, (_ObservedSession, kind), names)
 
 
@@ -272,10 +297,17 @@ def observe_session(session: Any, observed: Observed, through: tuple[str, ...]) 
 
 _WSGI_NEUTRAL = (
     # The request line, the server, and what frameworks leave there for themselves.
-    *("CONTENT_", "PATH_", "QUERY_STRING", "RAW_URI", "REQUEST_", "SCRIPT_", "SERVER_"),
+    *("CONTENT_LENGTH", "PATH_", "QUERY_STRING", "RAW_URI", "REQUEST_", "SCRIPT_", "SERVER_"),
     *("CSRF_COOKIE_", "flask.", "gunicorn.", "mod_wsgi.", "origin_sdk.", "uwsgi.", "waitress.", "werkzeug."),
     *("wsgi.",),
 )
+
+_NAMED_KEYS = {
+    "AUTH_TYPE": USER,
+    "CONTENT_TYPE": "content-type",
+    "CSRF_COOKIE": "cookie",
+    "REMOTE_USER": USER,
+}
 
 
 @lru_cache(maxsize=4096)
@@ -283,12 +315,10 @@ def _meaning(key: object) -> str:
     """Return what a key of a WSGI environment tells of the client; empty for what is in the cache's key."""
     if not isinstance(key, str) or key.startswith(_WSGI_NEUTRAL):
         return ""
-    if key == "CSRF_COOKIE":
-        return "cookie"
+    if key in _NAMED_KEYS:
+        return _NAMED_KEYS[key]
     if key.startswith("HTTP_"):
         return key.removeprefix("HTTP_").replace("_", "-").lower()
-    if key in {"REMOTE_USER", "AUTH_TYPE"}:
-        return USER
     return ADDRESS if key.startswith("REMOTE_") else f"environ[{key!r}]"
 
 
@@ -340,8 +370,24 @@ class ObservedEnviron(dict[str, Any]):
         """Return a plain copy, noting that everything was taken."""
         return dict(self.items())
 
+    def popitem(self) -> tuple[str, Any]:
+        """Remove something and return it."""
+        self.observed.note(EVERYTHING)
+        return super().popitem()
+
     def __or__(self, other: Any) -> Any:
         return self.copy() | other
+
+    def __eq__(self, other: object) -> bool:
+        return self.copy() == other
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        return repr(self.copy())
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self.copy())
 
     def __setitem__(self, key: str, value: Any) -> None:
         super().__setitem__(key, value)

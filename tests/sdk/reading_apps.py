@@ -8,9 +8,13 @@ usage: python -m tests.sdk.reading_apps FRAMEWORK
 """
 
 import asyncio
+import copy
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import httpx
@@ -57,6 +61,22 @@ def say(said: str, read: str) -> dict[str, str]:
     return {}
 
 
+class Readers(dict[str, Callable[[], object]]):
+    """Named ways to read; any other word is an expression over a handler's names."""
+
+    def __init__(self, named: Mapping[str, Callable[[], object]], names: Mapping[str, Any]) -> None:
+        super().__init__(named)
+        self._names = dict(names)
+
+    def __missing__(self, expression: str) -> Callable[[], object]:
+        def read() -> object:
+            with suppress(LookupError):
+                return eval(expression, self._names)  # noqa: S307 - a test's own
+            return None
+
+        return read
+
+
 def answer(read: str, row: Mapping[str, str], readers: Mapping[str, Callable[[], object]]) -> dict[str, str]:
     """Read and say, in this order."""
     if row["said"] == "aside":
@@ -98,6 +118,11 @@ def fastapi_app(*, strict: bool) -> httpx.AsyncBaseTransport:
             request.state.key = request.headers.get("x-api-key")
         return await call_next(request)
 
+    async def present_certificate(scope: Any, receive: Any, send: Any) -> None:
+        if "tls" in scope["query_string"].decode():
+            scope["extensions"] = {"tls": {"client_cert_name": "CN=alice"}}
+        await app(scope, receive, send)
+
     app = fastapi.FastAPI()
     app.add_middleware(GZipMiddleware)
     app.add_middleware(AuthenticationMiddleware, backend=Anybody())
@@ -128,12 +153,13 @@ def fastapi_app(*, strict: bool) -> httpx.AsyncBaseTransport:
     }
     for path, scheme in schemes.items():
         app.add_api_route(path, read, methods=methods, dependencies=[fastapi.Depends(scheme)])
-    return httpx.ASGITransport(app)
+    return httpx.ASGITransport(present_certificate)
 
 
 def fastapi_answer(request: Any) -> Any:
     import fastapi  # noqa: PLC0415 - one framework a process
     from fastapi.responses import StreamingResponse  # noqa: PLC0415
+    from starlette.datastructures import Headers  # noqa: PLC0415
 
     scope = request.scope
     readers: dict[str, Callable[[], object]] = {
@@ -161,7 +187,9 @@ def fastapi_answer(request: Any) -> Any:
         "the address, of a copied scope": lambda: fastapi.Request(dict(scope)).client,
         "a forwarded address": lambda: request.headers.get("x-forwarded-for"),
     }
-    row, readers = request.query_params, readers | dict.fromkeys(PARAMETERS, lambda: None)
+    names = {"request": request, "Headers": Headers, "Request": fastapi.Request}
+    readers = Readers(readers | dict.fromkeys(PARAMETERS, lambda: None), names)
+    row = request.query_params
     fields = answer(row["read"], row, readers)
     if row["as"] in {"parts", "stream"}:
         return StreamingResponse(parts(row["read"], row, readers), int(row["status"]), fields)
@@ -181,7 +209,7 @@ def set_up_django(*, strict: bool) -> None:
     from django.conf import settings  # noqa: PLC0415
 
     if settings.configured:
-        settings.ORIGIN_SDK_STRICT = strict
+        settings.DEBUG = strict
         return
     settings.configure(
         SECRET_KEY=SECRET,
@@ -201,15 +229,28 @@ def set_up_django(*, strict: bool) -> None:
         ],
         INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.messages"],
         SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
+        TEMPLATES=[
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "OPTIONS": {"context_processors": CONTEXT_PROCESSORS},
+            }
+        ],
         ALLOWED_HOSTS=["*"],
         DEBUG_PROPAGATE_EXCEPTIONS=True,
-        ORIGIN_SDK_STRICT=strict,
+        DEBUG=strict,
         LOGGING_CONFIG=None,
     )
     django.setup()
     from django.urls import path  # noqa: PLC0415 - once it is set up
 
     Urls.urlpatterns = [path("", django_view)]
+
+
+CONTEXT_PROCESSORS = [
+    *("django.template.context_processors.debug", "django.template.context_processors.request"),
+    *("django.contrib.auth.context_processors.auth", "django.contrib.messages.context_processors.messages"),
+]
+"""Those of `startproject`."""
 
 
 class Urls:
@@ -243,6 +284,16 @@ def read_asynchronously(session: Any) -> object:
 def django_view(request: Any) -> Any:
     from django.contrib import messages  # noqa: PLC0415 - one framework a process
     from django.http import HttpResponse, StreamingHttpResponse  # noqa: PLC0415
+    from django.template import engines  # noqa: PLC0415
+    from django.utils.translation import get_language_from_request  # noqa: PLC0415
+
+    drf: Any = SimpleNamespace(  # it has no types
+        **{name: import_module(f"rest_framework.{name}") for name in ("authentication", "request")}
+    )
+    authenticators = [drf.authentication.SessionAuthentication(), drf.authentication.BasicAuthentication()]
+
+    def render(template: str) -> object:
+        return engines["django"].from_string(template).render({}, request)
 
     readers: dict[str, Callable[[], object]] = {
         "nothing": lambda: None,
@@ -277,6 +328,16 @@ def django_view(request: Any) -> Any:
         "the user of the server": lambda: request.META.get("REMOTE_USER"),
         "a forwarded address": lambda: request.META.get("HTTP_X_FORWARDED_FOR"),
     }
+    names = {
+        "request": request,
+        "api": drf.request.Request(request, authenticators=authenticators),
+        "messages": messages,
+        "render": render,
+        "copy": copy,
+        "json": json,
+        "get_language_from_request": get_language_from_request,
+    }
+    readers = Readers(readers, names)
     row = request.GET
     fields = answer(row["read"], row, readers)
     if row["as"] in {"parts", "stream"}:
@@ -301,6 +362,7 @@ def django_asgi(*, strict: bool) -> httpx.AsyncBaseTransport:
 
 def flask_app(*, strict: bool) -> httpx.BaseTransport:
     import flask  # noqa: PLC0415 - one framework a process
+    import werkzeug  # noqa: PLC0415
 
     from origin_sdk.flask import CacheFields  # noqa: PLC0415
 
@@ -345,6 +407,8 @@ def flask_app(*, strict: bool) -> httpx.BaseTransport:
             "a forwarded address": lambda: request.access_route,
             "what a server put there": lambda: request.environ.get("auth.user"),
         }
+        names = {"request": request, "session": flask.session, "flask": flask, "werkzeug": werkzeug}
+        readers = Readers(readers, names)
         fields = answer(row["read"], row, readers)
         if row["as"] in {"parts", "stream"}:
             made = flask.stream_with_context(parts(row["read"], row, readers))

@@ -11,6 +11,7 @@ from typing import Literal
 
 import pytest
 
+from tests.sdk.accessors import ACCESSORS
 from tests.sdk.reading_apps import FRAMEWORKS, PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,19 +121,29 @@ def late_rows() -> list[Row]:
     ]
 
 
+def accessor_rows(framework: str) -> list[Row]:
+    return [(expression, "cache_for", "200", "whole", "a user") for expression in ACCESSORS[framework]]
+
+
 @dataclass(frozen=True)
 class Answers:
     """What one framework made of all rows."""
 
     production: list[tuple[Row, str]]
     development: list[tuple[Row, str]]
+    accessors: dict[str, tuple[str, str]]
+    """By expression, what became of it in production and in development."""
 
 
 @pytest.fixture(scope="module", params=FRAMEWORKS)
 def answers(request: pytest.FixtureRequest) -> Answers:
     """Ask an application of one framework all that there is to ask, in one process."""
     framework = str(request.param)
-    rows = {"lenient": production_rows(framework) + late_rows(), "strict": development_rows(framework)}
+    more = accessor_rows(framework)
+    rows = {
+        "lenient": more + production_rows(framework) + late_rows(),
+        "strict": more + development_rows(framework),
+    }
     ran = subprocess.run(
         [sys.executable, "-m", "tests.sdk.reading_apps", framework],
         input=json.dumps(rows),
@@ -144,8 +155,9 @@ def answers(request: pytest.FixtureRequest) -> Answers:
     )
     assert ran.returncode == 0, ran.stderr[-4000:]
     found = json.loads(ran.stdout)
-    both = {mode: list(zip(rows[mode], found[mode], strict=True)) for mode in rows}
-    return Answers(both["lenient"], both["strict"])
+    both = {mode: list(zip(rows[mode], found[mode], strict=True))[len(more) :] for mode in rows}
+    made = dict(zip(ACCESSORS[framework], zip(found["lenient"], found["strict"], strict=False), strict=False))
+    return Answers(both["lenient"], both["strict"], made)
 
 
 def test_in_production_what_was_read_and_not_named_makes_a_response_private(answers: Answers) -> None:
@@ -166,6 +178,22 @@ def test_in_development_it_is_an_error_that_names_the_line(answers: Answers) -> 
             assert "for_everyone=True" in got
         else:
             assert got == expected(read, said, status, who), row
+
+
+def test_every_way_to_read_something_counts_as_what_it_reads(
+    answers: Answers, request: pytest.FixtureRequest
+) -> None:
+    what = ACCESSORS[request.node.callspec.params["answers"]]
+    wrong = [
+        (expression, what[expression], *got)
+        for expression, got in answers.accessors.items()
+        if (got != ("shared", "shared") if not what[expression] else not _is_personal(what[expression], *got))
+    ]
+    assert wrong == []
+
+
+def _is_personal(what: str, in_production: str, in_development: str) -> bool:
+    return in_production == "private" and f"{what} was read" in in_development
 
 
 def test_a_body_that_reads_it_on_its_way_to_the_edge_is_cut_off(answers: Answers) -> None:
