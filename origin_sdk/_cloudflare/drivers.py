@@ -1,12 +1,13 @@
 """Do the steps of a flow with httpx: once for threads, once for asyncio. No rule stands here."""
 
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import httpx
 
-from origin_sdk._cloudflare.effects import Answer, Call, Failure, Flow, Pause, Progress, Reply, Step
+from origin_sdk._cloudflare.effects import Answer, Call, Failure, Pause, Progress, Reply
+from origin_sdk._flow import AnyStep, Flow, drive, drive_async
 from origin_sdk._process.clock import Clock
 
 __all__ = ["AsyncDriver", "Driver", "OnProgress"]
@@ -53,17 +54,9 @@ class Driver:
 
     def run(self, flow: Flow[_Result], on_progress: OnProgress | None = None) -> _Result:
         """Run a flow to its end and return its result."""
-        try:
-            answer: Answer = None
-            while True:
-                answer = self._do(flow.send(answer), on_progress)
-        except StopIteration as end:
-            result: _Result = end.value
-            return result
-        finally:
-            flow.close()
+        return drive(flow, partial(self._do, on_progress))
 
-    def _do(self, step: Step, on_progress: OnProgress | None) -> Answer:
+    def _do(self, on_progress: OnProgress | None, step: AnyStep) -> Answer | None:
         match step:
             case Call():
                 return self._call(step)
@@ -72,9 +65,11 @@ class Driver:
             case Progress():
                 if on_progress:
                     on_progress(step)
+            case _:
+                raise TypeError(f"{step!r} is no step of the API's flows")
         return None
 
-    def _call(self, call: Call) -> Reply | Failure:
+    def _call(self, call: Call) -> Answer:
         client = self._client()
         sent_at = self._clock.now()
         try:
@@ -93,17 +88,9 @@ class AsyncDriver:
 
     async def run(self, flow: Flow[_Result], on_progress: OnProgress | None = None) -> _Result:
         """Run a flow to its end and return its result."""
-        try:
-            answer: Answer = None
-            while True:
-                answer = await self._do(flow.send(answer), on_progress)
-        except StopIteration as end:
-            result: _Result = end.value
-            return result
-        finally:
-            flow.close()
+        return await drive_async(flow, partial(self._do, on_progress))
 
-    async def _do(self, step: Step, on_progress: OnProgress | None) -> Answer:
+    async def _do(self, on_progress: OnProgress | None, step: AnyStep) -> Answer | None:
         match step:
             case Call():
                 return await self._call(step)
@@ -112,9 +99,11 @@ class AsyncDriver:
             case Progress():
                 if on_progress:
                     on_progress(step)
+            case _:
+                raise TypeError(f"{step!r} is no step of the API's flows")
         return None
 
-    async def _call(self, call: Call) -> Reply | Failure:
+    async def _call(self, call: Call) -> Answer:
         client = await self._client()
         sent_at = self._clock.now()
         try:

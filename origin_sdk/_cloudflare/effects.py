@@ -1,41 +1,16 @@
-"""What the flows ask of the world.
+"""What the flows that talk to the API ask of the world.
 
-A flow is a generator that holds all the rules of talking to the API and does no input or output: it yields a
-step, and is sent what came of it. :mod:`origin_sdk._cloudflare.drivers` does the steps, once for threads and
-once for asyncio.
+They hold all the rules, and do no input or output (:mod:`origin_sdk._flow`).
+:mod:`origin_sdk._cloudflare.drivers` carries these steps out, once for threads and once for asyncio.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
-__all__ = ["Answer", "Call", "Failure", "Flow", "Pause", "Progress", "Reply", "Step"]
+from origin_sdk._flow import Step
 
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """An HTTP request to the API. ``seconds`` is how long its answer may take."""
-
-    method: str
-    url: str
-    query: tuple[tuple[str, str], ...] = ()
-    body: bytes | None = None
-    seconds: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """``done`` of ``total`` things are done; ``total`` is 0 where it isn't known."""
-
-    done: int
-    total: int = 0
+__all__ = ["Answer", "Call", "Failure", "Pause", "Progress", "Reply"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +34,31 @@ class Failure:
     reason: str
 
 
-Step: TypeAlias = Call | Pause | Progress
-Answer: TypeAlias = Reply | Failure | None
-"""To a call comes a reply or a failure, to anything else ``None``."""
+Answer: TypeAlias = Reply | Failure
+"""What comes of a call."""
 
-_Result = TypeVar("_Result")
-Flow: TypeAlias = Generator[Step, Answer, _Result]
+
+@dataclass(frozen=True, slots=True)
+class Call(Step[Answer]):
+    """An HTTP request to the API. ``seconds`` is how long its answer may take."""
+
+    method: str
+    url: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pause(Step[None]):
+    """Wait."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Step[None]):
+    """``done`` of ``total`` things are done; ``total`` is 0 where it isn't known."""
+
+    done: int
+    total: int = 0

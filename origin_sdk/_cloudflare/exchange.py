@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from origin_sdk._cloudflare.budget import LONGEST_BLOCK_SECONDS, RateBudget, retry_after_seconds
-from origin_sdk._cloudflare.effects import Call, Failure, Flow, Pause, Reply
+from origin_sdk._cloudflare.effects import Call, Failure, Pause, Reply
 from origin_sdk._cloudflare.skew import Skew
 from origin_sdk._process.clock import Clock
 from origin_sdk._values.errors import (
@@ -64,7 +64,7 @@ class Exchange:
         """Start the time."""
         self._started_at = self.clock.monotonic()
 
-    def send(self, call: Call | Callable[[], Call]) -> Flow[Reply]:
+    async def send(self, call: Call | Callable[[], Call]) -> Reply:
         """Make a request, again while that can help.
 
         Return a reply that isn't a failure of the way or the API's own.
@@ -73,8 +73,8 @@ class Exchange:
         """
         attempt = 0
         while True:
-            yield from self._await_budget()
-            answer = yield self._in_time(call if isinstance(call, Call) else call())
+            await self._await_budget()
+            answer = await self._in_time(call if isinstance(call, Call) else call())
             self.requests += 1
             if isinstance(answer, Reply):
                 self._learn(answer)
@@ -82,9 +82,9 @@ class Exchange:
                 assert isinstance(answer, Reply)  # noqa: S101 - what _problem lets through
                 return answer
             attempt += 1
-            yield from self.pause(self._delay(answer, attempt, problem), problem)
+            await self.pause(self._delay(answer, attempt, problem), problem)
 
-    def pause(self, seconds: float, problem: OriginSdkError | None = None) -> Flow[None]:
+    async def pause(self, seconds: float, problem: OriginSdkError | None = None) -> None:
         """Wait; if the deadline would pass, raise ``problem`` or, without one, :class:`DeadlineExceeded`."""
         if self._passes_deadline(seconds):
             cause = problem or DeadlineExceeded(
@@ -92,15 +92,15 @@ class Exchange:
                 "longer timeout"
             )
             raise cause
-        yield Pause(seconds)
+        await Pause(seconds)
 
     def backoff(self, attempt: int) -> float:
         """Return the jittered delay after the ``attempt``-th try, counted from 0."""
         return self.retries.delay(attempt, self.clock.fraction())
 
-    def _await_budget(self) -> Flow[None]:
+    async def _await_budget(self) -> None:
         while wait := self.budget.take(self.clock.monotonic()):
-            yield from self.pause(wait)
+            await self.pause(wait)
         if self._passes_deadline(0):
             raise DeadlineExceeded(f"the timeout of {self.seconds:g} s is over; give a longer one")
 

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
-from origin_sdk._cloudflare.effects import Call, Flow
+from origin_sdk._cloudflare.effects import Call
 from origin_sdk._cloudflare.exchange import Exchange, envelope
 from origin_sdk._values.errors import AuthenticationFailed, OriginSdkError, RequestRejected
 
@@ -93,9 +93,9 @@ class Namespace:
 
     url: str
 
-    def write(
+    async def write(
         self, exchange: Exchange, keys: Sequence[str], pairs: Callable[[Sequence[str]], Iterable[Pair]]
-    ) -> Flow[None]:
+    ) -> None:
         """Write one batch; keys that Cloudflare reports as not written are tried again.
 
         ``pairs`` is asked for what to write before each try. Raises :class:`Unwritten`.
@@ -105,9 +105,9 @@ class Namespace:
             body = "[" + ",".join(pair.encoded() for pair in pairs(keys)) + "]"
             return self._call("PUT", "/bulk", body.encode(), len(keys))
 
-        yield from self._until_done(exchange, keys, call, _unconfirmed)
+        await self._until_done(exchange, keys, call, _unconfirmed)
 
-    def delete(self, exchange: Exchange, keys: Sequence[str]) -> Flow[None]:
+    async def delete(self, exchange: Exchange, keys: Sequence[str]) -> None:
         """Delete one batch of at most 10,000 keys; a key that isn't there counts as deleted.
 
         Raises :class:`Unwritten`.
@@ -116,16 +116,16 @@ class Namespace:
         def call(keys: Sequence[str]) -> Call:
             return self._call("POST", "/bulk/delete", json.dumps(keys).encode(), len(keys))
 
-        yield from self._until_done(exchange, keys, call, _unsuccessful)
+        await self._until_done(exchange, keys, call, _unsuccessful)
 
-    def page(
+    async def page(
         self, exchange: Exchange, prefix: str, cursor: str, limit: int = PAGE_KEYS
-    ) -> Flow[tuple[list[ListedKey], str]]:
+    ) -> tuple[list[ListedKey], str]:
         """List one page in the order of the keys' bytes; return it, and the next page's cursor or ``""``."""
         query = [("prefix", prefix), ("limit", str(limit))]
         if cursor:
             query.append(("cursor", cursor))
-        reply = yield from exchange.send(Call("GET", f"{self.url}/keys", tuple(query)))
+        reply = await exchange.send(Call("GET", f"{self.url}/keys", tuple(query)))
         decoded = envelope(reply)
         keys = [
             ListedKey(entry["name"], entry.get("metadata"), entry.get("expiration"))
@@ -133,19 +133,19 @@ class Namespace:
         ]
         return keys, (decoded.get("result_info") or {}).get("cursor") or ""
 
-    def read_texts(self, exchange: Exchange, keys: Sequence[str]) -> Flow[dict[str, str]]:
+    async def read_texts(self, exchange: Exchange, keys: Sequence[str]) -> dict[str, str]:
         """Read text values, 100 in a request; return those that are there."""
         found: dict[str, str] = {}
         for start in range(0, len(keys), MAX_READ_KEYS):
             body = json.dumps({"keys": keys[start : start + MAX_READ_KEYS]}).encode()
-            reply = yield from exchange.send(self._call("POST", "/bulk/get", body, MAX_READ_KEYS))
+            reply = await exchange.send(self._call("POST", "/bulk/get", body, MAX_READ_KEYS))
             values: Mapping[str, Any] = (envelope(reply).get("result") or {}).get("values") or {}
             found |= {key: value for key, value in values.items() if isinstance(value, str)}
         return found
 
-    def read(self, exchange: Exchange, key: str) -> Flow[bytes | None]:
+    async def read(self, exchange: Exchange, key: str) -> bytes | None:
         """Read one value; ``None`` if there is none."""
-        reply = yield from exchange.send(Call("GET", f"{self.url}/values/{quote(key, safe='')}"))
+        reply = await exchange.send(Call("GET", f"{self.url}/values/{quote(key, safe='')}"))
         if reply.status == 200:
             return reply.body
         try:
@@ -158,19 +158,19 @@ class Namespace:
     def _call(self, method: str, path: str, body: bytes, count: int) -> Call:
         return Call(method, self.url + path, body=body, seconds=30 + count * _SECONDS_A_PAIR)
 
-    def _until_done(
+    async def _until_done(
         self,
         exchange: Exchange,
         keys: Sequence[str],
         call: Callable[[Sequence[str]], Call],
         undone: Callable[[object, Sequence[str]], list[str]],
-    ) -> Flow[None]:
+    ) -> None:
         """Do a batch; one that the API refuses is halved until the keys that it refuses are found."""
         parts, failed = [list(keys)], _Failed()
         while parts:
             part = parts.pop()
             try:
-                yield from self._tried(exchange, part, call, undone)
+                await self._tried(exchange, part, call, undone)
             except Unwritten as error:
                 left, cause = list(error.keys), error.__cause__
             else:
@@ -187,21 +187,21 @@ class Namespace:
             failed.keys.update(chain.from_iterable(parts))
             raise failed.error(keys)
 
-    def _tried(
+    async def _tried(
         self,
         exchange: Exchange,
         keys: Sequence[str],
         call: Callable[[Sequence[str]], Call],
         undone: Callable[[object, Sequence[str]], list[str]],
-    ) -> Flow[None]:
+    ) -> None:
         """Do a batch, and again what the API says isn't done."""
         attempt = 0
         while keys:
             left = keys
             try:
                 if attempt:
-                    yield from exchange.pause(max(_KEY_SECONDS, exchange.backoff(attempt - 1)))
-                reply = yield from exchange.send(lambda left=left: call(left))  # type: ignore[misc]  # mypy: lambda's default
+                    await exchange.pause(max(_KEY_SECONDS, exchange.backoff(attempt - 1)))
+                reply = await exchange.send(lambda left=left: call(left))  # type: ignore[misc]  # mypy: lambda's default
                 keys = undone(envelope(reply).get("result"), left)
             except OriginSdkError as error:
                 raise Unwritten(left) from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from origin_sdk._cloudflare.effects import Call, Flow
+from origin_sdk._cloudflare.effects import Call
 from origin_sdk._cloudflare.exchange import envelope
 from origin_sdk._cloudflare.kv import Pair
 from origin_sdk._edge.purge import Operation
@@ -47,7 +47,7 @@ class Finding:
         return {"check": self.check, "verdict": self.verdict.value, "message": self.message}
 
 
-def examine(operation: Operation, project: Project, *, may_write: bool = True) -> Flow[list[Finding]]:
+async def examine(operation: Operation, project: Project, *, may_write: bool = True) -> list[Finding]:
     """Examine everything that can be seen from here; writes one key that lives a minute, if it may."""
     findings: list[Finding] = list(_settings(operation, project))
     checks = {
@@ -57,13 +57,13 @@ def examine(operation: Operation, project: Project, *, may_write: bool = True) -
     }
     for name, check in checks.items():
         try:
-            finding = yield from check(operation)
+            finding = await check(operation)
         except OriginSdkError as error:
             finding = Finding(name, Grade.BAD, str(error))
         findings.append(finding)
         if finding.verdict is Grade.BAD and name != "token":
             return [*findings, _clock(operation)]
-    findings += yield from _wire_version(operation)
+    findings += await _wire_version(operation)
     return [*findings, _clock(operation)]
 
 
@@ -84,14 +84,14 @@ def _settings(operation: Operation, project: Project) -> Iterator[Finding]:
         yield Finding("settings", Grade.GOOD, f"namespace {settings.namespace_id} at {settings.account_url}")
 
 
-def _token(operation: Operation) -> Flow[Finding]:
+async def _token(operation: Operation) -> Finding:
     """Ask what the token is: an account's own token, else a user's."""
     if not operation.settings.is_cloudflare:
         return Finding("token", Grade.GOOD, "not needed: the API isn't Cloudflare's own")
     base = operation.settings.base_url.rstrip("/")
     for url in (f"{operation.settings.account_url}/tokens/verify", f"{base}/user/tokens/verify"):
         try:
-            reply = yield from operation.exchange.send(Call("GET", url))
+            reply = await operation.exchange.send(Call("GET", url))
             status = (envelope(reply).get("result") or {}).get("status", "unknown")
         except CloudflareError:
             continue
@@ -102,11 +102,11 @@ def _token(operation: Operation) -> Flow[Finding]:
     )
 
 
-def _namespace(operation: Operation) -> Flow[Finding]:
-    keys, _ = yield from operation.namespace.page(operation.exchange, "", "", 10)
+async def _namespace(operation: Operation) -> Finding:
+    keys, _ = await operation.namespace.page(operation.exchange, "", "", 10)
     if operation.settings.is_cloudflare:
         return Finding("namespace", Grade.GOOD, "it is there, and the token may list it")
-    known = yield from _known_namespaces(operation)
+    known = await _known_namespaces(operation)
     name = operation.settings.namespace_id
     if known and name not in known:
         return Finding(
@@ -125,22 +125,22 @@ def _namespace(operation: Operation) -> Flow[Finding]:
     )
 
 
-def _known_namespaces(operation: Operation) -> Flow[list[str]]:
+async def _known_namespaces(operation: Operation) -> list[str]:
     """Return the namespaces that a local API lists; none where it lists nothing."""
     url = f"{operation.settings.account_url}/storage/kv/namespaces"
     try:
-        listed = envelope((yield from operation.exchange.send(Call("GET", url)))).get("result")
+        listed = envelope(await operation.exchange.send(Call("GET", url))).get("result")
     except CloudflareError:
         return []
     entries = listed if isinstance(listed, list) else []
     return [str(each["id"]) for each in entries if isinstance(each, dict) and "id" in each]
 
 
-def _writing(operation: Operation) -> Flow[Finding]:
+async def _writing(operation: Operation) -> Finding:
     pair = Pair(_PROBE_KEY, "", _PROBE_SECONDS)
     try:
-        yield from operation.namespace.write(operation.exchange, [pair.key], lambda _: [pair])
-        yield from operation.namespace.delete(operation.exchange, [pair.key])
+        await operation.namespace.write(operation.exchange, [pair.key], lambda _: [pair])
+        await operation.namespace.delete(operation.exchange, [pair.key])
     except AuthenticationFailed as error:
         return Finding(
             "write permission", Grade.BAD, f"the token may read but not write, so it can't purge: {error}"
@@ -148,12 +148,12 @@ def _writing(operation: Operation) -> Flow[Finding]:
     return Finding("write permission", Grade.GOOD, "the token may write and delete")
 
 
-def _wire_version(operation: Operation) -> Flow[list[Finding]]:
+async def _wire_version(operation: Operation) -> list[Finding]:
     """Tell by the keys' prefixes which versions of the wire contract write into the namespace."""
     findings: list[Finding] = []
     seen: set[str] = set()
     for kind, known in zip("rbm", _KNOWN_PREFIXES, strict=True):
-        versions = yield from _versions(operation, kind)
+        versions = await _versions(operation, kind)
         seen |= versions
         if foreign := sorted(versions - {known}):
             findings.append(
@@ -175,10 +175,10 @@ def _wire_version(operation: Operation) -> Flow[list[Finding]]:
     return [Finding("wire version", Grade.WARNING, f"{what}: {remedy}")]
 
 
-def _versions(operation: Operation, kind: str) -> Flow[set[str]]:
+async def _versions(operation: Operation, kind: str) -> set[str]:
     found: set[str] = set()
     for digit in "123456789":
-        keys, _ = yield from operation.namespace.page(operation.exchange, f"{kind}{digit}", "", 10)
+        keys, _ = await operation.namespace.page(operation.exchange, f"{kind}{digit}", "", 10)
         found |= {key.name.partition("/")[0] + "/" for key in keys}
         if not keys and int(digit) > WIRE_VERSION:
             break

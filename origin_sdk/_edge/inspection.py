@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from origin_sdk._cloudflare.effects import Flow
 from origin_sdk._edge.purge import Operation
 from origin_sdk._edge.stored_responses import StoredResponse, base_of, both_schemes, with_head
 from origin_sdk._values.header_fields import combined
@@ -103,11 +102,11 @@ class Inspection:
         }
 
 
-def inspect(operation: Operation, url: str, project: Project) -> Flow[Inspection]:
+async def inspect(operation: Operation, url: str, project: Project) -> Inspection:
     """Look a URL up as the Worker would, with all variants. Lists of KV may be a minute old."""
     found: list[tuple[Target, StoredResponse]] = []
     for target in both_schemes((url,), project.rules):
-        stored = yield from _under(operation, record_key(target))
+        stored = await _under(operation, record_key(target))
         found += [(target, each) for each in stored]
     names = {
         name
@@ -116,7 +115,7 @@ def inspect(operation: Operation, url: str, project: Project) -> Flow[Inspection
         for name in covering_marks(target, stored.record.groups)
     }
     now_ms = round(operation.cloudflare_now() * 1000)
-    marks = yield from _read_marks(operation, sorted(names), now_ms)
+    marks = await _read_marks(operation, sorted(names), now_ms)
     inspected = [
         _inspected(target, stored, marks, project, now_ms) for target, stored in found if stored.index is None
     ]
@@ -125,21 +124,21 @@ def inspect(operation: Operation, url: str, project: Project) -> Flow[Inspection
     return Inspection(str(parse_url(url)), tuple(inspected), varies_by, operation.exchange.requests)
 
 
-def _under(operation: Operation, base: str) -> Flow[list[StoredResponse]]:
-    listed, _ = yield from operation.namespace.page(operation.exchange, base, "", _MAX_VARIANTS)
+async def _under(operation: Operation, base: str) -> list[StoredResponse]:
+    listed, _ = await operation.namespace.page(operation.exchange, base, "", _MAX_VARIANTS)
     found: list[StoredResponse] = []
     for key in listed:
         if base_of(key.name) == base:
-            stored = yield from with_head(operation.exchange, operation.namespace, key)
+            stored = await with_head(operation.exchange, operation.namespace, key)
             found.append(stored)
     return found
 
 
-def _read_marks(
+async def _read_marks(
     operation: Operation, names: Sequence[str], now_ms: int
-) -> Flow[dict[tuple[str, Lane], Mark]]:
+) -> dict[tuple[str, Lane], Mark]:
     keys = {mark_key(name, lane): (name, lane) for name in names for lane in Lane}
-    values = yield from operation.namespace.read_texts(operation.exchange, list(keys))
+    values = await operation.namespace.read_texts(operation.exchange, list(keys))
     marks: dict[tuple[str, Lane], Mark] = {}
     for key, value in values.items():
         try:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from origin_sdk._cloudflare.effects import Flow
 from origin_sdk._edge.purge import Operation
 from origin_sdk_wire.marks import MARK_PREFIX, Lane, is_index, is_shared
 
@@ -37,11 +36,11 @@ class MarkEntry:
 _LANES = {"s": "soft", "h": "hard"}
 
 
-def read_marks_page(operation: Operation, cursor: str) -> Flow[tuple[list[MarkEntry], str]]:
+async def read_marks_page(operation: Operation, cursor: str) -> tuple[list[MarkEntry], str]:
     """Return one page of the marks and the cursor of the next, or ``""``."""
-    listed, cursor = yield from operation.namespace.page(operation.exchange, MARK_PREFIX, cursor)
+    listed, cursor = await operation.namespace.page(operation.exchange, MARK_PREFIX, cursor)
     bare = [key.name for key in listed if not isinstance(key.metadata, dict)]
-    values = (yield from operation.namespace.read_texts(operation.exchange, bare)) if bare else {}
+    values = (await operation.namespace.read_texts(operation.exchange, bare)) if bare else {}
     return [
         _entry(key.name, key.metadata, values.get(key.name, ""), key.expiration)
         for key in listed

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from origin_sdk._cloudflare.effects import Call, Flow, Reply
+from origin_sdk._cloudflare.effects import Call, Reply
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._edge.async_client import AsyncPurgeClient
 from origin_sdk._edge.client import PurgeClient
@@ -16,6 +16,7 @@ from origin_sdk._edge.operations import Operations
 from origin_sdk._edge.options import Options
 from origin_sdk._edge.purge import Operation
 from origin_sdk._edge.warmup import Warmed
+from origin_sdk._flow import Flow
 from origin_sdk._values.receipt import Receipt
 from origin_sdk._values.settings import Settings
 from origin_sdk._values.targets import Purge
@@ -27,9 +28,8 @@ __all__ = ["AsyncNullPurgeClient", "NullPurgeClient"]
 class _Nobody(Exchange):
     """Answers as the API would if it wrote whatever it is given, and held nothing. Asks nobody."""
 
-    def send(self, call: Call | Callable[[], Call]) -> Flow[Reply]:
+    async def send(self, call: Call | Callable[[], Call]) -> Reply:
         """Answer."""
-        yield from ()
         made = call if isinstance(call, Call) else call()
         written = len(json.loads(made.body)) if made.method == "PUT" and made.body else 0
         body = json.dumps({"success": True, "result": {"successful_key_count": written} if written else None})
@@ -57,9 +57,8 @@ class _Nowhere(Operations):
         self.purges.append(targets)
         return super()._purging(targets, timeout)
 
-    def _examining(self, *, may_write: bool) -> Flow[list[Finding]]:
+    async def _examining(self, *, may_write: bool) -> list[Finding]:
         del may_write
-        yield from ()
         return []
 
 

@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from origin_sdk._cloudflare.budget import RateBudget
-from origin_sdk._cloudflare.effects import Flow
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import Namespace
 from origin_sdk._cloudflare.skew import Skew
@@ -20,6 +19,7 @@ from origin_sdk._edge.options import AsyncBody, Body, Options, PublishArguments
 from origin_sdk._edge.publication import Publication, Published, publish
 from origin_sdk._edge.purge import Operation, SharedMark, purge
 from origin_sdk._edge.stored_responses import Coverage, Listing
+from origin_sdk._flow import Flow
 from origin_sdk._process.audit import AuditEvent, AuditFile, outcome_of
 from origin_sdk._process.reads import Reads, made_to_publish
 from origin_sdk._values.errors import InvalidRequest
@@ -156,9 +156,9 @@ class Operations:
             born = max(born, arguments["after"].moment + timedelta(milliseconds=1))
         return born
 
-    def _audited(self, action: str, details: dict[str, Any], flow: Flow[_Result]) -> Flow[_Result]:
+    async def _audited(self, action: str, details: dict[str, Any], flow: Flow[_Result]) -> _Result:
         try:
-            result = yield from flow
+            result = await flow
         except BaseException as error:
             receipt = error.receipt if isinstance(error, PartialPurgeError) else None
             self._tell(action, details, receipt, outcome_of(error))

@@ -9,7 +9,6 @@ from email.utils import format_datetime
 from functools import cached_property
 from typing import Any
 
-from origin_sdk._cloudflare.effects import Flow
 from origin_sdk._cloudflare.kv import Namespace, Pair
 from origin_sdk._edge.purge import Operation
 from origin_sdk._edge.stored_responses import read_listed
@@ -228,7 +227,7 @@ class _Draft:
             yield f"the rule puts {', '.join(missing)} into the key: give identity={{{missing[0]!r}: ...}}"
 
 
-def publish(operation: Operation, publication: Publication, project: Project) -> Flow[Published]:
+async def publish(operation: Operation, publication: Publication, project: Project) -> Published:
     """Write a response, with its index of variants where it varies.
 
     Raises :class:`NotCacheable` for what the Worker would not store.
@@ -238,7 +237,7 @@ def publish(operation: Operation, publication: Publication, project: Project) ->
     draft = _Draft(publication, rule if isinstance(rule, Rule) else None, project, now_ms)
     _check(draft)
     pairs: list[Pair] = []
-    index = yield from _index(operation, draft)
+    index = await _index(operation, draft)
     if index:
         draft = replace(draft, selected_by=_selected_by(draft, index))
         # The other responses that it leads to may be kept for as long.
@@ -246,10 +245,8 @@ def publish(operation: Operation, publication: Publication, project: Project) ->
     apart, stored = _record_pairs(draft)
     pairs.append(stored)
     if apart:
-        yield from _write(
-            operation, [apart]
-        )  # before the record, which must never name a body that isn't there
-    yield from _write(operation, pairs)
+        await _write(operation, [apart])  # before the record, which must never name a body that isn't there
+    await _write(operation, pairs)
     bound = timedelta(seconds=purge_bound_seconds(project.mark_interval))
     return Published(
         url=str(parse_url(publication.url)),
@@ -274,15 +271,15 @@ def _check(draft: _Draft) -> None:
         raise InvalidRequest(f"{draft.publication.url} can't be published: {error}") from error
 
 
-def _write(operation: Operation, pairs: Sequence[Pair]) -> Flow[None]:
+async def _write(operation: Operation, pairs: Sequence[Pair]) -> None:
     by_key = {pair.key: pair for pair in pairs}
     namespace: Namespace = operation.namespace
-    yield from namespace.write(operation.exchange, list(by_key), lambda keys: [by_key[key] for key in keys])
+    await namespace.write(operation.exchange, list(by_key), lambda keys: [by_key[key] for key in keys])
 
 
-def _index(operation: Operation, draft: _Draft) -> Flow[Index | None]:
+async def _index(operation: Operation, draft: _Draft) -> Index | None:
     """Return the index that is to lie there: what does, with the names that this response varies by."""
-    listed, _ = yield from operation.namespace.page(operation.exchange, draft.index_key, "", 10)
+    listed, _ = await operation.namespace.page(operation.exchange, draft.index_key, "", 10)
     known = next((read_listed(key).index for key in listed if key.name == draft.index_key), None)
     if not draft.vary:
         return known

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from origin_sdk._cloudflare.effects import Call, Flow, Progress
+from origin_sdk._cloudflare.effects import Call, Progress
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import MAX_BATCH_PAIRS, Namespace, Pair, Unwritten, batches
 from origin_sdk._edge.stored_responses import Coverage, Listing, StoredResponse, bodies
@@ -79,10 +79,10 @@ class Operation:
         return max(self.cloudflare_now() + self.margin_seconds, latest)
 
 
-def learn_clock(operation: Operation) -> Flow[None]:
+async def learn_clock(operation: Operation) -> None:
     """Have the API tell its time, if no reply of it has come yet."""
     if not operation.exchange.skew.has_asked:
-        yield from operation.exchange.send(Call("GET", f"{operation.namespace.url}/values/clock"))
+        await operation.exchange.send(Call("GET", f"{operation.namespace.url}/values/clock"))
 
 
 def purge_id(now: float, token: str) -> str:
@@ -125,16 +125,16 @@ class _Marking:
             metadata["hard"] = True
         return metadata
 
-    def write(self, keys: Sequence[str]) -> Flow[list[str]]:
+    async def write(self, keys: Sequence[str]) -> list[str]:
         """Write one batch; return the keys that Cloudflare didn't take in spite of all tries."""
         exchange, namespace = self.operation.exchange, self.operation.namespace
         try:
-            yield from namespace.write(exchange, keys, self.pairs)
+            await namespace.write(exchange, keys, self.pairs)
             if abs(exchange.skew.seconds - self._skew) > _SKEW_TOLERANCE_SECONDS:
                 # The first reply showed that this machine's clock is wrong, and with it the moment.
                 self.moment_ms = 0
-                yield from exchange.pause(1.0)
-                yield from namespace.write(exchange, keys, self.pairs)
+                await exchange.pause(1.0)
+                await namespace.write(exchange, keys, self.pairs)
         except Unwritten as error:
             failed = set(error.keys)
             self.written += [key for key in keys if key not in failed]
@@ -151,7 +151,7 @@ def _note(text: str) -> str:
     return printable.encode()[:_NOTE_BYTES].decode("utf-8", "ignore")
 
 
-def purge(operation: Operation, purge: Purge) -> Flow[Receipt]:
+async def purge(operation: Operation, purge: Purge) -> Receipt:
     """Write the marks of ``purge`` and, for ``delete``, remove what they cover.
 
     Raises :class:`PartialPurgeError` if some marks are written and others not, and what the API answered if
@@ -166,13 +166,13 @@ def purge(operation: Operation, purge: Purge) -> Flow[Receipt]:
     cause: BaseException | None = None
     for batch in batches((mark, _MARK_BYTES) for mark in marks):
         try:
-            missing += yield from marking.write(batch)
+            missing += await marking.write(batch)
         except OriginSdkError as error:
             cause = error.__cause__ if isinstance(error, Unwritten) else error
             if not isinstance(cause, RequestRejected):
                 break
         if len(marks) > MAX_BATCH_PAIRS:
-            yield Progress(len(marking.written), len(marks))
+            await Progress(len(marking.written), len(marks))
     if missing or cause:
         raise _incomplete(operation, marking, marks, cause)
     if any(map(is_shared, marks)):
@@ -180,12 +180,12 @@ def purge(operation: Operation, purge: Purge) -> Flow[Receipt]:
     receipt = _receipt(operation, marking)
     if not purge.delete:
         return receipt
-    return (yield from _deleting(operation, marking, receipt))
+    return await _deleting(operation, marking, receipt)
 
 
-def _deleting(operation: Operation, marking: _Marking, receipt: Receipt) -> Flow[Receipt]:
+async def _deleting(operation: Operation, marking: _Marking, receipt: Receipt) -> Receipt:
     try:
-        deleted = yield from delete_covered(operation, marking.purge)
+        deleted = await delete_covered(operation, marking.purge)
     except OriginSdkError as error:
         raise PartialPurgeError(
             f"purge {marking.id}: all marks are written, so that nothing purged is served, but not all of it "
@@ -227,7 +227,7 @@ def _incomplete(
     return error
 
 
-def delete_covered(operation: Operation, purge: Purge) -> Flow[int]:
+async def delete_covered(operation: Operation, purge: Purge) -> int:
     """Delete every stored response that ``purge`` covers; return how many keys that were.
 
     Bounded in memory.
@@ -236,37 +236,37 @@ def delete_covered(operation: Operation, purge: Purge) -> Flow[int]:
     deleted = 0
     listing = Listing(operation.exchange, operation.namespace, Coverage(purge, operation.rules))
     while not listing.is_done:
-        for stored in (yield from listing.next_page()):
+        for stored in await listing.next_page():
             doomed += stored.keys
-        deleted += yield from _delete_full_batches(operation, doomed)
-        yield Progress(deleted + len(doomed))
+        deleted += await _delete_full_batches(operation, doomed)
+        await Progress(deleted + len(doomed))
     if purge.everything:
-        deleted += yield from _delete_bodies(operation, doomed)
-    deleted += yield from _delete_batch(operation, doomed)
+        deleted += await _delete_bodies(operation, doomed)
+    deleted += await _delete_batch(operation, doomed)
     return deleted
 
 
-def _delete_bodies(operation: Operation, doomed: list[str]) -> Flow[int]:
+async def _delete_bodies(operation: Operation, doomed: list[str]) -> int:
     cursor, deleted = "", 0
     while True:
-        keys, cursor = yield from bodies(operation.exchange, operation.namespace, cursor)
+        keys, cursor = await bodies(operation.exchange, operation.namespace, cursor)
         doomed += keys
-        deleted += yield from _delete_full_batches(operation, doomed)
+        deleted += await _delete_full_batches(operation, doomed)
         if not cursor:
             return deleted
 
 
-def _delete_full_batches(operation: Operation, doomed: list[str]) -> Flow[int]:
+async def _delete_full_batches(operation: Operation, doomed: list[str]) -> int:
     deleted = 0
     while len(doomed) >= MAX_BATCH_PAIRS:
-        deleted += yield from _delete_batch(operation, doomed)
+        deleted += await _delete_batch(operation, doomed)
     return deleted
 
 
-def _delete_batch(operation: Operation, doomed: list[str]) -> Flow[int]:
+async def _delete_batch(operation: Operation, doomed: list[str]) -> int:
     batch, doomed[:] = doomed[:MAX_BATCH_PAIRS], doomed[MAX_BATCH_PAIRS:]
     if batch:
-        yield from operation.namespace.delete(operation.exchange, batch)
+        await operation.namespace.delete(operation.exchange, batch)
     return len(batch)
 
 
@@ -298,7 +298,7 @@ class BlastRadius:
         }
 
 
-def blast_radius(operation: Operation, purge: Purge) -> Flow[BlastRadius]:
+async def blast_radius(operation: Operation, purge: Purge) -> BlastRadius:
     """Count what ``purge`` would hit, and write nothing."""
     coverage = Coverage(purge, operation.rules)
     listing = Listing(operation.exchange, operation.namespace, coverage)
@@ -306,14 +306,14 @@ def blast_radius(operation: Operation, purge: Purge) -> Flow[BlastRadius]:
     examples: dict[str, None] = {}
     idle = dict.fromkeys(coverage.targets())
     while not listing.is_done:
-        for stored in _responses((yield from listing.next_page())):
+        for stored in _responses(await listing.next_page()):
             responses += 1
             body_bytes += stored.body_bytes
             for target in coverage.covering(stored) if idle else ():
                 idle.pop(target, None)
             if len(examples) < _SHOWN_EXAMPLES:
                 examples[stored.url] = None
-        yield Progress(listing.scanned_keys)
+        await Progress(listing.scanned_keys)
     marks = len(purge.marks(operation.rules))
     requests = operation.exchange.requests
     scanned = listing.scanned_keys

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from origin_sdk._cloudflare.effects import Flow
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import PAGE_KEYS, ListedKey, Namespace
 from origin_sdk._values.targets import Purge, parse_url, stored_targets
@@ -227,13 +226,13 @@ class Listing:
         """Whether everything was seen."""
         return not self._scans
 
-    def next_page(self, limit: int = PAGE_KEYS) -> Flow[list[StoredResponse]]:
+    async def next_page(self, limit: int = PAGE_KEYS) -> list[StoredResponse]:
         """Return what is covered on the next page, perhaps nothing.
 
         Heads that lists don't show cost a request each.
         """
         scan = self._scans[0]
-        listed, self._cursor = yield from self.namespace.page(self.exchange, scan.prefix, self._cursor, limit)
+        listed, self._cursor = await self.namespace.page(self.exchange, scan.prefix, self._cursor, limit)
         inside = [key for key in listed if not scan.stop or key.name < scan.stop]
         if not self._cursor or len(inside) < len(listed):
             self._scans.popleft()
@@ -241,28 +240,28 @@ class Listing:
         self.scanned_keys += len(inside)
         covered: list[StoredResponse] = []
         for key in inside:
-            stored = yield from self._read(key)
+            stored = await self._read(key)
             if self.coverage.by_place(stored) or self.coverage.by_group(stored):
                 covered.append(stored)
         return covered
 
-    def _read(self, key: ListedKey) -> Flow[StoredResponse]:
+    async def _read(self, key: ListedKey) -> StoredResponse:
         stored = read_listed(key)
         if not (self.coverage.purge.groups or self.coverage.by_place(stored)):
             return stored
-        return (yield from with_head(self.exchange, self.namespace, key))
+        return await with_head(self.exchange, self.namespace, key)
 
 
-def with_head(exchange: Exchange, namespace: Namespace, key: ListedKey) -> Flow[StoredResponse]:
+async def with_head(exchange: Exchange, namespace: Namespace, key: ListedKey) -> StoredResponse:
     """Take a listed key apart, and read its value if its head lies there."""
     match key.metadata:
         case {"o": int(size)} if size > 0:
-            value = yield from namespace.read(exchange, key.name)
+            value = await namespace.read(exchange, key.name)
             return read_listed(key, (value or b"")[:size].decode("utf-8", "replace"))
     return read_listed(key)
 
 
-def bodies(exchange: Exchange, namespace: Namespace, cursor: str) -> Flow[tuple[list[str], str]]:
+async def bodies(exchange: Exchange, namespace: Namespace, cursor: str) -> tuple[list[str], str]:
     """List one page of the bodies that are stored apart."""
-    listed, cursor = yield from namespace.page(exchange, BODY_PREFIX, cursor)
+    listed, cursor = await namespace.page(exchange, BODY_PREFIX, cursor)
     return [key.name for key in listed], cursor

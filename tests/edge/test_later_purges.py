@@ -20,11 +20,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from origin_sdk._cloudflare.budget import RateBudget
-from origin_sdk._cloudflare.effects import Answer, Call, Failure, Flow, Pause, Reply
+from origin_sdk._cloudflare.effects import Answer, Call, Failure, Pause, Reply
 from origin_sdk._cloudflare.exchange import Exchange, Retries
 from origin_sdk._cloudflare.kv import Namespace
 from origin_sdk._cloudflare.skew import Skew
 from origin_sdk._edge.purge import Operation, purge
+from origin_sdk._flow import AnyStep, Flow, drive_async
 from origin_sdk._values import settings as sdk_settings
 from origin_sdk._values.targets import Purge
 from origin_sdk_edge.policy.facts import RequestFacts
@@ -179,23 +180,21 @@ class World:
         self.background.run(self.purged(flow, clock))
 
     async def purged(self, flow: Flow[object], clock: SdkClock) -> None:
-        answer: Answer = None
-        while True:
-            try:
-                step = flow.send(answer)
-            except StopIteration:
-                return
-            except Exception:  # noqa: BLE001 - whatever it is, the service was told
-                self.is_undone = True
-                return
-            answer = None
+        async def do(step: AnyStep) -> Answer | None:
             if isinstance(step, Pause):
                 await asyncio.sleep(step.seconds)
-            elif isinstance(step, Call):
-                assert step.body
-                answer = await self.kv.put_in_bulk(step.body)
-                if isinstance(answer, Reply):
-                    answer = Reply(answer.status, answer.fields, answer.body, clock.now(), clock.now())
+                return None
+            assert isinstance(step, Call)
+            assert step.body
+            answer = await self.kv.put_in_bulk(step.body)
+            if isinstance(answer, Reply):
+                return Reply(answer.status, answer.fields, answer.body, clock.now(), clock.now())
+            return answer
+
+        try:
+            await drive_async(flow, do)
+        except Exception:  # noqa: BLE001 - whatever it is, the service was told
+            self.is_undone = True
 
 
 async def _run(

@@ -9,6 +9,7 @@ from origin_sdk._cloudflare.budget import RateBudget
 from origin_sdk._cloudflare.effects import Answer, Call, Failure, Pause, Reply
 from origin_sdk._cloudflare.exchange import Exchange, Retries, envelope
 from origin_sdk._cloudflare.skew import Skew
+from origin_sdk._flow import AnyStep, drive
 from origin_sdk.errors import (
     AuthenticationFailed,
     CloudflareUnavailable,
@@ -33,19 +34,17 @@ def status(code: int, **fields: str) -> Reply:
 def played(exchange: Exchange, answers: Sequence[Answer]) -> tuple[list[float], Answer | OriginSdkError]:
     """Answer a flow's calls in turn; return its pauses, and what came out."""
     pauses: list[float] = []
-    flow, rest = exchange.send(CALL), iter(answers)
+    rest = iter(answers)
+
+    def do(step: AnyStep) -> Answer | None:
+        if not isinstance(step, Pause):
+            return next(rest)
+        pauses.append(step.seconds)
+        exchange.clock.sleep(step.seconds)
+        return None
+
     try:
-        step = flow.send(None)
-        while True:
-            if isinstance(step, Pause):
-                pauses.append(step.seconds)
-                exchange.clock.sleep(step.seconds)
-                step = flow.send(None)
-            else:
-                step = flow.send(next(rest))
-    except StopIteration as end:
-        result: Answer = end.value
-        return pauses, result
+        return pauses, drive(exchange.send(CALL), do)
     except OriginSdkError as error:
         return pauses, error
 
@@ -173,6 +172,8 @@ def test_a_refusal_says_whose_fault_it_is(reply: Reply, error: type[OriginSdkErr
     ],
 )
 def test_an_answer_may_take_no_longer_than_there_is_left(seconds: float | None, allowed: float) -> None:
-    step = new_exchange(seconds=seconds).send(CALL).send(None)
+    flow = new_exchange(seconds=seconds).send(CALL)
+    step = flow.send(None)
+    flow.close()
     assert isinstance(step, Call)
     assert step.seconds == allowed

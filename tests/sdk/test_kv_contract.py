@@ -8,10 +8,10 @@ import pytest
 
 from origin_sdk._cloudflare.budget import RateBudget
 from origin_sdk._cloudflare.drivers import Driver
-from origin_sdk._cloudflare.effects import Flow
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import ListedKey, Namespace, Pair
 from origin_sdk._cloudflare.skew import Skew
+from origin_sdk._flow import Flow
 from origin_sdk._process.clock import SystemClock
 from origin_sdk._values.settings import Settings
 from origin_sdk.errors import RequestRejected
