@@ -252,7 +252,8 @@ class Service:
         self.drainers = [Drainer(SqlAlchemyOutbox(self.engine), self.client, _PACE) for _ in range(_DRAINERS)]
 
     def work(self, seed: int, is_ready: Any) -> None:
-        """Change and drain until killed."""
+        """Change and drain until killed, or until the run has ended, however it did."""
+        Thread(target=_end_with_run, daemon=True).start()
         for drainer in self.drainers:
             drainer.start()
         writers = [
@@ -285,7 +286,7 @@ def serve_forked(url: str, api: str, seed: int, is_ready: Any, workers: Any) -> 
     """Be a server that forks workers, as gunicorn does with `--preload`, and forks again what was killed."""
     os.setsid()
     service = Service(url, api)
-    while True:
+    while _run_goes_on():
         _use(service)
         for number, worker in enumerate(workers):
             if not worker:
@@ -293,6 +294,20 @@ def serve_forked(url: str, api: str, seed: int, is_ready: Any, workers: Any) -> 
         ended, _ = os.wait()
         seed += 100
         workers[workers[:].index(ended)] = 0
+
+
+def _run_goes_on(seconds: float | None = 0) -> bool:
+    """Wait so long for the end of the run, which may be killed itself, and tell whether it didn't come."""
+    run_of = multiprocessing.parent_process()
+    if run_of is not None:
+        run_of.join(seconds)
+    return run_of is not None and run_of.is_alive()
+
+
+def _end_with_run() -> None:
+    while _run_goes_on(seconds=None):
+        pass
+    os._exit(1)
 
 
 def _use(service: Service) -> None:
