@@ -80,6 +80,7 @@ def apart(machines: Machines) -> Machines:
     return machines
 
 
+@pytest.mark.timeout(180)  # six interpreters start, one after the other
 @pytest.mark.parametrize(("service", "drainer"), HOURS)
 def test_delays_leases_and_lags_are_by_the_stores_clock(
     apart: Machines, service: float, drainer: float
