@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from origin_sdk._edge.publication import Published
     from origin_sdk._edge.purge import BlastRadius
     from origin_sdk._edge.stored_responses import StoredResponse
-    from origin_sdk._edge.warmup import Warmed
+    from origin_sdk._edge.warmup import Warmed, WarmRequest
     from origin_sdk._process.audit import AuditEvent, AuditFile, Auditor
     from origin_sdk._process.clock import Clock, SystemClock
     from origin_sdk._values.project import Project, read_project
@@ -95,6 +95,7 @@ __all__ = [
     "StoredResponse",
     "SystemClock",
     "Targets",
+    "WarmRequest",
     "Warmed",
     "read_project",
 ]
@@ -132,6 +133,7 @@ _HOMES = {
     "SystemClock": "_process.clock",
     "Targets": "_values.targets",
     "Grade": "_edge.diagnosis",
+    "WarmRequest": "_edge.warmup",
     "Warmed": "_edge.warmup",
     "read_project": "_values.project",
 }

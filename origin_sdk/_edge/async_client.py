@@ -19,7 +19,7 @@ from origin_sdk._edge.options import AsyncBody, Options, PublishArguments, Targe
 from origin_sdk._edge.publication import Published
 from origin_sdk._edge.purge import BlastRadius, blast_radius, learn_clock
 from origin_sdk._edge.stored_responses import StoredResponse
-from origin_sdk._edge.warmup import Warmed, warmed
+from origin_sdk._edge.warmup import Warmed, WarmRequest, warmed
 from origin_sdk._process.spans import span
 from origin_sdk._values.project import Project
 from origin_sdk._values.receipt import Receipt
@@ -27,6 +27,8 @@ from origin_sdk._values.settings import Settings
 from origin_sdk._values.targets import Purge
 
 __all__ = ["AsyncPurgeClient"]
+
+_PLAIN = WarmRequest()
 
 
 class AsyncPurgeClient(Operations):
@@ -157,9 +159,17 @@ class AsyncPurgeClient(Operations):
         return tuple(await self._driver.run(self._examining(may_write=may_write)))
 
     async def warm(
-        self, urls: Iterable[str], *, concurrency: int = 8, on_progress: OnProgress | None = None
+        self,
+        urls: Iterable[str],
+        *,
+        concurrency: int = 8,
+        on_progress: OnProgress | None = None,
+        request: WarmRequest = _PLAIN,
     ) -> tuple[Warmed, ...]:
-        """Request each URL from the Worker, so that KV has it; return the results in the order given."""
+        """Request each URL from the Worker, so that KV has it; return the results in the order given.
+
+        ``request`` says how: by GET, or with a method and a content that a rule puts into the key.
+        """
         wanted = tuple(dict.fromkeys(urls))
         limit = asyncio.Semaphore(concurrency)
         done = 0
@@ -167,7 +177,7 @@ class AsyncPurgeClient(Operations):
         async def one(url: str) -> Warmed:
             nonlocal done
             async with limit:
-                result = await self._warm(url)
+                result = await self._warm(url, request)
             done += 1
             if on_progress:
                 on_progress(Progress(done, len(wanted)))
@@ -175,10 +185,10 @@ class AsyncPurgeClient(Operations):
 
         return tuple(await asyncio.gather(*(one(url) for url in wanted)))
 
-    async def _warm(self, url: str) -> Warmed:
+    async def _warm(self, url: str, request: WarmRequest) -> Warmed:
         try:
             edge = await self._edge.client()
-            async with edge.stream("GET", url) as response:
+            async with edge.stream(request.method, url, **request.options) as response:
                 async for _ in response.aiter_bytes():
                     pass  # a body cut short would not be stored
         except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -19,7 +19,7 @@ from origin_sdk._edge.options import Body, Options, PublishArguments, Targets
 from origin_sdk._edge.publication import Published
 from origin_sdk._edge.purge import BlastRadius, blast_radius, learn_clock
 from origin_sdk._edge.stored_responses import StoredResponse
-from origin_sdk._edge.warmup import Warmed, warmed
+from origin_sdk._edge.warmup import Warmed, WarmRequest, warmed
 from origin_sdk._process.spans import span
 from origin_sdk._values.project import Project
 from origin_sdk._values.receipt import Receipt
@@ -27,6 +27,8 @@ from origin_sdk._values.settings import Settings
 from origin_sdk._values.targets import Purge
 
 __all__ = ["PurgeClient"]
+
+_PLAIN = WarmRequest()
 
 
 class PurgeClient(Operations):
@@ -149,13 +151,21 @@ class PurgeClient(Operations):
         return tuple(self._driver.run(self._examining(may_write=may_write)))
 
     def warm(
-        self, urls: Iterable[str], *, concurrency: int = 8, on_progress: OnProgress | None = None
+        self,
+        urls: Iterable[str],
+        *,
+        concurrency: int = 8,
+        on_progress: OnProgress | None = None,
+        request: WarmRequest = _PLAIN,
     ) -> tuple[Warmed, ...]:
-        """Request each URL from the Worker, so that KV has it; return the results in the order given."""
+        """Request each URL from the Worker, so that KV has it; return the results in the order given.
+
+        ``request`` says how: by GET, or with a method and a content that a rule puts into the key.
+        """
         wanted = tuple(dict.fromkeys(urls))
         with ThreadPoolExecutor(max_workers=concurrency) as pool:
             try:
-                tasks = [pool.submit(self._warm, url) for url in wanted]
+                tasks = [pool.submit(self._warm, url, request) for url in wanted]
                 for done, _ in enumerate(as_completed(tasks), 1):
                     if on_progress:
                         on_progress(Progress(done, len(wanted)))
@@ -164,9 +174,9 @@ class PurgeClient(Operations):
                 raise
         return tuple(task.result() for task in tasks)
 
-    def _warm(self, url: str) -> Warmed:
+    def _warm(self, url: str, request: WarmRequest) -> Warmed:
         try:
-            with self._edge.client().stream("GET", url) as response:
+            with self._edge.client().stream(request.method, url, **request.options) as response:
                 for _ in response.iter_bytes():
                     pass  # a body cut short would not be stored
         except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -1,12 +1,14 @@
 """How the Worker makes a key of a URL: which rule applied and why, what is merged into it, what splits it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from origin_sdk._values.project import Project
 from origin_sdk._values.targets import parse_url
+from origin_sdk_wire.content import content_key
 from origin_sdk_wire.disguise import AMBIGUOUS, readings_met, strictest_rule
-from origin_sdk_wire.key import MAX_KEY_BYTES, Target, record_key
+from origin_sdk_wire.key import MAX_KEY_BYTES, Target, record_key, variant_key
 from origin_sdk_wire.marks import covering_marks
 from origin_sdk_wire.rules import key_target
 from origin_sdk_wire.settings import Rule
@@ -61,13 +63,26 @@ class Explanation:
         }
 
 
-def explain(url: str, project: Project, method: str = "GET") -> Explanation:
-    """Explain the key of ``url``; asks nobody."""
+def explain(
+    url: str,
+    project: Project,
+    method: str = "GET",
+    content: bytes | None = None,
+    fields: Mapping[str, str] | None = None,
+) -> Explanation:
+    """Explain the key of ``url``; asks nobody.
+
+    With the ``content`` of a request and the ``fields`` that describe it, by name in lower case, the key is
+    that of the response to it.
+    """
     target = parse_url(url)
     spelled = next((rule for rule in project.rules if rule.matches(method, target)), None)
     rule = _strictest(spelled, method, target, project)
     keyed = key_target(rule, target) if rule else target
-    key = "" if rule and rule.never_stores else record_key(keyed)
+    key = record_key(keyed) if _is_looked_up(method, rule) else ""
+    if key and rule and content is not None and rule.keys_content(method):
+        parts = content_key(method, rule.body, fields or {}, content).parts
+        key = "" if parts is None else variant_key(key, parts)
     return Explanation(
         url=url,
         normalised=str(target),
@@ -76,9 +91,15 @@ def explain(url: str, project: Project, method: str = "GET") -> Explanation:
         verdicts=_verdicts(project, method, target, rule),
         readings=tuple(_readings(method, target, spelled, rule)),
         merged=tuple(_merged(url, target, keyed, rule)),
-        split_by=tuple(_split_by(target, rule, key)),
+        split_by=tuple(_split_by(target, rule, key, method)),
         marks=covering_marks(keyed, ()),
     )
+
+
+def _is_looked_up(method: str, rule: Rule | None) -> bool:
+    if rule and rule.never_stores:
+        return False
+    return method in {"GET", "HEAD"} or (rule is not None and rule.keys_content(method))
 
 
 def _strictest(spelled: Rule | None, method: str, target: Target, project: Project) -> Rule | None:
@@ -148,7 +169,11 @@ def _merged(url: str, target: Target, keyed: Target, rule: Rule | None) -> list[
     return merged
 
 
-def _split_by(target: Target, rule: Rule | None, key: str) -> list[str]:
+def _split_by(target: Target, rule: Rule | None, key: str, method: str) -> list[str]:
+    if not key and not (rule and rule.never_stores):
+        return [
+            f"nothing: {method} passes by the cache, unless a rule has key_body, and the content is a query"
+        ]
     if not key:
         return ["nothing: the rule keeps it from the edge, each request goes to the origin"]
     split = ["scheme, host and path", *(["the query, letter by letter"] if target.query else [])]
@@ -156,6 +181,8 @@ def _split_by(target: Target, rule: Rule | None, key: str) -> list[str]:
         split += [f"request field {name}" for name in rule.fields]
         split += [f"cookie {name}" for name in rule.cookies]
         split += [f"token claim {name}" for name in rule.claims]
+        if rule.keys_content(method):
+            split.append(f"method and content ({rule.body}), its media type, coding and language")
     split.append("the request fields that the response names in Vary")
     if "#~" in key:
         split.append(f"a digest: the target is longer than the {MAX_KEY_BYTES} bytes of a KV key")

@@ -14,6 +14,7 @@ from origin_sdk._values.targets import parse_url
 from origin_sdk_wire.freshness import Freshness, current_age_ms, freshness_of
 from origin_sdk_wire.key import Target, record_key
 from origin_sdk_wire.marks import Lane, Mark, covering_marks, mark_key, parse_mark
+from origin_sdk_wire.rules import CONTENT_METHODS, first_match
 from origin_sdk_wire.settings import Rule
 
 __all__ = ["AppliedMark", "Inspected", "Inspection", "Outcome", "inspect"]
@@ -191,7 +192,8 @@ def _inspected(
 
 
 def _rule(project: Project, target: Target) -> Rule:
-    return next((rule for rule in project.rules if rule.matches("GET", target)), _NO_RULE)
+    found = (first_match(project.rules, method, target) for method in ("GET", *CONTENT_METHODS))
+    return next((rule for rule in found if isinstance(rule, Rule)), _NO_RULE)
 
 
 def _staleness_ms(marks: Sequence[AppliedMark], staleness_ms: int, now_ms: int) -> int:

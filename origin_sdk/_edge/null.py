@@ -15,7 +15,7 @@ from origin_sdk._edge.diagnosis import Finding
 from origin_sdk._edge.operations import Operations
 from origin_sdk._edge.options import Options
 from origin_sdk._edge.purge import Operation
-from origin_sdk._edge.warmup import Warmed
+from origin_sdk._edge.warmup import Warmed, WarmRequest
 from origin_sdk._flow import Flow
 from origin_sdk._values.receipt import Receipt
 from origin_sdk._values.settings import Settings
@@ -69,7 +69,8 @@ class NullPurgeClient(_Nowhere, PurgeClient):
         super().__init__(Settings.nowhere(), options=options)
         self.purges = []
 
-    def _warm(self, url: str) -> Warmed:
+    def _warm(self, url: str, request: WarmRequest) -> Warmed:
+        del request
         return Warmed(url)
 
 
@@ -80,5 +81,6 @@ class AsyncNullPurgeClient(_Nowhere, AsyncPurgeClient):
         super().__init__(Settings.nowhere(), options=options)
         self.purges = []
 
-    async def _warm(self, url: str) -> Warmed:
+    async def _warm(self, url: str, request: WarmRequest) -> Warmed:
+        del request
         return Warmed(url)

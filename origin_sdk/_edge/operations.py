@@ -141,6 +141,8 @@ class Operations:
             groups=tuple(groups),
             request_headers=arguments.get("request_headers", {}),
             identity=arguments.get("identity", {}),
+            method=arguments.get("method", "GET"),
+            content=arguments.get("content", b""),
         )
 
     def _birth(self, arguments: PublishArguments) -> datetime:

@@ -26,7 +26,9 @@ class PublishArguments(TypedDict, total=False):
     ``born`` is when rendering began, by ``client.now()``. A ``body`` that is a function needs none: it is
     called after the moment was taken. The response then has the groups of what the function reads from
     layered caches; reading what must not reach the edge raises DataClassViolation. ``after`` is the receipt
-    of a purge made before the rendering: the response counts as newer.
+    of a purge made before the rendering: the response counts as newer. It answers requests by ``method``:
+    GET unless said, or by a rule with ``key_body`` QUERY or POST with the ``content`` that
+    ``request_headers`` describe.
     """
 
     status: int
@@ -36,6 +38,8 @@ class PublishArguments(TypedDict, total=False):
     identity: Mapping[str, object]
     born: datetime
     after: Receipt
+    method: str
+    content: bytes
 
 
 @dataclass(frozen=True)

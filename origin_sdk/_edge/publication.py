@@ -17,7 +17,9 @@ from origin_sdk._values.errors import InvalidRequest, NotCacheable
 from origin_sdk._values.header_fields import combined
 from origin_sdk._values.project import Project
 from origin_sdk._values.targets import parse_url
+from origin_sdk_wire.answers import read_answer
 from origin_sdk_wire.bounds import MAX_GROUPS, MAX_RECORD_SECONDS, purge_bound_seconds
+from origin_sdk_wire.content import ContentKey, content_key
 from origin_sdk_wire.errors import WireError
 from origin_sdk_wire.facts import Reason, ResponseFacts
 from origin_sdk_wire.fields import CACHE_GROUPS, HOP_BY_HOP
@@ -62,7 +64,7 @@ class Publication:
     ``birth_ms`` is the moment before rendering began: a purge after it wins. ``identity`` gives the values of
     what the rule declares as part of the key, under ``field:name``, ``cookie:name`` or ``claim:name``, a
     claim with its type in tokens; fields are looked up in ``request_headers`` too, as are those that the
-    response's Vary names.
+    response's Vary names. ``method`` and ``content`` are those of the requests, by a rule with ``key_body``.
     """
 
     url: str
@@ -73,6 +75,8 @@ class Publication:
     groups: tuple[str, ...] = ()
     request_headers: Mapping[str, str] = field(default_factory=dict)
     identity: Mapping[str, object] = field(default_factory=dict)
+    method: str = "GET"
+    content: bytes = b""
 
 
 def _text(value: object) -> str | None:
@@ -130,11 +134,27 @@ class _Draft:
                 f'Cache-Groups = {fields[CACHE_GROUPS]!r}: {error}; write "a", "b"'
             ) from error
         given = (*(self.rule.groups if self.rule else ()), *self.publication.groups)
+        if isinstance(told := self._told, tuple):
+            given += told
         return tuple(dict.fromkeys(group_names(fields, given)))
 
     @property
+    def _told(self) -> tuple[str, ...] | Reason:
+        """What the body says of itself, where the rule has the Worker read that."""
+        if not (self.rule and self.rule.reads_answers):
+            return ()
+        return read_answer(self.publication.status, self.publication.body, self.rule)
+
+    @property
+    def _content(self) -> ContentKey:
+        publication = self.publication
+        if not (self.rule and self.rule.keys_content(publication.method)):
+            return ContentKey(())
+        return content_key(publication.method, self.rule.body, self._request_fields, publication.content)
+
+    @property
     def parts(self) -> list[tuple[str, str | None]]:
-        """The declared identity, in the rule's order."""
+        """The declared identity, in the rule's order, and what the content adds."""
         if not self.rule:
             return []
         identity, headers = self.publication.identity, self._request_fields
@@ -143,9 +163,8 @@ class _Draft:
             for name in self.rule.fields
         ]
         parts += [(f"cookie:{name}", _text(identity.get(f"cookie:{name}"))) for name in self.rule.cookies]
-        return parts + [
-            (f"claim:{name}", claim_text(identity.get(f"claim:{name}"))) for name in self.rule.claims
-        ]
+        parts += [(f"claim:{name}", claim_text(identity.get(f"claim:{name}"))) for name in self.rule.claims]
+        return [*parts, *(self._content.parts or ())]
 
     @property
     def _request_fields(self) -> dict[str, str]:
@@ -193,6 +212,7 @@ class _Draft:
     def problems(self) -> Iterator[str]:
         """Say why the Worker would not have stored such a response, or could not serve it."""
         yield from self._forbidden()
+        yield from self._unmet()
         if self.publication.status == 206 or self.publication.status >= 500:
             yield f"status {self.publication.status} isn't stored; publish a final response below 500"
         if len(self.publication.body) > self.project.max_body_bytes:
@@ -204,6 +224,21 @@ class _Draft:
             yield f"it has {len(self.groups)} groups; a response may have {MAX_GROUPS}"
         if "accept-encoding" in self.vary or "content-encoding" in self.by_name:
             yield "it is or varies by an encoding: publish the plain body, the cache compresses it itself"
+
+    def _unmet(self) -> Iterator[str]:
+        """Say why no request would meet it."""
+        publication, rule = self.publication, self.rule or _NO_RULE
+        if publication.method != "GET" and not rule.keys_content(publication.method):
+            yield f"answers to {publication.method} are kept only where a rule with key_body matches"
+        elif len(publication.content) > self.project.key_body_bytes:
+            yield (
+                f"the content has {len(publication.content)} bytes, and requests above KEY_BODY_BYTES = "
+                f"{self.project.key_body_bytes} are passed on"
+            )
+        elif self._content.parts is None:
+            yield sentence(Reason.NOT_A_QUERY, publication.status)
+        if isinstance(self._told, Reason):
+            yield sentence(self._told, publication.status)
 
     def _forbidden(self) -> Iterator[str]:
         if self.rule and self.rule.never_stores:
@@ -221,7 +256,9 @@ class _Draft:
         )
         is_private = self.rule is not None and self.rule.data_class is DataClass.PRIVATE
         missing = [
-            name for name, value in self.parts if value is None and (is_private or name.startswith("claim:"))
+            name
+            for name, value in self.parts
+            if value is None and ":" in name and (is_private or name.startswith("claim:"))
         ]
         if missing:
             yield f"the rule puts {', '.join(missing)} into the key: give identity={{{missing[0]!r}: ...}}"
@@ -232,7 +269,7 @@ async def publish(operation: Operation, publication: Publication, project: Proje
 
     Raises :class:`NotCacheable` for what the Worker would not store.
     """
-    rule = first_match(project.rules, "GET", parse_url(publication.url))
+    rule = first_match(project.rules, publication.method, parse_url(publication.url))
     now_ms = max(round(operation.cloudflare_now() * 1000), publication.birth_ms)
     draft = _Draft(publication, rule if isinstance(rule, Rule) else None, project, now_ms)
     _check(draft)

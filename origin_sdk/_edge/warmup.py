@@ -4,7 +4,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 from xml.parsers import expat
@@ -13,6 +13,7 @@ from origin_sdk._values.errors import InvalidRequest
 
 __all__ = [
     "MAX_DOCUMENT_BYTES",
+    "WarmRequest",
     "Warmed",
     "authority_of",
     "checked_url",
@@ -30,6 +31,21 @@ _MAX_URLS = 50_000
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _SERVER_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class WarmRequest:
+    """How URLs are asked for: ``content`` and the fields that describe it are for QUERY and POST."""
+
+    method: str = "GET"
+    content: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return what httpx takes: no content, and so no Content-Length, on a GET."""
+        sent = {} if self.method == "GET" and not self.content else {"content": self.content}
+        return {"headers": dict(self.headers), **sent}
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def plain(markdown: str) -> str:
 REASONS: Mapping[str, Explained] = {
     "method": Explained(
         "The method is neither GET nor HEAD, and so the request passes by the cache.",
-        "Nothing. Reading by GET can be cached.",
+        "Nothing. Reading by GET can be cached, and by QUERY and POST under a rule with `key_body`.",
     ),
     "bypass-rule": Explained(
         "A rule with `bypass = true` matches.",
@@ -44,7 +44,7 @@ REASONS: Mapping[str, Explained] = {
         "Narrow the rule, if this request may be cached.",
     ),
     "precondition": Explained(
-        "The client sent If-Match or If-Unmodified-Since, which the origin decides.",
+        "The client sent If-Match or If-Unmodified-Since, or with a POST any precondition or range, which the origin decides.",
         "Nothing.",
     ),
     "upgrade": Explained(
@@ -64,8 +64,12 @@ REASONS: Mapping[str, Explained] = {
         "Correct the client: no spaces around the name, each cookie once.",
     ),
     "request-body": Explained(
-        "A GET or HEAD with a body, which isn't in the key. It is passed on; with 411, it had no Content-Length, and the runtime can't pass such a body on.",
-        "Send what selects the response in the query.",
+        "A GET or HEAD with a body, which isn't in the key; or a QUERY or POST whose content is above `KEY_BODY_BYTES`, or doesn't say its length. It is passed on; with 411, it had no Content-Length, and the runtime can't pass such a body on; with 400, it broke off.",
+        "Send what selects the response in the query, or with Content-Length.",
+    ),
+    "not-a-query": Explained(
+        'The rule has `key_body = "graphql"`, and the content isn\'t surely one GraphQL query: a mutation, a batch, a hash alone by POST.',
+        "Nothing for a mutation. Send persisted queries by GET or QUERY.",
     ),
     "cache-fault": Explained(
         "The cache itself failed, and the origin answered.",
@@ -222,6 +226,14 @@ REASONS: Mapping[str, Explained] = {
     "too-many-groups": Explained(
         "The response is in more than 256 groups.",
         "Use coarser groups: see [groups](policy.md#groups).",
+    ),
+    "graphql-errors": Explained(
+        'The rule has `key_body = "graphql"`, and the answer has `errors`.',
+        "See the answer: it says what failed.",
+    ),
+    "answer-unread": Explained(
+        'The rule has `groups_from` or `key_body = "graphql"`, and the body isn\'t JSON, is coded by something else than gzip, or is above `MEMORY_ITEM_BYTES`.',
+        "Narrow the rule, or name the groups in `Cache-Groups`.",
     ),
     "not-understood": Explained(
         "`must-understand`, and a status code that this cache doesn't implement.",

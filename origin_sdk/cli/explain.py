@@ -1,13 +1,11 @@
 """`origin-sdk explain`."""
 
-from typing import Annotated
-
-import typer
-
 from origin_sdk._edge.explanation import Explanation
 from origin_sdk._edge.explanation import explain as explained
+from origin_sdk._values.header_fields import combined
 from origin_sdk.cli.context import AsJson, ConfigFile, Context, Environment
 from origin_sdk.cli.inspect import Url
+from origin_sdk.cli.requests import Content, Method, RequestHeaders, content_of, fields_of
 from origin_sdk.cli.screen import Screen
 
 __all__ = ["explain"]
@@ -15,7 +13,9 @@ __all__ = ["explain"]
 
 def explain(
     url: Url,
-    method: Annotated[str, typer.Option("--method", help="The request's method.")] = "GET",
+    method: Method = "GET",
+    content: Content = None,
+    request_headers: RequestHeaders = None,
     config: ConfigFile = None,
     environment: Environment = "",
     as_json: AsJson = False,
@@ -27,7 +27,13 @@ def explain(
         origin-sdk explain 'https://api.example.com/products?utm_source=x&page=2'
     """
     context = Context(config, environment, as_json=as_json)
-    explanation = explained(url, context.project, method)
+    explanation = explained(
+        url,
+        context.project,
+        method,
+        None if content is None else content_of(content),
+        combined(tuple(fields_of(request_headers).items())),
+    )
     context.show(explanation.as_json(), lambda screen: _draw(screen, explanation))
 
 

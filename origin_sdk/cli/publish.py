@@ -21,18 +21,13 @@ from origin_sdk.cli.context import (
     NamespaceId,
     interruptible,
 )
+from origin_sdk.cli.requests import Content, Method, RequestHeaders, content_of, fields_of
 from origin_sdk.cli.screen import Screen, counted
 
 __all__ = ["publish"]
 
 Headers = Annotated[
     list[str] | None, typer.Option("--header", "-H", help="A response field, 'Name: value'. Repeatable.")
-]
-RequestHeaders = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--request-header", help="A request field that selects this variant: what Vary names. Repeatable."
-    ),
 ]
 Groups = Annotated[
     list[str] | None, typer.Option("--group", help="A group that the response belongs to. Repeatable.")
@@ -54,6 +49,8 @@ def publish(
     groups: Groups = None,
     status: Status = 200,
     request_headers: RequestHeaders = None,
+    method: Method = "GET",
+    content: Content = None,
     born: Born = None,
     config: ConfigFile = None,
     environment: Environment = "",
@@ -73,9 +70,11 @@ def publish(
         body, changed = _body(file, client)
         arguments = PublishArguments(
             status=status,
-            headers=_typed(_fields(headers), file),
+            headers=_typed(fields_of(headers), file),
             groups=groups or (),
-            request_headers=_fields(request_headers),
+            request_headers=fields_of(request_headers),
+            method=method,
+            content=content_of(content),
             born=born.replace(tzinfo=UTC) if born else changed,
         )
         with interruptible(lambda: f"it isn't known whether {url} is published; publish it again"):
@@ -106,16 +105,6 @@ def _typed(fields: dict[str, str], file: str) -> dict[str, str]:
             "pass -H 'Content-Type: application/json', say"
         )
     return {**fields, "Content-Type": media_type}
-
-
-def _fields(lines: list[str] | None) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for line in lines or ():
-        name, colon, value = line.partition(":")
-        if not colon or not name.strip():
-            raise InvalidRequest(f"{line!r} isn't a field: write 'Name: value'")
-        fields[name.strip()] = value.strip()
-    return fields
 
 
 def _draw(screen: Screen, published: Published) -> None:

@@ -8,11 +8,12 @@ import typer
 
 from origin_sdk._cloudflare.effects import Progress
 from origin_sdk._edge.client import PurgeClient
-from origin_sdk._edge.warmup import Warmed, checked_url, moved_to
+from origin_sdk._edge.warmup import Warmed, WarmRequest, checked_url, moved_to
 from origin_sdk._values.errors import InvalidRequest
 from origin_sdk._values.settings import Settings
 from origin_sdk.cli.context import AsJson, Context, interruptible
 from origin_sdk.cli.lines import Lines
+from origin_sdk.cli.requests import Content, Method, RequestHeaders, content_of, fields_of
 from origin_sdk.cli.screen import Screen, counted
 from origin_sdk.cli.sources import Found, of_openapi, of_sitemap
 
@@ -43,6 +44,9 @@ def warm(
     base: Annotated[
         str, typer.Option("--base", help="Ask this scheme and host instead of those in the list.")
     ] = "",
+    method: Method = "GET",
+    content: Content = None,
+    request_headers: RequestHeaders = None,
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, max=64, help="How many requests at once.")
     ] = 8,
@@ -55,6 +59,7 @@ def warm(
 
         origin-sdk warm --sitemap https://www.example.com/sitemap.xml
         origin-sdk warm --openapi openapi.json --base https://api.example.com
+        origin-sdk warm https://api.example.com/search --method QUERY --content @query.json
     """
     context = Context(as_json=as_json)
     if base:
@@ -64,6 +69,7 @@ def warm(
         raise InvalidRequest("nothing to warm: give URLs, --file, --sitemap or --openapi")
     for note in found.notes:
         context.warn(note)
+    request = WarmRequest(method, content_of(content), fields_of(request_headers))
     done = Progress(0, len(found.urls))
     with PurgeClient(Settings.nowhere()) as client, context.progress("warming") as show:
 
@@ -75,7 +81,10 @@ def warm(
 
         with interruptible(lambda: f"{done.done:,} of {counted(done.total or 0, 'URL')} were asked for"):
             results = client.warm(
-                (moved_to(url, base) for url in found.urls), concurrency=concurrency, on_progress=on_progress
+                (moved_to(url, base) for url in found.urls),
+                concurrency=concurrency,
+                on_progress=on_progress,
+                request=request,
             )
     summary = {
         "asked": len(results),

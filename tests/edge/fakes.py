@@ -68,6 +68,12 @@ class FakeBodies:
     def text(self, body: bytes) -> str:
         return body.decode()
 
+    def octets(self, body: bytes) -> bytes:
+        return body
+
+    async def received(self, request: bytes) -> bytes:
+        return request
+
     def prefixed(self, text: str, body: bytes) -> bytes:
         return text.encode() + body
 

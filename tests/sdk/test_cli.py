@@ -217,6 +217,21 @@ methods = ["GET"]
 """
 
 
+def test_explaining_a_request_with_a_content(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "wrangler.toml").write_text('[[vars.RULES]]\nname = "search"\nkey_body = "json"\n')
+    (tmp_path / "query.json").write_text('{"b": 2, "a": 1}')
+    arguments = ["explain", "a.example", "--method", "QUERY", "--json"]
+    arguments += ["--request-header", "Content-Type: application/json", "--content"]
+
+    keys = [
+        run(*arguments, content).json["key"]
+        for content in (f"@{tmp_path / 'query.json'}", '{"a":1,"b":2}', '{"a":1}')
+    ]
+
+    assert keys[0] == keys[1] != keys[2]
+    assert run(*arguments, "@nowhere.json").code == 2
+
+
 def test_explaining_names_rule_key_and_what_is_merged(run: Run, tmp_path: Path) -> None:
     (tmp_path / "wrangler.toml").write_text(RULES)
     url = "https://A.example/search/x?utm_source=y&q=1"

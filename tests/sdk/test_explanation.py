@@ -2,6 +2,7 @@ import pytest
 
 from origin_sdk._edge.explanation import explain
 from origin_sdk._values.project import Project
+from origin_sdk_wire.rules import KeyBody
 from origin_sdk_wire.settings import DataClass, Rule
 
 PROJECT = Project(
@@ -135,3 +136,19 @@ def test_readings_of_different_identities_are_named() -> None:
     explanation = explain("https://a.example/ann/..%2Fbob/x", Project(rules=rules))
     assert (explanation.key, len(explanation.readings)) == ("", 1)
     assert "different identities" in explanation.readings[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "split"),
+    [
+        pytest.param("GET", True, False, id="GET"),
+        pytest.param("QUERY", True, True, id="QUERY"),
+        pytest.param("POST", True, True, id="POST"),
+        pytest.param("PUT", False, False, id="what no content makes a look-up of"),
+    ],
+)
+def test_a_content_in_the_key_is_told(method: str, key: bool, split: bool) -> None:
+    project = Project(rules=(Rule("search", paths=("/search",), body=KeyBody.JSON),))
+    explanation = explain("https://a.example/search", project, method)
+    assert bool(explanation.key) == key
+    assert any("content (json)" in line for line in explanation.split_by) == split

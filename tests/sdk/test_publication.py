@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,14 +11,20 @@ from django.utils.safestring import mark_safe
 from markupsafe import Markup
 
 from origin_sdk import AsyncPurgeClient, NotCacheable, Project, PurgeClient
+from origin_sdk._edge.explanation import explain
 from origin_sdk._process.audit import AuditEvent
 from origin_sdk._values.media_types import encoded
 from origin_sdk.errors import DataClassViolation, InvalidRequest
 from origin_sdk.layers import AsyncLayeredCache, DataClass, Family, LayeredCache
 from origin_sdk.testing import FakeKV, ManualClock
+from origin_sdk_edge.policy.decision import Forward, Lookup, on_request
+from origin_sdk_edge.policy.facts import Content, RequestFacts
+from origin_sdk_edge.storage.variants import variant
 from origin_sdk_wire.bounds import MAX_RECORD_SECONDS
+from origin_sdk_wire.content import content_key
 from origin_sdk_wire.key import parse_target, record_key, variant_key
 from origin_sdk_wire.record import Index, Record, parse_head, read_metadata
+from origin_sdk_wire.rules import KeyBody
 from origin_sdk_wire.settings import DataClass as EdgeDataClass
 from origin_sdk_wire.settings import Profile, Rule
 
@@ -364,3 +371,66 @@ def test_after_a_purge_it_counts_as_newer(client: PurgeClient, fake_kv: FakeKV) 
     receipt = client.purge(urls=URL)
     record = record_at(fake_kv, client.publish(URL, lambda: b"", headers=FRESH, after=receipt).key)
     assert datetime.fromtimestamp(record.birth_ms / 1000, UTC) - receipt.moment == timedelta(milliseconds=1)
+
+
+SEARCH = Rule("search", paths=("/search/**",), methods=frozenset({"QUERY", "POST"}), body=KeyBody.JSON)
+GRAPHQL = Rule("graphql", paths=("/graphql",), body=KeyBody.GRAPHQL, groups_from=("product-{data.id}",))
+BY_CONTENT = Project(rules=(SEARCH, GRAPHQL), key_body_bytes=1000)
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("url", "method", "content"),
+    [
+        pytest.param("https://a.example/search/x", "QUERY", b'{"a": 1}', id="QUERY"),
+        pytest.param("https://a.example/search/x", "POST", b"no JSON", id="POST"),
+        pytest.param("https://a.example/graphql", "POST", b'{"query": "{ a }"}', id="GraphQL"),
+    ],
+)
+def test_what_answers_a_content_lies_where_the_worker_looks(
+    new_client: Callable[..., PurgeClient], url: str, method: str, content: bytes
+) -> None:
+    client = new_client(project=BY_CONTENT)
+    published = client.publish(
+        url,
+        lambda: {"data": {"id": 7}},
+        headers=FRESH,
+        method=method,
+        content=content,
+        request_headers=JSON,
+    )
+
+    fields = {"content-type": "application/json", "content-length": str(len(content))}
+    request = RequestFacts(method, parse_target(url), fields)
+    waiting = on_request(request, BY_CONTENT, 0)
+    assert isinstance(waiting, Forward)
+    assert waiting.awaits_content
+    key = content_key(method, waiting.rule.body, fields, content)
+    lookup = on_request(replace(request, content=Content(content, key.parts)), BY_CONTENT, 0)
+    assert isinstance(lookup, Lookup)
+    assert published.key == variant(lookup, ())
+    assert published.key == explain(url, BY_CONTENT, method, content, fields).key
+    assert published.groups == (("product-7",) if "graphql" in url else ())
+    (stored,) = client.inspect(url).stored
+    assert stored.key == published.key
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        pytest.param({"url": "https://a.example/x", "method": "QUERY"}, "a rule with key_body", id="no rule"),
+        pytest.param({"content": b"x" * 1001}, "1001 bytes", id="a large content"),
+        pytest.param({"content": b'{"query": "mutation { a }"}'}, "surely one GraphQL", id="a mutation"),
+        pytest.param({"body": {"errors": [1]}}, "the answer has errors", id="an answer with errors"),
+        pytest.param({"body": "text"}, "isn't JSON", id="an answer that can't be read"),
+    ],
+)
+def test_what_no_request_would_meet_is_not_published(
+    new_client: Callable[..., PurgeClient], arguments: dict[str, Any], problem: str
+) -> None:
+    given = {"url": "https://a.example/graphql", "content": b'{"query": "{ a }"}', "body": {}, **arguments}
+    body = given.pop("body")
+    with pytest.raises(NotCacheable, match=problem):
+        new_client(project=BY_CONTENT).publish(
+            body=lambda: body, headers=FRESH, request_headers=JSON, **{"method": "POST", **given}
+        )

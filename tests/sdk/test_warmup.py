@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from origin_sdk import AsyncPurgeClient, PurgeClient
+from origin_sdk import AsyncPurgeClient, PurgeClient, WarmRequest
 from origin_sdk._cloudflare.effects import Progress
 from origin_sdk._edge.warmup import moved_to, urls_of_openapi, urls_of_sitemap, warmed
 from origin_sdk.errors import InvalidRequest
@@ -153,3 +153,21 @@ async def test_asynchronously_too(fake_kv: FakeKV) -> None:
         results = await client.warm(URLS, concurrency=2, on_progress=progress.append)
     assert [result.cached for result in results] == [True, False, False]
     assert progress[-1] == Progress(3, 3)
+
+
+def test_a_request_with_a_content_is_sent_as_it_is_described(fake_kv: FakeKV) -> None:
+    asked: list[httpx.Request] = []
+    request = WarmRequest("QUERY", b'{"a": 1}', {"Content-Type": "application/json"})
+
+    def answer(sent: httpx.Request) -> httpx.Response:
+        asked.append(sent)
+        return edge(sent)
+
+    transport = httpx.MockTransport(answer)
+    with PurgeClient(fake_kv.settings, edge_transport=transport) as client:
+        [result] = client.warm(URLS[:1], request=request)
+
+    assert result.cached
+    [sent] = asked
+    assert (sent.method, sent.read()) == ("QUERY", b'{"a": 1}')
+    assert sent.headers["content-type"] == "application/json"

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from origin_sdk_wire.config import ConfigError, documentation, load, problems
 from origin_sdk_wire.key import Target
 from origin_sdk_wire.rule_tables import RULE_SETTINGS, _covers
-from origin_sdk_wire.rules import KeyRule
+from origin_sdk_wire.rules import KeyBody, KeyRule
 from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings, StoreOn
 from origin_sdk_wire.unkeyed import SAFE_UNKEYED_FIELDS
 
@@ -87,7 +87,7 @@ def test_a_rule_reads_all_its_settings() -> None:
         "name": "users",
         "host": "api.example.com",
         "path": ["/users/**", "/me"],
-        "methods": ["GET", "HEAD"],
+        "methods": ["GET", "HEAD", "QUERY"],
         "query_keep": ["page"],
         "query_drop": ["utm_*"],
         "query_sort": True,
@@ -101,13 +101,15 @@ def test_a_rule_reads_all_its_settings() -> None:
         "groups": ["users"],
         "data_class": "private",
         "store_on": "second-miss",
+        "key_body": "json",
+        "groups_from": "user-{id}",
     }
     (rule,) = load({"RULES": [table], "TOKEN_SECRET": _LONG_TEXT}).rules
     assert rule == Rule(
         name="users",
         hosts=("api.example.com",),
         paths=("/users/**", "/me"),
-        methods=frozenset({"GET", "HEAD"}),
+        methods=frozenset({"GET", "HEAD", "QUERY"}),
         query_keep=("page",),
         query_drop=("utm_*",),
         query_sort=True,
@@ -121,6 +123,8 @@ def test_a_rule_reads_all_its_settings() -> None:
         groups=("users",),
         data_class=DataClass.PRIVATE,
         store_on=StoreOn.SECOND_MISS,
+        body=KeyBody.JSON,
+        groups_from=("user-{id}",),
     )
     assert table.keys() | {"lifetime", "bypass", "ignore_cookies"} == RULE_SETTINGS
 
@@ -374,8 +378,37 @@ RULE = {"path": "/a/**"}
     [
         pytest.param(
             {"RULES": [{"methods": ["POST"], "lifetime": "1m"}]},
-            "only answers to GET are stored, and these have no use for lifetime; add GET",
+            "only answers to GET are stored (with key_body also to QUERY and POST), and these have no use "
+            "for lifetime; add GET",
             id="a lifetime for what is never stored",
+        ),
+        pytest.param(
+            {"RULES": [{"methods": ["GET"], "key_body": True}]},
+            "key_body = 'raw': only QUERY and POST have a content that is looked up",
+            id="a content in the key of GET",
+        ),
+        pytest.param(
+            {"RULES": [{"key_body": "xml"}]},
+            "key_body = 'xml': write true for the content's bytes, or one of none, raw, json, graphql",
+            id="a content of an unknown kind",
+        ),
+        pytest.param(
+            {"RULES": [{"data_class": "private", "key_body": True}]},
+            "the key holds nothing of whom the response is for",
+            id="a content is no identity",
+        ),
+        pytest.param(
+            {"RULES": [{"groups_from": "a.b.c.d.e.f.g.h.i"}]},
+            "a path has 1 to 8 names",
+            id="a long path of groups",
+        ),
+        pytest.param(
+            {"RULES": [{"groups_from": "product-{a..b}"}]},
+            "a path has 1 to 8 names",
+            id="an empty name",
+        ),
+        pytest.param(
+            {"RULES": [{"groups_from": "product-{a}-{b}"}]}, "a path has 1 to 8 names", id="two paths"
         ),
         pytest.param(
             {"RULES": [{"methods": ["HEAD", "OPTIONS"], "stale_if_error": "1m"}]},

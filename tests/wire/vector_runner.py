@@ -21,6 +21,7 @@ from origin_sdk_wire import (
     structured,
     vary,
 )
+from origin_sdk_wire.content import content_key
 
 __all__ = ["CHECKS", "run_vectors"]
 
@@ -66,6 +67,11 @@ def _record_key(url: str) -> Json:
 
 def _variant_key(url: str, parts: list[list[str | None]]) -> Json:
     return key.variant_key(_record_key(url), [(str(name), value) for name, value in parts])
+
+
+def _content_parts(method: str, kind: str, fields: dict[str, str], content: str) -> Json:
+    parts = content_key(method, rules.KeyBody(kind), fields, content.encode()).parts
+    return parts and [list(part) for part in parts]
 
 
 def _selecting(vary_value: str, request: dict[str, str]) -> Json:
@@ -209,6 +215,7 @@ def _cache_control(value: str) -> Json:
 CHECKS: dict[str, Callable[..., Json]] = {
     "body key": key.body_key,
     "cache control": _cache_control,
+    "content parts": _content_parts,
     "dictionary": _dictionary,
     "first match": _first_match,
     "group mark": marks.group_mark,

@@ -10,7 +10,7 @@ from origin_sdk_edge.hooks import HookRequest, HookResponse, Hooks
 from origin_sdk_edge.nominations import Nominations
 from origin_sdk_edge.policy.decision import Ask, Lookup
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
-from origin_sdk_edge.policy.outcome import Fail, Plan, Relay, on_origin
+from origin_sdk_edge.policy.outcome import Fail, Plan, Relay, on_origin, unstored
 from origin_sdk_edge.policy.ranges import Join, completed
 from origin_sdk_edge.policy.relay import http_date, localised
 from origin_sdk_edge.policy.status import Forwarded, Status
@@ -20,7 +20,9 @@ from origin_sdk_edge.policy.voice import voice_of
 from origin_sdk_edge.ports import Body, OriginError, OriginResponse, Ports, StoreError
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.memory import Entry, Table
+from origin_sdk_wire.bounds import MAX_GROUPS
 from origin_sdk_wire.facts import Fields, Reason, ResponseFacts
+from origin_sdk_wire.fields import combined
 from origin_sdk_wire.freshness import is_of_use
 from origin_sdk_wire.marks import Lane
 from origin_sdk_wire.record import Record
@@ -234,6 +236,8 @@ class Asker:
             record = replace(record, body_bytes=self._bodies.size(body))
             return replace(outcome, entry=self._storage.retention.hold(question.lookup, record, body))
         length_bytes = content_length(response.fields)
+        if question.lookup.rule.reads_answers:
+            return await self._with_fill(question, outcome, record, response)
         if length_bytes is None and self._is_oversized(question.key):
             return replace(outcome, plan=self._plan_oversized(question, outcome))
         if question.flight:
@@ -257,6 +261,7 @@ class Asker:
         )
         # Where something stored may stand in, nothing is sent before it is clear that it needn't.
         may_stand_in = question.ask.stored is not None and question.ask.when_disconnected
+        may_stand_in = may_stand_in or question.lookup.rule.reads_answers
         try:
             await fill.read_ahead(most_bytes, None if may_stand_in else _AT_ONCE_SECONDS)
         except OriginError:
@@ -267,7 +272,31 @@ class Asker:
             return replace(outcome, plan=replace(outcome.plan, status=status), fill=fill)
         body = response.body = await fill.read()
         fill.close()
-        return replace(outcome, entry=None if body is None else self._held(question, record, body))
+        if body is None:
+            return outcome
+        told = await self._told(question.lookup.rule, record, body)
+        if isinstance(told, Reason):
+            return replace(outcome, plan=unstored(outcome.plan, told))
+        return replace(outcome, entry=self._held(question, told, body))
+
+    async def _told(self, rule: Rule, record: Record, body: Body) -> Record | Reason:
+        """Return a record with the groups that its body names by the rule, or why it isn't stored."""
+        if not rule.reads_answers:
+            return record
+        from origin_sdk_wire.answers import read_answer  # noqa: PLC0415 - only such rules pay for it
+
+        coding = combined(record.fields).get("content-encoding", "")
+        if coding not in {"", "gzip"} or self._bodies.size(body) > self._settings.memory_item_bytes:
+            return Reason.ANSWER_UNREAD
+        try:
+            content = self._bodies.octets(await self._bodies.gunzip(body) if coding else body)
+        except ValueError:
+            return Reason.ANSWER_UNREAD
+        groups = read_answer(record.status, content, rule)
+        if isinstance(groups, Reason):
+            return groups
+        together = tuple(dict.fromkeys((*record.groups, *groups)))
+        return Reason.TOO_MANY_GROUPS if len(together) > MAX_GROUPS else replace(record, groups=together)
 
     def _held(self, question: Question, record: Record, body: Body) -> Entry | None:
         whole = completed(replace(record, body_bytes=self._bodies.size(body)))
@@ -319,7 +348,8 @@ class Asker:
             self._note_health(self.subject(question), trouble_of(error.failure))
             raise
         if body is not None:
-            entry = self._held(question, outcome.plan.store, body)
+            told = await self._told(question.lookup.rule, outcome.plan.store, body)
+            entry = None if isinstance(told, Reason) else self._held(question, told, body)
             if entry:
                 entry.is_counted = not entry.is_held
             return entry

@@ -103,7 +103,7 @@ class Collapse:
         if entry and self._judge.may_stand_in(lookup, ask, entry) and (reason := self.rests(question)):
             return await self._sender.stored(exchange, lookup, entry, Status(reason, hit=True))
         flight = self.flights.current(key, question.voice)
-        is_apart = lookup.request.method != "GET" or ask.reason is Reason.CREDENTIALS
+        is_apart = lookup.request.method == "HEAD" or ask.reason is Reason.CREDENTIALS
         if not is_apart and self.flights.is_unshared(key, question.voice):
             is_apart, ask = True, replace(ask, hit_for_miss=True)
         if is_apart or (ask.is_for_part and not flight):
@@ -123,7 +123,7 @@ class Collapse:
             entry = await self._asker.collected(question, outcome)
         except OriginError:
             return
-        if question.lookup.request.method == "GET" and not question.ask.is_for_part:
+        if question.lookup.request.method != "HEAD" and not question.ask.is_for_part:
             self._remember_sharing(question, outcome, entry)
         await self._asker.keep(question.lookup, outcome, entry)
 

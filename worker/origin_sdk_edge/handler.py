@@ -1,6 +1,6 @@
 """Carries out what the policy decides: finds, asks, waits, sends. It holds no rule of HTTP."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from origin_sdk_edge.asker import Asker
@@ -11,12 +11,12 @@ from origin_sdk_edge.forwarder import Forwarder
 from origin_sdk_edge.hooks import HookAnswer, HookRequest, Hooks
 from origin_sdk_edge.judge import Judge
 from origin_sdk_edge.policy.decision import DEFAULT_RULE, Ask, Forward, Lookup, Use, on_request
-from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.facts import Content, RequestFacts
 from origin_sdk_edge.policy.relay import end_to_end, lacks_length
 from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead
 from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.policy.trace import with_valid_trace
-from origin_sdk_edge.ports import Background, Incoming, Ports
+from origin_sdk_edge.ports import Background, ContentError, Incoming, Ports
 from origin_sdk_edge.refresher import Refresher
 from origin_sdk_edge.refreshes import Refreshes
 from origin_sdk_edge.sender import BodyGoneError, Sender
@@ -30,6 +30,8 @@ from origin_sdk_wire.metrics import Tier
 from origin_sdk_wire.settings import Settings
 
 __all__ = ["Handler", "Served", "facts_of"]
+
+_BROKEN_OFF = "The content of the request broke off."
 
 
 @dataclass(slots=True)
@@ -58,6 +60,7 @@ class Handler:
         self.hooks = hooks
         self.storage = storage
         self._outgoing = ports.outgoing
+        self._bodies = ports.bodies
         self._timing = ports.timing
         self._report = ports.report
         self._counters = counters
@@ -85,11 +88,10 @@ class Handler:
         hooked = self._before_lookup(request)
         if isinstance(hooked, HookAnswer):
             return Served(exchange, self._answered_by_hook(exchange, hooked))
-        if hooked is None:
-            forward = Forward(request, DEFAULT_RULE, Reason.HOOK_FAILED)
-            return Served(exchange, await self._forwarder.forward(forward, incoming.body, exchange))
-        decision = on_request(hooked, self.settings, exchange.began_ms)
-        exchange.rule = decision.rule.name
+        try:
+            decision = await self._decide(request, hooked, incoming, exchange)
+        except ContentError:
+            return Served(exchange, self._sender.plain(exchange, 400, _BROKEN_OFF, Status(Reason.BODY)))
         if isinstance(decision, Forward):
             return Served(exchange, await self._forwarder.forward(decision, incoming.body, exchange))
         try:
@@ -97,8 +99,33 @@ class Handler:
         except Exception as error:  # noqa: BLE001 - a fault in the cache must not take the API down
             self._report("cache", error)
             exchange.found_in = None
-            forward = Forward(hooked, decision.rule, Reason.CACHE_FAULT)
+            forward = Forward(decision.client, decision.rule, Reason.CACHE_FAULT)
             return Served(exchange, await self._forwarder.forward(forward, None, exchange))
+
+    async def _decide(
+        self, request: RequestFacts, hooked: RequestFacts | None, incoming: Incoming, exchange: Exchange
+    ) -> Forward | Lookup:
+        """Decide on a request, with its content where that belongs in the key.
+
+        Raises :class:`ContentError`.
+        """
+        if hooked is None:
+            return Forward(request, DEFAULT_RULE, Reason.HOOK_FAILED)
+        decision = on_request(hooked, self.settings, exchange.began_ms)
+        exchange.rule = decision.rule.name
+        while isinstance(decision, Forward) and decision.awaits_content:
+            read = await self._with_content(decision, incoming.body)
+            decision = on_request(read, self.settings, exchange.began_ms)
+        return decision
+
+    async def _with_content(self, forward: Forward, incoming: Any) -> RequestFacts:
+        """Return a request with its content; raises :class:`ContentError`."""
+        from origin_sdk_wire.content import content_key  # noqa: PLC0415 - only such rules pay for it
+
+        request = forward.request
+        body = await self._bodies.received(incoming)
+        key = content_key(request.method, forward.rule.body, request.fields, self._bodies.octets(body))
+        return replace(request, content=Content(body, key.parts, key.is_write))
 
     def _answered_by_hook(self, exchange: Exchange, answer: HookAnswer) -> Any:
         exchange.answer(None, answer.status, len(answer.text.encode()), is_own=True)

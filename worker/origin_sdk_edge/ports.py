@@ -16,6 +16,7 @@ __all__ = [
     "Background",
     "Bodies",
     "Body",
+    "ContentError",
     "Incoming",
     "Origin",
     "OriginError",
@@ -38,6 +39,10 @@ Body: TypeAlias = Any
 
 class StoreError(Exception):
     """The store failed, or took too long. Costs a hit, never a response."""
+
+
+class ContentError(Exception):
+    """The content of a client's request broke off."""
 
 
 class OriginError(Exception):
@@ -86,6 +91,12 @@ class Bodies(Protocol):
 
     def text(self, body: Body) -> str:
         """Decode UTF-8; raises :class:`ValueError`."""
+
+    def octets(self, body: Body) -> bytes:
+        """Return a body that is small enough to be looked into."""
+
+    async def received(self, request: Any) -> Body:
+        """Return the content of a client's request; raises :class:`ContentError`."""
 
     def prefixed(self, text: str, body: Body) -> Body:
         """Return ``text`` as UTF-8 with ``body`` after it."""
@@ -166,6 +177,8 @@ class Origin(Protocol):
         self, request: RequestFacts, conditional: Mapping[str, str], body: Any, timeout_seconds: float
     ) -> OriginResponse:
         """Send ``request`` with ``conditional`` fields added, not following redirects.
+
+        Its own content goes along, where that was read, and else ``body``.
 
         Raises :class:`OriginError`.
         """

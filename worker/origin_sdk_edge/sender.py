@@ -140,7 +140,7 @@ class Sender:
 
     def code_by_fields(self, facts: ResponseFacts, request: RequestFacts, key: str) -> int | None:
         """Return the status code where the fields of what came answer the client's precondition."""
-        is_page = request.method == "GET" and facts.status == 200 and key
+        is_page = request.method != "HEAD" and facts.status == 200 and key
         return evaluated(request.fields, facts.fields, facts.response_ms) if is_page else None
 
     def _bodiless(self, exchange: Exchange, code: int, facts: ResponseFacts, shown: str) -> Any:

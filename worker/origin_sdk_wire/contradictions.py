@@ -8,7 +8,7 @@ from typing import Any
 
 from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS, MAX_GROUPS
 from origin_sdk_wire.fields import HOP_BY_HOP
-from origin_sdk_wire.rules import KeyRule, covers_name
+from origin_sdk_wire.rules import KeyBody, KeyRule, covers_name
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 from origin_sdk_wire.values import shown_value
 
@@ -111,9 +111,10 @@ def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:
         yield f"bypass = true: what passes by has no use for {', '.join(unused)}; remove one of them"
     elif rule.data_class is DataClass.NEVER and unused:
         yield f'data_class = "never": what isn\'t kept has no use for {", ".join(unused)}; remove one of them'
-    elif rule.methods and "GET" not in rule.methods and (unused or rule.data_class is DataClass.PRIVATE):
+    elif rule.methods and not _is_looked_up(rule) and (unused or rule.data_class is DataClass.PRIVATE):
         yield (
-            f"methods = {shown_value(sorted(rule.methods))}: only answers to GET are stored, and these have "
+            f"methods = {shown_value(sorted(rule.methods))}: only answers to GET are stored (with "
+            "key_body also to QUERY and POST), and these have "
             f"no use for {', '.join(unused) or 'data_class'}; add GET (and HEAD), or remove them"
         )
     if rule.data_class is DataClass.PRIVATE and not rule.declares_identity:
@@ -129,8 +130,18 @@ def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:
     if rule.ignore_cookies and (rule.cookies or "cookie" in rule.fields):
         setting = "key_cookies" if rule.cookies else "key_fields"
         yield f"ignore_cookies = true: {setting} says that cookies change the response; remove one of them"
+    if rule.body is not KeyBody.NONE and rule.methods and not any(map(rule.keys_content, rule.methods)):
+        yield (
+            f"key_body = {shown_value(rule.body.value)}: only QUERY and POST have a content that is "
+            f"looked up, and methods = {shown_value(sorted(rule.methods))} has neither; add one, or remove "
+            "key_body"
+        )
     yield from _key_errors(rule)
     yield from _storing_errors(rule)
+
+
+def _is_looked_up(rule: KeyRule) -> bool:
+    return "GET" in rule.methods or any(map(rule.keys_content, rule.methods))
 
 
 def _key_errors(rule: KeyRule) -> Iterator[str]:

@@ -13,7 +13,7 @@ from itertools import product
 from typing import TypeVar
 
 from origin_sdk_wire.key import Target, escape_path, unescape
-from origin_sdk_wire.rules import KeyRule, first_match, folded, key_target
+from origin_sdk_wire.rules import CONTENT_METHODS, KeyBody, KeyRule, first_match, folded, key_target
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 
 __all__ = ["AMBIGUOUS", "forbids", "keyed_targets", "readings_met", "strictest_rule"]
@@ -49,12 +49,12 @@ def strictest_rule(rule: Rule, method: str, target: Target, settings: Settings) 
 
 
 def keyed_targets(target: Target, rules: Sequence[KeyRule]) -> tuple[Target, ...]:
-    """Return the targets whose keys responses to a GET of ``target`` may have, that of its own rule first.
+    """Return the targets whose keys responses of ``target`` may have, that of a GET by its own rule first.
 
     Which rule applies is for :func:`strictest_rule` to say; a purge has to reach what any of them keyed.
     """
-    found = first_match(rules, "GET", target)
-    targets = [key_target(found, target) if found else target]
+    found = [first_match(rules, method, target) for method in ("GET", *_methods_keyed(rules))]
+    targets = [key_target(rule, target) if rule else target for rule in found]
     if (
         target.query is not None
         and any(rule.edits_query for rule in rules)
@@ -62,6 +62,11 @@ def keyed_targets(target: Target, rules: Sequence[KeyRule]) -> tuple[Target, ...
     ):
         targets += [key_target(rule, target) for rule in _rules_of_readings("GET", target, rules)]
     return tuple(dict.fromkeys(targets))
+
+
+def _methods_keyed(rules: Sequence[KeyRule]) -> tuple[str, ...]:
+    """Return the methods that are looked up beside GET."""
+    return CONTENT_METHODS if any(rule.body is not KeyBody.NONE for rule in rules) else ()
 
 
 def readings_met(method: str, target: Target, rule: Rule) -> list[Target]:

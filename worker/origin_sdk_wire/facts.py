@@ -39,6 +39,7 @@ class Reason(StrEnum):
     IDENTITY_MISSING = "identity-missing"
     MALFORMED_COOKIE = "malformed-cookie"
     BODY = "request-body"
+    NOT_A_QUERY = "not-a-query"
     CACHE_FAULT = "cache-fault"
     BAD_URL = "bad-url"
     # a stored response is used
@@ -81,6 +82,8 @@ class Reason(StrEnum):
     TOO_LARGE = "too-large"
     STREAM = "stream"
     TOO_MANY_GROUPS = "too-many-groups"
+    GRAPHQL_ERRORS = "graphql-errors"
+    ANSWER_UNREAD = "answer-unread"
     NOT_UNDERSTOOD = "not-understood"
     CLIENT_ERROR = "client-error"
     SERVER_ERROR = "server-error"

@@ -10,6 +10,7 @@ The first rule that matches a request applies.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -18,7 +19,10 @@ from origin_sdk_wire.key import Target, escape_path, unescape
 from origin_sdk_wire.values import shown_value
 
 __all__ = [
+    "CONTENT_FIELDS",
+    "CONTENT_METHODS",
     "KEY_RULE_SETTINGS",
+    "KeyBody",
     "KeyRule",
     "covers_name",
     "first_match",
@@ -39,6 +43,7 @@ KEY_RULE_SETTINGS = frozenset(
         "key_fields",
         "key_cookies",
         "key_claims",
+        "key_body",
     }
 )
 """The settings of a rule that this module reads."""
@@ -52,6 +57,25 @@ _TOKENS = re.compile(r"\*\*|\*|[^*]+")
 _SIMPLE = re.compile(r"[^*]*\*{0,2}[^*]*|(?:[^*]|\*(?=/|$))*(?:\*\*)?", re.DOTALL)
 
 
+CONTENT_FIELDS = frozenset({"content-type", "content-encoding", "content-language"})
+"""The request fields that say what a content is, and go into the key with it."""
+
+CONTENT_METHODS = ("QUERY", "POST")
+"""The methods whose content a rule may put into the key."""
+
+
+class KeyBody(StrEnum):
+    """What of the content of a QUERY or POST belongs in the key, so that the request can be looked up."""
+
+    NONE = "none"
+    RAW = "raw"
+    """Its bytes."""
+    JSON = "json"
+    """What it says as JSON, whatever its spaces and the order of its members."""
+    GRAPHQL = "graphql"
+    """The operation of a GraphQL request, if that is a query."""
+
+
 @dataclass(frozen=True)
 class KeyRule:
     """The part of a rule that matches requests and makes keys.
@@ -60,7 +84,7 @@ class KeyRule:
     given matches all. ``query_keep`` (if not ``None``) and ``query_drop`` are patterns of parameter names,
     percent-decoded. What is dropped doesn't reach the origin either, so that nothing outside the key can
     change the response. ``fields``, ``cookies`` and ``claims`` name what of a request belongs in the key: its
-    declared identity.
+    declared identity. ``body`` says what of the content of a QUERY or POST does.
     """
 
     name: str = "default"
@@ -73,6 +97,7 @@ class KeyRule:
     fields: tuple[str, ...] = ()
     cookies: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
+    body: KeyBody = KeyBody.NONE
 
     def matches(self, method: str, target: Target) -> bool:
         """Whether the rule applies to ``method`` and ``target``, if no earlier one does."""
@@ -97,6 +122,10 @@ class KeyRule:
     def declares_identity(self) -> bool:
         """Whether the key holds anything beyond the target."""
         return bool(self.fields or self.cookies or self.claims)
+
+    def keys_content(self, method: str) -> bool:
+        """Whether the content of a request with ``method`` belongs in the key."""
+        return self.body is not KeyBody.NONE and method in CONTENT_METHODS
 
     @cached_property
     def edits_query(self) -> bool:
@@ -215,6 +244,7 @@ def parse_key_rule(table: Mapping[str, Any], where: str) -> KeyRule:
         fields=tuple(name.lower() for name in _tokens(table, "key_fields", where)),
         cookies=_tokens(table, "key_cookies", where),
         claims=_texts(table, "key_claims", where),
+        body=_key_body(table, where),
     )
 
 
@@ -253,6 +283,19 @@ def _methods(table: Mapping[str, Any], where: str) -> frozenset[str]:
                 f"{where}.methods = {shown_value(method)}: methods are case-sensitive; write {method.upper()}"
             )
     return frozenset(methods)
+
+
+def _key_body(table: Mapping[str, Any], where: str) -> KeyBody:
+    value = table.get("key_body", False)
+    if isinstance(value, bool):
+        return KeyBody.RAW if value else KeyBody.NONE
+    try:
+        return KeyBody(value)
+    except ValueError as error:
+        raise InvalidRule(
+            f"{where}.key_body = {shown_value(value)}: write true for the content's bytes, or one of "
+            f"{', '.join(KeyBody)}"
+        ) from error
 
 
 def _text(table: Mapping[str, Any], setting: str, where: str) -> str:

@@ -10,13 +10,14 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from origin_sdk_wire.lifetimes import DEFAULT_JITTER
-from origin_sdk_wire.rules import KeyRule
+from origin_sdk_wire.rules import KeyBody, KeyRule
 from origin_sdk_wire.values import (
     count,
     duration,
     error_lifetimes,
     field_names,
     group_names,
+    group_templates,
     one_of,
     origin_url,
     secret,
@@ -101,6 +102,8 @@ class Rule(KeyRule):
     )
     """Status code to lifetime, for 404 and 410 and their like; where the response gives none."""
     groups: tuple[str, ...] = setting((), group_names())
+    groups_from: tuple[str, ...] = setting((), group_templates())
+    """Where the JSON body of a response names groups: paths, perhaps inside braces in a name."""
     bypass: bool = setting(False, switch())
     data_class: DataClass = setting(DataClass.PUBLIC, one_of(DataClass))
     ignore_cookies: bool = setting(False, switch())
@@ -111,6 +114,11 @@ class Rule(KeyRule):
     def grants_stale(self) -> bool:
         """Whether it names a window for what is stale."""
         return bool(self.stale_while_revalidate or self.stale_if_error)
+
+    @property
+    def reads_answers(self) -> bool:
+        """Whether the body of a response has to be read before it may be stored."""
+        return bool(self.groups_from) or self.body is KeyBody.GRAPHQL
 
     @property
     def never_stores(self) -> bool:
@@ -171,6 +179,8 @@ class Settings:
     """How many variants of a URL an isolate writes to KV in a burst, then one a minute; 0 for no limit."""
     stored_bytes_per_minute: int = setting(256 * 1024 * 1024, size(most=1024 * 1024 * _MIB))
     """How many bytes of bodies an isolate writes to KV in a minute; 0 for no limit."""
+    key_body_bytes: int = setting(64 * 1024, size(most=_MIB))
+    """Requests with a larger content are passed on, though a rule puts it into the key."""
     second_use_bytes: int = setting(0, size(most=25 * _MIB))
     """Bodies of at least this size are written to KV when they are asked for again; 0 at once."""
     compress_min_bytes: int = setting(4096, size(most=25 * _MIB))

@@ -25,6 +25,7 @@ __all__ = [
     "error_lifetimes",
     "field_names",
     "group_names",
+    "group_templates",
     "kinds_of",
     "one_of",
     "origin_url",
@@ -42,6 +43,8 @@ __all__ = [
 
 _Value = TypeVar("_Value")
 
+_MAX_STEPS = 8
+_TEMPLATE = re.compile(r"[^{}]*\{([^{}]+)\}[^{}]*|([^{}]+)")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 _SWITCHES = {
@@ -256,6 +259,24 @@ def group_names() -> ValueKind:
         return tuple(groups)
 
     return ValueKind("a list of groups", read)
+
+
+def group_templates() -> ValueKind:
+    """A path in a JSON body, or a name with one in braces, or a list of such."""
+    expects = 'a path such as "data.product.id", or a name with one, such as "product-{data.product.id}"'
+
+    def read(value: object) -> object:
+        templates = [value] if isinstance(value, str) else value
+        if not isinstance(templates, list | tuple):
+            raise ValueError(f"give {expects}")  # noqa: TRY004 - one type of error for all kinds
+        for template in templates:
+            found = _TEMPLATE.fullmatch(template) if isinstance(template, str) else None
+            steps = (found[1] or found[2]).split(".") if found else []
+            if not all(steps) or not 0 < len(steps) <= _MAX_STEPS:
+                raise ValueError(f"give {expects}; a path has 1 to {_MAX_STEPS} names with dots between them")
+        return tuple(templates)
+
+    return ValueKind("paths in a JSON body", read)
 
 
 def error_lifetimes(lifetime: ValueKind) -> ValueKind:

@@ -8,7 +8,7 @@ import js
 from pyodide.ffi import JsException
 
 from origin_sdk_edge.adapters.promises import promised, unawaited, within
-from origin_sdk_edge.ports import Body
+from origin_sdk_edge.ports import Body, ContentError
 
 __all__ = ["ArrayBuffers", "JsPipe", "joined"]
 
@@ -39,6 +39,18 @@ class ArrayBuffers:
         except JsException as error:
             raise ValueError(str(error)) from error
         return text
+
+    def octets(self, body: Body) -> bytes:
+        """Return a body that is small enough to be looked into."""
+        octets: bytes = body.to_bytes()
+        return octets
+
+    async def received(self, request: Any) -> Body:
+        """Return the content of a client's request."""
+        try:
+            return await promised(request.arrayBuffer, request)
+        except JsException as error:
+            raise ContentError(str(error)) from error
 
     def prefixed(self, text: str, body: Body) -> Body:
         """Return ``text`` as UTF-8 with ``body`` after it."""

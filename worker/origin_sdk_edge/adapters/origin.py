@@ -135,12 +135,15 @@ class FetchOrigin:
         fields = {**outbound_fields(request, self._settings), **conditional}
         init = from_json(json.dumps({"headers": list(fields.items()), **_INIT}))
         target: Any = origin_url(request.target, self._settings)
-        if body is not None and request.method in {"GET", "HEAD"}:
+        content = request.content
+        if content is None and body is not None and request.method in {"GET", "HEAD"}:
             # The runtime makes no such request with a body, but by one that has it.
             target = js.Request.new(target, body)
         else:
             init.method = request.method
-            if body is not None:
+            if content:
+                init.body = content.body
+            elif body is not None:
                 init.body = body.body
         controller = js.AbortController.new()
         init.signal = controller.signal

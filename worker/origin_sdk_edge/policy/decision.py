@@ -2,7 +2,7 @@
 
 ::
 
-    request ──> on_request ──> Forward                       the cache takes no part
+    request ──> on_request ──> Forward                       the cache takes no part, unless with the content
                      └───────> Lookup ──> on_stored ──> Use         answer from what is stored
                                               ├───────> Refuse      only-if-cached, and nothing is usable
                                               └───────> Ask ──> the origin ──> on_origin ──> Plan
@@ -37,6 +37,7 @@ from origin_sdk_wire.key import Target, record_key
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.rules import first_match, key_target
 from origin_sdk_wire.settings import DataClass, Rule, Settings
+from origin_sdk_wire.storability import content_length
 from origin_sdk_wire.succession import is_good
 
 __all__ = [
@@ -63,6 +64,8 @@ class Forward:
     rule: Rule
     reason: Reason
     forwarded: Forwarded = Forwarded.BYPASS
+    awaits_content: bool = False
+    """Whether the request's content belongs in the key: who can read it does, and decides again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +176,23 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
     rule = found if isinstance(found, Rule) else DEFAULT_RULE
     if settings.is_safe:
         rule = strictest_rule(rule, request.method, request.target, settings)
-    if request.method not in {"GET", "HEAD"}:
+    keys_content = rule.keys_content(request.method)
+    if request.method not in {"GET", "HEAD"} and not keys_content:
         forwarded = Forwarded.BYPASS if request.method in SAFE_METHODS else Forwarded.METHOD
         return Forward(request, rule, Reason.METHOD, forwarded)
     if reason := _passes(request, rule, settings):
         return Forward(request, rule, reason)
+    if keys_content:
+        if request.content is None:
+            return Forward(request, rule, Reason.BODY, awaits_content=True)
+        if request.content.parts is None:
+            return Forward(request, rule, Reason.NOT_A_QUERY)
+        request = _whole(request)
     parts = identity_of(request, rule, settings, now_ms)
     if isinstance(parts, Reason):
         return Forward(request, rule, parts)
+    if request.content and request.content.parts:
+        parts = (*parts, *request.content.parts)
     target = key_target(rule, request.target)
     sent = _sent(request, target, rule, settings)
     undisclosed = undisclosed_fields(request, sent.fields, settings)
@@ -195,14 +207,30 @@ def _passes(request: RequestFacts, rule: Rule, settings: Settings) -> Reason | N
         return Reason.CLASS_NEVER
     if "upgrade" in request.fields:
         return Reason.UPGRADE
-    if not settings.is_safe and not PRECONDITIONS.isdisjoint(request.fields):
+    # RFC 9110 section 13.1: of POST they are about what it would change.
+    unmet = _CONDITIONAL if request.method == "POST" else () if settings.is_safe else PRECONDITIONS
+    if not request.fields.keys().isdisjoint(unmet):
         return Reason.PRECONDITION
-    if request.fields.get("content-length", "0") != "0" or "transfer-encoding" in request.fields:
-        return Reason.BODY
-    return None
+    most_bytes = settings.key_body_bytes if rule.keys_content(request.method) else 0
+    return Reason.BODY if _may_exceed(request, most_bytes) else None
+
+
+def _may_exceed(request: RequestFacts, most_bytes: int) -> bool:
+    """Whether a request has a content that may be larger than ``most_bytes``, since it doesn't say."""
+    if "transfer-encoding" in request.fields:
+        return True
+    is_bodiless = request.method in {"GET", "HEAD"} and "content-length" not in request.fields
+    length = 0 if is_bodiless else content_length(request.fields)
+    return length is None or length > most_bytes
 
 
 _CONDITIONAL = PRECONDITIONS | {"if-none-match", "if-modified-since", "if-range", "range"}
+
+
+def _whole(request: RequestFacts) -> RequestFacts:
+    """Return a request without what asks for a part: that is GET's (RFC 9110 section 14.2)."""
+    fields = {name: value for name, value in request.fields.items() if name not in {"range", "if-range"}}
+    return replace(request, fields=fields)
 
 
 def _sent(request: RequestFacts, target: Target, rule: Rule, settings: Settings) -> RequestFacts:
@@ -212,7 +240,9 @@ def _sent(request: RequestFacts, target: Target, rule: Rule, settings: Settings)
     fields = {name: value for name, value in sent.items() if name not in left_out}
     if "accept-encoding" in fields:
         fields["accept-encoding"] = _codings(fields["accept-encoding"])
-    return RequestFacts(request.method, target, fields, request.own)
+    if rule.reads_answers:
+        fields["accept-encoding"] = "identity"
+    return replace(request, target=target, fields=fields)
 
 
 def _codings(value: str) -> str:

@@ -1,12 +1,25 @@
 """What the policy sees of requests, and how an origin fails."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from origin_sdk_wire.facts import Fields
 from origin_sdk_wire.key import Target
 
-__all__ = ["OriginFailure", "RequestFacts"]
+__all__ = ["Content", "OriginFailure", "RequestFacts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The content of a request, as it was read to become a part of the key."""
+
+    body: Any = field(compare=False, repr=False)
+    """The bytes that the origin gets, opaque as all bodies are."""
+    parts: tuple[tuple[str, str | None], ...] | None
+    """What it adds to the key; ``None`` if it can't be told to be a query."""
+    is_write: bool = False
+    """Whether it says itself that it changes something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +31,8 @@ class RequestFacts:
     fields: Fields
     own: frozenset[str] = frozenset()
     """Names of the fields that a hook has set, and not the client."""
+    content: Content | None = None
+    """What came with it, once it has been read."""
 
 
 class OriginFailure(StrEnum):

@@ -11,7 +11,8 @@ from origin_sdk_wire.facts import Fields, ResponseFacts
 from origin_sdk_wire.fields import CACHE_GROUP_INVALIDATION
 from origin_sdk_wire.key import Target, parse_target
 from origin_sdk_wire.marks import group_mark, host_group_mark, host_groups_mark, url_mark
-from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.rules import KeyBody
+from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.structured import parse_strings
 
 __all__ = ["SAFE_METHODS", "invalidated", "resolve"]
@@ -26,19 +27,25 @@ _LOGIN = re.compile(
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
-def invalidated(request: RequestFacts, response: ResponseFacts, settings: Settings) -> tuple[str, ...]:
+def invalidated(
+    request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings
+) -> tuple[str, ...]:
     """Return the names of the marks that a response to ``request`` writes; none for a safe method.
 
-    By the rules stored responses may go under another query than was asked for.
+    By the rules stored responses may go under another query than was asked for. Where ``rule`` says that the
+    content is a query, POST is safe, too; of GraphQL, all but a mutation. As its URL is that of all queries,
+    a mutation invalidates it only if its answer names no groups.
     """
-    if request.method in SAFE_METHODS:
+    keys_content = rule.keys_content(request.method)
+    is_write = request.content is not None and request.content.is_write
+    if request.method in SAFE_METHODS or (keys_content and rule.body is not KeyBody.GRAPHQL):
         return ()
     is_proof = _proves_change(request, response) if settings.is_safe else 200 <= response.status < 400
     names: list[str] = []
     # RFC 9875 section 3 ties groups to no status code; the safe profile believes no failure.
     if is_proof or not settings.is_safe:
         names += _group_names(request.target.host, response.fields, settings)
-    if is_proof:
+    if is_proof and (not keys_content or (is_write and not names)):
         names += [
             url_mark(stored)
             for target in _targets(request, response)

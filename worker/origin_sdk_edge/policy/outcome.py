@@ -20,7 +20,7 @@ from origin_sdk_wire.storability import record_of, withdrawal
 from origin_sdk_wire.succession import BEARINGS, AnswerKind, Bearing, Ends, is_good, kind_of
 from origin_sdk_wire.vary import selecting_names
 
-__all__ = ["Fail", "Plan", "Relay", "Reuse", "on_forwarded", "on_origin"]
+__all__ = ["Fail", "Plan", "Relay", "Reuse", "on_forwarded", "on_origin", "unstored"]
 
 _OF_A_RANGE = frozenset({206, 304, 416})
 """The status codes that answer a request for a further part, and no other."""
@@ -125,7 +125,7 @@ def on_origin(
 def on_forwarded(forward: Forward, response: ResponseFacts, settings: Settings) -> Plan:
     """Decide what a response that the cache only passed on invalidates (RFC 9111 section 4.4), or answers."""
     status = Status(forward.reason, forwarded=forward.forwarded, forwarded_status=response.status)
-    marks = invalidated(forward.request, response, settings)
+    marks = invalidated(forward.request, response, forward.rule, settings)
     lookup = _answered_by_post(forward.request, response, settings)
     if lookup is None or may_store(lookup.request, response, lookup.rule, settings) is not Reason.STORED:
         return Plan(Relay(), status, marks=marks, may_share=False)
@@ -148,6 +148,12 @@ def _answered_by_post(request: RequestFacts, response: ResponseFacts, settings: 
         return None
     record = record_of(response, lookup.rule, settings)
     return lookup if freshness_of(record, response.fields, lookup.rule, settings).is_explicit else None
+
+
+def unstored(plan: Plan, reason: Reason) -> Plan:
+    """Return the plan for a response that by its body turned out not to be stored."""
+    status = replace(plan.status, detail=reason, stored=False)
+    return replace(plan, status=status, store=None, may_share=False)
 
 
 def _on_failure(ask: Ask, failure: OriginFailure) -> Plan:

@@ -41,7 +41,8 @@ def is_due_ahead(use: Use, hits: int, settings: Settings) -> bool:
 def own_lookup(lookup: Lookup) -> Lookup:
     """Return the look-up for a request of the cache's own: without what the client wants of caches."""
     fields = {name: value for name, value in lookup.request.fields.items() if name not in _CLIENT_WISHES}
-    return replace(lookup, request=replace(lookup.request, method="GET", fields=fields))
+    method = "GET" if lookup.request.method == "HEAD" else lookup.request.method
+    return replace(lookup, request=replace(lookup.request, method=method, fields=fields))
 
 
 def with_conditions(lookup: Lookup, ask: Ask) -> Lookup:

@@ -11,9 +11,10 @@ from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_edge.storage.tiers import Tiers
 from origin_sdk_edge.storage.variants import Variants, variant
 from origin_sdk_wire.errors import UnreadableRecord
-from origin_sdk_wire.key import parse_target, record_key
+from origin_sdk_wire.key import Target, parse_target, record_key
 from origin_sdk_wire.record import Index, Record, parse_head, read_metadata
-from origin_sdk_wire.rules import first_match
+from origin_sdk_wire.rules import CONTENT_METHODS, first_match
+from origin_sdk_wire.settings import Settings
 
 __all__ = ["Found", "Records"]
 
@@ -99,8 +100,7 @@ class Records:
         """Whether anything may be stored for a URL, given as its mark names it: without its scheme."""
         for scheme in ("https", "http"):
             target = parse_target(f"{scheme}://{location}")
-            rule = first_match(self._tiers.settings.rules, "GET", target)
-            if rule and rule.declares_identity:
+            if any(_hides(self._tiers.settings, method, target) for method in ("GET", *CONTENT_METHODS)):
                 return True  # under keys that nobody can list
             key = record_key(target)
             if self._tiers.at_hand(key):
@@ -112,6 +112,12 @@ class Records:
                 self._tiers.note(error)
                 return True
         return False
+
+
+def _hides(settings: Settings, method: str, target: Target) -> bool:
+    """Whether what answers ``method`` lies under a key that doesn't follow from ``target``."""
+    rule = first_match(settings.rules, method, target)
+    return rule is not None and (rule.declares_identity or rule.keys_content(method))
 
 
 def _replaces(read: Entry | Index | None, held: Entry) -> bool:
