@@ -5,8 +5,8 @@ All of it follows from the response: Cache-Status (RFC 9211) says what was done 
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -165,7 +165,8 @@ def verdict_on(asked: Asked, given: Given) -> Verdict:
         return Verdict("", False, (outcome, _NO_CACHE), _why_no_cache(given), _REMEDY_NO_CACHE)
     name, parameters = cache
     reason = parameters.get("detail", "")
-    explained, fix = REASONS.get(reason), FIXES.get(reason, Fix())
+    unkeyed = parameters.get("unkeyed", "").split()
+    explained, fix = REASONS.get(reason), _fix(reason, unkeyed)
     what = (outcome, *_done(name, parameters))
     return Verdict(
         reason,
@@ -175,13 +176,24 @@ def verdict_on(asked: Asked, given: Given) -> Verdict:
         if explained
         else f"It says {reason or 'no reason'}, which this version doesn't know.",
         plain(explained.remedy) if explained else "Update the SDK, or see the documentation of that cache.",
-        tuple(_evidence(reason, asked, given)),
+        tuple(_evidence(reason, asked, given, unkeyed)),
         fix.api,
         _rule_table(asked, fix.rule) if fix.rule else "",
         fix.setting,
     )
 
 
+def _fix(reason: str, unkeyed: Sequence[str]) -> Fix:
+    fix = FIXES.get(reason, Fix())
+    if not unkeyed:
+        return fix
+    names = json.dumps([name.title() for name in unkeyed])
+    return replace(
+        fix, rule=_NAMES.sub(lambda _: names, fix.rule), setting=_NAMES.sub(lambda _: names, fix.setting)
+    )
+
+
+_NAMES = re.compile(r"\[.*?\]")
 _NO_CACHE = "No cache says what it did: the response has no Cache-Status."
 _REMEDY_NO_CACHE = "Ask the Worker's own address, by its route; or set CACHE_STATUS = true, if it is off."
 
@@ -269,13 +281,13 @@ _WISHES = frozenset({"request-no-cache", "request-max-age", "request-min-fresh",
 _OF_CLIENTS = frozenset({"accept", "accept-encoding", "connection", "host", "user-agent"})
 
 
-def _evidence(reason: str, asked: Asked, given: Given) -> Iterator[str]:
+def _evidence(reason: str, asked: Asked, given: Given, unkeyed: Sequence[str]) -> Iterator[str]:
     for name in _SHOWN.get(reason, ()):
         if name in given.fields:
             yield f"The response has {name}: {given.fields[name]}"
         elif name in {"cache-control", "vary"}:
             yield f"The response has no {name}."
-    yield from _evidence_of_request(reason, asked)
+    yield from _evidence_of_request(reason, asked, unkeyed)
     if reason == "set-cookie":
         for cookie in given.fields.get("set-cookie", "").splitlines():
             yield f"The response sets the cookie {cookie.partition('=')[0].strip()}."
@@ -283,8 +295,10 @@ def _evidence(reason: str, asked: Asked, given: Given) -> Iterator[str]:
         yield f"By wrangler.toml the rule {asked.rule} applies."
 
 
-def _evidence_of_request(reason: str, asked: Asked) -> Iterator[str]:
-    if reason == "unkeyed-field":
+def _evidence_of_request(reason: str, asked: Asked, unkeyed: Sequence[str]) -> Iterator[str]:
+    if unkeyed:
+        yield f"The origin saw {', '.join(unkeyed)}, which neither the key nor Vary names."
+    elif reason == "unkeyed-field":
         own = sorted(name for name in asked.fields if name not in _OF_CLIENTS)
         yield f"The request has {', '.join(own) or 'no field of its own'}."
     for name in ("cache-control", "pragma"):

@@ -430,6 +430,19 @@ def test_the_key_is_for_who_may_see_it(edge: Workerd, origin: ScriptedOrigin) ->
     assert "key=" in (get(edge.url("strict"), path).value("Cache-Status") or "")
 
 
+def test_who_may_see_the_key_sees_what_is_missing_in_it(edge: Workerd, origin: ScriptedOrigin) -> None:
+    path = new_path()
+    origin.decide(path, shown([("Cache-Control", "max-age=600"), ("Vary", "X-Tenant")]))
+    own = [("X-Tenant", "a"), ("X-Api-Key", "b"), ("Accept", "text/html"), ("X-Geo", "c")]
+
+    def status(*fields: tuple[str, str]) -> str:
+        return get(edge.url("safe"), path, *own, *fields).value("Cache-Status") or ""
+
+    named = status(("Cache-Debug", DEBUG_SECRET))
+    assert 'unkeyed="x-api-key x-geo"; detail=unkeyed-field' in named
+    assert "x-geo" not in status()
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_the_debug_secret_stays_inside(edge: Workerd, origin: ScriptedOrigin, method: str) -> None:
     path = new_path()

@@ -104,6 +104,16 @@ def test_what_was_done_is_told(cache_status: str, said: str) -> None:
     assert said in " ".join(verdict_on(_asked(), _given(cache_status)).what)
 
 
+def test_the_fields_that_keep_a_response_from_others_are_named_with_what_to_set() -> None:
+    verdict = verdict_on(
+        _asked(),
+        _given('EdgeCache; fwd=uri-miss; key="r1/x"; unkeyed="x-api-key x-geo"; detail=unkeyed-field'),
+    )
+    assert "The origin saw x-api-key, x-geo, which neither the key nor Vary names." in verdict.evidence
+    assert 'key_fields = ["X-Api-Key", "X-Geo"]' in verdict.rule
+    assert 'PASSED_FIELDS = ["X-Api-Key", "X-Geo"]' in verdict.setting
+
+
 def test_of_several_caches_ours_is_meant() -> None:
     chain = 'Origin; hit, EdgeCache; fwd=uri-miss; detail=no-freshness, "CDN, Inc."; fwd=miss'
     assert verdict_on(_asked(), _given(chain)).reason == "no-freshness"

@@ -7,7 +7,7 @@ from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.invalidation import invalidated, resolve
 from origin_sdk_edge.policy.ranges import Join, join_of, with_part
 from origin_sdk_edge.policy.status import Status
-from origin_sdk_edge.policy.storability import may_store, speaks_for_others
+from origin_sdk_edge.policy.storability import may_store, speaks_for_others, unnominated_names
 from origin_sdk_edge.policy.unkeyed import with_implied_vary
 from origin_sdk_edge.policy.validation import can_freshen, freshened, head_agrees
 from origin_sdk_wire.facts import Fields, Reason, ResponseFacts
@@ -102,6 +102,13 @@ class _Reply:
 
     def reason(self, response: ResponseFacts) -> Reason:
         return may_store(self.lookup.request, response, self.lookup.rule, self.settings)
+
+    def refused(self, reason: Reason) -> Status:
+        """Return what is said of an answer that isn't stored."""
+        if reason is not Reason.UNKEYED_FIELD:
+            return replace(self.status, detail=reason)
+        names = unnominated_names(self.lookup.request, self.response, self.lookup.rule, self.settings)
+        return replace(self.status, detail=reason, unkeyed=names)
 
     def freshened(self, stored: Record) -> Record:
         return freshened(stored, self.response, self.lookup.rule, self.settings)
@@ -247,7 +254,7 @@ def _on_more(stored: Record, reply: _Reply) -> Plan:
     if reply.ask.completes and (record is None or record.status != 200):
         return Plan(Relay(), reply.status, again=True)  # the client asked for the whole
     if reason is not Reason.STORED:
-        plan = Plan(Relay(), replace(reply.status, detail=reason), may_share=False)
+        plan = Plan(Relay(), reply.refused(reason), may_share=False)
         return _ended(plan, stored, reply, reply.response) if is_part else plan
     record = record or record_of(reply.response, reply.lookup.rule, reply.settings)
     return Plan(Relay(), replace(reply.status, stored=True), store=record, join=join)
@@ -260,7 +267,7 @@ def _on_response(reply: _Reply) -> Plan:
         return _ended(Plan(Relay(), reply.status, may_share=False), stored, reply, response)
     reason = _reason_to_store(reply)
     if reason is not Reason.STORED:
-        plan = Plan(Relay(), replace(reply.status, detail=reason), may_share=False)
+        plan = Plan(Relay(), reply.refused(reason), may_share=False)
         return plan if reason is Reason.PARTIAL else _ended(plan, stored, reply, response)
     record = record_of(response, reply.lookup.rule, reply.settings)
     return Plan(Relay(), replace(reply.status, stored=True), store=record)

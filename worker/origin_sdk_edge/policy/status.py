@@ -9,6 +9,10 @@ from origin_sdk_wire.structured import serialise_string
 __all__ = ["Forwarded", "Status", "cache_status"]
 
 
+_UNKEYED_SHOWN = 8
+"""Names at most: a client chooses how many it sends."""
+
+
 class Forwarded(StrEnum):
     """Why a request went to the origin (RFC 9211 section 2.2)."""
 
@@ -34,6 +38,8 @@ class Status:
     hit_for_miss: bool = False
     """Whether the request didn't wait for another one's answer, as these turned out not to be shared."""
     ttl_seconds: int | None = None
+    unkeyed: tuple[str, ...] = ()
+    """Fields of the request that keep the response from others; said beside the key, to whom that is said."""
 
 
 def cache_status(name: str, status: Status, key: str) -> str:
@@ -55,5 +61,7 @@ def cache_status(name: str, status: Status, key: str) -> str:
         parts.append("apart=hit-for-miss")
     if key:
         parts.append(f"key={serialise_string(key)}")
+        if status.unkeyed:
+            parts.append(f"unkeyed={serialise_string(' '.join(status.unkeyed[:_UNKEYED_SHOWN]))}")
     parts.append(f"detail={status.detail}")
     return "; ".join(parts)

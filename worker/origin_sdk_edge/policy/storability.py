@@ -17,7 +17,7 @@ from origin_sdk_wire.storability import (
 )
 from origin_sdk_wire.vary import selecting_names
 
-__all__ = ["is_for_everyone", "may_store", "speaks_for_others"]
+__all__ = ["is_for_everyone", "may_store", "speaks_for_others", "unnominated_names"]
 
 
 def may_store(request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings) -> Reason:
@@ -70,9 +70,15 @@ def _forbidden_by_identity(
 def _forbidden_by_unkeyed(
     request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings
 ) -> Reason | None:
-    names = unkeyed_names(request, rule, settings)
-    is_nominated = frozenset(selecting_names(response.fields)).issuperset(names)
-    return None if is_nominated else Reason.UNKEYED_FIELD
+    return Reason.UNKEYED_FIELD if unnominated_names(request, response, rule, settings) else None
+
+
+def unnominated_names(
+    request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings
+) -> tuple[str, ...]:
+    """Return the names of what the origin saw, the key doesn't hold and the response doesn't nominate."""
+    nominated = selecting_names(response.fields)
+    return tuple(name for name in unkeyed_names(request, rule, settings) if name not in nominated)
 
 
 def is_for_everyone(directives: Directives, settings: Settings) -> bool:
