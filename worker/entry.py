@@ -14,7 +14,7 @@ from origin_sdk_edge.adapters.clock import JsTiming, WaitUntil
 from origin_sdk_edge.adapters.javascript import stringified_fields
 from origin_sdk_edge.adapters.kv import KvStore
 from origin_sdk_edge.adapters.origin import FetchOrigin
-from origin_sdk_edge.adapters.promises import drive
+from origin_sdk_edge.adapters.promises import drive, give_up_lost
 from origin_sdk_edge.adapters.responses import JsResponses
 from origin_sdk_edge.adapters.sinks import new_isolate_id, sinks_of
 from origin_sdk_edge.counters import Counters
@@ -82,6 +82,7 @@ class Worker:
             self._note("worker", error)
             own.resolve(js.Response.new(_FAILED, js.JSON.parse('{"status": 500}')))
 
+        give_up_lost(int(time.time() * 1000))
         drive(self._answered(request, url, WaitUntil(context, self._note)), own.resolve, fail)
         return own.promise
 

@@ -27,6 +27,7 @@ V8_FLAGS = ("--expose-gc",)
 
 _HEAP_USAGE = Path(__file__).parent / "workers" / "heap_usage.mjs"
 _PATH = "/inspect-the-isolate"
+_WAIT = "origin_sdk_edge.adapters.promises._Wait"
 _OF_REQUESTS = (
     "_asyncio.Task",
     "_contextvars.Context",
@@ -35,7 +36,7 @@ _OF_REQUESTS = (
     "builtins.generator",
     "builtins.method",
     "origin_sdk_edge.adapters.promises.Promised",
-    "origin_sdk_edge.adapters.promises._Wait",
+    _WAIT,
     "pyodide.webloop.PyodideFuture",
 )
 """What a request makes and must not leave behind."""
@@ -66,7 +67,8 @@ class Holdings:
     """What an isolate holds after a garbage collection."""
 
     objects: int
-    pending_futures: int
+    pending: int
+    """How much waits for something: work that a request left behind, which ends in time or never."""
     wasm_bytes: int
     types: Counter[str]
 
@@ -74,7 +76,8 @@ class Holdings:
     def of(cls, url: str) -> Self:
         """Ask the Worker at ``url``, in a workerd with `V8_FLAGS`."""
         told: dict[str, Any] = httpx.get(url + _PATH, timeout=60, trust_env=False).raise_for_status().json()
-        return cls(told["objects"], told["pending_futures"], told["wasm_bytes"], Counter(told["types"]))
+        types = Counter(told["types"])
+        return cls(told["objects"], told["pending_futures"] + types[_WAIT], told["wasm_bytes"], types)
 
     def left_by_requests(self, before: Holdings) -> Counter[str]:
         """Return how many objects more than ``before`` there are of the types that belong to requests."""

@@ -3,7 +3,7 @@
 An answer is wrong if it is another URL's, another user's, another variant's, cut unnoticed, older than a
 purge that every isolate must have seen by then, or an error while the origin is well. Exit code 1 if one was,
 if one took too long, or if an isolate holds more at the end than once it was warm: Python objects that belong
-to requests, futures that nobody resolves, the wasm memory; or in all more than is well below its 128 MB.
+to requests, what waits for ever, the wasm memory; or in all more than is well below its 128 MB.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _WARM_SHARE = 0.2
 _SETTLING_SECONDS = 45.0
 """Work that outlives its request ends by then."""
 _FEW_OBJECTS = 60
-_FEW_FUTURES = 5
+_FEW_PENDING = 5
 _WASM_SLACK_MIB = 8
 """The wasm memory never shrinks: it tells of the busiest moment."""
 _MOST_HELD_MIB = 96
@@ -102,11 +102,11 @@ class Held:
     @property
     def grew(self) -> bool:
         """Whether requests left something behind, or memory grew."""
-        more_futures = self.end.pending_futures - self.warm.pending_futures
+        more_pending = self.end.pending - self.warm.pending
         more_bytes = self.end.wasm_bytes - self.warm.wasm_bytes
         return (
             self.left > _FEW_OBJECTS
-            or more_futures > _FEW_FUTURES
+            or more_pending > _FEW_PENDING
             or more_bytes > _WASM_SLACK_MIB * _MIB
             or self.end_bytes > _MOST_HELD_MIB * _MIB
         )
@@ -114,7 +114,7 @@ class Held:
     def __str__(self) -> str:
         return (
             f"objects {self.warm.objects:,} then {self.end.objects:,}, of requests {self.left:+}; "
-            f"futures {self.warm.pending_futures} then {self.end.pending_futures}; "
+            f"waiting {self.warm.pending} then {self.end.pending}; "
             f"wasm {self.warm.wasm_bytes / _MIB:.0f} then {self.end.wasm_bytes / _MIB:.0f} MiB; "
             f"with JavaScript and buffers {self.end_bytes / _MIB:.0f} MiB"
         )
@@ -184,8 +184,8 @@ class _Soak:
         deadline = time.monotonic() + _SETTLING_SECONDS
         while True:
             held = await asyncio.to_thread(Holdings.of, self._workerd.url(name))
-            most = _FEW_FUTURES + (warm.pending_futures if warm else 0)
-            if held.pending_futures <= most or time.monotonic() > deadline:
+            most = _FEW_PENDING + (warm.pending if warm else 0)
+            if held.pending <= most or time.monotonic() > deadline:
                 return held
             await asyncio.sleep(0.5)
 

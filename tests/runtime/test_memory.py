@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
+import httpx
 import pytest
 
+from scripts.runtime import paths
 from scripts.runtime.inspection import INSPECTED, INSPECTOR, V8_FLAGS, Holdings, held_bytes, inspected_source
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, StandIn, Worker
@@ -150,7 +154,7 @@ def _settled(url: str, before: Holdings) -> dict[str, int]:
         now = Holdings.of(url)
         left = {
             **now.left_by_requests(before),
-            "pending futures": now.pending_futures - before.pending_futures,
+            "waiting": now.pending - before.pending,
         }
         if max(left.values()) <= _FEW or time.monotonic() > deadline:
             return left
@@ -186,3 +190,25 @@ def test_the_budget_bounds_all_that_is_held(
     # runtime reads and writes meanwhile comes and goes.
     most = empty.wasm_bytes + _BUDGET_BYTES + 16 * _MIB
     eventually(lambda: held_bytes(edge, "edge") < most, f"less than {most} bytes")
+
+
+def test_what_never_comes_is_given_up(tmp_path: Path) -> None:
+    """As if the runtime had ended the requests: workerd alone does that only where it fails."""
+    source = tmp_path / "worker"
+    shutil.copytree(paths.WORKER, source, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(Path(__file__).parent / "workers" / "lost" / "entry.py", source)
+
+    with Workerd(tmp_path, [Worker("lost", source)]) as workerd:
+        url = workerd.url("lost")
+        held = {
+            path: httpx.get(url + path, timeout=60, trust_env=False).raise_for_status().json()
+            for path in ("/early", "/begin", "/in-time", "/late")
+        }
+
+    assert {path: told["coroutines"] for path, told in held.items()} == {
+        "/early": 0,
+        "/begin": 300,
+        "/in-time": 300,
+        "/late": 0,
+    }
+    assert Counter(held["/late"]["told"]) == {"ended": 150, "LostError": 100}

@@ -17,7 +17,7 @@ def test_fifteen_seconds_of_faults_and_purges_make_no_wrong_answer() -> None:
     assert report.faults
     assert report.purges
     assert soak.table(report).endswith("good")
-    assert {name: held.end.pending_futures <= 5 for name, held in report.held.items()} == {
+    assert {name: held.end.pending <= 5 for name, held in report.held.items()} == {
         "edge": True,
         "twin": True,
     }

@@ -31,9 +31,11 @@ class JsSignal:
         own = js.Promise.withResolvers()
         resolve = own.resolve
         self._waiting[id(own)] = resolve
-        with suppress(TimeoutError):
-            await Promised(own.promise, timeout_seconds, resolve)
-        self._waiting.pop(id(own), None)
+        try:
+            with suppress(TimeoutError):
+                await Promised(own.promise, timeout_seconds, resolve)
+        finally:
+            self._waiting.pop(id(own), None)
         return self._is_set
 
     def set(self) -> None:

@@ -6,6 +6,10 @@ that promise resumes it, in the same request. Nothing of asyncio works inside: t
 
 Pyodide makes a future of each promise that a call returns. :func:`promised` calls by ``Array.from``, in whose
 array the promise comes as it is.
+
+What a request waits for never settles once the runtime has ended the request, as it does some 30 s after the
+response; and a promise keeps what waits for it for ever. So all that waits is known, and :func:`give_up_lost`
+lets go of what has waited for longer than anything does.
 """
 
 from collections.abc import Callable, Coroutine, Generator
@@ -17,7 +21,17 @@ from pyodide.ffi import create_once_callable
 
 from origin_sdk_edge.adapters.javascript import from_json
 
-__all__ = ["Promised", "drive", "promised", "together", "unawaited", "within"]
+__all__ = [
+    "LOST_MS",
+    "LostError",
+    "Promised",
+    "drive",
+    "give_up_lost",
+    "promised",
+    "together",
+    "unawaited",
+    "within",
+]
 
 _array_from = getattr(js.Array, "from")
 _with_resolvers = js.Promise.withResolvers
@@ -25,6 +39,12 @@ _set_timeout = js.setTimeout
 _clear_timeout = js.clearTimeout
 _LONGEST_MS = 2**31 - 1
 """JavaScript's timers take a longer time for none."""
+LOST_MS = 600_000
+"""What has waited for so long is lost: no timeout of the settings is longer than half of it."""
+
+
+class LostError(Exception):
+    """The runtime ended a request while work of it waited."""
 
 
 @cache
@@ -102,10 +122,29 @@ def _advance(
         _Wait(work, done, failed).begin(waiting)
 
 
+class _Waits:
+    """All that waits, by two ages, so that a wait needn't ask for the time."""
+
+    def __init__(self) -> None:
+        self.recent: set[_Wait] = set()
+        self._older: set[_Wait] = set()
+        self._next_ms = 0
+
+    def give_up_lost(self, now_ms: int) -> None:
+        if now_ms < self._next_ms:
+            return
+        # What was recent the last time has been waiting since before that.
+        lost = self._older if self._next_ms else set()
+        self._older, self.recent = self.recent, set()
+        self._next_ms = now_ms + LOST_MS
+        for wait in list(lost):
+            wait.give_up()
+
+
 class _Wait:
     """One time that a coroutine waits: it is resumed once, by what comes first."""
 
-    __slots__ = ("_abort", "_done", "_failed", "_is_late", "_once", "_timer", "_work")
+    __slots__ = ("_abort", "_among", "_done", "_failed", "_is_late", "_once", "_timer", "_work")
 
     def __init__(
         self,
@@ -118,8 +157,10 @@ class _Wait:
         self._failed = failed
         self._once: Any = None
         self._is_late = False
+        self._among = _waits.recent
 
     def begin(self, waiting: Promised) -> None:
+        self._among.add(self)
         if waiting.seconds is not None:
             # A once-callable: a proxy that is given to a timer is never called. It goes with the timer.
             self._abort = waiting.abort
@@ -137,6 +178,7 @@ class _Wait:
         work, self._work = self._work, None
         if work is None:
             return
+        self._among.discard(self)
         if self._is_late:
             error = TimeoutError()
         elif self._once is not None:
@@ -153,6 +195,34 @@ class _Wait:
             self._abort()  # what it waits for settles by that, and lets go of this
         else:
             self._end(None, None)
+
+    def give_up(self) -> None:
+        """Let go of the work: nothing of it is run but what it does whenever it ends."""
+        work, self._work = self._work, None
+        self._among.discard(self)
+        if work is None:
+            return
+        if self._once is not None and not self._is_late:
+            _clear_timeout(self._timer)
+            self._once.destroy()
+        failed, self._done, self._failed = self._failed, _ignore, _ignore
+        try:
+            work.close()
+        except Exception as error:  # noqa: BLE001 - whoever started it hears of it
+            failed(error)
+        else:
+            failed(LostError(f"the runtime cut it off, or it waited for more than {LOST_MS // 1000} s"))
+
+
+_waits = _Waits()
+
+
+def give_up_lost(now_ms: int) -> None:
+    """Let go of work that waits for what never comes, as :class:`LostError` tells whoever started it.
+
+    Asked at least once in `LOST_MS`, it does so when the work has waited for between once and twice that.
+    """
+    _waits.give_up_lost(now_ms)
 
 
 async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
