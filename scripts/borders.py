@@ -42,6 +42,7 @@ SDK_ROOMS: Mapping[str, tuple[str, ...]] = {
     "origin_sdk/layers/sqlalchemy.py": (*_SHARED, "origin_sdk.layers", "origin_sdk.outbox.sqlalchemy"),
     "origin_sdk/layers/django/": (*_SHARED, "origin_sdk.layers", "origin_sdk.outbox.django"),
     "origin_sdk/layers/": (*_SHARED, "origin_sdk.layers"),
+    "origin_sdk/_deployment/": (*_SHARED, "origin_sdk._deployment"),
     "origin_sdk/_development/": (*_SHARED, "origin_sdk._development"),
     "origin_sdk/testing/": ("origin_sdk",),
     "origin_sdk/advice/": (*_SHARED, "origin_sdk.simulation", "origin_sdk.advice"),

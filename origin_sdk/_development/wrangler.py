@@ -79,7 +79,7 @@ class Wrangler:
         arguments: Sequence[str] = (),
     ) -> None:
         settings = declared(config, environment)
-        self._namespaces = {entry["binding"]: entry["id"] for entry in settings["kv_namespaces"]}
+        self._namespaces = {each["binding"]: str(each["id"]) for each in settings["kv_namespaces"]}
         command: list[str | Path] = [tools.node, tools.wrangler]
         command += _arguments(folder, port, variables or {}, config)
         command += ["--env", environment] if environment else []
@@ -110,9 +110,13 @@ class Wrangler:
         """Return the base URL that stands for Cloudflare's API, for what is local."""
         return f"{self.url}/cdn-cgi/local/explorer/api"
 
+    def namespace(self, binding: str = "CACHE") -> str:
+        """Return the id of the namespace of a binding."""
+        return self._namespaces[binding]
+
     def kv_url(self, binding: str = "CACHE") -> str:
         """Return the base URL of the local KV REST API for the namespace of a binding."""
-        return f"{self.api_url()}/storage/kv/namespaces/{self._namespaces[binding]}"
+        return f"{self.api_url()}/storage/kv/namespaces/{self.namespace(binding)}"
 
     def explorer_url(self) -> str:
         """Return the address of the page that shows what is in local KV."""

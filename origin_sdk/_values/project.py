@@ -60,7 +60,7 @@ _MAX_BYTES = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """One environment of a ``wrangler.toml``; the top level is ``""``.
+    """One environment of a ``wrangler.toml``; the top level is ``""``, ``main`` the Worker's module.
 
     ``problems`` are those of its form; whether the Worker can use ``variables`` is for
     :func:`origin_sdk_wire.config.problems` to say.
@@ -72,6 +72,7 @@ class Configuration:
     namespace_id: str
     routes: tuple[str, ...]
     problems: tuple[str, ...]
+    main: str = ""
 
     @property
     def name(self) -> str:
@@ -142,7 +143,8 @@ def _configuration(path: Path, environment: str, table: object, top: Mapping[str
         variables = {}
     namespace_id = _namespace_id(table.get("kv_namespaces", ()), found)
     routes = _routes(table if "routes" in table or "route" in table else top, found)
-    return Configuration(path, environment, variables, namespace_id, routes, tuple(found))
+    main = table.get("main", top.get("main", ""))
+    return Configuration(path, environment, variables, namespace_id, routes, tuple(found), str(main))
 
 
 def _namespace_id(bindings: object, found: list[str]) -> str:

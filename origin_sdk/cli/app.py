@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from origin_sdk._values.errors import OriginSdkError
 from origin_sdk.cli.advise import advise
 from origin_sdk.cli.audit import audit
+from origin_sdk.cli.build import build
 from origin_sdk.cli.check import check
 from origin_sdk.cli.context import (
     EXIT_CODES,
@@ -25,9 +26,11 @@ from origin_sdk.cli.context import (
     report_unexpected,
 )
 from origin_sdk.cli.dashboard import dashboard
+from origin_sdk.cli.dev import dev
 from origin_sdk.cli.doctor import doctor
 from origin_sdk.cli.drain import drain
 from origin_sdk.cli.explain import explain
+from origin_sdk.cli.init import init
 from origin_sdk.cli.inspect import inspect
 from origin_sdk.cli.list import list_
 from origin_sdk.cli.metrics import metrics
@@ -36,6 +39,7 @@ from origin_sdk.cli.publish import publish
 from origin_sdk.cli.purge import purge
 from origin_sdk.cli.simulate import simulate
 from origin_sdk.cli.top import top
+from origin_sdk.cli.upgrade import upgrade
 from origin_sdk.cli.warm import warm
 from origin_sdk.cli.why import why
 from origin_sdk_wire import WIRE_VERSION
@@ -68,8 +72,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+_PROJECT = (init, dev, build, upgrade)
 _LOOK = (inspect, explain, why, check, doctor, audit, dashboard, top, metrics, simulate, advise)
-for command in (purge, publish, warm, *_LOOK, drain):
+for command in (*_PROJECT, purge, publish, warm, *_LOOK, drain):
     app.command(epilog=_EPILOG)(command)
 app.command(name="list", epilog=_EPILOG)(list_)
 app.add_typer(outbox, name="outbox")

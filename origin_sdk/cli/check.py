@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import typer
 
 from origin_sdk._values.project import Configuration, read_configuration, read_configurations
-from origin_sdk.cli.context import CONFIG, AsJson, ConfigFile, Context, Environment
+from origin_sdk.cli.context import AsJson, ConfigFile, Context, Environment, config_file
 from origin_sdk.cli.screen import Screen, counted
 from origin_sdk_wire.config import problems
 
@@ -36,7 +36,7 @@ def check(
     Every environment is checked, or the one that --env names. Exits with 1 if the Worker would refuse its
     settings.
     """
-    file = config or CONFIG
+    file = config_file(config)
     chosen = [read_configuration(file, environment)] if environment else read_configurations(file)
     results = [checked(each) for each in chosen]
     Context(as_json=as_json).show([each.as_json() for each in results], lambda screen: _draw(screen, results))
@@ -53,7 +53,7 @@ def checked(configuration: Configuration) -> Checked:
 
 def examined(context: Context) -> Checked | None:
     """Check the environment that a command works on; ``None`` if there is no wrangler.toml."""
-    file = context.config or CONFIG
+    file = config_file(context.config)
     if context.config is None and not file.exists():
         return None
     return checked(read_configuration(file, context.environment))

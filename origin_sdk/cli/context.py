@@ -34,6 +34,7 @@ __all__ = [
     "Environment",
     "Interrupted",
     "NamespaceId",
+    "config_file",
     "exit_code",
     "interruptible",
     "is_of_output",
@@ -43,7 +44,9 @@ __all__ = [
     "report_unexpected",
 ]
 
-CONFIG = Path("wrangler.toml")
+_CONFIG = Path("wrangler.toml")
+_CONFIG_BESIDE = Path("edge/wrangler.toml")
+"""Where `origin-sdk init` puts it, seen from the service."""
 _LOCATION = "Location"
 _TRACEBACK = "ORIGIN_SDK_TRACEBACK"
 
@@ -61,7 +64,8 @@ ConfigFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="The Worker's wrangler.toml: rules, namespace, intervals. Default: ./wrangler.toml.",
+        help="The Worker's wrangler.toml: rules, namespace, intervals. Default: ./wrangler.toml, else "
+        "./edge/wrangler.toml.",
         rich_help_panel=_LOCATION,
     ),
 ]
@@ -95,6 +99,11 @@ BaseUrl: TypeAlias = Annotated[
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print only JSON to standard output.")]
 
 
+def config_file(given: Path | None) -> Path:
+    """Return the wrangler.toml that is given, else the one here, else that of the project in `edge/`."""
+    return given or (_CONFIG_BESIDE if not _CONFIG.exists() and _CONFIG_BESIDE.exists() else _CONFIG)
+
+
 @dataclass(frozen=True)
 class Context:
     """One run of a command."""
@@ -108,13 +117,14 @@ class Context:
     @property
     def project(self) -> Project:
         """What wrangler.toml says; nothing if none is named and none is here."""
-        if self.config is None and not CONFIG.exists():
+        file = config_file(self.config)
+        if self.config is None and not file.exists():
             if self.environment:
                 raise InvalidRequest(
-                    f"--env {self.environment}: there is no {CONFIG} in this folder; name it with --config"
+                    f"--env {self.environment}: there is no {file} in this folder; name it with --config"
                 )
             return DEFAULT_PROJECT
-        return read_project(self.config or CONFIG, self.environment)
+        return read_project(file, self.environment)
 
     @contextmanager
     def client(self, timeout: float | None = None) -> Iterator[PurgeClient]:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from origin_sdk._cloudflare.effects import Progress
 from origin_sdk._values.project import read_configuration
-from origin_sdk.cli.context import CONFIG, AsJson, ConfigFile, Context, Environment
+from origin_sdk.cli.context import AsJson, ConfigFile, Context, Environment, config_file
 from origin_sdk.cli.screen import Screen
 from origin_sdk.errors import InvalidRequest
 from origin_sdk.simulation.accesslog import FORMATS, AccessLog
@@ -154,9 +154,9 @@ def bar(context: Context, label: str) -> Iterator[Callable[[int, int], None] | N
 
 def variables_of(context: Context) -> Mapping[str, Any]:
     """Return the Worker's variables; none if there is no wrangler.toml here and none is named."""
-    if context.config is None and not context.environment and not CONFIG.exists():
+    if context.config is None and not context.environment and not config_file(None).exists():
         return {}
-    return read_configuration(context.config or CONFIG, context.environment).variables
+    return read_configuration(config_file(context.config), context.environment).variables
 
 
 def mapping_of(pairs: Sequence[str]) -> Mapping[str, str]:

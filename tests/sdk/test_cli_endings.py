@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from itertools import cycle
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +28,10 @@ LOG = '192.0.2.1 - - [10/Oct/2026:13:55:36 +0000] "GET /x HTTP/1.1" 200 23 "-" "
 OUTBOX = ("--outbox", "sqlite:///outbox.db")
 NOBODY = "http://127.0.0.1:9"
 USES: Mapping[tuple[str, ...], tuple[str, ...]] = {
+    ("init",): (),
+    ("dev",): ("--port", "0"),
+    ("build",): (),
+    ("upgrade",): (),
     ("purge",): ("--group", "a"),
     ("publish",): ("https://a.example/x", "page.json", "-H", "Cache-Control: max-age=60"),
     ("warm",): (f"{NOBODY}/x",),
@@ -49,7 +54,7 @@ USES: Mapping[tuple[str, ...], tuple[str, ...]] = {
 }
 """How each command is used in earnest, in a folder that has what it needs."""
 PROGRAM = (sys.executable, "-m", "origin_sdk.cli")
-SILENT: Mapping[tuple[str, ...], int] = {("why",): 4, ("top",): 4}
+SILENT: Mapping[tuple[str, ...], int] = {("why",): 4, ("top",): 4, ("dev",): 2}
 """What prints nothing as it is used here, and its exit code."""
 GARBAGE = ("", "\udcff\x1b[31m", "[", "💥" * 500, "-1", "1e999", "http://[", "/dev/null")
 
@@ -76,6 +81,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "page.json").write_text("{}")
     (tmp_path / "access.log").write_text(LOG * 20)
     (tmp_path / "wrangler.toml").write_text('name = "a"\nmain = "worker/entry.py"\n[vars]\nORIGIN = ""\n')
+    (tmp_path / "origin-sdk.txt").write_text(f"origin-sdk=={version('origin-sdk')}\n")
     kv = FakeKV(SystemClock())
     monkeypatch.setenv("EDGE_CACHE_NAMESPACE_ID", kv.namespace_id)
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", kv.token)

@@ -43,8 +43,14 @@ class OriginRenderer:
     """Asks the origin itself, past the edge, for the response."""
 
     def __init__(self, origin: str, transport: httpx.BaseTransport | None = None) -> None:
-        """Ask ``origin``, such as ``http://127.0.0.1:8000``, for the path and query of each URL."""
-        self._client = httpx.Client(base_url=origin, transport=transport, timeout=_RENDER_SECONDS)
+        """Ask ``origin``, such as ``http://127.0.0.1:8000``, for the path and query of each URL.
+
+        Raises :class:`InvalidRequest` if that is no URL.
+        """
+        try:
+            self._client = httpx.Client(base_url=origin, transport=transport, timeout=_RENDER_SECONDS)
+        except httpx.InvalidURL as error:
+            raise InvalidRequest(f"invalid origin {origin!r}: {error}") from error
 
     def __call__(self, republish: Republish) -> Rendition:
         """Fetch it; raises :class:`NotCacheable` for a failure of the origin."""

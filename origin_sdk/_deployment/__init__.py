@@ -1,0 +1,1 @@
+"""A project that deploys the Worker: its files, and the Worker's code out of the installed package."""

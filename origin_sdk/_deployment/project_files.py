@@ -1,0 +1,96 @@
+"""The files of a new project, as texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from string import Template
+
+from origin_sdk._deployment.frameworks import Framework
+from origin_sdk._deployment.pins import COMPATIBILITY_DATE, NODE_VERSION, WRANGLER_VERSION
+
+__all__ = ["Wishes", "project_files", "shared_files"]
+
+_NAMES = {
+    "wrangler.toml": "wrangler.toml",
+    "origin-sdk.txt": "origin-sdk.txt",
+    "package.json": "package.json",
+    "pyproject.toml": "pyproject.toml",
+    ".dev.vars.example": "dev.vars.example",
+    ".gitignore": "gitignore",
+    "README.md": "README.md",
+}
+_EXAMPLE = """\
+# [[{table}.RULES]]
+# name = "catalogue"
+# path = "/products/**"
+# query_drop = ["utm_*", "fbclid"]
+# default_lifetime = "1m"
+# stale_while_revalidate = "5m"
+"""
+_CI = {
+    "github": "`.github/workflows/edge-cache.yml` does the same.",
+    "gitlab": "`gitlab-ci.yml` does the same, once `.gitlab-ci.yml` includes it.",
+    "none": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a project shall be: the Worker's name, the folder's, versions, and addresses of the service."""
+
+    name: str
+    folder: str
+    framework: Framework
+    version: str
+    origin: str
+    production_origin: str
+    ci: str
+
+
+def project_files(wishes: Wishes, hooks: str) -> Mapping[str, str]:
+    """Return the files of the project's folder."""
+    values = _values(wishes)
+    found = {path: _filled(template, values) for path, template in _NAMES.items()}
+    if wishes.ci == "gitlab":
+        found["gitlab-ci.yml"] = _filled("gitlab-ci.yml", values)
+    return {**found, "worker/hooks.py": hooks}
+
+
+def shared_files(wishes: Wishes) -> Mapping[str, str]:
+    """Return the files that have to lie at the top of the repository."""
+    if wishes.ci != "github":
+        return {}
+    return {".github/workflows/edge-cache.yml": _filled("github.yml", _values(wishes))}
+
+
+def _values(wishes: Wishes) -> Mapping[str, str]:
+    return {
+        "name": wishes.name,
+        "folder": wishes.folder,
+        "version": wishes.version,
+        "origin": wishes.origin,
+        "production_origin": wishes.production_origin,
+        "compatibility_date": COMPATIBILITY_DATE,
+        "wrangler_version": WRANGLER_VERSION,
+        "node_version": ".".join(map(str, NODE_VERSION)),
+        "rules": _rules(wishes.framework, "vars"),
+        "staging_rules": _rules(wishes.framework, "env.staging.vars"),
+        "production_rules": _rules(wishes.framework, "env.production.vars").rstrip("\n"),
+        "service": _text(f"service-{wishes.framework.name}.md").rstrip("\n"),
+        "ci": _CI[wishes.ci],
+    }
+
+
+def _rules(framework: Framework, table: str) -> str:
+    rules = "".join(f"[[{table}.RULES]]\n{rule}\n\n" for rule in framework.rules)
+    return rules + (_EXAMPLE.format(table=table) if table == "vars" else "")
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    return Template(_text(template)).substitute(values).rstrip("\n") + "\n"
+
+
+def _text(template: str) -> str:
+    return (files("origin_sdk._deployment") / "template" / template).read_text(encoding="utf-8")

@@ -1,0 +1,96 @@
+"""The Worker's code out of the installed package: each build writes it, nobody edits it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from origin_sdk._values.errors import InvalidSettings
+
+__all__ = ["STAMP", "Written", "installed_version", "starting_hooks", "worker_code", "write"]
+
+STAMP = ".origin-sdk-version"
+"""The file beside the code that names the version which it is of."""
+_PACKAGES = ("origin_sdk_wire", "origin_sdk_edge")
+_SHIPPED = Path(__file__).with_name("worker")
+_ENTRY, _HOOKS = "entry.py", "hooks.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a build did: the version before (empty for none) and now, files written and removed."""
+
+    before: str
+    version: str
+    written: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+def installed_version() -> str:
+    """Return the version of the installed package. Raises :class:`InvalidSettings` if none is installed."""
+    try:
+        return version("origin-sdk")
+    except PackageNotFoundError as error:
+        raise InvalidSettings("origin-sdk isn't installed here: pip install 'origin-sdk[cli]'") from error
+
+
+def worker_code() -> Mapping[str, bytes]:
+    """Return the Worker's modules, by the path at which the entry finds them."""
+    found = {_ENTRY: (_wiring() / _ENTRY).read_bytes()}
+    for package in _PACKAGES:
+        folder = _folder(package)
+        found |= {
+            f"{package}/{file.relative_to(folder).as_posix()}": file.read_bytes()
+            for file in sorted(folder.rglob("*.py"))
+        }
+    return found
+
+
+def starting_hooks() -> str:
+    """Return the module of hooks that a project starts with."""
+    return (_wiring() / _HOOKS).read_text(encoding="utf-8")
+
+
+def write(folder: Path) -> Written:
+    """Put the Worker's code into a folder beside a project's own hooks; remove what no longer belongs."""
+    code = worker_code()
+    stamp = folder / STAMP
+    before = stamp.read_text(encoding="utf-8").strip() if stamp.exists() else ""
+    there = {
+        file.relative_to(folder).as_posix()
+        for package in _PACKAGES
+        for file in (folder / package).rglob("*.py")
+    }
+    removed = sorted(there - code.keys())
+    for name in removed:
+        (folder / name).unlink()
+    written = [name for name, content in code.items() if _put(folder / name, content)]
+    for cached in [each for package in _PACKAGES for each in (folder / package).rglob("__pycache__")]:
+        shutil.rmtree(cached, ignore_errors=True)
+    _put(stamp, f"{installed_version()}\n".encode())
+    return Written(before, installed_version(), tuple(written), tuple(removed))
+
+
+def _put(file: Path, content: bytes) -> bool:
+    """Write a file unless it is so: `wrangler dev` starts a Worker again when one of its files changes."""
+    if file.exists() and file.read_bytes() == content:
+        return False
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    return True
+
+
+def _wiring() -> Path:
+    """Return where the entry is: inside the package, or in a checkout beside the Worker's packages."""
+    return _SHIPPED if _SHIPPED.exists() else _folder("origin_sdk_edge").parent
+
+
+def _folder(package: str) -> Path:
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise InvalidSettings(f"{package}, a part of origin-sdk, is missing: install origin-sdk again")
+    return Path(spec.submodule_search_locations[0])

@@ -1,0 +1,186 @@
+"""`origin-sdk dev`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from origin_sdk._deployment.node import find_node, find_wrangler, install_packages
+from origin_sdk._deployment.pins import WRANGLER_VERSION
+from origin_sdk._development.local import (
+    FOR_DEVELOPERS,
+    answers,
+    dashboard_url,
+    free_port,
+    interrupted_by_signals,
+    start_dashboard,
+    warnings_of,
+    watch,
+)
+from origin_sdk._development.process import Process, ProcessError
+from origin_sdk._development.request_log import LIVE_VARIABLES
+from origin_sdk._development.wrangler import Tools, Wrangler
+from origin_sdk._values.errors import InvalidRequest, InvalidSettings
+from origin_sdk._values.project import read_configuration
+from origin_sdk.cli.build import built, is_checkout
+from origin_sdk.cli.context import ConfigFile, Context, Environment, config_file
+
+__all__ = ["dev"]
+
+_TRY = """\
+try:
+  curl -i {url}/     # Cache-Status says whether the response was stored, and why not
+"""
+
+
+def dev(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- WRANGLER'S ARGUMENTS]", help="More arguments of `wrangler dev`."),
+    ] = None,
+    origin: Annotated[
+        str, typer.Option("--origin", help="The running service. Default: ORIGIN in wrangler.toml.")
+    ] = "",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="The port on 127.0.0.1; 0 for any.")
+    ] = 8787,
+    var: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--var", metavar="NAME:VALUE", help="A variable over the one in wrangler.toml; repeatable."
+        ),
+    ] = None,
+    has_dashboard: Annotated[
+        bool, typer.Option("--dashboard/--no-dashboard", help="Serve the dashboard.")
+    ] = True,
+    dashboard_port: Annotated[
+        int | None,
+        typer.Option("--dashboard-port", min=0, max=65535, help="Default: 8790, or any if it is taken."),
+    ] = None,
+    has_requests: Annotated[
+        bool, typer.Option("--requests/--no-requests", help="Print a line for each request.")
+    ] = True,
+    keeps: Annotated[
+        bool, typer.Option("--keep", help="Keep what the last run on this port stored. Default: start empty.")
+    ] = False,
+    config: ConfigFile = None,
+    environment: Environment = "",
+) -> None:
+    """Run the Worker of this project on your machine, before your service, with local KV and a dashboard.
+
+    Needs Node.js; wrangler is installed into node_modules where it is missing, by the version that
+    package.json pins. Ends with Ctrl-C, and stops everything that it started.
+    """
+    context = Context(config, environment)
+    file = config_file(config).absolute()
+    variables = dict(_variable(each) for each in var or ())
+    if origin:
+        variables["ORIGIN"] = origin.rstrip("/")
+    try:
+        with interrupted_by_signals(), ExitStack() as stack:
+            folder = file.parent / ".wrangler" / "origin-sdk" / str(port := free_port(port))
+            if not keeps:
+                shutil.rmtree(folder, ignore_errors=True)
+            wrangler = stack.enter_context(
+                _wrangler(context, file, folder, port, variables, arguments or [], logs=has_requests)
+            )
+            running = [wrangler.process]
+            if has_dashboard:
+                where = ["--config", str(file), *(["--env", environment] if environment else [])]
+                board = start_dashboard(
+                    folder, wrangler, port=dashboard_port, cwd=file.parent, arguments=where
+                )
+                running.append(stack.enter_context(board))
+            _announce(wrangler, running)
+            _watch(running, wrangler.process.log if has_requests else None)
+    except ProcessError as error:
+        raise InvalidRequest(str(error)) from error
+    except KeyboardInterrupt:
+        return
+
+
+def _wrangler(
+    context: Context,
+    file: Path,
+    folder: Path,
+    port: int,
+    variables: dict[str, str],
+    arguments: list[str],
+    *,
+    logs: bool,
+) -> Wrangler:
+    """Start the Worker: settings are checked and tools found before anything runs."""
+    declared = read_configuration(file, context.environment)
+    if declared.problems:
+        raise InvalidSettings(f"{declared.name}: {declared.problems[0]}")
+    variables = {**FOR_DEVELOPERS, **(LIVE_VARIABLES if logs else {}), **variables}
+    for warning in warnings_of(file, context.environment, variables):
+        context.warn(warning)
+    if not is_checkout(file.parent):
+        built(file)
+    origin = variables.get("ORIGIN") or str(declared.variables.get("ORIGIN", ""))
+    if not answers(origin):
+        context.warn(f"nothing answers at {origin} yet: start the service")
+    tools = _tools(context, file.parent)
+    context.note("starting the Worker: the first time downloads Pyodide, later it takes seconds")
+    return Wrangler(
+        folder,
+        tools=tools,
+        config=file,
+        environment=context.environment,
+        port=port,
+        variables=variables,
+        arguments=arguments,
+    )
+
+
+def _tools(context: Context, folder: Path) -> Tools:
+    node = find_node()
+    script = find_wrangler(folder)
+    if script is None:
+        if not (folder / "package.json").exists():
+            raise InvalidSettings(
+                f"wrangler is missing: in {folder}, "
+                f"npm install --save-dev --save-exact wrangler@{WRANGLER_VERSION}"
+            )
+        context.note(f"installing wrangler into {folder / 'node_modules'}, once")
+        install_packages(folder, node)
+        script = find_wrangler(folder)
+    if script is None:
+        raise InvalidSettings(f"{folder / 'package.json'} names no wrangler: add wrangler {WRANGLER_VERSION}")
+    # The [build] command of wrangler.toml is this program.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return Tools(node, script, environment={"PATH": path})
+
+
+def _announce(wrangler: Wrangler, running: list[Process]) -> None:
+    for process in running:
+        if url := dashboard_url(process):
+            typer.echo(f"dashboard: {url}/#range=10m")
+    typer.echo(f"ready: {wrangler.url}")
+    typer.echo(f"KV REST API: {wrangler.kv_url()}")
+    typer.echo(f"what KV holds: {wrangler.explorer_url()}")
+    typer.echo(f"metrics: {wrangler.url}/.edge-cache/metrics")
+    typer.echo(_TRY.format(url=wrangler.url), nl=False)
+    sys.stdout.flush()
+
+
+def _watch(running: list[Process], log: Path | None) -> NoReturn:
+    def show(line: str) -> None:
+        typer.echo(line)
+        sys.stdout.flush()
+
+    watch(running, log, show)
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not name.isidentifier() or not colon:
+        raise InvalidRequest(f"--var {text!r} is not a variable: write NAME:VALUE")
+    return name, value
