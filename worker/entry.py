@@ -26,6 +26,7 @@ from origin_sdk_edge.policy.access import METRICS_PATH
 from origin_sdk_edge.ports import Incoming, Ports
 from origin_sdk_edge.storage import Storage
 from origin_sdk_wire.config import ConfigError, is_development, load
+from origin_sdk_wire.settings import Settings
 
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 _FAILED = "The edge cache failed; its log says how.\n"
@@ -61,7 +62,7 @@ class Worker:
         loaded = load_hooks(hooks, note)
         bodies, timing, outgoing = ArrayBuffers(), JsTiming(), JsResponses()
         storage = Storage(KvStore(environment.CACHE, settings, counters), bodies, timing, settings, note)
-        ports = Ports(FetchOrigin(settings), bodies, outgoing, timing, note)
+        ports = Ports(FetchOrigin(settings), bodies, outgoing, timing, note, _keys(settings))
         self.handler = Handler(settings, loaded, storage, ports, counters)
         self.fast_path = FastPath(settings, loaded, storage.marks.table, storage.memory, outgoing, counters)
         source = Source(new_isolate_id(), location, timing.now_ms())
@@ -101,6 +102,14 @@ class Worker:
         if self.monitor.is_due(served.exchange, now_ms):
             background.run(self.monitor.flush(now_ms))
         return served.response
+
+
+def _keys(settings: Settings) -> Any:
+    if not settings.token_issuers:
+        return None
+    from origin_sdk_edge.adapters.keys import WebKeys  # noqa: PLC0415 - only where there are issuers
+
+    return WebKeys()
 
 
 def is_at_cloudflare(request: Any) -> bool:

@@ -91,7 +91,7 @@ def explain(
         verdicts=_verdicts(project, method, target, rule),
         readings=tuple(_readings(method, target, spelled, rule)),
         merged=tuple(_merged(url, target, keyed, rule)),
-        split_by=tuple(_split_by(target, rule, key, method)),
+        split_by=tuple(_split_by(target, rule, key, method, project)),
         marks=covering_marks(keyed, ()),
     )
 
@@ -169,7 +169,7 @@ def _merged(url: str, target: Target, keyed: Target, rule: Rule | None) -> list[
     return merged
 
 
-def _split_by(target: Target, rule: Rule | None, key: str, method: str) -> list[str]:
+def _split_by(target: Target, rule: Rule | None, key: str, method: str, project: Project) -> list[str]:
     if not key and not (rule and rule.never_stores):
         return [
             f"nothing: {method} passes by the cache, unless a rule has key_body, and the content is a query"
@@ -180,7 +180,7 @@ def _split_by(target: Target, rule: Rule | None, key: str, method: str) -> list[
     if rule:
         split += [f"request field {name}" for name in rule.fields]
         split += [f"cookie {name}" for name in rule.cookies]
-        split += [f"token claim {name}" for name in rule.claims]
+        split += [f"token claim {name}" for name in project.claims_keyed(rule)]
         if rule.keys_content(method):
             split.append(f"method and content ({rule.body}), its media type, coding and language")
     split.append("the request fields that the response names in Vary")

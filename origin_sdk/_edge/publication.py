@@ -163,7 +163,10 @@ class _Draft:
             for name in self.rule.fields
         ]
         parts += [(f"cookie:{name}", _text(identity.get(f"cookie:{name}"))) for name in self.rule.cookies]
-        parts += [(f"claim:{name}", claim_text(identity.get(f"claim:{name}"))) for name in self.rule.claims]
+        parts += [
+            (f"claim:{name}", claim_text(identity.get(f"claim:{name}")))
+            for name in self.project.claims_keyed(self.rule)
+        ]
         return [*parts, *(self._content.parts or ())]
 
     @property

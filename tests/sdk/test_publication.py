@@ -17,7 +17,7 @@ from origin_sdk._values.media_types import encoded
 from origin_sdk.errors import DataClassViolation, InvalidRequest
 from origin_sdk.layers import AsyncLayeredCache, DataClass, Family, LayeredCache
 from origin_sdk.testing import FakeKV, ManualClock
-from origin_sdk_edge.policy.decision import Forward, Lookup, on_request
+from origin_sdk_edge.policy.decision import Awaited, Forward, Lookup, on_request
 from origin_sdk_edge.policy.facts import Content, RequestFacts
 from origin_sdk_edge.storage.variants import variant
 from origin_sdk_wire.bounds import MAX_RECORD_SECONDS
@@ -404,7 +404,7 @@ def test_what_answers_a_content_lies_where_the_worker_looks(
     request = RequestFacts(method, parse_target(url), fields)
     waiting = on_request(request, BY_CONTENT, 0)
     assert isinstance(waiting, Forward)
-    assert waiting.awaits_content
+    assert waiting.awaits is Awaited.CONTENT
     key = content_key(method, waiting.rule.body, fields, content)
     lookup = on_request(replace(request, content=Content(content, key.parts)), BY_CONTENT, 0)
     assert isinstance(lookup, Lookup)

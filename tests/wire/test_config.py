@@ -371,6 +371,7 @@ def _matches(rule: KeyRule, path: str) -> bool:
 
 
 RULE = {"path": "/a/**"}
+_ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
 
 
 @pytest.mark.parametrize(
@@ -382,6 +383,24 @@ RULE = {"path": "/a/**"}
             "for lifetime; add GET",
             id="a lifetime for what is never stored",
         ),
+        pytest.param(
+            {"TOKEN_ISSUERS": [{"issuer": "me", "keys": "http://me.example/keys", "audience": "a"}]},
+            "keys = 'http://me.example/keys': give the https URL of the JWK Set of 'me'",
+            id="keys that anybody on the way may change",
+        ),
+        pytest.param(
+            {"TOKEN_ISSUERS": [{"issuer": "me", "keys": "https://me.example/keys"}]},
+            "'me' needs an audience",
+            id="tokens for anybody",
+        ),
+        pytest.param(
+            {"TOKEN_ISSUERS": [_ISSUER | {"algorithms": ["HS256"]}]},
+            "HS256: the algorithms are ES256, EdDSA, PS256, RS256",
+            id="an algorithm of shared secrets",
+        ),
+        pytest.param({"TOKEN_ISSUERS": [_ISSUER, _ISSUER]}, "two tables have one issuer", id="one twice"),
+        pytest.param({"TOKEN_ISSUERS": [_ISSUER | {"jwks": ""}]}, "jwks: an issuer has", id="an odd member"),
+        pytest.param({"TOKEN_ISSUERS": {"issuer": "me"}}, "give a list of tables", id="a single table"),
         pytest.param(
             {"RULES": [{"methods": ["GET"], "key_body": True}]},
             "key_body = 'raw': only QUERY and POST have a content that is looked up",

@@ -1,4 +1,8 @@
-"""Claims of a verified JSON Web Token (RFC 7519, HS256 alone): an identity in a key that can't be made up."""
+"""Claims of a verified JSON Web Token (RFC 7519): an identity in a key that can't be made up.
+
+Here for HS256, whose secret the Worker shares; :mod:`.policy.tokens` has what issuers sign with keys of
+their own.
+"""
 
 import base64
 import binascii
@@ -9,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
-__all__ = ["Expected", "verified_claims"]
+__all__ = ["Expected", "decoded", "is_acceptable", "is_access", "json_object", "verified_claims"]
 
 _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 
@@ -30,7 +34,11 @@ _NOTHING = Expected()
 
 
 def verified_claims(
-    token: str, secret: str, now_seconds: float, expected: Expected = _NOTHING
+    token: str,
+    secret: str,
+    now_seconds: float,
+    expected: Expected = _NOTHING,
+    leeway_seconds: float = 0,
 ) -> Mapping[str, object] | None:
     """Return the claims of a token in compact form, or ``None`` if it isn't valid at ``now_seconds``.
 
@@ -43,16 +51,23 @@ def verified_claims(
     if not secret or not dot or not _is_signature(signed, signature, secret):
         return None
     try:
-        header, claims = _json_object(head), _json_object(payload)
+        header, claims = json_object(head), json_object(payload)
     except (ValueError, RecursionError):
         return None
     # RFC 7515 section 4.1.11: extensions that are marked critical and not understood make the token invalid.
-    if header.get("alg") != "HS256" or "crit" in header or not _is_access(header):
+    if header.get("alg") != "HS256" or "crit" in header or not is_access(header):
         return None
-    return claims if _is_current(claims, now_seconds) and _is_as(expected, claims) else None
+    return claims if is_acceptable(claims, now_seconds, expected, leeway_seconds) else None
 
 
-def _is_access(header: Mapping[str, object]) -> bool:
+def is_acceptable(
+    claims: Mapping[str, object], now_seconds: float, expected: Expected, leeway_seconds: float
+) -> bool:
+    """Whether the claims of a token whose signature is right make it valid, now and here."""
+    return _is_current(claims, now_seconds, leeway_seconds) and _is_as(expected, claims)
+
+
+def is_access(header: Mapping[str, object]) -> bool:
     """Whether a token may be one that grants access (RFC 8725 section 3.11, RFC 9068 section 2.1)."""
     kind = header.get("typ", "JWT")
     return isinstance(kind, str) and kind.lower() in _TYPES
@@ -84,27 +99,30 @@ def _is_same(value: object, expected: object) -> bool:
 
 def _is_signature(signed: str, signature: str, secret: str) -> bool:
     try:
-        given = _decoded(signature)
+        given = decoded(signature)
     except ValueError:
         return False
     expected = hmac.new(secret.encode(), signed.encode("utf-8", "replace"), hashlib.sha256).digest()
     return hmac.compare_digest(given, expected)
 
 
-def _is_current(claims: Mapping[str, object], now_seconds: float) -> bool:
+def _is_current(claims: Mapping[str, object], now_seconds: float, leeway_seconds: float) -> bool:
     """Whether the token has an end, and is neither expired nor early (RFC 7519 sections 4.1.4, 4.1.5)."""
     expires, begins = claims.get("exp"), claims.get("nbf", now_seconds)
-    return _is_number(expires) and _is_number(begins) and begins <= now_seconds < expires
+    return (
+        _is_number(expires)
+        and _is_number(begins)
+        and (begins - leeway_seconds <= now_seconds < expires + leeway_seconds)
+    )
 
 
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _json_object(encoded: str) -> Mapping[str, object]:
-    value = json.loads(
-        _decoded(encoded).decode(), object_pairs_hook=_without_repeats, parse_constant=_refused
-    )
+def json_object(encoded: str) -> Mapping[str, object]:
+    """Read a part of a token; raises :class:`ValueError`, and RecursionError."""
+    value = json.loads(decoded(encoded).decode(), object_pairs_hook=_without_repeats, parse_constant=_refused)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - what was read is at fault
     return value
@@ -122,7 +140,7 @@ def _refused(constant: str) -> float:
     raise ValueError(f"{constant} isn't JSON")
 
 
-def _decoded(text: str) -> bytes:
+def decoded(text: str) -> bytes:
     """Decode base64url without padding (RFC 7515 section 2), in its one canonical form."""
     if not text.isascii() or "=" in text or "+" in text or "/" in text:
         raise ValueError("not base64url")

@@ -10,8 +10,9 @@ from origin_sdk_edge.exchange import Exchange
 from origin_sdk_edge.forwarder import Forwarder
 from origin_sdk_edge.hooks import HookAnswer, HookRequest, Hooks
 from origin_sdk_edge.judge import Judge
-from origin_sdk_edge.policy.decision import DEFAULT_RULE, Ask, Forward, Lookup, Use, on_request
-from origin_sdk_edge.policy.facts import Content, RequestFacts
+from origin_sdk_edge.policy.decision import DEFAULT_RULE, Ask, Awaited, Forward, Lookup, Use, on_request
+from origin_sdk_edge.policy.facts import Content, RequestFacts, Token
+from origin_sdk_edge.policy.identity import bearer_token
 from origin_sdk_edge.policy.relay import end_to_end, lacks_length
 from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead
 from origin_sdk_edge.policy.status import Status
@@ -64,6 +65,7 @@ class Handler:
         self._timing = ports.timing
         self._report = ports.report
         self._counters = counters
+        self._verifier = _verifier_of(settings, storage, ports)
         self._sender = Sender(settings, hooks, storage, ports)
         self._judge = Judge(settings, storage, ports.timing)
         asker = Asker(settings, hooks, storage, ports, counters)
@@ -113,10 +115,21 @@ class Handler:
             return Forward(request, DEFAULT_RULE, Reason.HOOK_FAILED)
         decision = on_request(hooked, self.settings, exchange.began_ms)
         exchange.rule = decision.rule.name
-        while isinstance(decision, Forward) and decision.awaits_content:
-            read = await self._with_content(decision, incoming.body)
-            decision = on_request(read, self.settings, exchange.began_ms)
+        while isinstance(decision, Forward) and decision.awaits:
+            supplied = await self._supplied(decision, decision.awaits, incoming, exchange)
+            decision = on_request(supplied, self.settings, exchange.began_ms)
         return decision
+
+    async def _supplied(
+        self, forward: Forward, awaited: Awaited, incoming: Incoming, exchange: Exchange
+    ) -> RequestFacts:
+        """Return a request with what the decision on it awaits; raises :class:`ContentError`."""
+        if awaited is Awaited.CONTENT:
+            return await self._with_content(forward, incoming.body)
+        text, token = bearer_token(forward.request.fields), Token(None)
+        if self._verifier:
+            token = await self._verifier.verify(text, exchange.background)
+        return replace(forward.request, token=token)
 
     async def _with_content(self, forward: Forward, incoming: Any) -> RequestFacts:
         """Return a request with its content; raises :class:`ContentError`."""
@@ -217,6 +230,14 @@ class Handler:
         marks = self.storage.marks
         if names := marks.due_ahead(lookup, entry.record):
             exchange.run(marks.read_ahead(names))
+
+
+def _verifier_of(settings: Settings, storage: Storage, ports: Ports) -> Any:
+    if ports.keys is None:
+        return None
+    from origin_sdk_edge.key_sets import Verifier  # noqa: PLC0415 - only where there are issuers
+
+    return Verifier(settings, ports.keys, ports.timing, storage.memory, ports.report)
 
 
 def facts_of(incoming: Incoming) -> RequestFacts | None:

@@ -18,6 +18,8 @@ __all__ = [
     "Body",
     "ContentError",
     "Incoming",
+    "Keys",
+    "KeysError",
     "Origin",
     "OriginError",
     "OriginResponse",
@@ -43,6 +45,10 @@ class StoreError(Exception):
 
 class ContentError(Exception):
     """The content of a client's request broke off."""
+
+
+class KeysError(Exception):
+    """The keys of an issuer can't be had. Costs a hit, never a response."""
 
 
 class OriginError(Exception):
@@ -209,6 +215,16 @@ class Outgoing(Protocol):
         """Make a plain-text response."""
 
 
+class Keys(Protocol):
+    """The public keys of issuers, and what they verify."""
+
+    async def fetch(self, url: str, timeout_seconds: float) -> str:
+        """Return the JWK Set at a URL, not following redirects; raises :class:`KeysError`."""
+
+    async def verify(self, algorithm: str, key: Mapping[str, str], signature: bytes, message: bytes) -> bool:
+        """Whether a signature of ``message`` is right by a key, given as the members of its JWK."""
+
+
 class Signal(Protocol):
     """An event that requests can wait for although another request sets it."""
 
@@ -255,3 +271,5 @@ class Ports:
     outgoing: Outgoing
     timing: Timing
     report: Report
+    keys: Keys | None = None
+    """Needed where there are issuers of tokens."""

@@ -122,7 +122,7 @@ def problems(environment: Mapping[str, object], *, has_secrets: bool = True) -> 
     errors += errors_of(settings, values.keys())
     warnings += warnings_of(settings, values.keys())
     warnings += _undemanding(settings)
-    if not given.get("token_secret"):
+    if not (given.get("token_secret") or settings.token_issuers):
         (errors if has_secrets else warnings).extend(_unverifiable(settings))
     return Problems(tuple(errors), tuple(warnings), None if errors else settings)
 
@@ -169,13 +169,17 @@ def _unverifiable(settings: Settings) -> Iterator[str]:
         if rule.claims:
             yield (
                 f"RULES[{number}].key_claims = {shown_value(list(rule.claims))}: no token can be verified "
-                "without TOKEN_SECRET; set it with: npx wrangler secret put TOKEN_SECRET"
+                "without TOKEN_SECRET or TOKEN_ISSUERS; set it with: npx wrangler secret put TOKEN_SECRET"
             )
 
 
 def _undemanding(settings: Settings) -> Iterator[str]:
     has_claims = any(rule.claims for rule in settings.rules)
-    if has_claims and not (settings.token_audience or settings.token_claims):
+    if (
+        has_claims
+        and (settings.token_secret or not settings.token_issuers)
+        and not (settings.token_audience or settings.token_claims)
+    ):
         yield (
             "TOKEN_CLAIMS = {}: each token that the secret signs, be it one to refresh another or to reset a "
             "password, opens what is stored for its user; say what an access token has, such as "

@@ -97,6 +97,8 @@ def warnings_of(settings: Settings, given: Collection[str]) -> Iterator[str]:
         yield "BREAKER_PAUSE: has no effect while BREAKER_FAILURES = 0 switches the breaker off; remove it"
     if "token_secret" in given and settings.token_secret and not any(rule.claims for rule in settings.rules):
         yield "TOKEN_SECRET: no rule uses it; add key_claims to one, or remove the secret"
+    if settings.token_issuers and not any(rule.claims for rule in settings.rules):
+        yield "TOKEN_ISSUERS: no rule uses it; add key_claims to one, or remove it"
     if not settings.origin_timeout > settings.kv_timeout:
         yield (
             f"KV_TIMEOUT = {settings.kv_timeout:g}: is no less than ORIGIN_TIMEOUT = "

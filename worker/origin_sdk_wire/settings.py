@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from origin_sdk_wire.issuers import Issuer, issuers
 from origin_sdk_wire.lifetimes import DEFAULT_JITTER
 from origin_sdk_wire.rules import KeyBody, KeyRule
 from origin_sdk_wire.values import (
@@ -242,6 +243,22 @@ class Settings:
     """By whom tokens must be issued (``iss``): one of these. None given: anyone who knows the secret."""
     token_claims: Mapping[str, object] = setting(MappingProxyType({}), table())
     """Claims that a token must have, with these values: what tells an access token from the others."""
+    token_issuers: tuple[Issuer, ...] = setting((), issuers())
+    """Who signs tokens with keys of their own, and where the public ones are."""
+    token_leeway: float = setting(0.0, duration(most=300))
+    """By how much clocks may differ where tokens begin and end."""
+    key_set_lifetime: float = setting(600.0, duration(most=_DAY, least=10))
+    """For how long the keys of an issuer are used before they are fetched again, behind a response."""
+    key_set_stale: float = setting(float(_DAY), duration(most=30 * _DAY))
+    """For how long they are used beyond that while they can't be had."""
+
+    def claims_keyed(self, rule: KeyRule) -> tuple[str, ...]:
+        """Return the names of the claims that a rule puts into the key: among several issuers, also whose."""
+        return (
+            rule.claims
+            if not (rule.claims and self.token_issuers)
+            else tuple(dict.fromkeys(("iss", *rule.claims)))
+        )
 
     @property
     def is_safe(self) -> bool:

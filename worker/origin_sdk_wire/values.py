@@ -24,6 +24,7 @@ __all__ = [
     "duration",
     "error_lifetimes",
     "field_names",
+    "from_json",
     "group_names",
     "group_templates",
     "kinds_of",
@@ -192,7 +193,7 @@ def table() -> ValueKind:
     expects = 'a table such as { token_type = "access" }, or JSON'
 
     def read(value: object) -> object:
-        found = _from_json(value) if isinstance(value, str) else value
+        found = from_json(value) if isinstance(value, str) else value
         if not isinstance(found, Mapping) or not all(
             isinstance(item, str | int | float) for item in found.values()
         ):
@@ -296,7 +297,8 @@ def _error_code(code: object) -> int:
     return int(str(code))
 
 
-def _from_json(text: str) -> object:
+def from_json(text: str) -> object:
+    """Read a value that is given as JSON: ``None`` if it isn't."""
     try:
         return json.loads(text) if text.strip() else {}
     except (ValueError, RecursionError):

@@ -2,7 +2,7 @@
 
 ::
 
-    request ──> on_request ──> Forward                       the cache takes no part, unless with the content
+    request ──> on_request ──> Forward                       the cache takes no part, at least for now
                      └───────> Lookup ──> on_stored ──> Use         answer from what is stored
                                               ├───────> Refuse      only-if-cached, and nothing is usable
                                               └───────> Ask ──> the origin ──> on_origin ──> Plan
@@ -12,10 +12,11 @@ Every decision is a frozen value, and each carries its :class:`.facts.Reason`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 
 from origin_sdk_edge.policy.answer import answers_range
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.policy.identity import Parts, identity_of
+from origin_sdk_edge.policy.identity import Parts, bearer_token, identity_of
 from origin_sdk_edge.policy.invalidation import SAFE_METHODS
 from origin_sdk_edge.policy.ranges import completing_fields, range_fields
 from origin_sdk_edge.policy.status import Forwarded
@@ -44,6 +45,7 @@ __all__ = [
     "DEFAULT_RULE",
     "VALID",
     "Ask",
+    "Awaited",
     "Forward",
     "Invalidity",
     "Lookup",
@@ -56,6 +58,15 @@ __all__ = [
 DEFAULT_RULE = Rule()
 
 
+class Awaited(Enum):
+    """What a decision needs of a request and takes waiting."""
+
+    TOKEN = auto()
+    """Its bearer token, verified."""
+    CONTENT = auto()
+    """Its content, which belongs in the key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Forward:
     """Pass the request to the origin and its response to the client, whole."""
@@ -64,8 +75,8 @@ class Forward:
     rule: Rule
     reason: Reason
     forwarded: Forwarded = Forwarded.BYPASS
-    awaits_content: bool = False
-    """Whether the request's content belongs in the key: who can read it does, and decides again."""
+    awaits: Awaited | None = None
+    """What the decision hangs on: who can have that does, and decides again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,22 +193,37 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
         return Forward(request, rule, Reason.METHOD, forwarded)
     if reason := _passes(request, rule, settings):
         return Forward(request, rule, reason)
-    if keys_content:
-        if request.content is None:
-            return Forward(request, rule, Reason.BODY, awaits_content=True)
-        if request.content.parts is None:
-            return Forward(request, rule, Reason.NOT_A_QUERY)
-        request = _whole(request)
-    parts = identity_of(request, rule, settings, now_ms)
+    if awaited := _awaited(request, rule, settings):
+        return Forward(request, rule, _WITHOUT[awaited], awaits=awaited)
+    parts = _key_parts(request, rule, settings, now_ms)
     if isinstance(parts, Reason):
         return Forward(request, rule, parts)
-    if request.content and request.content.parts:
-        parts = (*parts, *request.content.parts)
+    if request.content:
+        request = _whole(request)
     target = key_target(rule, request.target)
     sent = _sent(request, target, rule, settings)
     undisclosed = undisclosed_fields(request, sent.fields, settings)
     unkeyed = unkeyed_names(sent, rule, settings)
     return Lookup(sent, request, rule, record_key(target), parts, unkeyed, undisclosed)
+
+
+_WITHOUT = {Awaited.TOKEN: Reason.IDENTITY_MISSING, Awaited.CONTENT: Reason.BODY}
+"""Why the cache takes no part, should what is awaited not be had."""
+
+
+def _awaited(request: RequestFacts, rule: Rule, settings: Settings) -> Awaited | None:
+    if rule.claims and settings.token_issuers and not request.token and bearer_token(request.fields):
+        return Awaited.TOKEN
+    return Awaited.CONTENT if rule.keys_content(request.method) and not request.content else None
+
+
+def _key_parts(request: RequestFacts, rule: Rule, settings: Settings, now_ms: int) -> Parts | Reason:
+    """Return what the key holds beyond the target, or why there can be none."""
+    content: Parts | None = request.content.parts if request.content else ()
+    if content is None:
+        return Reason.NOT_A_QUERY
+    identity = identity_of(request, rule, settings, now_ms)
+    return identity if isinstance(identity, Reason) else (*identity, *content)
 
 
 def _passes(request: RequestFacts, rule: Rule, settings: Settings) -> Reason | None:

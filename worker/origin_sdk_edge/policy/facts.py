@@ -1,5 +1,6 @@
 """What the policy sees of requests, and how an origin fails."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from origin_sdk_wire.facts import Fields
 from origin_sdk_wire.key import Target
 
-__all__ = ["Content", "OriginFailure", "RequestFacts"]
+__all__ = ["Content", "OriginFailure", "RequestFacts", "Token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,13 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """What became of a request's token: its claims if it is valid, now and here, and else ``None``."""
+
+    claims: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, slots=True)
 class RequestFacts:
     """A request: ``fields`` by name in lower case, repeated ones combined as RFC 9110 section 5.3 says."""
 
@@ -33,6 +41,8 @@ class RequestFacts:
     """Names of the fields that a hook has set, and not the client."""
     content: Content | None = None
     """What came with it, once it has been read."""
+    token: Token | None = None
+    """Its bearer token, once it has been verified."""
 
 
 class OriginFailure(StrEnum):

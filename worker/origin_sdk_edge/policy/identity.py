@@ -13,7 +13,7 @@ from origin_sdk_wire.facts import Fields, Reason
 from origin_sdk_wire.key import claim_text
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 
-__all__ = ["Parts", "cookies_of", "identity_of"]
+__all__ = ["Parts", "bearer_token", "cookies_of", "identity_of"]
 
 Parts = tuple[tuple[str, str | None], ...]
 
@@ -41,10 +41,10 @@ def identity_of(request: RequestFacts, rule: Rule, settings: Settings, now_ms: i
             return Reason.MALFORMED_COOKIE
         parts += [(f"cookie:{name}", cookies.get(name)) for name in rule.cookies]
     if rule.claims:
-        claims = _claims(request.fields, settings, now_ms)
+        claims = _claims(request, settings, now_ms)
         if claims is None:
             return Reason.IDENTITY_MISSING
-        parts += [(f"claim:{name}", claim_text(claims.get(name))) for name in rule.claims]
+        parts += [(f"claim:{name}", claim_text(claims.get(name))) for name in settings.claims_keyed(rule)]
     if rule.data_class is DataClass.PRIVATE and any(value in _NOBODY for _, value in parts):
         return Reason.IDENTITY_MISSING
     return tuple(parts)
@@ -70,9 +70,20 @@ def cookies_of(value: str, names: tuple[str, ...]) -> Mapping[str, str] | None:
     return cookies
 
 
-def _claims(fields: Fields, settings: Settings, now_ms: int) -> Mapping[str, object] | None:
+def bearer_token(fields: Fields) -> str:
+    """Return a request's bearer token (RFC 6750 section 2.1), or nothing."""
     scheme, _, token = fields.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        return None
+    return token.strip(" ") if scheme.lower() == "bearer" else ""
+
+
+def _claims(request: RequestFacts, settings: Settings, now_ms: int) -> Mapping[str, object] | None:
+    if request.token or settings.token_issuers:
+        return request.token.claims if request.token else None
     expected = Expected(settings.token_audience, settings.token_issuer, settings.token_claims)
-    return verified_claims(token.strip(" "), settings.token_secret, now_ms // 1000, expected)
+    return verified_claims(
+        bearer_token(request.fields),
+        settings.token_secret,
+        now_ms // 1000,
+        expected,
+        settings.token_leeway,
+    )
