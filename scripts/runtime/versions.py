@@ -102,7 +102,7 @@ class Environment:
 
     def _make(self) -> subprocess.CompletedProcess[str]:
         """Return what came last: what failed, or the installation."""
-        venv = [_program(self.python), "-m", "venv", "--clear", "--without-pip", str(self.folder)]
+        venv = [program(self.python), "-m", "venv", "--clear", "--without-pip", str(self.folder)]
         done = subprocess.run(venv, capture_output=True, text=True, check=False)  # noqa: S603 - its own
         if self.packages and not done.returncode:
             options = ("-qq", "--disable-pip-version-check", "--only-binary", ":all:")
@@ -191,8 +191,8 @@ def whole(python: str, name: str) -> Iterator[str]:
         yield f"{python}, {name}:\n{done.stdout[-6000:]}{done.stderr[-1000:]}"
 
 
-def _program(python: str) -> str:
-    """Return a Python of that version: on PATH, or one of pyenv's that PATH doesn't name."""
+def program(python: str) -> str:
+    """Return a Python of that version: on PATH, or one of pyenv's that PATH doesn't name; empty for none."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for candidate in (f"python{python}", *map(str, sorted(pyenv.glob(f"{python}.*/bin/python")))):
         try:
@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     wrong = 0
     for python in given.python or PYTHONS:
-        if not _program(python):
+        if not program(python):
             print(f"{python}: not on this machine", flush=True)
             continue
         suites = () if given.bare else ("least", "newest")

@@ -21,6 +21,7 @@ from origin_sdk._development.local import answers, free_port
 from origin_sdk._development.process import Process
 from scripts.runtime import paths
 from scripts.runtime.wrangler import BUNDLE_FLAG, QUIET, read_config
+from tests.deployment.conftest import TOOLS, Distributions
 
 pytestmark = pytest.mark.timeout(300)  # four wranglers start side by side, on a machine that may be busy
 
@@ -123,23 +124,11 @@ def ground() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def installed(ground: Path) -> Installed:
-    tools = Path(sys.executable).parent
-    build: list[str | Path] = [tools / "hatchling", "build", "-t", "wheel", "-d", ground]
-    subprocess.run(build, cwd=paths.ROOT, check=True, capture_output=True)
-    [wheel] = ground.glob("*.whl")
-    environment = ground / "environment"
-    subprocess.run([tools / "uv", "venv", "-q", "--python", sys.executable, environment], check=True)
-    install: list[str | Path] = [
-        tools / "uv",
-        "pip",
-        "install",
-        "-q",
-        "--python",
-        environment,
-        f"{wheel}[cli]",
-    ]
-    subprocess.run(install, check=True)
+def installed(distributions: Distributions, ground: Path) -> Installed:
+    environment, uv = ground / "environment", TOOLS / "uv"
+    subprocess.run([uv, "venv", "-q", "--python", sys.executable, environment], check=True)
+    wheel = f"{distributions.wheel}[cli]"
+    subprocess.run([uv, "pip", "install", "-q", "--python", environment, wheel], check=True)
     return Installed(environment)
 
 
