@@ -14,7 +14,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
-_RUNTIME = ("js", "pyodide")
+_RUNTIME = ("js", "pyodide", "workers")
 _OURS = ("origin_sdk_wire", "origin_sdk")
 _POLICY = ("origin_sdk_edge.policy", "origin_sdk_edge.claims")
 

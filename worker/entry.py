@@ -14,7 +14,8 @@ from origin_sdk_edge.adapters.clock import JsTiming, WaitUntil
 from origin_sdk_edge.adapters.javascript import stringified_fields
 from origin_sdk_edge.adapters.kv import KvStore
 from origin_sdk_edge.adapters.origin import FetchOrigin
-from origin_sdk_edge.adapters.promises import drive, give_up_lost
+from origin_sdk_edge.adapters.promises import drive, give_up_lost, promised
+from origin_sdk_edge.adapters.purge_log import LogStub, PurgeLog
 from origin_sdk_edge.adapters.responses import JsResponses
 from origin_sdk_edge.adapters.sinks import new_isolate_id, sinks_of
 from origin_sdk_edge.counters import Counters
@@ -24,9 +25,13 @@ from origin_sdk_edge.hooks import load_hooks
 from origin_sdk_edge.monitor import Monitor, Source
 from origin_sdk_edge.policy.access import METRICS_PATH
 from origin_sdk_edge.ports import Incoming, Ports
+from origin_sdk_edge.purge_log.isolate import IsolateLog
 from origin_sdk_edge.storage import Storage
 from origin_sdk_wire.config import ConfigError, is_development, load
 from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.signed_requests import LOG_PATH
+
+__all__ = ["PurgeLog", "on_fetch"]
 
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 _FAILED = "The edge cache failed; its log says how.\n"
@@ -66,6 +71,11 @@ class Worker:
         self.handler = Handler(settings, loaded, storage, ports, counters)
         self.fast_path = FastPath(settings, loaded, storage.marks.table, storage.memory, outgoing, counters)
         source = Source(new_isolate_id(), location, timing.now_ms())
+        namespace = getattr(environment, "PURGE_LOG", None)
+        self.log: IsolateLog | None = None
+        if namespace:
+            stub, switches = LogStub(namespace, location), self.handler.switches
+            self.log = IsolateLog(stub, storage, switches, settings, timing, note, source.isolate_id)
         sinks = sinks_of(environment, settings, counters)
         self.monitor = Monitor(settings, counters, storage, self.fast_path, source, sinks)
         self._note, self._outgoing = note, outgoing
@@ -75,7 +85,9 @@ class Worker:
 
     def answer(self, request: Any, url: str, context: Any) -> Any:
         """Answer by the full path: a response, or a promise of one."""
-        own = js.Promise.withResolvers()
+        own, background = js.Promise.withResolvers(), WaitUntil(context, self._note)
+        if self.log and self.log.reader.is_due(int(time.time() * 1000)):
+            background.run(self.log.reader.ask())
         # Also if the client goes away: what is cut off would wait for ever, and keep what it holds.
         context.waitUntil(own.promise)
 
@@ -84,13 +96,15 @@ class Worker:
             own.resolve(js.Response.new(_FAILED, js.JSON.parse('{"status": 500}')))
 
         give_up_lost(int(time.time() * 1000))
-        drive(self._answered(request, url, WaitUntil(context, self._note)), own.resolve, fail)
+        drive(self._answered(request, url, background), own.resolve, fail)
         return own.promise
 
     async def _answered(self, request: Any, url: str, background: WaitUntil) -> Any:
         fields = stringified_fields(request.headers)
         method = request.method
         has_body = method not in {"GET", "HEAD"} or FRAMES_BODY.search(fields)
+        if self.log and LOG_PATH in url and self.log.route.is_for(js.URL.new(url).pathname):
+            return await self._told(self.log, request, json.loads(fields), background)
         incoming = Incoming(method, url, json.loads(fields), request if has_body else None)
         asked = facts_of(incoming) if METRICS_PATH in url else None
         if asked and self.monitor.is_for(asked):
@@ -102,6 +116,20 @@ class Worker:
         if self.monitor.is_due(served.exchange, now_ms):
             background.run(self.monitor.flush(now_ms))
         return served.response
+
+    async def _told(
+        self, log: IsolateLog, request: Any, fields: Mapping[str, str], background: WaitUntil
+    ) -> Any:
+        """Answer a request of the purge log's route."""
+        size = fields.get("content-length", "0")
+        reply = log.route.refusal(request.method, int(size) if size.isdecimal() else 0)
+        if reply is None:
+            body = await promised(request.text, request)
+            path = js.URL.new(request.url).pathname
+            reply = await log.route.answer(path, fields, body.encode("utf-8", "replace"))
+        if reply.has_told:
+            background.run(log.reader.ask())
+        return self._outgoing.plain(reply.code, reply.fields, reply.text)
 
 
 def _keys(settings: Settings) -> Any:

@@ -31,6 +31,7 @@ class Fix:
 FIXES: Mapping[str, Fix] = {
     "method": Fix("Offer what is only read by GET."),
     "bypass-rule": Fix(rule="bypass = false"),
+    "bypass-switch": Fix(),
     "class-never": Fix(rule='data_class = "public"'),
     "precondition": Fix(),
     "upgrade": Fix(),
@@ -40,6 +41,7 @@ FIXES: Mapping[str, Fix] = {
     ),
     "malformed-cookie": Fix(rule='key_cookies = ["session"]  # each once, without spaces around its name'),
     "request-body": Fix("Take what selects the response from the query, and no body with GET."),
+    "not-a-query": Fix("Send persisted queries by GET or QUERY."),
     "cache-fault": Fix(),
     "bad-url": Fix(),
     "fresh": Fix(),
@@ -101,6 +103,8 @@ FIXES: Mapping[str, Fix] = {
     "too-large": Fix("Make the response smaller, or split it into pages."),
     "stream": Fix(),
     "too-many-groups": Fix("Put the response into fewer, coarser groups."),
+    "graphql-errors": Fix("Answer without errors."),
+    "answer-unread": Fix("Name the groups in Cache-Groups."),
     "not-understood": Fix(),
     "client-error": Fix(
         "Send Cache-Control: public, max-age with it, if it is the same for everyone.",

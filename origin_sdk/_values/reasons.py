@@ -39,6 +39,10 @@ REASONS: Mapping[str, Explained] = {
         "A rule with `bypass = true` matches.",
         "Narrow the rule, if this request should be cached.",
     ),
+    "bypass-switch": Explained(
+        "A [switch](wire-format.md#the-purge-log) sends requests past the cache for a while.",
+        "Nothing. It is over by itself, or once it is taken back.",
+    ),
     "class-never": Explained(
         'A rule with `data_class = "never"` matches, perhaps only under another spelling of the path.',
         "Narrow the rule, if this request may be cached.",

@@ -67,6 +67,8 @@ class Worker:
     stores: Mapping[str, Namespace | StandIn] = field(default_factory=lambda: {"CACHE": Namespace()})
     datasets: Mapping[str, StandIn] = field(default_factory=dict)
     """Bindings of Analytics Engine: each point is sent to a server, as JSON."""
+    log: str = ""
+    """The Worker, of this process, whose purge log it is bound to: its own, or that of another."""
 
     @property
     def is_javascript(self) -> bool:
@@ -132,9 +134,25 @@ def _worker_service(worker: Worker) -> Config:
                 *(_variable(name, value) for name, value in variables.items()),
                 *({"name": name, "kvNamespace": s.designator()} for name, s in worker.stores.items()),
                 *({"name": name, "analyticsEngine": s.designator()} for name, s in worker.datasets.items()),
+                *_log_binding(worker),
             ],
+            **(_LOG_STORAGE if worker.log == worker.name else {}),
         },
     }
+
+
+_LOG_CLASS = "PurgeLog"
+_LOG_STORAGE: Config = {
+    "durableObjectNamespaces": [{"className": _LOG_CLASS, "uniqueKey": "purge-log", "enableSql": True}],
+    "durableObjectStorage": {"localDisk": "objects"},
+}
+
+
+def _log_binding(worker: Worker) -> list[Config]:
+    if not worker.log:
+        return []
+    place = {"className": _LOG_CLASS, "serviceName": worker.log}
+    return [{"name": "PURGE_LOG", "durableObjectNamespace": place}]
 
 
 def _modules(worker: Worker) -> list[Config]:

@@ -59,6 +59,7 @@ def test_every_parameter_is_documented() -> None:
         collapsed=True,
         hit_for_miss=True,
         ttl_seconds=1,
+        is_without_log=True,
         unkeyed=("x-api-key",),
     )
     shown = cache_status("C", status, "k").split("; ")[1:]

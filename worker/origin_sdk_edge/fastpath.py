@@ -104,6 +104,8 @@ class _Decided:
     lifetime_ms: int
     until_ms: int
     generation: int
+    is_by_log: bool
+    """Whether the purge log, and no mark, says that it wasn't purged."""
     rendered: Rendered
     shown_until_ms: int = 0
 
@@ -147,6 +149,8 @@ class FastPath:
         ``None`` if the policy has to decide.
         """
         variants = self._by_url[url]
+        if now_ms >= self._marks.log.due_ms:
+            return None  # the full path asks the purge log behind its response
         if CHANGES_DECISION.search(fields):
             return None
         values = tuple(_value_of(name, fields) for name in variants.names) if variants.names else ()
@@ -155,6 +159,7 @@ class FastPath:
             return None
         if (
             now_ms >= decided.until_ms
+            or (decided.is_by_log and now_ms >= self._marks.log.good_until_ms)
             or decided.generation != self._marks.generation
             or not decided.entry.is_held
         ):
@@ -207,8 +212,9 @@ class FastPath:
             _DECISION_BYTES + entry.fields_bytes + texts,
             shown_key(lookup.key, {}, self._settings),
             use.lifetime_ms,
-            self._until_ms(lookup, entry, use),
+            self._until_ms(lookup, entry, use, now_ms),
             served.generation,
+            self._marks.log.vouches(entry.record.birth_ms, now_ms - self._marks.interval_ms),
             self._rendering.rendered(answer.status, fields_shown, entry.body),
         )
         self._place(url, names, values, decided)
@@ -223,11 +229,13 @@ class FastPath:
             and entry.hits > 1
         )
 
-    def _until_ms(self, lookup: Lookup, entry: Entry, use: Use) -> int:
+    def _until_ms(self, lookup: Lookup, entry: Entry, use: Use, now_ms: int) -> int:
+        until_ms = use.until_ms - int(use.lifetime_ms * self._settings.refresh_ahead)
+        if self._marks.log.vouches(entry.record.birth_ms, now_ms - self._marks.interval_ms):
+            return until_ms
         # Marks are read again, by the full path and in the background, before the interval is over.
         known_ms = self._marks.known_until(lookup.request.target, entry.record)
-        marks_ms = known_ms + int(self._marks.interval_ms * MARKS_AHEAD)
-        return min(use.until_ms - int(use.lifetime_ms * self._settings.refresh_ahead), marks_ms)
+        return min(until_ms, known_ms + int(self._marks.interval_ms * MARKS_AHEAD))
 
     def _place(self, url: str, names: tuple[str, ...], values: _Values, decided: _Decided) -> None:
         variants = self._by_url.get(url)

@@ -18,6 +18,7 @@ from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead
 from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.policy.trace import with_valid_trace
 from origin_sdk_edge.ports import Background, ContentError, Incoming, Ports
+from origin_sdk_edge.purge_log.switches import Switches
 from origin_sdk_edge.refresher import Refresher
 from origin_sdk_edge.refreshes import Refreshes
 from origin_sdk_edge.sender import BodyGoneError, Sender
@@ -58,6 +59,7 @@ class Handler:
         self, settings: Settings, hooks: Hooks, storage: Storage, ports: Ports, counters: Counters
     ) -> None:
         self.settings = settings
+        self.switches = Switches()
         self.hooks = hooks
         self.storage = storage
         self._outgoing = ports.outgoing
@@ -118,7 +120,7 @@ class Handler:
         while isinstance(decision, Forward) and decision.awaits:
             supplied = await self._supplied(decision, decision.awaits, incoming, exchange)
             decision = on_request(supplied, self.settings, exchange.began_ms)
-        return decision
+        return self.switches.applied(decision, exchange.began_ms)
 
     async def _supplied(
         self, forward: Forward, awaited: Awaited, incoming: Incoming, exchange: Exchange
@@ -219,7 +221,8 @@ class Handler:
     async def _use(self, lookup: Lookup, entry: Entry, use: Use, exchange: Exchange) -> Served:
         entry.hits += 1
         generation = self.storage.marks.table.generation
-        status = Status(use.reason, hit=True, ttl_seconds=use.ttl_seconds)
+        is_without_log = self.storage.marks.is_without_log()
+        status = Status(use.reason, hit=True, ttl_seconds=use.ttl_seconds, is_without_log=is_without_log)
         response = await self._sender.stored(exchange, lookup, entry, status)
         if use.refresh or is_due_ahead(use, entry.hits, self.settings):
             self._refresher.refresh(lookup, entry, exchange)

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     # a look-up isn't made
     METHOD = "method"
     BYPASS_RULE = "bypass-rule"
+    BYPASS_SWITCH = "bypass-switch"
     CLASS_NEVER = "class-never"
     PRECONDITION = "precondition"
     UPGRADE = "upgrade"

@@ -24,6 +24,7 @@ from origin_sdk_wire.errors import InvalidTarget
 from origin_sdk_wire.memo import remember_short
 
 __all__ = [
+    "CUT",
     "MAX_KEY_BYTES",
     "RECORD_PREFIX",
     "Target",
@@ -44,7 +45,8 @@ MAX_KEY_BYTES = 512
 RECORD_PREFIX = "r1/"
 BODY_PREFIX = "b1/"
 
-_CUT = "#~"
+CUT = "#~"
+"""Stands where a key was cut, before the digest of the whole."""
 _DIGEST_CHARACTERS = 32
 _VARIANT_BYTES = 1 + _DIGEST_CHARACTERS
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -208,10 +210,10 @@ def digest(*parts: object) -> str:
 def fit(key: str, limit: int) -> str:
     """Return ``key`` if it has at most ``limit`` bytes, else its beginning and a digest of the whole."""
     encoded = key.encode()
-    if len(encoded) <= limit and _CUT not in key:
+    if len(encoded) <= limit and CUT not in key:
         return key
-    room = limit - len(_CUT) - _DIGEST_CHARACTERS
-    return encoded[:room].decode("utf-8", "ignore") + _CUT + digest("long", key)
+    room = limit - len(CUT) - _DIGEST_CHARACTERS
+    return encoded[:room].decode("utf-8", "ignore") + CUT + digest("long", key)
 
 
 def record_key(target: Target) -> str:

@@ -47,6 +47,7 @@ __all__ = [
     "host_group_mark",
     "host_groups_mark",
     "host_mark",
+    "index_of",
     "indexed_names",
     "is_index",
     "is_shared",
@@ -133,6 +134,15 @@ def is_shared(key: str) -> bool:
 def is_index(name: str) -> bool:
     """Whether a mark only tells of others, and has no hard lane."""
     return name == SHARED or name.startswith(_INDEXES)
+
+
+def index_of(name: str) -> str:
+    """Return the mark that tells of a mark: an index of its host, :data:`SHARED`, or none for a group's."""
+    kind, _, rest = name.partition("/")
+    if kind == "group":
+        return ""
+    host = rest.partition("/")[0]
+    return {"prefix": f"prefixes/{host}", "host-group": f"host-groups/{host}"}.get(kind, SHARED)
 
 
 def written_keys(names: Iterable[str], lane: Lane) -> dict[str, None]:

@@ -47,6 +47,8 @@ __all__ = [
     "listing_prefixes",
     "logged_name",
     "metadata_of",
+    "metadata_text",
+    "minute_end_ms",
     "parse_entries",
     "parse_entry",
     "parse_page",
@@ -157,6 +159,12 @@ def id_of(key: str) -> str:
     return found[2]
 
 
+def minute_end_ms(key: str) -> int:
+    """Return when the minute is over in which an entry's moment lies; 0 for a key of another kind."""
+    found = _KEY.fullmatch(key)
+    return (int(found[1]) + 1) * _MINUTE_MS if found else 0
+
+
 def listing_prefixes(since_ms: int, until_ms: int) -> Iterator[str]:
     """Name the prefixes whose lists hold all entries of these moments, the newest first.
 
@@ -211,6 +219,11 @@ def metadata_of(entry: Entry) -> dict[str, object]:
         told = {"at": entry.moment_ms, "switch": entry.kind.value, "until": entry.until_ms}
         told |= {name: value for name, value in (("rule", entry.rule), ("seconds", entry.seconds)) if value}
     return told | {name: note for name, note in notes.items() if note}
+
+
+def metadata_text(entry: Entry) -> str:
+    """Return the metadata as JSON."""
+    return json.dumps(metadata_of(entry), separators=(",", ":"))
 
 
 def parse_entry(entry_id: str, metadata: object) -> Entry:

@@ -11,7 +11,9 @@ from types import MappingProxyType
 
 from origin_sdk_wire.issuers import Issuer, issuers
 from origin_sdk_wire.lifetimes import DEFAULT_JITTER
+from origin_sdk_wire.purge_log import MAX_WINDOW_SECONDS
 from origin_sdk_wire.rules import KeyBody, KeyRule
+from origin_sdk_wire.signed_requests import LogKey
 from origin_sdk_wire.values import (
     count,
     duration,
@@ -19,6 +21,7 @@ from origin_sdk_wire.values import (
     field_names,
     group_names,
     group_templates,
+    log_keys,
     one_of,
     origin_url,
     secret,
@@ -31,7 +34,7 @@ from origin_sdk_wire.values import (
     token,
 )
 
-__all__ = ["DataClass", "MetricsUrls", "Profile", "Rule", "ServerTiming", "Settings", "StoreOn"]
+__all__ = ["DataClass", "MetricsUrls", "Profile", "PurgeMode", "Rule", "ServerTiming", "Settings", "StoreOn"]
 
 _DAY = 86_400
 _YEAR = 365 * _DAY
@@ -72,6 +75,15 @@ class StoreOn(StrEnum):
     FIRST_MISS = "first-miss"
     SECOND_MISS = "second-miss"
     """Not what is asked for once: it stays in the memory of its isolate alone."""
+
+
+class PurgeMode(StrEnum):
+    """What an isolate does that hasn't asked the purge log lately."""
+
+    FAST = "fast"
+    """It serves for ``mark_interval`` by what it knows."""
+    STRICT = "strict"
+    """It asks before it serves."""
 
 
 class DataClass(StrEnum):
@@ -169,6 +181,12 @@ class Settings:
     """Groups, as patterns, that an answer to a write invalidates on every host, not on its own alone."""
     mark_interval: float = setting(5.0, duration(most=3600))
     """For how long the purge marks that were read last may be relied on."""
+    purge: PurgeMode = setting(PurgeMode.FAST, one_of(PurgeMode))
+    """With the purge log: whether who was idle may serve before it has asked what was purged meanwhile."""
+    purge_log_window: float = setting(3600.0, duration(least=300, most=MAX_WINDOW_SECONDS))
+    """How far back the purge log knows all purges: older responses are judged by their marks."""
+    purge_log_keys: Mapping[str, LogKey] = setting(MappingProxyType({}), log_keys(), repr=False, hash=False)
+    """Who may tell the purge log of purges and switches, and of which."""
     # An isolate has 128 MB, the Python heap included.
     memory_bytes: int = setting(32 * 1024 * 1024, size(most=64 * _MIB))
     memory_item_bytes: int = setting(1024 * 1024, size(most=25 * _MIB))

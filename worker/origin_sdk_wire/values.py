@@ -17,6 +17,7 @@ from origin_sdk_wire.errors import InvalidTarget
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import group_mark
 from origin_sdk_wire.quantities import BYTES, SECONDS, quantity
+from origin_sdk_wire.signed_requests import parse_keys
 
 __all__ = [
     "ValueKind",
@@ -28,6 +29,7 @@ __all__ = [
     "group_names",
     "group_templates",
     "kinds_of",
+    "log_keys",
     "one_of",
     "origin_url",
     "read_names",
@@ -278,6 +280,11 @@ def group_templates() -> ValueKind:
         return tuple(templates)
 
     return ValueKind("paths in a JSON body", read)
+
+
+def log_keys() -> ValueKind:
+    """The keys of the purge log: a table by their ids, or JSON."""
+    return ValueKind("a table of keys, or JSON", parse_keys, lambda _: "")
 
 
 def error_lifetimes(lifetime: ValueKind) -> ValueKind:

@@ -40,6 +40,8 @@ class Status:
     ttl_seconds: int | None = None
     unkeyed: tuple[str, ...] = ()
     """Fields of the request that keep the response from others; said beside the key, to whom that is said."""
+    is_without_log: bool = False
+    """Whether marks had to say that it wasn't purged, as the purge log couldn't be had."""
 
 
 def cache_status(name: str, status: Status, key: str) -> str:
@@ -53,12 +55,13 @@ def cache_status(name: str, status: Status, key: str) -> str:
         parts.append(f"fwd-status={status.forwarded_status}")
     if status.ttl_seconds is not None:
         parts.append(f"ttl={status.ttl_seconds}")
-    if status.stored:
-        parts.append("stored")
-    if status.collapsed:
-        parts.append("collapsed")
-    if status.hit_for_miss:
-        parts.append("apart=hit-for-miss")
+    words = {
+        "stored": status.stored,
+        "collapsed": status.collapsed,
+        "apart=hit-for-miss": status.hit_for_miss,
+        "log=unavailable": status.is_without_log,
+    }
+    parts += [word for word, is_so in words.items() if is_so]
     if key:
         parts.append(f"key={serialise_string(key)}")
         if status.unkeyed:

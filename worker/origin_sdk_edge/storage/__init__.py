@@ -19,7 +19,7 @@ class Storage:
 
     ``memory`` is the isolate's own, ``records`` finds stored responses in it and in KV, ``variants`` knows
     which of them a request selects, ``bodies`` has what lies apart or coded, ``retention`` writes and ends
-    them, and ``marks`` says which of them were purged.
+    them, and ``marks`` says which of them were purged. ``writes`` has them written in their order.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Storage:
     ) -> None:
         self.memory = Memory(settings.memory_bytes, settings.max_body_bytes, timing.now_ms)
         tiers = Tiers(store, bodies, timing, settings, self.memory, report)
-        writes = Writes(store, timing, self.memory)
+        self.writes = writes = Writes(store, timing, self.memory)
         self.marks = Marks(tiers, writes)
         self.variants = Variants(tiers)
         self.records = Records(tiers, self.variants, self.marks)

@@ -5,18 +5,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from origin_sdk_edge.policy.decision import VALID, Invalidity, Lookup
+from origin_sdk_edge.storage.log_knowledge import LogKnowledge
 from origin_sdk_edge.storage.memory import Memory, Table
-from origin_sdk_wire.key import Target
+from origin_sdk_wire.key import CUT, Target
 from origin_sdk_wire.marks import (
+    EVERYTHING,
     SHARED,
     Lane,
     Mark,
     group_mark,
+    index_of,
     indexed_names,
     is_index,
     lane_name,
     shared_names,
 )
+from origin_sdk_wire.purge_log import Purged, logged_name
 from origin_sdk_wire.record import Record
 
 __all__ = ["MarkTable", "Wanted"]
@@ -27,6 +31,9 @@ _SPREAD_MS = 60_000
 _LEAST_BYTES = 512 * 1024
 """Both lanes of as many groups as a response may have have to be known at the same time."""
 _SHARED = lane_name(SHARED, Lane.SOFT)
+_GROUP = lane_name("group/", Lane.SOFT)[1:]
+_SHORT = 48
+"""A lane of so few characters is within the bytes to which the log cuts names."""
 
 Wanted = tuple[str, int]
 """A lane of a mark, and the moment since which it has to have been read: that of what told of it."""
@@ -57,6 +64,7 @@ class MarkTable:
     def __init__(self, interval_ms: int, memory: Memory) -> None:
         self.interval_ms = interval_ms
         self.generation = 0
+        self.log = LogKnowledge()
         self.on_move: Callable[[str, Lane, Mark, int], None] = _nobody_minds
         self._known: Table[_Known] = memory.table(1 / 8, _LEAST_BYTES)
         self._known.on_forget = self._note_forgotten
@@ -64,6 +72,13 @@ class MarkTable:
         self._shared_before_ms = 0
         """When the shared mark was read the time before the last."""
         self._forgotten_ms = 0
+        self._direct_ms = 0
+        """The moment of the last purge that is known, but for those of groups alone."""
+
+    @property
+    def forgotten_ms(self) -> int:
+        """The latest moment of a mark that was known, and for which there was no room."""
+        return self._forgotten_ms
 
     # What is known of a stored response
 
@@ -72,12 +87,14 @@ class MarkTable:
 
         The short way of :meth:`known_until` and :meth:`verdict` for what is mostly so.
         """
-        shared = self._shared
+        shared, known = self._shared, self._known
+        if birth_ms >= self.log.since_ms and self.log.vouches(birth_ms, oldest_ms):
+            lanes = map(_group_lane, groups)
+            return self._direct_ms < birth_ms and all(self._get(lane).moment_ms < birth_ms for lane in lanes)
         if shared.moment_ms >= birth_ms or shared.read_ms < oldest_ms:
             return False
-        known = self._known
         for group in groups:
-            mark = known.get(_group_lane(group))
+            mark = known.get(_slot_of(_group_lane(group)))
             if mark is None or mark.moment_ms >= birth_ms or mark.read_ms < oldest_ms:
                 return False
         return True
@@ -105,7 +122,7 @@ class MarkTable:
         """Add a mark's soft lane, and the hard one where that covers the response; return it then."""
         soft = lane_name(name, Lane.SOFT)
         wanted.append((soft, since_ms))
-        mark = self._known.get(soft)
+        mark = self._known.get(_slot_of(soft))
         if mark is None or mark.moment_ms < record.birth_ms:
             return None
         if not is_index(name):
@@ -142,8 +159,9 @@ class MarkTable:
         It can't be older than the response itself, unless a mark was known that is forgotten now; or unless
         it is known that there is something to be read.
         """
-        wanted = self.deciding(target, record)
-        read_ms = [self._get(lane).read_ms for lane, _ in wanted]
+        wanted, log = self.deciding(target, record), self.log
+        by_log_ms = int(log.as_of_ms) if record.birth_ms >= log.since_ms else 0
+        read_ms = [max(self._get(lane).read_ms, by_log_ms) for lane, _ in wanted]
         if any(read < since_ms for read, (_, since_ms) in zip(read_ms, wanted, strict=True)):
             return 0
         oldest_ms = min(read_ms)
@@ -186,7 +204,27 @@ class MarkTable:
             self.on_move(lane[2:], Lane(lane[0]), Mark(moment_ms, purge_id), read_ms)
         mark.read_ms = max(mark.read_ms, read_ms)
         mark.claimed_ms = 0
-        self._advance(mark, moment_ms, read_ms)
+        self._advance(lane, mark, moment_ms, read_ms)
+
+    def learn_purged(self, purged: Purged, known_ms: int, *, is_news: bool) -> None:
+        """Take in an entry of the purge log, which was known there at ``known_ms``.
+
+        It says at once what marks tell one after the other, and so covers older responses, too.
+        """
+        for name in map(_whole, purged.names):
+            soft, hard = lane_name(name, Lane.SOFT), lane_name(name, Lane.HARD)
+            if is_news and purged.moment_ms > (self._known.get(soft) or _UNKNOWN).moment_ms:
+                self.on_move(name, purged.lane, Mark(purged.moment_ms, purged.id), known_ms)
+            index = index_of(name)
+            moved = [
+                soft,
+                *([hard] if purged.hard else ()),
+                *([lane_name(index, Lane.SOFT)] if index else ()),
+            ]
+            for slot in moved:
+                self._advance(slot, self._slot(slot), purged.moment_ms, known_ms)
+            if index:
+                self._advance(_SHARED, self._shared, purged.moment_ms, known_ms)
 
     def _is_news(self, moment_ms: int) -> bool:
         """Whether a mark that is read for the first time can only have moved since nothing told of it.
@@ -202,22 +240,28 @@ class MarkTable:
             mark = self._entry(own)
             if must_validate:
                 mark.validate_ms = max(mark.validate_ms, moment_ms)
-            self._advance(mark, moment_ms, moment_ms)
+            self._advance(own, mark, moment_ms, moment_ms)
 
     def _get(self, lane: str) -> _Known:
-        return self._shared if lane == _SHARED else (self._known.get(lane) or _UNKNOWN)
+        return self._shared if lane == _SHARED else (self._known.get(_slot_of(lane)) or _UNKNOWN)
 
     def _entry(self, lane: str) -> _Known:
-        if lane == _SHARED:
+        return self._slot(_slot_of(lane))
+
+    def _slot(self, slot: str) -> _Known:
+        if slot == _SHARED:
             return self._shared
-        mark = self._known.get(lane) or _Known()
-        self._known.set(lane, mark)
+        mark = self._known.get(slot) or _Known()
+        self._known.set(slot, mark)
         return mark
 
     def _note_forgotten(self, mark: _Known) -> None:
         self._forgotten_ms = max(self._forgotten_ms, mark.moment_ms)
+        self.log.forget_before(mark.moment_ms)
 
-    def _advance(self, mark: _Known, moment_ms: int, now_ms: int) -> None:
+    def _advance(self, lane: str, mark: _Known, moment_ms: int, now_ms: int) -> None:
+        if not (lane.startswith(_GROUP, 1) or mark is self._shared):
+            self._direct_ms = max(self._direct_ms, moment_ms)
         if moment_ms > mark.moment_ms:
             mark.moment_ms = moment_ms
             mark.moved_ms = max(mark.moved_ms, now_ms)
@@ -227,6 +271,18 @@ class MarkTable:
 @lru_cache(maxsize=4096)
 def _group_lane(group: str) -> str:
     return lane_name(group_mark(group), Lane.SOFT)
+
+
+def _slot_of(lane: str) -> str:
+    """Return the name under which a lane is known here: cut as in entries of the log, which have no more."""
+    if len(lane) <= _SHORT and CUT not in lane:
+        return lane
+    return lane[:2] + logged_name(lane[2:])
+
+
+def _whole(name: str) -> str:
+    """Return a logged name, or everything in place of one whose host is cut: no index can be told of it."""
+    return EVERYTHING if CUT in index_of(name) else name
 
 
 def _nobody_minds(_name: str, _lane: Lane, _mark: Mark, _read_ms: int) -> None:

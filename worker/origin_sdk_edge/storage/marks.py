@@ -1,6 +1,7 @@
 """Purge marks: what is known of them, read where it isn't, and written."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from origin_sdk_edge.policy.decision import VALID, Invalidity, Lookup
 from origin_sdk_edge.ports import Signal, StoreError, Timing
@@ -22,7 +23,7 @@ from origin_sdk_wire.marks import (
 )
 from origin_sdk_wire.record import Record
 
-__all__ = ["Marks"]
+__all__ = ["LogReader", "LogWriter", "Marks"]
 
 _MAX_BULK_KEYS = 100
 _NO_MARK = Mark(0)
@@ -30,6 +31,20 @@ _MAX_ROUNDS = 8
 """The shared mark tells of an index, that of a prefix, its soft lane of the hard one; some may move again."""
 _SHARED = lane_name(SHARED, Lane.SOFT)
 _SHARED_KEY = lane_key(_SHARED)
+
+
+class LogReader(Protocol):
+    """Asks the purge log what is new, for the table of marks."""
+
+    async def catch_up(self, birth_ms: int) -> bool:
+        """Ask if that can tell of a response of this birth; return whether it did."""
+
+
+class LogWriter(Protocol):
+    """Writes this isolate's purges into the purge log."""
+
+    async def write(self, names: Sequence[str], lane: Lane, why: str) -> None:
+        """Write the entries of a purge; raises :class:`StoreError`."""
 
 
 class _Reading:
@@ -58,6 +73,8 @@ class Marks:
         self.table = MarkTable(int(tiers.settings.mark_interval * 1000), tiers.memory)
         self._tiers = tiers
         self._writes = writes
+        self.log_reader: LogReader | None = None
+        self.log_writer: LogWriter | None = None
         self._readings: dict[str, _Reading] = {}
         self._shared_written_ms = 0
         self._ended: Table[int] = tiers.memory.table(1 / 64)
@@ -77,6 +94,8 @@ class Marks:
 
     async def invalidity(self, lookup: Lookup, record: Record) -> Invalidity:
         """Return what the purge marks say of a stored response, reading those that are not known."""
+        if (told := await self._by_log(lookup, record)) is not None:
+            return told
         now_ms, target = self._tiers.timing.now_ms(), lookup.request.target
         self._groups.set(lookup.key, record.groups)
         # What is read may show that there is more to read, or to read again.
@@ -88,13 +107,26 @@ class Marks:
                 break
         return Invalidity(is_unknown=True)
 
+    async def _by_log(self, lookup: Lookup, record: Record) -> Invalidity | None:
+        """Ask the purge log, if it may know of the response; return what that comes to, if it is enough."""
+        if self.log_reader is None or not await self.log_reader.catch_up(record.birth_ms):
+            return None
+        return self.known(lookup, record, self._tiers.timing.now_ms())
+
     def expected(self, lookup: Lookup, now_ms: int) -> list[Wanted]:
         """Return what will most likely have to be known of a response that isn't there yet.
 
-        That is what the last one under its key fell under, were it born now.
+        That is what the last one under its key fell under, were it born now. It most likely was since the
+        purge log vouches for all.
         """
+        if self.table.log.vouches(now_ms, now_ms - self.table.interval_ms):
+            return []
         groups = self._groups.get(lookup.key) or ()
         return self.table.deciding(lookup.request.target, Record(200, now_ms, now_ms, 0, (), groups))
+
+    def is_without_log(self) -> bool:
+        """Whether there is a purge log, and it can't be had."""
+        return self.log_reader is not None and self._tiers.timing.now_ms() >= self.table.log.good_until_ms
 
     def is_gone(self, lookup: Lookup, key: str, record: Record) -> bool:
         """Whether a stored response is known to be gone, as it may be since it was found."""
@@ -148,6 +180,8 @@ class Marks:
     def due_ahead(self, lookup: Lookup, record: Record) -> list[str]:
         """Return the lanes of a response in use that are to be read ahead, and claim them."""
         table, now_ms = self.table, self._tiers.timing.now_ms()
+        if table.log.vouches(record.birth_ms, now_ms - table.interval_ms):
+            return []  # it is asked what is new anyway
         oldest_ms = now_ms - int(table.interval_ms * MARKS_AHEAD)
         if table.is_untouched(record.groups, record.birth_ms, oldest_ms):
             return []
@@ -176,7 +210,8 @@ class Marks:
         keys = list(written_keys(names, lane))
         if _SHARED_KEY in keys and await self._is_shared_ahead():
             keys.remove(_SHARED_KEY)
-        await self._tiers.timing.together(*(self._write(key, purge_id) for key in keys))
+        logged = [self.log_writer.write(names, lane, purge_id)] if self.log_writer else []
+        await self._tiers.timing.together(*logged, *(self._write(key, purge_id) for key in keys))
 
     async def _write(self, key: str, purge_id: str) -> None:
         moment_ms = 0

@@ -1,0 +1,181 @@
+"""The purge log in a Durable Object: the class that the runtime starts, and how the Worker reaches it."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import js
+from pyodide.ffi import JsException
+from workers import DurableObject
+
+from origin_sdk_edge.adapters.javascript import from_json
+from origin_sdk_edge.adapters.promises import promised, within
+from origin_sdk_edge.ports import StoreError
+from origin_sdk_edge.purge_log.ledger import Ledger, Limits
+from origin_sdk_edge.purge_log.reader import honoured_ms
+from origin_sdk_wire.config import load
+from origin_sdk_wire.purge_log import Entry, metadata_of, parse_question, parse_told
+
+__all__ = ["LogStub", "PurgeLog"]
+
+_NAME = "purge-log"
+"""Of the one object that all isolates ask."""
+_BASE = "https://purge-log.invalid/"
+"""RFC 6761 section 6.4: nobody has this name, so that the cache holds nothing else under it."""
+_TIMEOUT_SECONDS = 2.0
+_MAX_PAGES = 20
+"""Of a list; more entries than that in ten minutes are too many to be listed again and again."""
+
+
+class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime says no types
+    """The Durable Object. It answers what :class:`LogStub` asks."""
+
+    def __init__(self, context: Any, environment: Any) -> None:
+        super().__init__(context, environment)
+        settings = load(json.loads(js.JSON.stringify(environment)))
+        self._namespace = environment.CACHE
+        self._sql = context.storage.sql
+        limits = Limits(int(settings.purge_log_window * 1000), honoured_ms(settings))
+        self._ledger = Ledger(self, limits, _now_ms(), str(js.crypto.randomUUID()))
+
+    def run(self, statement: str, *values: str | int) -> list[list[str | int]]:
+        """See :class:`origin_sdk_edge.purge_log.ledger.Database`."""
+        rows: list[list[str | int]] = json.loads(
+            js.JSON.stringify(self._sql.exec(statement, *values).raw().toArray())
+        )
+        return rows
+
+    async def on_fetch(self, request: Any) -> Any:
+        """Answer a question of the Worker; nobody else reaches the object."""
+        url = urlsplit(request.url)
+        query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
+        try:
+            text = await self._answer(url.path, query, request)
+        except Exception as error:  # noqa: BLE001 - the asker goes by the marks
+            js.console.error(f"edge cache: purge log: {type(error).__name__}: {error}")
+            return js.Response.new("", from_json('{"status": 500}'))
+        return js.Response.new(text)
+
+    async def _answer(self, path: str, query: dict[str, str], request: Any) -> str:
+        ledger, now_ms = self._ledger, _now_ms()
+        if path == "/page":
+            if not ledger.may_ask(now_ms):
+                raise StoreError("more questions a second than it takes")
+            await self._list(now_ms)
+            return str(ledger.page(int(query["since"]), query["location"], _now_ms()))
+        if path == "/tell":
+            body = (await request.text()).encode()
+            if "nonce" in query and not ledger.is_fresh_nonce(query["nonce"], int(query["until"]), now_ms):
+                return ""
+            return json.dumps({"next": ledger.tell(parse_told(body), now_ms)})
+        if path == "/visible":
+            body = (await request.text()).encode()
+            return str(ledger.visibility(parse_question(body), now_ms))
+        return json.dumps(ledger.state(now_ms))
+
+    async def _list(self, now_ms: int) -> None:
+        """List the newest of KV's log, if that is due."""
+        prefixes = self._ledger.listing(now_ms)
+        if not prefixes:
+            return
+        listed: dict[str, object] = {}
+        try:
+            for prefix in prefixes:
+                listed |= await self._listed(prefix)
+        except (JsException, StoreError) as error:
+            self._ledger.unlisted()
+            js.console.error(f"edge cache: purge log: KV can't be listed: {error}")
+            return
+        self._ledger.listed(listed, now_ms, _now_ms())
+
+    async def _listed(self, prefix: str) -> dict[str, object]:
+        found: dict[str, object] = {}
+        options: dict[str, object] = {"prefix": prefix}
+        for _ in range(_MAX_PAGES):
+            answer = await self._namespace.list(from_json(json.dumps(options)))
+            page = json.loads(js.JSON.stringify(answer))
+            found |= {key["name"]: key.get("metadata") for key in page["keys"]}
+            if page["list_complete"]:
+                return found
+            options["cursor"] = page["cursor"]
+        raise StoreError(f"{prefix} has more entries than {_MAX_PAGES} pages")
+
+
+class LogStub:
+    """The object as an isolate sees it: what is new in it through the cache of the location, for a second."""
+
+    def __init__(self, namespace: Any, location: str) -> None:
+        self._namespace = namespace
+        self._location = location
+        self._has_cache = hasattr(js, "caches")
+
+    async def ask(self, log: str, since: int) -> str:
+        """See :class:`origin_sdk_edge.purge_log.reader.LogSource`."""
+        url = f"{_BASE}page?{urlencode({'log': log, 'since': since, 'location': self._location})}"
+        if kept := await self._kept(url):
+            return kept
+        text = await self._fetched(url, None)
+        await self._keep(url, text)
+        return text
+
+    async def told(self, nonce: str, until_ms: int, body: str) -> str:
+        """See :class:`origin_sdk_edge.purge_log.route.LogObject`."""
+        return await self._posted(f"tell?{urlencode({'nonce': nonce, 'until': until_ms})}", body)
+
+    async def tell(self, entries: Sequence[Entry]) -> None:
+        """See :class:`origin_sdk_edge.purge_log.writer.LogSink`."""
+        told = [{"id": entry.id, **metadata_of(entry)} for entry in entries]
+        await self._posted("tell", json.dumps({"entries": told}))
+
+    async def visible(self, body: str) -> str:
+        """See :class:`origin_sdk_edge.purge_log.route.LogObject`."""
+        return await self._posted("visible", body)
+
+    async def state(self) -> str:
+        """See :class:`origin_sdk_edge.purge_log.route.LogObject`."""
+        return await self._fetched(f"{_BASE}state", None)
+
+    async def _posted(self, path: str, body: str) -> str:
+        return await self._fetched(_BASE + path, from_json(json.dumps({"method": "POST", "body": body})))
+
+    async def _fetched(self, url: str, options: Any) -> str:
+        # A stub belongs to the request that made it.
+        stub = self._namespace.get(self._namespace.idFromName(_NAME))
+        try:
+            response = await within(_TIMEOUT_SECONDS, promised(stub.fetch, stub, url, options))
+            text: str = await within(_TIMEOUT_SECONDS, promised(response.text, response))
+        except JsException as error:
+            raise StoreError(f"the purge log failed: {error}") from error
+        except TimeoutError as error:
+            raise StoreError(f"the purge log took longer than {_TIMEOUT_SECONDS:g} s") from error
+        if response.status != 200:
+            raise StoreError(f"the purge log answered {response.status}")
+        return text
+
+    async def _kept(self, url: str) -> str:
+        """Return what another isolate of the location was told within the last second."""
+        if not self._has_cache:
+            return ""
+        try:
+            cache = js.caches.default
+            found = await within(_TIMEOUT_SECONDS, promised(cache.match, cache, url, None))
+            return await within(_TIMEOUT_SECONDS, promised(found.text, found)) if found else ""
+        except (JsException, TimeoutError):
+            self._has_cache = False  # workerd by itself has none
+            return ""
+
+    async def _keep(self, url: str, text: str) -> None:
+        if not self._has_cache:
+            return
+        response = js.Response.new(text, from_json('{"headers": {"cache-control": "max-age=1"}}'))
+        try:
+            cache = js.caches.default
+            await within(_TIMEOUT_SECONDS, promised(cache.put, cache, url, response))
+        except (JsException, TimeoutError):
+            self._has_cache = False
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,1 @@
+"""The purge log: the ledger of the one place that numbers entries, the reader of each isolate, the route."""

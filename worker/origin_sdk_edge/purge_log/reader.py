@@ -1,0 +1,148 @@
+"""An isolate's side of the purge log: asks what is new, once a second, and tells the table of marks."""
+
+from math import inf
+from typing import Protocol
+
+from origin_sdk_edge.ports import Report, Signal, StoreError, Timing
+from origin_sdk_edge.purge_log.switches import Switches
+from origin_sdk_edge.storage.mark_table import MarkTable
+from origin_sdk_wire.errors import UnreadableEntry
+from origin_sdk_wire.purge_log import Page, Purged, Switch, parse_page
+from origin_sdk_wire.settings import PurgeMode, Settings
+
+__all__ = ["ASK_MS", "LogSource", "Reader", "honoured_ms"]
+
+ASK_MS = 1000
+"""How often an isolate asks while it has requests."""
+STRICT_MS = 2000
+"""With ``PURGE = "strict"`` nothing is served by what was asked longer ago than this."""
+_LEAST_BOUND_MS = 5000
+"""The log knows of what it wasn't told some seconds late: a shorter ``MARK_INTERVAL`` asks too much of it."""
+_BLOCK = 64
+"""Isolates of a location ask about the same number, to share an answer; a few entries come twice."""
+_MAX_PAGES = 64
+_QUIET_MS = 1000
+"""After the log failed, the time in which nobody waits for it."""
+
+
+class LogSource(Protocol):
+    """Where an isolate asks what is new."""
+
+    async def ask(self, log: str, since: int) -> str:
+        """Return a page as text; raises :class:`StoreError`."""
+
+
+def honoured_ms(settings: Settings) -> int:
+    """Return how long after its location was told of an entry every isolate there honours it.
+
+    An isolate relies on an answer for so long, which may have lain in the location's cache before.
+    """
+    relied_ms = _relied_ms(settings)
+    return (min(STRICT_MS, relied_ms) if settings.purge is PurgeMode.STRICT else relied_ms) + ASK_MS
+
+
+def _relied_ms(settings: Settings) -> int:
+    return max(int(settings.mark_interval * 1000), _LEAST_BOUND_MS)
+
+
+class Reader:
+    """What has been read of the log, and when."""
+
+    def __init__(
+        self,
+        source: LogSource,
+        table: MarkTable,
+        switches: Switches,
+        timing: Timing,
+        settings: Settings,
+        report: Report,
+    ) -> None:
+        self._source = source
+        self._table = table
+        self._switches = switches
+        self._timing = timing
+        self._report = report
+        self._relied_ms = _relied_ms(settings)
+        self._is_strict = settings.purge is PurgeMode.STRICT
+        self._log = ""
+        self._next = 0
+        self._covers_from_ms = 0
+        self._has_caught_up = False
+        self._asking: Signal | None = None
+        self._asking_ms = 0
+        self._failed_ms = -_QUIET_MS
+        table.log.due_ms = 0
+
+    def is_due(self, now_ms: int) -> bool:
+        """Whether to ask behind this request; whoever is told so must."""
+        knowledge = self._table.log
+        if now_ms < knowledge.due_ms:
+            return False
+        knowledge.due_ms = now_ms + ASK_MS
+        return True
+
+    async def catch_up(self, birth_ms: int) -> bool:
+        """See :class:`origin_sdk_edge.storage.marks.LogReader`."""
+        knowledge = self._table.log
+        if self._has_caught_up and birth_ms < knowledge.since_ms:
+            return False
+        now_ms = self._timing.now_ms()
+        if now_ms < self._failed_ms + _QUIET_MS:
+            return False
+        if self._asking and now_ms < self._asking_ms + ASK_MS:
+            return await self._asking.wait(ASK_MS / 1000)
+        knowledge.due_ms = now_ms + ASK_MS
+        return await self.ask()
+
+    async def ask(self) -> bool:
+        """Ask what is new, and take it in; return whether that went well."""
+        began_ms, own = self._timing.now_ms(), self._timing.signal()
+        self._asking, self._asking_ms = own, began_ms
+        try:
+            await self._read_on(began_ms)
+        except (StoreError, UnreadableEntry) as error:
+            self._failed_ms = self._timing.now_ms()
+            self._report("log", error)
+            return False
+        else:
+            return True
+        finally:
+            if self._asking is own:
+                self._asking = None
+            own.set()
+
+    async def _read_on(self, began_ms: int) -> None:
+        for _ in range(_MAX_PAGES):
+            page = parse_page(await self._source.ask(self._log, self._next - self._next % _BLOCK))
+            self._take(page)
+            if not page.more:
+                self._rely_on(page, began_ms)
+                return
+        raise UnreadableEntry("the purge log had always more to tell; it is read on with the next request")
+
+    def _take(self, page: Page) -> None:
+        if page.log != self._log:
+            # Another history: what is new in it can't be told from what is known.
+            self._log, self._has_caught_up = page.log, False
+            self._covers_from_ms = 0
+            self._table.log.since_ms = inf
+        for entry in page.entries:
+            if isinstance(entry, Purged):
+                self._table.learn_purged(entry, page.known_ms, is_news=self._has_caught_up)
+            elif isinstance(entry, Switch):
+                self._switches.learn(entry)
+        self._next = page.next
+        # Who began late in the log wasn't told of all that later pages speak of.
+        self._covers_from_ms = max(self._covers_from_ms, page.covers_from_ms)
+
+    def _rely_on(self, page: Page, began_ms: int) -> None:
+        knowledge, table = self._table.log, self._table
+        if not self._has_caught_up:
+            self._has_caught_up = True
+            knowledge.since_ms = table.forgotten_ms + 1
+        knowledge.since_ms = max(knowledge.since_ms, self._covers_from_ms)
+        good_until_ms = page.known_ms + self._relied_ms
+        if self._is_strict:
+            good_until_ms = min(good_until_ms, began_ms + STRICT_MS)
+        knowledge.good_until_ms = good_until_ms
+        knowledge.as_of_ms = good_until_ms - table.interval_ms

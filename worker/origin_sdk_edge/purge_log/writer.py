@@ -1,0 +1,50 @@
+"""The Worker's own purges in the purge log: written to KV's, and told at once."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from origin_sdk_edge.ports import Report, StoreError, Timing
+from origin_sdk_edge.storage.writes import Writes
+from origin_sdk_wire.bounds import CLOCK_TOLERANCE_MS
+from origin_sdk_wire.marks import Lane
+from origin_sdk_wire.purge_log import ENTRY_SECONDS, Entry, Purged, entry_key, metadata_text, purged
+
+__all__ = ["LogSink", "Writer"]
+
+_BY = "edge"
+
+
+class LogSink(Protocol):
+    """Where the Worker tells of its purges."""
+
+    async def tell(self, entries: Sequence[Entry]) -> None:
+        """Tell of entries; raises :class:`StoreError`."""
+
+
+class Writer:
+    """Writes entries. ``ids`` are unlike those of any other isolate."""
+
+    def __init__(
+        self, sink: LogSink, writes: Writes, timing: Timing, ids: Iterator[str], report: Report
+    ) -> None:
+        self._sink = sink
+        self._writes = writes
+        self._timing = timing
+        self._ids = ids
+        self._report = report
+
+    async def write(self, names: Sequence[str], lane: Lane, why: str) -> None:
+        """Write the entries of a purge of these marks; raises :class:`StoreError` if KV doesn't take them."""
+        moment_ms = self._timing.now_ms() + CLOCK_TOLERANCE_MS
+        hard = lane is Lane.HARD
+        entries = purged(next(self._ids), moment_ms, names, hard=hard, by=_BY, why=why)
+        await self._timing.together(self._tell(entries), *(self._keep(entry) for entry in entries))
+
+    async def _tell(self, entries: Sequence[Purged]) -> None:
+        try:
+            await self._sink.tell(entries)
+        except StoreError as error:
+            self._report("log", error)  # it lists them in KV
+
+    async def _keep(self, entry: Purged) -> None:
+        await self._writes.write(entry_key(entry), "", metadata_text(entry), ENTRY_SECONDS)
