@@ -1,6 +1,6 @@
 """How the Worker makes a key of a URL: which rule applied and why, what is merged into it, what splits it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,8 @@ def explain(
     key = record_key(keyed) if _is_looked_up(method, rule) else ""
     if key and rule and content is not None and rule.keys_content(method):
         parts = content_key(method, rule.body, fields or {}, content).parts
-        key = "" if parts is None else variant_key(key, parts)
+        version = (("version", project.key_version),) if project.key_version else ()
+        key = "" if parts is None else variant_key(key, (*parts, *version))
     return Explanation(
         url=url,
         normalised=str(target),
@@ -99,7 +100,9 @@ def explain(
 def _is_looked_up(method: str, rule: Rule | None) -> bool:
     if rule and rule.never_stores:
         return False
-    return method in {"GET", "HEAD"} or (rule is not None and rule.keys_content(method))
+    if method in {"GET", "HEAD"} or rule is None:
+        return method in {"GET", "HEAD"}
+    return rule.keys_content(method) or (method == "OPTIONS" and rule.preflight)
 
 
 def _strictest(spelled: Rule | None, method: str, target: Target, project: Project) -> Rule | None:
@@ -161,6 +164,7 @@ def _merged(url: str, target: Target, keyed: Target, rule: Rule | None) -> list[
         )
     if rule and rule.query_sort:
         merged.append("the order of query parameters")
+    merged += _negotiated(rule) if rule else ()
     if not (rule and rule.declares_identity):
         merged.append(
             "all clients: no cookie, request field or token claim is in the key, unless the response "
@@ -169,11 +173,19 @@ def _merged(url: str, target: Target, keyed: Target, rule: Rule | None) -> list[
     return merged
 
 
+def _negotiated(rule: Rule) -> Iterator[str]:
+    for field, offered in (("Accept-Language", rule.languages), ("Accept", rule.media_types)):
+        if offered:
+            yield f"values of {field}, but for which of {', '.join(offered)} they ask for"
+    if rule.device_field:
+        yield f"devices, but for their class, which the origin sees in {rule.device_field}"
+    if rule.ignore_origin:
+        yield "values of Origin; the origin doesn't see them"
+
+
 def _split_by(target: Target, rule: Rule | None, key: str, method: str, project: Project) -> list[str]:
     if not key and not (rule and rule.never_stores):
-        return [
-            f"nothing: {method} passes by the cache, unless a rule has key_body, and the content is a query"
-        ]
+        return [f"nothing: {method} passes by the cache, unless a rule has key_body (key_preflight)"]
     if not key:
         return ["nothing: the rule keeps it from the edge, each request goes to the origin"]
     split = ["scheme, host and path", *(["the query, letter by letter"] if target.query else [])]
@@ -183,6 +195,10 @@ def _split_by(target: Target, rule: Rule | None, key: str, method: str, project:
         split += [f"token claim {name}" for name in project.claims_keyed(rule)]
         if rule.keys_content(method):
             split.append(f"method and content ({rule.body}), its media type, coding and language")
+    if rule and rule.preflight and method == "OPTIONS":
+        split.append("Origin, and which method and fields a preflight asks for")
+    if project.key_version:
+        split.append(f"the version {project.key_version}")
     split.append("the request fields that the response names in Vary")
     if "#~" in key:
         split.append(f"a digest: the target is longer than the {MAX_KEY_BYTES} bytes of a KV key")

@@ -14,7 +14,7 @@ from origin_sdk._values.targets import parse_url
 from origin_sdk_wire.freshness import Freshness, current_age_ms, freshness_of
 from origin_sdk_wire.key import Target, record_key
 from origin_sdk_wire.marks import Lane, Mark, covering_marks, mark_key, parse_mark
-from origin_sdk_wire.rules import CONTENT_METHODS, first_match
+from origin_sdk_wire.rules import FURTHER_METHODS, first_match
 from origin_sdk_wire.settings import Rule
 
 __all__ = ["AppliedMark", "Inspected", "Inspection", "Outcome", "inspect"]
@@ -192,7 +192,7 @@ def _inspected(
 
 
 def _rule(project: Project, target: Target) -> Rule:
-    found = (first_match(project.rules, method, target) for method in ("GET", *CONTENT_METHODS))
+    found = (first_match(project.rules, method, target) for method in ("GET", *FURTHER_METHODS))
     return next((rule for rule in found if isinstance(rule, Rule)), _NO_RULE)
 
 

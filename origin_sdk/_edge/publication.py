@@ -37,6 +37,7 @@ from origin_sdk_wire.layout import (
     record_seconds,
 )
 from origin_sdk_wire.marks import group_mark
+from origin_sdk_wire.negotiation import negotiated
 from origin_sdk_wire.record import Index, Record, head_of, metadata_for
 from origin_sdk_wire.rules import first_match, key_target
 from origin_sdk_wire.settings import DataClass, Rule
@@ -155,8 +156,9 @@ class _Draft:
     @property
     def parts(self) -> list[tuple[str, str | None]]:
         """The declared identity, in the rule's order, and what the content adds."""
+        version = [("version", self.project.key_version)] if self.project.key_version else []
         if not self.rule:
-            return []
+            return [*version]
         identity, headers = self.publication.identity, self._request_fields
         parts = [
             (f"field:{name}", _text(identity.get(f"field:{name}", headers.get(name))))
@@ -167,11 +169,12 @@ class _Draft:
             (f"claim:{name}", claim_text(identity.get(f"claim:{name}")))
             for name in self.project.claims_keyed(self.rule)
         ]
-        return [*parts, *(self._content.parts or ())]
+        return [*parts, *(self._content.parts or ()), *version]
 
     @property
     def _request_fields(self) -> dict[str, str]:
-        return combined(tuple(self.publication.request_headers.items()))
+        fields = combined(tuple(self.publication.request_headers.items()))
+        return {**fields, **negotiated(self.rule, fields)} if self.rule and self.rule.negotiates else fields
 
     @property
     def vary(self) -> tuple[str, ...]:

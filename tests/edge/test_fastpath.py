@@ -33,10 +33,19 @@ from tests.edge.examples import examples
 from tests.edge.fakes import START_MS, FakeEdge, FakeResponse, Sent
 
 HOST = "http://api.example"
-PATHS = ("/plain", "/plain?b=2&a=1", "/vary", "/big", "/short", "/keyed", "/cookie", "/deep/er/one")
+PATHS = ("/plain", "/plain?b=2&a=1", "/vary", "/big", "/short", "/keyed", "/cookie", "/deep/er/one", "/few")
 RULES = (
     Rule(name="keyed", paths=("/keyed",), fields=("x-tenant",)),
     Rule(name="cookie", paths=("/cookie",), cookies=("lang",)),
+    Rule(
+        name="few",
+        paths=("/few",),
+        languages=("en", "de"),
+        media_types=("text/html", "text/csv"),
+        fields=("x-device",),
+        device_field="x-device",
+        ignore_origin=True,
+    ),
 )
 
 
@@ -78,11 +87,15 @@ def _optional(name: str, *values: str) -> st.SearchStrategy[dict[str, str]]:
     return st.sampled_from([{}, {}, *({name: value} for value in values)])
 
 
-SELECTING = ("accept-language", "accept-encoding", "x-tenant", "cookie", "user-agent")
+SELECTING = ("accept-language", "accept-encoding", "accept", "x-tenant", "cookie", "user-agent")
 REQUEST_FIELDS = st.tuples(
     _optional("accept-language", "de", "en", 'de, "x":1', "DE"),
     _optional("accept-encoding", "gzip", "br, gzip", "identity"),
     _optional("x-tenant", "a", "b"),
+    _optional("accept", "text/csv", "*/*"),
+    _optional("sec-ch-ua-mobile", "?1"),
+    _optional("x-device", "desktop", "mobile"),
+    _optional("origin", "https://a.example", "https://b.example"),
     _optional("cookie", "lang=de", "lang=en; x=1", "x=2"),
     _optional("cache-control", "no-cache", "max-age=1", "only-if-cached"),
     _optional("if-none-match", '"v"', '"other"'),
@@ -220,6 +233,13 @@ def test_what_is_repeated_lasts_no_longer_than_what_is_known_of_marks(name: str,
     steps += [*[DEEP] * 5, Wait(400), *[DEEP] * 3]
     configured = Settings(origin="http://origin", refresh_ahead=0.5, client_refresh_interval=0)
     asyncio.run(_run(steps, configured))
+
+
+def test_many_values_that_mean_the_same_repeat_one_decision() -> None:
+    asked = ["de", "de-AT", "DE", "de, en;q=0.1", "fr, de"]
+    steps: Steps = [Get("/few", {"accept-language": value, "origin": f"https://{value}"}) for value in asked]
+    configured = replace(Settings(origin="http://origin", rules=RULES), lifetime_jitter=0.0)
+    assert asyncio.run(_run(steps, configured)) == 2
 
 
 def test_an_invalidation_in_the_isolate_ends_what_is_repeated() -> None:

@@ -138,6 +138,17 @@ def test_readings_of_different_identities_are_named() -> None:
     assert "different identities" in explanation.readings[0]
 
 
+def test_what_is_brought_down_to_few_values_is_told() -> None:
+    rule = Rule(
+        "few", languages=("en", "de"), media_types=("text/html",), device_field="x", ignore_origin=True
+    )
+    explanation = explain("https://a.example/", Project(rules=(rule,), key_version="7"))
+
+    merged = " ".join(explanation.merged)
+    assert all(each in merged for each in ("Accept-Language", "en, de", "text/html", "devices", "Origin"))
+    assert "the version 7" in explanation.split_by
+
+
 @pytest.mark.parametrize(
     ("method", "key", "split"),
     [

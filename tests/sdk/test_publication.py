@@ -434,3 +434,23 @@ def test_what_no_request_would_meet_is_not_published(
         new_client(project=BY_CONTENT).publish(
             body=lambda: body, headers=FRESH, request_headers=JSON, **{"method": "POST", **given}
         )
+
+
+NEGOTIATING = Rule(
+    "few", languages=("en", "de"), media_types=("text/html",), device_field="x-device", fields=("x-device",)
+)
+
+
+def test_what_is_negotiated_by_a_rule_and_the_version_are_in_the_key_as_the_worker_has_them(
+    new_client: Callable[..., PurgeClient],
+) -> None:
+    project = Project(rules=(NEGOTIATING,), key_version="7")
+    asked = {"Accept-Language": "de-AT, fr;q=0.5", "User-Agent": "Mobile", "X-Device": "forged"}
+    published = new_client(project=project).publish(
+        URL, dict, headers={**FRESH, "vary": "Accept-Language"}, request_headers=asked
+    )
+
+    fields = {name.lower(): value for name, value in asked.items()}
+    lookup = on_request(RequestFacts("GET", parse_target(URL), fields), project, 0)
+    assert isinstance(lookup, Lookup)
+    assert published.key == variant(lookup, ("accept-language",))

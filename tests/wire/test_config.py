@@ -102,6 +102,10 @@ def test_a_rule_reads_all_its_settings() -> None:
         "data_class": "private",
         "store_on": "second-miss",
         "key_body": "json",
+        "key_preflight": False,
+        "languages": ["en", "pt-BR"],
+        "media_types": ["text/html"],
+        "device_field": "X-Device",
         "groups_from": "user-{id}",
     }
     (rule,) = load({"RULES": [table], "TOKEN_SECRET": _LONG_TEXT}).rules
@@ -113,7 +117,7 @@ def test_a_rule_reads_all_its_settings() -> None:
         query_keep=("page",),
         query_drop=("utm_*",),
         query_sort=True,
-        fields=("accept-language",),
+        fields=("accept-language", "x-device"),
         cookies=("session",),
         claims=("sub",),
         default_lifetime=60,
@@ -124,9 +128,12 @@ def test_a_rule_reads_all_its_settings() -> None:
         data_class=DataClass.PRIVATE,
         store_on=StoreOn.SECOND_MISS,
         body=KeyBody.JSON,
+        languages=("en", "pt-BR"),
+        media_types=("text/html",),
+        device_field="x-device",
         groups_from=("user-{id}",),
     )
-    assert table.keys() | {"lifetime", "bypass", "ignore_cookies"} == RULE_SETTINGS
+    assert table.keys() | {"lifetime", "bypass", "ignore_cookies", "ignore_origin"} == RULE_SETTINGS
 
 
 @pytest.mark.parametrize(
@@ -406,6 +413,26 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
             "key_body = 'raw': only QUERY and POST have a content that is looked up",
             id="a content in the key of GET",
         ),
+        pytest.param(
+            {"RULES": [{"methods": ["GET"], "key_preflight": True}]},
+            "key_preflight = true: preflights are OPTIONS, which methods = ['GET'] doesn't have",
+            id="preflights by GET",
+        ),
+        pytest.param(
+            {"RULES": [{"key_fields": ["Origin"], "ignore_origin": True}]},
+            "ignore_origin = true: key_fields says that Origin changes the response",
+            id="an origin that matters and doesn't",
+        ),
+        pytest.param(
+            {"RULES": [{"languages": ["en", "de_AT"]}]}, "'de_AT': isn't a language tag", id="an odd language"
+        ),
+        pytest.param(
+            {"RULES": [{"media_types": ["text/*"]}]}, "'text/*': isn't a media type", id="a range of types"
+        ),
+        pytest.param(
+            {"RULES": [{"device_field": ["X-A", "X-B"]}]}, "give one name", id="two fields for the device"
+        ),
+        pytest.param({"KEY_VERSION": "x" * 65}, "a text of at most 64 characters", id="a long version"),
         pytest.param(
             {"RULES": [{"key_body": "xml"}]},
             "key_body = 'xml': write true for the content's bytes, or one of none, raw, json, graphql",

@@ -7,6 +7,7 @@ the response. All that is read of a request is its method, its URL and its field
 step across the border to JavaScript costs.
 """
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from origin_sdk_wire.bounds import MARKS_AHEAD
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.freshness import current_age_ms
 from origin_sdk_wire.metrics import Tier
-from origin_sdk_wire.settings import ServerTiming, Settings
+from origin_sdk_wire.settings import Rule, ServerTiming, Settings
 
 __all__ = ["CHANGES_DECISION", "FRAMES_BODY", "FastPath", "Rendered", "Rendering", "Repeated"]
 
@@ -113,6 +114,8 @@ class _Decided:
 @dataclass(slots=True, eq=False)
 class _Variants:
     names: tuple[str, ...]
+    rule: Rule | None = None
+    """The rule, if it brings the values of some fields down to a few."""
     by_values: dict[_Values, _Decided] = field(default_factory=dict)
 
 
@@ -153,7 +156,7 @@ class FastPath:
             return None  # the full path asks the purge log behind its response
         if CHANGES_DECISION.search(fields):
             return None
-        values = tuple(_value_of(name, fields) for name in variants.names) if variants.names else ()
+        values = _values_of(variants.names, fields, variants.rule) if variants.names else ()
         decided = variants.by_values.get(values)
         if decided is None:
             return None
@@ -191,7 +194,8 @@ class FastPath:
         if not self._is_repeatable(lookup, entry, use) or CHANGES_DECISION.search(fields):
             return
         names = _names(lookup, entry)
-        values = tuple(_value_of(name, fields) for name in names)
+        rule = lookup.rule if lookup.rule.negotiates or lookup.rule.ignore_origin else None
+        values = _values_of(names, fields, rule)
         if len(url) + sum(map(len, filter(None, values))) > _MAX_CHARACTERS:
             return
         answer = answer_from(entry.record, entry.fields, lookup.client, now_ms)
@@ -217,7 +221,7 @@ class FastPath:
             self._marks.log.vouches(entry.record.birth_ms, now_ms - self._marks.interval_ms),
             self._rendering.rendered(answer.status, fields_shown, entry.body),
         )
-        self._place(url, names, values, decided)
+        self._place(url, _Variants(names, rule), values, decided)
 
     def _is_repeatable(self, lookup: Lookup, entry: Entry, use: Use) -> bool:
         return (
@@ -237,16 +241,16 @@ class FastPath:
         known_ms = self._marks.known_until(lookup.request.target, entry.record)
         return min(until_ms, known_ms + int(self._marks.interval_ms * MARKS_AHEAD))
 
-    def _place(self, url: str, names: tuple[str, ...], values: _Values, decided: _Decided) -> None:
+    def _place(self, url: str, like: _Variants, values: _Values, decided: _Decided) -> None:
         variants = self._by_url.get(url)
-        if variants and variants.names != names:
+        if variants and (variants.names, variants.rule) != (like.names, like.rule):
             for known in list(variants.by_values):
                 self._remove(url, known)
         self._remove(url, values)
         places = self._places.setdefault(decided.entry, {})
         if len(places) >= _MAX_REPEATS:
             self._remove(*next(iter(places)))
-        self._by_url.setdefault(url, _Variants(names)).by_values[values] = decided
+        self._by_url.setdefault(url, like).by_values[values] = decided
         self._places.setdefault(decided.entry, {})[url, values] = None
         self._memory.charge(decided.entry, decided.cost_bytes)
 
@@ -295,6 +299,19 @@ def _names(lookup: Lookup, entry: Entry) -> tuple[str, ...]:
 @lru_cache(maxsize=256)
 def _pattern(name: str) -> re.Pattern[str]:
     return re.compile(rf'[{{,]"{re.escape(name)}":("(?:[^"\\]|\\.)*")', re.IGNORECASE)
+
+
+def _values_of(names: tuple[str, ...], fields: str, rule: Rule | None) -> _Values:
+    """Return the values of the request fields that select, as the full path sees them."""
+    if rule is None:
+        return tuple(_value_of(name, fields) for name in names)
+    from origin_sdk_wire.negotiation import SOURCES, negotiated  # noqa: PLC0415 - only such rules pay for it
+
+    given = {name: json.loads(text) for name in SOURCES if (text := _value_of(name, fields))}
+    few: dict[str, str | None] = dict(negotiated(rule, given))
+    if rule.ignore_origin:
+        few["origin"] = None
+    return tuple(few[name] if name in few else _value_of(name, fields) for name in names)
 
 
 def _value_of(name: str, fields: str) -> str | None:

@@ -138,12 +138,21 @@ def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:
             f"looked up, and methods = {shown_value(sorted(rule.methods))} has neither; add one, or remove "
             "key_body"
         )
+    if rule.preflight and rule.methods and "OPTIONS" not in rule.methods:
+        yield (
+            "key_preflight = true: preflights are OPTIONS, which methods = "
+            f"{shown_value(sorted(rule.methods))} doesn't have; add it, or remove key_preflight"
+        )
+    if rule.ignore_origin and (rule.preflight or "origin" in rule.fields):
+        setting = "key_preflight" if rule.preflight else "key_fields"
+        yield f"ignore_origin = true: {setting} says that Origin changes the response; remove one of them"
     yield from _key_errors(rule)
     yield from _storing_errors(rule)
 
 
 def _is_looked_up(rule: KeyRule) -> bool:
-    return "GET" in rule.methods or any(map(rule.keys_content, rule.methods))
+    is_preflight = rule.preflight and "OPTIONS" in rule.methods
+    return "GET" in rule.methods or is_preflight or any(map(rule.keys_content, rule.methods))
 
 
 def _key_errors(rule: KeyRule) -> Iterator[str]:

@@ -13,7 +13,7 @@ from itertools import product
 from typing import TypeVar
 
 from origin_sdk_wire.key import Target, escape_path, unescape
-from origin_sdk_wire.rules import CONTENT_METHODS, KeyBody, KeyRule, first_match, folded, key_target
+from origin_sdk_wire.rules import FURTHER_METHODS, KeyBody, KeyRule, first_match, folded, key_target
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 
 __all__ = ["AMBIGUOUS", "forbids", "keyed_targets", "readings_met", "strictest_rule"]
@@ -66,7 +66,8 @@ def keyed_targets(target: Target, rules: Sequence[KeyRule]) -> tuple[Target, ...
 
 def _methods_keyed(rules: Sequence[KeyRule]) -> tuple[str, ...]:
     """Return the methods that are looked up beside GET."""
-    return CONTENT_METHODS if any(rule.body is not KeyBody.NONE for rule in rules) else ()
+    has_further = any(rule.preflight or rule.body is not KeyBody.NONE for rule in rules)
+    return FURTHER_METHODS if has_further else ()
 
 
 def readings_met(method: str, target: Target, rule: Rule) -> list[Target]:

@@ -21,7 +21,9 @@ from origin_sdk_wire.values import shown_value
 __all__ = [
     "CONTENT_FIELDS",
     "CONTENT_METHODS",
+    "FURTHER_METHODS",
     "KEY_RULE_SETTINGS",
+    "PREFLIGHT_FIELDS",
     "KeyBody",
     "KeyRule",
     "covers_name",
@@ -44,11 +46,17 @@ KEY_RULE_SETTINGS = frozenset(
         "key_cookies",
         "key_claims",
         "key_body",
+        "key_preflight",
+        "languages",
+        "media_types",
+        "device_field",
     }
 )
 """The settings of a rule that this module reads."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")
+_MEDIA_TYPE = re.compile(r"[!#$&^_.+A-Za-z0-9-]+/[!#$&^_.+A-Za-z0-9-]+")
 _HOST_PATTERN = re.compile(r"[a-z0-9._~%*:\[\]-]+")
 _WILDCARDS = {"**": ".*", "*": "[^/]*"}
 _STARS = re.compile(r"\*{3,}")
@@ -62,6 +70,12 @@ CONTENT_FIELDS = frozenset({"content-type", "content-encoding", "content-languag
 
 CONTENT_METHODS = ("QUERY", "POST")
 """The methods whose content a rule may put into the key."""
+
+PREFLIGHT_FIELDS = ("origin", "access-control-request-method", "access-control-request-headers")
+"""The request fields that a CORS preflight is looked up by."""
+
+FURTHER_METHODS = (*CONTENT_METHODS, "OPTIONS")
+"""The methods that are looked up beside GET and HEAD, where a rule says so."""
 
 
 class KeyBody(StrEnum):
@@ -98,6 +112,14 @@ class KeyRule:
     cookies: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     body: KeyBody = KeyBody.NONE
+    preflight: bool = False
+    """Whether a CORS preflight is looked up, by its origin and by what it asks for."""
+    languages: tuple[str, ...] = ()
+    """The languages on offer: Accept-Language is brought down to one of them."""
+    media_types: tuple[str, ...] = ()
+    """The media types on offer: Accept is brought down to one of them."""
+    device_field: str = ""
+    """The field of :attr:`fields` that is set to a class of devices, whatever clients send in it."""
 
     def matches(self, method: str, target: Target) -> bool:
         """Whether the rule applies to ``method`` and ``target``, if no earlier one does."""
@@ -126,6 +148,11 @@ class KeyRule:
     def keys_content(self, method: str) -> bool:
         """Whether the content of a request with ``method`` belongs in the key."""
         return self.body is not KeyBody.NONE and method in CONTENT_METHODS
+
+    @cached_property
+    def negotiates(self) -> bool:
+        """Whether it sets request fields in place of a client's."""
+        return bool(self.languages or self.media_types or self.device_field)
 
     @cached_property
     def edits_query(self) -> bool:
@@ -233,6 +260,7 @@ def parse_key_rule(table: Mapping[str, Any], where: str) -> KeyRule:
 
     Raises :class:`InvalidRule`, which names the setting, the value and the remedy.
     """
+    device = _device_field(table, where)
     return KeyRule(
         name=_text(table, "name", where) or where,
         hosts=_hosts(table, where),
@@ -241,10 +269,14 @@ def parse_key_rule(table: Mapping[str, Any], where: str) -> KeyRule:
         query_keep=_texts(table, "query_keep", where) if "query_keep" in table else None,
         query_drop=_texts(table, "query_drop", where),
         query_sort=_flag(table, "query_sort", where),
-        fields=tuple(name.lower() for name in _tokens(table, "key_fields", where)),
+        fields=_fields(table, where, device),
         cookies=_tokens(table, "key_cookies", where),
         claims=_texts(table, "key_claims", where),
         body=_key_body(table, where),
+        preflight=_flag(table, "key_preflight", where),
+        languages=_matching(table, "languages", where, _LANGUAGE, "a language tag, such as en or pt-BR"),
+        media_types=_matching(table, "media_types", where, _MEDIA_TYPE, "a media type, such as text/html"),
+        device_field=device,
     )
 
 
@@ -283,6 +315,28 @@ def _methods(table: Mapping[str, Any], where: str) -> frozenset[str]:
                 f"{where}.methods = {shown_value(method)}: methods are case-sensitive; write {method.upper()}"
             )
     return frozenset(methods)
+
+
+def _device_field(table: Mapping[str, Any], where: str) -> str:
+    names = _tokens(table, "device_field", where)
+    if len(names) > 1:
+        raise InvalidRule(f"{where}.device_field = {shown_value(names)}: give one name, such as X-Device")
+    return names[0].lower() if names else ""
+
+
+def _fields(table: Mapping[str, Any], where: str, device: str) -> tuple[str, ...]:
+    names = [name.lower() for name in _tokens(table, "key_fields", where)]
+    return tuple(dict.fromkeys([*names, device] if device else names))
+
+
+def _matching(
+    table: Mapping[str, Any], setting: str, where: str, pattern: re.Pattern[str], expects: str
+) -> tuple[str, ...]:
+    values = _texts(table, setting, where)
+    for value in values:
+        if not pattern.fullmatch(value):
+            raise InvalidRule(f"{where}.{setting} = {shown_value(value)}: isn't {expects}")
+    return values
 
 
 def _key_body(table: Mapping[str, Any], where: str) -> KeyBody:

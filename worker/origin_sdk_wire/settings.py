@@ -32,6 +32,7 @@ from origin_sdk_wire.values import (
     table,
     texts,
     token,
+    word,
 )
 
 __all__ = ["DataClass", "MetricsUrls", "Profile", "PurgeMode", "Rule", "ServerTiming", "Settings", "StoreOn"]
@@ -121,6 +122,8 @@ class Rule(KeyRule):
     data_class: DataClass = setting(DataClass.PUBLIC, one_of(DataClass))
     ignore_cookies: bool = setting(False, switch())
     """The response doesn't depend on cookies: they neither prevent storing nor reach the origin."""
+    ignore_origin: bool = setting(False, switch())
+    """The response doesn't depend on Origin: it neither selects nor reaches the origin."""
     store_on: StoreOn = setting(StoreOn.FIRST_MISS, one_of(StoreOn))
 
     @property
@@ -154,6 +157,8 @@ class Settings:
     cache_status_key: bool = setting(False, switch())
     """Whether Cache-Status shows the key to everyone, and not only to clients that know ``debug_secret``."""
     rules: tuple[Rule, ...] = ()
+    key_version: str = setting("", word())
+    """A part of every key: what was stored under another isn't met."""
 
     stale_while_revalidate: int = setting(0, _WINDOW)
     stale_if_error: int = setting(_DAY, _WINDOW)

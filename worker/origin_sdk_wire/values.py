@@ -42,6 +42,7 @@ __all__ = [
     "table",
     "texts",
     "token",
+    "word",
 ]
 
 _Value = TypeVar("_Value")
@@ -162,6 +163,19 @@ def token() -> ValueKind:
         if not (isinstance(value, str) and _TOKEN.fullmatch(value) and value[0].isalpha()):
             raise ValueError(f"give {expects}")
         return value
+
+    return ValueKind(expects, read)
+
+
+def word() -> ValueKind:
+    """A short text; an empty one stands for none."""
+    expects = "a text of at most 64 characters, such as 2026-11-28"
+
+    def read(value: object) -> object:
+        text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+        if text is None or len(text) > 64 or not text.isprintable():
+            raise ValueError(f"give {expects}")
+        return text
 
     return ValueKind(expects, read)
 

@@ -30,13 +30,13 @@ from origin_sdk_edge.policy.wishes import (
     takes_stale,
     wishes_of,
 )
-from origin_sdk_wire.directives import Directives, response_directives
+from origin_sdk_wire.directives import Directives, response_directives, split_list
 from origin_sdk_wire.disguise import strictest_rule
 from origin_sdk_wire.facts import Fields, Reason
 from origin_sdk_wire.freshness import Freshness, current_age_ms, freshness_of
 from origin_sdk_wire.key import Target, record_key
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.rules import first_match, key_target
+from origin_sdk_wire.rules import PREFLIGHT_FIELDS, first_match, key_target
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 from origin_sdk_wire.storability import content_length
 from origin_sdk_wire.succession import is_good
@@ -187,12 +187,13 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
     rule = found if isinstance(found, Rule) else DEFAULT_RULE
     if settings.is_safe:
         rule = strictest_rule(rule, request.method, request.target, settings)
-    keys_content = rule.keys_content(request.method)
-    if request.method not in {"GET", "HEAD"} and not keys_content:
+    if not _is_looked_up(request, rule):
         forwarded = Forwarded.BYPASS if request.method in SAFE_METHODS else Forwarded.METHOD
         return Forward(request, rule, Reason.METHOD, forwarded)
     if reason := _passes(request, rule, settings):
         return Forward(request, rule, reason)
+    if rule.negotiates:
+        request = _negotiating(request, rule)
     if awaited := _awaited(request, rule, settings):
         return Forward(request, rule, _WITHOUT[awaited], awaits=awaited)
     parts = _key_parts(request, rule, settings, now_ms)
@@ -207,8 +208,25 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
     return Lookup(sent, request, rule, record_key(target), parts, unkeyed, undisclosed)
 
 
+_ORIGIN, _ASKED_METHOD, _ASKED_FIELDS = PREFLIGHT_FIELDS
+_PREFLIGHT = {_ORIGIN, _ASKED_METHOD}
+"""The request fields that make OPTIONS a preflight."""
+
 _WITHOUT = {Awaited.TOKEN: Reason.IDENTITY_MISSING, Awaited.CONTENT: Reason.BODY}
 """Why the cache takes no part, should what is awaited not be had."""
+
+
+def _is_looked_up(request: RequestFacts, rule: Rule) -> bool:
+    if request.method in {"GET", "HEAD"} or rule.keys_content(request.method):
+        return True
+    return request.method == "OPTIONS" and rule.preflight and request.fields.keys() >= _PREFLIGHT
+
+
+def _negotiating(request: RequestFacts, rule: Rule) -> RequestFacts:
+    """Return a request whose negotiated fields have one of the few values that the rule knows."""
+    from origin_sdk_wire.negotiation import negotiated  # noqa: PLC0415 - only such rules pay for it
+
+    return replace(request, fields={**request.fields, **negotiated(rule, request.fields)})
 
 
 def _awaited(request: RequestFacts, rule: Rule, settings: Settings) -> Awaited | None:
@@ -223,7 +241,23 @@ def _key_parts(request: RequestFacts, rule: Rule, settings: Settings, now_ms: in
     if content is None:
         return Reason.NOT_A_QUERY
     identity = identity_of(request, rule, settings, now_ms)
-    return identity if isinstance(identity, Reason) else (*identity, *content)
+    if isinstance(identity, Reason):
+        return identity
+    version = (("version", settings.key_version),) if settings.key_version else ()
+    return (*identity, *content, *_preflight_parts(request), *version)
+
+
+def _preflight_parts(request: RequestFacts) -> Parts:
+    """Return what a preflight is looked up by: CORS (Fetch section 3.3) knows no more of it."""
+    if request.method != "OPTIONS":
+        return ()
+    asked = split_list(request.fields.get(_ASKED_FIELDS, "").lower())
+    return (
+        ("method", "OPTIONS"),
+        (_ORIGIN, request.fields.get(_ORIGIN)),
+        (_ASKED_METHOD, request.fields.get(_ASKED_METHOD)),
+        (_ASKED_FIELDS, ",".join(sorted(asked))),
+    )
 
 
 def _passes(request: RequestFacts, rule: Rule, settings: Settings) -> Reason | None:
@@ -234,7 +268,8 @@ def _passes(request: RequestFacts, rule: Rule, settings: Settings) -> Reason | N
     if "upgrade" in request.fields:
         return Reason.UPGRADE
     # RFC 9110 section 13.1: of POST they are about what it would change.
-    unmet = _CONDITIONAL if request.method == "POST" else () if settings.is_safe else PRECONDITIONS
+    is_of_reading = request.method not in {"POST", "OPTIONS"}
+    unmet = _CONDITIONAL if not is_of_reading else () if settings.is_safe else PRECONDITIONS
     if not request.fields.keys().isdisjoint(unmet):
         return Reason.PRECONDITION
     most_bytes = settings.key_body_bytes if rule.keys_content(request.method) else 0
@@ -245,7 +280,7 @@ def _may_exceed(request: RequestFacts, most_bytes: int) -> bool:
     """Whether a request has a content that may be larger than ``most_bytes``, since it doesn't say."""
     if "transfer-encoding" in request.fields:
         return True
-    is_bodiless = request.method in {"GET", "HEAD"} and "content-length" not in request.fields
+    is_bodiless = request.method in {"GET", "HEAD", "OPTIONS"} and "content-length" not in request.fields
     length = 0 if is_bodiless else content_length(request.fields)
     return length is None or length > most_bytes
 
@@ -262,6 +297,8 @@ def _whole(request: RequestFacts) -> RequestFacts:
 def _sent(request: RequestFacts, target: Target, rule: Rule, settings: Settings) -> RequestFacts:
     """Return the request as the origin sees it, without preconditions of the client's."""
     left_out = _CONDITIONAL | {"cookie"} if rule.ignore_cookies else _CONDITIONAL
+    if rule.ignore_origin:
+        left_out |= {"origin"}
     sent = sent_fields(request, rule, settings)
     fields = {name: value for name, value in sent.items() if name not in left_out}
     if "accept-encoding" in fields:

@@ -24,7 +24,7 @@ from origin_sdk_edge.policy.trace import TRACEPARENT, TRACESTATE
 from origin_sdk_wire.facts import Fields, ResponseFacts
 from origin_sdk_wire.fields import HOP_BY_HOP
 from origin_sdk_wire.memo import remember_short
-from origin_sdk_wire.rules import CONTENT_FIELDS
+from origin_sdk_wire.rules import CONTENT_FIELDS, PREFLIGHT_FIELDS
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 from origin_sdk_wire.unkeyed import DESCRIPTIVE_FIELDS, NEGOTIATED_FIELDS, is_among
 from origin_sdk_wire.vary import selecting_names, selecting_values
@@ -112,7 +112,9 @@ def _may_pass(name: str, value: str, request: RequestFacts, rule: Rule, settings
 
 
 def _is_vouched(name: str, request: RequestFacts, rule: Rule, settings: Settings) -> bool:
-    if request.content and name in CONTENT_FIELDS:
+    if (request.content and name in CONTENT_FIELDS) or (
+        request.method == "OPTIONS" and name in PREFLIGHT_FIELDS
+    ):
         return True
     return name in rule.fields or name in request.own or is_among(name, settings.passed_fields)
 

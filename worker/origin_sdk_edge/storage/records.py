@@ -13,7 +13,7 @@ from origin_sdk_edge.storage.variants import Variants, variant
 from origin_sdk_wire.errors import UnreadableRecord
 from origin_sdk_wire.key import Target, parse_target, record_key
 from origin_sdk_wire.record import Index, Record, parse_head, read_metadata
-from origin_sdk_wire.rules import CONTENT_METHODS, first_match
+from origin_sdk_wire.rules import FURTHER_METHODS, first_match
 from origin_sdk_wire.settings import Settings
 
 __all__ = ["Found", "Records"]
@@ -100,7 +100,7 @@ class Records:
         """Whether anything may be stored for a URL, given as its mark names it: without its scheme."""
         for scheme in ("https", "http"):
             target = parse_target(f"{scheme}://{location}")
-            if any(_hides(self._tiers.settings, method, target) for method in ("GET", *CONTENT_METHODS)):
+            if any(_hides(self._tiers.settings, method, target) for method in ("GET", *FURTHER_METHODS)):
                 return True  # under keys that nobody can list
             key = record_key(target)
             if self._tiers.at_hand(key):
@@ -116,8 +116,12 @@ class Records:
 
 def _hides(settings: Settings, method: str, target: Target) -> bool:
     """Whether what answers ``method`` lies under a key that doesn't follow from ``target``."""
+    if settings.key_version:
+        return True
     rule = first_match(settings.rules, method, target)
-    return rule is not None and (rule.declares_identity or rule.keys_content(method))
+    if rule is None:
+        return False
+    return rule.declares_identity or rule.keys_content(method) or (rule.preflight and method == "OPTIONS")
 
 
 def _replaces(read: Entry | Index | None, held: Entry) -> bool:
