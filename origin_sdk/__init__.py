@@ -24,6 +24,7 @@ from origin_sdk._values.errors import (
     NamespaceNotFound,
     NotCacheable,
     OriginSdkError,
+    OutOfScope,
     RateLimited,
     RequestRejected,
 )
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from origin_sdk._edge.publication import Published
     from origin_sdk._edge.purge import BlastRadius
     from origin_sdk._edge.stored_responses import StoredResponse
+    from origin_sdk._edge.visibility import Visible
     from origin_sdk._edge.warmup import Warmed, WarmRequest
     from origin_sdk._process.audit import AuditEvent, AuditFile, Auditor
     from origin_sdk._process.clock import Clock, SystemClock
@@ -78,6 +80,7 @@ __all__ = [
     "NullPurgeClient",
     "Options",
     "OriginSdkError",
+    "OutOfScope",
     "Outcome",
     "PartialPurgeError",
     "Progress",
@@ -95,6 +98,7 @@ __all__ = [
     "StoredResponse",
     "SystemClock",
     "Targets",
+    "Visible",
     "WarmRequest",
     "Warmed",
     "read_project",
@@ -133,6 +137,7 @@ _HOMES = {
     "SystemClock": "_process.clock",
     "Targets": "_values.targets",
     "Grade": "_edge.diagnosis",
+    "Visible": "_edge.visibility",
     "WarmRequest": "_edge.warmup",
     "Warmed": "_edge.warmup",
     "read_project": "_values.project",

@@ -5,6 +5,7 @@
     OriginSdkError
     ├── InvalidRequest (ValueError)   the caller: an invalid URL, group or option
     │   ├── InvalidSettings           the environment: a setting is missing, or two make no sense together
+    │   ├── OutOfScope                the key to the purge log: not for this target
     │   └── NotCacheable              the response: it must not be shared, and was to be
     │       └── DataClassViolation    data were to go where their class forbids it
     ├── CloudflareError               Cloudflare's API said no
@@ -32,6 +33,7 @@ from origin_sdk._values.errors import (
     NotCacheable,
     OriginSdkError,
     OutboxUnavailable,
+    OutOfScope,
     RateLimited,
     RequestRejected,
 )
@@ -49,6 +51,7 @@ __all__ = [
     "NamespaceNotFound",
     "NotCacheable",
     "OriginSdkError",
+    "OutOfScope",
     "OutboxUnavailable",
     "PartialPurgeError",
     "RateLimited",

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import httpx
 
-from origin_sdk._cloudflare.effects import Answer, Call, Failure, Pause, Progress, Reply
+from origin_sdk._cloudflare.effects import Answer, Call, EdgeCall, Failure, Pause, Progress, Reply
 from origin_sdk._flow import AnyStep, Flow, drive, drive_async
 from origin_sdk._process.clock import Clock
 
@@ -27,6 +27,8 @@ def _url(url: str) -> httpx.URL:
 def _request(client: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
     # What the client's own `build_request` merges for each request is the same for all of these.
     fields = client.headers if call.body is None else {**client.headers, "content-type": "application/json"}
+    if call.fields:
+        fields = {**fields, **dict(call.fields)}
     waits = dict.fromkeys(("read", "write", "pool"), call.seconds)
     return httpx.Request(
         call.method,
@@ -48,8 +50,10 @@ def _failure(error: httpx.HTTPError) -> Failure:
 class Driver:
     """Drives flows in the calling thread."""
 
-    def __init__(self, client: Callable[[], httpx.Client], clock: Clock) -> None:
-        self._client = client
+    def __init__(
+        self, client: Callable[[], httpx.Client], clock: Clock, edge: Callable[[], httpx.Client]
+    ) -> None:
+        self._client, self._edge = client, edge
         self._clock = clock
 
     def run(self, flow: Flow[_Result], on_progress: OnProgress | None = None) -> _Result:
@@ -70,7 +74,7 @@ class Driver:
         return None
 
     def _call(self, call: Call) -> Answer:
-        client = self._client()
+        client = self._edge() if isinstance(call, EdgeCall) else self._client()
         sent_at = self._clock.now()
         try:
             response = client.send(_request(client, call))
@@ -82,8 +86,13 @@ class Driver:
 class AsyncDriver:
     """Drives flows in the running event loop."""
 
-    def __init__(self, client: Callable[[], Awaitable[httpx.AsyncClient]], clock: Clock) -> None:
-        self._client = client
+    def __init__(
+        self,
+        client: Callable[[], Awaitable[httpx.AsyncClient]],
+        clock: Clock,
+        edge: Callable[[], Awaitable[httpx.AsyncClient]],
+    ) -> None:
+        self._client, self._edge = client, edge
         self._clock = clock
 
     async def run(self, flow: Flow[_Result], on_progress: OnProgress | None = None) -> _Result:
@@ -104,7 +113,7 @@ class AsyncDriver:
         return None
 
     async def _call(self, call: Call) -> Answer:
-        client = await self._client()
+        client = await (self._edge() if isinstance(call, EdgeCall) else self._client())
         sent_at = self._clock.now()
         try:
             response = await client.send(_request(client, call))

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from origin_sdk._flow import Step
 
-__all__ = ["Answer", "Call", "Failure", "Pause", "Progress", "Reply"]
+__all__ = ["Answer", "Call", "EdgeCall", "Failure", "Pause", "Progress", "Reply"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,12 @@ class Call(Step[Answer]):
     query: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
     seconds: float = 30.0
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeCall(Call):
+    """An HTTP request to the Worker itself: the API's token doesn't go with it."""
 
 
 @dataclass(frozen=True, slots=True)

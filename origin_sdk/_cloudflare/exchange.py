@@ -74,7 +74,7 @@ class Exchange:
         attempt = 0
         while True:
             await self._await_budget()
-            answer = await self._in_time(call if isinstance(call, Call) else call())
+            answer = await self.in_time(call if isinstance(call, Call) else call())
             self.requests += 1
             if isinstance(answer, Reply):
                 self._learn(answer)
@@ -104,7 +104,7 @@ class Exchange:
         if self._passes_deadline(0):
             raise DeadlineExceeded(f"the timeout of {self.seconds:g} s is over; give a longer one")
 
-    def _in_time(self, call: Call) -> Call:
+    def in_time(self, call: Call) -> Call:
         """Return the call with no more time for its answer than there is left."""
         if self.seconds is None:
             return call

@@ -8,6 +8,7 @@ import base64
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any
 from urllib.parse import quote
@@ -98,14 +99,18 @@ class Namespace:
     ) -> None:
         """Write one batch; keys that Cloudflare reports as not written are tried again.
 
-        ``pairs`` is asked for what to write before each try. Raises :class:`Unwritten`.
+        ``pairs`` is asked for what to write before each try, a pair for each key. It may lie under another
+        key, such as one with the moment of the try in it. Raises :class:`Unwritten`.
         """
+        places: dict[str, str] = {}
 
         def call(keys: Sequence[str]) -> Call:
-            body = "[" + ",".join(pair.encoded() for pair in pairs(keys)) + "]"
+            made = tuple(pairs(keys))
+            places.update((key, pair.key) for key, pair in zip(keys, made, strict=True) if key != pair.key)
+            body = "[" + ",".join(pair.encoded() for pair in made) + "]"
             return self._call("PUT", "/bulk", body.encode(), len(keys))
 
-        await self._until_done(exchange, keys, call, _unconfirmed)
+        await self._until_done(exchange, keys, call, partial(_unconfirmed, places))
 
     async def delete(self, exchange: Exchange, keys: Sequence[str]) -> None:
         """Delete one batch of at most 10,000 keys; a key that isn't there counts as deleted.
@@ -116,7 +121,7 @@ class Namespace:
         def call(keys: Sequence[str]) -> Call:
             return self._call("POST", "/bulk/delete", json.dumps(keys).encode(), len(keys))
 
-        await self._until_done(exchange, keys, call, _unsuccessful)
+        await self._until_done(exchange, keys, call, partial(_unsuccessful, {}))
 
     async def page(
         self, exchange: Exchange, prefix: str, cursor: str, limit: int = PAGE_KEYS
@@ -248,8 +253,11 @@ class _Failed:
         return error
 
 
-def _unsuccessful(result: object, keys: Sequence[str]) -> list[str]:
-    """Return the keys that the API says aren't done; all of them where it answered something else."""
+def _unsuccessful(places: Mapping[str, str], result: object, keys: Sequence[str]) -> list[str]:
+    """Return the keys that the API says aren't done; all of them where it answered something else.
+
+    ``places`` tells under which other key the API had some of them.
+    """
     if result is None:
         return []
     named = result.get("unsuccessful_keys") or () if isinstance(result, dict) else None
@@ -257,15 +265,15 @@ def _unsuccessful(result: object, keys: Sequence[str]) -> list[str]:
         return list(keys)
     # In the order given, and only what was asked for: the API's list is not to be trusted with more.
     failed = {key for key in named if isinstance(key, str)}
-    return [key for key in keys if key in failed]
+    return [key for key in keys if places.get(key, key) in failed]
 
 
-def _unconfirmed(result: object, keys: Sequence[str]) -> list[str]:
+def _unconfirmed(places: Mapping[str, str], result: object, keys: Sequence[str]) -> list[str]:
     """Return the keys that the API doesn't say it wrote: all of them where its count is another one.
 
     Such an answer belongs to another request.
     """
-    failed = _unsuccessful(result, keys)
+    failed = _unsuccessful(places, result, keys)
     if not isinstance(result, dict) or not result:
         return failed
     count = result.get(

@@ -19,6 +19,7 @@ from origin_sdk._edge.options import Body, Options, PublishArguments, Targets
 from origin_sdk._edge.publication import Published
 from origin_sdk._edge.purge import BlastRadius, blast_radius, learn_clock
 from origin_sdk._edge.stored_responses import StoredResponse
+from origin_sdk._edge.visibility import Visible
 from origin_sdk._edge.warmup import Warmed, WarmRequest, warmed
 from origin_sdk._process.spans import span
 from origin_sdk._values.project import Project
@@ -57,7 +58,7 @@ class PurgeClient(Operations):
         self._transports = {"transport": transport, "edge_transport": edge_transport}
         self._api = Connections(transport, headers=self._api_fields())
         self._edge = Connections(edge_transport, headers=EDGE_FIELDS, timeout=WARM_SECONDS)
-        self._driver = Driver(self._api.client, self.options.clock)
+        self._driver = Driver(self._api.client, self.options.clock, self._edge.client)
 
     def __enter__(self) -> Self:
         return self
@@ -102,6 +103,23 @@ class PurgeClient(Operations):
         batch = Batch()
         yield batch
         batch.receipts += [self.send(purge) for purge in batch.purges]
+
+    def tell(self, receipt: Receipt) -> Receipt:
+        """Tell the purge log once more of a purge whose receipt says that it wasn't ``told``.
+
+        Return the receipt with how that ended; it raises nothing for a log that can't be told.
+        """
+        return self._driver.run(self._telling(receipt))
+
+    def wait_until_visible(
+        self, receipt: Receipt, *, timeout: float | None = None, on_progress: OnProgress | None = None
+    ) -> Visible:
+        """Wait until every location honours a purge, as the purge log says, or its ``visible_by`` is over.
+
+        Without a purge log that is the whole bound. Raises :class:`DeadlineExceeded` if ``timeout`` seconds
+        don't suffice, as soon as that is clear. ``on_progress`` is told how many locations have read it.
+        """
+        return self._driver.run(self._waiting(receipt, timeout), on_progress)
 
     def learn_clock(self) -> None:
         """Ask for Cloudflare's time, once, so that the first mark already carries it.

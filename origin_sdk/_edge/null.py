@@ -15,6 +15,7 @@ from origin_sdk._edge.diagnosis import Finding
 from origin_sdk._edge.operations import Operations
 from origin_sdk._edge.options import Options
 from origin_sdk._edge.purge import Operation
+from origin_sdk._edge.visibility import Visible
 from origin_sdk._edge.warmup import Warmed, WarmRequest
 from origin_sdk._flow import Flow
 from origin_sdk._values.receipt import Receipt
@@ -37,6 +38,10 @@ class _Nobody(Exchange):
         return Reply(404 if "/values/" in made.url else 200, {}, body.encode(), now, now)
 
 
+async def _seen_nowhere() -> Visible:
+    return Visible(is_confirmed=False, seconds=0.0)
+
+
 class _Nowhere(Operations):
     """Keeps what it was asked to purge in ``purges``."""
 
@@ -56,6 +61,10 @@ class _Nowhere(Operations):
     def _purging(self, targets: Purge, timeout: float | None) -> Flow[Receipt]:
         self.purges.append(targets)
         return super()._purging(targets, timeout)
+
+    def _waiting(self, receipt: Receipt, timeout: float | None) -> Flow[Visible]:
+        del receipt, timeout
+        return _seen_nowhere()
 
     async def _examining(self, *, may_write: bool) -> list[Finding]:
         del may_write

@@ -17,8 +17,10 @@ from origin_sdk._cloudflare.skew import Skew
 from origin_sdk._edge.diagnosis import Finding, examine
 from origin_sdk._edge.options import AsyncBody, Body, Options, PublishArguments
 from origin_sdk._edge.publication import Publication, Published, publish
-from origin_sdk._edge.purge import Operation, SharedMark, purge
+from origin_sdk._edge.purge import Operation, SharedMark, purge, tell_again
+from origin_sdk._edge.purge_log import PurgeLog
 from origin_sdk._edge.stored_responses import Coverage, Listing
+from origin_sdk._edge.visibility import Visible, wait_until_visible
 from origin_sdk._flow import Flow
 from origin_sdk._process.audit import AuditEvent, AuditFile, outcome_of
 from origin_sdk._process.reads import Reads, made_to_publish
@@ -27,7 +29,8 @@ from origin_sdk._values.media_types import Rendered, encoded
 from origin_sdk._values.project import DEFAULT_PROJECT, Project
 from origin_sdk._values.receipt import PartialPurgeError, Receipt
 from origin_sdk._values.settings import Settings
-from origin_sdk._values.targets import Purge, texts
+from origin_sdk._values.targets import Purge, parse_url, texts
+from origin_sdk_wire.marks import url_mark
 
 __all__ = ["Operations"]
 
@@ -51,6 +54,9 @@ class Operations:
         self.options = options
         self.skew = Skew()
         self._shared = SharedMark()
+        # A Worker that reads the log must find all purges there, whether or not this client may tell it.
+        has_log = settings.parsed_log_key is not None or project.purge_log
+        self._log = PurgeLog(settings.log_url, settings.parsed_log_key) if has_log else None
         self._audit = options.audit or (AuditFile(Path(settings.audit_file)) if settings.audit_file else None)
         shared = RateBudget.shared(settings.token) if settings.is_cloudflare else RateBudget.unlimited()
         self._budget = options.budget or shared
@@ -66,6 +72,11 @@ class Operations:
             f"{type(self).__name__}(namespace_id={self.settings.namespace_id!r}, "
             f"base_url={self.settings.base_url!r})"
         )
+
+    @property
+    def has_purge_log(self) -> bool:
+        """Whether purges are written into a purge log, too."""
+        return self._log is not None
 
     def now(self) -> datetime:
         """Return Cloudflare's time, as far as it is known.
@@ -87,7 +98,7 @@ class Operations:
             seconds=self.options.timeout if timeout is None else timeout,
         )
         namespace = Namespace(self.settings.namespace_url)
-        return Operation(exchange, namespace, self.settings, self.project.rules, self._shared)
+        return Operation(exchange, namespace, self.settings, self.project.rules, self._shared, self._log)
 
     def _listing(self, targets: Purge | None) -> Listing:
         operation = self._operation(None)
@@ -98,7 +109,15 @@ class Operations:
     def _purging(self, targets: Purge, timeout: float | None) -> Flow[Receipt]:
         return self._audited("purge", targets.as_json(), purge(self._operation(timeout), targets))
 
+    def _telling(self, receipt: Receipt) -> Flow[Receipt]:
+        return tell_again(self._operation(CHECK_SECONDS), receipt)
+
+    def _waiting(self, receipt: Receipt, timeout: float | None) -> Flow[Visible]:
+        return wait_until_visible(self._operation(timeout), receipt)
+
     def _publishing(self, publication: Publication, timeout: float | None) -> Flow[Published]:
+        if self._log:
+            self._log.check_publication(url_mark(parse_url(publication.url)))
         details = {"url": publication.url, "groups": list(publication.groups), "bytes": len(publication.body)}
         return self._audited("publish", details, publish(self._operation(timeout), publication, self.project))
 
@@ -177,6 +196,7 @@ class Operations:
                     "marks": len(result.marks),
                     "requests": result.requests,
                     "deleted": result.deleted,
+                    **({"log": len(result.log), "told": result.told} if result.log else {}),
                 }
             case Published():
                 summary |= {"key": result.key, "requests": result.requests}

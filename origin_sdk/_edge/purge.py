@@ -1,14 +1,17 @@
 """A purge: write marks, and if asked delete what they cover."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from origin_sdk._cloudflare.effects import Call, Progress
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import MAX_BATCH_PAIRS, Namespace, Pair, Unwritten, batches
+from origin_sdk._edge.purge_log import PurgeLog, pair_of, placeholder_of, tell
 from origin_sdk._edge.stored_responses import Coverage, Listing, StoredResponse, bodies
 from origin_sdk._process.clock import Clock
 from origin_sdk._values.errors import OriginSdkError, RequestRejected
@@ -16,10 +19,20 @@ from origin_sdk._values.receipt import PartialPurgeError, Receipt
 from origin_sdk._values.settings import Settings
 from origin_sdk._values.targets import Purge
 from origin_sdk_wire.bounds import purge_bound_seconds
-from origin_sdk_wire.marks import SHARED_AHEAD_MS, SHARED_RENEWAL_MS, Mark, is_shared, value_of
+from origin_sdk_wire.marks import SHARED_AHEAD_MS, SHARED_RENEWAL_MS, Mark, is_shared, mark_key, value_of
+from origin_sdk_wire.purge_log import Purged, logged_name, purged
 from origin_sdk_wire.rules import KeyRule
 
-__all__ = ["BlastRadius", "Operation", "SharedMark", "blast_radius", "delete_covered", "learn_clock", "purge"]
+__all__ = [
+    "BlastRadius",
+    "Operation",
+    "SharedMark",
+    "blast_radius",
+    "delete_covered",
+    "learn_clock",
+    "purge",
+    "tell_again",
+]
 
 _log = logging.getLogger("origin_sdk")
 
@@ -35,6 +48,8 @@ MACHINES_MARGIN_SECONDS = 1.0
 _SKEW_TOLERANCE_SECONDS = 1.0
 _MARK_BYTES = 1200
 """More than one mark takes in a bulk write: key, moment, id, actor and reason."""
+_ENTRY_BYTES = 1400
+"""More than one entry of the purge log takes."""
 
 _NOTE_BYTES = 200
 _SHOWN_EXAMPLES = 10
@@ -56,6 +71,8 @@ class Operation:
     settings: Settings
     rules: Sequence[KeyRule] = ()
     shared: SharedMark = field(default_factory=SharedMark)
+    log: PurgeLog | None = None
+    """The purge log; ``None`` where the Worker has none, as far as is known."""
 
     @property
     def clock(self) -> Clock:
@@ -97,6 +114,8 @@ class _Marking:
     operation: Operation
     purge: Purge
     id: str
+    entries: Mapping[str, Purged] = field(default_factory=dict)
+    """What goes into the purge log, by what it is asked for by."""
     written: list[str] = field(default_factory=list)
     moment_ms: int = 0
     _skew: float = 0.0
@@ -111,8 +130,24 @@ class _Marking:
         moment_ms = round(operation.mark_moment() * 1000)
         self.moment_ms = max(self.moment_ms, moment_ms)
         mark, metadata = Mark(moment_ms, self.id), self._metadata(moment_ms)
-        seconds = operation.settings.mark_seconds
-        return [Pair(key, value_of(key, mark), seconds, metadata) for key in keys]
+        seconds, entries = operation.settings.mark_seconds, self.entries
+        return [
+            pair_of(entries[key], moment_ms)
+            if key in entries
+            else Pair(key, value_of(key, mark), seconds, metadata)
+            for key in keys
+        ]
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The keys of the marks that are written."""
+        return tuple(key for key in self.written if key not in self.entries)
+
+    @property
+    def logged(self) -> list[Purged]:
+        """The entries that are written, with the latest moment of all: it covers what each of them does."""
+        written = (self.entries[key] for key in self.written if key in self.entries)
+        return [replace(entry, moment_ms=self.moment_ms) for entry in written]
 
     def _metadata(self, moment_ms: int) -> dict[str, object]:
         """Return what the audit shows; the Worker doesn't read it."""
@@ -157,14 +192,20 @@ async def purge(operation: Operation, purge: Purge) -> Receipt:
     Raises :class:`PartialPurgeError` if some marks are written and others not, and what the API answered if
     none is.
     """
-    marking = _Marking(operation, purge, purge_id(operation.clock.now(), operation.clock.token()))
+    id_ = purge_id(operation.clock.now(), operation.clock.token())
+    entries = {placeholder_of(entry): entry for entry in _entries(operation, purge, id_)}
+    if entries:
+        # An entry that a clock ahead of Cloudflare's wrote can't be overwritten by one that is right.
+        await learn_clock(operation)
+    marking = _Marking(operation, purge, id_, entries)
     shared_ms = operation.shared.moment_ms - round(operation.mark_moment() * 1000)
     marks = [
         key for key in purge.marks(operation.rules) if not (is_shared(key) and shared_ms >= SHARED_RENEWAL_MS)
     ]
     missing: list[str] = []
     cause: BaseException | None = None
-    for batch in batches((mark, _MARK_BYTES) for mark in marks):
+    sizes = chain(((mark, _MARK_BYTES) for mark in marks), ((key, _ENTRY_BYTES) for key in entries))
+    for batch in batches(sizes):
         try:
             missing += await marking.write(batch)
         except OriginSdkError as error:
@@ -172,15 +213,40 @@ async def purge(operation: Operation, purge: Purge) -> Receipt:
             if not isinstance(cause, RequestRejected):
                 break
         if len(marks) > MAX_BATCH_PAIRS:
-            await Progress(len(marking.written), len(marks))
+            await Progress(min(len(marking.written), len(marks)), len(marks))
+    told = await tell(operation.exchange, operation.log, marking.logged)
     if missing or cause:
         raise _incomplete(operation, marking, marks, cause)
     if any(map(is_shared, marks)):
         operation.shared.moment_ms = marking.moment_ms + SHARED_AHEAD_MS
-    receipt = _receipt(operation, marking)
+    receipt = replace(_receipt(operation, marking), told=told)
     if not purge.delete:
         return receipt
     return await _deleting(operation, marking, receipt)
+
+
+def _entries(operation: Operation, purge: Purge, id_: str) -> Sequence[Purged]:
+    """Return what a purge writes into the log, if there is one; raises :class:`OutOfScope`."""
+    if operation.log is None:
+        return ()
+    made = purged(
+        id_,
+        round(operation.mark_moment() * 1000),
+        purge.names(operation.rules),
+        hard=purge.hard,
+        by=operation.settings.actor,
+        why=purge.reason,
+    )
+    operation.log.check(made)
+    return made
+
+
+async def tell_again(operation: Operation, receipt: Receipt) -> Receipt:
+    """Tell the log once more of a purge; return its receipt, with how that ended."""
+    moment_ms = round(receipt.moment.timestamp() * 1000)
+    made = _entries(operation, receipt.purge, receipt.id)
+    entries = [replace(entry, moment_ms=moment_ms) for entry in made if entry.id in receipt.log]
+    return replace(receipt, told=await tell(operation.exchange, operation.log, entries))
 
 
 async def _deleting(operation: Operation, marking: _Marking, receipt: Receipt) -> Receipt:
@@ -193,19 +259,19 @@ async def _deleting(operation: Operation, marking: _Marking, receipt: Receipt) -
             receipt,
             marking.purge,
         ) from error
-    return _receipt(operation, marking, deleted)
+    return replace(receipt, deleted=deleted, requests=operation.exchange.requests)
 
 
-def _receipt(operation: Operation, marking: _Marking, deleted: int = 0) -> Receipt:
+def _receipt(operation: Operation, marking: _Marking) -> Receipt:
     bound = timedelta(seconds=purge_bound_seconds(operation.settings.mark_interval))
     return Receipt(
         id=marking.id,
         purge=marking.purge,
-        marks=tuple(marking.written),
+        marks=marking.marks,
         requests=operation.exchange.requests,
         moment=datetime.fromtimestamp(marking.moment_ms / 1000, UTC),
         visible_by=datetime.fromtimestamp(operation.cloudflare_now(), UTC) + bound,
-        deleted=deleted,
+        log=tuple(entry.id for entry in marking.logged),
     )
 
 
@@ -213,7 +279,8 @@ def _incomplete(
     operation: Operation, marking: _Marking, marks: Sequence[str], reason: BaseException | None
 ) -> OriginSdkError:
     written = set(marking.written)
-    missing = [mark for mark in marks if mark not in written]
+    unwritten = (mark for mark in marks if mark not in written)
+    missing = dict.fromkeys(chain(unwritten, _unlogged(operation, marking, written)))
     if not written and isinstance(reason, OriginSdkError):
         return reason
     why = str(reason) if reason else "Cloudflare didn't confirm them"
@@ -225,6 +292,15 @@ def _incomplete(
     )
     error.__cause__ = reason
     return error
+
+
+def _unlogged(operation: Operation, marking: _Marking, written: AbstractSet[str]) -> Iterator[str]:
+    """Yield the marks that a reader of the log alone would not know of."""
+    unlogged = {name for key, entry in marking.entries.items() if key not in written for name in entry.names}
+    purge = marking.purge
+    for name in purge.names(operation.rules) if unlogged else ():
+        if logged_name(name) in unlogged:
+            yield mark_key(name, purge.lane)
 
 
 async def delete_covered(operation: Operation, purge: Purge) -> int:

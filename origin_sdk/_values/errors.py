@@ -12,6 +12,7 @@ __all__ = [
     "NamespaceNotFound",
     "NotCacheable",
     "OriginSdkError",
+    "OutOfScope",
     "OutboxUnavailable",
     "RateLimited",
     "RequestRejected",
@@ -28,6 +29,10 @@ class InvalidRequest(OriginSdkError, ValueError):
 
 class InvalidSettings(InvalidRequest):
     """A setting is missing or contradicts another."""
+
+
+class OutOfScope(InvalidRequest):
+    """The key to the purge log isn't for this target, or not for what was to be done with it."""
 
 
 class NotCacheable(InvalidRequest):

@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 _BINDING = "CACHE"
+_LOG, _LOG_CLASS = "PURGE_LOG", "PurgeLog"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Project(Settings):
     namespace_id: str = ""
     routes: tuple[str, ...] = ()
     """The route patterns of ``wrangler.toml``, such as ``api.example.com/*``; empty if it names none."""
+    purge_log: bool = False
+    """Whether the Worker has a purge log: every purge must be in it then."""
 
     def differences(self, namespace_id: str, mark_interval: float) -> Iterator[str]:
         """Say where this machine's settings contradict the Worker's."""
@@ -71,6 +74,7 @@ class Configuration:
     variables: Mapping[str, Any]
     namespace_id: str
     routes: tuple[str, ...]
+    purge_log: bool
     problems: tuple[str, ...]
     main: str = ""
 
@@ -102,7 +106,12 @@ def _project(configuration: Configuration) -> Project:
         errors = "\n".join(found.errors)
         raise InvalidSettings(f"the Worker can't use the settings in {configuration.name}:\n{errors}")
     values = {each.name: getattr(found.settings, each.name) for each in fields(Settings)}
-    return Project(**values, namespace_id=configuration.namespace_id, routes=configuration.routes)
+    return Project(
+        **values,
+        namespace_id=configuration.namespace_id,
+        routes=configuration.routes,
+        purge_log=configuration.purge_log,
+    )
 
 
 def _text(path: Path) -> str:
@@ -144,7 +153,10 @@ def _configuration(path: Path, environment: str, table: object, top: Mapping[str
     namespace_id = _namespace_id(table.get("kv_namespaces", ()), found)
     routes = _routes(table if "routes" in table or "route" in table else top, found)
     main = table.get("main", top.get("main", ""))
-    return Configuration(path, environment, variables, namespace_id, routes, tuple(found), str(main))
+    purge_log = _purge_log(table, top, found)
+    return Configuration(
+        path, environment, variables, namespace_id, routes, purge_log, tuple(found), str(main)
+    )
 
 
 def _namespace_id(bindings: object, found: list[str]) -> str:
@@ -159,6 +171,29 @@ def _namespace_id(bindings: object, found: list[str]) -> str:
         f"that `wrangler kv namespace create {_BINDING}` prints"
     )
     return ""
+
+
+def _purge_log(table: Mapping[str, Any], top: Mapping[str, Any], found: list[str]) -> bool:
+    """Return whether the Durable Object of the purge log is bound, and say what it lacks."""
+    bound = [
+        each for each in _tables(table.get("durable_objects", {}), "bindings") if each.get("name") == _LOG
+    ]
+    if not bound:
+        return False
+    if (named := bound[0].get("class_name")) != _LOG_CLASS:
+        found.append(f"the binding {_LOG} has class_name = {named!r}: the Worker exports {_LOG_CLASS!r}")
+    migrations = _tables(table if "migrations" in table else top, "migrations")
+    if not any(_LOG_CLASS in each.get("new_sqlite_classes", ()) for each in migrations):
+        found.append(
+            f'no migration creates the Durable Object {_LOG_CLASS}: write [[migrations]], tag = "purge-log" '
+            f'and new_sqlite_classes = ["{_LOG_CLASS}"]'
+        )
+    return True
+
+
+def _tables(holder: object, name: str) -> list[Mapping[str, Any]]:
+    entries = holder.get(name, ()) if isinstance(holder, Mapping) else ()
+    return [each for each in entries if isinstance(each, Mapping)] if isinstance(entries, list) else []
 
 
 def _routes(table: Mapping[str, Any], found: list[str]) -> tuple[str, ...]:

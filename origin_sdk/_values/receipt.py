@@ -18,6 +18,9 @@ class Receipt:
     are purged. From ``visible_by`` on, every location honours it: KV's propagation and the Worker's mark
     interval after the last write. ``requests`` counts API requests, tries included, and ``deleted`` the keys
     removed from KV.
+
+    ``log`` are the ids of the purge's entries in the purge log, none where there is no log. ``told`` says
+    whether the Worker took them, which otherwise finds them in KV; ``None`` where nobody was to be told.
     """
 
     id: str
@@ -27,6 +30,8 @@ class Receipt:
     moment: datetime
     visible_by: datetime
     deleted: int = 0
+    log: tuple[str, ...] = ()
+    told: bool | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the receipt as JSON types."""
@@ -38,6 +43,8 @@ class Receipt:
             "moment": self.moment.isoformat(),
             "visible_by": self.visible_by.isoformat(),
             "deleted": self.deleted,
+            "log": list(self.log),
+            "told": self.told,
         }
 
 

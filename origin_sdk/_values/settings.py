@@ -4,10 +4,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk_wire.bounds import DEFAULT_MARK_INTERVAL_SECONDS, MARK_SECONDS, MAX_RECORD_SECONDS
+from origin_sdk_wire.signed_requests import LogKey, parse_keys
 
 __all__ = ["DEFAULT_BASE_URL", "Settings"]
 
@@ -41,6 +42,11 @@ class Settings:
     mark_interval: float = DEFAULT_MARK_INTERVAL_SECONDS
     mark_seconds: int = MARK_SECONDS
     """How long KV keeps a mark."""
+    log_url: str = ""
+    """A URL of the Worker, such as ``https://api.example.com``, whose purge log is told of purges."""
+    log_key: str = field(default="", repr=False)
+    """The key to the purge log: JSON as in the Worker's ``PURGE_LOG_KEYS``, of one key."""
+    parsed_log_key: LogKey | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         """Raise :class:`InvalidSettings` for what can't work."""
@@ -63,6 +69,7 @@ class Settings:
                 "the API token has a space, a line break or a letter that no token has; copy it again"
             )
         self._check_base_url()
+        self._check_log()
         if self.mark_seconds <= MAX_RECORD_SECONDS:
             raise InvalidSettings(
                 f"mark_seconds = {self.mark_seconds}: a mark must outlive every stored response, which KV "
@@ -89,13 +96,7 @@ class Settings:
         object.__setattr__(self, "namespace_id", namespace)
 
     def _check_base_url(self) -> None:
-        try:
-            parts = urlsplit(self.base_url)
-            _ = parts.port
-        except ValueError as error:
-            raise InvalidSettings(
-                f"CLOUDFLARE_API_BASE_URL isn't a URL ({error}): give http(s)://host/prefix"
-            ) from error
+        parts = _split("CLOUDFLARE_API_BASE_URL", self.base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or "@" in parts.netloc:
             raise InvalidSettings(
                 f"CLOUDFLARE_API_BASE_URL = {parts.scheme}://{parts.hostname or ''}…: give "
@@ -106,6 +107,40 @@ class Settings:
             raise InvalidSettings(
                 f"CLOUDFLARE_API_BASE_URL = {self.base_url!r}: the token would travel unencrypted; use https"
             )
+
+    def _check_log(self) -> None:
+        if bool(self.log_url) != bool(self.log_key):
+            raise InvalidSettings(
+                "the purge log needs both EDGE_CACHE_LOG_URL, a URL of the Worker, and EDGE_CACHE_LOG_KEY, "
+                "one of the Worker's PURGE_LOG_KEYS"
+            )
+        if not self.log_url:
+            return
+        parts = _split("EDGE_CACHE_LOG_URL", self.log_url)
+        if (
+            parts.scheme not in {"http", "https"}
+            or not parts.hostname
+            or parts.path.strip("/")
+            or parts.query
+        ):
+            raise InvalidSettings(
+                f"EDGE_CACHE_LOG_URL = {self.log_url!r}: give scheme and host of the Worker alone, such as "
+                "https://api.example.com"
+            )
+        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            raise InvalidSettings(
+                f"EDGE_CACHE_LOG_URL = {self.log_url!r}: what is purged would travel unencrypted; use https"
+            )
+        try:
+            keys = parse_keys(self.log_key)
+        except ValueError as error:
+            raise InvalidSettings(f"EDGE_CACHE_LOG_KEY can't be used: {error}") from error
+        if len(keys) != 1:
+            raise InvalidSettings(
+                f"EDGE_CACHE_LOG_KEY has {len(keys)} keys: give this service's one of the Worker's "
+                'PURGE_LOG_KEYS, such as {"shop": {"secret": "…"}}'
+            )
+        object.__setattr__(self, "parsed_log_key", next(iter(keys.values())))
 
     @classmethod
     def from_environment(
@@ -156,6 +191,15 @@ class Settings:
         return f"{self.account_url}/storage/kv/namespaces/{quote(self.namespace_id, safe='')}"
 
 
+def _split(name: str, url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise InvalidSettings(f"{name} isn't a URL ({error}): give http(s)://host/prefix") from error
+    return parts
+
+
 _VARIABLES = {
     "token": "CLOUDFLARE_API_TOKEN",
     "account_id": "CLOUDFLARE_ACCOUNT_ID",
@@ -163,4 +207,6 @@ _VARIABLES = {
     "base_url": "CLOUDFLARE_API_BASE_URL",
     "actor": "EDGE_CACHE_ACTOR",
     "audit_file": "EDGE_CACHE_AUDIT_FILE",
+    "log_url": "EDGE_CACHE_LOG_URL",
+    "log_key": "EDGE_CACHE_LOG_KEY",
 }

@@ -105,9 +105,10 @@ class Purge:
         With ``everything`` no other target has one: it covers the rest. What tells readers of others comes
         after them, so that whoever sees it can find them.
         """
-        return written_keys(self._names(rules), self.lane)
+        return written_keys(self.names(rules), self.lane)
 
-    def _names(self, rules: Sequence[KeyRule]) -> Iterator[str]:
+    def names(self, rules: Sequence[KeyRule] = ()) -> Iterator[str]:
+        """Yield the names of its marks, indexes included; some perhaps more than once."""
         if self.everything:
             yield EVERYTHING
             return

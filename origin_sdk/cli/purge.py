@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from origin_sdk._cloudflare.kv import MAX_BATCH_PAIRS
 from origin_sdk._edge.client import PurgeClient
 from origin_sdk._edge.options import Targets
 from origin_sdk._edge.purge import BlastRadius
+from origin_sdk._edge.visibility import Visible
 from origin_sdk._values.errors import InvalidRequest, OriginSdkError
 from origin_sdk._values.project import Project
 from origin_sdk._values.receipt import Receipt
@@ -33,6 +34,8 @@ __all__ = ["purge"]
 
 _PART_LINES = MAX_BATCH_PAIRS - 1
 """So many URLs and the shared mark are one request."""
+_LOGGED_PART_LINES = 8_000
+"""So many with the entries of the purge log, which hold five names at least."""
 
 _UNKNOWN = "it isn't known what is purged; purge again, which does no harm"
 _MAX_SECONDS = 7 * 86400.0
@@ -116,6 +119,25 @@ Yes = Annotated[
         rich_help_panel=_HOW,
     ),
 ]
+Wait = Annotated[
+    bool,
+    typer.Option(
+        "--wait",
+        help="Return once every location honours the purge: about a second with a purge log, else the whole "
+        "bound. Exits with 4 if that isn't known by --wait-seconds.",
+        rich_help_panel=_HOW,
+    ),
+]
+WaitSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--wait-seconds",
+        min=0,
+        max=_MAX_SECONDS,
+        help="Wait for so long at most; implies --wait. Default: until the bound is over.",
+        rich_help_panel=_HOW,
+    ),
+]
 Timeout = Annotated[
     float | None,
     typer.Option(
@@ -142,6 +164,8 @@ def purge(
     from_line: FromLine = 1,
     reason: Reason = "",
     yes: Yes = False,
+    wait: Wait = False,
+    wait_seconds: WaitSeconds = None,
     timeout: Timeout = None,
     config: ConfigFile = None,
     environment: Environment = "",
@@ -178,7 +202,9 @@ def purge(
         if listed and not listed.count and not _is_something(targets):
             _show_nothing(context, listed)
             return
-        if listed and listed.count <= _PART_LINES:
+        if listed and client.has_purge_log:
+            listed = replace(listed, part_lines=_LOGGED_PART_LINES)
+        if listed and listed.count <= listed.part_lines:
             targets = listed.joined(targets)
             listed = None
         if dry_run:
@@ -186,6 +212,11 @@ def purge(
             return
         if (everything or hosts) and not yes:
             context.confirm(f"Purge {'everything' if everything else ', '.join(hosts or ())}?")
+        if listed and (wait or wait_seconds is not None):
+            raise InvalidRequest(
+                f"--wait looks at one purge, and {listed.lines.path} takes several: purge without it; the "
+                "output says by when all of it is seen"
+            )
         if listed:
             _purge_listed(context, client, targets, listed)
             return
@@ -193,7 +224,22 @@ def purge(
         _warn_of_hosts(context, client.project, [purge])
         with context.progress("purging") as on_progress, interruptible(lambda: _UNKNOWN):
             receipt = client.send(purge, on_progress=on_progress)
-    context.show(receipt.as_json(), lambda screen: _draw_receipt(screen, receipt))
+        if not (wait or wait_seconds is not None):
+            context.show(receipt.as_json(), lambda screen: _draw_receipt(screen, receipt))
+            return
+        if not context.as_json:
+            _draw_receipt(Screen(), receipt)
+        visible = _waited_for(context, client, receipt, wait_seconds)
+    values = {**receipt.as_json(), "visible": visible.as_json()}
+    context.show(values, lambda screen: _draw_visible(screen, visible))
+
+
+def _waited_for(context: Context, client: PurgeClient, receipt: Receipt, seconds: float | None) -> Visible:
+    """Wait until a purge is seen everywhere; Ctrl-C ends the waiting, not the purge."""
+    done = f"purge {receipt.id} is made, and seen everywhere by {receipt.visible_by:%H:%M:%S} UTC"
+    with context.progress("locations that have read it") as on_progress, interruptible(lambda: done):
+        timeout = _MAX_SECONDS if seconds is None else seconds
+        return client.wait_until_visible(receipt, timeout=timeout, on_progress=on_progress)
 
 
 def _is_something(targets: Targets) -> bool:
@@ -208,6 +254,7 @@ class _Listed:
     kind: str
     count: int
     from_line: int
+    part_lines: int = _PART_LINES
 
     @classmethod
     def opened(
@@ -237,7 +284,7 @@ class _Listed:
         return mixed
 
     def batches(self) -> Iterator[tuple[int, list[str]]]:
-        return self.lines.batches(_PART_LINES, self.from_line)
+        return self.lines.batches(self.part_lines, self.from_line)
 
     def purges(self, targets: Targets) -> Iterator[tuple[int, Purge]]:
         """Yield purges of a request each, with the last line of what they hold."""
@@ -377,6 +424,14 @@ def _draw_receipt(screen: Screen, receipt: Receipt) -> None:
     if receipt.deleted:
         screen.row("deleted", counted(receipt.deleted, "key"))
     screen.row("everywhere", f"by {receipt.visible_by:%Y-%m-%d %H:%M:%S} UTC")
+    if receipt.log:
+        told = {True: "told", False: "not told: it finds the purge in KV", None: "not told: there is no key"}
+        screen.row("purge log", told[receipt.told])
+
+
+def _draw_visible(screen: Screen, visible: Visible) -> None:
+    by = counted(visible.readers, "location") if visible.is_confirmed else "the bound, which is over"
+    screen.row("seen", f"after {visible.seconds:.1f} s, by {by}")
 
 
 def _draw_total(screen: Screen, total: _Total) -> None:

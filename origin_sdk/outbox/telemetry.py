@@ -25,12 +25,16 @@ _LAGS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1800.0, 3600.0,
 class RoundMetrics:
     """Takes rounds.
 
-    ``edge.outbox.entries`` counts what became of entries, ``edge.outbox.lag`` holds each round's lag.
+    ``edge.outbox.entries`` counts what became of entries, ``edge.outbox.untold`` the purges that the purge
+    log couldn't be told of; ``edge.outbox.lag`` holds each round's lag.
     """
 
     def __init__(self, meter: Meter | None = None) -> None:
         meter = meter or get_meter("origin_sdk.outbox")
         self._entries = meter.create_counter("edge.outbox.entries", description="tries, by their end")
+        self._untold = meter.create_counter(
+            "edge.outbox.untold", description="purges that the purge log couldn't be told of"
+        )
         self._lag = meter.create_histogram(
             "edge.outbox.lag",
             "s",
@@ -42,6 +46,7 @@ class RoundMetrics:
         """Take a round."""
         for end, count in (("done", made.done), ("waiting", made.failed), ("dead", made.dead)):
             self._entries.add(count, {"end": end})
+        self._untold.add(made.untold)
         self._lag.record(made.lag_seconds)
 
 

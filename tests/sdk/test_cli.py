@@ -95,6 +95,14 @@ def test_a_dry_run_tells_the_blast_radius_and_purges_nothing(run: Run, kv: FakeK
     assert kv.marks_in_force() == {}
 
 
+def test_waiting_without_a_purge_log_says_what_is_missing(run: Run, kv: FakeKV) -> None:
+    ran = run("purge", "--group", "a", "--wait-seconds", "0.5")
+    assert ran.code == 4
+    assert "Purged" in ran.out
+    assert "there is no purge log to ask" in ran.err
+    assert kv.marks_in_force()
+
+
 def test_deleting_tells_how_much(run: Run, kv: FakeKV) -> None:
     store(kv, "https://a.example/1")
     assert run("purge", "--host", "a.example", "--hard", "--delete", "--yes", "--json").json["deleted"] == 1

@@ -26,7 +26,7 @@ class Api:
     def __init__(self, settings: Settings, transport: httpx.BaseTransport | None) -> None:
         headers = {"authorization": f"Bearer {settings.token}"} if settings.token else {}
         self._client = httpx.Client(transport=transport, headers=headers)
-        self._driver = Driver(lambda: self._client, SystemClock())
+        self._driver = Driver(lambda: self._client, SystemClock(), lambda: self._client)
         self.namespace = Namespace(settings.namespace_url)
         self.exchange = Exchange(SystemClock(), RateBudget.unlimited(), Skew())
 

@@ -67,6 +67,8 @@ def test_every_error_is_in_the_tree_and_has_the_root() -> None:
 VERBS = [
     "purge",
     "send",
+    "tell",
+    "wait_until_visible",
     "learn_clock",
     "batch",
     "preview",

@@ -70,6 +70,8 @@ class Permission(StrEnum):
     """What a key may be allowed to do."""
 
     PURGE = "purge"
+    PUBLISH = "publish"
+    """Write responses into KV. The Worker has no part in that: the SDK keeps to it."""
     SWITCH = "switch"
     READ = "read"
     """Ask what is visible, and how the log is. Whoever may do another thing may do this, too."""

@@ -72,6 +72,8 @@ class Round:
     failed: int = 0
     dead: int = 0
     lag_seconds: float = 0.0
+    untold: int = 0
+    """Purges that the purge log couldn't be told of: it finds them in KV, and they are seen later."""
 
 
 @dataclass
@@ -85,6 +87,7 @@ class _Drain:
     on_round: Callable[[Round], None] | None = None
     _empty_at: float = field(default=-math.inf, init=False)
     """When it last saw nothing left, monotonic: what is tried for the first time was committed later."""
+    _untold: int = field(default=0, init=False)
 
     @property
     def send_seconds(self) -> float:
@@ -115,10 +118,17 @@ class _Drain:
         lag = elapsed + max(self._waited(entry, claim, claimed_at) for entry in claim.entries)
         if len(claim.entries) < self.pace.limit:
             self._empty_at = claimed_at
-        made = Round(len(claim.entries), counts[State.DONE], counts[State.WAITING], counts[State.DEAD], lag)
+        untold, self._untold = self._untold, 0
+        done, waiting, dead = counts[State.DONE], counts[State.WAITING], counts[State.DEAD]
+        made = Round(len(claim.entries), done, waiting, dead, lag, untold)
         if self.on_round:
             self.on_round(made)
         return made
+
+    def sent(self, receipt: Receipt) -> Receipt:
+        """Count a purge that the log isn't told of."""
+        self._untold += receipt.told is False
+        return receipt
 
     def _waited(self, entry: Entry, claim: Claim, claimed_at: float) -> float:
         """Return the longest time for which an entry can have been committed when it was claimed."""
@@ -288,7 +298,9 @@ class Drainer:
                 with insisting(is_told=tell(self.layers, purge)):
                     # Another drainer's mark must not be taken back because this machine's clock is slow.
                     self.client.learn_clock()
-                    return self.client.send(purge, timeout=self._drain.send_seconds)
+                    receipt = self.client.send(purge, timeout=self._drain.send_seconds)
+                    # Once more: a Worker that is deployed just now answers a moment later.
+                    return self._drain.sent(self.client.tell(receipt) if receipt.told is False else receipt)
             case Publish(republish, after):
                 born = self.client.now()
                 rendition = self.render(republish)
@@ -408,7 +420,10 @@ class AsyncDrainer:
             case Send(purge):
                 with insisting(is_told=await tell_async(self.layers, purge)):
                     await self.client.learn_clock()  # see Drainer
-                    return await self.client.send(purge, timeout=self._drain.send_seconds)
+                    receipt = await self.client.send(purge, timeout=self._drain.send_seconds)
+                    return self._drain.sent(
+                        await self.client.tell(receipt) if receipt.told is False else receipt
+                    )
             case Publish(republish, after):
                 born = self.client.now()
                 rendition = await asyncio.to_thread(self.render, republish)
