@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from origin_sdk._edge.publication import Published
     from origin_sdk._edge.purge import BlastRadius
     from origin_sdk._edge.stored_responses import StoredResponse
+    from origin_sdk._edge.switches import SwitchRecord
     from origin_sdk._edge.visibility import Visible
     from origin_sdk._edge.warmup import Warmed, WarmRequest
     from origin_sdk._process.audit import AuditEvent, AuditFile, Auditor
@@ -96,6 +97,7 @@ __all__ = [
     "Retries",
     "Settings",
     "StoredResponse",
+    "SwitchRecord",
     "SystemClock",
     "Targets",
     "Visible",
@@ -134,6 +136,7 @@ _HOMES = {
     "Retries": "_cloudflare.exchange",
     "Settings": "_values.settings",
     "StoredResponse": "_edge.stored_responses",
+    "SwitchRecord": "_edge.switches",
     "SystemClock": "_process.clock",
     "Targets": "_values.targets",
     "Grade": "_edge.diagnosis",

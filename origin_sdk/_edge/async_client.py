@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Self, Unpack
 
 import httpx
@@ -19,6 +20,7 @@ from origin_sdk._edge.options import AsyncBody, Options, PublishArguments, Targe
 from origin_sdk._edge.publication import Published
 from origin_sdk._edge.purge import BlastRadius, blast_radius, learn_clock
 from origin_sdk._edge.stored_responses import StoredResponse
+from origin_sdk._edge.switches import Setting, SwitchRecord, switch_kind
 from origin_sdk._edge.visibility import Visible
 from origin_sdk._edge.warmup import Warmed, WarmRequest, warmed
 from origin_sdk._process.spans import span
@@ -171,6 +173,29 @@ class AsyncPurgeClient(Operations):
             is_first = False
             for entry in entries:
                 yield entry
+
+    async def switch(
+        self,
+        kind: str,
+        *,
+        rule: str = "",
+        until: datetime | None = None,
+        seconds: int = 0,
+        reason: str = "",
+    ) -> SwitchRecord:
+        """Have the cache do something differently until a time, without a deploy.
+
+        ``kind`` is ``bypass`` (the cache takes no part), ``pause`` (purges wait) or ``stale`` (stale
+        responses may be served for ``seconds`` at least). It is for one ``rule`` or for everything, and for
+        a day at most. Without ``until`` it takes back what was set for the same kind and rule. Needs a purge
+        log, and a key to it that has no scope.
+        """
+        setting = Setting(switch_kind(kind), rule, until, seconds, reason)
+        return await self._driver.run(self._switching(setting))
+
+    async def switches(self) -> tuple[SwitchRecord, ...]:
+        """Return the switches that are on, as the Worker tells."""
+        return await self._driver.run(self._switches())
 
     async def check(self, *, may_write: bool = True) -> tuple[Finding, ...]:
         """Examine token, namespace, wire version, clock and settings."""

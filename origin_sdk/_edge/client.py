@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Self, Unpack
 
 import httpx
@@ -19,6 +20,7 @@ from origin_sdk._edge.options import Body, Options, PublishArguments, Targets
 from origin_sdk._edge.publication import Published
 from origin_sdk._edge.purge import BlastRadius, blast_radius, learn_clock
 from origin_sdk._edge.stored_responses import StoredResponse
+from origin_sdk._edge.switches import Setting, SwitchRecord, switch_kind
 from origin_sdk._edge.visibility import Visible
 from origin_sdk._edge.warmup import Warmed, WarmRequest, warmed
 from origin_sdk._process.spans import span
@@ -163,6 +165,29 @@ class PurgeClient(Operations):
             entries, cursor = self._driver.run(read_marks_page(self._operation(None), cursor))
             is_first = False
             yield from entries
+
+    def switch(
+        self,
+        kind: str,
+        *,
+        rule: str = "",
+        until: datetime | None = None,
+        seconds: int = 0,
+        reason: str = "",
+    ) -> SwitchRecord:
+        """Have the cache do something differently until a time, without a deploy.
+
+        ``kind`` is ``bypass`` (the cache takes no part), ``pause`` (purges wait) or ``stale`` (stale
+        responses may be served for ``seconds`` at least). It is for one ``rule`` or for everything, and for
+        a day at most. Without ``until`` it takes back what was set for the same kind and rule. Needs a purge
+        log, and a key to it that has no scope.
+        """
+        setting = Setting(switch_kind(kind), rule, until, seconds, reason)
+        return self._driver.run(self._switching(setting))
+
+    def switches(self) -> tuple[SwitchRecord, ...]:
+        """Return the switches that are on, as the Worker tells."""
+        return self._driver.run(self._switches())
 
     def check(self, *, may_write: bool = True) -> tuple[Finding, ...]:
         """Examine token, namespace, wire version, clock and settings."""

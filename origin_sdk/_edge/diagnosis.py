@@ -12,6 +12,7 @@ from origin_sdk._cloudflare.effects import Call
 from origin_sdk._cloudflare.exchange import envelope
 from origin_sdk._cloudflare.kv import Pair
 from origin_sdk._edge.purge import Operation
+from origin_sdk._edge.switches import SwitchRecord, read_state
 from origin_sdk._values.errors import AuthenticationFailed, CloudflareError, OriginSdkError
 from origin_sdk._values.project import Project
 from origin_sdk_wire import WIRE_VERSION
@@ -64,6 +65,7 @@ async def examine(operation: Operation, project: Project, *, may_write: bool = T
         if finding.verdict is Grade.BAD and name != "token":
             return [*findings, _clock(operation)]
     findings += await _wire_version(operation)
+    findings += await _purge_log(operation, project)
     return [*findings, _clock(operation)]
 
 
@@ -173,6 +175,32 @@ async def _wire_version(operation: Operation) -> list[Finding]:
     what = "only purge marks are there, no response" if MARK_PREFIX in seen else "nothing is stored there yet"
     remedy = "send a request through the Worker, then ask again"
     return [Finding("wire version", Grade.WARNING, f"{what}: {remedy}")]
+
+
+async def _purge_log(operation: Operation, project: Project) -> list[Finding]:
+    """Ask how the purge log is, if there is one; a switch that is on is something to know of."""
+    log, check = operation.log, "purge log"
+    if log is None:
+        return []
+    if not log.can_tell:
+        missing = (
+            "the Worker has one, and isn't told of purges: it finds them in KV within about a minute; set "
+            "EDGE_CACHE_LOG_URL and EDGE_CACHE_LOG_KEY"
+        )
+        return [Finding(check, Grade.WARNING, missing)]
+    if project.namespace_id and not project.purge_log:
+        unbound = "EDGE_CACHE_LOG_URL is set, but wrangler.toml binds no PURGE_LOG: see docs/purge-log.md"
+        return [Finding(check, Grade.WARNING, unbound)]
+    try:
+        state = await read_state(operation)
+    except OriginSdkError as error:
+        return [Finding(check, Grade.BAD, f"{error}; purges are seen as late as without it")]
+    good = (
+        f"it knows all purges since {state.covers_from:%Y-%m-%d %H:%M} UTC, {state.entries} of them; "
+        f"locations that read it lately: {', '.join(sorted(state.readers)) or 'none'}"
+    )
+    on = [Finding("switch", Grade.WARNING, str(SwitchRecord.of(each))) for each in state.switches]
+    return [Finding(check, Grade.GOOD, good), *on]
 
 
 async def _versions(operation: Operation, kind: str) -> set[str]:

@@ -6,6 +6,7 @@ They are the real clients, checks and receipts included, over an API in which no
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from origin_sdk._cloudflare.effects import Call, Reply
 from origin_sdk._cloudflare.exchange import Exchange
@@ -14,7 +15,8 @@ from origin_sdk._edge.client import PurgeClient
 from origin_sdk._edge.diagnosis import Finding
 from origin_sdk._edge.operations import Operations
 from origin_sdk._edge.options import Options
-from origin_sdk._edge.purge import Operation
+from origin_sdk._edge.purge import Operation, purge_id
+from origin_sdk._edge.switches import Setting, SwitchRecord
 from origin_sdk._edge.visibility import Visible
 from origin_sdk._edge.warmup import Warmed, WarmRequest
 from origin_sdk._flow import Flow
@@ -65,6 +67,16 @@ class _Nowhere(Operations):
     def _waiting(self, receipt: Receipt, timeout: float | None) -> Flow[Visible]:
         del receipt, timeout
         return _seen_nowhere()
+
+    async def _switching(self, setting: Setting) -> SwitchRecord:
+        now = datetime.fromtimestamp(self.options.clock.now(), UTC)
+        setting.check([rule.name for rule in self.project.rules], now)
+        id_ = purge_id(now.timestamp(), self.options.clock.token())
+        until = setting.until or now
+        return SwitchRecord(id_, setting.kind, setting.rule, now, until, setting.seconds, why=setting.reason)
+
+    async def _switches(self) -> tuple[SwitchRecord, ...]:
+        return ()
 
     async def _examining(self, *, may_write: bool) -> list[Finding]:
         del may_write

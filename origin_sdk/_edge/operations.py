@@ -20,6 +20,7 @@ from origin_sdk._edge.publication import Publication, Published, publish
 from origin_sdk._edge.purge import Operation, SharedMark, purge, tell_again
 from origin_sdk._edge.purge_log import PurgeLog
 from origin_sdk._edge.stored_responses import Coverage, Listing
+from origin_sdk._edge.switches import Setting, SwitchRecord, read_state, switch
 from origin_sdk._edge.visibility import Visible, wait_until_visible
 from origin_sdk._flow import Flow
 from origin_sdk._process.audit import AuditEvent, AuditFile, outcome_of
@@ -115,6 +116,15 @@ class Operations:
     def _waiting(self, receipt: Receipt, timeout: float | None) -> Flow[Visible]:
         return wait_until_visible(self._operation(timeout), receipt)
 
+    def _switching(self, setting: Setting) -> Flow[SwitchRecord]:
+        details = {"kind": setting.kind.value, "rule": setting.rule, "reason": setting.reason}
+        details["until"] = setting.until.isoformat() if setting.until else "now"
+        return self._audited("switch", details, switch(self._operation(CHECK_SECONDS), setting))
+
+    async def _switches(self) -> tuple[SwitchRecord, ...]:
+        state = await read_state(self._operation(CHECK_SECONDS))
+        return tuple(map(SwitchRecord.of, state.switches))
+
     def _publishing(self, publication: Publication, timeout: float | None) -> Flow[Published]:
         if self._log:
             self._log.check_publication(url_mark(parse_url(publication.url)))
@@ -198,6 +208,8 @@ class Operations:
                     "deleted": result.deleted,
                     **({"log": len(result.log), "told": result.told} if result.log else {}),
                 }
+            case SwitchRecord():
+                summary |= {"id": result.id, "told": result.told}
             case Published():
                 summary |= {"key": result.key, "requests": result.requests}
         _log.info("%s %s: %s", action, summary.get("id", summary.get("url", "")), outcome)

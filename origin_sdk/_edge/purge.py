@@ -31,6 +31,7 @@ __all__ = [
     "delete_covered",
     "learn_clock",
     "purge",
+    "purge_id",
     "tell_again",
 ]
 

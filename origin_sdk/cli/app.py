@@ -38,6 +38,7 @@ from origin_sdk.cli.outbox import outbox
 from origin_sdk.cli.publish import publish
 from origin_sdk.cli.purge import purge
 from origin_sdk.cli.simulate import simulate
+from origin_sdk.cli.switch import switch
 from origin_sdk.cli.top import top
 from origin_sdk.cli.upgrade import upgrade
 from origin_sdk.cli.warm import warm
@@ -78,6 +79,7 @@ for command in (*_PROJECT, purge, publish, warm, *_LOOK, drain):
     app.command(epilog=_EPILOG)(command)
 app.command(name="list", epilog=_EPILOG)(list_)
 app.add_typer(outbox, name="outbox")
+app.add_typer(switch, name="switch")
 
 
 def _show_version(is_asked: bool) -> None:  # noqa: FBT001 - typer's way of calling back

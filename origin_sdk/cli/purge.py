@@ -212,34 +212,28 @@ def purge(
             return
         if (everything or hosts) and not yes:
             context.confirm(f"Purge {'everything' if everything else ', '.join(hosts or ())}?")
-        if listed and (wait or wait_seconds is not None):
-            raise InvalidRequest(
-                f"--wait looks at one purge, and {listed.lines.path} takes several: purge without it; the "
-                "output says by when all of it is seen"
-            )
+        seconds = _MAX_SECONDS if wait and wait_seconds is None else wait_seconds
         if listed:
-            _purge_listed(context, client, targets, listed)
-            return
-        purge = Purge.of(**targets)
-        _warn_of_hosts(context, client.project, [purge])
-        with context.progress("purging") as on_progress, interruptible(lambda: _UNKNOWN):
-            receipt = client.send(purge, on_progress=on_progress)
-        if not (wait or wait_seconds is not None):
-            context.show(receipt.as_json(), lambda screen: _draw_receipt(screen, receipt))
-            return
-        if not context.as_json:
-            _draw_receipt(Screen(), receipt)
-        visible = _waited_for(context, client, receipt, wait_seconds)
-    values = {**receipt.as_json(), "visible": visible.as_json()}
-    context.show(values, lambda screen: _draw_visible(screen, visible))
+            _purge_listed(context, client, targets, listed, seconds)
+        else:
+            _purge_once(context, client, Purge.of(**targets), seconds)
 
 
-def _waited_for(context: Context, client: PurgeClient, receipt: Receipt, seconds: float | None) -> Visible:
-    """Wait until a purge is seen everywhere; Ctrl-C ends the waiting, not the purge."""
+def _purge_once(context: Context, client: PurgeClient, purge: Purge, wait_seconds: float | None) -> None:
+    """Send a purge, and perhaps wait until it is seen everywhere; Ctrl-C then ends the waiting alone."""
+    _warn_of_hosts(context, client.project, [purge])
+    with context.progress("purging") as on_progress, interruptible(lambda: _UNKNOWN):
+        receipt = client.send(purge, on_progress=on_progress)
+    if wait_seconds is None:
+        context.show(receipt.as_json(), lambda screen: _draw_receipt(screen, receipt))
+        return
+    if not context.as_json:
+        _draw_receipt(Screen(), receipt)
     done = f"purge {receipt.id} is made, and seen everywhere by {receipt.visible_by:%H:%M:%S} UTC"
     with context.progress("locations that have read it") as on_progress, interruptible(lambda: done):
-        timeout = _MAX_SECONDS if seconds is None else seconds
-        return client.wait_until_visible(receipt, timeout=timeout, on_progress=on_progress)
+        visible = client.wait_until_visible(receipt, timeout=wait_seconds, on_progress=on_progress)
+    values = {**receipt.as_json(), "visible": visible.as_json()}
+    context.show(values, lambda screen: _draw_visible(screen, visible))
 
 
 def _is_something(targets: Targets) -> bool:
@@ -321,8 +315,15 @@ class _Total:
         }
 
 
-def _purge_listed(context: Context, client: PurgeClient, targets: Targets, listed: _Listed) -> None:
+def _purge_listed(
+    context: Context, client: PurgeClient, targets: Targets, listed: _Listed, wait_seconds: float | None
+) -> None:
     """Purge a list that takes several requests, with a batch of it in memory at a time."""
+    if wait_seconds is not None:
+        raise InvalidRequest(
+            f"--wait looks at one purge, and {listed.lines.path} takes several: purge without it; the output "
+            "says by when all of it is seen"
+        )
     total = _Total()
     try:
         if _is_something(targets):

@@ -4,17 +4,19 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import cast
+from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
-from origin_sdk import AsyncPurgeClient, Options, Project, PurgeClient, Settings
+from origin_sdk import AsyncPurgeClient, Grade, Options, Project, PurgeClient, Settings
 from origin_sdk._cloudflare.budget import RateBudget
 from origin_sdk._edge.purge_log import MAX_TELLS
-from origin_sdk.errors import DeadlineExceeded, InvalidSettings, OutOfScope, PartialPurgeError
+from origin_sdk.errors import DeadlineExceeded, InvalidRequest, InvalidSettings, OutOfScope, PartialPurgeError
 from origin_sdk.testing import FakeKV, ManualClock
 from origin_sdk_wire.purge_log import ENTRY_SECONDS, Purged, id_of, parse_entry
 from origin_sdk_wire.record import MAX_METADATA_BYTES
+from origin_sdk_wire.settings import Rule
 from tests.sdk.conftest import Blocking
 from tests.sdk.purge_log import SECRET, URL, FakeLog, key
 
@@ -270,6 +272,116 @@ def test_without_a_log_the_bound_is_waited_for(client: PurgeClient, kv_clock: Ma
     assert not kv_clock.slept
     assert not client.wait_until_visible(receipt).is_confirmed
     assert kv_clock.now() == pytest.approx(receipt.visible_by.timestamp(), abs=0.01)
+
+
+# Switches
+
+
+def test_a_switch_is_written_told_listed_audited_and_taken_back(
+    logging_client: PurgeClient, fake_kv: FakeKV, kv_clock: ManualClock, log: FakeLog
+) -> None:
+    until = logging_client.now() + timedelta(minutes=30)
+    made = logging_client.switch("stale", rule="menu", until=until, seconds=600, reason="incident 7")
+    [stored] = fake_kv.stored_keys("p2/")
+    assert parse_entry(id_of(stored), fake_kv.metadata(stored)) == log.entries[made.id]
+    assert (made.kind, made.rule, made.until, made.seconds) == ("stale", "menu", until, 600)
+    assert (made.by, made.why, made.told) == ("ann", "incident 7", True)
+    assert logging_client.switches() == (replace(made, told=None),)
+    kv_clock.advance(5)
+    assert logging_client.switch("stale", rule="menu").until > made.since
+    assert logging_client.switches() == ()
+
+
+def test_a_switch_ends_by_itself(logging_client: PurgeClient, kv_clock: ManualClock) -> None:
+    logging_client.switch("bypass", until=logging_client.now() + timedelta(minutes=5))
+    kv_clock.advance(301)
+    assert logging_client.switches() == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "problem"),
+    [
+        pytest.param("off", {}, "give one of bypass, pause, stale", id="no such switch"),
+        pytest.param("bypass", {"until": -1}, "within the next 24 hours", id="over already"),
+        pytest.param("bypass", {"until": 90_000}, "within the next 24 hours", id="for too long"),
+        pytest.param("stale", {"until": 60}, "needs the seconds", id="no window"),
+        pytest.param("pause", {"until": 60, "seconds": 5}, "no other switch has any", id="a window too many"),
+        pytest.param("pause", {"until": 60, "rule": "men"}, "no rule of that name, but menu", id="no rule"),
+    ],
+)
+def test_a_switch_that_can_not_be_meant_is_refused(
+    kind: str,
+    arguments: dict[str, Any],
+    problem: str,
+    new_logging_client: MakeClient,
+    fake_kv: FakeKV,
+    log: FakeLog,
+) -> None:
+    client = new_logging_client(Project(rules=(Rule(name="menu"),)))
+    if "until" in arguments:
+        arguments = {**arguments, "until": client.now() + timedelta(seconds=arguments["until"])}
+    with pytest.raises(InvalidRequest, match=problem):
+        client.switch(kind, **arguments)
+    assert (fake_kv.stored_keys(), log.requests) == ([], [])
+
+
+@pytest.mark.parametrize("scope", [{"may": ["purge"]}, {"hosts": ["a.example"]}])
+def test_a_key_that_is_not_for_switches_sets_none(
+    scope: dict[str, object], new_logging_client: MakeClient, fake_kv: FakeKV
+) -> None:
+    client = new_logging_client(**scope)
+    with pytest.raises(OutOfScope, match="the key shop may set no switches"):
+        client.switch("bypass", until=client.now() + timedelta(minutes=5))
+    assert not fake_kv.stored_keys()
+
+
+def test_without_a_log_there_are_no_switches(client: PurgeClient) -> None:
+    for ask in (client.switches, lambda: client.switch("bypass")):
+        with pytest.raises(InvalidRequest, match="EDGE_CACHE_LOG_URL"):
+            ask()
+
+
+# The doctor
+
+
+@pytest.mark.parametrize(
+    ("project", "failures", "verdict", "said"),
+    [
+        pytest.param(Project(), [], Grade.GOOD, "locations that read it lately: FRA, NRT", id="it is well"),
+        pytest.param(
+            Project(namespace_id="namespace"), [], Grade.WARNING, "binds no PURGE_LOG", id="it isn't bound"
+        ),
+        pytest.param(Project(), [503] * 9, Grade.BAD, "503: the log is away", id="it can't be asked"),
+    ],
+)
+def test_the_doctor_asks_the_log(
+    project: Project,
+    failures: list[int | None],
+    verdict: Grade,
+    said: str,
+    new_logging_client: MakeClient,
+    log: FakeLog,
+) -> None:
+    log.failures = [*failures]
+    [found] = [each for each in new_logging_client(project).check() if each.check == "purge log"]
+    assert found.verdict is verdict
+    assert said in found.message
+
+
+def test_the_doctor_shows_switches(logging_client: PurgeClient) -> None:
+    until = logging_client.now() + timedelta(minutes=5)
+    logging_client.switch("pause", until=until, reason="the database is slow")
+    [found] = [each for each in logging_client.check() if each.check == "switch"]
+    assert (
+        found.message
+        == f"pause of everything until {until:%Y-%m-%d %H:%M:%S} UTC, by ann: the database is slow"
+    )
+
+
+def test_the_doctor_tells_a_client_that_tells_nobody(new_client: MakeClient) -> None:
+    client = new_client(project=Project(purge_log=True))
+    [found] = [each for each in client.check() if each.check == "purge log"]
+    assert "isn't told of purges" in found.message
 
 
 # Settings

@@ -68,6 +68,8 @@ VERBS = [
     "purge",
     "send",
     "tell",
+    "switch",
+    "switches",
     "wait_until_visible",
     "learn_clock",
     "batch",
