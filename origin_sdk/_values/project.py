@@ -74,9 +74,9 @@ class Configuration:
     variables: Mapping[str, Any]
     namespace_id: str
     routes: tuple[str, ...]
-    purge_log: bool
     problems: tuple[str, ...]
     main: str = ""
+    purge_log: bool = False
 
     @property
     def name(self) -> str:
