@@ -153,10 +153,8 @@ def _configuration(path: Path, environment: str, table: object, top: Mapping[str
     namespace_id = _namespace_id(table.get("kv_namespaces", ()), found)
     routes = _routes(table if "routes" in table or "route" in table else top, found)
     main = table.get("main", top.get("main", ""))
-    purge_log = _purge_log(table, top, found)
-    return Configuration(
-        path, environment, variables, namespace_id, routes, purge_log, tuple(found), str(main)
-    )
+    log = _purge_log(table, top, found)
+    return Configuration(path, environment, variables, namespace_id, routes, tuple(found), str(main), log)
 
 
 def _namespace_id(bindings: object, found: list[str]) -> str:
