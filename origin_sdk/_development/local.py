@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -86,11 +87,18 @@ def purging_through(api_url: str, namespace: str) -> dict[str, str]:
 
 
 def start_dashboard(
-    folder: Path, wrangler: Wrangler, *, port: int | None, cwd: Path, arguments: Sequence[str] = ()
+    folder: Path,
+    wrangler: Wrangler,
+    *,
+    port: int | None,
+    cwd: Path,
+    arguments: Sequence[str] = (),
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Process:
     """Serve the dashboard over a running Worker; :func:`dashboard_url` tells its address.
 
-    The port is the given one, 0 for any; without one 8790, or any if that is taken.
+    The port is the given one, 0 for any; without one 8790, or any if that is taken. ``variables`` are more of
+    the environment that it purges by.
     """
     if port is None:
         port = _DASHBOARD_PORT if is_free(_DASHBOARD_PORT) else 0
@@ -100,6 +108,7 @@ def start_dashboard(
         **purging_through(wrangler.api_url(), wrangler.namespace()),
         "EDGE_CACHE_DATASET": "",
         "EDGE_CACHE_ACTOR": "",
+        **variables,
     }
     started = Process(
         "the dashboard",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,7 +33,7 @@ from origin_sdk._development.request_log import LIVE_VARIABLES
 from origin_sdk._values.errors import InvalidRequest
 from origin_sdk._values.project import read_configuration
 from scripts.runtime import paths, traffic
-from scripts.runtime.wrangler import Wrangler
+from scripts.runtime.wrangler import Wrangler, with_purge_log
 
 _DEFAULT_PORT = 8787
 _DEMO_SECONDS = 30.0
@@ -78,31 +80,51 @@ def _serve(options: argparse.Namespace) -> NoReturn:
     configuration = read_configuration(options.config, options.env)
     if not options.keep:
         shutil.rmtree(folder, ignore_errors=True)
+    config = with_purge_log(options.config, folder, options.env) if options.purge_log else options.config
+    log_key = json.dumps({"dev": {"secret": secrets.token_urlsafe(32)}}) if options.purge_log else ""
     with ExitStack() as stack:
         origin, demo = options.origin, None
         if origin is None:
             api = f"http://127.0.0.1:{port}/cdn-cgi/local/explorer/api"
-            variables = purging_through(api, configuration.namespace_id)
-            origin, demo = _start_demo(folder, stack, variables)
+            purging = purging_through(api, configuration.namespace_id)
+            telling = _telling(f"http://127.0.0.1:{port}", log_key)
+            origin, demo = _start_demo(folder, stack, {**purging, **telling})
         elif not answers(origin):
             print(f"scripts/dev: nothing answers at {origin} yet: start the origin", file=sys.stderr)
         live = {} if options.no_requests else LIVE_VARIABLES
         rules = {"RULES": json.dumps(_DEMO_RULES)} if demo and "RULES" not in configuration.variables else {}
-        variables = {"ORIGIN": origin, **FOR_DEVELOPERS, **live, **rules, **dict(options.var)}
+        variables = {
+            "ORIGIN": origin,
+            **FOR_DEVELOPERS,
+            **live,
+            **rules,
+            **({"PURGE_LOG_KEYS": log_key} if log_key else {}),
+            **dict(options.var),
+        }
         for warning in warnings_of(options.config, options.env, variables):
             print(f"scripts/dev: warning: {warning}", file=sys.stderr)
         wrangler = stack.enter_context(
-            Wrangler(folder, port=port, variables=variables, config=options.config, environment=options.env)
+            Wrangler(folder, port=port, variables=variables, config=config, environment=options.env)
         )
         running = [wrangler.process, *([demo] if demo else [])]
         if options.dashboard:
-            dashboard = start_dashboard(folder, wrangler, port=options.dashboard_port, cwd=paths.ROOT)
+            telling = _telling(wrangler.url, log_key)
+            dashboard = start_dashboard(
+                folder, wrangler, port=options.dashboard_port, cwd=paths.ROOT, variables=telling
+            )
             running.append(stack.enter_context(dashboard))
         if demo and options.traffic:
             running.append(_start_traffic(folder, stack, wrangler.url, origin))
+        for name, value in _telling(wrangler.url, log_key).items():
+            print(f"export {name}={shlex.quote(value)}")
         _announce(wrangler, origin, running, is_demo=demo is not None)
         log = None if options.no_requests else wrangler.process.log
         watch(running, log, _show, hidden=f"//{traffic.HOST}")
+
+
+def _telling(url: str, key: str) -> Mapping[str, str]:
+    """Return the variables by which a client tells the purge log; none without a key."""
+    return {"EDGE_CACHE_LOG_URL": url, "EDGE_CACHE_LOG_KEY": key} if key else {}
 
 
 def _show(line: str) -> None:
@@ -176,6 +198,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--env", default="", metavar="NAME", help="an environment of wrangler.toml (default: its top level)"
+    )
+    parser.add_argument(
+        "--purge-log",
+        action="store_true",
+        help="bind the purge log, with a key of its own, which is printed for those who purge",
     )
     parser.add_argument(
         "--no-requests", action="store_true", help="print no line for each request (and log none)"

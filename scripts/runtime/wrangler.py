@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,30 @@ TOOLS = wrangler.Tools(
 def read_config(config: Path = paths.WRANGLER_CONFIG) -> dict[str, Any]:
     """Return what wrangler.toml says."""
     return tomllib.loads(config.read_text(encoding="utf-8"))
+
+
+_LOG_TABLES = """
+[[{place}durable_objects.bindings]]
+name = "PURGE_LOG"
+class_name = "PurgeLog"
+[[{place}migrations]]
+tag = "purge-log"
+new_sqlite_classes = ["PurgeLog"]
+"""
+
+
+def with_purge_log(config: Path, folder: Path, environment: str = "") -> Path:
+    """Write a wrangler.toml like another one into ``folder`` that binds the purge log; return its path."""
+    declared = wrangler.declared(config, environment)
+    main = (config.absolute().parent / declared["main"]).as_posix()
+    text = re.sub(r"^main = .*$", f'main = "{main}"', config.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    bound = [each["name"] for each in declared.get("durable_objects", {}).get("bindings", ())]
+    if "PURGE_LOG" not in bound:
+        text += _LOG_TABLES.format(place=f"env.{environment}." if environment else "")
+    folder.mkdir(parents=True, exist_ok=True)
+    made = folder / "wrangler.toml"
+    made.write_text(text, encoding="utf-8")
+    return made
 
 
 class Wrangler(wrangler.Wrangler):
