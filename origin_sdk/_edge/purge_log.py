@@ -56,6 +56,8 @@ _log = logging.getLogger("origin_sdk")
 MAX_TELLS = 4
 """Into so many requests goes what is told of one purge: the rest of a longer list the Worker finds in KV."""
 _TELL_SECONDS = 2.0
+"""A purge waits no longer for the log."""
+_QUESTION_SECONDS = 10.0
 _NONCE_DIGITS = 32
 _SHOWN = 3
 _TOLD_CHARACTERS = 200
@@ -125,7 +127,7 @@ async def tell(exchange: Exchange, log: PurgeLog | None, entries: Sequence[Entry
         told, rest = told[:MAX_TELLS], told[MAX_TELLS]
     try:
         for body in told:
-            await _ask(exchange, log, TELL_PATH, body)
+            await _ask(exchange, log, TELL_PATH, body, _TELL_SECONDS)
     except Untold as reason:
         _log.warning("the purge log isn't told of %s, and finds it in KV: %s", entries[0].id, reason)
         return False
@@ -178,13 +180,15 @@ async def ask_state(exchange: Exchange, log: PurgeLog) -> LogState:
         raise Untold(f"its answer can't be read: {type(error).__name__}: {error}") from error
 
 
-async def _ask(exchange: Exchange, log: PurgeLog, path: str, body: bytes) -> Reply:
+async def _ask(
+    exchange: Exchange, log: PurgeLog, path: str, body: bytes, seconds: float = _QUESTION_SECONDS
+) -> Reply:
     assert log.key  # noqa: S101 - whoever asks has looked
     time_ms = round((exchange.clock.now() + exchange.skew.seconds) * 1000)
     nonce = "".join(exchange.clock.token() for _ in range(_NONCE_DIGITS // 10 + 1))[:_NONCE_DIGITS]
     fields = sign(log.key, path, body, time_ms, nonce)
     url = f"{log.url.rstrip('/')}{path}"
-    call = EdgeCall("POST", url, body=body, seconds=_TELL_SECONDS, fields=tuple(fields.items()))
+    call = EdgeCall("POST", url, body=body, seconds=seconds, fields=tuple(fields.items()))
     answer = await exchange.in_time(call)
     if not isinstance(answer, Reply):
         raise Untold(f"{url} can't be reached: {answer.reason}")

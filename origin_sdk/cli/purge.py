@@ -123,7 +123,7 @@ Wait = Annotated[
     bool,
     typer.Option(
         "--wait",
-        help="Return once every location honours the purge: about a second with a purge log, else the whole "
+        help="Return once every location honours the purge: seconds with a purge log, else the whole "
         "bound. Exits with 4 if that isn't known by --wait-seconds.",
         rich_help_panel=_HOW,
     ),

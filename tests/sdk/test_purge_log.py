@@ -301,12 +301,12 @@ def test_a_switch_ends_by_itself(logging_client: PurgeClient, kv_clock: ManualCl
 @pytest.mark.parametrize(
     ("kind", "arguments", "problem"),
     [
-        pytest.param("off", {}, "give one of bypass, pause, stale", id="no such switch"),
+        pytest.param("off", {}, "give bypass or stale", id="no such switch"),
         pytest.param("bypass", {"until": -1}, "within the next 24 hours", id="over already"),
         pytest.param("bypass", {"until": 90_000}, "within the next 24 hours", id="for too long"),
         pytest.param("stale", {"until": 60}, "needs the seconds", id="no window"),
-        pytest.param("pause", {"until": 60, "seconds": 5}, "no other switch has any", id="a window too many"),
-        pytest.param("pause", {"until": 60, "rule": "men"}, "no rule of that name, but menu", id="no rule"),
+        pytest.param("bypass", {"until": 60, "seconds": 5}, "no other switch", id="a window"),
+        pytest.param("bypass", {"until": 60, "rule": "men"}, "no rule of that name, but menu", id="no rule"),
     ],
 )
 def test_a_switch_that_can_not_be_meant_is_refused(
@@ -370,11 +370,11 @@ def test_the_doctor_asks_the_log(
 
 def test_the_doctor_shows_switches(logging_client: PurgeClient) -> None:
     until = logging_client.now() + timedelta(minutes=5)
-    logging_client.switch("pause", until=until, reason="the database is slow")
+    logging_client.switch("bypass", until=until, reason="prices look wrong")
     [found] = [each for each in logging_client.check() if each.check == "switch"]
     assert (
         found.message
-        == f"pause of everything until {until:%Y-%m-%d %H:%M:%S} UTC, by ann: the database is slow"
+        == f"bypass of everything until {until:%Y-%m-%d %H:%M:%S} UTC, by ann: prices look wrong"
     )
 
 

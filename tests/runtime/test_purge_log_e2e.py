@@ -1,0 +1,155 @@
+"""The purge log with no mock on the way: client, command and drainer, REST API, Worker, Durable Object."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from origin_sdk import Grade, Purge, PurgeClient, Settings
+from origin_sdk.cli import main
+from origin_sdk.errors import OutOfScope
+from origin_sdk.outbox import Drainer
+from origin_sdk.outbox.sqlite import SqliteOutbox
+from scripts.runtime.wrangler import Wrangler, with_purge_log
+from tests.runtime.client import Response, ask
+from tests.runtime.origin import ScriptedOrigin
+from tests.runtime.replies import Reply, reply
+
+_KEYS: dict[str, dict[str, Any]] = {
+    "ops": {"secret": secrets.token_urlsafe(32)},
+    "shop": {"secret": secrets.token_urlsafe(32), "groups": ["shop-*"]},
+}
+_PATIENCE_SECONDS = 40.0
+"""More than any of this takes, on a machine that does something else as well."""
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def edge(
+    running_origin: ScriptedOrigin, worker_tree: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Wrangler]:
+    folder = tmp_path_factory.mktemp("log")
+    variables = {"ORIGIN": running_origin.url, "PURGE": "strict", "PURGE_LOG_KEYS": json.dumps(_KEYS)}
+    config = with_purge_log(worker_tree / "wrangler.toml", folder)
+    with Wrangler(folder, variables=variables, config=config) as wrangler:
+        yield wrangler
+
+
+def settings_of(edge: Wrangler, key: str) -> Settings:
+    log_key = json.dumps({key: _KEYS[key]})
+    return Settings(
+        base_url=edge.api_url(),
+        namespace_id=edge.namespace(),
+        actor="tests",
+        log_url=edge.url,
+        log_key=log_key,
+    )
+
+
+@pytest.fixture(scope="module")
+def client(edge: Wrangler) -> Iterator[PurgeClient]:
+    with PurgeClient(settings_of(edge, "ops")) as client:
+        yield client
+
+
+def page(text: str, group: str) -> Reply:
+    fields = [
+        ("Content-Type", "text/plain"),
+        ("Cache-Control", "max-age=600"),
+        ("Cache-Groups", f'"{group}"'),
+    ]
+    return reply(200, fields, text.encode())
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, f"no {what} after {_PATIENCE_SECONDS:g} s"
+        time.sleep(0.05)
+
+
+class Shown:
+    """A page of a group of its own, which is cached as ``old`` while its origin says ``new``."""
+
+    def __init__(self, edge: Wrangler, origin: ScriptedOrigin) -> None:
+        number = next(_numbers)
+        self.edge, self.path, self.group = edge, f"/log/{number}", f"shop-{number}"
+        origin.on(self.path, page("old", self.group))
+        wait_until(lambda: "; hit" in (self.get().value("cache-status") or ""), "hit")
+        origin.on(self.path, page("new", self.group))
+        assert self.get().body == b"old"
+
+    def get(self) -> Response:
+        return ask(self.edge.url, self.path)
+
+
+@pytest.fixture
+def shown(edge: Wrangler, origin: ScriptedOrigin) -> Shown:
+    return Shown(edge, origin)
+
+
+@pytest.fixture
+def run(
+    edge: Wrangler, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs the command, and returns what it prints."""
+    monkeypatch.setenv("CLOUDFLARE_API_BASE_URL", edge.api_url())
+    monkeypatch.setenv("EDGE_CACHE_NAMESPACE_ID", edge.namespace())
+    monkeypatch.setenv("EDGE_CACHE_LOG_URL", edge.url)
+    monkeypatch.setenv("EDGE_CACHE_LOG_KEY", json.dumps({"ops": _KEYS["ops"]}))
+
+    def run(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        told = capsys.readouterr()
+        assert not left.value.code, told.err
+        return told.out
+
+    return run
+
+
+def test_the_command_returns_once_it_is_seen(run: Callable[..., str], shown: Shown) -> None:
+    told = json.loads(run("purge", "--group", shown.group, "--hard", "--wait", "--json"))
+    assert told["visible"]["is_confirmed"]
+    assert shown.get().body == b"new"
+
+
+def test_a_drainer_tells_the_log(client: PurgeClient, shown: Shown, tmp_path: Path) -> None:
+    outbox = SqliteOutbox(tmp_path / "outbox.db")
+    outbox.record(Purge.of(groups=shown.group, hard=True))
+    [made] = Drainer(outbox, client).drain()
+    assert made.done == 1
+    wait_until(lambda: shown.get().body == b"new", "new page")
+    outbox.close()
+
+
+def test_a_key_purges_within_its_scope_alone(edge: Wrangler, shown: Shown) -> None:
+    with PurgeClient(settings_of(edge, "shop")) as client:
+        # A machine that does something else as well may be too slow to be told at once.
+        wait_until(lambda: client.purge(groups=shown.group).told is True, "log that is told")
+        with pytest.raises(OutOfScope, match="group/hr"):
+            client.purge(groups="hr")
+    unscoped = json.dumps({"shop": {"secret": _KEYS["shop"]["secret"]}})
+    with PurgeClient(replace(settings_of(edge, "shop"), log_key=unscoped)) as client:
+        assert client.purge(groups="hr").told is False, "the Worker has the scope, too"
+
+
+def test_a_switch_bypasses_until_it_is_taken_back(
+    run: Callable[..., str], client: PurgeClient, shown: Shown
+) -> None:
+    assert "Set: bypass of everything until" in run("switch", "bypass", "--for", "10m", "--why", "a test")
+    wait_until(lambda: shown.get().body == b"new", "bypass")
+    assert "a test" in run("switch", "list")
+    [found] = [each for each in client.check() if each.check == "switch"]
+    assert (found.verdict, "a test" in found.message) == (Grade.WARNING, True)
+    run("switch", "undo", "bypass")
+    wait_until(lambda: shown.get().body == b"old", "end of the bypass")
+    assert client.switches() == ()
