@@ -43,6 +43,8 @@ class Explanation:
     merged: tuple[str, ...]
     split_by: tuple[str, ...]
     marks: tuple[str, ...]
+    origins: tuple[str, ...] = ()
+    """Who is asked, the first one first, if the rule says so."""
     readings: tuple[str, ...] = ()
     """By which spellings of the URL a stricter rule applies than the one that matches it as it is spelt."""
 
@@ -59,6 +61,7 @@ class Explanation:
             "merged": list(self.merged),
             "split_by": list(self.split_by),
             "marks": list(self.marks),
+            "origins": list(self.origins),
             "readings": list(self.readings),
         }
 
@@ -90,6 +93,7 @@ def explain(
         key=key,
         rule=rule.name if rule else "",
         verdicts=_verdicts(project, method, target, rule),
+        origins=spelled.origins if spelled else (),
         readings=tuple(_readings(method, target, spelled, rule)),
         merged=tuple(_merged(url, target, keyed, rule)),
         split_by=tuple(_split_by(target, rule, key, method, project)),

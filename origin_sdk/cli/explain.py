@@ -47,6 +47,7 @@ def _draw(screen: Screen, explanation: Explanation) -> None:
         ("merged", explanation.merged),
         ("split", explanation.split_by),
         ("purged", explanation.marks),
+        ("asks", explanation.origins),
     ):
         for number, line in enumerate(lines):
             screen.print(f"{title if not number else '':8}{line}")

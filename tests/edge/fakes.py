@@ -181,7 +181,12 @@ class FakeOrigin:
     requests: list[RequestFacts] = field(default_factory=list)
 
     async def fetch(
-        self, request: RequestFacts, conditional: Mapping[str, str], _body: Any, _timeout_seconds: float
+        self,
+        request: RequestFacts,
+        conditional: Mapping[str, str],
+        _body: Any,
+        _timeout_seconds: float,
+        _base: str,
     ) -> FakeResponse:
         sent = RequestFacts(request.method, request.target, {**request.fields, **conditional})
         self.requests.append(sent)

@@ -102,6 +102,7 @@ def test_a_rule_reads_all_its_settings() -> None:
         "data_class": "private",
         "store_on": "second-miss",
         "key_body": "json",
+        "origins": ["https://a.example/x/", "https://b.example"],
         "key_preflight": False,
         "languages": ["en", "pt-BR"],
         "media_types": ["text/html"],
@@ -128,6 +129,7 @@ def test_a_rule_reads_all_its_settings() -> None:
         data_class=DataClass.PRIVATE,
         store_on=StoreOn.SECOND_MISS,
         body=KeyBody.JSON,
+        origins=("https://a.example/x", "https://b.example"),
         languages=("en", "pt-BR"),
         media_types=("text/html",),
         device_field="x-device",
@@ -431,6 +433,13 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
         ),
         pytest.param(
             {"RULES": [{"device_field": ["X-A", "X-B"]}]}, "give one name", id="two fields for the device"
+        ),
+        pytest.param({"RULES": [{"origins": ["a.example"]}]}, "isn't the URL of an origin", id="no URL"),
+        pytest.param({"RULES": [{"origins": []}]}, "or a list of such", id="no origin at all"),
+        pytest.param(
+            {"RULES": [{"origins": ["https://a.example", "https://a.example/"]}]},
+            "an origin is in it twice",
+            id="one origin twice",
         ),
         pytest.param({"KEY_VERSION": "x" * 65}, "a text of at most 64 characters", id="a long version"),
         pytest.param(

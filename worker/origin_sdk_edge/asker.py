@@ -8,6 +8,7 @@ from origin_sdk_edge.flights import Flight
 from origin_sdk_edge.health import Health, Subject
 from origin_sdk_edge.hooks import HookRequest, HookResponse, Hooks
 from origin_sdk_edge.nominations import Nominations
+from origin_sdk_edge.origins import Origins
 from origin_sdk_edge.policy.decision import Ask, Lookup
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.outcome import Fail, Plan, Relay, on_origin, unstored
@@ -117,7 +118,7 @@ class Asker:
         self._hooks = hooks
         self._storage = storage
         self._oversized_until_ms: Table[int] = storage.memory.table(1 / 64)
-        self._origin = ports.origin
+        self.origins = Origins(settings, ports.origin, ports.timing, ports.report)
         self._counters = counters
         self._bodies = ports.bodies
         self._timing = ports.timing
@@ -146,6 +147,7 @@ class Asker:
         lookup, entry = question.lookup, question.entry
         purged_ms = self._storage.marks.table.verdict(lookup, entry.record).soft_ms if entry else 0
         origin = "" if self._settings.origin else lookup.request.target.host
+        origin = " ".join(lookup.rule.origins) or origin
         return Subject(question.key, question.voice, origin, purged_ms)
 
     def _end_here(self, question: Question, outcome: Outcome) -> None:
@@ -159,9 +161,8 @@ class Asker:
     async def _asked(self, question: Question) -> Outcome:
         lookup, ask = self._disclosing(question), question.ask
         birth_ms = self._timing.now_ms()
-        timeout_seconds = self._settings.origin_timeout
         try:
-            response = await self._origin.fetch(lookup.request, ask.conditional, None, timeout_seconds)
+            response = await self.origins.fetch(lookup.rule, lookup.request, ask.conditional, None)
         except OriginError as error:
             return self._failed(question, error)
         facts = self.facts_of(lookup.rule, lookup.request, response, birth_ms)
@@ -213,7 +214,7 @@ class Asker:
         self, rule: Rule, request: RequestFacts, response: OriginResponse, birth_ms: int
     ) -> ResponseFacts:
         """Return what the policy sees of a response to a request that was sent at ``birth_ms``; count it."""
-        fields = localised(response.fields, request.target, self._settings)
+        fields = localised(response.fields, request.target, rule, self._settings)
         now_ms = self._timing.now_ms()
         self._counters.origin_answered(rule.name, response.status, now_ms - birth_ms)
         if "date" not in fields:

@@ -34,7 +34,6 @@ class Forwarder:
         self._storage = storage
         self._asker = asker
         self._sender = sender
-        self._origin = ports.origin
         self._counters = counters
         self._timing = ports.timing
         self._report = ports.report
@@ -43,7 +42,7 @@ class Forwarder:
         """Pass a request on, and return the response for its client."""
         birth_ms = self._timing.now_ms()
         try:
-            response = await self._origin.fetch(forward.request, {}, body, self._settings.origin_timeout)
+            response = await self._asker.origins.fetch(forward.rule, forward.request, {}, body)
         except OriginError as error:
             self._asker.note_failure(forward.rule, error)
             return self._sender.failed(

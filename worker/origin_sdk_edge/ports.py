@@ -180,11 +180,17 @@ class Origin(Protocol):
     """The service behind the cache."""
 
     async def fetch(
-        self, request: RequestFacts, conditional: Mapping[str, str], body: Any, timeout_seconds: float
+        self,
+        request: RequestFacts,
+        conditional: Mapping[str, str],
+        body: Any,
+        timeout_seconds: float,
+        base: str,
     ) -> OriginResponse:
         """Send ``request`` with ``conditional`` fields added, not following redirects.
 
-        Its own content goes along, where that was read, and else ``body``.
+        Its own content goes along, where that was read, and else ``body``. ``base`` is the origin's URL,
+        empty for that of the Worker's zone.
 
         Raises :class:`OriginError`.
         """

@@ -15,7 +15,8 @@ from origin_sdk_wire.values import shown_value
 __all__ = ["errors_of", "misplaced", "rule_errors", "rule_warnings", "warnings_of"]
 
 _MATCHING = frozenset({"name", "host", "path", "methods"})
-_NOT_STORING = frozenset({"bypass", "data_class"})
+_NOT_STORING = frozenset({"bypass", "data_class", "origins"})
+"""What is of use also where nothing is stored."""
 _NEVER_STORED = frozenset({428, 429, 431, 511})
 _SLOW_MARKS_SECONDS = 300
 

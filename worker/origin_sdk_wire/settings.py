@@ -24,6 +24,7 @@ from origin_sdk_wire.values import (
     log_keys,
     one_of,
     origin_url,
+    origin_urls,
     secret,
     setting,
     share,
@@ -118,6 +119,8 @@ class Rule(KeyRule):
     groups: tuple[str, ...] = setting((), group_names())
     groups_from: tuple[str, ...] = setting((), group_templates())
     """Where the JSON body of a response names groups: paths, perhaps inside braces in a name."""
+    origins: tuple[str, ...] = setting((), origin_urls())
+    """Where requests go in place of ``origin``: to the first, to the next where that gives no answer."""
     bypass: bool = setting(False, switch())
     data_class: DataClass = setting(DataClass.PUBLIC, one_of(DataClass))
     ignore_cookies: bool = setting(False, switch())

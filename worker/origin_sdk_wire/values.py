@@ -32,6 +32,7 @@ __all__ = [
     "log_keys",
     "one_of",
     "origin_url",
+    "origin_urls",
     "read_names",
     "secret",
     "setting",
@@ -236,6 +237,22 @@ def origin_url() -> ValueKind:
             raise ValueError(f"isn't the URL of an origin; give {expects}") from error
 
     return ValueKind(expects, read)
+
+
+def origin_urls() -> ValueKind:
+    """The URL of an origin, or a list of such: the first is asked first."""
+    one = origin_url()
+
+    def read(value: object) -> object:
+        given = [value] if isinstance(value, str) else value
+        urls = [one.read(each) for each in given] if isinstance(given, list | tuple) else []
+        if not urls or not all(urls):
+            raise ValueError(f"give {one.expects}, or a list of such")
+        if len(set(urls)) < len(urls):
+            raise ValueError("an origin is in it twice; remove one")
+        return tuple(urls)
+
+    return ValueKind("URLs of origins", read)
 
 
 def one_of(choices: type[StrEnum]) -> ValueKind:

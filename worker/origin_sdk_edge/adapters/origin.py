@@ -129,12 +129,17 @@ class FetchOrigin:
         self._settings = settings
 
     async def fetch(
-        self, request: RequestFacts, conditional: Mapping[str, str], body: Any, timeout_seconds: float
+        self,
+        request: RequestFacts,
+        conditional: Mapping[str, str],
+        body: Any,
+        timeout_seconds: float,
+        base: str,
     ) -> FetchedResponse:
         """Send a request."""
-        fields = {**outbound_fields(request, self._settings), **conditional}
+        fields = {**outbound_fields(request, self._settings, base), **conditional}
         init = from_json(json.dumps({"headers": list(fields.items()), **_INIT}))
-        target: Any = origin_url(request.target, self._settings)
+        target: Any = origin_url(request.target, base)
         content = request.content
         if content is None and body is not None and request.method in {"GET", "HEAD"}:
             # The runtime makes no such request with a body, but by one that has it.

@@ -186,7 +186,7 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
     found = first_match(settings.rules, request.method, request.target)
     rule = found if isinstance(found, Rule) else DEFAULT_RULE
     if settings.is_safe:
-        rule = strictest_rule(rule, request.method, request.target, settings)
+        rule = _routed(strictest_rule(rule, request.method, request.target, settings), rule)
     if not _is_looked_up(request, rule):
         forwarded = Forwarded.BYPASS if request.method in SAFE_METHODS else Forwarded.METHOD
         return Forward(request, rule, Reason.METHOD, forwarded)
@@ -214,6 +214,13 @@ _PREFLIGHT = {_ORIGIN, _ASKED_METHOD}
 
 _WITHOUT = {Awaited.TOKEN: Reason.IDENTITY_MISSING, Awaited.CONTENT: Reason.BODY}
 """Why the cache takes no part, should what is awaited not be had."""
+
+
+def _routed(strictest: Rule, spelled: Rule) -> Rule:
+    """Return the rule to keep to, with the origins of the one that matches as the URL is spelled."""
+    if strictest.origins == spelled.origins:
+        return strictest
+    return replace(strictest, origins=spelled.origins)
 
 
 def _is_looked_up(request: RequestFacts, rule: Rule) -> bool:

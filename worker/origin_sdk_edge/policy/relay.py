@@ -10,7 +10,7 @@ from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_wire.directives import split_list
 from origin_sdk_wire.facts import Fields
 from origin_sdk_wire.key import Target
-from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.storability import content_length, hop_by_hop
 from origin_sdk_wire.unkeyed import is_among
 
@@ -51,11 +51,11 @@ _WITHOUT_BODY = frozenset({101, 204, 205, 304})
 _REFERENCES = ("location", "content-location")
 
 
-def origin_url(target: Target, settings: Settings) -> str:
-    """Return where the origin is asked for ``target``."""
-    if not settings.origin:
+def origin_url(target: Target, base: str) -> str:
+    """Return where the origin at ``base`` is asked for ``target``; without one, the zone's own."""
+    if not base:
         return str(target)
-    return settings.origin + (target.path if target.query is None else f"{target.path}?{target.query}")
+    return base + (target.path if target.query is None else f"{target.path}?{target.query}")
 
 
 def end_to_end(fields: Fields) -> Fields:
@@ -75,8 +75,8 @@ def lacks_length(request: RequestFacts) -> bool:
     return request.method in {"GET", "HEAD"} and "transfer-encoding" in request.fields
 
 
-def outbound_fields(request: RequestFacts, settings: Settings) -> dict[str, str]:
-    """Return the fields that the origin gets."""
+def outbound_fields(request: RequestFacts, settings: Settings, base: str = "") -> dict[str, str]:
+    """Return the fields that the origin gets, which is ``ORIGIN`` or the one at ``base``."""
     left_out = hop_by_hop(request.fields) | _NOT_FORWARDED
     if "upgrade" in request.fields:
         left_out -= {"connection", "upgrade"}
@@ -87,23 +87,23 @@ def outbound_fields(request: RequestFacts, settings: Settings) -> dict[str, str]
         fields.setdefault("user-agent", settings.cache_name)
     # Of the target, and so of the key: not what a client would like them to be.
     fields["x-forwarded-proto"] = request.target.scheme
-    if settings.origin:
+    if base or settings.origin:
         fields["x-forwarded-host"] = request.target.host
     return fields
 
 
-def localised(fields: Fields, target: Target, settings: Settings) -> Fields:
-    """Return a response's fields, references to the origin's own address turned into such to ``target``'s.
+def localised(fields: Fields, target: Target, rule: Rule, settings: Settings) -> Fields:
+    """Return a response's fields, references to an origin's own address turned into such to ``target``'s.
 
     As a reverse proxy does: a client that followed them would otherwise pass by the cache.
     """
-    if not settings.origin:
-        return fields
+    bases = rule.origins or ((settings.origin,) if settings.origin else ())
     changed = {
-        name: f"{target.scheme}://{target.host}{value[len(settings.origin) :]}"
+        name: f"{target.scheme}://{target.host}{fields[name][len(base) :]}"
         for name in _REFERENCES
-        if (value := fields.get(name, "")).startswith(settings.origin)
-        and value[len(settings.origin) :][:1] in {"", "/", "?"}
+        if name in fields
+        for base in bases
+        if fields[name].startswith(base) and fields[name][len(base) :][:1] in {"", "/", "?"}
     }
     return {**fields, **changed} if changed else fields
 

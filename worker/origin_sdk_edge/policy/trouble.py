@@ -7,10 +7,13 @@ from origin_sdk_wire.facts import ResponseFacts
 from origin_sdk_wire.lifetimes import parse_date
 from origin_sdk_wire.succession import BEARINGS, kind_of
 
-__all__ = ["Trouble", "trouble_of"]
+__all__ = ["Trouble", "is_no_answer", "trouble_of"]
 
 _AWAY = frozenset({*range(520, 528), 530})
 """What Cloudflare itself answers for an origin that refuses, breaks off or doesn't finish a connection."""
+
+_NO_ANSWER = _AWAY | {502, 503, 504}
+"""Status codes of who stands before an origin, or of one that doesn't work: another may."""
 
 _LONGEST_SECONDS = 3600
 """A longer Retry-After isn't believed: one slip in the origin would leave what is stored stale for days."""
@@ -39,6 +42,11 @@ def trouble_of(outcome: ResponseFacts | OriginFailure) -> Trouble | None:
     if BEARINGS[kind_of(outcome.status)].rests:
         return Trouble(is_unavailable=outcome.status == 503, retry_ms=_retry_ms(outcome))
     return None
+
+
+def is_no_answer(status: int) -> bool:
+    """Whether a status code says that another origin is to be asked, if there is one."""
+    return status in _NO_ANSWER
 
 
 def _retry_ms(response: ResponseFacts) -> int | None:

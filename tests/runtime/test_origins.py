@@ -1,0 +1,192 @@
+"""Rules with origins of their own: who is asked, and who is asked instead, before anything stale is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from scripts.runtime.workerd import Workerd
+from scripts.runtime.workerd_config import Json
+from tests.runtime.edge import HOST, detail, get, new_path, running
+from tests.runtime.origin import ScriptedOrigin
+from tests.runtime.replies import Close, Reply, reply
+
+FRESH = [("Cache-Control", "public, max-age=600")]
+_numbers = count()
+CASES = 24
+"""Each case has places of its own on each origin, so that no other knows them to be away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """A first and a second origin of each case, and one that nobody can reach."""
+
+    first: ScriptedOrigin
+    second: ScriptedOrigin
+    away: ScriptedOrigin
+
+
+@pytest.fixture(scope="module")
+def running_origins() -> Iterator[Origins]:
+    with ScriptedOrigin() as first, ScriptedOrigin() as second, ScriptedOrigin() as away:
+        away.refuse()
+        yield Origins(first, second, away)
+
+
+@pytest.fixture(scope="module")
+def edge(
+    running_origin: ScriptedOrigin, running_origins: Origins, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workerd]:
+    folder: Path = tmp_path_factory.mktemp("origins")
+    first, second, away = (
+        each.url for each in (running_origins.first, running_origins.second, running_origins.away)
+    )
+    rules: list[Json] = [{"path": "/own/**", "origins": second}]
+    for number in range(CASES):
+        path, base = f"/case-{number}/**", f"/base-{number}"
+        rules += [
+            {"path": path, "host": "away.test", "origins": [f"{away}{base}", f"{second}{base}"]},
+            {"path": path, "host": "none.test", "origins": [f"{away}{base}", f"{away}{base}-2"]},
+            {"path": path, "key_body": True, "origins": [f"{first}{base}", f"{second}{base}"]},
+        ]
+    rules.append({"path": "/secret/**", "data_class": "private", "key_cookies": ["s"], "origins": first})
+    with running(folder, running_origin, {"edge": {"RULES": rules}}) as workerd:
+        yield workerd
+
+
+@pytest.fixture
+def origins(running_origins: Origins) -> Origins:
+    running_origins.first.forget()
+    running_origins.second.forget()
+    return running_origins
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Paths that no other test uses: as clients ask for it, and as both origins are asked."""
+
+    path: str
+    asked: str
+
+    @classmethod
+    def new(cls) -> Case:
+        number, name = next(_numbers), new_path("t")
+        return cls(f"/case-{number}{name}", f"/base-{number}/case-{number}{name}")
+
+
+def say(origin: ScriptedOrigin, case: Case, *replies: Reply) -> None:
+    origin.on(case.asked, *replies)
+
+
+OF_FIRST, OF_SECOND = reply(200, FRESH, b"first"), reply(200, FRESH, b"second")
+
+
+def test_a_rule_has_an_origin_of_its_own(edge: Workerd, origin: ScriptedOrigin, origins: Origins) -> None:
+    path, other = new_path("own/t"), new_path()
+    origins.second.on(path, reply(200, [("Location", f"{origins.second.url}/x")], b"second"))
+    origin.on(other, reply(200, FRESH, b"the Worker's"))
+
+    told = get(edge.url("edge"), path)
+
+    assert (told.body, told.value("Location")) == (b"second", f"http://{HOST}/x")
+    assert get(edge.url("edge"), other).body == b"the Worker's"
+    [asked] = origins.second.requests(path)
+    assert asked.value("X-Forwarded-Host") == HOST
+    assert asked.value("Host") == origins.second.address
+
+
+FAILING = [
+    pytest.param(reply(502), id="502"),
+    pytest.param(reply(503, [("Retry-After", "60")]), id="503"),
+    pytest.param(reply(504), id="504"),
+    pytest.param(reply(530), id="what Cloudflare answers for an origin that is away"),
+    pytest.param(Reply([Close()]), id="a connection that breaks"),
+]
+
+
+@pytest.mark.parametrize("failing", FAILING)
+def test_the_next_origin_is_asked_and_then_first(edge: Workerd, origins: Origins, failing: Reply) -> None:
+    case = Case.new()
+    say(origins.first, case, failing)
+    say(origins.second, case, OF_SECOND)
+
+    told = [get(edge.url("edge"), f"{case.path}?{n}") for n in range(3)]
+
+    assert [each.body for each in told] == [b"second"] * 3
+    # The runtime itself tries once more where a connection breaks.
+    assert {asked.target for asked in origins.first.requests(case.asked)} == {f"{case.asked}?0"}
+    assert len(origins.second.requests(case.asked)) == 3
+
+
+def test_one_that_nobody_can_reach_is_passed_over(edge: Workerd, origins: Origins) -> None:
+    case = Case.new()
+    say(origins.second, case, OF_SECOND)
+
+    assert get(edge.url("edge"), case.path, host="away.test").body == b"second"
+
+
+@pytest.mark.parametrize("status", [200, 404, 429, 500])
+def test_an_answer_is_an_answer(edge: Workerd, origins: Origins, status: int) -> None:
+    case = Case.new()
+    say(origins.first, case, reply(status, [], b"first"))
+    say(origins.second, case, OF_SECOND)
+
+    assert get(edge.url("edge"), case.path).status == status
+    assert not origins.second.requests(case.asked)
+
+
+def test_a_fresh_answer_of_the_next_origin_comes_before_a_stale_one(edge: Workerd, origins: Origins) -> None:
+    case = Case.new()
+    stale = [("Cache-Control", "public, max-age=0, stale-if-error=600"), ("ETag", '"a"')]
+    say(origins.first, case, reply(200, stale, b"first"), reply(503))
+    say(origins.second, case, reply(200, stale, b"second"), reply(503))
+
+    told = [get(edge.url("edge"), case.path) for _ in range(3)]
+
+    assert [each.body for each in told] == [b"first", b"second", b"second"]
+    assert detail(told[2]) == "stale-if-error"
+
+
+def test_without_any_origin_the_last_failure_is_told(edge: Workerd) -> None:
+    told = get(edge.url("edge"), Case.new().path, host="none.test")
+
+    assert (told.status, detail(told)) == (502, "origin-unreachable")
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "status"),
+    [
+        pytest.param("PUT", b"x", 503, id="a write"),
+        pytest.param("DELETE", b"", 503, id="a write without content"),
+        pytest.param("POST", b"x" * 70_000, 503, id="a content that isn't read"),
+        pytest.param("POST", b"x", 200, id="a POST that the rule calls a query"),
+        pytest.param("QUERY", b"x", 200, id="a query"),
+        pytest.param("HEAD", b"", 200, id="HEAD"),
+    ],
+)
+def test_only_what_is_safe_is_sent_again(
+    edge: Workerd, origins: Origins, method: str, body: bytes, status: int
+) -> None:
+    case = Case.new()
+    say(origins.first, case, reply(503))
+    say(origins.second, case, OF_SECOND)
+
+    assert get(edge.url("edge"), case.path, method=method, body=body).status == status
+    assert {asked.body for asked in origins.first.requests(case.asked)} == {body}
+    assert [asked.body for asked in origins.second.requests(case.asked)] == [body] * (status == 200)
+
+
+def test_another_spelling_of_a_path_is_not_sent_to_another_origin(
+    edge: Workerd, origin: ScriptedOrigin, origins: Origins
+) -> None:
+    path = f"{new_path()}/..%2F..%2Fsecret/x"
+    origin.otherwise(lambda _: reply(200, FRESH, b"the Worker's"))
+    origins.first.otherwise(lambda _: reply(200, FRESH, b"another's"))
+
+    told = [get(edge.url("edge"), path) for _ in range(2)]
+
+    assert [(each.body, detail(each)) for each in told] == [(b"the Worker's", "identity-missing")] * 2
