@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from origin_sdk_wire.marks import Lane, Mark, mark_key, value_of, written_keys
-from origin_sdk_wire.purge_log import Entry, Purged, entry_key, metadata_of, purged
+from origin_sdk_wire.purge_log import Entry, Purged, State, entry_key, metadata_of, parse_state, purged
 from origin_sdk_wire.signed_requests import STATE_PATH, TELL_PATH, VISIBLE_PATH, LogKey, sign
 from scripts.runtime.store import Store
 from tests.runtime.edge import HOST
@@ -50,10 +50,9 @@ def visible(url: str, *ids: str) -> Mapping[str, Any]:
     return answer
 
 
-def state(url: str) -> Mapping[str, Any]:
+def state(url: str) -> State:
     """Ask how the log is."""
-    answer: Mapping[str, Any] = post(url, STATE_PATH, {}).raise_for_status().json()
-    return answer
+    return parse_state(post(url, STATE_PATH, {}).raise_for_status().text)
 
 
 def entries_of(*names: str, hard: bool = True) -> list[Purged]:

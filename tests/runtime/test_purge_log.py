@@ -58,7 +58,7 @@ def edge(
     ]
     with Workerd(tmp_path_factory.mktemp("log"), workers) as workerd:
         get(workerd.url("edge"), "/begin")
-        eventually(lambda: log.state(workerd.url("edge"))["known_ms"], "the first listing")
+        eventually(lambda: log.state(workerd.url("edge")).known_ms, "the first listing")
         yield workerd
 
 
@@ -250,12 +250,12 @@ def test_a_switch_bypasses_the_cache_until_it_is_taken_back(edge: Workerd, origi
     log.tell(one, [on])
     for url in (one, two):
         eventually(lambda url=url: detail(get(url, path)) == "bypass-switch", "the switch")  # type: ignore[misc]  # bound at once
-    assert [switch["by"] for switch in log.state(one)["switches"]] == ["ann"]
+    assert [switch.by for switch in log.state(one).switches] == ["ann"]
     later_ms = on.moment_ms + 1
     log.tell(one, [replace(on, id=secrets.token_hex(8), moment_ms=later_ms, until_ms=later_ms)])
     for url in (one, two):
         _is_hit(url, path)
-    assert log.state(one)["switches"] == []
+    assert log.state(one).switches == ()
 
 
 def test_a_switch_ends_by_itself_and_serves_stale_until_then(edge: Workerd, origin: ScriptedOrigin) -> None:

@@ -39,6 +39,7 @@ __all__ = [
     "Entry",
     "Page",
     "Purged",
+    "State",
     "Switch",
     "SwitchKind",
     "Visibility",
@@ -53,6 +54,7 @@ __all__ = [
     "parse_entry",
     "parse_page",
     "parse_question",
+    "parse_state",
     "parse_told",
     "parse_visibility",
     "purged",
@@ -88,9 +90,12 @@ class SwitchKind(StrEnum):
     BYPASS = "bypass"
     """What the rule matches, or everything, is neither stored nor answered from the cache."""
     PAUSE = "pause"
-    """Purges since the switch take effect when it ends: an origin in trouble isn't asked for all at once."""
+    """Purges since the switch take effect when it ends: an origin in trouble isn't asked for all at once.
+
+    It is for everything.
+    """
     STALE = "stale"
-    """Stale responses may be served for ``seconds`` at least, as by both windows for them."""
+    """Stale responses may be served for ``seconds``, as by both windows of a rule, if these aren't longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +246,8 @@ def parse_entry(entry_id: str, metadata: object) -> Entry:
         until_ms = _number(metadata, "until", moment_ms + MAX_SWITCH_SECONDS * 1000)
         seconds = _number(metadata, "seconds", 365 * 86_400) if "seconds" in metadata else 0
         rule = _text(metadata, "rule", MAX_NAME_BYTES)
+        if rule and kind == SwitchKind.PAUSE:
+            raise UnreadableEntry(_DOES_NOT_FIT.format("rule", rule))
         return Switch(entry_id, moment_ms, SwitchKind(kind), until_ms, rule, seconds, by, why)
     names, hard = metadata.get("names"), metadata.get("hard", False)
     if not (_are_texts(names) and 0 < len(names) <= _MAX_NAMES and all(map(_is_name, names))):
@@ -323,6 +330,44 @@ def parse_page(text: str) -> Page:
     )
     entries = tuple(parse_entries(read.get("entries")))
     return Page(_text(read, "log", 80), since, after, covers_from_ms, known_ms, entries, more)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a log is.
+
+    ``next`` is the number of its last entry; it keeps ``entries``. It vouches for what was born since
+    ``covers_from_ms``, as of ``known_ms``. ``readers`` are the locations that read, with the milliseconds
+    since they asked last; ``switches`` are those that are on.
+    """
+
+    log: str
+    next: int
+    covers_from_ms: int
+    known_ms: int
+    entries: int
+    readers: Mapping[str, int]
+    switches: tuple[Switch, ...] = ()
+
+    def __str__(self) -> str:
+        """Write it as JSON."""
+        told = [{"id": switch.id, **metadata_of(switch)} for switch in self.switches]
+        members = {name: getattr(self, name) for name in self.__slots__}
+        return json.dumps({**members, "readers": dict(self.readers), "switches": told})
+
+
+def parse_state(text: str | bytes) -> State:
+    """Read the state of a log; raises :class:`UnreadableEntry`."""
+    read = _table(text)
+    readers, switches = read.get("readers"), parse_entries(read.get("switches"))
+    if not _is_table(readers) or not all(isinstance(switch, Switch) for switch in switches):
+        raise UnreadableEntry(_DOES_NOT_FIT.format("state", text))
+    number, covers_from_ms, known_ms, entries = (
+        _number(read, name, _MAX_MOMENT_MS) for name in ("next", "covers_from_ms", "known_ms", "entries")
+    )
+    asked = {name: _number(readers, name, _MAX_MOMENT_MS) for name in readers}
+    on = tuple(switch for switch in switches if isinstance(switch, Switch))
+    return State(_text(read, "log", 80), number, covers_from_ms, known_ms, entries, asked, on)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
         if path == "/visible":
             body = (await request.text()).encode()
             return str(ledger.visibility(parse_question(body), now_ms))
-        return json.dumps(ledger.state(now_ms))
+        return str(ledger.state(now_ms))
 
     async def _list(self, now_ms: int) -> None:
         """List the newest of KV's log, if that is due."""

@@ -9,7 +9,6 @@ from origin_sdk_edge.purge_log.route import LogObject, Route
 from origin_sdk_edge.purge_log.switches import Switches
 from origin_sdk_edge.purge_log.writer import LogSink, Writer
 from origin_sdk_edge.storage import Storage
-from origin_sdk_wire.purge_log import Switch
 from origin_sdk_wire.settings import Settings
 
 __all__ = ["IsolateLog", "LogPort"]
@@ -33,12 +32,7 @@ class IsolateLog:
         isolate_id: str,
     ) -> None:
         marks = storage.marks
-        self._table = marks.table
         self.reader = marks.log_reader = Reader(log, marks.table, switches, timing, settings, report)
         ids = (f"{isolate_id}-{number}" for number in count(1))
         marks.log_writer = Writer(log, storage.writes, timing, ids, report)
         self.route = Route(log, settings, timing.now_ms, report)
-        switches.on_change = self._note_switch
-
-    def _note_switch(self, _: Switch) -> None:
-        self._table.generation += 1  # what was decided before may not be repeated

@@ -15,11 +15,11 @@ from origin_sdk_wire.purge_log import (
     MAX_ENTRIES_PAGE,
     Entry,
     Page,
+    State,
     Switch,
     Visibility,
     id_of,
     listing_prefixes,
-    metadata_of,
     metadata_text,
     minute_end_ms,
     parse_entry,
@@ -162,20 +162,17 @@ class Ledger:
         knew_ms = reader.knew_at(number)
         return knew_ms is not None and now_ms >= knew_ms + self._limits.reader_ms
 
-    def state(self, now_ms: int) -> dict[str, object]:
+    def state(self, now_ms: int) -> State:
         """Say how the log is."""
-        covers_from_ms = max(self._covers_from_ms, now_ms - self._limits.window_ms)
-        return {
-            "log": self.log,
-            "next": self._last(),
-            "covers_from_ms": covers_from_ms,
-            "known_ms": self._known_ms,
-            "entries": int(self._database.run("SELECT count(*) FROM entries")[0][0]),
-            "readers": {name: now_ms - reader.asked_ms for name, reader in self._active(now_ms).items()},
-            "switches": [
-                {"id": switch.id, **metadata_of(switch)} for switch in self.switches() if switch.is_on(now_ms)
-            ],
-        }
+        return State(
+            self.log,
+            self._last(),
+            max(self._covers_from_ms, now_ms - self._limits.window_ms),
+            self._known_ms,
+            int(self._database.run("SELECT count(*) FROM entries")[0][0]),
+            {name: max(0, now_ms - reader.asked_ms) for name, reader in self._active(now_ms).items()},
+            tuple(switch for switch in self.switches() if switch.is_on(now_ms)),
+        )
 
     def switches(self) -> list[Switch]:
         """Return the switches that count, be they over or not."""

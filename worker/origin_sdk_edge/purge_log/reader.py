@@ -7,7 +7,7 @@ from origin_sdk_edge.ports import Report, Signal, StoreError, Timing
 from origin_sdk_edge.purge_log.switches import Switches
 from origin_sdk_edge.storage.mark_table import MarkTable
 from origin_sdk_wire.errors import UnreadableEntry
-from origin_sdk_wire.purge_log import Page, Purged, Switch, parse_page
+from origin_sdk_wire.purge_log import Page, Purged, Switch, SwitchKind, parse_page
 from origin_sdk_wire.settings import PurgeMode, Settings
 
 __all__ = ["ASK_MS", "LogSource", "Reader", "honoured_ms"]
@@ -72,6 +72,7 @@ class Reader:
         self._asking_ms = 0
         self._failed_ms = -_QUIET_MS
         table.log.due_ms = 0
+        switches.on_change = self._note_switch
 
     def is_due(self, now_ms: int) -> bool:
         """Whether to ask behind this request; whoever is told so must."""
@@ -97,6 +98,7 @@ class Reader:
     async def ask(self) -> bool:
         """Ask what is new, and take it in; return whether that went well."""
         began_ms, own = self._timing.now_ms(), self._timing.signal()
+        self._pause(began_ms)
         self._asking, self._asking_ms = own, began_ms
         try:
             await self._read_on(began_ms)
@@ -110,6 +112,18 @@ class Reader:
             if self._asking is own:
                 self._asking = None
             own.set()
+
+    def _note_switch(self, _: Switch) -> None:
+        self._table.generation += 1  # what was decided before may not be repeated
+        self._pause(self._timing.now_ms())
+
+    def _pause(self, now_ms: int) -> None:
+        """Have purges count from now on, or not."""
+        pause = self._switches.on(SwitchKind.PAUSE, "", now_ms)
+        paused_ms = pause.moment_ms if pause else inf
+        if paused_ms != self._table.paused_ms:
+            self._table.paused_ms = paused_ms
+            self._table.generation += 1
 
     async def _read_on(self, began_ms: int) -> None:
         for _ in range(_MAX_PAGES):

@@ -6,7 +6,6 @@ from dataclasses import replace
 from origin_sdk_edge.policy.decision import Forward, Lookup
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.purge_log import Switch, SwitchKind
-from origin_sdk_wire.settings import Rule
 
 __all__ = ["Switches"]
 
@@ -27,9 +26,9 @@ class Switches:
         if self.on_change:
             self.on_change(switch)
 
-    def on(self, kind: SwitchKind, rule: Rule, now_ms: int) -> Switch | None:
+    def on(self, kind: SwitchKind, rule: str, now_ms: int) -> Switch | None:
         """Return the switch that is on for a rule, or else for everything."""
-        for place in ((kind, rule.name), (kind, "")):
+        for place in ((kind, rule), (kind, "")):
             switch = self._by_place.get(place)
             if switch and switch.is_on(now_ms):
                 return switch
@@ -40,9 +39,9 @@ class Switches:
         if not self._by_place or isinstance(decision, Forward):
             return decision
         rule = decision.rule
-        if self.on(SwitchKind.BYPASS, rule, now_ms):
+        if self.on(SwitchKind.BYPASS, rule.name, now_ms):
             return Forward(decision.client, rule, Reason.BYPASS_SWITCH)
-        stale = self.on(SwitchKind.STALE, rule, now_ms)
+        stale = self.on(SwitchKind.STALE, rule.name, now_ms)
         if not stale:
             return decision
         raised = replace(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf
 
 from origin_sdk_edge.policy.decision import VALID, Invalidity, Lookup
 from origin_sdk_edge.storage.log_knowledge import LogKnowledge
@@ -46,6 +47,10 @@ class _Known:
     claimed_ms: int = 0
     moved_ms: int = 0
     """When this isolate saw it move."""
+    before_ms: int = 0
+    """The moment that it had before purges were paused, if it moved since."""
+    is_before_read: bool = False
+    """Whether the store said so, and not the purge log alone."""
     validate_ms: int = 0
     """The moment of the last write through this isolate that made all that is older stale."""
 
@@ -65,6 +70,8 @@ class MarkTable:
         self.interval_ms = interval_ms
         self.generation = 0
         self.log = LogKnowledge()
+        self.paused_ms: float = inf
+        """Purges since this moment don't count yet."""
         self.on_move: Callable[[str, Lane, Mark, int], None] = _nobody_minds
         self._known: Table[_Known] = memory.table(1 / 8, _LEAST_BYTES)
         self._known.on_forget = self._note_forgotten
@@ -142,16 +149,28 @@ class MarkTable:
         soft_ms = hard_ms = validate_ms = 0
         for lane in lanes:
             mark = self._get(lane)
-            if mark.moment_ms < birth_ms:
+            moment_ms = self._counting_ms(mark, birth_ms)
+            if moment_ms < birth_ms:
                 continue
             validate_ms = max(validate_ms, mark.validate_ms)
             if lane.startswith(Lane.HARD):
-                hard_ms = max(hard_ms, mark.moment_ms)
+                hard_ms = max(hard_ms, moment_ms)
             else:
-                soft_ms = max(soft_ms, mark.moment_ms)
+                soft_ms = max(soft_ms, moment_ms)
         if not (soft_ms or hard_ms):
             return VALID
         return Invalidity(soft_ms, hard_ms, must_validate=validate_ms >= birth_ms)
+
+    def _counting_ms(self, mark: _Known, birth_ms: int) -> int:
+        """Return the moment of a mark that counts: while purges are paused, the last one before.
+
+        Of a mark that was first read since then that isn't known, but by the log of what it vouches for. A
+        write through this isolate counts anyway.
+        """
+        if mark.moment_ms < self.paused_ms or mark.validate_ms >= birth_ms:
+            return mark.moment_ms
+        is_known = mark.is_before_read or birth_ms >= self.log.since_ms
+        return mark.before_ms if is_known else mark.moment_ms
 
     def known_until(self, target: Target, record: Record) -> int:
         """Return the time up to which all purges of a response are known.
@@ -202,9 +221,9 @@ class MarkTable:
             self._shared_before_ms = mark.read_ms
         elif moment_ms > mark.moment_ms and (mark.read_ms or self._is_news(moment_ms)):
             self.on_move(lane[2:], Lane(lane[0]), Mark(moment_ms, purge_id), read_ms)
+        self._advance(lane, mark, moment_ms, read_ms)
         mark.read_ms = max(mark.read_ms, read_ms)
         mark.claimed_ms = 0
-        self._advance(lane, mark, moment_ms, read_ms)
 
     def learn_purged(self, purged: Purged, known_ms: int, *, is_news: bool) -> None:
         """Take in an entry of the purge log, which was known there at ``known_ms``.
@@ -262,6 +281,10 @@ class MarkTable:
     def _advance(self, lane: str, mark: _Known, moment_ms: int, now_ms: int) -> None:
         if not (lane.startswith(_GROUP, 1) or mark is self._shared):
             self._direct_ms = max(self._direct_ms, moment_ms)
+        if moment_ms >= self.paused_ms > mark.moment_ms:
+            mark.before_ms, mark.is_before_read = mark.moment_ms, mark.read_ms > 0
+        if self.paused_ms > moment_ms > mark.before_ms:
+            mark.before_ms = moment_ms
         if moment_ms > mark.moment_ms:
             mark.moment_ms = moment_ms
             mark.moved_ms = max(mark.moved_ms, now_ms)
