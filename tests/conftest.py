@@ -37,8 +37,11 @@ _SLOW_ROOMS = (
     "tests/examples/",
     "tests/scripts/",
     "tests/docs/test_events.py",
+    "tests/outbox/test_clocks.py",
+    "tests/outbox/test_commands.py",
     "tests/outbox/test_crash.py",
     "tests/sdk/test_processes.py",
+    "tests/sdk/test_users_data.py",
     "tests/test_upload.py",
 )
 
@@ -101,7 +104,7 @@ def _place(item: pytest.Item) -> int:
     return next((place for place, path in enumerate(_LONGEST) if item.nodeid.startswith(path)), len(_LONGEST))
 
 
-_OVER_A_SERVER = re.compile(r"\[.*(redis|sentinel|cluster|postgres|psycopg|asyncpg)", re.IGNORECASE)
+_OVER_A_SERVER = re.compile(r"\[.*(redis|sentinel|cluster|postgres|psycopg|asyncpg|wrangler)", re.IGNORECASE)
 """Rows of a contract suite that run over a server, which a fixture starts when it is asked for."""
 
 

@@ -2,7 +2,8 @@
 
 import errno
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
@@ -120,6 +121,12 @@ def run(arguments: Sequence[str]) -> None:
 _ENDED_BY_READER = 1
 
 
+@cache
+def _command() -> Callable[..., object]:
+    """Return what reads arguments; to make it takes most of a run, so that a process makes it once."""
+    return typer.main.get_command(app)
+
+
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream:  # none where it was closed from the start
@@ -129,7 +136,7 @@ def _flush() -> None:
 def _run(arguments: Sequence[str], *, as_json: bool) -> None:
     """Run a command and report how it ended; raises OSError if that can't be printed."""
     try:
-        app(args=list(arguments), prog_name="origin-sdk")
+        _command()(args=list(arguments), prog_name="origin-sdk")
     except Interrupted as interruption:
         report_interruption(interruption, as_json=as_json)
         sys.exit(130)

@@ -41,12 +41,12 @@ def audit(
     """
     context = Context(config, environment, namespace_id, base_url, as_json)
     since = datetime.now(UTC) - timedelta(hours=hours)  # noqa: TID251 - a command is where the clock is read
+    events = _events(file, since) if file else []
     if file and not file.exists():
         context.warn(f"{file}: there is no such audit file (yet); only marks are shown")
     with context.client() as client, context.progress("listing marks") as _:
         marks = [mark for mark in client.marks() if mark.moment is None or mark.moment >= since]
     marks.sort(key=lambda mark: (mark.moment is None, mark.moment))
-    events = _events(file, since) if file else []
     values = {"marks": [mark.as_json() for mark in marks], "events": events}
     context.show(values, lambda screen: _draw(screen, marks, events))
 

@@ -1,5 +1,7 @@
 """Options that describe a request, and what is read of them."""
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +11,18 @@ from origin_sdk._values.errors import InvalidRequest
 
 __all__ = ["Content", "Method", "RequestHeaders", "content_of", "fields_of"]
 
-Method = Annotated[str, typer.Option("--method", help="The request's method.")]
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 9.1
+
+
+def _checked_method(given: str) -> str:
+    if not _METHOD.fullmatch(given):
+        raise InvalidRequest(f"--method {given!r} isn't a method: give GET, say")
+    return given
+
+
+Method = Annotated[
+    str, typer.Option("--method", "-X", help="The request's method.", callback=_checked_method)
+]
 Content = Annotated[
     str | None,
     typer.Option("--content", help="The request's content, for a rule with key_body; @FILE reads it."),
@@ -26,7 +39,7 @@ RequestHeaders = Annotated[
 def content_of(given: str | None) -> bytes:
     """Return the bytes that ``--content`` stands for."""
     if given is None or not given.startswith("@"):
-        return (given or "").encode()
+        return os.fsencode(given or "")  # the bytes that the shell passed, also where they aren't text
     try:
         return Path(given[1:]).read_bytes()
     except OSError as error:

@@ -61,9 +61,12 @@ def upgrade(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
 
 def _changed(path: Path, change: Callable[[str], str]) -> bool:
-    if not path.exists():
-        return False
-    text = _text(path)
+    try:
+        text = _text(path)
+    except InvalidSettings as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return False
+        raise
     changed = change(text)
     if changed != text:
         path.write_text(changed, encoding="utf-8")

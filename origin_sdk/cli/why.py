@@ -1,6 +1,5 @@
 """`origin-sdk why`."""
 
-import re
 import time
 from collections.abc import Mapping
 from typing import Annotated
@@ -13,13 +12,13 @@ from origin_sdk._edge.verdict import Asked, Given, Verdict, verdict_on
 from origin_sdk._edge.warmup import checked_url
 from origin_sdk._values.errors import ConnectionFailed, InvalidRequest
 from origin_sdk.cli.context import AsJson, ConfigFile, Context, Environment
+from origin_sdk.cli.requests import Method
 from origin_sdk.cli.screen import Screen
 
 __all__ = ["why"]
 
 _AGENT = "origin-sdk why"
 _MAX_SECONDS = 86400.0
-_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 9.1
 
 
 def why(
@@ -29,7 +28,7 @@ def why(
     ] = None,
     cookie: Annotated[list[str] | None, typer.Option("--cookie", help="A cookie, as name=value.")] = None,
     token: Annotated[str, typer.Option("--token", help="A bearer token for Authorization.")] = "",
-    method: Annotated[str, typer.Option("--method", "-X", help="The request's method.")] = "GET",
+    method: Method = "GET",
     secret: Annotated[
         str,
         typer.Option(
@@ -56,8 +55,6 @@ def why(
     context = Context(config, environment, as_json=as_json)
     checked_url(url)
     fields = _fields(header or [], cookie or [], token)
-    if not _METHOD.fullmatch(method):
-        raise InvalidRequest(f"--method {method!r} isn't a method: give GET, say")
     asked = Asked(method.upper(), url, fields, _rule(context, url, method))
     given = _ask(asked, {**fields, "cache-debug": secret} if secret else fields, timeout)
     verdict = verdict_on(asked, given)

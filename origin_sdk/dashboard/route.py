@@ -30,7 +30,7 @@ class Route:
     secret: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        """Raise :class:`InvalidSettings` for what is no URL."""
+        """Raise :class:`InvalidSettings` for what is no URL, or a secret that no header field can carry."""
         try:
             parts = httpx.URL(self.url)
         except httpx.InvalidURL as error:
@@ -39,6 +39,10 @@ class Route:
             raise InvalidSettings(f"{self.url!r} isn't the URL of a Worker: write https://api.example.com")
         if parts.path in {"", "/"}:
             self.url = str(parts.copy_with(path=PATH, query=None, fragment=None))
+        if not (self.secret.isascii() and self.secret.isprintable()):
+            raise InvalidSettings(
+                "the debug secret has a line break or a letter that no header field carries; copy it again"
+            )
 
     def read(self) -> Document:
         """Ask once; raises :class:`OriginSdkError`, whose message says what to do."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from origin_sdk._values.errors import InvalidRequest
 from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS
@@ -49,8 +50,10 @@ class Assumptions:
 
     def __post_init__(self) -> None:
         for name in ("locations", "isolates", "isolate_minutes"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < inf:
                 raise InvalidRequest(f"{name} = {getattr(self, name)}: give a number above 0")
+        if not 0 <= self.origin_ms < inf:
+            raise InvalidRequest(f"origin_ms = {self.origin_ms}: give milliseconds, 0 or more")
 
     def told(self) -> Mapping[str, object]:
         """Return them as a report prints them."""

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.metadata import version
-from itertools import cycle
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
+from zlib import crc32
 
 import pytest
 import typer.main
@@ -172,20 +174,29 @@ def arguments_of(command: tuple[str, ...], options: tuple[str, ...]) -> tuple[st
     return (*command, *USES[command], *(option for option in options if option in known))
 
 
+@cache
+def _outbox_with_an_entry() -> bytes:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "outbox.db"
+        outbox = SqliteOutbox(file)
+        outbox.record(Purge.of(groups="a"))
+        outbox.close()
+        return file.read_bytes()
+
+
 def _with_something_to_say(folder: Path) -> None:
-    outbox = SqliteOutbox(folder / "outbox.db")
-    outbox.record(Purge.of(groups="a"))
-    outbox.close()
+    (folder / "outbox.db").write_bytes(_outbox_with_an_entry())
 
 
 def garbled() -> Iterator[Any]:
-    """Yield each option and argument of each command with garbage, another kind for each."""
-    kinds = cycle(GARBAGE)
+    """Yield each option and argument of each command with garbage, of a kind that its name decides."""
     for command, found in COMMANDS.items():
         for parameter in found.params:
             if getattr(parameter, "is_flag", False):
                 continue
-            name, garbage = parameter.opts[0], next(kinds)
+            name = parameter.opts[0]
+            # So that a new option leaves all others what they had.
+            garbage = GARBAGE[crc32(f"{' '.join(command)} {name}".encode()) % len(GARBAGE)]
             is_option = name.startswith("-")
             given = (*USES[command], name, garbage) if is_option else (garbage,)
             yield pytest.param((*command, *given), id=f"{' '.join(command)} {name}: {garbage[:9]!a}")
@@ -199,6 +210,14 @@ KNOWN = (
     pytest.param(("check", "--config", "/dev/zero"), id="settings that never end"),
     pytest.param(("list", "--namespace", "\udcff"), id="an id that is no text"),
     pytest.param(("audit", "--env", "\udcff"), id="an environment that is no text"),
+    pytest.param(("explain", "https://a.example/x", "--content", "\udcff"), id="content that is no text"),
+    pytest.param(("warm", f"{NOBODY}/x", "--method", "G\u00e9T"), id="warming by no method"),
+    pytest.param(("drain", *OUTBOX, "--once", "--layers", "http://["), id="layers nowhere"),
+    pytest.param(("upgrade", "--config", "a" * 300), id="settings whose name is too long"),
+    pytest.param(("audit", "--file", "a" * 300), id="an audit file whose name is too long"),
+    pytest.param(("simulate", "access.log", "--origin-ms", "1e999"), id="an origin that never answers"),
+    pytest.param(("simulate", "access.log", "--isolate-minutes", "nan"), id="a life that is no number"),
+    pytest.param(("top", "--edge", NOBODY, "--debug-secret", "\u00e9"), id="a secret that no field carries"),
 )
 
 

@@ -57,6 +57,10 @@ class RedisOptions:
 
     def __post_init__(self) -> None:
         _redis()
+        try:
+            urlsplit(self.url)
+        except ValueError as error:
+            raise InvalidSettings(f"invalid Redis URL: {error}") from error
         if self.scheme not in {"redis", "unix", "redis+sentinel", "redis+cluster"}:
             raise InvalidSettings(
                 f"Redis at {urlsplit(self.url).scheme}: redis, rediss, unix, redis+sentinel, …"

@@ -188,7 +188,10 @@ def open_layers(url: str | None) -> Iterator[Sequence["LayeredCache"]]:
     if url is None:
         yield ()
         return
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InvalidSettings(f"the URL of the layers is invalid: {error}") from error
     query = dict(parse_qsl(parts.query))
     try:
         from origin_sdk.layers import LayeredCache, RedisOptions
