@@ -177,10 +177,10 @@ class PurgeClient(Operations):
     ) -> SwitchRecord:
         """Have the cache do something differently until a time, without a deploy.
 
-        ``kind`` is ``bypass`` (the cache takes no part) or ``stale`` (stale responses may be served for
-        ``seconds`` at least). It is for one ``rule`` or for everything, and for a day at most. Without
-        ``until`` it takes back what was set for the same kind and rule. Needs a purge log, and a key to it
-        that has no scope.
+        ``kind`` is ``bypass`` (the cache takes no part), ``stale`` (stale responses may be served for
+        ``seconds``) or ``pause`` (purges since then take effect when it ends). It is for one ``rule`` or for
+        everything, as a pause always is, and for a day at most. Without ``until`` it takes back what was set
+        for the same kind and rule. Needs a purge log, and a key to it that has no scope.
         """
         setting = Setting(switch_kind(kind), rule, until, seconds, reason)
         return self._driver.run(self._switching(setting))

@@ -5,6 +5,7 @@ Token, namespace, wire version, clock, and settings that make no sense together.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -195,8 +196,9 @@ async def _purge_log(operation: Operation, project: Project) -> list[Finding]:
         state = await read_state(operation)
     except OriginSdkError as error:
         return [Finding(check, Grade.BAD, f"{error}; purges are seen as late as without it")]
+    covers_from = datetime.fromtimestamp(state.covers_from_ms / 1000, UTC)
     good = (
-        f"it knows all purges since {state.covers_from:%Y-%m-%d %H:%M} UTC, {state.entries} of them; "
+        f"it knows all purges since {covers_from:%Y-%m-%d %H:%M} UTC, {state.entries} of them; "
         f"locations that read it lately: {', '.join(sorted(state.readers)) or 'none'}"
     )
     on = [Finding("switch", Grade.WARNING, str(SwitchRecord.of(each))) for each in state.switches]

@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from origin_sdk._cloudflare.effects import EdgeCall, Reply
@@ -21,11 +20,11 @@ from origin_sdk_wire.purge_log import (
     ENTRY_SECONDS,
     MAX_ENTRIES_PAGE,
     Entry,
-    Switch,
+    State,
     Visibility,
     entry_key,
     metadata_of,
-    parse_entries,
+    parse_state,
     parse_visibility,
 )
 from origin_sdk_wire.signed_requests import (
@@ -41,7 +40,6 @@ from origin_sdk_wire.signed_requests import (
 
 __all__ = [
     "MAX_TELLS",
-    "LogState",
     "PurgeLog",
     "Untold",
     "ask_state",
@@ -149,35 +147,13 @@ async def ask_visible(exchange: Exchange, log: PurgeLog, ids: Sequence[str]) -> 
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class LogState:
-    """How the purge log is, as the Worker tells.
-
-    ``covers_from`` is since when it knows all purges, ``known_at`` when it last made sure of that;
-    ``readers`` has the seconds for which each location that reads it hasn't asked.
-    """
-
-    entries: int
-    covers_from: datetime
-    known_at: datetime
-    readers: Mapping[str, float]
-    switches: tuple[Switch, ...]
-
-
-async def ask_state(exchange: Exchange, log: PurgeLog) -> LogState:
+async def ask_state(exchange: Exchange, log: PurgeLog) -> State:
     """Ask how the log is; raises :class:`Untold` where that can't be had."""
     reply = await _ask(exchange, log, STATE_PATH, b"{}")
     try:
-        told = json.loads(reply.body)
-        return LogState(
-            entries=int(told["entries"]),
-            covers_from=datetime.fromtimestamp(told["covers_from_ms"] / 1000, UTC),
-            known_at=datetime.fromtimestamp(told["known_ms"] / 1000, UTC),
-            readers={str(name): since_ms / 1000 for name, since_ms in told["readers"].items()},
-            switches=tuple(each for each in parse_entries(told["switches"]) if isinstance(each, Switch)),
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, UnreadableEntry) as error:
-        raise Untold(f"its answer can't be read: {type(error).__name__}: {error}") from error
+        return parse_state(reply.body.decode("utf-8", "replace"))
+    except UnreadableEntry as error:
+        raise Untold(f"its answer can't be read: {error}") from error
 
 
 async def _ask(

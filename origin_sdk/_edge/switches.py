@@ -7,13 +7,12 @@ from typing import Any
 
 from origin_sdk._cloudflare.kv import Pair
 from origin_sdk._edge.purge import Operation, learn_clock, purge_id
-from origin_sdk._edge.purge_log import LogState, PurgeLog, Untold, ask_state, pair_of, placeholder_of, tell
+from origin_sdk._edge.purge_log import PurgeLog, Untold, ask_state, pair_of, placeholder_of, tell
 from origin_sdk._values.errors import ConnectionFailed, InvalidRequest
-from origin_sdk_wire.purge_log import MAX_NAME_BYTES, MAX_SWITCH_SECONDS, Switch, SwitchKind
+from origin_sdk_wire.purge_log import MAX_NAME_BYTES, MAX_SWITCH_SECONDS, State, Switch, SwitchKind
 
 __all__ = ["Setting", "SwitchRecord", "read_state", "switch", "switch_kind"]
 
-_CARRIED_OUT = (SwitchKind.BYPASS, SwitchKind.STALE)
 _YEAR_SECONDS = 365 * 86_400
 _NO_LOG = (
     "switches go through the purge log, of which nothing is known here: set EDGE_CACHE_LOG_URL and "
@@ -77,6 +76,8 @@ class Setting:
 
     def check(self, rules: Sequence[str], now: datetime) -> None:
         """Raise :class:`InvalidRequest` for what can't be meant; ``rules`` are those that have a name."""
+        if self.rule and self.kind is SwitchKind.PAUSE:
+            raise InvalidRequest(f"rule = {self.rule!r}: a pause is for all purges; leave the rule away")
         if self.rule and rules and self.rule not in rules:
             raise InvalidRequest(
                 f"rule = {self.rule!r}: wrangler.toml has no rule of that name, but {', '.join(rules)}"
@@ -100,12 +101,12 @@ class Setting:
 
 
 def switch_kind(name: str) -> SwitchKind:
-    """Return the kind of a name; raises :class:`InvalidRequest` for one that the Worker doesn't carry out."""
-    found = next((kind for kind in _CARRIED_OUT if kind.value == name), None)
-    if found is None:
-        kinds = " or ".join(kind.value for kind in _CARRIED_OUT)
-        raise InvalidRequest(f"{name!r} is no switch: give {kinds}")
-    return found
+    """Return the kind of a name; raises :class:`InvalidRequest` for one that there isn't."""
+    try:
+        return SwitchKind(name)
+    except ValueError as error:
+        kinds = ", ".join(each.value for each in SwitchKind)
+        raise InvalidRequest(f"{name!r} is no switch: give one of {kinds}") from error
 
 
 async def switch(operation: Operation, setting: Setting) -> SwitchRecord:
@@ -136,7 +137,7 @@ async def switch(operation: Operation, setting: Setting) -> SwitchRecord:
     return SwitchRecord.of(tries[-1], told=await tell(operation.exchange, log, tries[-1:]))
 
 
-async def read_state(operation: Operation) -> LogState:
+async def read_state(operation: Operation) -> State:
     """Ask the Worker how its log is; raises :class:`ConnectionFailed` where it doesn't say."""
     log = _log_of(operation)
     await learn_clock(operation)

@@ -48,6 +48,22 @@ def bypass(
 
 
 @switch.command()
+def pause(
+    why: Why,
+    for_: For = None,
+    until: Until = None,
+    config: ConfigFile = None,
+    environment: Environment = "",
+    namespace_id: NamespaceId = None,
+    base_url: BaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let purges wait: those since now take effect when it ends, so that an origin in trouble is spared."""
+    context = Context(config, environment, namespace_id, base_url, as_json)
+    _set(context, SwitchKind.PAUSE, "", _end(for_, until), why)
+
+
+@switch.command()
 def stale(
     window: Annotated[str, typer.Argument(help="The least window for stale responses: 10m, 6h, 7d.")],
     why: Why,
@@ -67,7 +83,7 @@ def stale(
 
 @switch.command()
 def undo(
-    kind: Annotated[str, typer.Argument(help="bypass or stale.")],
+    kind: Annotated[str, typer.Argument(help="bypass, pause or stale.")],
     rule: RuleName = "",
     why: Annotated[str, typer.Option("--why", help="Why, for the audit.")] = "",
     config: ConfigFile = None,

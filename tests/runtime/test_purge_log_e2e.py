@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,13 @@ def test_a_switch_bypasses_until_it_is_taken_back(
     run("switch", "undo", "bypass")
     wait_until(lambda: shown.get().body == b"old", "end of the bypass")
     assert client.switches() == ()
+
+
+def test_a_pause_holds_purges_back(client: PurgeClient, shown: Shown) -> None:
+    client.switch("pause", until=client.now() + timedelta(minutes=10), reason="a test")
+    wait_until(lambda: bool(client.switches()), "pause that the log knows of")
+    receipt = client.purge(groups=shown.group, hard=True)
+    assert client.wait_until_visible(receipt, timeout=_PATIENCE_SECONDS).is_confirmed
+    assert shown.get().body == b"old"
+    client.switch("pause")
+    wait_until(lambda: shown.get().body == b"new", "purge after the pause")

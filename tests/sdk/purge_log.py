@@ -8,7 +8,7 @@ import httpx
 
 from origin_sdk._process.clock import Clock
 from origin_sdk_wire.errors import RefusedRequest
-from origin_sdk_wire.purge_log import Entry, Switch, Visibility, metadata_of, parse_question, parse_told
+from origin_sdk_wire.purge_log import Entry, State, Switch, Visibility, parse_question, parse_told
 from origin_sdk_wire.signed_requests import (
     STATE_PATH,
     TELL_PATH,
@@ -64,24 +64,23 @@ class FakeLog:
         if request.url.path == TELL_PATH:
             return self._told(signer, parse_told(body))
         if request.url.path == STATE_PATH:
-            return httpx.Response(200, json=self._state(now_ms))
+            return httpx.Response(200, text=str(self._state(now_ms)))
         assert request.url.path == VISIBLE_PATH
         unknown = [each for each in parse_question(body) if each not in self.entries]
         behind = self.behind.pop(0) if self.behind else ()
         return httpx.Response(200, text=str(Visibility(tuple(unknown), behind, readers=3)))
 
-    def _state(self, now_ms: int) -> dict[str, object]:
+    def _state(self, now_ms: int) -> State:
         latest = {entry.place: entry for entry in self.entries.values() if isinstance(entry, Switch)}
-        switches = [{"id": each.id, **metadata_of(each)} for each in latest.values() if each.is_on(now_ms)]
-        return {
-            "log": "5d0c",
-            "next": len(self.entries),
-            "covers_from_ms": now_ms - 3_600_000,
-            "known_ms": now_ms,
-            "entries": len(self.entries),
-            "readers": {"FRA": 120, "NRT": 1800},
-            "switches": switches,
-        }
+        return State(
+            log="5d0c",
+            next=len(self.entries),
+            covers_from_ms=now_ms - 3_600_000,
+            known_ms=now_ms,
+            entries=len(self.entries),
+            readers={"FRA": 120, "NRT": 1800},
+            switches=tuple(each for each in latest.values() if each.is_on(now_ms)),
+        )
 
     def _told(self, signer: LogKey, entries: list[Entry]) -> httpx.Response:
         if problems := list(out_of_scope(signer, entries)):

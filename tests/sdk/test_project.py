@@ -1,12 +1,13 @@
 """``wrangler.toml`` as the SDK reads it; what developers are told and purges mark, as the Worker has it."""
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from origin_sdk._responses.cacheability import obstacles
-from origin_sdk._values.project import Project, read_project
+from origin_sdk._values.project import Project, read_configuration, read_project
 from origin_sdk._values.targets import Purge
 from origin_sdk.errors import InvalidSettings
 from origin_sdk_edge.policy.decision import Lookup, on_request
@@ -144,6 +145,37 @@ def test_a_setting_that_cannot_be_read_is_named(tmp_path: Any, text: str, named:
     path.write_text(text)
     with pytest.raises(InvalidSettings, match=named):
         read_project(path)
+
+
+_LOG = '[[durable_objects.bindings]]\nname = "PURGE_LOG"\nclass_name = "PurgeLog"\n'
+_MIGRATION = '[[migrations]]\ntag = "1"\nnew_sqlite_classes = ["PurgeLog"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "is_bound", "problem"),
+    [
+        pytest.param("", "", False, "", id="no binding"),
+        pytest.param(_LOG + _MIGRATION, "", True, "", id="a binding and its migration"),
+        pytest.param(_LOG, "", True, "no migration creates", id="no migration"),
+        pytest.param(_LOG.replace("PurgeLog", "Log") + _MIGRATION, "", True, "'Log'", id="another class"),
+        pytest.param(_LOG.replace('"PURGE_LOG"', '"ANOTHER"'), "", False, "", id="another binding"),
+        pytest.param("durable_objects = 7\n", "", False, "", id="no table"),
+        pytest.param(_LOG + _MIGRATION, "live", False, "", id="bindings aren't inherited"),
+        pytest.param(
+            _LOG.replace("durable", "env.live.durable") + _MIGRATION, "live", True, "", id="migrations are"
+        ),
+    ],
+)
+def test_the_purge_logs_binding_is_read(
+    tmp_path: Path, text: str, environment: str, is_bound: bool, problem: str
+) -> None:
+    namespaces = '[[{0}kv_namespaces]]\nbinding = "CACHE"\nid = "x"\n'
+    declared = text + namespaces.format("") + namespaces.format("env.live.")
+    (tmp_path / "wrangler.toml").write_text(declared)
+    configuration = read_configuration(tmp_path / "wrangler.toml", environment)
+    assert configuration.purge_log is is_bound
+    assert problem in "".join(configuration.problems)
+    assert bool(problem) is bool(configuration.problems)
 
 
 def test_an_interval_shorter_than_the_workers_is_told() -> None:
