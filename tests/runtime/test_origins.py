@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from origin_sdk_wire.edge_signature import Asked, is_signed
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json
-from tests.runtime.edge import HOST, detail, get, new_path, running
+from tests.runtime.edge import HOST, Variables, detail, get, new_path, running
 from tests.runtime.origin import ScriptedOrigin
 from tests.runtime.replies import Close, Reply, reply
 
+SECRET = "a secret of the tests that has thirty-two bytes"  # noqa: S105 - a test's
 FRESH = [("Cache-Control", "public, max-age=600")]
 _numbers = count()
 CASES = 24
@@ -54,7 +57,8 @@ def edge(
             {"path": path, "key_body": True, "origins": [f"{first}{base}", f"{second}{base}"]},
         ]
     rules.append({"path": "/secret/**", "data_class": "private", "key_cookies": ["s"], "origins": first})
-    with running(folder, running_origin, {"edge": {"RULES": rules}}) as workerd:
+    workers: Variables = {"edge": {"RULES": rules}, "signing": {"RULES": rules, "ORIGIN_SECRET": SECRET}}
+    with running(folder, running_origin, workers) as workerd:
         yield workerd
 
 
@@ -190,3 +194,44 @@ def test_another_spelling_of_a_path_is_not_sent_to_another_origin(
     told = [get(edge.url("edge"), path) for _ in range(2)]
 
     assert [(each.body, detail(each)) for each in told] == [(b"the Worker's", "identity-missing")] * 2
+
+
+# Signatures
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "body"),
+    [
+        pytest.param("/t?a=%20b&c", "GET", b"", id="a page"),
+        pytest.param("/%7Et/%C3%A9/x%2Fy", "GET", b"", id="a path that is encoded"),
+        pytest.param("/t", "PUT", b"x", id="a write"),
+        pytest.param("/case-{case}/t", "QUERY", b"x", id="a query, below a base"),
+    ],
+)
+def test_what_the_origin_is_asked_is_signed(
+    edge: Workerd, origin: ScriptedOrigin, origins: Origins, path: str, method: str, body: bytes
+) -> None:
+    origin.otherwise(lambda _: reply(200))
+    origins.first.otherwise(lambda _: reply(200))
+    forged = ("Edge-Signature", f"t=1, s={'0' * 64}")
+    path = path.format(case=next(_numbers))
+
+    get(edge.url("signing"), path, forged, method=method, body=body)
+
+    [asked] = [*origin.requests(), *origins.first.requests()]
+    [value] = asked.values("Edge-Signature")
+    signed, _, query = asked.target.partition("?")
+    told = Asked(method, "http", HOST, signed.encode(), query.encode())
+    now = time.time()  # noqa: TID251 - signatures are dated
+    assert is_signed(value, told, [SECRET], now)
+    assert not is_signed(value, told, ["another secret"], now)
+
+
+def test_without_a_secret_nothing_poses_as_a_signature(edge: Workerd, origin: ScriptedOrigin) -> None:
+    path = new_path()
+    origin.on(path, OF_FIRST)
+
+    for method in ("GET", "POST"):
+        get(edge.url("edge"), path, ("Edge-Signature", "t=1, s=0"), method=method)
+
+    assert [asked.values("Edge-Signature") for asked in origin.requests(path)] == [[], []]

@@ -221,6 +221,6 @@ _KINDS = kinds_of(Settings)
 _RULES = ValueKind(
     "a list of tables: [[vars.RULES]] in wrangler.toml, or JSON", lambda value: value, lambda _: ""
 )
-_SECRET = frozenset({"token_secret", "debug_secret", "purge_log_keys"})
+_SECRET = frozenset({"origin_secret", "token_secret", "debug_secret", "purge_log_keys"})
 VARIABLES = frozenset(name.upper() for name in _KINDS) | {"RULES"}
 """The names of all variables that are settings."""

@@ -151,6 +151,8 @@ class Settings:
 
     origin: str = setting("", origin_url())
     """Where requests go: scheme and authority, perhaps a path prefix. Empty: to the zone's own origin."""
+    origin_secret: str = setting("", secret(), repr=False)
+    """What requests to the origin are signed with, so that it can refuse who goes around the edge."""
     profile: Profile = setting(Profile.SAFE, one_of(Profile))
     cache_name: str = setting("EdgeCache", token())
     """How the cache calls itself in Cache-Status and Via."""

@@ -12,7 +12,7 @@ from origin_sdk_edge.adapters.bodies import joined
 from origin_sdk_edge.adapters.javascript import fields_of, from_json
 from origin_sdk_edge.adapters.promises import Promised, promised, unawaited, within
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
-from origin_sdk_edge.policy.relay import origin_url, outbound_fields
+from origin_sdk_edge.policy.relay import origin_url, outbound_fields, signature_field
 from origin_sdk_edge.ports import Body, OriginError
 from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.storability import content_length
@@ -138,6 +138,8 @@ class FetchOrigin:
     ) -> FetchedResponse:
         """Send a request."""
         fields = {**outbound_fields(request, self._settings, base), **conditional}
+        secret = self._settings.origin_secret
+        fields |= signature_field(request, fields, base, secret, int(time.time()))
         init = from_json(json.dumps({"headers": list(fields.items()), **_INIT}))
         target: Any = origin_url(request.target, base)
         content = request.content

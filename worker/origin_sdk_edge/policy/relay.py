@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from origin_sdk_edge.policy.access import DEBUG, knows_secret
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_wire.directives import split_list
+from origin_sdk_wire.edge_signature import EDGE_SIGNATURE, Asked, signature_of
 from origin_sdk_wire.facts import Fields
 from origin_sdk_wire.key import Target
 from origin_sdk_wire.settings import Rule, Settings
@@ -25,6 +26,7 @@ __all__ = [
     "relayed_fields",
     "shown_fields",
     "shown_key",
+    "signature_field",
 ]
 
 _NOT_FORWARDED = frozenset(
@@ -36,6 +38,7 @@ _NOT_FORWARDED = frozenset(
         "cf-ew-via",
         "cdn-loop",
         DEBUG,
+        EDGE_SIGNATURE,
         # WSGI would take them for those that this cache sets.
         "x_forwarded_host",
         "x_forwarded_proto",
@@ -90,6 +93,25 @@ def outbound_fields(request: RequestFacts, settings: Settings, base: str = "") -
     if base or settings.origin:
         fields["x-forwarded-host"] = request.target.host
     return fields
+
+
+def signature_field(
+    request: RequestFacts, fields: Fields, base: str, secret: str, now_seconds: int
+) -> dict[str, str]:
+    """Return what proves to the origin at ``base`` that a request with ``fields`` comes from here."""
+    if not secret:
+        return {}
+    target = request.target
+    path = base.partition("://")[2].partition("/")[1:] if base else ()
+    host = fields.get("x-forwarded-host", target.host)
+    asked = Asked(
+        request.method,
+        target.scheme,
+        host,
+        f"{''.join(path)}{target.path}".encode(),
+        (target.query or "").encode(),
+    )
+    return {EDGE_SIGNATURE: signature_of(asked, secret, now_seconds)}
 
 
 def localised(fields: Fields, target: Target, rule: Rule, settings: Settings) -> Fields:
