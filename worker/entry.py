@@ -20,13 +20,16 @@ from origin_sdk_edge.adapters.responses import JsResponses
 from origin_sdk_edge.adapters.sinks import new_isolate_id, sinks_of
 from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.fastpath import FRAMES_BODY, FastPath
-from origin_sdk_edge.handler import Handler, facts_of
+from origin_sdk_edge.handler import Handler, Served, facts_of
 from origin_sdk_edge.hooks import load_hooks
 from origin_sdk_edge.monitor import Monitor, Source
 from origin_sdk_edge.policy.access import METRICS_PATH
-from origin_sdk_edge.ports import Incoming, Ports
+from origin_sdk_edge.policy.decision import Lookup
+from origin_sdk_edge.ports import Incoming, Ports, Read
 from origin_sdk_edge.purge_log.isolate import IsolateLog
+from origin_sdk_edge.shortpath import ShortPath
 from origin_sdk_edge.storage import Storage
+from origin_sdk_edge.storage.variants import variant
 from origin_sdk_wire.config import ConfigError, is_development, load
 from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.signed_requests import LOG_PATH
@@ -70,6 +73,9 @@ class Worker:
         ports = Ports(FetchOrigin(settings), bodies, outgoing, timing, note, _keys(settings))
         self.handler = Handler(settings, loaded, storage, ports, counters)
         self.fast_path = FastPath(settings, loaded, storage.marks.table, storage.memory, outgoing, counters)
+        self.short_path = ShortPath(
+            settings, loaded, storage, self.handler.sender, self.handler.switches, timing, counters
+        )
         source = Source(new_isolate_id(), location, timing.now_ms())
         namespace = getattr(environment, "PURGE_LOG", None)
         self.log: IsolateLog | None = None
@@ -78,15 +84,16 @@ class Worker:
             self.log = IsolateLog(stub, storage, switches, settings, timing, note, source.isolate_id)
         sinks = sinks_of(environment, settings, counters)
         self.monitor = Monitor(settings, counters, storage, self.fast_path, source, sinks)
-        self._note, self._outgoing = note, outgoing
+        self._note, self._outgoing, self._records = note, outgoing, storage.records
         # What is here now stays: looking through it again and again would cost each request some 5 %.
         gc.freeze()
         gc.set_threshold(20_000)
 
-    def answer(self, request: Any, url: str, context: Any) -> Any:
-        """Answer by the full path: a response, or a promise of one."""
+    def answer(self, request: Any, url: str, fields: str, context: Any) -> Any:
+        """Answer by KV's short path, or by the full one: a promise of a response."""
         own, background = js.Promise.withResolvers(), WaitUntil(context, self._note)
-        if self.log and self.log.reader.is_due(int(time.time() * 1000)):
+        now_ms = int(time.time() * 1000)
+        if self.log and self.log.reader.is_due(now_ms):
             background.run(self.log.reader.ask())
         # Also if the client goes away: what is cut off would wait for ever, and keep what it holds.
         context.waitUntil(own.promise)
@@ -95,12 +102,28 @@ class Worker:
             self._note("worker", error)
             own.resolve(js.Response.new(_FAILED, js.JSON.parse('{"status": 500}')))
 
-        give_up_lost(int(time.time() * 1000))
-        drive(self._answered(request, url, background), own.resolve, fail)
+        give_up_lost(now_ms)
+        lookup = self.short_path.lookup(url, fields, now_ms) if request.method == "GET" else None
+        if lookup:
+            work = self._answered_by_store(request, url, fields, background, lookup, now_ms)
+        else:
+            work = self._answered(request, url, fields, background)
+        drive(work, own.resolve, fail)
         return own.promise
 
-    async def _answered(self, request: Any, url: str, background: WaitUntil) -> Any:
-        fields = stringified_fields(request.headers)
+    async def _answered_by_store(
+        self, request: Any, url: str, fields: str, background: WaitUntil, lookup: Lookup, began_ms: int
+    ) -> Any:
+        read = await self._records.read(variant(lookup, ()))
+        served = self.short_path.answer(lookup, read, fields, background, began_ms)
+        if served is None:
+            return await self._answered(request, url, fields, background, read)
+        self._flush_if_due(served, background, int(time.time() * 1000))
+        return served.response
+
+    async def _answered(
+        self, request: Any, url: str, fields: str, background: WaitUntil, read: Read | None = None
+    ) -> Any:
         method = request.method
         has_body = method not in {"GET", "HEAD"} or FRAMES_BODY.search(fields)
         if self.log and LOG_PATH in url and self.log.route.is_for(js.URL.new(url).pathname):
@@ -110,12 +133,15 @@ class Worker:
         if asked and self.monitor.is_for(asked):
             told = await self.monitor.answer(asked, int(time.time() * 1000))
             return self._outgoing.plain(told.code, told.fields, told.text)
-        served = await self.handler.handle(incoming, background)
+        served = await self.handler.handle(incoming, background, read)
         now_ms = int(time.time() * 1000)
         self.fast_path.remember(url, fields, served, now_ms)
+        self._flush_if_due(served, background, now_ms)
+        return served.response
+
+    def _flush_if_due(self, served: Served, background: WaitUntil, now_ms: int) -> None:
         if self.monitor.is_due(served.exchange, now_ms):
             background.run(self.monitor.flush(now_ms))
-        return served.response
 
     async def _told(
         self, log: IsolateLog, request: Any, fields: Mapping[str, str], background: WaitUntil
@@ -169,12 +195,12 @@ def on_fetch(request: Any, env: Any, ctx: Any) -> Any:
             _worker = Worker(env, variables, location, is_at_cloudflare=is_at_cloudflare(request))
         except ConfigError as error:
             return refuse(error, variables)
-    fast_path, url = _worker.fast_path, request.url
+    fast_path, url, fields = _worker.fast_path, request.url, stringified_fields(request.headers)
     if fast_path.knows(url) and request.method == "GET":
-        repeated = fast_path.repeat(url, stringified_fields(request.headers), int(time.time() * 1000))
+        repeated = fast_path.repeat(url, fields, int(time.time() * 1000))
         if repeated is not None:
             return repeated
-    return _worker.answer(request, url, ctx)
+    return _worker.answer(request, url, fields, ctx)
 
 
 # Pyodide would bind each call to the signature, for some 40 µs, if this were one.

@@ -14,8 +14,10 @@ from origin_sdk_edge.fastpath import FastPath
 from origin_sdk_edge.handler import Handler, Served
 from origin_sdk_edge.hooks import Hooks
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.ports import Incoming, OriginResponse, Pipe, Ports, StoredValue
+from origin_sdk_edge.ports import Incoming, OriginResponse, Pipe, Ports, Read, StoredValue
+from origin_sdk_edge.shortpath import ShortPath
 from origin_sdk_edge.storage import Storage
+from origin_sdk_edge.storage.variants import variant
 from origin_sdk_wire.settings import Settings
 
 START_MS = 1_795_744_800_000
@@ -233,11 +235,37 @@ class FakeEdge:
         self.handler = Handler(settings, Hooks(), self.storage, ports, counters)
         table, memory = self.storage.marks.table, self.storage.memory
         self.fast_path = FastPath(settings, Hooks(), table, memory, outgoing, counters)
+        self.short_path = ShortPath(
+            settings,
+            Hooks(),
+            self.storage,
+            self.handler.sender,
+            self.handler.switches,
+            self.timing,
+            counters,
+        )
 
-    async def full(self, method: str, url: str, fields: Mapping[str, str]) -> Served:
+    async def full(
+        self, method: str, url: str, fields: Mapping[str, str], read: Read | None = None
+    ) -> Served:
         """Answer by the full path, background work included."""
         background = FakeBackground()
-        served = await self.handler.handle(Incoming(method, url, fields), background)
+        served = await self.handler.handle(Incoming(method, url, fields), background, read)
+        await background.done()
+        return served
+
+    async def read(self, url: str, fields: Mapping[str, str]) -> Read | None:
+        """Read what the short path wants of KV."""
+        lookup = self.short_path.lookup(url, as_json(fields), self.timing.ms)
+        return await self.storage.records.read(variant(lookup, ())) if lookup else None
+
+    async def short(self, url: str, fields: Mapping[str, str], read: Read) -> Served | None:
+        """Answer by the short path, if it may, background work included."""
+        background, now_ms = FakeBackground(), self.timing.ms
+        lookup = self.short_path.lookup(url, as_json(fields), now_ms)
+        if lookup is None:
+            return None
+        served = self.short_path.answer(lookup, read, as_json(fields), background, now_ms)
         await background.done()
         return served
 

@@ -126,7 +126,7 @@ def _steps(draw: st.DrawFn, path: str) -> Steps:
     return steps
 
 
-def _answer(edge_ms: int, request: RequestFacts) -> FakeResponse:
+def answer_of(edge_ms: int, request: RequestFacts) -> FakeResponse:
     path = request.target.path
     body = (
         (b'{"big": "' + b"x" * 6000 + b'"}')
@@ -147,20 +147,20 @@ def _answer(edge_ms: int, request: RequestFacts) -> FakeResponse:
 
 
 async def _run(steps: Steps, configured: Settings) -> int:
-    edge = FakeEdge(configured, lambda request: _answer(edge.timing.ms, request))
+    edge = FakeEdge(configured, lambda request: answer_of(edge.timing.ms, request))
     repeated = 0
     for step in steps:
         if isinstance(step, Wait):
             edge.timing.ms += step.ms
         elif isinstance(step, Purge):
-            _purge(edge, step)
+            purge(edge, step)
         else:
             repeated += await _get(edge, step)
     assert edge.faults == []
     return repeated
 
 
-def _purge(edge: FakeEdge, step: Purge) -> None:
+def purge(edge: FakeEdge, step: Purge) -> None:
     names = [step.name, *([prefix_index_mark("api.example")] if step.name.startswith("prefix/") else [])]
     for key in written_keys(names, step.lane):
         edge.store.values[key] = StoredValue(None, value_of(key, Mark(edge.timing.ms, "p")))
@@ -244,7 +244,7 @@ def test_many_values_that_mean_the_same_repeat_one_decision() -> None:
 
 def test_an_invalidation_in_the_isolate_ends_what_is_repeated() -> None:
     async def run() -> None:
-        edge = FakeEdge(Settings(origin="http://origin"), lambda request: _answer(START_MS, request))
+        edge = FakeEdge(Settings(origin="http://origin"), lambda request: answer_of(START_MS, request))
         for _ in range(3):
             await _get(edge, PLAIN)
         assert edge.repeated(f"{HOST}/plain", PLAIN.fields)
@@ -256,7 +256,7 @@ def test_an_invalidation_in_the_isolate_ends_what_is_repeated() -> None:
 
 def test_long_texts_of_clients_are_not_kept() -> None:
     async def run() -> None:
-        edge = FakeEdge(Settings(origin="http://origin"), lambda request: _answer(START_MS, request))
+        edge = FakeEdge(Settings(origin="http://origin"), lambda request: answer_of(START_MS, request))
         long = Get("/plain?" + "x" * 2000, {})
         for _ in range(4):
             await _get(edge, long)

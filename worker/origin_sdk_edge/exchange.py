@@ -6,7 +6,7 @@ from typing import Any
 
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.status import Status
-from origin_sdk_edge.ports import Background
+from origin_sdk_edge.ports import Background, Read
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.metrics import Tier
 
@@ -46,6 +46,8 @@ class Exchange:
     size_bytes: int = 0
     is_own: bool = False
     """Whether the answer is the Worker's own."""
+    read: Read | None = None
+    """What was read of KV for it before it came here."""
 
     def run(self, work: Coroutine[Any, Any, object]) -> None:
         """Start ``work`` and keep it alive."""

@@ -33,7 +33,7 @@ from origin_sdk_wire.freshness import current_age_ms
 from origin_sdk_wire.metrics import Tier
 from origin_sdk_wire.settings import Rule, ServerTiming, Settings
 
-__all__ = ["CHANGES_DECISION", "FRAMES_BODY", "FastPath", "Rendered", "Rendering", "Repeated"]
+__all__ = ["CHANGES_DECISION", "FRAMES_BODY", "FastPath", "Rendered", "Rendering", "Repeated", "text_of"]
 
 _CHANGING = (
     "cache-control",
@@ -312,6 +312,12 @@ def _values_of(names: tuple[str, ...], fields: str, rule: Rule | None) -> _Value
     if rule.ignore_origin:
         few["origin"] = None
     return tuple(few[name] if name in few else _value_of(name, fields) for name in names)
+
+
+def text_of(name: str, fields: str) -> str:
+    """Return the value of a field in the JSON text of a request's fields, and nothing if it isn't there."""
+    text: str = json.loads(_value_of(name, fields) or '""')
+    return text
 
 
 def _value_of(name: str, fields: str) -> str | None:

@@ -17,7 +17,7 @@ from origin_sdk_edge.policy.relay import end_to_end, lacks_length
 from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead
 from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.policy.trace import with_valid_trace
-from origin_sdk_edge.ports import Background, ContentError, Incoming, Ports
+from origin_sdk_edge.ports import Background, ContentError, Incoming, Ports, Read
 from origin_sdk_edge.purge_log.switches import Switches
 from origin_sdk_edge.refresher import Refresher
 from origin_sdk_edge.refreshes import Refreshes
@@ -68,19 +68,22 @@ class Handler:
         self._report = ports.report
         self._counters = counters
         self._verifier = _verifier_of(settings, storage, ports)
-        self._sender = Sender(settings, hooks, storage, ports)
+        self.sender = Sender(settings, hooks, storage, ports)
         self._judge = Judge(settings, storage, ports.timing)
         asker = Asker(settings, hooks, storage, ports, counters)
-        self._forwarder = Forwarder(settings, storage, asker, self._sender, ports, counters)
+        self._forwarder = Forwarder(settings, storage, asker, self.sender, ports, counters)
         self._collapse = Collapse(
-            settings, storage, self._judge, asker, self._sender, ports, counters, self._looked_up
+            settings, storage, self._judge, asker, self.sender, ports, counters, self._looked_up
         )
         refreshes = Refreshes(ports.timing, settings.refresh_concurrency)
         self._refresher = Refresher(refreshes, self._collapse, storage, counters)
 
-    async def handle(self, incoming: Incoming, background: Background) -> Served:
-        """Answer one request. A fault of the cache itself is reported, and the request goes to the origin."""
-        exchange = Exchange(background, self._timing.now_ms())
+    async def handle(self, incoming: Incoming, background: Background, read: Read | None = None) -> Served:
+        """Answer one request. A fault of the cache itself is reported, and the request goes to the origin.
+
+        ``read`` is what was read of KV for it already.
+        """
+        exchange = Exchange(background, self._timing.now_ms(), read=read)
         served = await self._served(incoming, exchange)
         self._counters.answered(exchange)
         return served
@@ -95,7 +98,7 @@ class Handler:
         try:
             decision = await self._decide(request, hooked, incoming, exchange)
         except ContentError:
-            return Served(exchange, self._sender.plain(exchange, 400, _BROKEN_OFF, Status(Reason.BODY)))
+            return Served(exchange, self.sender.plain(exchange, 400, _BROKEN_OFF, Status(Reason.BODY)))
         if isinstance(decision, Forward):
             return Served(exchange, await self._forwarder.forward(decision, incoming.body, exchange))
         try:
@@ -148,11 +151,11 @@ class Handler:
 
     def _refused(self, exchange: Exchange, request: RequestFacts | None) -> Any:
         if request is None:
-            return self._sender.plain(
+            return self.sender.plain(
                 exchange, 400, "The URL of the request can't be read.", Status(Reason.BAD_URL)
             )
         text = f"A {request.method} with a body needs a Content-Length: otherwise it can't be passed on."
-        return self._sender.plain(exchange, 411, text, Status(Reason.BODY))
+        return self.sender.plain(exchange, 411, text, Status(Reason.BODY))
 
     def _before_lookup(self, request: RequestFacts) -> RequestFacts | HookAnswer | None:
         if not self.hooks.before_lookup:
@@ -190,7 +193,7 @@ class Handler:
         text = (
             "Nothing that may be used is stored, and the request allows no more than that (only-if-cached)."
         )
-        return Served(exchange, self._sender.plain(exchange, 504, text, Status(Reason.ONLY_IF_CACHED)))
+        return Served(exchange, self.sender.plain(exchange, 504, text, Status(Reason.ONLY_IF_CACHED)))
 
     async def _looked_up(self, lookup: Lookup, exchange: Exchange) -> Any:
         return (await self._look_up(lookup, exchange)).response
@@ -209,7 +212,7 @@ class Handler:
         if found.entry:
             return found
         exchange.found_in = Tier.KV
-        looking, marks = self.storage.records.find_in_store(lookup), self.storage.marks
+        looking, marks = self.storage.records.find_in_store(lookup, exchange.read), self.storage.marks
         now_ms = self._timing.now_ms()
         expected = marks.expected(lookup, now_ms)
         if not marks.table.outdated(expected, now_ms):
@@ -223,7 +226,7 @@ class Handler:
         generation = self.storage.marks.table.generation
         is_without_log = self.storage.marks.is_without_log()
         status = Status(use.reason, hit=True, ttl_seconds=use.ttl_seconds, is_without_log=is_without_log)
-        response = await self._sender.stored(exchange, lookup, entry, status)
+        response = await self.sender.stored(exchange, lookup, entry, status)
         if use.refresh or is_due_ahead(use, entry.hits, self.settings):
             self._refresher.refresh(lookup, entry, exchange)
         self._read_marks_ahead(lookup, entry, exchange)

@@ -27,6 +27,7 @@ __all__ = [
     "Pieces",
     "Pipe",
     "Ports",
+    "Read",
     "Report",
     "Signal",
     "Store",
@@ -65,6 +66,15 @@ class StoredValue:
 
     metadata: object
     body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a store answered for a key: a value, ``None`` if there is none, or a fault."""
+
+    key: str
+    value: StoredValue | None = None
+    fault: StoreError | None = None
 
 
 class Store(Protocol):

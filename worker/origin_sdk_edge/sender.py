@@ -73,13 +73,31 @@ class Sender:
         else:
             body = await self._body(entry, answer.body, answer.part)
         size_bytes = 0 if body is None else _size_of(entry, answer, is_streamed=stream is not None)
-        fields = answer.fields
         if unstored is not None:
-            fields = [*(field for field in fields if field != ("age", "0")), *unstored]
+            kept = [field for field in answer.fields if field != ("age", "0")]
+            answer = replace(answer, fields=[*kept, *unstored])
+        return self._sent(exchange, lookup, self._with_ttl(lookup, record, status), answer, body, size_bytes)
+
+    def at_hand(self, exchange: Exchange, lookup: Lookup, entry: Entry, status: Status) -> Any | None:
+        """Answer from a stored response whose body is sent as it lies at hand; ``None`` for any other."""
+        answer = answer_from(entry.record, entry.fields, lookup.client, self._timing.now_ms())
+        if answer.body is not BodyKind.AS_STORED or entry.body is None:
+            return None
+        return self._sent(exchange, lookup, status, answer, entry.body, entry.size_bytes)
+
+    def _sent(
+        self,
+        exchange: Exchange,
+        lookup: Lookup,
+        status: Status,
+        answer: StoredAnswer,
+        body: Body | None,
+        size_bytes: int,
+    ) -> Any:
+        fields = answer.fields
         if self._hooks.before_send:
             fields = self._before_send(lookup.client, answer.status, fields)
         fields = shown_fields(fields, self._settings)
-        status = self._with_ttl(lookup, record, status)
         exchange.answer(status, answer.status, size_bytes)
         if shown := self._cache_status(status, lookup.client, lookup.key):
             fields.append(("cache-status", shown))

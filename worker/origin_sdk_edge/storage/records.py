@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from origin_sdk_edge.policy.decision import Lookup
 from origin_sdk_edge.policy.selection import preference
-from origin_sdk_edge.ports import Body, StoredValue, StoreError
+from origin_sdk_edge.ports import Body, Read, StoredValue, StoreError
 from origin_sdk_edge.storage.marks import Marks
 from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_edge.storage.tiers import Tiers
@@ -46,9 +46,14 @@ class Records:
             return Found(item)
         return Found(_selected(item, [at_hand(variant(lookup, names)) for names in item.sets]))
 
-    async def find_in_store(self, lookup: Lookup) -> Found:
-        """Look in KV, and hold in memory what was found."""
-        item = await self._read(variant(lookup, ()))
+    def is_at_hand(self, key: str) -> bool:
+        """Whether anything is found under ``key`` without KV."""
+        return self._tiers.at_hand(key) is not None
+
+    async def find_in_store(self, lookup: Lookup, read: Read | None = None) -> Found:
+        """Look in KV, and hold in memory what was found; ``read`` is what was read there already."""
+        base = variant(lookup, ())
+        item = self._settled(read) if read and read.key == base else await self._read(base)
         if not isinstance(item, Index):
             return Found(item)
         item = self._variants.with_unwritten(variant(lookup, ()), item)
@@ -56,12 +61,21 @@ class Records:
         found = [await reads[0]] if len(reads) == 1 else await self._tiers.timing.together(*reads)
         return Found(_selected(item, found), other_variant=bool(item.sets))
 
-    async def _read(self, key: str) -> Entry | Index | None:
+    async def read(self, key: str) -> Read:
+        """Read what lies under ``key`` in KV."""
         try:
-            value = await self._tiers.store.read(key)
-            item = self._decoded(key, value) if value else None
-            if isinstance(item, Entry) and self._marks.has_ended(key, item.record):
-                item = None  # KV shows what was ended here for a while
+            return Read(key, await self._tiers.store.read(key))
+        except StoreError as error:
+            return Read(key, fault=error)
+
+    async def _read(self, key: str) -> Entry | Index | None:
+        return self._settled(await self.read(key))
+
+    def _settled(self, read: Read) -> Entry | Index | None:
+        """Return what is to be used by what was read, and hold it in memory."""
+        key = read.key
+        try:
+            item = self._found(read)
         except (StoreError, UnreadableRecord) as error:
             self._tiers.note(error)
             item = None
@@ -69,8 +83,34 @@ class Records:
         newer = self._tiers.at_hand(key)
         if newer and not (isinstance(newer, Entry) and _replaces(item, newer)):
             return newer
-        if isinstance(item, Index) or (item and self._tiers.fits_memory(item)):
+        if isinstance(item, Index):
             self._tiers.memory.put(key, item)
+        elif item:
+            self.hold(item)
+        return item
+
+    def hold(self, entry: Entry) -> None:
+        """Hold in memory what was found in KV, if it fits."""
+        if self._tiers.fits_memory(entry):
+            self._tiers.memory.put(entry.key, entry)
+
+    def plain(self, read: Read) -> Entry | None:
+        """Return the response that was read, if nothing newer is at hand, and its body lies with it."""
+        if read.value is None or self.is_at_hand(read.key):
+            return None
+        try:
+            item = self._found(read)
+        except UnreadableRecord:
+            return None
+        return item if isinstance(item, Entry) and item.body is not None else None
+
+    def _found(self, read: Read) -> Entry | Index | None:
+        """Return what was read; raises :class:`StoreError` and :class:`UnreadableRecord`."""
+        if read.fault:
+            raise read.fault
+        item = self._decoded(read.key, read.value) if read.value else None
+        if isinstance(item, Entry) and self._marks.has_ended(read.key, item.record):
+            return None  # KV shows what was ended here for a while
         return item
 
     def _decoded(self, key: str, value: StoredValue) -> Entry | Index:

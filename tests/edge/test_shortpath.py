@@ -1,0 +1,154 @@
+"""What the short path answers out of KV is what the full path would answer, and nothing is read twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.ports import StoredValue
+from origin_sdk_wire.key import parse_target
+from origin_sdk_wire.marks import Lane, url_mark
+from origin_sdk_wire.purge_log import Switch, SwitchKind
+from origin_sdk_wire.settings import Profile, Settings
+from tests.edge.examples import examples
+from tests.edge.fakes import START_MS, FakeEdge, FakeResponse, FakeStore, Sent
+from tests.edge.test_fastpath import (
+    HOST,
+    PATHS,
+    REQUEST_FIELDS,
+    RULES,
+    Get,
+    Purge,
+    Steps,
+    Wait,
+    answer_of,
+    purge,
+)
+
+
+class CountingStore(FakeStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: Counter[str] = Counter()
+
+    async def read(self, key: str) -> StoredValue | None:
+        self.reads[key] += 1
+        return await super().read(key)
+
+
+@st.composite
+def _steps(draw: st.DrawFn, path: str) -> Steps:
+    waits = st.builds(Wait, st.sampled_from([1, 999, 1000, 2500, 4000, 4600, 19_000, 30_000]))
+    gets = st.builds(Get, st.just(path), REQUEST_FIELDS)
+    purges = st.builds(Purge, st.just(url_mark(parse_target(HOST + path))), st.sampled_from(list(Lane)))
+    return draw(st.lists(st.one_of(gets, gets, gets, gets, waits, purges), min_size=3, max_size=10))
+
+
+async def _run(steps: Steps, configured: Settings) -> tuple[int, CountingStore]:
+    """Take the steps without memory, so that KV has to answer; return how often the short path did."""
+    store = CountingStore()
+    edge = FakeEdge(
+        replace(configured, memory_bytes=0), lambda request: answer_of(edge.timing.ms, request), store=store
+    )
+    answered = 0
+    for step in steps:
+        if isinstance(step, Wait):
+            edge.timing.ms += step.ms
+        elif isinstance(step, Purge):
+            purge(edge, step)
+        else:
+            answered += await _get(edge, step)
+    assert edge.faults == []
+    return answered, store
+
+
+async def _get(edge: FakeEdge, step: Get) -> int:
+    url = HOST + step.path
+    read = await edge.read(url, step.fields)
+    served = await edge.short(url, step.fields, read) if read else None
+    if served is None:
+        await edge.full("GET", url, step.fields, read)
+        return 0
+    by_full_path: Sent = (await edge.full("GET", url, step.fields, read)).response
+    assert served.response == by_full_path
+    return 1
+
+
+@pytest.mark.parametrize("path", PATHS)
+@given(data=st.data(), profile=st.sampled_from(Profile), key_version=st.sampled_from(["", "", "2"]))
+@settings(max_examples=examples(20), deadline=None)
+def test_what_the_short_path_answers_is_what_would_be_decided(
+    path: str, data: st.DataObject, profile: Profile, key_version: str
+) -> None:
+    configured = Settings(origin="http://origin", rules=RULES, profile=profile, key_version=key_version)
+    asyncio.run(_run(data.draw(_steps(path)), configured))
+
+
+PLAIN = Get("/plain", {"user-agent": "plain"})
+OTHER = Get("/plain", {"user-agent": "other", "accept-encoding": "gzip", "x": "y"})
+CODED = Get("/big", {"accept-encoding": "br, gzip"})
+VARYING = Get("/vary", {"accept-language": "de"})
+KEYED = Get("/keyed", {"x-tenant": "a"})
+
+
+@pytest.mark.parametrize(
+    ("steps", "answered"),
+    [
+        pytest.param([PLAIN, PLAIN], 1, id="what KV holds"),
+        pytest.param([PLAIN, OTHER], 1, id="whatever doesn't select"),
+        pytest.param([CODED, CODED], 1, id="the cache's own coding, for who accepts it"),
+        pytest.param([CODED, Get("/big", {})], 0, id="not for who doesn't"),
+        pytest.param([VARYING, VARYING], 0, id="not what varies"),
+        pytest.param([KEYED, KEYED], 0, id="not under an identity"),
+        pytest.param([PLAIN, Get("/plain", {"range": "bytes=0-1"})], 0, id="not a range"),
+        pytest.param([PLAIN, Get("/plain", {"if-none-match": '"v"'})], 0, id="not a precondition"),
+        pytest.param([PLAIN, Wait(4_999), PLAIN], 1, id="while the marks are known"),
+        pytest.param([PLAIN, Wait(21_000), PLAIN], 0, id="not what is stale"),
+    ],
+)
+def test_what_the_short_path_answers(steps: Steps, answered: int) -> None:
+    configured = Settings(origin="http://origin", rules=RULES, lifetime_jitter=0.0)
+    assert asyncio.run(_run(steps, configured))[0] == answered
+
+
+@pytest.mark.parametrize("kind", [SwitchKind.BYPASS, SwitchKind.STALE])
+def test_switches_of_the_purge_log_are_for_the_full_path(kind: SwitchKind) -> None:
+    async def run() -> None:
+        edge = FakeEdge(
+            Settings(origin="http://origin", memory_bytes=0), lambda request: answer_of(START_MS, request)
+        )
+        await _get(edge, PLAIN)
+        assert await edge.read(HOST + PLAIN.path, {})
+        edge.handler.switches.learn(Switch("1", START_MS, kind, START_MS + 60_000, seconds=5))
+        assert await edge.read(HOST + PLAIN.path, {}) is None
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "get", [pytest.param(get, id=get.path) for get in (PLAIN, VARYING, Get("/short", {}), CODED)]
+)
+def test_a_record_is_read_once_whichever_path_answers(get: Get) -> None:
+    async def run() -> Counter[str]:
+        store = CountingStore()
+        configured = Settings(origin="http://origin", memory_bytes=0, lifetime_jitter=0.0)
+        edge = FakeEdge(configured, _answer, store=store)
+        for wait_ms in (0, 100, 3_000, 100):
+            edge.timing.ms += wait_ms
+            url, before = HOST + get.path, store.reads.copy()
+            read = await edge.read(url, get.fields)
+            if read is None or await edge.short(url, get.fields, read) is None:
+                await edge.full("GET", url, get.fields, read)
+            assert max((store.reads - before).values(), default=0) <= 1
+        return store.reads
+
+    def _answer(request: RequestFacts) -> FakeResponse:
+        return answer_of(START_MS, request)
+
+    assert asyncio.run(run())
