@@ -109,8 +109,14 @@ def _serve(options: argparse.Namespace) -> NoReturn:
         running = [wrangler.process, *([demo] if demo else [])]
         if options.dashboard:
             telling = _telling(wrangler.url, log_key)
+            where = ["--config", str(options.config), *(["--env", options.env] if options.env else [])]
             dashboard = start_dashboard(
-                folder, wrangler, port=options.dashboard_port, cwd=paths.ROOT, variables=telling
+                folder,
+                wrangler,
+                port=options.dashboard_port,
+                cwd=paths.ROOT,
+                variables=telling,
+                arguments=where,
             )
             running.append(stack.enter_context(dashboard))
         if demo and options.traffic:

@@ -30,6 +30,8 @@ PROMISED: Mapping[str, Sequence[str]] = {
     "cli": ("origin_sdk.cli.app", "origin_sdk.dashboard.exporter", "origin_sdk.dashboard.server"),
     "sqlalchemy": ("origin_sdk.outbox.sqlalchemy", "origin_sdk.events.sqlalchemy"),
     "django": ("origin_sdk.django", "origin_sdk.events.django"),
+    "fastapi": ("fastapi", "origin_sdk.asgi", "origin_sdk.forwarded"),
+    "flask": ("origin_sdk.flask",),
     "postgres": ("origin_sdk.events.postgres",),
     "redis": ("origin_sdk.outbox.redis", "origin_sdk.events.streams"),
     "layers": ("origin_sdk.layers",),

@@ -86,14 +86,27 @@ def port() -> int:
         return free
 
 
-def test_it_stands_in_front_of_any_origin_and_a_variable_wins(
-    tmp_path: Path, port: int, origin: ScriptedOrigin
+_STAGING = """
+[env.staging]
+[[env.staging.kv_namespaces]]
+binding = "CACHE"
+id = "of-staging"
+[env.staging.vars]
+ORIGIN = "http://127.0.0.1:2"
+"""
+
+
+def test_it_stands_in_front_of_any_origin_by_any_configuration_and_a_variable_wins(
+    tmp_path: Path, port: int, origin: ScriptedOrigin, worker_tree: Path
 ) -> None:
     origin.on("/a", reply(200, [("Cache-Control", "no-store")], b"from the origin"))
-    nowhere = ["--origin", "http://127.0.0.1:1"]
+    config = worker_tree / "staging.toml"
+    config.write_text((worker_tree / "wrangler.toml").read_text() + _STAGING)
+    arguments = ["--origin", "http://127.0.0.1:1", "--config", str(config), "--env", "staging"]
 
-    with running(tmp_path, *nowhere, "--port", str(port), "--var", f"ORIGIN:{origin.url}") as dev:
+    with running(tmp_path, *arguments, "--port", str(port), "--var", f"ORIGIN:{origin.url}") as dev:
         assert dev.url == f"http://127.0.0.1:{port}"
+        assert dev.said("KV REST API").endswith("/namespaces/of-staging")
         assert httpx.get(f"{dev.url}/a").text == "from the origin"
         assert "nothing answers at http://127.0.0.1:1 yet" in dev.output()
 
@@ -156,6 +169,8 @@ def test_the_dashboard_shows_the_demos_traffic(tmp_path: Path) -> None:
         pytest.param(["--origin", "localhost:8000"], 2, "'localhost:8000' is not an origin", id="no scheme"),
         pytest.param(["--origin", "http://h:99999"], 2, "is not an origin", id="an impossible port"),
         pytest.param(["--origin", "http://h/?q"], 2, "is not an origin", id="a query"),
+        pytest.param(["--config", "no.toml"], 1, "no.toml can't be read", id="a file that isn't there"),
+        pytest.param(["--env", "no"], 1, "has no [env.no]", id="an environment that isn't there"),
         pytest.param(["--port", "http"], 2, "'http' is not a port", id="a port that is no number"),
         pytest.param(["--var", "ORIGIN"], 2, "'ORIGIN' is not a variable", id="a variable without a value"),
     ],
