@@ -347,6 +347,27 @@ def test_a_write_makes_all_answers_of_its_url_stale(
     assert is_hit(query.to(edge.url("safe"), path)) != ends
 
 
+def test_what_one_content_is_refused_does_not_end_what_others_have(
+    edge: Workerd, origin: ScriptedOrigin
+) -> None:
+    path = new_path("raw/t")
+    stale = [("Cache-Control", "public, max-age=0, stale-if-error=600"), ("ETag", '"a"')]
+
+    def answer(request: Request) -> Reply:
+        turn = len([asked for asked in origin.requests(path) if asked.body == request.body])
+        if turn == 1:
+            return reply(200, stale, request.body)
+        return reply(403 if request.body == b"one" else 503)
+
+    origin.decide(path, answer)
+    one, two = Sent(b"one"), Sent(b"two")
+
+    told = [sent.to(edge.url("safe"), path) for sent in (one, two, one, two)]
+
+    assert [each.status for each in told] == [200, 200, 403, 200]
+    assert told[3].body == b"two"
+
+
 def test_a_mutation_that_names_groups_ends_these_alone(edge: Workerd, origin: ScriptedOrigin) -> None:
     path = new_path("graphql/t")
 

@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from origin_sdk_edge.policy.decision import Lookup, on_request
-from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.facts import Content, RequestFacts
 from origin_sdk_edge.storage.admission import Admission
 from origin_sdk_edge.storage.memory import Memory
+from origin_sdk_edge.storage.variants import variant
 from origin_sdk_wire.key import parse_target
+from origin_sdk_wire.rules import KeyBody
 from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings, StoreOn
 from tests.edge.fakes import START_MS
 
@@ -50,6 +52,21 @@ def test_variants_of_a_url_are_bounded_and_those_known_are_written_again() -> No
 )
 def test_users_are_no_variants(rule: Rule, most: int) -> None:
     assert len(_admitted(Admission(SETTINGS, Memory(1 << 20)), _lookup(rule=rule), range(100))) == most
+
+
+def test_contents_are_no_variants_but_each_has_its_own() -> None:
+    settings = replace(SETTINGS, rules=(Rule("search", body=KeyBody.RAW),))
+    admission = Admission(SETTINGS, Memory(1 << 20))
+    request = RequestFacts("QUERY", parse_target("https://api.example/a"), {"content-length": "1"})
+
+    def lookup(number: int) -> Lookup:
+        content = Content(b"", (("content", str(number)),))
+        found = on_request(replace(request, content=content), settings, START_MS)
+        assert isinstance(found, Lookup)
+        return found
+
+    assert all(admission.admits(each, variant(each, ()), 0, START_MS) for each in map(lookup, range(100)))
+    assert _admitted(admission, lookup(7), range(100)) == [0, 1, 2, 3]
 
 
 def test_bytes_are_bounded_by_the_minute() -> None:

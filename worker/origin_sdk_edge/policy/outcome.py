@@ -206,8 +206,10 @@ def _ended(plan: Plan, stored: Record | None, reply: _Reply, response: ResponseF
         return plan
     if not speaks_for_others(lookup.request, response, lookup.rule, reply.settings):
         return plan
-    # A mark reaches every variant of the URL: one user's answer isn't to end what others have.
-    if lookup.rule.data_class is DataClass.PRIVATE or _BY_USER & set(selecting_names(reply.stored_fields)):
+    # A mark reaches all that is stored for the URL: an answer to one user, or to one content, isn't to end
+    # what others have.
+    is_of_url = lookup.request.method in {"GET", "HEAD"} and lookup.rule.data_class is not DataClass.PRIVATE
+    if not is_of_url or _BY_USER & set(selecting_names(reply.stored_fields)):
         return replace(plan, ends=True)
     return replace(plan, marks=(url_mark(lookup.request.target),))
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from origin_sdk_edge.policy.decision import Lookup
 from origin_sdk_edge.storage.memory import Memory, Table
+from origin_sdk_edge.storage.variants import variant
 from origin_sdk_wire.settings import DataClass, Rule, Settings, StoreOn
 
 __all__ = ["Admission"]
@@ -67,12 +68,13 @@ class Admission:
         return is_known
 
     def _admits_variant(self, lookup: Lookup, key: str, now_ms: int) -> bool:
-        # Whose keys hold a declared identity has as many as there are users.
-        if not self._variants or key == lookup.key or lookup.rule.data_class is DataClass.PRIVATE:
+        # Whose keys hold a declared identity has as many as there are users; a content is what a query is.
+        base = variant(lookup, ()) if lookup.request.content else lookup.key
+        if not self._variants or key == base or lookup.rule.data_class is DataClass.PRIVATE:
             return True
         # As many again take as many minutes.
         new = _Url(Allowance(self._variants, self._variants * _MINUTE_MS))
-        url = self._urls.get(lookup.key) or new
+        url = self._urls.get(base) or new
         if key in url.known:
             return True
         if not url.allowance.takes(1, now_ms):
@@ -80,5 +82,5 @@ class Admission:
         if len(url.known) >= _MAX_KNOWN:
             url.known.clear()
         url.known.add(key)
-        self._urls.set(lookup.key, url)
+        self._urls.set(base, url)
         return True
