@@ -154,7 +154,7 @@ class Worker:
             path = js.URL.new(request.url).pathname
             reply = await log.route.answer(path, fields, body.encode("utf-8", "replace"))
         if reply.has_told:
-            background.run(log.reader.ask())
+            background.run(log.reader.ask(is_news=True))
         return self._outgoing.plain(reply.code, reply.fields, reply.text)
 
 

@@ -16,6 +16,7 @@ _HERE = Path(__file__).parent
 BENCHES = {
     "edge": "the Worker in workerd against the least that could do its job",
     "purge": "purges by the SDK",
+    "log": "the purge log: how soon purges are honoured, and what a request reads",
     "layers": "the SDK's layers of cache at the origin",
     "scale": "what the edge costs at the size of the internet, simulated",
     "eviction": "what the layers' memory keeps",

@@ -112,8 +112,8 @@ class World:
 
     # The object, as the isolate reaches it
 
-    async def ask(self, log: str, since: int) -> str:
-        del log
+    async def ask(self, log: str, since: int, *, is_news: bool) -> str:
+        del log, is_news
         self._reach()
         self.asked.append(self.timing.ms)
         now_ms = self.timing.ms

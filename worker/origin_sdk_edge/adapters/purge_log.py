@@ -111,10 +111,10 @@ class LogStub:
         self._location = location
         self._has_cache = hasattr(js, "caches")
 
-    async def ask(self, log: str, since: int) -> str:
+    async def ask(self, log: str, since: int, *, is_news: bool) -> str:
         """See :class:`origin_sdk_edge.purge_log.reader.LogSource`."""
         url = f"{_BASE}page?{urlencode({'log': log, 'since': since, 'location': self._location})}"
-        if kept := await self._kept(url):
+        if not is_news and (kept := await self._kept(url)):
             return kept
         text = await self._fetched(url, None)
         await self._keep(url, text)

@@ -28,8 +28,11 @@ _QUIET_MS = 1000
 class LogSource(Protocol):
     """Where an isolate asks what is new."""
 
-    async def ask(self, log: str, since: int) -> str:
-        """Return a page as text; raises :class:`StoreError`."""
+    async def ask(self, log: str, since: int, *, is_news: bool) -> str:
+        """Return a page as text, not what it was a second ago if there ``is_news``.
+
+        Raises :class:`StoreError`.
+        """
 
 
 def honoured_ms(settings: Settings) -> int:
@@ -95,13 +98,16 @@ class Reader:
         knowledge.due_ms = now_ms + ASK_MS
         return await self.ask()
 
-    async def ask(self) -> bool:
-        """Ask what is new, and take it in; return whether that went well."""
+    async def ask(self, *, is_news: bool = False) -> bool:
+        """Ask what is new, and take it in; return whether that went well.
+
+        ``is_news`` says that there is something: this isolate has just told the log of it.
+        """
         began_ms, own = self._timing.now_ms(), self._timing.signal()
         self._pause(began_ms)
         self._asking, self._asking_ms = own, began_ms
         try:
-            await self._read_on(began_ms)
+            await self._read_on(began_ms, is_news=is_news)
         except (StoreError, UnreadableEntry) as error:
             self._failed_ms = self._timing.now_ms()
             self._report("log", error)
@@ -125,9 +131,10 @@ class Reader:
             self._table.paused_ms = paused_ms
             self._table.generation += 1
 
-    async def _read_on(self, began_ms: int) -> None:
+    async def _read_on(self, began_ms: int, *, is_news: bool) -> None:
         for _ in range(_MAX_PAGES):
-            page = parse_page(await self._source.ask(self._log, self._next - self._next % _BLOCK))
+            since = self._next - self._next % _BLOCK
+            page = parse_page(await self._source.ask(self._log, since, is_news=is_news))
             self._take(page)
             if not page.more:
                 self._rely_on(page, began_ms)
