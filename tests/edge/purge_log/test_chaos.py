@@ -100,9 +100,9 @@ class ChaoticWorld(World):
                 self._shown[key] = number
                 self.store.values[key] = value
 
-    async def ask(self, log: str, since: int) -> str:
+    async def ask(self, log: str, since: int, *, is_news: bool) -> str:
         self.show()
-        return await super().ask(log, since)
+        return await super().ask(log, since, is_news=is_news)
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,6 +192,26 @@ def test_purges_that_are_paused_count_once_that_is_over(age_ms: int) -> None:
     assert world.look(URL, record).soft_ms == pause.moment_ms + 1000
 
 
+def test_a_pause_that_goes_on_for_longer_lets_nothing_through_between() -> None:
+    world = _begun()
+    record = _born(world.timing.ms, "g")
+    world.timing.ms += 1000
+    _paused(world)
+    world.timing.ms += 1000
+    world.purge(group_mark("g"))
+    world.timing.ms += 1000
+    longer = Switch("longer", world.timing.ms, SwitchKind.PAUSE, world.timing.ms + 120_000)
+    world.ledger.tell([longer], world.timing.ms)
+    for _ in range(20):
+        world.timing.ms += 5000
+        assert world.look(URL, record) == VALID
+    taken_back = Switch("end", world.timing.ms, SwitchKind.PAUSE, world.timing.ms)
+    world.ledger.tell([taken_back], world.timing.ms)
+    world.timing.ms += 5000
+    world.look(URL, record)
+    assert world.look(URL, record).soft_ms
+
+
 def test_what_was_purged_before_stays_so_while_purges_are_paused() -> None:
     world = _begun()
     record = _born(world.timing.ms, "g")

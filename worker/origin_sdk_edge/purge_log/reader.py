@@ -7,7 +7,7 @@ from origin_sdk_edge.ports import Report, Signal, StoreError, Timing
 from origin_sdk_edge.purge_log.switches import Switches
 from origin_sdk_edge.storage.mark_table import MarkTable
 from origin_sdk_wire.errors import UnreadableEntry
-from origin_sdk_wire.purge_log import Page, Purged, Switch, SwitchKind, parse_page
+from origin_sdk_wire.purge_log import Page, Purged, Switch, parse_page
 from origin_sdk_wire.settings import PurgeMode, Settings
 
 __all__ = ["ASK_MS", "LogSource", "Reader", "honoured_ms"]
@@ -125,8 +125,7 @@ class Reader:
 
     def _pause(self, now_ms: int) -> None:
         """Have purges count from now on, or not."""
-        pause = self._switches.on(SwitchKind.PAUSE, "", now_ms)
-        paused_ms = pause.moment_ms if pause else inf
+        paused_ms = self._switches.paused_ms(now_ms)
         if paused_ms != self._table.paused_ms:
             self._table.paused_ms = paused_ms
             self._table.generation += 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 
 from origin_sdk_edge.policy.decision import Forward, Lookup
 from origin_sdk_wire.facts import Reason
@@ -16,6 +17,7 @@ class Switches:
     def __init__(self) -> None:
         self.on_change: Callable[[Switch], None] | None = None
         self._by_place: dict[tuple[SwitchKind, str], Switch] = {}
+        self._paused_ms = 0
 
     def learn(self, switch: Switch) -> None:
         """Take in a switch: of the same kind and rule the latest counts."""
@@ -23,6 +25,8 @@ class Switches:
         if known and (known.moment_ms, known.id) >= (switch.moment_ms, switch.id):
             return
         self._by_place[switch.place] = switch
+        if switch.kind is SwitchKind.PAUSE and not (known and known.is_on(switch.moment_ms)):
+            self._paused_ms = switch.moment_ms  # and not where it goes on for longer
         if self.on_change:
             self.on_change(switch)
 
@@ -33,6 +37,10 @@ class Switches:
             if switch and switch.is_on(now_ms):
                 return switch
         return None
+
+    def paused_ms(self, now_ms: int) -> float:
+        """Return the moment from which on purges don't count: never, but while a pause is on."""
+        return self._paused_ms if self.on(SwitchKind.PAUSE, "", now_ms) else inf
 
     def applied(self, decision: Forward | Lookup, now_ms: int) -> Forward | Lookup:
         """Return a decision on a request as it is while these switches are on."""
