@@ -36,7 +36,11 @@ _SLOW_ROOMS = (
     "tests/runtime/",
     "tests/examples/",
     "tests/scripts/",
+    "tests/deployment/test_package.py",
+    "tests/deployment/test_wheel.py",
+    "tests/docs/test_applications.py",
     "tests/docs/test_events.py",
+    "tests/docs/test_site.py",
     "tests/outbox/test_clocks.py",
     "tests/outbox/test_commands.py",
     "tests/outbox/test_crash.py",
@@ -49,6 +53,7 @@ _SLOW_ROOMS = (
 # Side by side the files that take longest come first, so that none of them is left alone at the end.
 _LONGEST = (
     "tests/scripts/test_bench.py",
+    "tests/deployment/test_wheel.py",
     "tests/runtime/test_dev.py",
     "tests/outbox/test_crash.py",
     "tests/layers/test_django.py",
