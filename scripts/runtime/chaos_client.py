@@ -32,7 +32,7 @@ from scripts.runtime.chaos_structures import Tables
 try:
     from origin_sdk._process.clock import SystemClock
 except ModuleNotFoundError:  # in code of before, which --code brings
-    from origin_sdk.clock import SystemClock  # type: ignore[import-not-found,no-redef]  # see above
+    from origin_sdk.clock import SystemClock  # type: ignore[no-redef]  # see above
 
 __all__ = ["BOUND_SECONDS", "KEPT", "PROCESSES", "Board", "drawn"]
 

@@ -22,12 +22,12 @@ from origin_sdk.layers.structures.questions import Question
 from origin_sdk.layers.values.families import AnyFamily, AnyKey, Family, Key
 from origin_sdk.layers.values.policy import ANSWERS, Freshness
 from origin_sdk.layers.values.serialization import NATIVE, READ_ERRORS, Form
-from origin_sdk.layers.values.shapes import Shape
+from origin_sdk.layers.values.shapes import AnyShape
 
 __all__ = ["Loader", "reading", "shape_for", "whole_of"]
 
 Loader = Callable[[Any], Any] | None
-_Shape = TypeVar("_Shape", bound=Shape)
+_Shape = TypeVar("_Shape", bound=AnyShape)
 _LOST, _FOUND = 0, 2
 """What PART says: that its history lacks what is known here, and that there is an answer."""
 _ABSENT: Final = object()
@@ -89,7 +89,7 @@ def _of(key: AnyKey, question: Question, whole: object) -> Any:
     """Answer out of the whole. Raises UnsupportedValue if the loader returned what isn't declared."""
     if whole is None:
         return question.absent
-    shape: Shape = key.family.shape  # type: ignore[assignment]  # who asks for parts has looked
+    shape: AnyShape = key.family.shape  # type: ignore[assignment]  # who asks for parts has looked
     shape.require(whole)
     return question.of(whole)
 
@@ -106,7 +106,7 @@ async def _answer(cache: Cache, key: AnyKey, loader: Loader, question: Question)
         state, event = _state(judge, entry), "redis-hit"
     if entry is None or state not in ANSWERS:
         return _ABSENT
-    shape: Shape = key.family.shape  # type: ignore[assignment]  # see above
+    shape: AnyShape = key.family.shape  # type: ignore[assignment]  # see above
     try:
         answer = question.answer(shape, entry.value, judge.wrapping)
     except READ_ERRORS as error:
@@ -161,6 +161,6 @@ async def _looking(cache: Cache, key: AnyKey, part: AnyKey, question: Question) 
 
 def _command(link: Link, shard: int, key: AnyKey, question: Question) -> Command[list[Any]]:
     layout = link.layout
-    shape: Shape = key.family.shape  # type: ignore[assignment]  # see above
+    shape: AnyShape = key.family.shape  # type: ignore[assignment]  # see above
     keys = layout.keys(shard, "emhs", key.name)
     return Command(PART, keys, (link.told_of(shard), link.known_from(shard), shape.letter, *question.words))

@@ -21,7 +21,7 @@ from origin_sdk.layers.values.copies import kept
 from origin_sdk.layers.values.families import AnyKey
 from origin_sdk.layers.values.policy import ANSWERS
 from origin_sdk.layers.values.serialization import FORMATS
-from origin_sdk.layers.values.shapes import Shape
+from origin_sdk.layers.values.shapes import AnyShape
 from origin_sdk.layers.values.sizes import ENTRY_BYTES, weight
 
 __all__ = ["writing"]
@@ -41,7 +41,7 @@ async def writing(
     judge = cache.judge
     judge.know(key.family)
     judge.policy(key)
-    shape: Shape = key.family.shape  # type: ignore[assignment]  # who writes parts has looked
+    shape: AnyShape = key.family.shape  # type: ignore[assignment]  # who writes parts has looked
     if not shape.takes_parts:
         raise InvalidFamily(f"family {key.family.name}: a list is written as a whole: set() the key")
     for each in (*parts, *removed):
@@ -103,7 +103,7 @@ async def _write(
     judge: Judge, link: Link, key: AnyKey, parts: Mapping[object, object], removed: Sequence[object]
 ) -> None:
     """Write to what Redis keeps, in one round trip."""
-    shape: Shape = key.family.shape  # type: ignore[assignment]  # see above
+    shape: AnyShape = key.family.shape  # type: ignore[assignment]  # see above
     preferred = FORMATS[judge.wrapping.format]
     try:
         pairs = [shape.part(member, value, judge.wrapping, preferred) for member, value in parts.items()]
@@ -134,7 +134,7 @@ async def _replace(
     judge: Judge, link: Link, key: AnyKey, parts: Mapping[object, object], removed: Sequence[object]
 ) -> None:
     """Write to a structure that is sealed: read it, and put another one of the same birth in its place."""
-    shape: Shape = key.family.shape  # type: ignore[assignment]  # see above
+    shape: AnyShape = key.family.shape  # type: ignore[assignment]  # see above
     layout = link.layout
     _forget(judge, key)
     shard = layout.shard(key.name)

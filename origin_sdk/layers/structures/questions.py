@@ -8,10 +8,10 @@ from typing import Any, Final, TypeAlias
 
 from origin_sdk.layers.errors import InvalidFamily, UnreadableRecord
 from origin_sdk.layers.values.shapes import (
+    AnyShape,
     Hash,
     Members,
     Packing,
-    Shape,
     SortedItems,
     SortedSet,
     unpacked,
@@ -44,7 +44,7 @@ class Question:
     of: Callable[[Any], Any]
     absent: Any
 
-    def answer(self, shape: Shape, payload: bytes, packing: Packing) -> Any:
+    def answer(self, shape: AnyShape, payload: bytes, packing: Packing) -> Any:
         """Return the answer of a record's payload. Raises UnreadableRecord."""
         letter = payload[:1].decode()
         if letter == "n":

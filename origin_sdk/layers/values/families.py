@@ -10,7 +10,7 @@ from origin_sdk.layers.errors import InvalidFamily, UnstableKey
 from origin_sdk.layers.values.keys import Template, group_name, render
 from origin_sdk.layers.values.policy import Policy
 from origin_sdk.layers.values.serialization import Typed, typed
-from origin_sdk.layers.values.shapes import KeptAs, Shape, shape_of
+from origin_sdk.layers.values.shapes import AnyShape, KeptAs, shape_of
 
 __all__ = ["AnyFamily", "AnyKey", "DataClass", "Family", "FamilyDetails", "Key"]
 
@@ -147,7 +147,7 @@ class Family(Generic[Value]):
                 f"family {self.name}: a public value can't depend on an identity; say CENTRAL"
             )
 
-    def _typed(self) -> tuple[Typed, Shape | None]:
+    def _typed(self) -> tuple[Typed, AnyShape | None]:
         try:
             return typed(self.type), shape_of(self.kept_as, self.type)
         except InvalidFamily as error:

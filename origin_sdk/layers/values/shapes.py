@@ -6,8 +6,9 @@ import math
 import struct
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Literal, TypeAlias, get_args, get_origin
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeGuard, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import inspect
@@ -17,10 +18,23 @@ from origin_sdk.layers.values.aliases import unaliased
 from origin_sdk.layers.values.equality import fields_of, is_same
 from origin_sdk.layers.values.serialization import FORMATS, Typed, typed
 
-__all__ = ["Hash", "KeptAs", "Members", "Packing", "Pairs", "Shape", "SortedItems", "SortedSet", "shape_of"]
+__all__ = [
+    "AnyShape",
+    "Hash",
+    "KeptAs",
+    "Members",
+    "Packing",
+    "Pairs",
+    "Shape",
+    "SortedItems",
+    "SortedSet",
+    "shape_of",
+]
 
 KeptAs = Literal["value", "hash", "set", "sorted-set"]
 Pairs: TypeAlias = list[tuple[bytes, bytes]]
+_Whole = TypeVar("_Whole")
+"""What holds all of a structure."""
 _LENGTH: Final = struct.Struct(">I")
 _NONE: Final = b"n"
 _SHAPES: Final = {"hash": "a hash", "set": "a set", "sorted-set": "a sorted set"}
@@ -90,11 +104,12 @@ class _Names:
             raise UnstableKey(f"{value!r} isn't a member of type {self._kind!r}")
         return data
 
-    def decode(self, data: bytes) -> Any:
+    def decode(self, data: bytes) -> object:
         """Return the member."""
         if self._kind is str:
             return data.decode(errors="surrogatepass")
-        return self._typed.forms[FORMATS["msgpack"]].decode(data)
+        found: object = self._typed.forms[FORMATS["msgpack"]].decode(data)
+        return found
 
 
 def _has_one_rendering(kind: object) -> bool:
@@ -114,7 +129,7 @@ def _has_one_rendering(kind: object) -> bool:
     return isinstance(info, _MEMBERS)
 
 
-def _item_types(kind: object) -> list[Any]:
+def _item_types(kind: object) -> list[object]:
     if get_origin(kind) is tuple:
         return [each for each in get_args(kind) if each is not Ellipsis]
     return list(typing.get_type_hints(kind).values())
@@ -130,16 +145,17 @@ class _Values:
         """Return the bytes of a value. Raises UnsupportedValue."""
         return packing.pack_part(*self._typed.encode(value, preferred))
 
-    def decode(self, data: bytes, packing: Packing) -> Any:
+    def decode(self, data: bytes, packing: Packing) -> object:
         """Return the value. Raises UnreadableRecord."""
         form, payload = packing.unpack_part(data)
         known = self._typed.forms.get(form)
         if known is None:
             raise UnreadableRecord("a part of a structure in an unknown form")
-        return known.decode(payload)
+        found: object = known.decode(payload)
+        return found
 
 
-class Shape:
+class Shape(Generic[_Whole]):
     """A kind of structure: its values to pairs of bytes, and back."""
 
     letter: str
@@ -157,7 +173,8 @@ class Shape:
         """Return a whole value: its letter, and pairs. Raises UnsupportedValue."""
         if value is None and self._may_be_none:
             return _NONE
-        self.require(value)
+        if not self._is_whole(value):
+            raise self._of_another_type(value)
         try:
             pairs = self.pairs(value, packing, preferred)
         except UnstableKey as error:
@@ -169,7 +186,7 @@ class Shape:
         letter = self.letter if pairs else self.letter.upper()
         return letter.encode() + packed(pairs)
 
-    def decode(self, data: bytes, packing: Packing) -> Any:
+    def decode(self, data: bytes, packing: Packing) -> _Whole | None:
         """Return the whole value. Raises UnreadableRecord."""
         if data[:1] == _NONE:
             return None
@@ -180,19 +197,25 @@ class Shape:
 
     def require(self, value: object) -> None:
         """Raise UnsupportedValue for what isn't of the declared type."""
-        if type(value) is not self.container:
-            raise UnsupportedValue(f"a {type(value).__name__}, where {self.kind!r} is declared")
+        if not self._is_whole(value):
+            raise self._of_another_type(value)
+
+    def _is_whole(self, value: object) -> TypeGuard[_Whole]:
+        return type(value) is self.container
+
+    def _of_another_type(self, value: object) -> UnsupportedValue:
+        return UnsupportedValue(f"a {type(value).__name__}, where {self.kind!r} is declared")
 
     @property
     def container(self) -> type:
         """The class of whole values."""
         raise NotImplementedError
 
-    def pairs(self, value: object, packing: Packing, preferred: int) -> Pairs:
+    def pairs(self, value: _Whole, packing: Packing, preferred: int) -> Pairs:
         """Return what a whole value consists of. Raises UnsupportedValue."""
         raise NotImplementedError
 
-    def value(self, pairs: Pairs, packing: Packing) -> Any:
+    def value(self, pairs: Pairs, packing: Packing) -> _Whole:
         """Return the whole value of pairs."""
         raise NotImplementedError
 
@@ -208,15 +231,24 @@ class Shape:
         """Return a member with its value as bytes. Raises UnsupportedValue, UnstableKey."""
         raise NotImplementedError
 
-    def changed(self, value: Any, put: Mapping[Any, Any], removed: Iterable[Any]) -> Any:
+    def changed(self, value: _Whole, put: Mapping[object, object], removed: Iterable[object]) -> object:
         """Return a whole value with parts written; the given one stays as it is."""
-        found = {**value, **put}
-        for each in removed:
-            found.pop(each, None)
-        return self.normal(found)
+        raise NotImplementedError
 
 
-class Hash(Shape):
+AnyShape: TypeAlias = Shape[Any]
+
+
+def _with_changes(
+    value: Mapping[Any, object], put: Mapping[Any, object], removed: Iterable[object]
+) -> dict[Any, object]:
+    found = {**value, **put}
+    for each in removed:
+        found.pop(each, None)
+    return found
+
+
+class Hash(Shape[Any]):
     """A dict, or an object by its fields."""
 
     letter = "h"
@@ -238,18 +270,18 @@ class Hash(Shape):
         """The class of whole values."""
         return dict if self._makes_dict else self._class
 
-    def _items(self, value: Any) -> Iterator[tuple[Any, Any]]:
+    def _items(self, value: Any) -> Iterator[tuple[str, object]]:
         if self._makes_dict:
             return iter(value.items())
         return ((name, getattr(value, name)) for name in self.fields or ())
 
-    def field_of(self, value: Any, name: Any) -> tuple[Any, ...]:
+    def field_of(self, value: Any, name: Any) -> tuple[object, ...]:
         """Return the value of a field as the only item; nothing if it isn't there."""
         if self._makes_dict:
             return (value[name],) if name in value else ()
         return (getattr(value, name),)
 
-    def pairs(self, value: object, packing: Packing, preferred: int) -> Pairs:
+    def pairs(self, value: Any, packing: Packing, preferred: int) -> Pairs:
         return [self.part(name, each, packing, preferred) for name, each in self._items(value)]
 
     def value(self, pairs: Pairs, packing: Packing) -> Any:
@@ -266,25 +298,26 @@ class Hash(Shape):
         make = getattr(self._class, "model_construct", self._class)
         return make(**known)
 
-    def value_of(self, member: Any, data: bytes, packing: Packing) -> Any:
+    def value_of(self, member: object, data: bytes, packing: Packing) -> object:
         """Return the value of a field."""
-        return (self._any if self.fields is None else self.fields[member]).decode(data, packing)
+        return self._values_of(member).decode(data, packing)
+
+    def _values_of(self, member: Any) -> _Values:
+        return self._any if self.fields is None else self.fields[member]
 
     def member(self, given: object) -> bytes:
         if self.fields is not None and given not in self.fields:
             raise UnstableKey(f"{given!r} isn't a field of {self._class.__name__}: {', '.join(self.fields)}")
         return self._names.encode(given)
 
-    def part(self, member: Any, given: object, packing: Packing, preferred: int) -> tuple[bytes, bytes]:
-        name = self.member(member)
-        return name, (self._any if self.fields is None else self.fields[member]).encode(
-            given, packing, preferred
-        )
+    def part(self, member: object, given: object, packing: Packing, preferred: int) -> tuple[bytes, bytes]:
+        return self.member(member), self._values_of(member).encode(given, packing, preferred)
 
-    def changed(self, value: object, put: Mapping[object, object], removed: Iterable[object]) -> Any:
+    def changed(self, value: Any, put: Mapping[object, object], removed: Iterable[object]) -> object:
         if self._makes_dict:
-            return super().changed(value, put, removed)
-        return getattr(self._class, "model_construct", self._class)(**{**dict(self._items(value)), **put})
+            return _with_changes(value, put, removed)
+        fields = _with_changes(dict(self._items(value)), put, ())
+        return getattr(self._class, "model_construct", self._class)(**fields)
 
     def may_remove(self, member: object) -> bool:
         """Whether a value without this field is one."""
@@ -316,30 +349,30 @@ def _annotated(kind: object) -> dict[str, Any]:
     return {name: hints.get(name, Any) for name in names}
 
 
-class Members(Shape):
+class Members(Shape[AbstractSet[object]]):
     """A set."""
 
     letter = "s"
 
     def __init__(self, kind: Any, *, may_be_none: bool) -> None:
         super().__init__(kind, may_be_none=may_be_none)
-        self._class: type = get_origin(kind)
+        self._class: Callable[[Iterable[object]], AbstractSet[object]] = get_origin(kind)
         self._names = _Names(get_args(kind)[0], "members of a set")
 
     @property
     def container(self) -> type:
         """The class of whole values."""
-        return self._class
+        return set if self._class is set else frozenset
 
-    def pairs(self, value: Any, packing: Packing, preferred: int) -> Pairs:
+    def pairs(self, value: AbstractSet[object], packing: Packing, preferred: int) -> Pairs:
         del packing, preferred
         return [(self.member(each), b"") for each in value]
 
-    def value(self, pairs: Pairs, packing: Packing) -> Any:
+    def value(self, pairs: Pairs, packing: Packing) -> AbstractSet[object]:
         del packing
         return self._class(self._names.decode(member) for member, _ in pairs)
 
-    def name_of(self, data: bytes) -> Any:
+    def name_of(self, data: bytes) -> object:
         """Return the member of bytes."""
         return self._names.decode(data)
 
@@ -350,11 +383,13 @@ class Members(Shape):
         del given, packing, preferred
         return self.member(member), b""
 
-    def changed(self, value: Any, put: Mapping[Any, Any], removed: Iterable[Any]) -> Any:
+    def changed(
+        self, value: AbstractSet[object], put: Mapping[object, object], removed: Iterable[object]
+    ) -> object:
         return self._class((set(value) | put.keys()) - set(removed))
 
 
-class SortedSet(Shape):
+class SortedSet(Shape[dict[object, float]]):
     """A dict of scores, from the lowest up; members of one score by their bytes, as Redis has them."""
 
     letter = "z"
@@ -371,14 +406,14 @@ class SortedSet(Shape):
         """The class of whole values."""
         return dict
 
-    def pairs(self, value: Any, packing: Packing, preferred: int) -> Pairs:
+    def pairs(self, value: dict[object, float], packing: Packing, preferred: int) -> Pairs:
         return [self.part(member, score, packing, preferred) for member, score in value.items()]
 
-    def value(self, pairs: Pairs, packing: Packing) -> Any:
+    def value(self, pairs: Pairs, packing: Packing) -> dict[object, float]:
         del packing
         return {self._names.decode(member): self.score_of(score) for member, score in pairs}
 
-    def name_of(self, data: bytes) -> Any:
+    def name_of(self, data: bytes) -> object:
         """Return the member of bytes."""
         return self._names.decode(data)
 
@@ -399,17 +434,27 @@ class SortedSet(Shape):
     def member(self, given: object) -> bytes:
         return self._names.encode(given)
 
-    def part(self, member: Any, given: Any, packing: Packing, preferred: int) -> tuple[bytes, bytes]:
+    def part(self, member: object, given: object, packing: Packing, preferred: int) -> tuple[bytes, bytes]:
         del packing, preferred
-        is_exact = type(given) is self._score and (type(given) is float or abs(given) <= _MOST_EXACT)
-        if not is_exact or math.isnan(given) or (given == 0 and math.copysign(1, given) < 0):
+        if not (isinstance(given, int | float) and type(given) is self._score and _is_score(given)):
             raise UnsupportedValue(
                 f"the score {given!r}, where {self._score.__name__} is declared: no sorted set has it"
             )
         return self.member(member), repr(given).encode()
 
+    def changed(
+        self, value: dict[object, float], put: Mapping[object, object], removed: Iterable[object]
+    ) -> object:
+        return self.normal(_with_changes(value, put, removed))
 
-class SortedItems(Shape):
+
+def _is_score(given: float) -> bool:
+    """Whether a sorted set holds a number as it is: -0.0 comes back as 0, and large integers are rounded."""
+    is_exact = type(given) is float or abs(given) <= _MOST_EXACT
+    return is_exact and not math.isnan(given) and (given != 0 or math.copysign(1, given) > 0)
+
+
+class SortedItems(Shape[Sequence[object]]):
     """A list, in pages: the place of an item is its score."""
 
     letter = "z"
@@ -417,24 +462,24 @@ class SortedItems(Shape):
 
     def __init__(self, kind: Any, *, may_be_none: bool) -> None:
         super().__init__(kind, may_be_none=may_be_none)
-        self._class: type = get_origin(kind)
+        self._class: Callable[[Iterable[object]], Sequence[object]] = get_origin(kind)
         self._values = _Values(get_args(kind)[0])
 
     @property
     def container(self) -> type:
         """The class of whole values."""
-        return self._class
+        return list if self._class is list else tuple
 
-    def pairs(self, value: Any, packing: Packing, preferred: int) -> Pairs:
+    def pairs(self, value: Sequence[object], packing: Packing, preferred: int) -> Pairs:
         return [
             (_LENGTH.pack(place) + self._values.encode(each, packing, preferred), str(place).encode())
             for place, each in enumerate(value)
         ]
 
-    def value(self, pairs: Pairs, packing: Packing) -> Any:
+    def value(self, pairs: Pairs, packing: Packing) -> Sequence[object]:
         return self._class(self.item_of(member, packing) for member, _ in pairs)
 
-    def item_of(self, data: bytes, packing: Packing) -> Any:
+    def item_of(self, data: bytes, packing: Packing) -> object:
         """Return the item of bytes."""
         return self._values.decode(data[_LENGTH.size :], packing)
 
@@ -443,7 +488,7 @@ class SortedItems(Shape):
         raise InvalidFamily(f"items of {self.kind!r} have no names: keep dict[…, float] for that")
 
 
-def shape_of(kept_as: str, kind: object) -> Shape | None:
+def shape_of(kept_as: str, kind: object) -> AnyShape | None:
     """Return how values of a type are kept; None for whole values. Raises InvalidFamily."""
     if kept_as == "value":
         return None
@@ -453,7 +498,7 @@ def shape_of(kept_as: str, kind: object) -> Shape | None:
     origin, arguments = get_origin(inner), get_args(inner)
     if origin in {collections.abc.Mapping, collections.abc.MutableMapping}:
         origin, inner = dict, types.GenericAlias(dict, arguments)
-    makers: Mapping[str, Mapping[Any, Callable[..., Shape]]] = {
+    makers: Mapping[str, Mapping[object, Callable[..., AnyShape]]] = {
         "hash": {dict: Hash},
         "set": {set: Members, frozenset: Members},
         "sorted-set": {dict: SortedSet, list: SortedItems, tuple: SortedItems},
