@@ -14,7 +14,7 @@ from origin_sdk_edge.fastpath import FastPath
 from origin_sdk_edge.handler import Handler, Served
 from origin_sdk_edge.hooks import Hooks
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.ports import Incoming, OriginResponse, Pipe, Ports, Read, StoredValue
+from origin_sdk_edge.ports import Background, Incoming, OriginResponse, Pipe, Ports, Read, StoredValue
 from origin_sdk_edge.shortpath import ShortPath
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.variants import variant
@@ -207,6 +207,20 @@ class FakeBackground:
             await self.tasks.pop()
 
 
+class LateBackground:
+    """Starts nothing before it is told to."""
+
+    def __init__(self) -> None:
+        self.work: list[Coroutine[Any, Any, object]] = []
+
+    def run(self, work: Coroutine[Any, Any, object]) -> None:
+        self.work.append(work)
+
+    async def done(self) -> None:
+        while self.work:
+            await self.work.pop()
+
+
 class FakeEdge:
     """A whole Worker, but for the runtime."""
 
@@ -259,15 +273,13 @@ class FakeEdge:
         lookup = self.short_path.lookup(url, as_json(fields), self.timing.ms)
         return await self.storage.records.read(variant(lookup, ())) if lookup else None
 
-    async def short(self, url: str, fields: Mapping[str, str], read: Read) -> Served | None:
-        """Answer by the short path, if it may, background work included."""
-        background, now_ms = FakeBackground(), self.timing.ms
+    def short(self, url: str, fields: Mapping[str, str], read: Read, background: Background) -> Served | None:
+        """Answer by the short path, if it may."""
+        now_ms = self.timing.ms
         lookup = self.short_path.lookup(url, as_json(fields), now_ms)
         if lookup is None:
             return None
-        served = self.short_path.answer(lookup, read, as_json(fields), background, now_ms)
-        await background.done()
-        return served
+        return self.short_path.answer(lookup, read, as_json(fields), background, now_ms)
 
     def repeated(self, url: str, fields: Mapping[str, str]) -> Sent | None:
         """Answer by the fast path, if it may."""
