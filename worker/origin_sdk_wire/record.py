@@ -25,6 +25,7 @@ Anything else raises :class:`UnreadableRecord` and counts as absent.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from itertools import chain
 
@@ -49,8 +50,11 @@ MAX_INDEX_SETS = 4
 """How many different sets of selecting header fields are remembered for a URL."""
 
 _VERSION = "1"
-_FACTS = 8
 _NO_VALUE = "-"
+_FACTS = re.compile(
+    rf"{_VERSION} (\d+) (\d+) (\d+) (\d+) (\d+) ({_NO_VALUE}|gzip) ([^ ]*)", re.ASCII | re.DOTALL
+)
+"""The first line of a head. In one step: each hit from KV reads one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +129,14 @@ def head_of(record: Record) -> str:
 def parse_head(head: str) -> Record:
     """Read a head; raises :class:`UnreadableRecord`."""
     first, *lines = head.split("\n")
-    facts = first.split(" ")
-    if len(facts) != _FACTS or facts[0] != _VERSION:
-        raise UnreadableRecord(f"not a record of version {_VERSION}: {first[:80]!r}")
+    facts = _FACTS.fullmatch(first)
+    if facts is None:
+        raise UnreadableRecord(f"not a record of version {_VERSION}, or a broken one: {first[:80]!r}")
     fields: list[tuple[str, str]] = []
     groups: list[str] = []
     is_whole = True
     try:
-        status, birth_ms, response_ms, initial_age, body_bytes = map(_natural, facts[1:6])
+        status, birth_ms, response_ms, initial_age, body_bytes = map(int, facts.group(1, 2, 3, 4, 5))
         for line in lines:
             name, colon, value = line.partition(":")
             if line[:1] == ">":
@@ -142,9 +146,9 @@ def parse_head(head: str) -> Record:
                 is_whole = is_whole and bool(colon and name)
     except ValueError as error:
         raise UnreadableRecord(f"a broken record: {error}") from error
-    if not is_whole or not 200 <= status <= 599 or facts[6] not in {_NO_VALUE, "gzip"}:
+    if not is_whole or not 200 <= status <= 599:
         raise UnreadableRecord(f"a broken record: {first[:80]!r}")
-    coding, body_key = ("" if fact == _NO_VALUE else fact for fact in facts[6:])
+    coding, body_key = ("" if fact == _NO_VALUE else fact for fact in facts.group(6, 7))
     return Record(
         status, birth_ms, response_ms, initial_age, tuple(fields), tuple(groups), body_bytes, coding, body_key
     )
@@ -177,12 +181,6 @@ def _names(names: object) -> tuple[str, ...]:
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise UnreadableRecord("an index with something else in it than sets of field names")
     return tuple(names)
-
-
-def _natural(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{text[:40]!r} isn't a number")
-    return int(text)
 
 
 def _json(value: object) -> str:

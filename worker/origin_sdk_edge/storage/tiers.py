@@ -33,7 +33,11 @@ class Tiers:
 
     def fits_memory(self, entry: Entry) -> bool:
         """Whether an entry may be held in memory."""
-        return entry.body is not None and entry.size_bytes <= self.settings.memory_item_bytes
+        return (
+            entry.body is not None
+            and entry.size_bytes <= self.settings.memory_item_bytes
+            and entry.cost_bytes <= self.memory.max_bytes
+        )
 
     def note(self, error: Exception, where: str = "store") -> None:
         """Report a fault of the store."""
