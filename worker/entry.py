@@ -147,8 +147,7 @@ class Worker:
         self, log: IsolateLog, request: Any, fields: Mapping[str, str], background: WaitUntil
     ) -> Any:
         """Answer a request of the purge log's route."""
-        size = fields.get("content-length", "0")
-        reply = log.route.refusal(request.method, int(size) if size.isdecimal() else 0)
+        reply = log.route.refusal(request.method, fields.get("content-length", ""))
         if reply is None:
             body = await promised(request.text, request)
             path = js.URL.new(request.url).pathname

@@ -222,6 +222,7 @@ def test_what_was_told_is_visible_once_all_have_read_it(edge: Workerd, origin: S
         pytest.param(
             lambda url: httpx.post(url + TELL_PATH, content=bytes(MAX_BODY_BYTES + 1)), 413, id="too large"
         ),
+        pytest.param(lambda url: httpx.post(url + TELL_PATH, content=iter([b"{}"])), 411, id="of any size"),
         pytest.param(lambda url: log.post(url, f"{LOG_PATH}other", {}), 404, id="another path"),
     ],
 )

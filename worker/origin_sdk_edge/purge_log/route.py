@@ -68,11 +68,13 @@ class Route:
         """Whether a request is for the route, which there is only where a key opens it."""
         return bool(self._keys) and path.startswith(LOG_PATH)
 
-    def refusal(self, method: str, size_bytes: int) -> Reply | None:
-        """Refuse what needn't be read."""
+    def refusal(self, method: str, content_length: str) -> Reply | None:
+        """Refuse what is not to be read: anybody may send it, and memory is small."""
         if method != "POST":
             return Reply(405, "The purge log takes signed requests by POST: see docs/wire-format.md.\n")
-        if size_bytes > MAX_BODY_BYTES:
+        if not content_length.isdecimal():
+            return Reply(411, "Send Content-Length: the purge log reads no body of unknown size.\n")
+        if int(content_length) > MAX_BODY_BYTES:
             return Reply(413, f"The body has more than {MAX_BODY_BYTES} bytes: send several.\n")
         return None
 
