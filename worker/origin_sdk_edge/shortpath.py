@@ -108,7 +108,10 @@ class ShortPath:
     def _sent(self, exchange: Exchange, lookup: Lookup, entry: Entry, use: Use) -> Served | None:
         is_without_log = self._storage.marks.is_without_log()
         status = Status(use.reason, hit=True, ttl_seconds=use.ttl_seconds, is_without_log=is_without_log)
-        response = self._sender.at_hand(exchange, lookup, entry, status)
+        try:
+            response = self._sender.at_hand(exchange, lookup, entry, status)
+        except Exception:  # noqa: BLE001 - KV may hold what can't be sent: the full path reports it and asks
+            return None
         if response is None:
             return None
         entry.hits += 1
