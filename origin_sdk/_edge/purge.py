@@ -142,7 +142,8 @@ class _Marking:
     @property
     def marks(self) -> tuple[str, ...]:
         """The keys of the marks that are written."""
-        return tuple(key for key in self.written if key not in self.entries)
+        entries = self.entries
+        return tuple(key for key in self.written if key not in entries) if entries else tuple(self.written)
 
     @property
     def logged(self) -> list[Purged]:
@@ -215,12 +216,12 @@ async def purge(operation: Operation, purge: Purge) -> Receipt:
                 break
         if len(marks) > MAX_BATCH_PAIRS:
             await Progress(min(len(marking.written), len(marks)), len(marks))
-    told = await tell(operation.exchange, operation.log, marking.logged)
+    told = await tell(operation.exchange, operation.log, marking.logged) if entries else None
     if missing or cause:
         raise _incomplete(operation, marking, marks, cause)
     if any(map(is_shared, marks)):
         operation.shared.moment_ms = marking.moment_ms + SHARED_AHEAD_MS
-    receipt = replace(_receipt(operation, marking), told=told)
+    receipt = _receipt(operation, marking, told=told)
     if not purge.delete:
         return receipt
     return await _deleting(operation, marking, receipt)
@@ -263,7 +264,7 @@ async def _deleting(operation: Operation, marking: _Marking, receipt: Receipt) -
     return replace(receipt, deleted=deleted, requests=operation.exchange.requests)
 
 
-def _receipt(operation: Operation, marking: _Marking) -> Receipt:
+def _receipt(operation: Operation, marking: _Marking, *, told: bool | None = None) -> Receipt:
     bound = timedelta(seconds=purge_bound_seconds(operation.settings.mark_interval))
     return Receipt(
         id=marking.id,
@@ -272,7 +273,8 @@ def _receipt(operation: Operation, marking: _Marking) -> Receipt:
         requests=operation.exchange.requests,
         moment=datetime.fromtimestamp(marking.moment_ms / 1000, UTC),
         visible_by=datetime.fromtimestamp(operation.cloudflare_now(), UTC) + bound,
-        log=tuple(entry.id for entry in marking.logged),
+        log=tuple(entry.id for entry in marking.logged) if marking.entries else (),
+        told=told,
     )
 
 

@@ -30,6 +30,8 @@ _KEYS: dict[str, dict[str, Any]] = {
 }
 _PATIENCE_SECONDS = 40.0
 """More than any of this takes, on a machine that does something else as well."""
+_LOOKS = 50
+"""They take longer than an isolate takes to learn of a purge."""
 _numbers = count(1)
 
 
@@ -159,8 +161,9 @@ def test_a_switch_bypasses_until_it_is_taken_back(
 def test_a_pause_holds_purges_back(client: PurgeClient, shown: Shown) -> None:
     client.switch("pause", until=client.now() + timedelta(minutes=10), reason="a test")
     wait_until(lambda: bool(client.switches()), "pause that the log knows of")
-    receipt = client.purge(groups=shown.group, hard=True)
-    assert client.wait_until_visible(receipt, timeout=_PATIENCE_SECONDS).is_confirmed
-    assert shown.get().body == b"old"
+    client.purge(groups=shown.group, hard=True)
+    for _ in range(_LOOKS):
+        assert shown.get().body == b"old"
+        time.sleep(0.05)
     client.switch("pause")
     wait_until(lambda: shown.get().body == b"new", "purge after the pause")
