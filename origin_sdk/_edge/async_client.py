@@ -12,10 +12,17 @@ from origin_sdk._cloudflare.connections import AsyncConnections, AsyncTransport
 from origin_sdk._cloudflare.drivers import AsyncDriver, OnProgress
 from origin_sdk._cloudflare.effects import Progress
 from origin_sdk._edge.batch import Batch
-from origin_sdk._edge.diagnosis import Finding
+from origin_sdk._edge.diagnosis import Finding, require_namespace
 from origin_sdk._edge.inspection import Inspection, inspect
 from origin_sdk._edge.marks import MarkEntry, read_marks_page
-from origin_sdk._edge.operations import CHECK_SECONDS, EDGE_FIELDS, WARM_SECONDS, Operations, resolved
+from origin_sdk._edge.operations import (
+    CHECK_SECONDS,
+    EDGE_FIELDS,
+    LOCAL_SECONDS,
+    WARM_SECONDS,
+    Operations,
+    resolved,
+)
 from origin_sdk._edge.options import AsyncBody, Options, PublishArguments, Targets
 from origin_sdk._edge.publication import Published
 from origin_sdk._edge.purge import BlastRadius, blast_radius, learn_clock
@@ -200,6 +207,13 @@ class AsyncPurgeClient(Operations):
     async def check(self, *, may_write: bool = True) -> tuple[Finding, ...]:
         """Examine token, namespace, wire version, clock and settings."""
         return tuple(await self._driver.run(self._examining(may_write=may_write)))
+
+    async def require_namespace(self) -> None:
+        """Raise :class:`NamespaceNotFound` if a local API, which takes any name, serves another namespace.
+
+        Cloudflare's own says so by itself, on every call.
+        """
+        await self._driver.run(require_namespace(self._operation(LOCAL_SECONDS)))
 
     async def warm(
         self,

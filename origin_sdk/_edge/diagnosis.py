@@ -3,7 +3,7 @@
 Token, namespace, wire version, clock, and settings that make no sense together.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,13 +14,13 @@ from origin_sdk._cloudflare.exchange import envelope
 from origin_sdk._cloudflare.kv import Pair
 from origin_sdk._edge.purge import Operation
 from origin_sdk._edge.switches import SwitchRecord, read_state
-from origin_sdk._values.errors import AuthenticationFailed, CloudflareError, OriginSdkError
+from origin_sdk._values.errors import AuthenticationFailed, CloudflareError, NamespaceNotFound, OriginSdkError
 from origin_sdk._values.project import Project
 from origin_sdk_wire import WIRE_VERSION
 from origin_sdk_wire.key import BODY_PREFIX, RECORD_PREFIX
 from origin_sdk_wire.marks import MARK_PREFIX
 
-__all__ = ["Finding", "Grade", "examine"]
+__all__ = ["Finding", "Grade", "examine", "require_namespace"]
 
 _PROBE_KEY = "probe/origin-sdk-doctor"
 _PROBE_SECONDS = 60
@@ -110,14 +110,8 @@ async def _namespace(operation: Operation) -> Finding:
     if operation.settings.is_cloudflare:
         return Finding("namespace", Grade.GOOD, "it is there, and the token may list it")
     known = await _known_namespaces(operation)
-    name = operation.settings.namespace_id
-    if known and name not in known:
-        return Finding(
-            "namespace",
-            Grade.BAD,
-            f"the local API answers for any name, but the Worker that runs there has {', '.join(known)}, not "
-            f"{name}: set EDGE_CACHE_NAMESPACE_ID, or --namespace, to it",
-        )
+    if problem := _unknown(operation.settings.namespace_id, known):
+        return Finding("namespace", Grade.BAD, problem)
     holds = "it holds keys" if keys else "it is empty"
     if known:
         return Finding("namespace", Grade.GOOD, f"the Worker that runs there has it; {holds}")
@@ -128,12 +122,33 @@ async def _namespace(operation: Operation) -> Finding:
     )
 
 
+async def require_namespace(operation: Operation) -> None:
+    """Ask a local API, which takes marks for any namespace, whether a Worker there has this one.
+
+    Raises NamespaceNotFound if another one runs there; Cloudflare says so itself.
+    """
+    if operation.settings.is_cloudflare:
+        return
+    if problem := _unknown(operation.settings.namespace_id, await _known_namespaces(operation)):
+        raise NamespaceNotFound(problem)
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    """Say what is wrong with a namespace of which the local API doesn't know; nothing if it lists none."""
+    if not known or name in known:
+        return ""
+    return (
+        f"the local API answers for any name, but the Worker that runs there has {', '.join(known)}, not "
+        f"{name}: set EDGE_CACHE_NAMESPACE_ID, or --namespace, to it"
+    )
+
+
 async def _known_namespaces(operation: Operation) -> list[str]:
     """Return the namespaces that a local API lists; none where it lists nothing."""
     url = f"{operation.settings.account_url}/storage/kv/namespaces"
     try:
         listed = envelope(await operation.exchange.send(Call("GET", url))).get("result")
-    except CloudflareError:
+    except OriginSdkError:  # what is asked for next says it better
         return []
     entries = listed if isinstance(listed, list) else []
     return [str(each["id"]) for each in entries if isinstance(each, dict) and "id" in each]

@@ -44,6 +44,7 @@ EDGE_FIELDS: Mapping[str, str] = {"user-agent": "origin-sdk"}
 """What warming sends: never the API's token."""
 WARM_SECONDS = 60.0
 CHECK_SECONDS = 60.0
+LOCAL_SECONDS = 2.0
 
 
 class Operations:

@@ -120,6 +120,7 @@ class _Marking:
     written: list[str] = field(default_factory=list)
     moment_ms: int = 0
     _skew: float = 0.0
+    _lead_seconds: float = 0.0
 
     def pairs(self, keys: Sequence[str]) -> list[Pair]:
         """Return what to write now.
@@ -128,7 +129,8 @@ class _Marking:
         """
         operation = self.operation
         self._skew = operation.exchange.skew.seconds
-        moment_ms = round(operation.mark_moment() * 1000)
+        moment = operation.mark_moment()
+        self._lead_seconds, moment_ms = moment - operation.clock.now(), round(moment * 1000)
         self.moment_ms = max(self.moment_ms, moment_ms)
         mark, metadata = Mark(moment_ms, self.id), self._metadata(moment_ms)
         seconds, entries = operation.settings.mark_seconds, self.entries
@@ -151,6 +153,15 @@ class _Marking:
         written = (self.entries[key] for key in self.written if key in self.entries)
         return [replace(entry, moment_ms=self.moment_ms) for entry in written]
 
+    def _may_be_wrong(self) -> bool:
+        """Whether the reply showed a clock by which the moment is wrong, or may be before that of the write.
+
+        A reply that takes long leaves open by how much a clock is slow.
+        """
+        skew = self.operation.exchange.skew
+        lead = max(self._lead_seconds, CLOUDFLARE_MARGIN_SECONDS)
+        return abs(skew.seconds - self._skew) > _SKEW_TOLERANCE_SECONDS or skew.most_seconds > lead
+
     def _metadata(self, moment_ms: int) -> dict[str, object]:
         """Return what the audit shows; the Worker doesn't read it."""
         metadata: dict[str, object] = {"at": moment_ms, "id": self.id}
@@ -167,8 +178,7 @@ class _Marking:
         exchange, namespace = self.operation.exchange, self.operation.namespace
         try:
             await namespace.write(exchange, keys, self.pairs)
-            if abs(exchange.skew.seconds - self._skew) > _SKEW_TOLERANCE_SECONDS:
-                # The first reply showed that this machine's clock is wrong, and with it the moment.
+            if self._may_be_wrong():
                 self.moment_ms = 0
                 await exchange.pause(1.0)
                 await namespace.write(exchange, keys, self.pairs)

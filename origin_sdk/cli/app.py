@@ -5,12 +5,13 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from math import isnan
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from origin_sdk._values.errors import OriginSdkError
+from origin_sdk._values.errors import InvalidRequest, OriginSdkError
 from origin_sdk.cli.advise import advise
 from origin_sdk.cli.audit import audit
 from origin_sdk.cli.build import build
@@ -65,6 +66,17 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
 
 
+class _Command(TyperCommand):
+    """A command. None of its numbers is nan, which lies within any bounds."""
+
+    def invoke(self, ctx: Any) -> Any:
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, float) and isnan(value):
+                raise InvalidRequest(f"{parameter.opts[0]} {value}: give a number")
+        return super().invoke(ctx)
+
+
 app = typer.Typer(
     name="origin-sdk",
     cls=_Commands,
@@ -77,8 +89,8 @@ app = typer.Typer(
 _PROJECT = (init, dev, build, upgrade)
 _LOOK = (inspect, explain, why, check, doctor, audit, dashboard, top, metrics, simulate, advise)
 for command in (*_PROJECT, purge, publish, warm, *_LOOK, drain):
-    app.command(epilog=_EPILOG)(command)
-app.command(name="list", epilog=_EPILOG)(list_)
+    app.command(cls=_Command, epilog=_EPILOG)(command)
+app.command(name="list", cls=_Command, epilog=_EPILOG)(list_)
 app.add_typer(outbox, name="outbox")
 app.add_typer(switch, name="switch")
 

@@ -128,6 +128,13 @@ class Context:
 
     @contextmanager
     def client(self, timeout: float | None = None) -> Iterator[PurgeClient]:
+        """Open a client of a namespace that is there, as far as a local API knows."""
+        with self.unchecked_client(timeout) as client:
+            client.require_namespace()
+            yield client
+
+    @contextmanager
+    def unchecked_client(self, timeout: float | None = None) -> Iterator[PurgeClient]:
         """Open a client; the actor is the user that runs the command, unless EDGE_CACHE_ACTOR is set."""
         given = {"namespace_id": self.namespace_id, "base_url": self.base_url}
         settings, project = resolved(None, self.project, given)

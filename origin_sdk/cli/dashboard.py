@@ -106,7 +106,7 @@ def _holdings(context: Context, *, may_purge: bool) -> "Holdings | None":
             raise
         context.note(f"without KV: {error}")
         return None
-    return Holdings(context.client, SystemClock(), may_purge, settings.audit_file)
+    return Holdings(context.unchecked_client, SystemClock(), may_purge, settings.audit_file)
 
 
 def _intervals(context: Context, holdings: "Holdings | None") -> "Intervals":

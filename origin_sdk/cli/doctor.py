@@ -32,7 +32,7 @@ def doctor(
     context = Context(config, environment, namespace_id, base_url, as_json)
     findings = list(_of_configuration(context))
     if not any(finding.verdict is Grade.BAD for finding in findings):
-        with context.client() as client:
+        with context.unchecked_client() as client:
             findings += client.check(may_write=write)
     context.show([finding.as_json() for finding in findings], lambda screen: _draw(screen, findings))
     if any(finding.verdict is Grade.BAD for finding in findings):

@@ -23,6 +23,7 @@ from origin_sdk.simulation.what_if import varied
 __all__ = ["Log", "LogFormat", "Mapped", "Responses", "bar", "mapping_of", "simulate", "variables_of"]
 
 _ASSUMED = "What no log contains"
+_MAX_MILLISECONDS = 86_400_000
 _SHOWN_RULES = 20
 _NAME_CHARACTERS = 20
 _SHARES = {
@@ -89,12 +90,16 @@ def simulate(
         int, typer.Option("--isolates", min=1, help="Isolates at each.", rich_help_panel=_ASSUMED)
     ] = 1,
     isolate_minutes: Annotated[
-        float, typer.Option("--isolate-minutes", help="How long one lives.", rich_help_panel=_ASSUMED)
+        float, typer.Option("--isolate-minutes", min=0, help="How long one lives.", rich_help_panel=_ASSUMED)
     ] = 15.0,
     origin_ms: Annotated[
         float,
         typer.Option(
-            "--origin-ms", help="What the origin takes, where not logged.", rich_help_panel=_ASSUMED
+            "--origin-ms",
+            min=0,
+            max=_MAX_MILLISECONDS,
+            help="What the origin takes, where not logged.",
+            rich_help_panel=_ASSUMED,
         ),
     ] = 50.0,
     purge_log: Annotated[

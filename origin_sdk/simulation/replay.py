@@ -232,8 +232,8 @@ def read_purges(path: Path) -> Iterator[LoggedPurge]:
             for number, line in enumerate(lines, 1):
                 if line.strip() and (purge := _logged_purge(line, f"{path}, line {number}")):
                     yield purge
-    except OSError as error:
-        raise InvalidRequest(f"{path} can't be read: {error.strerror or error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"{path} can't be read as an audit file: {error}") from error
 
 
 def _logged_purge(line: str, where: str) -> LoggedPurge | None:

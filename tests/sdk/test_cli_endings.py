@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
-from zlib import crc32
 
 import pytest
 import typer.main
@@ -58,7 +57,12 @@ USES: Mapping[tuple[str, ...], tuple[str, ...]] = {
 PROGRAM = (sys.executable, "-m", "origin_sdk.cli")
 SILENT: Mapping[tuple[str, ...], int] = {("why",): 4, ("top",): 4, ("dev",): 2}
 """What prints nothing as it is used here, and its exit code."""
-GARBAGE = ("", "\udcff\x1b[31m", "[", "💥" * 500, "-1", "1e999", "http://[", "/dev/null")
+NUMBERS = ("", "9" * 5000, "0", "-1", "1e999", "-inf", "nan", "\udcff\x1b[31m")
+GARBAGE = (
+    *("", " ", "\udcff\x1b[31m", "[", "{", "💥" * 500, "9" * 5000, "-1", "nan", "http://["),
+    *("/dev/null", "folder", "secret", "nowhere/x", "wrong.json", "binary", "-"),
+)
+"""Values of options; some are names of files in the folder."""
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -68,7 +72,8 @@ def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
         yield path, group
 
 
-COMMANDS = dict(commands(typer.main.get_command(app)))
+PROGRAM_ITSELF = typer.main.get_command(app)
+COMMANDS = dict(commands(PROGRAM_ITSELF))
 every_command = pytest.mark.parametrize("command", USES, ids=" ".join)
 
 
@@ -188,18 +193,15 @@ def _with_something_to_say(folder: Path) -> None:
     (folder / "outbox.db").write_bytes(_outbox_with_an_entry())
 
 
-def garbled() -> Iterator[Any]:
-    """Yield each option and argument of each command with garbage, of a kind that its name decides."""
+def places() -> Iterator[Any]:
+    """Yield what comes before the value of each option and argument of each command, and values."""
     for command, found in COMMANDS.items():
         for parameter in found.params:
-            if getattr(parameter, "is_flag", False):
-                continue
             name = parameter.opts[0]
-            # So that a new option leaves all others what they had.
-            garbage = GARBAGE[crc32(f"{' '.join(command)} {name}".encode()) % len(GARBAGE)]
-            is_option = name.startswith("-")
-            given = (*USES[command], name, garbage) if is_option else (garbage,)
-            yield pytest.param((*command, *given), id=f"{' '.join(command)} {name}: {garbage[:9]!a}")
+            if not getattr(parameter, "is_flag", False):
+                before = (*command, *USES[command], name) if name.startswith("-") else command
+                kinds = NUMBERS if isinstance(parameter.default, int | float) else GARBAGE
+                yield pytest.param(before, kinds, id=f"{' '.join(command)} {name}")
 
 
 KNOWN = (
@@ -221,16 +223,45 @@ KNOWN = (
 )
 
 
-@pytest.mark.parametrize("arguments", [*KNOWN, *garbled()])
+@pytest.mark.parametrize("arguments", KNOWN)
 def test_garbage_is_never_a_traceback(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
     _with_something_to_say(folder)
+    _is_told(arguments, capsys)
+
+
+@pytest.mark.parametrize(("before", "kinds"), [*places()])
+def test_no_kind_of_garbage_is_a_traceback_anywhere(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    before: tuple[str, ...],
+    kinds: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr("origin_sdk.cli.app.app", PROGRAM_ITSELF)  # typer makes it anew on each call
+    _with_something_to_say(folder)
+    _with_what_cannot_be_read(folder)
+    for garbage in kinds:
+        _is_told((*before, garbage), capsys)
+
+
+def _with_what_cannot_be_read(folder: Path) -> None:
+    (folder / "folder").mkdir()
+    (folder / "secret").write_text("{}")
+    (folder / "secret").chmod(0)
+    (folder / "wrong.json").write_text('{"a": [')
+    (folder / "binary").write_bytes(b"\xff\xfe\0\x1b[31m\n" * 50)
+
+
+def _is_told(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """A command ends by itself, in a line that says what is wrong and where."""
     code = ended(arguments)
     out, said = capsys.readouterr()
-    assert code in {0, 1, 2, 3, 4}, said
-    assert "Traceback" not in out + said
-    assert "\x1b" not in out + said
+    assert code in {0, 1, 2, 3, 4}, (arguments, said)
+    assert "Traceback" not in out + said, arguments
+    assert "\x1b" not in out + said, arguments
+    assert not code or said.strip() or out.strip(), arguments
 
 
 @pytest.mark.parametrize(
@@ -298,8 +329,30 @@ def test_ctrl_c_while_waiting_says_what_is_done(
         urls = (f"{url}/x",) if arguments[0] in {"warm", "why"} else ()
         process = subprocess.Popen([*PROGRAM, *arguments, *urls], stderr=subprocess.PIPE)
         connection, _ = silent.accept()
+        if not urls:  # it was asked for its namespaces
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            connection.close()
+            connection, _ = silent.accept()
         with connection, process:
             process.send_signal(signal.SIGINT)
             connection.close()
             _, err = process.communicate(timeout=60)
     assert (process.returncode, said in err, b"Traceback" in err) == (130, True, False), err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(("purge", "--url-file", "fifo"), id="a list"),
+        pytest.param(("check", "--config", "fifo"), id="settings"),
+        pytest.param(("simulate", "fifo"), id="a log"),
+    ],
+)
+def test_a_pipe_without_a_writer_is_waited_for_until_ctrl_c(folder: Path, arguments: tuple[str, ...]) -> None:
+    os.mkfifo(folder / "fifo")
+    began = "import sys, time, threading, _thread; from origin_sdk.cli import main\n"
+    began += "threading.Timer(0.3, _thread.interrupt_main).start(); main(sys.argv[1:])"
+    ran = subprocess.run(
+        [sys.executable, "-c", began, *arguments], capture_output=True, check=False, timeout=60
+    )
+    assert (ran.returncode, b"Traceback" in ran.stderr) == (130, False), ran.stderr

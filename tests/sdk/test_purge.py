@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 
 from origin_sdk import AsyncPurgeClient, Options, PurgeClient, Settings
@@ -94,6 +95,30 @@ def test_the_moment_is_cloudflares(client: PurgeClient, fake_kv: FakeKV, ahead: 
     assert receipt.requests == requests
     assert 0 <= receipt.moment.timestamp() - cloudflare <= CLOUDFLARE_MARGIN_SECONDS + 1
     assert client.purge(groups="b").requests == 1, "what was learnt is kept"
+
+
+class SlowWay(httpx.BaseTransport):
+    """A way on which a request and its reply take so many seconds each."""
+
+    def __init__(self, fake_kv: FakeKV, clock: ManualClock, there: float, back: float) -> None:
+        self._fake_kv, self._clock, self._there, self._back = fake_kv, clock, there, back
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self._clock.advance(self._there)
+        response = self._fake_kv.transport.handle_request(request)
+        self._clock.advance(self._back)
+        return response
+
+
+@pytest.mark.parametrize("ahead", [-1.0, 0.0, 1.9, 2.1, 2.6, 3.0, 3.5, 4.0])
+@pytest.mark.parametrize(("there", "back"), [(0.1, 2.5), (1.5, 1.5), (0.3, 4.0)])
+def test_a_slow_reply_does_not_hide_a_clock_that_is_slow(
+    new_client: MakeClient, fake_kv: FakeKV, kv_clock: ManualClock, ahead: float, there: float, back: float
+) -> None:
+    fake_kv.skew_seconds = ahead
+    begun = fake_kv.clock.now() + ahead
+    receipt = new_client(transport=SlowWay(fake_kv, kv_clock, there, back)).purge(groups="a")
+    assert receipt.moment.timestamp() >= begun
 
 
 def test_the_margin_is_left_out_where_the_workers_clock_is_this_machines(

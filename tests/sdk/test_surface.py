@@ -79,6 +79,7 @@ VERBS = [
     "list",
     "marks",
     "check",
+    "require_namespace",
     "warm",
 ]
 

@@ -9,7 +9,7 @@ import httpx
 
 from origin_sdk._edge.options import Rendered
 from origin_sdk._process.reads import made_to_publish
-from origin_sdk._values.errors import InvalidRequest, NotCacheable, OriginSdkError
+from origin_sdk._values.errors import InvalidRequest, InvalidSettings, NotCacheable, OriginSdkError
 from origin_sdk.outbox._stores.entries import Republish
 
 __all__ = ["OriginRenderer", "Renderer", "Renderers", "Rendition"]
@@ -45,12 +45,15 @@ class OriginRenderer:
     def __init__(self, origin: str, transport: httpx.BaseTransport | None = None) -> None:
         """Ask ``origin``, such as ``http://127.0.0.1:8000``, for the path and query of each URL.
 
-        Raises :class:`InvalidRequest` if that is no URL.
+        Raises :class:`InvalidSettings` for what isn't such a URL.
         """
         try:
-            self._client = httpx.Client(base_url=origin, transport=transport, timeout=_RENDER_SECONDS)
-        except httpx.InvalidURL as error:
-            raise InvalidRequest(f"invalid origin {origin!r}: {error}") from error
+            is_origin = httpx.URL(origin).scheme in {"http", "https"} and bool(httpx.URL(origin).host)
+        except httpx.InvalidURL:
+            is_origin = False
+        if not is_origin:
+            raise InvalidSettings(f"{origin!r} isn't the URL of an origin: write http://127.0.0.1:8000")
+        self._client = httpx.Client(base_url=origin, transport=transport, timeout=_RENDER_SECONDS)
 
     def __call__(self, republish: Republish) -> Rendition:
         """Fetch it; raises :class:`NotCacheable` for a failure of the origin."""
