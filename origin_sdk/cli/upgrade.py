@@ -33,6 +33,7 @@ def upgrade(config: ConfigFile = None, as_json: AsJson = False) -> None:
     file = config_file(config)
     folder, version = file.parent, installed_version()
     requirements = folder / "origin-sdk.txt"
+    _text(file)  # before anything is changed
     before = pinned_version(_text(requirements))
     if not before:
         raise InvalidSettings(f"{requirements} pins no origin-sdk: write origin-sdk[cli]=={version}")
@@ -76,8 +77,8 @@ def _changed(path: Path, change: Callable[[str], str]) -> bool:
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidSettings(f"{path} can't be read: {error.strerror}; give --config FILE") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{path} can't be read: {error}; give --config FILE") from error
 
 
 def _draw(screen: Screen, values: Mapping[str, object], results: Sequence[Checked]) -> None:
