@@ -186,15 +186,17 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
     found = first_match(settings.rules, request.method, request.target)
     rule = found if isinstance(found, Rule) else DEFAULT_RULE
     if settings.is_safe:
-        rule = _routed(strictest_rule(rule, request.method, request.target, settings), rule)
-    if not _is_looked_up(request, rule):
+        strictest = strictest_rule(rule, request.method, request.target, settings)
+        rule = rule if strictest is rule else replace(strictest, origins=rule.origins)
+    is_further = request.method not in _READING
+    if is_further and not _is_looked_up(request, rule):
         forwarded = Forwarded.BYPASS if request.method in SAFE_METHODS else Forwarded.METHOD
         return Forward(request, rule, Reason.METHOD, forwarded)
     if reason := _passes(request, rule, settings):
         return Forward(request, rule, reason)
     if rule.negotiates:
         request = _negotiating(request, rule)
-    if awaited := _awaited(request, rule, settings):
+    if (is_further or rule.claims) and (awaited := _awaited(request, rule, settings)):
         return Forward(request, rule, _WITHOUT[awaited], awaits=awaited)
     parts = _key_parts(request, rule, settings, now_ms)
     if isinstance(parts, Reason):
@@ -212,21 +214,18 @@ _ORIGIN, _ASKED_METHOD, _ASKED_FIELDS = PREFLIGHT_FIELDS
 _PREFLIGHT = {_ORIGIN, _ASKED_METHOD}
 """The request fields that make OPTIONS a preflight."""
 
+_READING = frozenset({"GET", "HEAD"})
+"""The methods that are looked up whatever the rules say."""
+
 _WITHOUT = {Awaited.TOKEN: Reason.IDENTITY_MISSING, Awaited.CONTENT: Reason.BODY}
 """Why the cache takes no part, should what is awaited not be had."""
 
 
-def _routed(strictest: Rule, spelled: Rule) -> Rule:
-    """Return the rule to keep to, with the origins of the one that matches as the URL is spelled."""
-    if strictest.origins == spelled.origins:
-        return strictest
-    return replace(strictest, origins=spelled.origins)
-
-
 def _is_looked_up(request: RequestFacts, rule: Rule) -> bool:
-    if request.method in {"GET", "HEAD"} or rule.keys_content(request.method):
-        return True
-    return request.method == "OPTIONS" and rule.preflight and request.fields.keys() >= _PREFLIGHT
+    """Whether a request that is neither GET nor HEAD is looked up by its rule."""
+    if request.method == "OPTIONS":
+        return rule.preflight and request.fields.keys() >= _PREFLIGHT
+    return rule.keys_content(request.method)
 
 
 def _negotiating(request: RequestFacts, rule: Rule) -> RequestFacts:
@@ -244,14 +243,14 @@ def _awaited(request: RequestFacts, rule: Rule, settings: Settings) -> Awaited |
 
 def _key_parts(request: RequestFacts, rule: Rule, settings: Settings, now_ms: int) -> Parts | Reason:
     """Return what the key holds beyond the target, or why there can be none."""
-    content: Parts | None = request.content.parts if request.content else ()
-    if content is None:
-        return Reason.NOT_A_QUERY
     identity = identity_of(request, rule, settings, now_ms)
-    if isinstance(identity, Reason):
+    if isinstance(identity, Reason) or (request.method in _READING and not settings.key_version):
         return identity
+    further: Parts | None = request.content.parts if request.content else _preflight_parts(request)
+    if further is None:
+        return Reason.NOT_A_QUERY
     version = (("version", settings.key_version),) if settings.key_version else ()
-    return (*identity, *content, *_preflight_parts(request), *version)
+    return (*identity, *further, *version)
 
 
 def _preflight_parts(request: RequestFacts) -> Parts:
@@ -274,21 +273,30 @@ def _passes(request: RequestFacts, rule: Rule, settings: Settings) -> Reason | N
         return Reason.CLASS_NEVER
     if "upgrade" in request.fields:
         return Reason.UPGRADE
+    if request.method in _READING:
+        if not settings.is_safe and not PRECONDITIONS.isdisjoint(request.fields):
+            return Reason.PRECONDITION
+        has_content = request.fields.get("content-length", "0") != "0"
+        return Reason.BODY if has_content or "transfer-encoding" in request.fields else None
+    return _passes_further(request, settings)
+
+
+def _passes_further(request: RequestFacts, settings: Settings) -> Reason | None:
+    """Return why a request isn't looked up that is neither GET nor HEAD, and otherwise would be."""
     # RFC 9110 section 13.1: of POST they are about what it would change.
-    is_of_reading = request.method not in {"POST", "OPTIONS"}
-    unmet = _CONDITIONAL if not is_of_reading else () if settings.is_safe else PRECONDITIONS
+    unmet = _CONDITIONAL if request.method != "QUERY" else () if settings.is_safe else PRECONDITIONS
     if not request.fields.keys().isdisjoint(unmet):
         return Reason.PRECONDITION
-    most_bytes = settings.key_body_bytes if rule.keys_content(request.method) else 0
-    return Reason.BODY if _may_exceed(request, most_bytes) else None
+    return Reason.BODY if _may_exceed(request, settings.key_body_bytes) else None
 
 
 def _may_exceed(request: RequestFacts, most_bytes: int) -> bool:
     """Whether a request has a content that may be larger than ``most_bytes``, since it doesn't say."""
     if "transfer-encoding" in request.fields:
         return True
-    is_bodiless = request.method in {"GET", "HEAD", "OPTIONS"} and "content-length" not in request.fields
-    length = 0 if is_bodiless else content_length(request.fields)
+    if request.method == "OPTIONS":
+        return request.fields.get("content-length", "0") != "0"
+    length = content_length(request.fields)
     return length is None or length > most_bytes
 
 
@@ -312,7 +320,7 @@ def _sent(request: RequestFacts, target: Target, rule: Rule, settings: Settings)
         fields["accept-encoding"] = _codings(fields["accept-encoding"])
     if rule.reads_answers:
         fields["accept-encoding"] = "identity"
-    return replace(request, target=target, fields=fields)
+    return RequestFacts(request.method, target, fields, request.own, request.content, request.token)
 
 
 def _codings(value: str) -> str:

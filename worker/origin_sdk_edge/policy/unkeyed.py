@@ -16,7 +16,7 @@ concerns it. ``PROFILE = "rfc9111"`` leaves all to Vary.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from origin_sdk_edge.policy.facts import RequestFacts
@@ -60,6 +60,8 @@ _KNOWN_WORDS: Mapping[str, re.Pattern[str]] = {
     "tracestate": TRACESTATE,
 }
 """Fields whose few words, dates and numbers leave a client nothing to choose that matters to another."""
+
+_READING = frozenset({"GET", "HEAD"})
 
 _PLACED = HOP_BY_HOP | {
     "accept-encoding",
@@ -112,11 +114,14 @@ def _may_pass(name: str, value: str, request: RequestFacts, rule: Rule, settings
 
 
 def _is_vouched(name: str, request: RequestFacts, rule: Rule, settings: Settings) -> bool:
-    if (request.content and name in CONTENT_FIELDS) or (
-        request.method == "OPTIONS" and name in PREFLIGHT_FIELDS
-    ):
+    if name in rule.fields or name in request.own or is_among(name, settings.passed_fields):
         return True
-    return name in rule.fields or name in request.own or is_among(name, settings.passed_fields)
+    return request.method not in _READING and name in _keyed_fields(request)
+
+
+def _keyed_fields(request: RequestFacts) -> Collection[str]:
+    """Return the fields that the key of a request other than GET and HEAD holds."""
+    return PREFLIGHT_FIELDS if request.method == "OPTIONS" else CONTENT_FIELDS if request.content else ()
 
 
 @remember_short(256)
