@@ -54,9 +54,8 @@ _SETTINGS: Mapping[str, Mapping[str, Json]] = {
         "MEMORY_ITEM_BYTES": "200KiB",
         "BREAKER_FAILURES": 2,
         "BREAKER_PAUSE": 3600,
-        "ORIGIN_TIMEOUT": "500ms",
-        "SOFT_TIMEOUT": 0,
     },
+    "hasty": {"ORIGIN_TIMEOUT": "500ms", "SOFT_TIMEOUT": 0},
     "one": {"METRICS_SHARED": True, "SERVER_TIMING": "short"},
     "other": {"METRICS_SHARED": True},
     "quiet": {"METRICS_URLS": "none", "LOG_SAMPLING": 0.5},
@@ -357,17 +356,17 @@ def test_the_numbers_hold_for_500_at_once(edge: Workerd, origin: ScriptedOrigin)
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind"),
+    ("worker", "answer", "kind"),
     [
-        pytest.param(Reset(), "unreachable", id="a connection that is reset"),
-        pytest.param(Pause(2), "timeout", id="nothing in time"),
-        pytest.param(None, "truncated", id="a body that breaks off"),
+        pytest.param("small", Reset(), "unreachable", id="a connection that is reset"),
+        pytest.param("hasty", Pause(2), "timeout", id="nothing in time"),
+        pytest.param("small", None, "truncated", id="a body that breaks off"),
     ],
 )
 def test_the_origin_s_errors_are_counted_by_kind(
-    edge: Workerd, origin: ScriptedOrigin, answer: Reset | Pause | None, kind: str
+    edge: Workerd, origin: ScriptedOrigin, worker: str, answer: Reset | Pause | None, kind: str
 ) -> None:
-    tally, path = Tally(edge.url("small")), new_path()
+    tally, path = Tally(edge.url(worker)), new_path()
     broken = (
         truncated(b"half", missing=4, fields=FRESH) if answer is None else reply(200, FRESH).after(answer)
     )
