@@ -39,7 +39,7 @@ JSON = ("Content-Type", "application/json")
 def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workerd]:
     folder: Path = tmp_path_factory.mktemp("content")
     safe: Mapping[str, Json] = {"RULES": RULES, "KEY_BODY_BYTES": BOUND, "MARK_INTERVAL": "200ms"}
-    workers: Variables = {"safe": safe, "twin": safe, "strict": {**safe, "PROFILE": "rfc9111"}}
+    workers: Variables = {"safe": safe, "twin": safe}
     with running(folder, running_origin, workers) as workerd:
         yield workerd
 
