@@ -1,8 +1,9 @@
 """The way to a part of a structure: memory, Redis, the loader of the whole."""
 
 from collections.abc import Callable
+from enum import Enum, auto
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from origin_sdk._process.reads import current_reads
 from origin_sdk.layers.errors import InvalidFamily
@@ -28,9 +29,18 @@ __all__ = ["Loader", "reading", "shape_for", "whole_of"]
 
 Loader = Callable[[Any], Any] | None
 _Shape = TypeVar("_Shape", bound=AnyShape)
+_Answer = TypeVar("_Answer")
 _LOST, _FOUND = 0, 2
 """What PART says: that its history lacks what is known here, and that there is an answer."""
-_ABSENT: Final = object()
+
+
+class _NotFound(Enum):
+    """That neither memory nor Redis has an answer, which may itself be None."""
+
+    ABSENT = auto()
+
+
+_ABSENT: Final = _NotFound.ABSENT
 
 
 def shape_for(key: AnyKey, wanted: type[_Shape]) -> _Shape:
@@ -60,7 +70,7 @@ def _family_of_answers(family: AnyFamily) -> AnyFamily:
     return made
 
 
-async def reading(cache: Cache, key: AnyKey, loader: Loader, question: Question) -> Any:
+async def reading(cache: Cache, key: AnyKey, loader: Loader, question: Question[_Answer]) -> _Answer:
     """Return the answer to a question, of memory, of Redis, or of what the loader returns."""
     judge = cache.judge
     judge.know(key.family)
@@ -78,14 +88,14 @@ async def reading(cache: Cache, key: AnyKey, loader: Loader, question: Question)
     return _of(key, question, (await whole_of(cache, key, loader)))
 
 
-def whole_of(cache: Cache, key: AnyKey, loader: Loader) -> Flow[Any]:
+def whole_of(cache: Cache, key: AnyKey, loader: Loader) -> Flow[object]:
     """Return the whole; None if nothing is stored, and nothing loads it."""
     if loader is None:
         return retrieval.get(cache, key, None)
     return retrieval.get_or_load(cache, key, loader)
 
 
-def _of(key: AnyKey, question: Question, whole: object) -> Any:
+def _of(key: AnyKey, question: Question[_Answer], whole: object) -> _Answer:
     """Answer out of the whole. Raises UnsupportedValue if the loader returned what isn't declared."""
     if whole is None:
         return question.absent
@@ -94,7 +104,9 @@ def _of(key: AnyKey, question: Question, whole: object) -> Any:
     return question.of(whole)
 
 
-async def _answer(cache: Cache, key: AnyKey, loader: Loader, question: Question) -> Any:
+async def _answer(
+    cache: Cache, key: AnyKey, loader: Loader, question: Question[_Answer]
+) -> _Answer | Literal[_NotFound.ABSENT]:
     """Answer out of memory or Redis where the answer alone is there."""
     judge, stats = cache.judge, cache.judge.stats
     part = Key(f"{key.name}{PARTS}{question.words!r}", _family_of_answers(key.family))
@@ -141,7 +153,9 @@ def _refresh(cache: Cache, key: AnyKey, loader: Loader, entry: MemoryEntry, stat
         stats.count("early-refresh" if is_early else "stale-refresh", key.family.name, key.name)
 
 
-async def _looking(cache: Cache, key: AnyKey, part: AnyKey, question: Question) -> MemoryEntry | None:
+async def _looking(
+    cache: Cache, key: AnyKey, part: AnyKey, question: Question[_Answer]
+) -> MemoryEntry | None:
     """Ask Redis for an answer; None where it has none that may be believed."""
     judge, link = cache.judge, cache.listening()
     if link is None:
@@ -159,7 +173,7 @@ async def _looking(cache: Cache, key: AnyKey, part: AnyKey, question: Question) 
     return entry
 
 
-def _command(link: Link, shard: int, key: AnyKey, question: Question) -> Command[list[Any]]:
+def _command(link: Link, shard: int, key: AnyKey, question: Question[object]) -> Command[list[Any]]:
     layout = link.layout
     shape: AnyShape = key.family.shape  # type: ignore[assignment]  # see above
     keys = layout.keys(shard, "emhs", key.name)

@@ -1,10 +1,10 @@
 """What may be asked of a structure: of Redis, as words, or of the whole where that is in memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Reversible, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from origin_sdk.layers.errors import InvalidFamily, UnreadableRecord
 from origin_sdk.layers.values.shapes import (
@@ -30,21 +30,22 @@ __all__ = [
 ]
 
 _Word: TypeAlias = str | bytes | int
+_Answer_co = TypeVar("_Answer_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Question(Generic[_Answer_co]):
     """What is asked. ``read`` returns the answer of what Redis says, ``of`` that of a whole value.
 
     ``absent`` is the answer where nothing is stored.
     """
 
     words: tuple[_Word, ...]
-    read: Callable[[list[bytes], Packing], Any]
-    of: Callable[[Any], Any]
-    absent: Any
+    read: Callable[[list[bytes], Packing], _Answer_co]
+    of: Callable[[Any], _Answer_co]
+    absent: _Answer_co
 
-    def answer(self, shape: AnyShape, payload: bytes, packing: Packing) -> Any:
+    def answer(self, shape: AnyShape, payload: bytes, packing: Packing) -> _Answer_co:
         """Return the answer of a record's payload. Raises UnreadableRecord."""
         letter = payload[:1].decode()
         if letter == "n":
@@ -54,21 +55,21 @@ class Question:
         return self.read(unpacked(payload[1:]), packing)
 
 
-def fields(shape: Hash, names: Sequence[object]) -> Question:
+def fields(shape: Hash, names: Sequence[object]) -> Question[dict[object, object]]:
     """Ask for fields; the answer is a dict of those that are there."""
     encoded = {shape.member(name): name for name in names}
 
-    def read(flat: list[bytes], packing: Packing) -> dict[Any, Any]:
+    def read(flat: list[bytes], packing: Packing) -> dict[object, object]:
         pairs = zip(flat[::2], flat[1::2], strict=True)
         return {encoded[name]: shape.value_of(encoded[name], data, packing) for name, data in pairs}
 
-    def of(whole: object) -> dict[Any, Any]:
+    def of(whole: object) -> dict[object, object]:
         return {name: found[0] for name in names if (found := shape.field_of(whole, name))}
 
     return Question(("fields", *encoded), read, of, {})
 
 
-def members(shape: Members, given: Sequence[object]) -> Question:
+def members(shape: Members, given: Sequence[object]) -> Question[frozenset[object]]:
     """Ask which of some are members; the answer is a frozenset of these."""
     encoded = {shape.member(each): each for each in given}
     return Question(
@@ -79,11 +80,11 @@ def members(shape: Members, given: Sequence[object]) -> Question:
     )
 
 
-def scores(shape: SortedSet, given: Sequence[object]) -> Question:
+def scores(shape: SortedSet, given: Sequence[object]) -> Question[dict[object, float]]:
     """Ask for scores; the answer is a dict of the members that are there."""
     encoded = {shape.member(each): each for each in given}
 
-    def read(flat: list[bytes], _: Packing) -> dict[Any, float]:
+    def read(flat: list[bytes], _: Packing) -> dict[object, float]:
         pairs = zip(flat[::2], flat[1::2], strict=True)
         return {encoded[member]: shape.score_of(score) for member, score in pairs}
 
@@ -99,7 +100,7 @@ def _number(flat: list[bytes], _: Packing) -> int:
     return int(flat[0])
 
 
-def count() -> Question:
+def count() -> Question[int]:
     """Ask for how many there are."""
     return Question(("count",), _number, len, 0)
 
@@ -108,7 +109,7 @@ def _bound(score: float) -> str:
     return {inf: "+inf", -inf: "-inf"}.get(score, repr(score))
 
 
-def count_between(least: float, most: float) -> Question:
+def count_between(least: float, most: float) -> Question[int]:
     """Ask for how many have a score in a range, its ends included."""
     return Question(
         ("count between", _bound(least), _bound(most)),
@@ -118,7 +119,7 @@ def count_between(least: float, most: float) -> Question:
     )
 
 
-def rank(shape: SortedSet, member: object, *, descending: bool) -> Question:
+def rank(shape: SortedSet, member: object, *, descending: bool) -> Question[int | None]:
     """Ask for a member's place, from 0; None if it isn't there."""
 
     def of(whole: dict[object, float]) -> int | None:
@@ -141,11 +142,13 @@ def _checked(name: str, number: int) -> int:
     return number
 
 
-def page(shape: SortedSet | SortedItems, start: int, count: int, *, descending: bool) -> Question:
+def page(
+    shape: SortedSet | SortedItems, start: int, count: int, *, descending: bool
+) -> Question[tuple[object, ...]]:
     """Ask for so many from a place on; the answer is a tuple of pairs, or of items."""
     end = _checked("start", start) + _checked("count", count)
 
-    def of(whole: object) -> tuple[Any, ...]:
+    def of(whole: dict[object, float] | Sequence[object]) -> tuple[object, ...]:
         ordered = reversed(_listed(whole)) if descending else _listed(whole)
         return tuple(islice(ordered, start, end))
 
@@ -154,12 +157,12 @@ def page(shape: SortedSet | SortedItems, start: int, count: int, *, descending: 
     return Question(words, _pairs_or_items(shape), of, ())
 
 
-def _listed(whole: object) -> Any:
+def _listed(whole: dict[object, float] | Sequence[object]) -> Reversible[object]:
     return whole.items() if isinstance(whole, dict) else whole
 
 
-def _pairs_or_items(shape: SortedSet | SortedItems) -> Callable[[list[bytes], Packing], tuple[Any, ...]]:
-    def read(flat: list[bytes], packing: Packing) -> tuple[Any, ...]:
+def _pairs_or_items(shape: SortedSet | SortedItems) -> Callable[[list[bytes], Packing], tuple[object, ...]]:
+    def read(flat: list[bytes], packing: Packing) -> tuple[object, ...]:
         if isinstance(shape, SortedItems):
             return tuple(shape.item_of(each, packing) for each in flat[::2])
         pairs = zip(flat[::2], flat[1::2], strict=True)
@@ -170,12 +173,12 @@ def _pairs_or_items(shape: SortedSet | SortedItems) -> Callable[[list[bytes], Pa
 
 def items_between(
     shape: SortedSet, least: float, most: float, start: int, count: int | None, *, descending: bool
-) -> Question:
+) -> Question[tuple[object, ...]]:
     """Ask for those with a score in a range, its ends included, so many from a place on; a tuple of pairs."""
     end = None if count is None else _checked("count", count) + start
     _checked("start", start)
 
-    def of(whole: dict[object, float]) -> tuple[Any, ...]:
+    def of(whole: dict[object, float]) -> tuple[object, ...]:
         found = [pair for pair in whole.items() if least <= pair[1] <= most]
         return tuple((found[::-1] if descending else found)[start:end])
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from math import inf
-from typing import Any
+from typing import Any, TypeVar
 
 from origin_sdk.layers.errors import InvalidFamily
 from origin_sdk.layers.rules.ports import Cache
@@ -16,6 +16,8 @@ from origin_sdk.layers.values.shapes import Hash, Members, SortedItems, SortedSe
 
 __all__ = ["FieldFlows", "MemberFlows", "PageFlows", "RankingFlows"]
 
+_Answer = TypeVar("_Answer")
+
 
 class _Flows:
     """What all structures have."""
@@ -25,10 +27,10 @@ class _Flows:
         self._key = key
         self._loader = loader
 
-    def _asked(self, question: Question) -> Flow[Any]:
+    def _asked(self, question: Question[_Answer]) -> Flow[_Answer]:
         return reading(self._cache, self._key, self._loader, question)
 
-    def all(self) -> Flow[Any]:
+    def all(self) -> Flow[object]:
         """Return the whole; None if nothing is stored, and nothing loads it."""
         return whole_of(self._cache, self._key, self._loader)
 
@@ -44,12 +46,12 @@ class FieldFlows(_Flows):
         super().__init__(cache, key, loader)
         self._shape = shape_for(key, Hash)
 
-    async def get(self, field: object, default: object) -> Any:
+    async def get(self, field: object, default: object) -> object:
         """Return a field, else the default."""
         found = await self._asked(questions.fields(self._shape, (field,)))
         return found.get(field, default)
 
-    async def get_many(self, fields: Iterable[object]) -> dict[Any, Any]:
+    async def get_many(self, fields: Iterable[object]) -> dict[object, object]:
         """Return those that are there."""
         found = await self._asked(questions.fields(self._shape, tuple(fields)))
         return dict(found)
@@ -79,7 +81,7 @@ class MemberFlows(_Flows):
         found = await self._asked(questions.members(self._shape, (member,)))
         return bool(found)
 
-    async def has_many(self, members: Iterable[object]) -> set[Any]:
+    async def has_many(self, members: Iterable[object]) -> set[object]:
         """Return those that are members."""
         found = await self._asked(questions.members(self._shape, tuple(members)))
         return set(found)
@@ -100,14 +102,14 @@ class RankingFlows(_Flows):
         super().__init__(cache, key, loader)
         self._shape = shape_for(key, SortedSet)
 
-    async def page(self, start: int, count: int, *, descending: bool) -> list[Any]:
+    async def page(self, start: int, count: int, *, descending: bool) -> list[object]:
         """Return so many from a place on."""
         found = await self._asked(questions.page(self._shape, start, count, descending=descending))
         return list(found)
 
     async def between(
         self, least: float, most: float, start: int, count: int | None, *, descending: bool
-    ) -> list[Any]:
+    ) -> list[object]:
         """Return those with a score in a range."""
         question = questions.items_between(self._shape, least, most, start, count, descending=descending)
         found = await self._asked(question)
@@ -117,7 +119,7 @@ class RankingFlows(_Flows):
         """Return a member's place."""
         return self._asked(questions.rank(self._shape, member, descending=descending))
 
-    async def scores(self, members: Iterable[object]) -> dict[Any, float]:
+    async def scores(self, members: Iterable[object]) -> dict[object, float]:
         """Return the scores of those that are there."""
         found = await self._asked(questions.scores(self._shape, tuple(members)))
         return dict(found)
@@ -125,8 +127,7 @@ class RankingFlows(_Flows):
     async def score(self, member: object) -> float | None:
         """Return a member's score."""
         found = await self._asked(questions.scores(self._shape, (member,)))
-        score: float | None = found.get(member)
-        return score
+        return found.get(member)
 
     def count_between(self, least: float, most: float) -> Flow[int]:
         """Return how many have a score in a range."""
@@ -149,7 +150,7 @@ class PageFlows(_Flows):
         super().__init__(cache, key, loader)
         self._shape = shape_for(key, SortedItems)
 
-    async def page(self, start: int, count: int, *, descending: bool) -> list[Any]:
+    async def page(self, start: int, count: int, *, descending: bool) -> list[object]:
         """Return so many from a place on."""
         found = await self._asked(questions.page(self._shape, start, count, descending=descending))
         return list(found)
