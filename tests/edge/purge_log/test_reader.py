@@ -86,6 +86,16 @@ def test_a_purge_is_honoured_once_it_was_told(name: str, url: str, age_ms: int, 
     assert world.look(url, later) == VALID
 
 
+def test_one_that_was_idle_hears_of_a_purge_of_an_older_response_before_kv_shows_it() -> None:
+    world = _begun()
+    record = _born(START_MS - 1000, "g")
+    assert world.look(URL, record) == VALID
+    world.timing.ms += 6000
+    world.ledger.tell([Purged("told", world.timing.ms, (group_mark("g"),))], world.timing.ms)
+    world.timing.ms += 6000
+    assert world.look(URL, record).soft_ms
+
+
 def test_what_another_host_purges_costs_nothing() -> None:
     world = _begun()
     record = _born(world.timing.ms, "g")

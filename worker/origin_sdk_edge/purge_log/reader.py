@@ -87,11 +87,11 @@ class Reader:
 
     async def catch_up(self, birth_ms: int) -> bool:
         """See :class:`origin_sdk_edge.storage.marks.LogReader`."""
-        knowledge = self._table.log
-        if self._has_caught_up and birth_ms < knowledge.since_ms:
-            return False
-        now_ms = self._timing.now_ms()
+        knowledge, now_ms = self._table.log, self._timing.now_ms()
         if now_ms < self._failed_ms + _QUIET_MS:
+            return False
+        # What is older than it vouches for may have been purged, too, and it hears of that first.
+        if self._has_caught_up and birth_ms < knowledge.since_ms and now_ms < self._asking_ms + ASK_MS:
             return False
         if self._asking and now_ms < self._asking_ms + ASK_MS:
             return await self._asking.wait(ASK_MS / 1000)
