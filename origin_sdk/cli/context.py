@@ -175,9 +175,17 @@ class Context:
         """Ask a person. Where nobody can be asked, the command has to say ``--yes``."""
         if self.as_json or not sys.stdin.isatty():
             raise InvalidRequest(f"{question} There is no terminal to confirm it: pass --yes if you mean it")
-        with interruptible(lambda: "nothing is done"):
-            if not _answered(question):
+        with interruptible(lambda: "nothing is done"), _prompting():
+            if not typer.confirm(question, err=True):
                 raise typer.Abort
+
+    def ask(self, question: str, default: str) -> str:
+        """Ask a person; where nobody can be asked, the default is the answer."""
+        if self.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return default
+        with interruptible(lambda: "nothing is done"), _prompting():
+            told: str = typer.prompt(question, default=default, err=True)
+            return told
 
 
 class Interrupted(Exception):
@@ -193,9 +201,11 @@ def interruptible(done: Callable[[], str]) -> Iterator[None]:
         raise Interrupted(done()) from interrupt
 
 
-def _answered(question: str) -> bool:
+@contextmanager
+def _prompting() -> Iterator[None]:
+    """Tell Ctrl-C at a question from the end of input."""
     try:
-        return typer.confirm(question, err=True)
+        yield
     except typer.Abort as abort:
         # Typer makes one of Ctrl-C, and of the end of input.
         if isinstance(abort.__context__, KeyboardInterrupt):

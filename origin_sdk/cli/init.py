@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,12 @@ from origin_sdk._deployment.frameworks import FRAMEWORKS, guess, texts
 from origin_sdk._deployment.project_files import Wishes, project_files, shared_files
 from origin_sdk._deployment.worker_code import installed_version, starting_hooks
 from origin_sdk._values.errors import InvalidRequest
-from origin_sdk.cli.context import AsJson, Context, interruptible
+from origin_sdk.cli.context import AsJson, Context
 from origin_sdk.cli.screen import Screen
 
 __all__ = ["init"]
 
-_PRODUCTION = "https://origin.example.com"
+_QUESTION, _PRODUCTION = "The service's URL in production", "https://origin.example.com"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,52}[a-z0-9])?")  # a Worker's name, with room for -staging
 _URL = re.compile(
     r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?|https?://\[[0-9a-f:.]+\](?::[0-9]{1,5})?/?"
@@ -85,7 +84,9 @@ def init(
         framework=chosen,
         version=installed_version(),
         origin=_url("--origin", origin or f"http://127.0.0.1:{chosen.port}"),
-        production_origin=_url("--production-origin", production_origin or _asked(context)),
+        production_origin=_url(
+            "--production-origin", production_origin or context.ask(_QUESTION, _PRODUCTION)
+        ),
         ci=ci or _ci(service),
     )
     planned = {folder / path: text for path, text in project_files(wishes, starting_hooks()).items()}
@@ -132,15 +133,6 @@ def _draw(screen: Screen, made: _Made) -> None:
     found = "no framework was recognised" if made.framework == "none" else f"for {made.framework}"
     screen.print(f"{found}; {made.folder / 'README.md'} says what to add to the service. Next:")
     screen.print("  origin-sdk dev")
-
-
-def _asked(context: Context) -> str:
-    """Ask a person; where nobody can be asked, a placeholder stands for the answer."""
-    if context.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return _PRODUCTION
-    with interruptible(lambda: "nothing is written"):
-        told: str = typer.prompt("The service's URL in production", default=_PRODUCTION, err=True)
-        return told
 
 
 def _worker_name(folder: str) -> str:
