@@ -158,6 +158,19 @@ def test_another_history_is_read_from_its_beginning() -> None:
     assert not world.storage.marks.table.log.vouches(record.birth_ms, 0)
 
 
+def test_nothing_of_another_history_is_left_out_though_its_numbers_are_those_of_the_last() -> None:
+    world = _begun(limits=Limits(window_ms=600_000, reader_ms=6000))
+    world.ledger.tell([Purged(f"{n}", world.timing.ms, ("group/other",)) for n in range(70)], world.timing.ms)
+    record = _born(world.timing.ms, "g")
+    world.look(URL, record)
+    world.lose()
+    told = [Purged("told", world.timing.ms, (group_mark("g"),))]
+    told += [Purged(f"n{n}", world.timing.ms, ("group/other",)) for n in range(80)]
+    world.ledger.tell(told, world.timing.ms)
+    world.timing.ms += 6000
+    assert world.look(URL, record).soft_ms
+
+
 def test_who_begins_late_relies_on_what_it_was_told_of() -> None:
     world = _begun(limits=Limits(window_ms=600_000, reader_ms=6000))
     many = [Purged(f"{number}", world.timing.ms + number, ("group/g",)) for number in range(BACKLOG + 5)]

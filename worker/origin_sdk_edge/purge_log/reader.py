@@ -134,18 +134,23 @@ class Reader:
         for _ in range(_MAX_PAGES):
             since = self._next - self._next % _BLOCK
             page = parse_page(await self._source.ask(self._log, since, is_news=is_news))
+            if page.log != self._log:
+                self._begin(page.log)
+                if page.since:
+                    continue  # by a number of the history before, it left out how this one began
             self._take(page)
             if not page.more:
                 self._rely_on(page, began_ms)
                 return
         raise UnreadableEntry("the purge log had always more to tell; it is read on with the next request")
 
+    def _begin(self, log: str) -> None:
+        """Read another history from its beginning: what is new in it can't be told from what is known."""
+        self._log, self._next, self._has_caught_up = log, 0, False
+        self._covers_from_ms = 0
+        self._table.log.since_ms = inf
+
     def _take(self, page: Page) -> None:
-        if page.log != self._log:
-            # Another history: what is new in it can't be told from what is known.
-            self._log, self._has_caught_up = page.log, False
-            self._covers_from_ms = 0
-            self._table.log.since_ms = inf
         for entry in page.entries:
             if isinstance(entry, Purged):
                 self._table.learn_purged(entry, page.known_ms, is_news=self._has_caught_up)
