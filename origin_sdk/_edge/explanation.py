@@ -13,7 +13,7 @@ from origin_sdk_wire.marks import covering_marks
 from origin_sdk_wire.rules import key_target
 from origin_sdk_wire.settings import Rule
 
-__all__ = ["Explanation", "RuleVerdict", "explain"]
+__all__ = ["Explanation", "RuleVerdict", "applied_rule", "explain"]
 
 _READINGS_SHOWN = 3
 _NO_RULE = Rule()
@@ -79,8 +79,8 @@ def explain(
     that of the response to it.
     """
     target = parse_url(url)
-    spelled = next((rule for rule in project.rules if rule.matches(method, target)), None)
-    rule = _strictest(spelled, method, target, project)
+    spelled = _spelled_rule(method, target, project)
+    rule = applied_rule(method, target, project)
     keyed = key_target(rule, target) if rule else target
     key = record_key(keyed) if _is_looked_up(method, rule) else ""
     if key and rule and content is not None and rule.keys_content(method):
@@ -109,12 +109,17 @@ def _is_looked_up(method: str, rule: Rule | None) -> bool:
     return rule.keys_content(method) or (method == "OPTIONS" and rule.preflight)
 
 
-def _strictest(spelled: Rule | None, method: str, target: Target, project: Project) -> Rule | None:
-    """Return the rule that the Worker takes: of the safe profile, the strictest of all readings."""
+def applied_rule(method: str, target: Target, project: Project) -> Rule | None:
+    """Return the rule that the Worker takes: in the safe profile the strictest of all readings."""
+    spelled = _spelled_rule(method, target, project)
     if not project.is_safe:
         return spelled
     rule = strictest_rule(spelled or _NO_RULE, method, target, project)
     return spelled if rule is _NO_RULE else rule
+
+
+def _spelled_rule(method: str, target: Target, project: Project) -> Rule | None:
+    return next((rule for rule in project.rules if rule.matches(method, target)), None)
 
 
 def _readings(method: str, target: Target, spelled: Rule | None, rule: Rule | None) -> list[str]:

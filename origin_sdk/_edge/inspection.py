@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from origin_sdk._edge.explanation import applied_rule
 from origin_sdk._edge.purge import Operation
 from origin_sdk._edge.stored_responses import StoredResponse, base_of, both_schemes, with_head
 from origin_sdk._values.header_fields import combined
@@ -14,7 +15,7 @@ from origin_sdk._values.targets import parse_url
 from origin_sdk_wire.freshness import Freshness, current_age_ms, freshness_of
 from origin_sdk_wire.key import Target, record_key
 from origin_sdk_wire.marks import Lane, Mark, covering_marks, mark_key, parse_mark
-from origin_sdk_wire.rules import FURTHER_METHODS, first_match
+from origin_sdk_wire.rules import FURTHER_METHODS
 from origin_sdk_wire.settings import Rule
 
 __all__ = ["AppliedMark", "Inspected", "Inspection", "Outcome", "inspect"]
@@ -192,8 +193,8 @@ def _inspected(
 
 
 def _rule(project: Project, target: Target) -> Rule:
-    found = (first_match(project.rules, method, target) for method in ("GET", *FURTHER_METHODS))
-    return next((rule for rule in found if isinstance(rule, Rule)), _NO_RULE)
+    found = (applied_rule(method, target, project) for method in ("GET", *FURTHER_METHODS))
+    return next((rule for rule in found if rule), _NO_RULE)
 
 
 def _staleness_ms(marks: Sequence[AppliedMark], staleness_ms: int, now_ms: int) -> int:

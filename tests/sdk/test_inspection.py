@@ -4,6 +4,7 @@ from origin_sdk import AsyncPurgeClient, PurgeClient
 from origin_sdk._edge.inspection import Outcome
 from origin_sdk._values.project import Project
 from origin_sdk.testing import FakeKV, ManualClock
+from origin_sdk_wire.settings import DataClass, Rule
 from tests.sdk.records import store
 
 URL = "https://a.example/p/x"
@@ -135,3 +136,18 @@ def test_a_mark_that_cannot_be_read_purges_all_that_is_older(
     [stored] = client.inspect(URL).stored
     assert stored.outcome is Outcome.PURGED
     assert [mark.purge_id for mark in stored.marks] == ["unreadable"]
+
+
+def test_the_rule_is_that_of_the_strictest_reading_as_the_worker_takes_it(
+    purge_client: PurgeClient, fake_kv: FakeKV
+) -> None:
+    url = "https://a.example/P/x"
+    store(fake_kv, url, fields=(("etag", '"1"'),))
+    wide = Rule("all", paths=("/**",), lifetime=3600)
+    mine = Rule("mine", paths=("/p/*",), lifetime=60, data_class=DataClass.PRIVATE, fields=("x-user",))
+    lifetimes = []
+    for rules in [(wide,), (mine, wide)]:
+        purge_client.project = Project(lifetime_jitter=0, rules=rules)
+        [stored] = purge_client.inspect(url).stored
+        lifetimes.append(stored.fresh_for)
+    assert lifetimes == [3600, 60]
