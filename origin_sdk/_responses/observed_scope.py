@@ -4,7 +4,7 @@ from collections.abc import Callable, MutableMapping
 from functools import partial
 from typing import Any, Final
 
-from origin_sdk._responses.observed import ADDRESS, EVERYTHING, SESSION, USER, Observed
+from origin_sdk._responses.observed import ADDRESS, EVERYTHING, SESSION, USER, Observed, unobserved
 
 __all__ = ["KEPT_IN_SCOPE", "ObservedScope"]
 
@@ -20,9 +20,10 @@ class ObservedScope(dict[str, Any]):
     def __init__(self, scope: MutableMapping[str, Any], observed: Observed) -> None:
         super().__init__(scope)
         self.observed = observed
-        self["headers"] = _observed_fields(list(scope["headers"]), observed)
-        if scope.get("client"):
-            self["client"] = _observed_address(scope["client"], observed)
+        with unobserved():  # what is copied may be noting already
+            self["headers"] = _observed_fields(list(scope["headers"]), observed)
+            if scope.get("client"):
+                self["client"] = _observed_address(scope["client"], observed)
 
     def _note(self, key: object) -> None:
         if key in KEPT_IN_SCOPE:

@@ -1,6 +1,7 @@
 """One application in FastAPI, Django of both kinds and Flask: the same fields from each."""
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,15 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
 from fastapi.responses import StreamingResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
 
 import origin_sdk.asgi
 import origin_sdk.django
 import origin_sdk.flask
+from origin_sdk.asgi import CacheFields
 from origin_sdk.errors import DataClassViolation, InvalidRequest, NotCacheable
 from origin_sdk.layers import AsyncLayeredCache, DataClass, Family, LayeredCache
 from origin_sdk.responses import add_groups, belongs_to_user, cache_for, invalidate
@@ -674,3 +680,43 @@ async def test_web_sockets_are_none_of_its_business() -> None:
 
     await origin_sdk.asgi.CacheFields(inner)({"type": "websocket"}, None, None)  # type: ignore[arg-type]  # unused
     assert seen == ["websocket"]
+
+
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "dict()": dict,
+    "**": lambda scope: {**scope},
+    "|": lambda scope: scope | {"method": "GET"},
+    "copy()": lambda scope: scope.copy(),
+    "copy.copy": copy.copy,
+    "as it is": lambda scope: scope,
+}
+
+
+@pytest.mark.parametrize("place", ["outside", "inside", "around another application"])
+@pytest.mark.parametrize("copied", COPIES)
+async def test_a_middleware_that_copies_the_scope_reads_nothing_of_it(
+    copied: str, place: str
+) -> None:
+    """As those do that answer HEAD as GET, mount applications, or add to a scope."""
+
+    async def endpoint(_: Request) -> Response:
+        cache_for(60)
+        return PlainTextResponse("the same for all")
+
+    def copying(app: Any) -> Any:
+        async def middleware(scope: Any, receive: Any, send: Any) -> None:
+            await app(COPIES[copied](scope) if scope["type"] == "http" else scope, receive, send)
+
+        return middleware
+
+    inner = Starlette(routes=[Route("/x", endpoint)])
+    if place == "inside":
+        app: Any = CacheFields(copying(copying(inner)), strict=True)
+    elif place == "outside":
+        app = copying(copying(CacheFields(inner, strict=True)))
+    else:
+        outer = Starlette(routes=[Mount("/", copying(inner))])
+        app = copying(CacheFields(outer, strict=True))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://a.test") as client:
+        response = await client.get("/x", headers={"x-api-key": "k", "cookie": "a=b"})
+    assert response.headers["cache-control"].startswith("public")
