@@ -62,6 +62,8 @@ class ObservedScope(dict[str, Any]):
         """Return a copy that goes on noting."""
         return ObservedScope(self, self.observed)
 
+    __copy__ = copy
+
     def __repr__(self) -> str:
         self.observed.note(EVERYTHING)
         return super().__repr__()

@@ -694,9 +694,7 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("place", ["outside", "inside", "around another application"])
 @pytest.mark.parametrize("copied", COPIES)
-async def test_a_middleware_that_copies_the_scope_reads_nothing_of_it(
-    copied: str, place: str
-) -> None:
+async def test_a_middleware_that_copies_the_scope_reads_nothing_of_it(copied: str, place: str) -> None:
     """As those do that answer HEAD as GET, mount applications, or add to a scope."""
 
     async def endpoint(_: Request) -> Response:
