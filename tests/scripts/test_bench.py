@@ -101,7 +101,7 @@ def test_usage_is_counted_from_a_moment_on() -> None:
     assert Usage(12, 4, 3).minus(Usage(2, 0, 1)).over(2) == Usage(5, 2, 1)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(420)  # beside four other processes of tests
 def test_the_edge_can_be_measured_quickly(tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
     ran = subprocess.run(
