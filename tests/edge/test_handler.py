@@ -115,3 +115,13 @@ def test_a_write_ends_what_is_stored_for_its_url() -> None:
         assert {"m2/s/shared", "m2/s/url/api.example/x"} < world.store.values.keys()
 
     asyncio.run(run())
+
+
+def test_an_answer_ends_what_was_stored_in_the_same_millisecond() -> None:
+    async def run() -> None:
+        stored = {"cache-control": "max-age=0, stale-if-error=600", "etag": '"1"'}
+        answers = iter([FakeResponse(200, stored, b"there"), FakeResponse(404, {}), FakeResponse(503, {})])
+        world = FakeEdge(Settings(origin="http://origin", refresh_throttle=0), lambda _: next(answers))
+        assert [(await ask(world)).status for _ in range(3)] == [200, 404, 503]
+
+    asyncio.run(run())

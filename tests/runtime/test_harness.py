@@ -14,6 +14,7 @@ from origin_sdk._development.process import Process, ProcessError
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Namespace, Worker
 from tests.runtime.client import ask
+from tests.runtime.edge import eventually
 from tests.runtime.kv import BreakableKV, delaying, failing, garbling
 from tests.runtime.origin import ScriptedOrigin
 from tests.runtime.replies import (
@@ -221,7 +222,7 @@ def test_stopping_ends_the_whole_group_even_what_ignores_the_signal(tmp_path: Pa
     with Process("p", arguments, log=tmp_path / "log", folder=tmp_path, grace_seconds=0.1) as process:
         process.wait_for(lambda: "up" in process.output() or None, what="its child", seconds=10)
 
-    assert not _runs(process.id)
+    eventually(lambda: not _runs(process.id), "the end of the group")
 
 
 def test_a_worker_that_does_not_start_is_reported_with_its_traceback(tmp_path: Path) -> None:

@@ -153,7 +153,10 @@ class Asker:
     def _end_here(self, question: Question, outcome: Outcome) -> None:
         """Let what the outcome ends be used no more in this isolate, before anyone hears of the outcome."""
         if outcome.plan.marks and outcome.facts:
-            self._storage.marks.mark_here(outcome.plan.marks, Lane.HARD, outcome.facts.birth_ms - 1)
+            # What is ended was there before, though it may be of the same millisecond.
+            ended_ms = question.entry.record.birth_ms if question.entry else 0
+            moment_ms = max(ended_ms, outcome.facts.birth_ms - 1)
+            self._storage.marks.mark_here(outcome.plan.marks, Lane.HARD, moment_ms)
         if outcome.plan.ends and question.entry:
             outcome.ended = question.entry
             self._storage.retention.end_here(question.entry)

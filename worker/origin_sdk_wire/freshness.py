@@ -57,7 +57,7 @@ def initial_age_ms(fields: Mapping[str, str], birth_ms: int, response_ms: int) -
     date = parse_date(fields.get("date", ""), response_ms)
     # A date is of whole seconds, so the clock is compared with it in whole seconds.
     apparent_age_ms = max(0, response_ms // 1000 - date) * 1000 if date is not None else 0
-    return max(apparent_age_ms, _age_value(fields) * 1000 + response_ms - birth_ms)
+    return max(apparent_age_ms, _age_value(fields) * 1000 + max(0, response_ms - birth_ms))
 
 
 def _age_value(fields: Mapping[str, str]) -> int:

@@ -46,12 +46,27 @@ class JsSignal:
             resolve()
 
 
+_SLIP_MS = 1000
+"""A clock that goes back further has been set: there is no telling which time was right."""
+
+
 class JsTiming:
     """See :class:`origin_sdk_edge.ports.Timing`."""
 
+    def __init__(self) -> None:
+        self._latest_ms = 0
+
     def now_ms(self) -> int:
-        """Milliseconds since the epoch."""
-        return int(time.time() * 1000)
+        """Milliseconds since the epoch, which don't go back a little.
+
+        The runtime's clock may be a millisecond behind what the request before saw. What came later must not
+        seem to have come earlier: a purge would miss what was stored before it.
+        """
+        now_ms = int(time.time() * 1000)
+        if 0 < self._latest_ms - now_ms < _SLIP_MS:
+            return self._latest_ms
+        self._latest_ms = now_ms
+        return now_ms
 
     def signal(self) -> JsSignal:
         """Make a signal."""
