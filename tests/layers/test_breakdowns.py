@@ -241,7 +241,8 @@ def test_what_is_set_first_in_an_empty_redis_is_kept(
     with server.client() as client:
         client.flushall()
     ours.set(key, "new")
-    assert others.get(key) == "new"
+    # Who meets the new beginning for the first time has a miss: it doesn't know yet what came after it.
+    eventually(lambda: others.get(key) == "new")
 
 
 def test_moments_lost_invalidate_too_much_never_too_little(
