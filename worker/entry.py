@@ -2,7 +2,6 @@
 
 import gc
 import json
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import js
 
 import hooks
 from origin_sdk_edge.adapters.bodies import ArrayBuffers
-from origin_sdk_edge.adapters.clock import JsTiming, WaitUntil
+from origin_sdk_edge.adapters.clock import JsTiming, WaitUntil, epoch_ms
 from origin_sdk_edge.adapters.javascript import stringified_fields
 from origin_sdk_edge.adapters.kv import KvStore
 from origin_sdk_edge.adapters.origin import FetchOrigin
@@ -92,7 +91,7 @@ class Worker:
     def answer(self, request: Any, url: str, fields: str, context: Any) -> Any:
         """Answer by KV's short path, or by the full one: a promise of a response."""
         own, background = js.Promise.withResolvers(), WaitUntil(context, self._note)
-        now_ms = int(time.time() * 1000)
+        now_ms = epoch_ms()
         if self.log and self.log.reader.is_due(now_ms):
             background.run(self.log.reader.ask())
         # Also if the client goes away: what is cut off would wait for ever, and keep what it holds.
@@ -118,7 +117,7 @@ class Worker:
         served = self.short_path.answer(lookup, read, fields, background, began_ms)
         if served is None:
             return await self._answered(request, url, fields, background, read)
-        self._flush_if_due(served, background, int(time.time() * 1000))
+        self._flush_if_due(served, background, epoch_ms())
         return served.response
 
     async def _answered(
@@ -131,10 +130,10 @@ class Worker:
         incoming = Incoming(method, url, json.loads(fields), request if has_body else None)
         asked = facts_of(incoming) if METRICS_PATH in url else None
         if asked and self.monitor.is_for(asked):
-            told = await self.monitor.answer(asked, int(time.time() * 1000))
+            told = await self.monitor.answer(asked, epoch_ms())
             return self._outgoing.plain(told.code, told.fields, told.text)
         served = await self.handler.handle(incoming, background, read)
-        now_ms = int(time.time() * 1000)
+        now_ms = epoch_ms()
         self.fast_path.remember(url, fields, served, now_ms)
         self._flush_if_due(served, background, now_ms)
         return served.response
@@ -196,7 +195,7 @@ def on_fetch(request: Any, env: Any, ctx: Any) -> Any:
             return refuse(error, variables)
     fast_path, url, fields = _worker.fast_path, request.url, stringified_fields(request.headers)
     if fast_path.knows(url) and request.method == "GET":
-        repeated = fast_path.repeat(url, fields, int(time.time() * 1000))
+        repeated = fast_path.repeat(url, fields, epoch_ms())
         if repeated is not None:
             return repeated
     return _worker.answer(request, url, fields, ctx)

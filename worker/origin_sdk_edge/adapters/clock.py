@@ -10,7 +10,7 @@ import js
 from origin_sdk_edge.adapters import promises
 from origin_sdk_edge.adapters.promises import Promised, drive
 
-__all__ = ["JsSignal", "JsTiming", "WaitUntil"]
+__all__ = ["JsSignal", "JsTiming", "WaitUntil", "epoch_ms"]
 
 
 class JsSignal:
@@ -48,25 +48,29 @@ class JsSignal:
 
 _SLIP_MS = 1000
 """A clock that goes back further has been set: there is no telling which time was right."""
+_latest_ms = 0
+
+
+def epoch_ms() -> int:
+    """Return the milliseconds since the epoch, which don't go back a little: the time of all in an isolate.
+
+    The runtime's clock may be a millisecond behind what the request before saw. What came later must not seem
+    to have come earlier: a purge would miss what was stored before it.
+    """
+    global _latest_ms  # noqa: PLW0603 - an isolate has one clock
+    now_ms = int(time.time() * 1000)
+    if 0 < _latest_ms - now_ms < _SLIP_MS:
+        return _latest_ms
+    _latest_ms = now_ms
+    return now_ms
 
 
 class JsTiming:
     """See :class:`origin_sdk_edge.ports.Timing`."""
 
-    def __init__(self) -> None:
-        self._latest_ms = 0
-
     def now_ms(self) -> int:
-        """Milliseconds since the epoch, which don't go back a little.
-
-        The runtime's clock may be a millisecond behind what the request before saw. What came later must not
-        seem to have come earlier: a purge would miss what was stored before it.
-        """
-        now_ms = int(time.time() * 1000)
-        if 0 < self._latest_ms - now_ms < _SLIP_MS:
-            return self._latest_ms
-        self._latest_ms = now_ms
-        return now_ms
+        """See :func:`epoch_ms`."""
+        return epoch_ms()
 
     def signal(self) -> JsSignal:
         """Make a signal."""

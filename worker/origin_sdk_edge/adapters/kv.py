@@ -1,12 +1,12 @@
 """Workers KV."""
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyodide.ffi import JsException
 
+from origin_sdk_edge.adapters.clock import epoch_ms
 from origin_sdk_edge.adapters.javascript import entries_of, from_json
 from origin_sdk_edge.adapters.promises import promised, within
 from origin_sdk_edge.counters import Counters
@@ -81,7 +81,7 @@ class KvStore:
             raise StoreError(f"KV took longer than {_WRITE_TIMEOUT_SECONDS:g} s to write") from error
 
     async def _done(self, method: Any, *arguments: Any) -> Any:
-        now_ms = int(time.time() * 1000)
+        now_ms = epoch_ms()
         if now_ms < self._alone_until_ms:
             raise StoreError("KV took too long a short while ago")
         try:

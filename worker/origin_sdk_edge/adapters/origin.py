@@ -1,7 +1,6 @@
 """The origin, through the runtime's fetch."""
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ import js
 from pyodide.ffi import JsException
 
 from origin_sdk_edge.adapters.bodies import joined
+from origin_sdk_edge.adapters.clock import epoch_ms
 from origin_sdk_edge.adapters.javascript import fields_of, from_json
 from origin_sdk_edge.adapters.promises import Promised, promised, unawaited, within
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
@@ -95,7 +95,7 @@ class FetchedResponse:
         self._hear()
 
     def _hear(self) -> None:
-        self.heard_ms = int(time.time() * 1000)
+        self.heard_ms = epoch_ms()
 
     async def read(self) -> Body:
         """Return the whole body."""
@@ -139,7 +139,7 @@ class FetchOrigin:
         """Send a request."""
         fields = {**outbound_fields(request, self._settings, base), **conditional}
         secret = self._settings.origin_secret
-        fields |= signature_field(request, fields, base, secret, int(time.time()))
+        fields |= signature_field(request, fields, base, secret, epoch_ms() // 1000)
         init = from_json(json.dumps({"headers": list(fields.items()), **_INIT}))
         target: Any = origin_url(request.target, base)
         content = request.content

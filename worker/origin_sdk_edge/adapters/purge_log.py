@@ -1,7 +1,6 @@
 """The purge log in a Durable Object: the class that the runtime starts, and how the Worker reaches it."""
 
 import json
-import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -10,6 +9,7 @@ import js
 from pyodide.ffi import JsException
 from workers import DurableObject
 
+from origin_sdk_edge.adapters.clock import epoch_ms
 from origin_sdk_edge.adapters.javascript import from_json
 from origin_sdk_edge.adapters.promises import promised, within
 from origin_sdk_edge.ports import StoreError
@@ -38,7 +38,7 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
         self._namespace = environment.CACHE
         self._sql = context.storage.sql
         limits = Limits(int(settings.purge_log_window * 1000), honoured_ms(settings))
-        self._ledger = Ledger(self, limits, _now_ms(), str(js.crypto.randomUUID()))
+        self._ledger = Ledger(self, limits, epoch_ms(), str(js.crypto.randomUUID()))
 
     def run(self, statement: str, *values: str | int) -> list[list[str | int]]:
         """See :class:`origin_sdk_edge.purge_log.ledger.Database`."""
@@ -59,12 +59,12 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
         return js.Response.new(text)
 
     async def _answer(self, path: str, query: dict[str, str], request: Any) -> str:
-        ledger, now_ms = self._ledger, _now_ms()
+        ledger, now_ms = self._ledger, epoch_ms()
         if path == "/page":
             if not ledger.may_ask(now_ms):
                 raise StoreError("more questions a second than it takes")
             await self._list(now_ms)
-            return str(ledger.page(int(query["since"]), query["location"], _now_ms()))
+            return str(ledger.page(int(query["since"]), query["location"], epoch_ms()))
         if path == "/tell":
             body = (await request.text()).encode()
             if "nonce" in query and not ledger.is_fresh_nonce(query["nonce"], int(query["until"]), now_ms):
@@ -88,7 +88,7 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
             self._ledger.unlisted()
             js.console.error(f"edge cache: purge log: KV can't be listed: {error}")
             return
-        self._ledger.listed(listed, now_ms, _now_ms())
+        self._ledger.listed(listed, now_ms, epoch_ms())
 
     async def _listed(self, prefix: str) -> dict[str, object]:
         found: dict[str, object] = {}
@@ -175,7 +175,3 @@ class LogStub:
             await within(_TIMEOUT_SECONDS, promised(cache.put, cache, url, response))
         except (JsException, TimeoutError):
             self._has_cache = False
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)
