@@ -10,7 +10,7 @@ from origin_sdk_wire.content import content_key
 from origin_sdk_wire.disguise import AMBIGUOUS, readings_met, strictest_rule
 from origin_sdk_wire.key import MAX_KEY_BYTES, Target, record_key, variant_key
 from origin_sdk_wire.marks import covering_marks
-from origin_sdk_wire.rules import key_target
+from origin_sdk_wire.rules import first_match, key_target
 from origin_sdk_wire.settings import Rule
 
 __all__ = ["Explanation", "RuleVerdict", "applied_rule", "explain"]
@@ -79,14 +79,13 @@ def explain(
     that of the response to it.
     """
     target = parse_url(url)
-    spelled = _spelled_rule(method, target, project)
+    spelled = first_match(project.rules, method, target)
     rule = applied_rule(method, target, project)
     keyed = key_target(rule, target) if rule else target
     key = record_key(keyed) if _is_looked_up(method, rule) else ""
     if key and rule and content is not None and rule.keys_content(method):
         parts = content_key(method, rule.body, fields or {}, content).parts
-        version = (("version", project.key_version),) if project.key_version else ()
-        key = "" if parts is None else variant_key(key, (*parts, *version))
+        key = "" if parts is None else variant_key(key, (*parts, *project.version_parts))
     return Explanation(
         url=url,
         normalised=str(target),
@@ -106,20 +105,16 @@ def _is_looked_up(method: str, rule: Rule | None) -> bool:
         return False
     if method in {"GET", "HEAD"} or rule is None:
         return method in {"GET", "HEAD"}
-    return rule.keys_content(method) or (method == "OPTIONS" and rule.preflight)
+    return rule.looks_up_further(method)
 
 
 def applied_rule(method: str, target: Target, project: Project) -> Rule | None:
     """Return the rule that the Worker takes: in the safe profile the strictest of all readings."""
-    spelled = _spelled_rule(method, target, project)
+    spelled = first_match(project.rules, method, target)
     if not project.is_safe:
         return spelled
     rule = strictest_rule(spelled or _NO_RULE, method, target, project)
     return spelled if rule is _NO_RULE else rule
-
-
-def _spelled_rule(method: str, target: Target, project: Project) -> Rule | None:
-    return next((rule for rule in project.rules if rule.matches(method, target)), None)
 
 
 def _readings(method: str, target: Target, spelled: Rule | None, rule: Rule | None) -> list[str]:

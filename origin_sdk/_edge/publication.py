@@ -139,14 +139,14 @@ class _Draft:
             given += told
         return tuple(dict.fromkeys(group_names(fields, given)))
 
-    @property
+    @cached_property
     def _told(self) -> tuple[str, ...] | Reason:
         """What the body says of itself, where the rule has the Worker read that."""
         if not (self.rule and self.rule.reads_answers):
             return ()
         return read_answer(self.publication.status, self.publication.body, self.rule)
 
-    @property
+    @cached_property
     def _content(self) -> ContentKey:
         publication = self.publication
         if not (self.rule and self.rule.keys_content(publication.method)):
@@ -156,7 +156,7 @@ class _Draft:
     @property
     def parts(self) -> list[tuple[str, str | None]]:
         """The declared identity, in the rule's order, and what the content adds."""
-        version = [("version", self.project.key_version)] if self.project.key_version else []
+        version = self.project.version_parts
         if not self.rule:
             return [*version]
         identity, headers = self.publication.identity, self._request_fields
@@ -277,7 +277,7 @@ async def publish(operation: Operation, publication: Publication, project: Proje
     """
     rule = first_match(project.rules, publication.method, parse_url(publication.url))
     now_ms = max(round(operation.cloudflare_now() * 1000), publication.birth_ms)
-    draft = _Draft(publication, rule if isinstance(rule, Rule) else None, project, now_ms)
+    draft = _Draft(publication, rule, project, now_ms)
     _check(draft)
     pairs: list[Pair] = []
     index = await _index(operation, draft)

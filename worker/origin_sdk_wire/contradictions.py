@@ -152,8 +152,7 @@ def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:
 
 
 def _is_looked_up(rule: KeyRule) -> bool:
-    is_preflight = rule.preflight and "OPTIONS" in rule.methods
-    return "GET" in rule.methods or is_preflight or any(map(rule.keys_content, rule.methods))
+    return "GET" in rule.methods or any(map(rule.looks_up_further, rule.methods))
 
 
 def _key_errors(rule: KeyRule) -> Iterator[str]:

@@ -104,7 +104,7 @@ def _may_be_met_as_another(target: Target, rules: Iterable[KeyRule]) -> bool:
 def _rules_of_readings(method: str, target: Target, rules: Sequence[_Rule]) -> Iterator[_Rule]:
     for host, path in product({target.host, target.hostname}, _readings(target.path)):
         exact, caseless = (replace(target, host=host, path=read(path)) for read in (escape_path, folded))
-        first = next((rule for rule in rules if rule.matches(method, exact)), None)
+        first = first_match(rules, method, exact)
         first_caseless = next((rule for rule in rules if rule.matches_folded(method, caseless)), None)
         yield from filter(None, (first, first_caseless))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from origin_sdk_wire.errors import InvalidRule
 from origin_sdk_wire.key import Target, escape_path, unescape
@@ -149,6 +149,10 @@ class KeyRule:
         """Whether the content of a request with ``method`` belongs in the key."""
         return self.body is not KeyBody.NONE and method in CONTENT_METHODS
 
+    def looks_up_further(self, method: str) -> bool:
+        """Whether requests with ``method`` are looked up, which is neither GET nor HEAD."""
+        return self.preflight if method == "OPTIONS" else self.keys_content(method)
+
     @cached_property
     def negotiates(self) -> bool:
         """Whether it sets request fields in place of a client's."""
@@ -160,7 +164,10 @@ class KeyRule:
         return self.query_keep is not None or bool(self.query_drop) or self.query_sort
 
 
-def first_match(rules: Iterable[KeyRule], method: str, target: Target) -> KeyRule | None:
+_Rule = TypeVar("_Rule", bound=KeyRule)
+
+
+def first_match(rules: Iterable[_Rule], method: str, target: Target) -> _Rule | None:
     """Return the rule that applies, or ``None``."""
     return next((rule for rule in rules if rule.matches(method, target)), None)
 

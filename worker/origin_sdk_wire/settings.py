@@ -282,11 +282,14 @@ class Settings:
 
     def claims_keyed(self, rule: KeyRule) -> tuple[str, ...]:
         """Return the names of the claims that a rule puts into the key: among several issuers, also whose."""
-        return (
-            rule.claims
-            if not (rule.claims and self.token_issuers)
-            else tuple(dict.fromkeys(("iss", *rule.claims)))
-        )
+        if rule.claims and self.token_issuers:
+            return tuple(dict.fromkeys(("iss", *rule.claims)))
+        return rule.claims
+
+    @property
+    def version_parts(self) -> tuple[tuple[str, str], ...]:
+        """What ``key_version`` adds to every key."""
+        return (("version", self.key_version),) if self.key_version else ()
 
     @property
     def is_safe(self) -> bool:

@@ -183,8 +183,7 @@ _MISSES = {
 
 def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forward | Lookup:
     """Decide whether to look for a stored response, and under which key (RFC 9111 section 4)."""
-    found = first_match(settings.rules, request.method, request.target)
-    rule = found if isinstance(found, Rule) else DEFAULT_RULE
+    rule = first_match(settings.rules, request.method, request.target) or DEFAULT_RULE
     if settings.is_safe:
         strictest = strictest_rule(rule, request.method, request.target, settings)
         rule = rule if strictest is rule else replace(strictest, origins=rule.origins)
@@ -223,9 +222,9 @@ _WITHOUT = {Awaited.TOKEN: Reason.IDENTITY_MISSING, Awaited.CONTENT: Reason.BODY
 
 def _is_looked_up(request: RequestFacts, rule: Rule) -> bool:
     """Whether a request that is neither GET nor HEAD is looked up by its rule."""
-    if request.method == "OPTIONS":
-        return rule.preflight and request.fields.keys() >= _PREFLIGHT
-    return rule.keys_content(request.method)
+    if request.method == "OPTIONS" and not request.fields.keys() >= _PREFLIGHT:
+        return False
+    return rule.looks_up_further(request.method)
 
 
 def _negotiating(request: RequestFacts, rule: Rule) -> RequestFacts:
@@ -249,8 +248,7 @@ def _key_parts(request: RequestFacts, rule: Rule, settings: Settings, now_ms: in
     further: Parts | None = request.content.parts if request.content else _preflight_parts(request)
     if further is None:
         return Reason.NOT_A_QUERY
-    version = (("version", settings.key_version),) if settings.key_version else ()
-    return (*identity, *further, *version)
+    return (*identity, *further, *settings.version_parts)
 
 
 def _preflight_parts(request: RequestFacts) -> Parts:

@@ -159,9 +159,7 @@ def _hides(settings: Settings, method: str, target: Target) -> bool:
     if settings.key_version:
         return True
     rule = first_match(settings.rules, method, target)
-    if rule is None:
-        return False
-    return rule.declares_identity or rule.keys_content(method) or (rule.preflight and method == "OPTIONS")
+    return rule is not None and (rule.declares_identity or rule.looks_up_further(method))
 
 
 def _replaces(read: Entry | Index | None, held: Entry) -> bool:
