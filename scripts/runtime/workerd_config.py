@@ -136,16 +136,18 @@ def _worker_service(worker: Worker) -> Config:
                 *({"name": name, "analyticsEngine": s.designator()} for name, s in worker.datasets.items()),
                 *_log_binding(worker),
             ],
-            **(_LOG_STORAGE if worker.log == worker.name else {}),
+            **(_log_storage(worker.name) if worker.log == worker.name else {}),
         },
     }
 
 
 _LOG_CLASS = "PurgeLog"
-_LOG_STORAGE: Config = {
-    "durableObjectNamespaces": [{"className": _LOG_CLASS, "uniqueKey": "purge-log", "enableSql": True}],
-    "durableObjectStorage": {"localDisk": "objects"},
-}
+
+
+def _log_storage(name: str) -> Config:
+    """Keep each Worker's log to itself: objects of one key share what is on the disk."""
+    log = {"className": _LOG_CLASS, "uniqueKey": f"purge-log-{name}", "enableSql": True}
+    return {"durableObjectNamespaces": [log], "durableObjectStorage": {"localDisk": "objects"}}
 
 
 def _log_binding(worker: Worker) -> list[Config]:
