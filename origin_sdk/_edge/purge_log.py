@@ -6,9 +6,8 @@ save the time that KV takes. What can't be told costs that time, and never the p
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from origin_sdk._cloudflare.effects import EdgeCall, Reply
 from origin_sdk._cloudflare.exchange import Exchange
@@ -26,9 +25,11 @@ from origin_sdk_wire.purge_log import (
     metadata_of,
     parse_state,
     parse_visibility,
+    told_of,
 )
 from origin_sdk_wire.signed_requests import (
     MAX_BODY_BYTES,
+    NONCE_BYTES,
     STATE_PATH,
     TELL_PATH,
     VISIBLE_PATH,
@@ -56,7 +57,7 @@ MAX_TELLS = 4
 _TELL_SECONDS = 2.0
 """A purge waits no longer for the log."""
 _QUESTION_SECONDS = 10.0
-_NONCE_DIGITS = 32
+_NONCE_DIGITS = 2 * NONCE_BYTES
 _SHOWN = 3
 _TOLD_CHARACTERS = 200
 
@@ -179,7 +180,7 @@ def _bodies(entries: Iterable[Entry]) -> Iterator[bytes]:
     parts: list[str] = []
     size = 0
     for entry in entries:
-        part = json.dumps(_told(entry))
+        part = json.dumps(told_of(entry))
         if parts and (len(parts) == MAX_ENTRIES_PAGE or size + len(part) > MAX_BODY_BYTES - 1024):
             yield _body(parts)
             parts, size = [], 0
@@ -191,7 +192,3 @@ def _bodies(entries: Iterable[Entry]) -> Iterator[bytes]:
 
 def _body(parts: Iterable[str]) -> bytes:
     return f'{{"entries": [{", ".join(parts)}]}}'.encode()
-
-
-def _told(entry: Entry) -> Mapping[str, Any]:
-    return {"id": entry.id, **metadata_of(entry)}

@@ -9,11 +9,17 @@ from origin_sdk._cloudflare.kv import Pair
 from origin_sdk._edge.purge import Operation, learn_clock, purge_id
 from origin_sdk._edge.purge_log import PurgeLog, Untold, ask_state, pair_of, placeholder_of, tell
 from origin_sdk._values.errors import ConnectionFailed, InvalidRequest
-from origin_sdk_wire.purge_log import MAX_NAME_BYTES, MAX_SWITCH_SECONDS, State, Switch, SwitchKind
+from origin_sdk_wire.purge_log import (
+    MAX_NAME_BYTES,
+    MAX_STALE_SECONDS,
+    MAX_SWITCH_SECONDS,
+    State,
+    Switch,
+    SwitchKind,
+)
 
 __all__ = ["Setting", "SwitchRecord", "read_state", "switch", "switch_kind"]
 
-_YEAR_SECONDS = 365 * 86_400
 _NO_LOG = (
     "switches go through the purge log, of which nothing is known here: set EDGE_CACHE_LOG_URL and "
     "EDGE_CACHE_LOG_KEY (docs/purge-log.md)"
@@ -93,10 +99,10 @@ class Setting:
                 f"until = {self.until:%Y-%m-%d %H:%M:%S %Z}: give a time within the next "
                 f"{MAX_SWITCH_SECONDS // 3600} hours; what is to last belongs into wrangler.toml"
             )
-        if (self.kind is SwitchKind.STALE) != (self.seconds > 0) or self.seconds > _YEAR_SECONDS:
+        if (self.kind is SwitchKind.STALE) != (self.seconds > 0) or self.seconds > MAX_STALE_SECONDS:
             raise InvalidRequest(
                 f"seconds = {self.seconds}: `stale` needs the seconds to raise its windows to, up to "
-                f"{_YEAR_SECONDS}; no other switch has any"
+                f"{MAX_STALE_SECONDS}; no other switch has any"
             )
 
 

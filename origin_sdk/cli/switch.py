@@ -10,7 +10,7 @@ from origin_sdk._edge.switches import SwitchRecord
 from origin_sdk._values.errors import InvalidRequest
 from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
 from origin_sdk.cli.screen import Screen
-from origin_sdk_wire.purge_log import SwitchKind
+from origin_sdk_wire.purge_log import MAX_STALE_SECONDS, SwitchKind
 from origin_sdk_wire.quantities import SECONDS, quantity
 
 __all__ = ["switch"]
@@ -139,12 +139,9 @@ def _seconds(name: str, text: object) -> int:
         found = quantity(text, SECONDS)
     except ValueError as error:
         raise InvalidRequest(f"{name} {text}: give seconds, or a text such as 90s, 15m or 2h") from error
-    if not 1 <= found <= _MOST_SECONDS:
+    if not 1 <= found <= MAX_STALE_SECONDS:
         raise InvalidRequest(f"{name} {text}: give a second to a year")
     return round(found)
-
-
-_MOST_SECONDS = 365 * 86_400
 
 
 def _draw(screen: Screen, found: Sequence[SwitchRecord]) -> None:

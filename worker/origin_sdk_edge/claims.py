@@ -8,10 +8,11 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeGuard
+
+from origin_sdk_wire.strict_json import strictly_read
 
 __all__ = ["Expected", "decoded", "is_acceptable", "is_access", "json_object", "verified_claims"]
 
@@ -54,8 +55,7 @@ def verified_claims(
         header, claims = json_object(head), json_object(payload)
     except (ValueError, RecursionError):
         return None
-    # RFC 7515 section 4.1.11: extensions that are marked critical and not understood make the token invalid.
-    if header.get("alg") != "HS256" or "crit" in header or not is_access(header):
+    if header.get("alg") != "HS256" or not is_access(header):
         return None
     return claims if is_acceptable(claims, now_seconds, expected, leeway_seconds) else None
 
@@ -68,9 +68,12 @@ def is_acceptable(
 
 
 def is_access(header: Mapping[str, object]) -> bool:
-    """Whether a token may be one that grants access (RFC 8725 section 3.11, RFC 9068 section 2.1)."""
+    """Whether a token may be one that grants access (RFC 8725 section 3.11, RFC 9068 section 2.1).
+
+    Extensions that are marked critical make it invalid: none is understood (RFC 7515 section 4.1.11).
+    """
     kind = header.get("typ", "JWT")
-    return isinstance(kind, str) and kind.lower() in _TYPES
+    return "crit" not in header and isinstance(kind, str) and kind.lower() in _TYPES
 
 
 def _is_as(expected: Expected, claims: Mapping[str, object]) -> bool:
@@ -122,22 +125,10 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 def json_object(encoded: str) -> Mapping[str, object]:
     """Read a part of a token; raises :class:`ValueError`, and RecursionError."""
-    value = json.loads(decoded(encoded).decode(), object_pairs_hook=_without_repeats, parse_constant=_refused)
+    value = strictly_read(decoded(encoded).decode())  # RFC 7519 section 4: a name twice may mean either
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - what was read is at fault
     return value
-
-
-def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse a repeated name, of which the issuer may have meant the other one (RFC 7519 section 4)."""
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a repeated name")
-    return members
-
-
-def _refused(constant: str) -> float:
-    raise ValueError(f"{constant} isn't JSON")
 
 
 def decoded(text: str) -> bytes:

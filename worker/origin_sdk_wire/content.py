@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any, TypeAlias
 
 from origin_sdk_wire.rules import KeyBody
+from origin_sdk_wire.strict_json import strictly_read
 
 __all__ = ["ContentKey", "content_key", "is_query_document"]
 
@@ -81,28 +82,11 @@ def _json_of(media_type: str, fields: Mapping[str, str], content: bytes) -> tupl
     if not _JSON.fullmatch(media_type.partition(";")[0]):
         return None
     try:
-        value = json.loads(
-            content.decode(),
-            object_pairs_hook=_without_repeats,
-            parse_int=_Number,
-            parse_float=_Number,
-            parse_constant=_refused,
-        )
+        value = strictly_read(content.decode(), _Number)
         _digest(value)  # what is nested too deeply is no JSON here
     except (ValueError, RecursionError):
         return None
     return (value,)
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a repeated name, of which parsers take the first or the last")
-    return members
-
-
-def _refused(constant: str) -> float:
-    raise ValueError(f"{constant} isn't JSON")
 
 
 def _digest(value: object) -> str:

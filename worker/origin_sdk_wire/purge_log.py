@@ -34,6 +34,7 @@ __all__ = [
     "MAX_ENTRIES_PAGE",
     "MAX_NAME_BYTES",
     "MAX_NOTE_CHARACTERS",
+    "MAX_STALE_SECONDS",
     "MAX_SWITCH_SECONDS",
     "MAX_WINDOW_SECONDS",
     "Entry",
@@ -58,6 +59,7 @@ __all__ = [
     "parse_told",
     "parse_visibility",
     "purged",
+    "told_of",
 ]
 
 MAX_WINDOW_SECONDS = 86_400
@@ -66,6 +68,8 @@ ENTRY_SECONDS = MAX_WINDOW_SECONDS + 7200
 """For how long KV keeps an entry: longer than any log may look back for it."""
 MAX_SWITCH_SECONDS = MAX_WINDOW_SECONDS
 """A switch is over a day after it was set at the latest, and is then no longer in the log."""
+MAX_STALE_SECONDS = 365 * 86_400
+"""The widest windows that a switch raises to, as those of a rule."""
 MAX_NAME_BYTES = 192
 """A longer name is cut as a long key is. So one fits into an entry, however JSON escapes it."""
 MAX_NOTE_CHARACTERS = 64
@@ -226,6 +230,11 @@ def metadata_of(entry: Entry) -> dict[str, object]:
     return told | {name: note for name, note in notes.items() if note}
 
 
+def told_of(entry: Entry) -> dict[str, object]:
+    """Return an entry as it is told of: its metadata and its id."""
+    return {"id": entry.id, **metadata_of(entry)}
+
+
 def metadata_text(entry: Entry) -> str:
     """Return the metadata as JSON."""
     return json.dumps(metadata_of(entry), separators=(",", ":"))
@@ -244,7 +253,7 @@ def parse_entry(entry_id: str, metadata: object) -> Entry:
         if kind not in tuple(SwitchKind):
             raise UnreadableEntry(_DOES_NOT_FIT.format("switch", kind))
         until_ms = _number(metadata, "until", moment_ms + MAX_SWITCH_SECONDS * 1000)
-        seconds = _number(metadata, "seconds", 365 * 86_400) if "seconds" in metadata else 0
+        seconds = _number(metadata, "seconds", MAX_STALE_SECONDS) if "seconds" in metadata else 0
         rule = _text(metadata, "rule", MAX_NAME_BYTES)
         if rule and kind == SwitchKind.PAUSE:
             raise UnreadableEntry(_DOES_NOT_FIT.format("rule", rule))
@@ -313,7 +322,7 @@ class Page:
 
     def __str__(self) -> str:
         """Write it as JSON."""
-        told = [{"id": entry.id, **metadata_of(entry)} for entry in self.entries]
+        told = [told_of(entry) for entry in self.entries]
         members = {name: getattr(self, name) for name in self.__slots__}
         return json.dumps({**members, "entries": told}, separators=(",", ":"))
 
@@ -351,7 +360,7 @@ class State:
 
     def __str__(self) -> str:
         """Write it as JSON."""
-        told = [{"id": switch.id, **metadata_of(switch)} for switch in self.switches]
+        told = [told_of(switch) for switch in self.switches]
         members = {name: getattr(self, name) for name in self.__slots__}
         return json.dumps({**members, "readers": dict(self.readers), "switches": told})
 

@@ -16,7 +16,7 @@ from origin_sdk_edge.ports import StoreError
 from origin_sdk_edge.purge_log.ledger import Ledger, Limits
 from origin_sdk_edge.purge_log.reader import honoured_ms
 from origin_sdk_wire.config import load
-from origin_sdk_wire.purge_log import Entry, metadata_of, parse_question, parse_told
+from origin_sdk_wire.purge_log import Entry, parse_question, parse_told, told_of
 
 __all__ = ["LogStub", "PurgeLog"]
 
@@ -126,7 +126,7 @@ class LogStub:
 
     async def tell(self, entries: Sequence[Entry]) -> None:
         """See :class:`origin_sdk_edge.purge_log.writer.LogSink`."""
-        told = [{"id": entry.id, **metadata_of(entry)} for entry in entries]
+        told = [told_of(entry) for entry in entries]
         await self._posted("tell", json.dumps({"entries": told}))
 
     async def visible(self, body: str) -> str:

@@ -66,8 +66,7 @@ def signed_token(token: str, issuers: Sequence[Issuer]) -> SignedToken | None:
     algorithm, key_id = header.get("alg"), header.get("kid")
     if issuer is None or not isinstance(algorithm, str) or algorithm not in issuer.algorithms:
         return None
-    # RFC 7515 section 4.1.11: extensions that are marked critical and not understood make the token invalid.
-    if "crit" in header or not is_access(header) or not isinstance(key_id, str | None):
+    if not is_access(header) or not isinstance(key_id, str | None):
         return None
     return SignedToken(algorithm, key_id, issuer, claims, message.encode(), signed)
 
