@@ -88,7 +88,7 @@ class Worker:
         gc.freeze()
         gc.set_threshold(20_000)
 
-    def answer(self, request: Any, url: str, fields: str, context: Any) -> Any:
+    def answer(self, request: Any, method: str, url: str, fields: str, context: Any) -> Any:
         """Answer by KV's short path, or by the full one: a promise of a response."""
         own, background = js.Promise.withResolvers(), WaitUntil(context, self._note)
         now_ms = epoch_ms()
@@ -102,11 +102,11 @@ class Worker:
             own.resolve(js.Response.new(_FAILED, js.JSON.parse('{"status": 500}')))
 
         give_up_lost(now_ms)
-        lookup = self.short_path.lookup(url, fields, now_ms) if request.method == "GET" else None
+        lookup = self.short_path.lookup(url, fields, now_ms) if method == "GET" else None
         if lookup:
             work = self._answered_by_store(request, url, fields, background, lookup, now_ms)
         else:
-            work = self._answered(request, url, fields, background)
+            work = self._answered(request, method, url, fields, background)
         drive(work, own.resolve, fail)
         return own.promise
 
@@ -116,17 +116,22 @@ class Worker:
         read = await self._records.read(variant(lookup, ()))
         served = self.short_path.answer(lookup, read, fields, background, began_ms)
         if served is None:
-            return await self._answered(request, url, fields, background, read)
+            return await self._answered(request, "GET", url, fields, background, read)
         self._flush_if_due(served, background, epoch_ms())
         return served.response
 
     async def _answered(
-        self, request: Any, url: str, fields: str, background: WaitUntil, read: Read | None = None
+        self,
+        request: Any,
+        method: str,
+        url: str,
+        fields: str,
+        background: WaitUntil,
+        read: Read | None = None,
     ) -> Any:
-        method = request.method
         has_body = method not in {"GET", "HEAD"} or FRAMES_BODY.search(fields)
-        if self.log and LOG_PATH in url and self.log.route.is_for(js.URL.new(url).pathname):
-            return await self._told(self.log, request, json.loads(fields), background)
+        if self.log and LOG_PATH in url and self.log.route.is_for(path := js.URL.new(url).pathname):
+            return await self._told(self.log, path, request, json.loads(fields), background)
         incoming = Incoming(method, url, json.loads(fields), request if has_body else None)
         asked = facts_of(incoming) if METRICS_PATH in url else None
         if asked and self.monitor.is_for(asked):
@@ -143,13 +148,17 @@ class Worker:
             background.run(self.monitor.flush(now_ms))
 
     async def _told(
-        self, log: IsolateLog, request: Any, fields: Mapping[str, str], background: WaitUntil
+        self,
+        log: IsolateLog,
+        path: str,
+        request: Any,
+        fields: Mapping[str, str],
+        background: WaitUntil,
     ) -> Any:
         """Answer a request of the purge log's route."""
         reply = log.route.refusal(request.method, fields.get("content-length", ""))
         if reply is None:
             body = await promised(request.text, request)
-            path = js.URL.new(request.url).pathname
             reply = await log.route.answer(path, fields, body.encode("utf-8", "replace"))
         if reply.has_told:
             background.run(log.reader.ask(is_news=True))
@@ -194,11 +203,12 @@ def on_fetch(request: Any, env: Any, ctx: Any) -> Any:
         except ConfigError as error:
             return refuse(error, variables)
     fast_path, url, fields = _worker.fast_path, request.url, stringified_fields(request.headers)
-    if fast_path.knows(url) and request.method == "GET":
+    method = request.method
+    if method == "GET" and fast_path.knows(url):
         repeated = fast_path.repeat(url, fields, epoch_ms())
         if repeated is not None:
             return repeated
-    return _worker.answer(request, url, fields, ctx)
+    return _worker.answer(request, method, url, fields, ctx)
 
 
 # Pyodide would bind each call to the signature, for some 40 µs, if this were one.

@@ -265,9 +265,9 @@ class Asker:
         )
         # Where something stored may stand in, nothing is sent before it is clear that it needn't.
         may_stand_in = question.ask.stored is not None and question.ask.when_disconnected
-        may_stand_in = may_stand_in or question.lookup.rule.reads_answers
+        is_awaited = may_stand_in or question.lookup.rule.reads_answers
         try:
-            await fill.read_ahead(most_bytes, None if may_stand_in else _AT_ONCE_SECONDS)
+            await fill.read_ahead(most_bytes, None if is_awaited else _AT_ONCE_SECONDS)
         except OriginError:
             fill.close()
             raise

@@ -205,6 +205,7 @@ class FastPath:
         fields_shown = shown_fields(answer.fields, self._settings)
         if self._settings.server_timing is not ServerTiming.NONE:
             fields_shown.append(("server-timing", short_timing(Tier.MEMORY, 0)))
+        is_by_log = self._marks.log.vouches(entry.record.birth_ms, now_ms - self._marks.interval_ms)
         decided = _Decided(
             entry,
             Repeated(
@@ -216,9 +217,9 @@ class FastPath:
             _DECISION_BYTES + entry.fields_bytes + texts,
             shown_key(lookup.key, {}, self._settings),
             use.lifetime_ms,
-            self._until_ms(lookup, entry, use, now_ms),
+            self._until_ms(lookup, entry, use, is_by_log=is_by_log),
             served.generation,
-            self._marks.log.vouches(entry.record.birth_ms, now_ms - self._marks.interval_ms),
+            is_by_log,
             self._rendering.rendered(answer.status, fields_shown, entry.body),
         )
         self._place(url, _Variants(names, rule), values, decided)
@@ -233,9 +234,9 @@ class FastPath:
             and entry.hits > 1
         )
 
-    def _until_ms(self, lookup: Lookup, entry: Entry, use: Use, now_ms: int) -> int:
+    def _until_ms(self, lookup: Lookup, entry: Entry, use: Use, *, is_by_log: bool) -> int:
         until_ms = use.until_ms - int(use.lifetime_ms * self._settings.refresh_ahead)
-        if self._marks.log.vouches(entry.record.birth_ms, now_ms - self._marks.interval_ms):
+        if is_by_log:
             return until_ms
         # Marks are read again, by the full path and in the background, before the interval is over.
         known_ms = self._marks.known_until(lookup.request.target, entry.record)

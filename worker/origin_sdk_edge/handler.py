@@ -229,13 +229,8 @@ class Handler:
         response = await self.sender.stored(exchange, lookup, entry, status)
         if use.refresh or is_due_ahead(use, entry.hits, self.settings):
             self._refresher.refresh(lookup, entry, exchange)
-        self._read_marks_ahead(lookup, entry, exchange)
+        self.storage.marks.read_ahead(lookup, entry.record, exchange)
         return Served(exchange, response, lookup, entry, use, generation)
-
-    def _read_marks_ahead(self, lookup: Lookup, entry: Entry, exchange: Exchange) -> None:
-        marks = self.storage.marks
-        if names := marks.due_ahead(lookup, entry.record):
-            exchange.run(marks.read_ahead(names))
 
 
 def _verifier_of(settings: Settings, storage: Storage, ports: Ports) -> Any:

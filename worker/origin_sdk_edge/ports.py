@@ -68,13 +68,15 @@ class StoredValue:
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Read:
     """What a store answered for a key: a value, ``None`` if there is none, or a fault."""
 
     key: str
     value: StoredValue | None = None
     fault: StoreError | None = None
+    item: Any = None
+    """What the value was decoded to: two ways may look at it, the short one and then the full one."""
 
 
 class Store(Protocol):

@@ -115,10 +115,9 @@ class ShortPath:
         if response is None:
             return None
         entry.hits += 1
-        marks, records = self._storage.marks, self._storage.records
-        records.hold(entry)
-        if lanes := marks.due_ahead(lookup, entry.record):
-            exchange.run(marks.read_ahead(lanes))
+        marks = self._storage.marks
+        self._storage.records.hold(entry)
+        marks.read_ahead(lookup, entry.record, exchange)
         self._counters.answered(exchange)
         return Served(exchange, response, lookup, entry, use, marks.table.generation)
 

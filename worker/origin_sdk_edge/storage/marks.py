@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from origin_sdk_edge.policy.decision import VALID, Invalidity, Lookup
-from origin_sdk_edge.ports import Signal, StoreError, Timing
+from origin_sdk_edge.ports import Background, Signal, StoreError, Timing
 from origin_sdk_edge.storage.mark_table import MarkTable, Wanted
 from origin_sdk_edge.storage.memory import Table
 from origin_sdk_edge.storage.tiers import Tiers
@@ -190,9 +190,10 @@ class Marks:
             return []
         return table.claim(table.outdated(table.deciding(target, record), now_ms, MARKS_AHEAD / 2), now_ms)
 
-    async def read_ahead(self, lanes: Sequence[str]) -> None:
-        """Read what :meth:`due_ahead` returned."""
-        await self.read_now(lanes)
+    def read_ahead(self, lookup: Lookup, record: Record, background: Background) -> None:
+        """Read behind a response what will soon be outdated of what it fell under."""
+        if lanes := self.due_ahead(lookup, record):
+            background.run(self.read_now(lanes))
 
     # Writing
 

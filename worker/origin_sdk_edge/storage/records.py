@@ -108,7 +108,9 @@ class Records:
         """Return what was read; raises :class:`StoreError` and :class:`UnreadableRecord`."""
         if read.fault:
             raise read.fault
-        item = self._decoded(read.key, read.value) if read.value else None
+        if read.item is None and read.value:
+            read.item = self._decoded(read.key, read.value)
+        item: Entry | Index | None = read.item
         if isinstance(item, Entry) and self._marks.has_ended(read.key, item.record):
             return None  # KV shows what was ended here for a while
         return item
