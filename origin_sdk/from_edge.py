@@ -9,7 +9,7 @@ secret changes, give both: first here, then the new one to the Worker.
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk_wire.edge_signature import EDGE_SIGNATURE, WINDOW_SECONDS, Asked, is_signed
@@ -18,49 +18,47 @@ __all__ = ["OnlyFromEdge", "OnlyFromEdgeWSGI"]
 
 App: TypeAlias = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 WSGIApp: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
+_App = TypeVar("_App")
 
 _LEAST_BYTES = 32
 _REFUSAL = b"This service is reached through its edge only.\n"
 _FIELDS = [("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")]
 
 
-class _Gate:
+class _Gate(Generic[_App]):
     """What both kinds of middleware hold. ``open_paths`` are let through unsigned: a health check's, say."""
 
-    def __init__(self, secrets: Collection[str], open_paths: Collection[str], window_seconds: float) -> None:
+    def __init__(
+        self,
+        app: _App,
+        *,
+        secrets: Collection[str],
+        open_paths: Collection[str] = (),
+        window_seconds: float = WINDOW_SECONDS,
+    ) -> None:
         if isinstance(secrets, str) or not secrets:
             raise InvalidSettings("secrets: give a list of one secret, or of two while they change")
         if any(len(secret.encode()) < _LEAST_BYTES for secret in secrets):
             raise InvalidSettings(f"secrets: each has at least {_LEAST_BYTES} bytes, as ORIGIN_SECRET has")
+        self._app = app
         self._secrets = tuple(secrets)
         self._open_paths = frozenset(open_paths)
         self._window_seconds = window_seconds
 
-    def lets_in(self, value: str, asked: Asked) -> bool:
+    def _lets_in(self, value: str, asked: Asked) -> bool:
         """Whether a request may pass."""
         if asked.path.decode("latin-1") in self._open_paths:
             return True
         return is_signed(value, asked, self._secrets, time.time(), self._window_seconds)  # noqa: TID251
 
 
-class OnlyFromEdge:
+class OnlyFromEdge(_Gate[App]):
     """ASGI middleware: what the Worker didn't sign is answered with 403, and a WebSocket closed."""
-
-    def __init__(
-        self,
-        app: App,
-        *,
-        secrets: Collection[str],
-        open_paths: Collection[str] = (),
-        window_seconds: float = WINDOW_SECONDS,
-    ) -> None:
-        self._app = app
-        self._gate = _Gate(secrets, open_paths, window_seconds)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Pass the request on, if it is signed."""
         kind = scope["type"]
-        if kind not in {"http", "websocket"} or self._gate.lets_in(*_of_asgi(scope)):
+        if kind not in {"http", "websocket"} or self._lets_in(*_of_asgi(scope)):
             await self._app(scope, receive, send)
         elif kind == "websocket":
             await send({"type": "websocket.close", "code": 1008})
@@ -70,23 +68,12 @@ class OnlyFromEdge:
             await send({"type": "http.response.body", "body": _REFUSAL})
 
 
-class OnlyFromEdgeWSGI:
+class OnlyFromEdgeWSGI(_Gate[WSGIApp]):
     """WSGI middleware: what the Worker didn't sign is answered with 403."""
-
-    def __init__(
-        self,
-        app: WSGIApp,
-        *,
-        secrets: Collection[str],
-        open_paths: Collection[str] = (),
-        window_seconds: float = WINDOW_SECONDS,
-    ) -> None:
-        self._app = app
-        self._gate = _Gate(secrets, open_paths, window_seconds)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Pass the request on, if it is signed."""
-        if self._gate.lets_in(*_of_wsgi(environ)):
+        if self._lets_in(*_of_wsgi(environ)):
             return self._app(environ, start_response)
         start_response("403 Forbidden", [*_FIELDS, ("content-length", str(len(_REFUSAL)))])
         return [_REFUSAL]

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -22,8 +22,10 @@ from origin_sdk_wire.config import problems
 
 __all__ = [
     "FOR_DEVELOPERS",
+    "TRY_ANY",
+    "addresses",
     "answers",
-    "dashboard_url",
+    "dashboards",
     "free_port",
     "interrupted_by_signals",
     "is_free",
@@ -39,6 +41,11 @@ FOR_DEVELOPERS: Mapping[str, str] = {
     "METRICS_URLS": "full",
 }
 """Variables that show what only a developer should see."""
+
+TRY_ANY = """\
+try:
+  curl -i {url}/     # Cache-Status says whether the response was stored, and why not
+"""
 
 _CONNECT_SECONDS = 1.0
 _DASHBOARD_PORT = 8790
@@ -92,18 +99,20 @@ def start_dashboard(
     *,
     port: int | None,
     cwd: Path,
-    arguments: Sequence[str] = (),
+    config: Path,
+    environment: str = "",
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Process:
     """Serve the dashboard over a running Worker; :func:`dashboard_url` tells its address.
 
-    The port is the given one, 0 for any; without one 8790, or any if that is taken. ``variables`` are more of
-    the environment that it purges by.
+    The port is the given one, 0 for any; without one 8790, or any if that is taken. ``config`` is the
+    wrangler.toml, ``environment`` the one of it that counts, and ``variables`` more of what it purges by.
     """
     if port is None:
         port = _DASHBOARD_PORT if is_free(_DASHBOARD_PORT) else 0
     command = [sys.executable, "-m", "origin_sdk.cli", "dashboard", "--edge", wrangler.url]
     command += ["--port", str(port), "--history", str(folder / "dashboard.sqlite3"), "--allow-purge"]
+    command += ["--config", str(config), *(["--env", environment] if environment else [])]
     edge = {
         **purging_through(wrangler.api_url(), wrangler.namespace()),
         "EDGE_CACHE_DATASET": "",
@@ -112,7 +121,7 @@ def start_dashboard(
     }
     started = Process(
         "the dashboard",
-        [*command, *arguments],
+        command,
         log=folder / "dashboard.log",
         folder=cwd,
         environment=edge,
@@ -128,6 +137,20 @@ def dashboard_url(process: Process) -> str | None:
     """Return the address that the dashboard has told; none of other programs."""
     found = re.search(r"^dashboard: (\S+)$", process.output(), re.MULTILINE)
     return found and found[1]
+
+
+def addresses(wrangler: Wrangler) -> Iterator[str]:
+    """Yield the lines that tell where to look at what a running Worker holds and counts."""
+    yield f"KV REST API: {wrangler.kv_url()}"
+    yield f"what KV holds: {wrangler.explorer_url()}"
+    yield f"metrics: {wrangler.url}/.edge-cache/metrics"
+
+
+def dashboards(running: Iterable[Process]) -> Iterator[str]:
+    """Yield the lines that tell where a dashboard is, if one of the programs serves it."""
+    for process in running:
+        if url := dashboard_url(process):
+            yield f"dashboard: {url}/#range=10m"
 
 
 def watch(

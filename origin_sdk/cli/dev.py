@@ -15,8 +15,10 @@ from origin_sdk._deployment.node import find_node, find_wrangler, install_packag
 from origin_sdk._deployment.pins import WRANGLER_VERSION
 from origin_sdk._development.local import (
     FOR_DEVELOPERS,
+    TRY_ANY,
+    addresses,
     answers,
-    dashboard_url,
+    dashboards,
     free_port,
     interrupted_by_signals,
     start_dashboard,
@@ -32,11 +34,6 @@ from origin_sdk.cli.build import built, is_checkout
 from origin_sdk.cli.context import ConfigFile, Context, Environment, config_file
 
 __all__ = ["dev"]
-
-_TRY = """\
-try:
-  curl -i {url}/     # Cache-Status says whether the response was stored, and why not
-"""
 
 
 def dev(
@@ -92,9 +89,13 @@ def dev(
             )
             running = [wrangler.process]
             if has_dashboard:
-                where = ["--config", str(file), *(["--env", environment] if environment else [])]
                 board = start_dashboard(
-                    folder, wrangler, port=dashboard_port, cwd=file.parent, arguments=where
+                    folder,
+                    wrangler,
+                    port=dashboard_port,
+                    cwd=file.parent,
+                    config=file,
+                    environment=environment,
                 )
                 running.append(stack.enter_context(board))
             _announce(wrangler, running)
@@ -160,14 +161,9 @@ def _tools(context: Context, folder: Path) -> Tools:
 
 
 def _announce(wrangler: Wrangler, running: list[Process]) -> None:
-    for process in running:
-        if url := dashboard_url(process):
-            typer.echo(f"dashboard: {url}/#range=10m")
-    typer.echo(f"ready: {wrangler.url}")
-    typer.echo(f"KV REST API: {wrangler.kv_url()}")
-    typer.echo(f"what KV holds: {wrangler.explorer_url()}")
-    typer.echo(f"metrics: {wrangler.url}/.edge-cache/metrics")
-    typer.echo(_TRY.format(url=wrangler.url), nl=False)
+    for line in (*dashboards(running), f"ready: {wrangler.url}", *addresses(wrangler)):
+        typer.echo(line)
+    typer.echo(TRY_ANY.format(url=wrangler.url), nl=False)
     sys.stdout.flush()
 
 

@@ -19,8 +19,10 @@ from urllib.parse import urlsplit
 
 from origin_sdk._development.local import (
     FOR_DEVELOPERS,
+    TRY_ANY,
+    addresses,
     answers,
-    dashboard_url,
+    dashboards,
     free_port,
     interrupted_by_signals,
     purging_through,
@@ -54,10 +56,6 @@ try:
   curl -i {url}/products/17     # the new price: the answer to the write has purged the old one
   curl -i -X PATCH {origin}/products/17 --json '{{"price_cents": 5990}}'
   curl -i {url}/products/17     # newer still, in seconds: the origin purges what it changes
-"""
-_TRY_ANY = """\
-try:
-  curl -i {url}/     # Cache-Status says whether the response was stored, and why not
 """
 
 
@@ -109,14 +107,14 @@ def _serve(options: argparse.Namespace) -> NoReturn:
         running = [wrangler.process, *([demo] if demo else [])]
         if options.dashboard:
             telling = _telling(wrangler.url, log_key)
-            where = ["--config", str(options.config), *(["--env", options.env] if options.env else [])]
             dashboard = start_dashboard(
                 folder,
                 wrangler,
                 port=options.dashboard_port,
                 cwd=paths.ROOT,
+                config=options.config,
+                environment=options.env,
                 variables=telling,
-                arguments=where,
             )
             running.append(stack.enter_context(dashboard))
         if demo and options.traffic:
@@ -162,16 +160,10 @@ def _start_traffic(folder: Path, stack: ExitStack, edge: str, origin: str) -> Pr
 
 
 def _announce(wrangler: Wrangler, origin: str, running: Sequence[Process], *, is_demo: bool) -> None:
-    for process in running:
-        if url := dashboard_url(process):
-            print(f"dashboard: {url}/#range=10m")
-    print(f"ready: {wrangler.url}")
-    print(f"origin: {origin}")
-    print(f"logs: {' '.join(str(each.log.relative_to(paths.ROOT)) for each in running)}")
-    print(f"KV REST API: {wrangler.kv_url()}")
-    print(f"what KV holds: {wrangler.explorer_url()}")
-    print(f"metrics: {wrangler.url}/.edge-cache/metrics")
-    print((_TRY_DEMO if is_demo else _TRY_ANY).format(url=wrangler.url, origin=origin), end="", flush=True)
+    logs = " ".join(str(each.log.relative_to(paths.ROOT)) for each in running)
+    here = (f"ready: {wrangler.url}", f"origin: {origin}", f"logs: {logs}")
+    print(*dashboards(running), *here, *addresses(wrangler), sep="\n")
+    print((_TRY_DEMO if is_demo else TRY_ANY).format(url=wrangler.url, origin=origin), end="", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

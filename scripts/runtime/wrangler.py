@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,14 @@ TOOLS = wrangler.Tools(
     paths.NODE,
     paths.WRANGLER,
     flags=(BUNDLE_FLAG,),
-    environment={"MINIFLARE_WORKERD_PATH": str(paths.WORKERD)},
+    environment=QUIET,
     start_seconds=60.0,
 )
 
 
-def read_config(config: Path = paths.WRANGLER_CONFIG) -> dict[str, Any]:
+def read_config(config: Path = paths.WRANGLER_CONFIG) -> Mapping[str, Any]:
     """Return what wrangler.toml says."""
-    return tomllib.loads(config.read_text(encoding="utf-8"))
+    return wrangler.declared(config)
 
 
 _LOG_TABLES = """
