@@ -7,16 +7,15 @@ from typing import Any
 from origin_sdk._values.project import Project
 from origin_sdk._values.targets import parse_url
 from origin_sdk_wire.content import content_key
-from origin_sdk_wire.disguise import AMBIGUOUS, readings_met, strictest_rule
+from origin_sdk_wire.disguise import AMBIGUOUS, applied_rule, readings_met
 from origin_sdk_wire.key import MAX_KEY_BYTES, Target, record_key, variant_key
 from origin_sdk_wire.marks import covering_marks
 from origin_sdk_wire.rules import first_match, key_target
 from origin_sdk_wire.settings import Rule
 
-__all__ = ["Explanation", "RuleVerdict", "applied_rule", "explain"]
+__all__ = ["Explanation", "RuleVerdict", "explain"]
 
 _READINGS_SHOWN = 3
-_NO_RULE = Rule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +105,6 @@ def _is_looked_up(method: str, rule: Rule | None) -> bool:
     if method in {"GET", "HEAD"} or rule is None:
         return method in {"GET", "HEAD"}
     return rule.looks_up_further(method)
-
-
-def applied_rule(method: str, target: Target, project: Project) -> Rule | None:
-    """Return the rule that the Worker takes: in the safe profile the strictest of all readings."""
-    spelled = first_match(project.rules, method, target)
-    if not project.is_safe:
-        return spelled
-    rule = strictest_rule(spelled or _NO_RULE, method, target, project)
-    return spelled if rule is _NO_RULE else rule
 
 
 def _readings(method: str, target: Target, spelled: Rule | None, rule: Rule | None) -> list[str]:

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from origin_sdk._edge.explanation import applied_rule
 from origin_sdk._edge.purge import Operation
 from origin_sdk._edge.stored_responses import StoredResponse, base_of, both_schemes, with_head
 from origin_sdk._values.header_fields import combined
 from origin_sdk._values.project import Project
 from origin_sdk._values.targets import parse_url
+from origin_sdk_wire.disguise import applied_rule
 from origin_sdk_wire.freshness import Freshness, current_age_ms, freshness_of
 from origin_sdk_wire.key import Target, record_key
 from origin_sdk_wire.marks import Lane, Mark, covering_marks, mark_key, parse_mark

@@ -20,6 +20,7 @@ from origin_sdk._values.targets import parse_url
 from origin_sdk_wire.answers import read_answer
 from origin_sdk_wire.bounds import MAX_GROUPS, MAX_RECORD_SECONDS, purge_bound_seconds
 from origin_sdk_wire.content import ContentKey, content_key
+from origin_sdk_wire.disguise import applied_rule
 from origin_sdk_wire.errors import WireError
 from origin_sdk_wire.facts import Reason, ResponseFacts
 from origin_sdk_wire.fields import CACHE_GROUPS, HOP_BY_HOP
@@ -39,7 +40,7 @@ from origin_sdk_wire.layout import (
 from origin_sdk_wire.marks import group_mark
 from origin_sdk_wire.negotiation import negotiated
 from origin_sdk_wire.record import Index, Record, head_of, metadata_for
-from origin_sdk_wire.rules import first_match, key_target
+from origin_sdk_wire.rules import key_target
 from origin_sdk_wire.settings import DataClass, Rule
 from origin_sdk_wire.storability import obstacles
 from origin_sdk_wire.structured import parse_strings
@@ -275,7 +276,7 @@ async def publish(operation: Operation, publication: Publication, project: Proje
 
     Raises :class:`NotCacheable` for what the Worker would not store.
     """
-    rule = first_match(project.rules, publication.method, parse_url(publication.url))
+    rule = applied_rule(publication.method, parse_url(publication.url), project)
     now_ms = max(round(operation.cloudflare_now() * 1000), publication.birth_ms)
     draft = _Draft(publication, rule, project, now_ms)
     _check(draft)

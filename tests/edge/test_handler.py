@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.settings import Rule, Settings
 from tests.edge.fakes import FakeEdge, FakeResponse, Sent
 
 URL = "http://api.example/x"
@@ -113,6 +113,17 @@ def test_a_write_ends_what_is_stored_for_its_url() -> None:
         await ask(world)
         assert [request.method for request in world.origin.requests] == ["GET", "POST", "GET"]
         assert {"m2/s/shared", "m2/s/url/api.example/x"} < world.store.values.keys()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("path", ["/mine/x", "/MINE/x", "/mine;a/x", "//mine/x"])
+def test_a_write_ends_what_other_isolates_hold_under_keys_that_cannot_be_listed(path: str) -> None:
+    async def run() -> None:
+        mine = Rule("mine", paths=("/mine/**",), fields=("x-country",))
+        world = edge(FakeResponse(200, FRESH, b"body"), rules=(mine,))
+        await world.full("POST", f"http://api.example{path}", {})
+        assert any(key.startswith("m2/s/url/") for key in world.store.values)
 
     asyncio.run(run())
 

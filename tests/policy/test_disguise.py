@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import unquote
 
 import pytest
@@ -21,7 +22,7 @@ from werkzeug.sansio.utils import get_host
 
 from origin_sdk_wire.disguise import AMBIGUOUS, strictest_rule
 from origin_sdk_wire.key import Target, parse_target
-from origin_sdk_wire.settings import DataClass, Rule, Settings
+from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings
 
 PLAIN = Rule()
 SETTINGS = Settings(
@@ -89,6 +90,12 @@ def test_the_rule_that_a_disguised_path_falls_under(path: str, name: str | None)
 
 def test_nothing_is_looked_at_where_no_rule_forbids() -> None:
     assert strictest_rule(PLAIN, "GET", parse_target("https://a.test/ACCOUNT"), Settings()) is PLAIN
+
+
+def test_the_profile_of_the_rfcs_goes_by_the_spelling() -> None:
+    target = parse_target("https://a.test/ACCOUNT")
+
+    assert strictest_rule(PLAIN, "GET", target, replace(SETTINGS, profile=Profile.RFC9111)) is PLAIN
 
 
 HOSTS = Settings(

@@ -350,6 +350,43 @@ def test_a_rule_that_keeps_it_from_the_edge_holds_here_too(new_client: Callable[
         new_client(project=RULED).publish("https://a.example/never/x", lambda: b"", headers=FRESH)
 
 
+DISGUISED = Project(
+    rules=(
+        Rule("account", paths=("/account/**",), data_class=EdgeDataClass.NEVER),
+        Rule("mine", paths=("/mine/**",), data_class=EdgeDataClass.PRIVATE, fields=("x-api-key",)),
+        Rule("yours", paths=("/yours/**",), data_class=EdgeDataClass.PRIVATE, fields=("x-tenant",)),
+        Rule("localised", paths=("/localised/**",), fields=("x-country",)),
+        Rule("tracked", paths=("/tracked/**",), query_drop=("utm",)),
+    )
+)
+ASKED = {"X-Api-Key": "a", "X-Tenant": "b", "X-Country": "at"}
+
+
+@pytest.mark.parametrize("profile", Profile)
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/account/x", "/ACCOUNT/x", "/account%2Fx", "/mine/x", "/Mine/x", "//mine/x", "/mine;a/x"),
+        *("/localised/x", "/Localised/x", "/yours/..%2Fmine/x", "/TRACKED/x?utm=1&a=2", "/tracked/x?utm=1"),
+    ],
+)
+def test_publishing_goes_by_the_rule_that_the_worker_takes_of_all_spellings(
+    new_client: Callable[..., PurgeClient], path: str, profile: Profile
+) -> None:
+    url, project = f"https://a.example{path}", replace(DISGUISED, profile=profile)
+    request = RequestFacts("GET", parse_target(url), {name.lower(): each for name, each in ASKED.items()})
+    decision = on_request(request, project, 0)
+    client = new_client(project=project)
+
+    if isinstance(decision, Forward):
+        with pytest.raises(NotCacheable, match=f"the rule '{decision.rule.name}' keeps it from the edge"):
+            client.publish(url, dict, headers=FRESH, request_headers=ASKED)
+    else:
+        published = client.publish(url, dict, headers=FRESH, request_headers=ASKED)
+        assert published.key == variant(decision, ())
+        assert decision.rule.name in {explain(url, project).rule, "default"}
+
+
 def test_a_body_without_its_birth_is_refused(client: PurgeClient) -> None:
     with pytest.raises(InvalidRequest, match="born"):
         client.publish(URL, b"rendered some time ago", headers=FRESH)

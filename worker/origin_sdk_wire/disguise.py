@@ -16,12 +16,14 @@ from origin_sdk_wire.key import Target, escape_path, unescape
 from origin_sdk_wire.rules import FURTHER_METHODS, KeyBody, KeyRule, first_match, folded, key_target
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 
-__all__ = ["AMBIGUOUS", "forbids", "keyed_targets", "readings_met", "strictest_rule"]
+__all__ = ["AMBIGUOUS", "applied_rule", "forbids", "keyed_targets", "readings_met", "strictest_rule"]
 
 _Rule = TypeVar("_Rule", bound=KeyRule)
 
 AMBIGUOUS = Rule("ambiguous", data_class=DataClass.NEVER)
 """For a path whose readings belong to different identities: none of them can be told to be the one."""
+
+_NO_RULE = Rule()
 
 _ODD = re.compile(r"[%;A-Z\\]|//|[/.]$|\.[A-Za-z0-9]+$|\./")
 _END = re.compile(r"[?#\x00\r\n]")
@@ -36,8 +38,20 @@ def forbids(rule: Rule) -> bool:
     return rule.bypass or rule.data_class is DataClass.NEVER
 
 
+def applied_rule(method: str, target: Target, settings: Settings) -> Rule | None:
+    """Return the rule that decides on a request, if there is one."""
+    spelt = first_match(settings.rules, method, target)
+    rule = strictest_rule(spelt or _NO_RULE, method, target, settings)
+    return spelt if rule is _NO_RULE else rule
+
+
 def strictest_rule(rule: Rule, method: str, target: Target, settings: Settings) -> Rule:
-    """Return ``rule``, which applies to ``target`` as it is spelt, or a stricter one of another reading."""
+    """Return ``rule``, which applies to ``target`` as it is spelt, or a stricter one of another reading.
+
+    Only the safe profile asks for other readings.
+    """
+    if not settings.is_safe:
+        return rule
     strict = [other for other in settings.rules if _strictness(other)]
     if forbids(rule) or not strict or not _may_be_met_as_another(target, strict):
         return rule
@@ -51,7 +65,7 @@ def strictest_rule(rule: Rule, method: str, target: Target, settings: Settings) 
 def keyed_targets(target: Target, rules: Sequence[KeyRule]) -> tuple[Target, ...]:
     """Return the targets whose keys responses of ``target`` may have, that of a GET by its own rule first.
 
-    Which rule applies is for :func:`strictest_rule` to say; a purge has to reach what any of them keyed.
+    Which rule applies is for :func:`applied_rule` to say; a purge has to reach what any of them keyed.
     """
     found = [first_match(rules, method, target) for method in ("GET", *_methods_keyed(rules))]
     targets = [key_target(rule, target) if rule else target for rule in found]

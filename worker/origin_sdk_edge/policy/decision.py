@@ -183,10 +183,10 @@ _MISSES = {
 
 def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forward | Lookup:
     """Decide whether to look for a stored response, and under which key (RFC 9111 section 4)."""
-    rule = first_match(settings.rules, request.method, request.target) or DEFAULT_RULE
-    if settings.is_safe:
-        strictest = strictest_rule(rule, request.method, request.target, settings)
-        rule = rule if strictest is rule else replace(strictest, origins=rule.origins)
+    spelt = first_match(settings.rules, request.method, request.target) or DEFAULT_RULE
+    rule = strictest_rule(spelt, request.method, request.target, settings)
+    if rule is not spelt:
+        rule = replace(rule, origins=spelt.origins)
     is_further = request.method not in _READING
     if is_further and not _is_looked_up(request, rule):
         forwarded = Forwarded.BYPASS if request.method in SAFE_METHODS else Forwarded.METHOD

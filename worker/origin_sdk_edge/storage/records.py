@@ -10,10 +10,11 @@ from origin_sdk_edge.storage.marks import Marks
 from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_edge.storage.tiers import Tiers
 from origin_sdk_edge.storage.variants import Variants, variant
+from origin_sdk_wire.disguise import applied_rule
 from origin_sdk_wire.errors import UnreadableRecord
 from origin_sdk_wire.key import Target, parse_target, record_key
 from origin_sdk_wire.record import Index, Record, parse_head, read_metadata
-from origin_sdk_wire.rules import FURTHER_METHODS, first_match
+from origin_sdk_wire.rules import FURTHER_METHODS
 from origin_sdk_wire.settings import Settings
 
 __all__ = ["Found", "Records"]
@@ -160,7 +161,7 @@ def _hides(settings: Settings, method: str, target: Target) -> bool:
     """Whether what answers ``method`` lies under a key that doesn't follow from ``target``."""
     if settings.key_version:
         return True
-    rule = first_match(settings.rules, method, target)
+    rule = applied_rule(method, target, settings)
     return rule is not None and (rule.declares_identity or rule.looks_up_further(method))
 
 
