@@ -1,7 +1,8 @@
 """An outbox in Redis streams: for services without a database that have Redis.
 
 What is recorded is as durable as that Redis is: with ``appendfsync always`` as a database, with the default
-up to a second less. The transaction is ``MULTI``: pass a pipeline to :meth:`RedisOutbox.record_in`.
+up to a second less. The transaction is ``MULTI``: pass a pipeline to :meth:`RedisOutbox.record_in`, which
+redis-py has for a cluster since 6.1.
 
 Keys, all with the same hash tag, so that they lie on one node of a cluster::
 
@@ -40,6 +41,18 @@ _RECORDED = ("payload", "actor", "reason")
 _NOW = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
+"""
+# Scripts, not MULTI: redis-py before 6.1 has no transactions in a cluster.
+_RECORD = """
+local fields = tonumber(ARGV[1])
+for first = 2, #ARGV, fields do
+  redis.call('XADD', KEYS[1], '*', unpack(ARGV, first, first + fields - 1))
+end
+"""
+_MOVE = """
+if redis.call('XDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('XADD', KEYS[2], '*', unpack(ARGV, 2))
+return 1
 """
 # An entry is leased by its score in the sorted set: once claimed it lies there, due when the lease is over.
 _CLAIM = (
@@ -130,6 +143,8 @@ class RedisOutbox:
         self._claim = client.register_script(_CLAIM)
         self._settle = client.register_script(_SETTLE)
         self._due = client.register_script(_DUE)
+        self._record = client.register_script(_RECORD)
+        self._move = client.register_script(_MOVE)
         try:
             client.xgroup_create(tag, _GROUP, id="0", mkstream=True)
         except redis.ResponseError as error:
@@ -144,9 +159,10 @@ class RedisOutbox:
     def record(self, *intents: Intent) -> None:
         """Record purges and republications."""
         traced = span("outbox record", outbox_entries=len(intents))
-        with traced, self._client.pipeline(transaction=True) as pipeline:
-            self.record_in(pipeline, *intents)
-            pipeline.execute()
+        rows = [_flat(row) for row in recorded_rows(intents)]
+        with traced:
+            if rows:
+                self._record(keys=[self._stream], args=[len(rows[0]), *chain.from_iterable(rows)])
 
     def record_in(self, pipeline: Any, *intents: Intent) -> None:
         """Record with the other commands of a pipeline, all or none."""
@@ -205,12 +221,8 @@ class RedisOutbox:
                 count += self._settled({listed.id: End(State.WAITING, listed.result)}, "")
         for id_, listed in list(self._ended_ones()):
             if listed.id in wanted if wanted is not None else listed.state is State.DEAD:
-                with self._client.pipeline(transaction=True) as pipeline:
-                    row = {name: getattr(listed, name) for name in (*_RECORDED, "recorded_at")}
-                    pipeline.xadd(self._stream, row)
-                    pipeline.xdel(self._ended, id_)
-                    pipeline.execute()
-                count += 1
+                row = {name: getattr(listed, name) for name in (*_RECORDED, "recorded_at")}
+                count += self._moved(id_, self._stream, row)
         return count
 
     def drop(self, ids: Iterable[str], result: str) -> int:
@@ -220,14 +232,16 @@ class RedisOutbox:
         count = self._settled(dict.fromkeys(wanted, end), "")
         for id_, listed in list(self._ended_ones()):
             if listed.id in wanted and listed.state is State.DEAD:
-                self._client.xdel(self._ended, id_)
-                self._client.xadd(self._ended, _ended_row(listed, end, self._now()))
-                count += 1
+                count += self._moved(id_, self._ended, _ended_row(listed, end, self._now()))
         return count
 
     def close(self) -> None:
         """Close the client's connections."""
         self._client.close()
+
+    def _moved(self, ended_id: str, stream: str, row: Mapping[str, Any]) -> int:
+        """Move what has ended to the end of a stream; return 0 if somebody else did meanwhile."""
+        return int(self._move(keys=[self._ended, stream], args=[ended_id, *_flat(row)]))
 
     def _now(self) -> float:
         """Return the moment by the clock of the node that has the outbox."""
@@ -325,6 +339,10 @@ def _listed(fields: dict[str, str]) -> Listed:
         attempts=int(fields["attempts"]),
         result=fields["result"],
     )
+
+
+def _flat(row: Mapping[str, Any]) -> list[Any]:
+    return list(chain.from_iterable(row.items()))
 
 
 def _ended_row(listed: Listed, end: End, at: float) -> dict[str, Any]:
