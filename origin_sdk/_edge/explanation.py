@@ -10,7 +10,7 @@ from origin_sdk_wire.content import content_key
 from origin_sdk_wire.disguise import AMBIGUOUS, applied_rule, readings_met
 from origin_sdk_wire.key import MAX_KEY_BYTES, Target, record_key, variant_key
 from origin_sdk_wire.marks import covering_marks
-from origin_sdk_wire.rules import first_match, key_target
+from origin_sdk_wire.rules import asked_target, first_match, key_target
 from origin_sdk_wire.settings import Rule
 
 __all__ = ["Explanation", "RuleVerdict", "explain"]
@@ -42,6 +42,8 @@ class Explanation:
     merged: tuple[str, ...]
     split_by: tuple[str, ...]
     marks: tuple[str, ...]
+    revoked_by: tuple[str, ...] = ()
+    """The groups whose purge ends the tokens or API keys that were issued before."""
     origins: tuple[str, ...] = ()
     """Who is asked, the first one first, if the rule says so."""
     readings: tuple[str, ...] = ()
@@ -60,6 +62,7 @@ class Explanation:
             "merged": list(self.merged),
             "split_by": list(self.split_by),
             "marks": list(self.marks),
+            "revoked_by": list(self.revoked_by),
             "origins": list(self.origins),
             "readings": list(self.readings),
         }
@@ -91,9 +94,10 @@ def explain(
         key=key,
         rule=rule.name if rule else "",
         verdicts=_verdicts(project, method, target, rule),
+        revoked_by=rule.revoked_by if rule else (),
         origins=spelled.origins if spelled else (),
         readings=tuple(_readings(method, target, spelled, rule)),
-        merged=tuple(_merged(url, target, keyed, rule)),
+        merged=tuple(_merged(url, target, rule)),
         split_by=tuple(_split_by(target, rule, key, method, project)),
         marks=covering_marks(keyed, ()),
     )
@@ -146,11 +150,12 @@ def _mismatch(rule: Rule, method: str, target: Target) -> str:
     return ""
 
 
-def _merged(url: str, target: Target, keyed: Target, rule: Rule | None) -> list[str]:
+def _merged(url: str, target: Target, rule: Rule | None) -> list[str]:
     merged: list[str] = []
     if url != str(target):
         merged.append(f"spelling: {url} is {target} to the cache (RFC 3986 section 6.2.2)")
-    dropped = set((target.query or "").split("&")) - set((keyed.query or "").split("&")) - {""}
+    asked = asked_target(rule, target) if rule else target
+    dropped = set((target.query or "").split("&")) - set((asked.query or "").split("&")) - {""}
     if dropped:
         merged.append(
             f"query parameters that the rule drops, here {', '.join(sorted(dropped))}; the origin "
@@ -158,6 +163,8 @@ def _merged(url: str, target: Target, keyed: Target, rule: Rule | None) -> list[
         )
     if rule and rule.query_sort:
         merged.append("the order of query parameters")
+    if rule and rule.api_key_parameters:
+        merged.append("API keys of which API_KEY_TABLE says the same; the origin sees the key")
     merged += _negotiated(rule) if rule else ()
     if not (rule and rule.declares_identity):
         merged.append(
@@ -177,6 +184,10 @@ def _negotiated(rule: Rule) -> Iterator[str]:
         yield "values of Origin; the origin doesn't see them"
 
 
+def _places(rule: Rule) -> str:
+    return " or ".join((*rule.api_key_fields, *(f"?{name}" for name in rule.api_key_parameters)))
+
+
 def _split_by(target: Target, rule: Rule | None, key: str, method: str, project: Project) -> list[str]:
     if not key and not (rule and rule.never_stores):
         return [f"nothing: {method} passes by the cache, unless a rule has key_body (key_preflight)"]
@@ -186,7 +197,9 @@ def _split_by(target: Target, rule: Rule | None, key: str, method: str, project:
     if rule:
         split += [f"request field {name}" for name in rule.fields]
         split += [f"cookie {name}" for name in rule.cookies]
-        split += [f"token claim {name}" for name in project.claims_keyed(rule)]
+        source = f"API key in {_places(rule)}: claim" if rule.takes_api_keys else "token claim"
+        split += [f"{source} {name}" for name in project.claims_keyed(rule)]
+        split += [f"query parameter {name}, as a digest" for name in rule.parameters]
         if rule.keys_content(method):
             split.append(f"method and content ({rule.body}), its media type, coding and language")
     if rule and rule.preflight and method == "OPTIONS":

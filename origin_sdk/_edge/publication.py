@@ -39,6 +39,7 @@ from origin_sdk_wire.layout import (
 )
 from origin_sdk_wire.marks import group_mark
 from origin_sdk_wire.negotiation import negotiated
+from origin_sdk_wire.parameters import parameters_of
 from origin_sdk_wire.record import Index, Record, head_of, metadata_for
 from origin_sdk_wire.rules import key_target
 from origin_sdk_wire.settings import DataClass, Rule
@@ -64,9 +65,10 @@ class Publication:
     """A response to store, and which requests it answers.
 
     ``birth_ms`` is the moment before rendering began: a purge after it wins. ``identity`` gives the values of
-    what the rule declares as part of the key, under ``field:name``, ``cookie:name`` or ``claim:name``, a
-    claim with its type in tokens; fields are looked up in ``request_headers`` too, as are those that the
-    response's Vary names. ``method`` and ``content`` are those of the requests, by a rule with ``key_body``.
+    what the rule declares as part of the key, under ``field:name``, ``cookie:name``, ``parameter:name`` and
+    ``claim:name`` (``api-key:name`` of a rule for API keys), a claim with its type; fields are looked up in
+    ``request_headers`` too, as are those that the response's Vary names, and parameters in ``url``.
+    ``method`` and ``content`` are those of the requests, by a rule with ``key_body``.
     """
 
     url: str
@@ -167,8 +169,14 @@ class _Draft:
         ]
         parts += [(f"cookie:{name}", _text(identity.get(f"cookie:{name}"))) for name in self.rule.cookies]
         parts += [
-            (f"claim:{name}", claim_text(identity.get(f"claim:{name}")))
+            (f"{kind}:{name}", claim_text(identity.get(f"{kind}:{name}")))
+            for kind in [self.rule.claim_kind]
             for name in self.project.claims_keyed(self.rule)
+        ]
+        in_url = parameters_of(parse_url(self.publication.url), self.rule.parameters) or {}
+        parts += [
+            (f"parameter:{name}", _text(identity.get(f"parameter:{name}", in_url.get(name))))
+            for name in self.rule.parameters
         ]
         return [*parts, *(self._content.parts or ()), *version]
 
@@ -265,7 +273,7 @@ class _Draft:
         missing = [
             name
             for name, value in self.parts
-            if value is None and ":" in name and (is_private or name.startswith("claim:"))
+            if value is None and ":" in name and (is_private or name.startswith(("claim:", "api-key:")))
         ]
         if missing:
             yield f"the rule puts {', '.join(missing)} into the key: give identity={{{missing[0]!r}: ...}}"

@@ -63,6 +63,10 @@ REASONS: Mapping[str, Explained] = {
         "A rule of the class `private` matches, and the request doesn't have the identity that it declares, or no valid token.",
         "Nothing, if the client isn't logged in. Else compare `key_cookies`, `key_fields` and `key_claims` with what clients send.",
     ),
+    "revoked": Explained(
+        "The token or API key is valid, and was revoked: a group that the rule's `revoked_by` makes of its claims was purged since it was issued. The origin answers.",
+        "Nothing, if that was meant. Else let the client have a new token, or give the key a later `begins`.",
+    ),
     "malformed-cookie": Explained(
         "The rule has `key_cookies`, and the Cookie field can be read in two ways.",
         "Correct the client: no spaces around the name, each cookie once.",

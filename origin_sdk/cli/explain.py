@@ -47,6 +47,7 @@ def _draw(screen: Screen, explanation: Explanation) -> None:
         ("merged", explanation.merged),
         ("split", explanation.split_by),
         ("purged", explanation.marks),
+        ("revoked", tuple(f"by a purge of the group {each}" for each in explanation.revoked_by)),
         ("asks", explanation.origins),
     ):
         for number, line in enumerate(lines):

@@ -1,6 +1,6 @@
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,12 @@ from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.unkeyed import DESCRIPTIVE_FIELDS, NEGOTIATED_FIELDS
 
 _DOCUMENT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
-_LONG_TEXT = "0123456789abcdef0123456789abcdef"
+_SECRETS = dict.fromkeys(("TOKEN_SECRET", "API_KEY_TABLE_SECRET"), "0123456789abcdef0123456789abcdef")
+_NEEDED: Mapping[str, Mapping[str, object]] = {
+    "api_key_in": {"key_claims": ["tenant"], "data_class": "private"},
+    "revoked_by": {"key_claims": ["sub"]},
+}
+"""What the example of a rule's setting can't do without."""
 
 
 def _table(header: str) -> Iterator[list[str]]:
@@ -68,7 +73,8 @@ def test_every_setting_of_a_rule_stands_in_the_table() -> None:
 def test_the_example_of_a_rules_setting_loads(name: str) -> None:
     table = tomllib.loads(_RULE_SETTINGS[name][-1].strip("`"))
     assert list(table) == [name]
-    assert load({"RULES": [table], "TOKEN_SECRET": _LONG_TEXT}).rules
+    needed = _NEEDED.get(name, {})
+    assert load({"RULES": [{**table, **needed}], **_SECRETS}).rules
 
 
 @pytest.mark.parametrize("example", [pytest.param(example, id=title) for title, example in _EXAMPLES])
@@ -78,7 +84,7 @@ def test_the_examples_load(example: str) -> None:
 
 def test_the_examples_fit_together() -> None:
     tables = [table for _, example in _EXAMPLES for table in tomllib.loads(example)["vars"]["RULES"]]
-    assert len(load({"RULES": tables, "TOKEN_SECRET": _LONG_TEXT}).rules) == len(tables)
+    assert len(load({"RULES": tables, **_SECRETS}).rules) == len(tables)
 
 
 def test_the_example_for_the_command_line_loads() -> None:

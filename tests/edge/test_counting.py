@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from origin_sdk_edge.busiest import Busiest
-from origin_sdk_edge.counters import Counters
+from origin_sdk_edge.counters import Counters, shown_url
 from origin_sdk_edge.exchange import Exchange
 from origin_sdk_edge.monitor import Monitor, Sinks, Source
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
@@ -354,3 +354,10 @@ async def test_the_log_has_a_line_for_a_share_of_requests(share: float, lines: i
     told = [line for line in monitored.log if line["edge_cache"] == "request"]
     assert len(told) == lines
     assert all(line["url"] == URL for line in told)
+
+
+def test_a_url_is_told_without_the_keys_in_its_query() -> None:
+    rule = {"path": "/x", "key_parameters": ["sig"], "data_class": "private"}
+    settings = _settings(METRICS_URLS="full", RULES=[rule])
+    request = RequestFacts("GET", parse_target("http://a.test/y?a=1&sig=secret&b=2"), {})
+    assert shown_url(request, settings) == "http://a.test/y?a=1&b=2"

@@ -138,6 +138,26 @@ def test_readings_of_different_identities_are_named() -> None:
     assert "different identities" in explanation.readings[0]
 
 
+def test_credentials_are_told_and_what_revokes_them() -> None:
+    rule = Rule(
+        "keys",
+        claims=("tenant",),
+        api_key_fields=("x-api-key",),
+        api_key_parameters=("key",),
+        parameters=("sig",),
+        data_class=DataClass.PRIVATE,
+        revoked_by=("key-{id}",),
+    )
+    explanation = explain("https://a.example/x?key=secret&sig=1&a=2", Project(rules=(rule,)))
+
+    assert explanation.key == "r1/https/a.example/x?a=2"
+    assert {"API key in x-api-key or ?key: claim tenant", "query parameter sig, as a digest"} <= set(
+        explanation.split_by
+    )
+    assert explanation.revoked_by == ("key-{id}",)
+    assert not any("drops" in line for line in explanation.merged)
+
+
 def test_what_is_brought_down_to_few_values_is_told() -> None:
     rule = Rule(
         "few", languages=("en", "de"), media_types=("text/html",), device_field="x", ignore_origin=True

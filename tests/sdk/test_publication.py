@@ -242,6 +242,23 @@ def test_a_rule_puts_identity_and_groups_into_it(
     assert record_at(fake_kv, published.key).groups == ("tenants",)
 
 
+def test_what_an_api_key_or_a_parameter_says_is_identity(new_client: Callable[..., PurgeClient]) -> None:
+    rule = Rule(
+        "keys",
+        claims=("tenant",),
+        api_key_parameters=("key",),
+        parameters=("sig",),
+        data_class=EdgeDataClass.PRIVATE,
+    )
+    client = new_client(project=Project(rules=(rule,)))
+    url = "https://a.example/x?a=1&sig=s&key=k"
+    with pytest.raises(NotCacheable, match="api-key:tenant"):
+        client.publish(url, lambda: b"", headers=FRESH)
+    published = client.publish(url, lambda: b"", headers=FRESH, identity={"api-key:tenant": "acme"})
+    expected = [("api-key:tenant", '"acme"'), ("parameter:sig", "s")]
+    assert published.key == variant_key("r1/https/a.example/x?a=1", expected)
+
+
 def test_a_private_response_is_published_to_a_declared_identity_only(
     new_client: Callable[..., PurgeClient],
 ) -> None:

@@ -10,6 +10,7 @@ from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings, StoreOn
 from origin_sdk_wire.unkeyed import SAFE_UNKEYED_FIELDS
 
 _LONG_TEXT = "0123456789abcdef0123456789abcdef"
+_BY_KEY = {"api_key_in": "X-API-Key", "key_claims": ["tenant"], "data_class": "private"}
 
 
 @pytest.mark.parametrize(
@@ -108,8 +109,11 @@ def test_a_rule_reads_all_its_settings() -> None:
         "media_types": ["text/html"],
         "device_field": "X-Device",
         "groups_from": "user-{id}",
+        "key_parameters": ["signature"],
+        "api_key_in": ["X-API-Key", "?key"],
+        "revoked_by": "user-{sub}",
     }
-    (rule,) = load({"RULES": [table], "TOKEN_SECRET": _LONG_TEXT}).rules
+    (rule,) = load({"RULES": [table], "API_KEY_TABLE_SECRET": _LONG_TEXT}).rules
     assert rule == Rule(
         name="users",
         hosts=("api.example.com",),
@@ -121,6 +125,10 @@ def test_a_rule_reads_all_its_settings() -> None:
         fields=("accept-language", "x-device"),
         cookies=("session",),
         claims=("sub",),
+        parameters=("signature",),
+        api_key_fields=("x-api-key",),
+        api_key_parameters=("key",),
+        revoked_by=("user-{sub}",),
         default_lifetime=60,
         stale_while_revalidate=30,
         stale_if_error=3600,
@@ -225,7 +233,9 @@ def test_refuses(environment: dict[str, object], expected: str) -> None:
             id="a slip",
         ),
         pytest.param(
-            [{"colour": 5}], "a rule has: bypass,", id="what is far from all settings gets the list"
+            [{"colour": 5}],
+            "a rule has: api_key_in, bypass,",
+            id="what is far from all settings gets the list",
         ),
         pytest.param(
             [{"path": "products"}], "RULES[0].path = 'products': a path pattern begins with /", id="a path"
@@ -409,6 +419,52 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
         ),
         pytest.param({"TOKEN_ISSUERS": [_ISSUER, _ISSUER]}, "two tables have one issuer", id="one twice"),
         pytest.param({"TOKEN_ISSUERS": [_ISSUER | {"jwks": ""}]}, "jwks: an issuer has", id="an odd member"),
+        pytest.param(
+            {"API_KEY_TABLE": {"acme-1": {"tenant": "acme"}}}, "isn't the digest", id="a key, and no digest"
+        ),
+        pytest.param({"API_KEY_TABLE": {"0" * 64: {}}}, "doesn't say whose it is", id="nobody's key"),
+        pytest.param(
+            {"API_KEY_TABLE": {"0" * 64: {"a": [1]}}}, "doesn't say whose it is", id="a list for an owner"
+        ),
+        pytest.param({"API_KEY_TABLE": {"0" * 64: {"ends": "2027-01-01"}}}, "whose it is", id="an end alone"),
+        pytest.param(
+            {"API_KEY_TABLE": {"0" * 64: {"a": 1, "ends": "soon"}}},
+            "ends = 'soon': give a day",
+            id="an odd end",
+        ),
+        pytest.param(
+            {"API_KEY_TABLE": {"0" * 64: {"a": 1, "begins": "2027-01-02", "ends": "2027-01-01"}}},
+            "ends before it begins",
+            id="an end before the beginning",
+        ),
+        pytest.param(
+            {"API_KEY_TABLE": "acme"}, "give a table of keys by their digests", id="no table of keys"
+        ),
+        pytest.param(
+            {"RULES": [_BY_KEY]}, "wrangler secret put API_KEY_TABLE_SECRET", id="keys without a secret"
+        ),
+        pytest.param(
+            {"RULES": [_BY_KEY | {"key_claims": []}]},
+            "what API_KEY_TABLE says",
+            id="a key that says nothing",
+        ),
+        pytest.param(
+            {"RULES": [_BY_KEY | {"data_class": "public"}]},
+            'write "private"',
+            id="keys, and yet for everyone",
+        ),
+        pytest.param(
+            {"RULES": [_BY_KEY | {"api_key_in": "X Key"}]}, "isn't the name of a", id="an odd place"
+        ),
+        pytest.param({"RULES": [{"revoked_by": "user-{sub}"}]}, "add key_claims", id="nobody to be revoked"),
+        pytest.param(
+            {"RULES": [_BY_KEY | {"revoked_by": "user-{}"}]}, "give a claim such as", id="revoked by nothing"
+        ),
+        pytest.param(
+            {"RULES": [{"key_parameters": ["utm_id"], "query_drop": ["utm_*"]}]},
+            "query_drop: takes away 'utm_id'",
+            id="a parameter that is dropped",
+        ),
         pytest.param({"TOKEN_ISSUERS": {"issuer": "me"}}, "give a list of tables", id="a single table"),
         pytest.param(
             {"RULES": [{"methods": ["GET"], "key_body": True}]},
@@ -572,6 +628,7 @@ def test_what_cant_be_meant_is_refused(environment: dict[str, object], expected:
             {"BREAKER_PAUSE": "30s", "BREAKER_FAILURES": 0}, "has no effect", id="a pause without a breaker"
         ),
         pytest.param({"TOKEN_SECRET": _LONG_TEXT}, "no rule uses it", id="a secret without a use"),
+        pytest.param({"API_KEY_TABLE": {"0" * 64: {"a": 1}}}, "no rule uses it", id="keys without a use"),
         pytest.param(
             {"KV_TIMEOUT": "30s", "ORIGIN_TIMEOUT": "10s"}, "is no less than", id="patience with the store"
         ),

@@ -10,9 +10,9 @@ from origin_sdk_edge.exchange import Exchange
 from origin_sdk_edge.forwarder import Forwarder
 from origin_sdk_edge.hooks import HookAnswer, HookRequest, Hooks
 from origin_sdk_edge.judge import Judge
+from origin_sdk_edge.policy.credentials import bearer_token, claims_of
 from origin_sdk_edge.policy.decision import DEFAULT_RULE, Ask, Awaited, Forward, Lookup, Use, on_request
 from origin_sdk_edge.policy.facts import Content, RequestFacts, Token
-from origin_sdk_edge.policy.identity import bearer_token
 from origin_sdk_edge.policy.relay import end_to_end, lacks_length
 from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead
 from origin_sdk_edge.policy.status import Status
@@ -131,10 +131,20 @@ class Handler:
         """Return a request with what the decision on it awaits; raises :class:`ContentError`."""
         if awaited is Awaited.CONTENT:
             return await self._with_content(forward, incoming.body)
+        if awaited is Awaited.REVOCATION:
+            return await self._with_standing(forward, exchange)
         text, token = bearer_token(forward.request.fields), Token(None)
         if self._verifier:
             token = await self._verifier.verify(text, exchange.background)
         return replace(forward.request, token=token)
+
+    async def _with_standing(self, forward: Forward, exchange: Exchange) -> RequestFacts:
+        """Return a request with whether its credential was revoked."""
+        from origin_sdk_edge.revocations import checked  # noqa: PLC0415 - only such rules pay for it
+
+        request, rule = forward.request, forward.rule
+        claims = claims_of(request, rule, self.settings, exchange.began_ms)
+        return replace(request, token=await checked(claims, rule, self.storage.marks))
 
     async def _with_content(self, forward: Forward, incoming: Any) -> RequestFacts:
         """Return a request with its content; raises :class:`ContentError`."""

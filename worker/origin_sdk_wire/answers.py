@@ -12,7 +12,7 @@ from origin_sdk_wire.marks import group_mark
 from origin_sdk_wire.rules import KeyBody
 from origin_sdk_wire.settings import Rule
 
-__all__ = ["read_answer"]
+__all__ = ["named_groups", "read_answer"]
 
 _PLACE = re.compile(r"\{([^{}]+)\}")
 
@@ -29,11 +29,11 @@ def read_answer(status: int, body: bytes, rule: Rule) -> tuple[str, ...] | Reaso
         return Reason.ANSWER_UNREAD if 200 <= status < 300 else ()
     if rule.body is KeyBody.GRAPHQL and isinstance(value, dict) and value.get("errors"):
         return Reason.GRAPHQL_ERRORS
-    groups = dict.fromkeys(name for template in rule.groups_from for name in _named(template, value))
+    groups = dict.fromkeys(name for template in rule.groups_from for name in named_groups(template, value))
     return Reason.TOO_MANY_GROUPS if len(groups) > MAX_GROUPS else tuple(groups)
 
 
-def _named(template: str, value: object) -> Iterator[str]:
+def named_groups(template: str, value: object) -> Iterator[str]:
     """Yield the groups of a template, such as ``product-{data.product.id}``; a plain path is the name."""
     found = _PLACE.search(template)
     path = found[1] if found else template

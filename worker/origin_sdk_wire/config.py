@@ -124,6 +124,8 @@ def problems(environment: Mapping[str, object], *, has_secrets: bool = True) -> 
     warnings += _undemanding(settings)
     if not (given.get("token_secret") or settings.token_issuers):
         (errors if has_secrets else warnings).extend(_unverifiable(settings))
+    if not given.get("api_key_table_secret"):
+        (errors if has_secrets else warnings).extend(_unknown_keys(settings))
     return Problems(tuple(errors), tuple(warnings), None if errors else settings)
 
 
@@ -166,15 +168,24 @@ def _at_odds(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _unverifiable(settings: Settings) -> Iterator[str]:
     for number, rule in enumerate(settings.rules):
-        if rule.claims:
+        if rule.claims and not rule.takes_api_keys:
             yield (
                 f"RULES[{number}].key_claims = {shown_value(list(rule.claims))}: no token can be verified "
                 "without TOKEN_SECRET or TOKEN_ISSUERS; set it with: npx wrangler secret put TOKEN_SECRET"
             )
 
 
+def _unknown_keys(settings: Settings) -> Iterator[str]:
+    for number, rule in enumerate(settings.rules):
+        if rule.takes_api_keys:
+            yield (
+                f"RULES[{number}].api_key_in: no key is known without API_KEY_TABLE_SECRET, with which the "
+                "digests in API_KEY_TABLE are made; set it with: npx wrangler secret put API_KEY_TABLE_SECRET"
+            )
+
+
 def _undemanding(settings: Settings) -> Iterator[str]:
-    has_claims = any(rule.claims for rule in settings.rules)
+    has_claims = any(rule.claims and not rule.takes_api_keys for rule in settings.rules)
     if (
         has_claims
         and (settings.token_secret or not settings.token_issuers)
@@ -221,6 +232,16 @@ _KINDS = kinds_of(Settings)
 _RULES = ValueKind(
     "a list of tables: [[vars.RULES]] in wrangler.toml, or JSON", lambda value: value, lambda _: ""
 )
-_SECRET = frozenset({"origin_secret", "token_secret", "debug_secret", "purge_log_keys"})
+_SECRET = frozenset(
+    {
+        "api_key_table_old_secret",
+        "api_key_table_secret",
+        "api_key_table",
+        "debug_secret",
+        "origin_secret",
+        "purge_log_keys",
+        "token_secret",
+    }
+)
 VARIABLES = frozenset(name.upper() for name in _KINDS) | {"RULES"}
 """The names of all variables that are settings."""

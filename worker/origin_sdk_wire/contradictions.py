@@ -96,10 +96,13 @@ def warnings_of(settings: Settings, given: Collection[str]) -> Iterator[str]:
         )
     if "breaker_pause" in given and not settings.breaker_failures:
         yield "BREAKER_PAUSE: has no effect while BREAKER_FAILURES = 0 switches the breaker off; remove it"
-    if "token_secret" in given and settings.token_secret and not any(rule.claims for rule in settings.rules):
+    takes_tokens = any(rule.claims and not rule.takes_api_keys for rule in settings.rules)
+    if "token_secret" in given and settings.token_secret and not takes_tokens:
         yield "TOKEN_SECRET: no rule uses it; add key_claims to one, or remove the secret"
-    if settings.token_issuers and not any(rule.claims for rule in settings.rules):
+    if settings.token_issuers and not takes_tokens:
         yield "TOKEN_ISSUERS: no rule uses it; add key_claims to one, or remove it"
+    if settings.api_key_table and not any(rule.takes_api_keys for rule in settings.rules):
+        yield 'API_KEY_TABLE: no rule uses it; say in one where keys are, such as api_key_in = "X-API-Key"'
     if not settings.origin_timeout > settings.kv_timeout:
         yield (
             f"KV_TIMEOUT = {settings.kv_timeout:g}: is no less than ORIGIN_TIMEOUT = "
@@ -123,8 +126,9 @@ def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:
     if rule.data_class is DataClass.PRIVATE and not rule.declares_identity:
         yield (
             'data_class = "private": the key holds nothing of whom the response is for; '
-            "declare it with key_cookies, key_fields or key_claims"
+            "declare it with key_cookies, key_fields, key_claims or key_parameters"
         )
+    yield from _credential_errors(rule)
     if rule.lifetime is not None and rule.default_lifetime is not None:
         yield (
             f"default_lifetime = {rule.default_lifetime}: is never used, since lifetime replaces what the "
@@ -151,6 +155,18 @@ def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:
     yield from _storing_errors(rule)
 
 
+def _credential_errors(rule: Rule) -> Iterator[str]:
+    if rule.takes_api_keys and not rule.claims:
+        yield "api_key_in: says nothing of whose a response is; name in key_claims what API_KEY_TABLE says"
+    if rule.takes_api_keys and rule.data_class is not DataClass.PRIVATE:
+        yield f'data_class = "{rule.data_class}": what needs an API key is for its owner; write "private"'
+    if rule.revoked_by and not rule.claims:
+        yield (
+            f"revoked_by = {shown_value(list(rule.revoked_by))}: is filled with claims, and there are none; "
+            "add key_claims, or remove it"
+        )
+
+
 def _is_looked_up(rule: KeyRule) -> bool:
     return "GET" in rule.methods or any(map(rule.looks_up_further, rule.methods))
 
@@ -170,12 +186,24 @@ def _key_errors(rule: KeyRule) -> Iterator[str]:
                 f"query_keep = {shown_value(kept)}: query_drop takes it away "
                 "again; remove it from one of them"
             )
+    yield from _parameter_errors(rule)
     for path in rule.paths:
         if any(segment in {".", ".."} for segment in path.split("/")):
             yield (
                 f"path = {shown_value(path)}: matches nothing, since . and .. are "
                 "resolved first; write it without"
             )
+
+
+def _parameter_errors(rule: KeyRule) -> Iterator[str]:
+    for name in rule.hidden_parameters:
+        if covers_name(rule.query_drop, name):
+            yield (
+                f"query_drop: takes away {shown_value(name)}, which key_parameters or api_key_in looks for; "
+                "remove it from one of them"
+            )
+        if name in rule.parameters and name in rule.api_key_parameters:
+            yield f"key_parameters = {shown_value(name)}: api_key_in has it too; remove it from one of them"
 
 
 def _storing_errors(rule: Rule) -> Iterator[str]:

@@ -99,7 +99,10 @@ def _strictness(rule: Rule) -> int:
 
 
 def _identity(rule: Rule) -> tuple[str, ...]:
-    return (*rule.fields, *rule.cookies, *rule.claims) if rule.data_class is DataClass.PRIVATE else ()
+    if rule.data_class is not DataClass.PRIVATE:
+        return ()
+    places = (*rule.api_key_fields, *rule.hidden_parameters)
+    return (*rule.fields, *rule.cookies, *rule.claims, *places)
 
 
 def _is_odd(target: Target) -> bool:

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     UPGRADE = "upgrade"
     HOOK_FAILED = "hook-failed"
     IDENTITY_MISSING = "identity-missing"
+    REVOKED = "revoked"
     MALFORMED_COOKIE = "malformed-cookie"
     BODY = "request-body"
     NOT_A_QUERY = "not-a-query"

@@ -26,7 +26,9 @@ __all__ = [
     "PREFLIGHT_FIELDS",
     "KeyBody",
     "KeyRule",
+    "asked_target",
     "covers_name",
+    "decoded_name",
     "first_match",
     "folded",
     "key_target",
@@ -45,6 +47,8 @@ KEY_RULE_SETTINGS = frozenset(
         "key_fields",
         "key_cookies",
         "key_claims",
+        "key_parameters",
+        "api_key_in",
         "key_body",
         "key_preflight",
         "languages",
@@ -97,8 +101,8 @@ class KeyRule:
     ``hosts`` and ``paths`` are patterns: ``*`` stands for any characters but ``/``, ``**`` for any; none
     given matches all. ``query_keep`` (if not ``None``) and ``query_drop`` are patterns of parameter names,
     percent-decoded. What is dropped doesn't reach the origin either, so that nothing outside the key can
-    change the response. ``fields``, ``cookies`` and ``claims`` name what of a request belongs in the key: its
-    declared identity. ``body`` says what of the content of a QUERY or POST does.
+    change the response. ``fields``, ``cookies``, ``claims`` and ``parameters`` name what of a request belongs
+    in the key: its declared identity. ``body`` says what of the content of a QUERY or POST does.
     """
 
     name: str = "default"
@@ -111,6 +115,11 @@ class KeyRule:
     fields: tuple[str, ...] = ()
     cookies: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    """The query parameters that are in the key as a digest alone: their values are for nobody to see."""
+    api_key_fields: tuple[str, ...] = ()
+    api_key_parameters: tuple[str, ...] = ()
+    """Where requests have an API key, whose claims then stand in place of a token's."""
     body: KeyBody = KeyBody.NONE
     preflight: bool = False
     """Whether a CORS preflight is looked up, by its origin and by what it asks for."""
@@ -143,7 +152,7 @@ class KeyRule:
     @cached_property
     def declares_identity(self) -> bool:
         """Whether the key holds anything beyond the target."""
-        return bool(self.fields or self.cookies or self.claims)
+        return bool(self.fields or self.cookies or self.claims or self.parameters)
 
     def keys_content(self, method: str) -> bool:
         """Whether the content of a request with ``method`` belongs in the key."""
@@ -154,6 +163,21 @@ class KeyRule:
         return self.preflight if method == "OPTIONS" else self.keys_content(method)
 
     @cached_property
+    def takes_api_keys(self) -> bool:
+        """Whether the claims are those of an API key, and not of a token."""
+        return bool(self.api_key_fields or self.api_key_parameters)
+
+    @property
+    def claim_kind(self) -> str:
+        """What the claims are of, in the names of the key's parts."""
+        return "api-key" if self.takes_api_keys else "claim"
+
+    @cached_property
+    def hidden_parameters(self) -> tuple[str, ...]:
+        """The query parameters that the origin sees, and of which the key holds a digest at most."""
+        return (*self.parameters, *self.api_key_parameters)
+
+    @cached_property
     def negotiates(self) -> bool:
         """Whether it sets request fields in place of a client's."""
         return bool(self.languages or self.media_types or self.device_field)
@@ -161,7 +185,9 @@ class KeyRule:
     @cached_property
     def edits_query(self) -> bool:
         """Whether the key's query can differ from the request's."""
-        return self.query_keep is not None or bool(self.query_drop) or self.query_sort
+        return (
+            self.query_keep is not None or bool(self.query_drop or self.hidden_parameters) or self.query_sort
+        )
 
 
 _Rule = TypeVar("_Rule", bound=KeyRule)
@@ -178,20 +204,32 @@ def folded(path: str) -> str:
 
 
 def key_target(rule: KeyRule, target: Target) -> Target:
-    """Return the target as the key and the origin see it: with the rule's edits of the query."""
+    """Return the target as the readable part of the key has it: with the rule's edits of the query."""
+    return _edited(rule, target, rule.hidden_parameters)
+
+
+def asked_target(rule: KeyRule, target: Target) -> Target:
+    """Return the target as the origin sees it: also with what the key holds as a digest alone."""
+    return _edited(rule, target, ())
+
+
+def _edited(rule: KeyRule, target: Target, hidden: tuple[str, ...]) -> Target:
     if target.query is None or not rule.edits_query:
         return target
     # Only "&" separates: a parser that also takes ";" must not see a parameter that the key doesn't.
     parameters = [
-        parameter for parameter in target.query.split("&") if _is_kept(rule, parameter.partition("=")[0])
+        parameter
+        for parameter in target.query.split("&")
+        if _is_kept(rule, decoded_name(parameter.partition("=")[0]), hidden)
     ]
     if rule.query_sort:
         parameters.sort(key=lambda parameter: parameter.partition("=")[0])
     return Target(target.scheme, target.host, target.path, "&".join(parameters) or None)
 
 
-def _is_kept(rule: KeyRule, name: str) -> bool:
-    name = _decoded(name)  # as the origin will read it
+def _is_kept(rule: KeyRule, name: str, hidden: tuple[str, ...]) -> bool:
+    if name in rule.hidden_parameters:
+        return name not in hidden
     if rule.query_keep is not None and not _any_match(rule.query_keep, name):
         return False
     return not _any_match(rule.query_drop, name)
@@ -206,7 +244,8 @@ def covers_name(patterns: Sequence[str], pattern: str) -> bool:
     )
 
 
-def _decoded(name: str) -> str:
+def decoded_name(name: str) -> str:
+    """Return the name of a parameter as the origin will read it."""
     if "%" not in name and "+" not in name:
         return name
     return unescape(name.replace("+", " "))
@@ -268,6 +307,7 @@ def parse_key_rule(table: Mapping[str, Any], where: str) -> KeyRule:
     Raises :class:`InvalidRule`, which names the setting, the value and the remedy.
     """
     device = _device_field(table, where)
+    fields, parameters = _api_key(table, where)
     return KeyRule(
         name=_text(table, "name", where) or where,
         hosts=_hosts(table, where),
@@ -279,6 +319,9 @@ def parse_key_rule(table: Mapping[str, Any], where: str) -> KeyRule:
         fields=_fields(table, where, device),
         cookies=_tokens(table, "key_cookies", where),
         claims=_texts(table, "key_claims", where),
+        parameters=_texts(table, "key_parameters", where),
+        api_key_fields=fields,
+        api_key_parameters=parameters,
         body=_key_body(table, where),
         preflight=_flag(table, "key_preflight", where),
         languages=_matching(table, "languages", where, _LANGUAGE, "a language tag, such as en or pt-BR"),
@@ -334,6 +377,19 @@ def _device_field(table: Mapping[str, Any], where: str) -> str:
 def _fields(table: Mapping[str, Any], where: str, device: str) -> tuple[str, ...]:
     names = [name.lower() for name in _tokens(table, "key_fields", where)]
     return tuple(dict.fromkeys([*names, device] if device else names))
+
+
+def _api_key(table: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the request fields and the query parameters in which there may be an API key."""
+    places = _texts(table, "api_key_in", where)
+    fields = tuple(place.lower() for place in places if not place.startswith("?"))
+    for name in fields:
+        if not _TOKEN.fullmatch(name):
+            raise InvalidRule(
+                f"{where}.api_key_in = {shown_value(name)}: isn't the name of a request field, such as "
+                "X-API-Key, or of a query parameter, such as ?api_key"
+            )
+    return fields, tuple(place[1:] for place in places if place.startswith("?"))
 
 
 def _matching(

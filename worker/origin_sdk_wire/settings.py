@@ -7,8 +7,10 @@ rules.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 
+from origin_sdk_wire.api_keys import ApiKey, api_keys
 from origin_sdk_wire.issuers import Issuer, issuers
 from origin_sdk_wire.lifetimes import DEFAULT_JITTER
 from origin_sdk_wire.purge_log import MAX_WINDOW_SECONDS
@@ -119,6 +121,8 @@ class Rule(KeyRule):
     groups: tuple[str, ...] = setting((), group_names())
     groups_from: tuple[str, ...] = setting((), group_templates())
     """Where the JSON body of a response names groups: paths, perhaps inside braces in a name."""
+    revoked_by: tuple[str, ...] = setting((), group_templates("claims"))
+    """The groups whose purge revokes the credentials that were issued before: named by their claims."""
     origins: tuple[str, ...] = setting((), origin_urls())
     """Where requests go in place of ``origin``: to the first, to the next where that gives no answer."""
     bypass: bool = setting(False, switch())
@@ -275,6 +279,12 @@ class Settings:
     """Who signs tokens with keys of their own, and where the public ones are."""
     token_leeway: float = setting(0.0, duration(most=300))
     """By how much clocks may differ where tokens begin and end."""
+    api_key_table: Mapping[str, ApiKey] = setting(MappingProxyType({}), api_keys(), repr=False, hash=False)
+    """Whose each API key is, by its digest."""
+    api_key_table_secret: str = setting("", secret(), repr=False)
+    """What the digests of API keys are made with."""
+    api_key_table_old_secret: str = setting("", secret(), repr=False)
+    """What digests are made with that haven't been made anew yet."""
     key_set_lifetime: float = setting(600.0, duration(most=_DAY, least=10))
     """For how long the keys of an issuer are used before they are fetched again, behind a response."""
     key_set_stale: float = setting(float(_DAY), duration(most=30 * _DAY))
@@ -282,9 +292,14 @@ class Settings:
 
     def claims_keyed(self, rule: KeyRule) -> tuple[str, ...]:
         """Return the names of the claims that a rule puts into the key: among several issuers, also whose."""
-        if rule.claims and self.token_issuers:
+        if rule.claims and self.token_issuers and not rule.takes_api_keys:
             return tuple(dict.fromkeys(("iss", *rule.claims)))
         return rule.claims
+
+    @cached_property
+    def hidden_parameters(self) -> frozenset[str]:
+        """The query parameters that are for nobody to see, whatever rule applies."""
+        return frozenset(name for rule in self.rules for name in rule.hidden_parameters)
 
     @property
     def version_parts(self) -> tuple[tuple[str, str], ...]:

@@ -50,6 +50,10 @@ _Value = TypeVar("_Value")
 
 _MAX_STEPS = 8
 _TEMPLATE = re.compile(r"[^{}]*\{([^{}]+)\}[^{}]*|([^{}]+)")
+_TEMPLATES = {
+    "a JSON body": 'a path such as "data.product.id", or a name with one: "product-{data.product.id}"',
+    "claims": 'a claim such as "sub", or a name with one: "user-{sub}"',
+}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 _SWITCHES = {
@@ -295,9 +299,9 @@ def group_names() -> ValueKind:
     return ValueKind("a list of groups", read)
 
 
-def group_templates() -> ValueKind:
-    """A path in a JSON body, or a name with one in braces, or a list of such."""
-    expects = 'a path such as "data.product.id", or a name with one, such as "product-{data.product.id}"'
+def group_templates(source: str = "a JSON body") -> ValueKind:
+    """A path in what JSON says, or a name with one in braces, or a list of such."""
+    expects = _TEMPLATES[source]
 
     def read(value: object) -> object:
         templates = [value] if isinstance(value, str) else value
@@ -310,7 +314,7 @@ def group_templates() -> ValueKind:
                 raise ValueError(f"give {expects}; a path has 1 to {_MAX_STEPS} names with dots between them")
         return tuple(templates)
 
-    return ValueKind("paths in a JSON body", read)
+    return ValueKind(f"paths in {source}", read)
 
 
 def log_keys() -> ValueKind:

@@ -141,7 +141,7 @@ class FetchOrigin:
         secret = self._settings.origin_secret
         fields |= signature_field(request, fields, base, secret, epoch_ms() // 1000)
         init = from_json(json.dumps({"headers": list(fields.items()), **_INIT}))
-        target: Any = origin_url(request.target, base)
+        target: Any = origin_url(request.asked or request.target, base)
         content = request.content
         if content is None and body is not None and request.method in {"GET", "HEAD"}:
             # The runtime makes no such request with a body, but by one that has it.

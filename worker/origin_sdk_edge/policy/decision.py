@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from origin_sdk_edge.policy.answer import answers_range
+from origin_sdk_edge.policy.credentials import bearer_token
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.policy.identity import Parts, bearer_token, identity_of
+from origin_sdk_edge.policy.identity import Parts, identity_of
 from origin_sdk_edge.policy.invalidation import SAFE_METHODS
 from origin_sdk_edge.policy.ranges import completing_fields, range_fields
 from origin_sdk_edge.policy.status import Forwarded
@@ -36,7 +37,7 @@ from origin_sdk_wire.facts import Fields, Reason
 from origin_sdk_wire.freshness import Freshness, current_age_ms, freshness_of
 from origin_sdk_wire.key import Target, record_key
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.rules import PREFLIGHT_FIELDS, first_match, key_target
+from origin_sdk_wire.rules import PREFLIGHT_FIELDS, asked_target, first_match, key_target
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 from origin_sdk_wire.storability import content_length
 from origin_sdk_wire.succession import is_good
@@ -63,6 +64,8 @@ class Awaited(Enum):
 
     TOKEN = auto()
     """Its bearer token, verified."""
+    REVOCATION = auto()
+    """Whether its token or API key, which is valid, was revoked."""
     CONTENT = auto()
     """Its content, which belongs in the key."""
 
@@ -216,7 +219,11 @@ _PREFLIGHT = {_ORIGIN, _ASKED_METHOD}
 _READING = frozenset({"GET", "HEAD"})
 """The methods that are looked up whatever the rules say."""
 
-_WITHOUT = {Awaited.TOKEN: Reason.IDENTITY_MISSING, Awaited.CONTENT: Reason.BODY}
+_WITHOUT = {
+    Awaited.TOKEN: Reason.IDENTITY_MISSING,
+    Awaited.REVOCATION: Reason.IDENTITY_MISSING,
+    Awaited.CONTENT: Reason.BODY,
+}
 """Why the cache takes no part, should what is awaited not be had."""
 
 
@@ -235,8 +242,12 @@ def _negotiating(request: RequestFacts, rule: Rule) -> RequestFacts:
 
 
 def _awaited(request: RequestFacts, rule: Rule, settings: Settings) -> Awaited | None:
-    if rule.claims and settings.token_issuers and not request.token and bearer_token(request.fields):
-        return Awaited.TOKEN
+    if rule.claims:
+        may_be_signed = settings.token_issuers and not rule.takes_api_keys
+        if may_be_signed and not request.token and bearer_token(request.fields):
+            return Awaited.TOKEN
+        if rule.revoked_by and not (request.token and request.token.is_checked):
+            return Awaited.REVOCATION
     return Awaited.CONTENT if rule.keys_content(request.method) and not request.content else None
 
 
@@ -318,7 +329,8 @@ def _sent(request: RequestFacts, target: Target, rule: Rule, settings: Settings)
         fields["accept-encoding"] = _codings(fields["accept-encoding"])
     if rule.reads_answers:
         fields["accept-encoding"] = "identity"
-    return RequestFacts(request.method, target, fields, request.own, request.content, request.token)
+    asked = asked_target(rule, request.target) if rule.hidden_parameters else None
+    return RequestFacts(request.method, target, fields, request.own, request.content, request.token, asked)
 
 
 def _codings(value: str) -> str:

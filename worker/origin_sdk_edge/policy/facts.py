@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from origin_sdk_wire.facts import Fields
+from origin_sdk_wire.facts import Fields, Reason
 from origin_sdk_wire.key import Target
 
 __all__ = ["Content", "OriginFailure", "RequestFacts", "Token"]
@@ -25,9 +25,13 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What became of a request's token: its claims if it is valid, now and here, and else ``None``."""
+    """What became of a request's token or API key: its claims if it is valid, now and here, else ``None``."""
 
     claims: Mapping[str, object] | None
+    is_checked: bool = False
+    """Whether it is known if it was revoked."""
+    refusal: Reason | None = None
+    """Why it has no claims, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,9 @@ class RequestFacts:
     content: Content | None = None
     """What came with it, once it has been read."""
     token: Token | None = None
-    """Its bearer token, once it has been verified."""
+    """Its token or API key, once it has been verified."""
+    asked: Target | None = None
+    """The target as the origin sees it, where that has what no key may show."""
 
 
 class OriginFailure(StrEnum):

@@ -7,13 +7,14 @@ frameworks read in different ways is no identity.
 import re
 from collections.abc import Mapping
 
-from origin_sdk_edge.claims import Expected, verified_claims
+from origin_sdk_edge.policy.credentials import claims_of
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_wire.facts import Fields, Reason
+from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import claim_text
+from origin_sdk_wire.parameters import parameters_of
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 
-__all__ = ["Parts", "bearer_token", "cookies_of", "identity_of"]
+__all__ = ["Parts", "cookies_of", "identity_of"]
 
 Parts = tuple[tuple[str, str | None], ...]
 
@@ -41,10 +42,18 @@ def identity_of(request: RequestFacts, rule: Rule, settings: Settings, now_ms: i
             return Reason.MALFORMED_COOKIE
         parts += [(f"cookie:{name}", cookies.get(name)) for name in rule.cookies]
     if rule.claims:
-        claims = _claims(request, settings, now_ms)
+        claims = claims_of(request, rule, settings, now_ms)
         if claims is None:
+            return (request.token and request.token.refusal) or Reason.IDENTITY_MISSING
+        parts += [
+            (f"{rule.claim_kind}:{name}", claim_text(claims.get(name)))
+            for name in settings.claims_keyed(rule)
+        ]
+    if rule.parameters:
+        parameters = parameters_of(request.target, rule.parameters)
+        if parameters is None:
             return Reason.IDENTITY_MISSING
-        parts += [(f"claim:{name}", claim_text(claims.get(name))) for name in settings.claims_keyed(rule)]
+        parts += [(f"parameter:{name}", parameters.get(name)) for name in rule.parameters]
     if rule.data_class is DataClass.PRIVATE and any(value in _NOBODY for _, value in parts):
         return Reason.IDENTITY_MISSING
     return tuple(parts)
@@ -68,22 +77,3 @@ def cookies_of(value: str, names: tuple[str, ...]) -> Mapping[str, str] | None:
         if pair[1] in names:
             cookies[pair[1]] = pair[2]
     return cookies
-
-
-def bearer_token(fields: Fields) -> str:
-    """Return a request's bearer token (RFC 6750 section 2.1), or nothing."""
-    scheme, _, token = fields.get("authorization", "").partition(" ")
-    return token.strip(" ") if scheme.lower() == "bearer" else ""
-
-
-def _claims(request: RequestFacts, settings: Settings, now_ms: int) -> Mapping[str, object] | None:
-    if request.token or settings.token_issuers:
-        return request.token.claims if request.token else None
-    expected = Expected(settings.token_audience, settings.token_issuer, settings.token_claims)
-    return verified_claims(
-        bearer_token(request.fields),
-        settings.token_secret,
-        now_ms // 1000,
-        expected,
-        settings.token_leeway,
-    )

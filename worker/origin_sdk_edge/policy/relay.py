@@ -101,7 +101,7 @@ def signature_field(
     """Return what proves to the origin at ``base`` that a request with ``fields`` comes from here."""
     if not secret:
         return {}
-    target = request.target
+    target = request.asked or request.target
     path = base.partition("://")[2].partition("/")[1:] if base else ()
     host = fields.get("x-forwarded-host", target.host)
     asked = Asked(

@@ -24,7 +24,7 @@ from origin_sdk_wire.marks import (
 from origin_sdk_wire.purge_log import Purged, logged_name
 from origin_sdk_wire.record import Record
 
-__all__ = ["MarkTable", "Wanted"]
+__all__ = ["MarkTable", "Wanted", "group_lane"]
 
 _CLAIM_MS = 1000
 _SPREAD_MS = 60_000
@@ -96,15 +96,27 @@ class MarkTable:
         """
         shared, known = self._shared, self._known
         if birth_ms >= self.log.since_ms and self.log.vouches(birth_ms, oldest_ms):
-            lanes = map(_group_lane, groups)
+            lanes = map(group_lane, groups)
             return self._direct_ms < birth_ms and all(self._get(lane).moment_ms < birth_ms for lane in lanes)
         if shared.moment_ms >= birth_ms or shared.read_ms < oldest_ms:
             return False
         for group in groups:
-            mark = known.get(_slot_of(_group_lane(group)))
+            mark = known.get(_slot_of(group_lane(group)))
             if mark is None or mark.moment_ms >= birth_ms or mark.read_ms < oldest_ms:
                 return False
         return True
+
+    def is_purged(self, groups: Iterable[str], birth_ms: int, oldest_ms: int) -> bool | None:
+        """Whether any of ``groups`` was purged at ``birth_ms`` or since, as known at ``oldest_ms`` or later.
+
+        ``None`` if it has to be read first.
+        """
+        marks = [self._get(group_lane(group)) for group in groups]
+        if any(mark.moment_ms and mark.moment_ms >= birth_ms for mark in marks):
+            return True
+        if self.log.vouches(birth_ms, oldest_ms):
+            return False
+        return None if any(mark.read_ms < oldest_ms for mark in marks) else False
 
     def deciding(self, target: Target, record: Record) -> list[Wanted]:
         """Return the lanes that have to be known to decide on a stored response of ``target``.
@@ -292,7 +304,8 @@ class MarkTable:
 
 
 @lru_cache(maxsize=4096)
-def _group_lane(group: str) -> str:
+def group_lane(group: str) -> str:
+    """Return the soft lane of a group, which tells of each purge of it."""
     return lane_name(group_mark(group), Lane.SOFT)
 
 

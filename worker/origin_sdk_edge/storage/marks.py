@@ -5,7 +5,7 @@ from typing import Protocol
 
 from origin_sdk_edge.policy.decision import VALID, Invalidity, Lookup
 from origin_sdk_edge.ports import Background, Signal, StoreError, Timing
-from origin_sdk_edge.storage.mark_table import MarkTable, Wanted
+from origin_sdk_edge.storage.mark_table import MarkTable, Wanted, group_lane
 from origin_sdk_edge.storage.memory import Table
 from origin_sdk_edge.storage.tiers import Tiers
 from origin_sdk_edge.storage.writes import Writes
@@ -112,6 +112,20 @@ class Marks:
         if self.log_reader is None or not await self.log_reader.catch_up(record.birth_ms):
             return None
         return self.known(lookup, record, self._tiers.timing.now_ms())
+
+    async def is_purged(self, groups: Sequence[str], birth_ms: int) -> bool | None:
+        """Whether any of ``groups`` was purged at ``birth_ms`` or since; ``None`` if that can't be had.
+
+        A switch that has purges wait has no say in it.
+        """
+        now_ms = self._tiers.timing.now_ms()
+        oldest_ms = now_ms - self.table.interval_ms
+        known = self.table.is_purged(groups, birth_ms, oldest_ms)
+        if known is None and self.log_reader and await self.log_reader.catch_up(birth_ms):
+            known = self.table.is_purged(groups, birth_ms, oldest_ms)
+        if known is None and await self.read([(group_lane(group), 0) for group in groups], now_ms):
+            known = self.table.is_purged(groups, birth_ms, oldest_ms)
+        return known
 
     def expected(self, lookup: Lookup, now_ms: int) -> list[Wanted]:
         """Return what will most likely have to be known of a response that isn't there yet.

@@ -1,0 +1,90 @@
+"""What a request proves of whom it is for: the claims of a valid token, or of a key in the table.
+
+A credential is revoked by a purge of a group that its claims name by ``revoked_by``: it was issued before.
+"""
+
+from collections.abc import Mapping
+
+from origin_sdk_edge.claims import Expected, verified_claims
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_wire.answers import named_groups
+from origin_sdk_wire.api_keys import found_key
+from origin_sdk_wire.facts import Fields
+from origin_sdk_wire.key import unescape
+from origin_sdk_wire.parameters import parameters_of
+from origin_sdk_wire.settings import Rule, Settings
+
+__all__ = ["bearer_token", "claims_of", "issued_ms", "revoking_groups"]
+
+_LATEST_SECONDS = 1e11
+_MOST_CHARACTERS = 1024
+"""Of an API key."""
+
+
+def claims_of(
+    request: RequestFacts, rule: Rule, settings: Settings, now_ms: int
+) -> Mapping[str, object] | None:
+    """Return the claims of a request's credential, or ``None`` if it has none that is valid, now and here."""
+    if request.token:
+        return request.token.claims
+    if rule.takes_api_keys:
+        return _claims_of_key(request, rule, settings, now_ms)
+    if settings.token_issuers:
+        return None
+    expected = Expected(settings.token_audience, settings.token_issuer, settings.token_claims)
+    return verified_claims(
+        bearer_token(request.fields),
+        settings.token_secret,
+        now_ms // 1000,
+        expected,
+        settings.token_leeway,
+    )
+
+
+def bearer_token(fields: Fields) -> str:
+    """Return a request's bearer token (RFC 6750 section 2.1), or nothing."""
+    scheme, _, token = fields.get("authorization", "").partition(" ")
+    return token.strip(" ") if scheme.lower() == "bearer" else ""
+
+
+def _claims_of_key(
+    request: RequestFacts, rule: Rule, settings: Settings, now_ms: int
+) -> Mapping[str, object] | None:
+    given = _keys_given(request, rule)
+    if len(given) != 1 or not 0 < len(given[0]) <= _MOST_CHARACTERS:
+        return None  # of two, one can't tell which the origin takes
+    key = found_key(
+        given[0], (settings.api_key_table_secret, settings.api_key_table_old_secret), settings.api_key_table
+    )
+    return key.claims if key and key.is_current(now_ms / 1000) else None
+
+
+def _keys_given(request: RequestFacts, rule: Rule) -> list[str]:
+    """Return the API keys that a request has in any of the places where the rule looks."""
+    given = [request.fields[name] for name in rule.api_key_fields if name in request.fields]
+    if "authorization" in rule.api_key_fields and "authorization" in request.fields:
+        given.remove(request.fields["authorization"])
+        given.append(bearer_token(request.fields))
+    parameters = parameters_of(request.target, rule.api_key_parameters)
+    if parameters is None:
+        return []
+    return [*given, *(unescape(value.replace("+", " ")) for value in parameters.values())]
+
+
+def revoking_groups(rule: Rule, claims: Mapping[str, object]) -> tuple[str, ...] | None:
+    """Return the groups whose purge revokes a credential; ``None`` if it lacks a claim that names one."""
+    groups: list[str] = []
+    for template in rule.revoked_by:
+        named = list(named_groups(template, dict(claims)))
+        if not named:
+            return None  # nobody could revoke it
+        groups += named
+    return tuple(dict.fromkeys(groups))
+
+
+def issued_ms(claims: Mapping[str, object]) -> int:
+    """Return when a credential was issued; without ``iat`` before all purges (RFC 7519 section 4.1.6)."""
+    issued = claims.get("iat")
+    if not isinstance(issued, int | float) or isinstance(issued, bool) or not 0 < issued < _LATEST_SECONDS:
+        return 0
+    return int(issued * 1000)
