@@ -40,6 +40,7 @@ from origin_sdk_wire.layout import (
 from origin_sdk_wire.marks import group_mark
 from origin_sdk_wire.negotiation import negotiated
 from origin_sdk_wire.parameters import parameters_of
+from origin_sdk_wire.prepared import prepared_for
 from origin_sdk_wire.record import Index, Record, head_of, metadata_for
 from origin_sdk_wire.rules import key_target
 from origin_sdk_wire.settings import DataClass, Rule
@@ -357,9 +358,15 @@ def _record_pairs(draft: _Draft) -> tuple[Pair | None, Pair]:
         apart = Pair(record.body_key, body, apart_seconds(draft.ttl_seconds))
         body = b""
     head = head_of(record)
-    metadata, is_in_front = metadata_for(head)
+    metadata, is_in_front = metadata_for(head, _prepared(draft, record))
     value = head.encode() + body if is_in_front else body
     return apart, Pair(draft.key, value, draft.ttl_seconds, json.loads(metadata))
+
+
+def _prepared(draft: _Draft, record: Record) -> str:
+    rule = draft.rule or _NO_RULE
+    freshness = freshness_of(record, combined(record.fields), rule, draft.project)
+    return prepared_for(freshness, rule, draft.project)
 
 
 def _compressed(draft: _Draft, body: bytes) -> bytes | None:

@@ -83,7 +83,7 @@ class FakeBodies:
         return b"".join(bodies)
 
     async def gzip(self, body: bytes) -> bytes:
-        return gzip.compress(body)
+        return gzip.compress(body, mtime=0)
 
     async def gunzip(self, body: bytes) -> bytes:
         return gzip.decompress(body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -15,9 +16,9 @@ from origin_sdk_edge.ports import StoredValue
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import Lane, url_mark
 from origin_sdk_wire.purge_log import Switch, SwitchKind
-from origin_sdk_wire.settings import Profile, Settings
+from origin_sdk_wire.settings import Profile, Rule, Settings
 from tests.edge.examples import examples
-from tests.edge.fakes import START_MS, FakeEdge, FakeResponse, FakeStore, LateBackground, Sent
+from tests.edge.fakes import START_MS, FakeEdge, FakeResponse, FakeStore, FakeTiming, LateBackground, Sent
 from tests.edge.test_fastpath import (
     HOST,
     PATHS,
@@ -30,6 +31,7 @@ from tests.edge.test_fastpath import (
     answer_of,
     purge,
 )
+from tests.wire.test_prepared import RULES_OF_LIFETIMES
 
 
 class CountingStore(FakeStore):
@@ -152,3 +154,49 @@ def test_a_record_is_read_once_whichever_path_answers(get: Get) -> None:
         return answer_of(START_MS, request)
 
     assert asyncio.run(run())
+
+
+@pytest.mark.parametrize("path", ["/plain", "/big", "/short", "/vary"])
+@given(data=st.data(), writer=RULES_OF_LIFETIMES, reader=RULES_OF_LIFETIMES)
+@settings(max_examples=examples(20), deadline=None)
+def test_what_was_prepared_by_some_rules_changes_no_answer_by_any(
+    path: str, data: st.DataObject, writer: Rule, reader: Rule
+) -> None:
+    read_by, steps = data.draw(st.sampled_from([reader, writer])), data.draw(_steps(path))
+
+    async def run() -> None:
+        first, timing = Settings(origin="http://origin", rules=(writer,)), FakeTiming()
+        second = replace(first, rules=(read_by,))
+        store = FakeStore()
+        await FakeEdge(first, _of(timing), timing=timing, store=store).full("GET", HOST + path, {})
+        bare = FakeStore()
+        bare.values = {key: _without_prepared(value) for key, value in store.values.items()}
+        edges = [FakeEdge(second, _of(timing), timing=timing, store=each) for each in (store, bare)]
+        for step in steps:
+            if isinstance(step, Wait):
+                timing.ms += step.ms
+            elif isinstance(step, Get):
+                sent = [await _sent(edge, step) for edge in edges]
+                assert sent[0] == sent[1]
+
+    asyncio.run(run())
+
+
+def _of(timing: FakeTiming) -> Callable[[RequestFacts], FakeResponse]:
+    return lambda request: answer_of(timing.ms, request)
+
+
+def _without_prepared(value: StoredValue) -> StoredValue:
+    metadata = value.metadata
+    kept = {k: v for k, v in metadata.items() if k != "p"} if isinstance(metadata, dict) else metadata
+    return StoredValue(kept, value.body)
+
+
+async def _sent(edge: FakeEdge, step: Get) -> Sent:
+    url, behind = HOST + step.path, LateBackground()
+    read = await edge.read(url, step.fields)
+    served = edge.short(url, step.fields, read, behind) if read else None
+    served = served or await edge.full("GET", url, step.fields, read)
+    await behind.done()
+    sent: Sent = served.response
+    return sent

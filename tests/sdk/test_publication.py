@@ -22,11 +22,14 @@ from origin_sdk_edge.policy.facts import Content, RequestFacts
 from origin_sdk_edge.storage.variants import variant
 from origin_sdk_wire.bounds import MAX_RECORD_SECONDS
 from origin_sdk_wire.content import content_key
+from origin_sdk_wire.fields import combined
+from origin_sdk_wire.freshness import freshness_of
 from origin_sdk_wire.key import parse_target, record_key, variant_key
-from origin_sdk_wire.record import Index, Record, parse_head, read_metadata
+from origin_sdk_wire.prepared import read_prepared
+from origin_sdk_wire.record import Index, Record, parse_head, prepared_in, read_metadata
 from origin_sdk_wire.rules import KeyBody
 from origin_sdk_wire.settings import DataClass as EdgeDataClass
-from origin_sdk_wire.settings import Profile, Rule
+from origin_sdk_wire.settings import Profile, Rule, Settings
 
 URL = "https://a.example/x"
 FRESH = {"cache-control": "max-age=600"}
@@ -508,3 +511,17 @@ def test_what_is_negotiated_by_a_rule_and_the_version_are_in_the_key_as_the_work
     lookup = on_request(RequestFacts("GET", parse_target(URL), fields), project, 0)
     assert isinstance(lookup, Lookup)
     assert published.key == variant(lookup, ("accept-language",))
+
+
+@pytest.mark.parametrize(
+    "cache_control", ["max-age=600", "max-age=60, stale-while-revalidate=9", "s-maxage=5"]
+)
+def test_what_the_worker_would_work_out_is_prepared(
+    new_client: Callable[..., PurgeClient], fake_kv: FakeKV, cache_control: str
+) -> None:
+    rule, project = Rule(name="pages", stale_if_error=7), Project(lifetime_jitter=0.5)
+    client = new_client(project=replace(project, rules=(rule,)))
+    published = client.publish(URL, lambda: "x", headers={"cache-control": cache_control})
+    record, settings = record_at(fake_kv, published.key), Settings(lifetime_jitter=0.5)
+    expected = freshness_of(record, combined(record.fields), rule, settings)
+    assert read_prepared(prepared_in(fake_kv.metadata(published.key)), rule, settings) == expected

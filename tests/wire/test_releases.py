@@ -22,7 +22,7 @@ _RELEASES = _VECTORS / "releases"
 _CHECKS = (
     *("record key", "variant key", "body key", "key target"),
     *("mark names", "mark key", "mark value", "read mark", "group mark", "written keys"),
-    *("head", "read head", "metadata", "read metadata", "index"),
+    *("head", "read head", "metadata", "read metadata", "index", "prepared", "read prepared"),
 )
 """What one side writes to KV, and the other looks up or reads."""
 

@@ -7,16 +7,20 @@ raised. Inside both, ``{"repeat": TEXT, "times": N}`` and ``{"join": [...]}`` wr
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from origin_sdk_wire import (
     WireError,
     directives,
+    freshness,
     key,
     marks,
+    prepared,
     purge_log,
     record,
     rules,
+    settings,
     signed_requests,
     structured,
     vary,
@@ -183,14 +187,31 @@ def _record(members: dict[str, Json]) -> record.Record:
     return record.Record(fields=fields, groups=tuple(members.pop("groups", [])), **members)
 
 
-def _metadata(head: str) -> Json:
-    metadata, is_in_front = record.metadata_for(head)
+def _metadata(head: str, prepared: str = "") -> Json:
+    metadata, is_in_front = record.metadata_for(head, prepared)
     return {"metadata": json.loads(metadata), "in front of the body": is_in_front}
 
 
 def _read_metadata(metadata: Json) -> Json:
     read = record.read_metadata(metadata)
     return {"sets": read.sets} if isinstance(read, record.Index) else read
+
+
+def _prepared(given: Json) -> Json:
+    rule, configured = _of_lifetimes(given)
+    fields = tuple((name, value) for name, value in given["fields"].items())
+    stored = record.Record(200, given["birth_ms"], given["birth_ms"], 0, fields)
+    found = freshness.freshness_of(stored, given["fields"], rule, configured)
+    return prepared.prepared_for(found, rule, configured)
+
+
+def _read_prepared(line: str, given: Json) -> Json:
+    found = prepared.read_prepared(line, *_of_lifetimes(given))
+    return found and asdict(found)
+
+
+def _of_lifetimes(given: Json) -> tuple[settings.Rule, settings.Settings]:
+    return settings.Rule(**given.get("rule", {})), settings.Settings(**given.get("settings", {}))
 
 
 def _index(sets: list[list[str]], latest: list[str]) -> Json:
@@ -236,6 +257,8 @@ CHECKS: dict[str, Callable[..., Json]] = {
     "mark names": _mark_names,
     "metadata": _metadata,
     "prefix mark": _prefix_mark,
+    "prepared": _prepared,
+    "read prepared": _read_prepared,
     "prefix marks": _prefix_marks,
     "read head": _read_head,
     "read log entry": _read_log_entry,

@@ -26,7 +26,7 @@ from origin_sdk_edge.storage import Found, Storage
 from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_wire.errors import InvalidTarget
 from origin_sdk_wire.facts import Reason
-from origin_sdk_wire.freshness import current_age_ms, freshness_of
+from origin_sdk_wire.freshness import current_age_ms
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.metrics import Tier
 from origin_sdk_wire.settings import Settings
@@ -212,8 +212,8 @@ class Handler:
         """Count a stored response whose lifetime is over, once."""
         if entry.has_expired:
             return
-        freshness = freshness_of(entry.record, entry.fields, lookup.rule, self.settings)
-        if current_age_ms(entry.record, self._timing.now_ms()) >= freshness.lifetime_ms:
+        lifetime_ms = entry.freshness(lookup.rule, self.settings).lifetime_ms
+        if current_age_ms(entry.record, self._timing.now_ms()) >= lifetime_ms:
             entry.has_expired = True
             self._counters.expired(lookup.rule.name)
 

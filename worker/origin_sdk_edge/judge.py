@@ -28,7 +28,10 @@ class Judge:
         if invalidity is None:
             invalidity = await self._storage.marks.invalidity(lookup, entry.record)
             now_ms = self._timing.now_ms()
-        return on_stored(lookup, entry.record, entry.fields, invalidity, now_ms, self._settings)
+        freshness = entry.freshness(lookup.rule, self._settings)
+        return on_stored(
+            lookup, entry.record, entry.fields, invalidity, now_ms, self._settings, freshness=freshness
+        )
 
     async def answers(self, lookup: Lookup, entry: Entry) -> bool:
         """Whether a response that has only just come for another request answers this one."""

@@ -99,7 +99,10 @@ class ShortPath:
             return None
         if entry.record.coding:
             lookup = _accepting(lookup, fields)
-        use = on_stored(lookup, entry.record, entry.fields, invalidity, now_ms, self._settings)
+        freshness = entry.freshness(lookup.rule, self._settings)
+        use = on_stored(
+            lookup, entry.record, entry.fields, invalidity, now_ms, self._settings, freshness=freshness
+        )
         if not isinstance(use, Use) or use.reason is not Reason.FRESH:
             return None
         exchange = Exchange(background, began_ms, lookup.client, lookup.rule.name, Tier.KV, now_ms - began_ms)

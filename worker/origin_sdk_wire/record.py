@@ -16,6 +16,9 @@ front of the body instead, and the metadata says how many bytes of the value it 
 above the Worker's in-line limit lies under a key of its own, ``b1/…``, and the record's value is empty but
 for such a head.
 
+Beside either lies what was worked out when the record was stored, where there is room for that: the line
+``"p"`` of :mod:`origin_sdk_wire.prepared`.
+
 A URL whose responses vary has an *index* at its record key: the sets of selecting header fields that its
 responses nominated, the latest first, as metadata ``{"v": [["accept-language"], …]}``. While there is one, a
 response that nominates none lies beside the others: in the safe profile as if it varied by all the names of
@@ -40,6 +43,7 @@ __all__ = [
     "head_of",
     "metadata_for",
     "parse_head",
+    "prepared_in",
     "read_metadata",
 ]
 
@@ -154,12 +158,24 @@ def parse_head(head: str) -> Record:
     )
 
 
-def metadata_for(head: str) -> tuple[str, bool]:
-    """Return a record's KV metadata as JSON, and whether ``head`` goes before the body instead."""
-    metadata = _json({"h": head})
-    if len(metadata.encode()) <= MAX_METADATA_BYTES:
-        return metadata, False
-    return _json({"o": len(head.encode())}), True
+def metadata_for(head: str, prepared: str = "") -> tuple[str, bool]:
+    """Return a record's KV metadata as JSON, and whether ``head`` goes before the body instead.
+
+    What was ``prepared`` goes along where there is room.
+    """
+    metadata, is_in_front = _json({"h": head}), False
+    if len(metadata.encode()) > MAX_METADATA_BYTES:
+        metadata, is_in_front = _json({"o": len(head.encode())}), True
+    if prepared:
+        both = f'{metadata[:-1]},"p":{json.dumps(prepared)}}}'
+        metadata = both if len(both.encode()) <= MAX_METADATA_BYTES else metadata
+    return metadata, is_in_front
+
+
+def prepared_in(metadata: object) -> str:
+    """Return what was prepared when a record was stored, of its metadata; nothing if nothing was."""
+    prepared = metadata.get("p") if isinstance(metadata, dict) else None
+    return prepared if isinstance(prepared, str) else ""
 
 
 def read_metadata(metadata: object) -> str | int | Index:

@@ -148,6 +148,13 @@ class Rule(KeyRule):
         """Whether nothing that the rule matches is stored."""
         return self.bypass or self.data_class is DataClass.NEVER
 
+    @cached_property
+    def lifetime_terms(self) -> str:
+        """All that it says of how long responses may be used, as a text."""
+        windows = self.stale_while_revalidate, self.stale_if_error
+        errors = sorted(self.negative_lifetimes.items())
+        return repr((self.lifetime, self.default_lifetime, *windows, errors))
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -305,6 +312,12 @@ class Settings:
     def version_parts(self) -> tuple[tuple[str, str], ...]:
         """What ``key_version`` adds to every key."""
         return (("version", self.key_version),) if self.key_version else ()
+
+    @cached_property
+    def lifetime_terms(self) -> str:
+        """All that they say of how long responses may be used, as a text."""
+        windows = self.stale_while_revalidate, self.stale_if_error
+        return repr((*windows, float(self.heuristic_fraction), float(self.lifetime_jitter)))
 
     @property
     def is_safe(self) -> bool:

@@ -353,14 +353,19 @@ def on_stored(
     now_ms: int,
     settings: Settings,
     *,
+    freshness: Freshness | None = None,
     other_variant: bool = False,
 ) -> Use | Ask | Refuse:
-    """Decide whether the stored response answers the request (RFC 9111 section 4)."""
+    """Decide whether the stored response answers the request (RFC 9111 section 4).
+
+    Its ``freshness`` is worked out unless somebody has.
+    """
     decision: Use | Ask
     if record is None:
         decision = _MISSES[other_variant]
     else:
-        decision = _use_or_ask(lookup, record, fields, invalidity, now_ms, settings)
+        freshness = freshness or freshness_of(record, fields, lookup.rule, settings)
+        decision = _use_or_ask(lookup, record, fields, invalidity, freshness, now_ms, settings)
         if record.status == 206:
             decision = _by_part(decision, lookup.client, record, fields, now_ms)
     if isinstance(decision, Use):
@@ -388,13 +393,19 @@ def _by_part(
 
 
 def _use_or_ask(
-    lookup: Lookup, record: Record, fields: Fields, invalidity: Invalidity, now_ms: int, settings: Settings
+    lookup: Lookup,
+    record: Record,
+    fields: Fields,
+    invalidity: Invalidity,
+    freshness: Freshness,
+    now_ms: int,
+    settings: Settings,
 ) -> Use | Ask:
     if invalidity.hard_ms:
         return Ask(Forwarded.URI_MISS, Reason.PURGED_HARD)
     if _is_credential_risk(lookup, fields, settings):
         return Ask(Forwarded.BYPASS, Reason.CREDENTIALS)
-    standing = _standing(lookup, record, fields, invalidity, now_ms, settings)
+    standing = _standing(lookup, record, invalidity, freshness, now_ms, settings)
     forbidden = _forbidden(standing)
     if not forbidden and knows_better(lookup.client, record, fields, now_ms, settings):
         forbidden = Forwarded.REQUEST, Reason.PRECONDITION
@@ -424,9 +435,13 @@ class _Standing:
 
 
 def _standing(
-    lookup: Lookup, record: Record, fields: Fields, invalidity: Invalidity, now_ms: int, settings: Settings
+    lookup: Lookup,
+    record: Record,
+    invalidity: Invalidity,
+    freshness: Freshness,
+    now_ms: int,
+    settings: Settings,
 ) -> _Standing:
-    freshness = freshness_of(record, fields, lookup.rule, settings)
     age_ms = current_age_ms(record, now_ms)
     staleness_ms = age_ms - freshness.lifetime_ms
     if invalidity.soft_ms:

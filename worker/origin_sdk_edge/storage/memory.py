@@ -9,7 +9,10 @@ from typing import Any, Generic, TypeVar
 from origin_sdk_edge.ports import Body
 from origin_sdk_edge.storage.sieve import Sieve
 from origin_sdk_wire.fields import combined
+from origin_sdk_wire.freshness import Freshness, freshness_of
+from origin_sdk_wire.prepared import read_prepared
 from origin_sdk_wire.record import Index, Record
+from origin_sdk_wire.settings import Rule, Settings
 
 __all__ = ["Entry", "Memory", "Table"]
 
@@ -37,6 +40,8 @@ class Entry:
     fields: Mapping[str, str] = field(default_factory=dict)
     decoded: Body | None = None
     """The body without the cache's own coding, once somebody needed it."""
+    prepared: str = ""
+    """For how long it may be used, as it was worked out when it was stored."""
     names: tuple[str, ...] = ()
     """The request fields that select among the responses of its URL, beside the rule's."""
     hits: int = 0
@@ -53,10 +58,21 @@ class Entry:
     """Whether its body is counted by whoever read it from the origin."""
     in_use: int = 0
     """How many hold its body for so long that the bytes count although memory lets go of it."""
+    _freshness: tuple[Rule, Settings, Freshness] | None = None
 
     def __post_init__(self) -> None:
         self.fields = combined(self.record.fields)
         self.fields_bytes = sum(map(len, self.fields.values()))
+
+    def freshness(self, rule: Rule, settings: Settings) -> Freshness:
+        """Return for how long it may be used, worked out once by the same rules."""
+        known = self._freshness
+        if known is not None and known[0] is rule and known[1] is settings:
+            return known[2]
+        found = read_prepared(self.prepared, rule, settings) if self.prepared else None
+        found = found or freshness_of(self.record, self.fields, rule, settings)
+        self._freshness = rule, settings, found
+        return found
 
     @property
     def cost_bytes(self) -> int:

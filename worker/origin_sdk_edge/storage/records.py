@@ -13,7 +13,7 @@ from origin_sdk_edge.storage.variants import Variants, variant
 from origin_sdk_wire.disguise import applied_rule
 from origin_sdk_wire.errors import UnreadableRecord
 from origin_sdk_wire.key import Target, parse_target, record_key
-from origin_sdk_wire.record import Index, Record, parse_head, read_metadata
+from origin_sdk_wire.record import Index, Record, parse_head, prepared_in, read_metadata
 from origin_sdk_wire.rules import FURTHER_METHODS
 from origin_sdk_wire.settings import Settings
 
@@ -117,7 +117,7 @@ class Records:
         return item
 
     def _decoded(self, key: str, value: StoredValue) -> Entry | Index:
-        content = read_metadata(value.metadata)
+        content, prepared = read_metadata(value.metadata), prepared_in(value.metadata)
         if isinstance(content, Index):
             return content
         if isinstance(content, str):
@@ -125,11 +125,11 @@ class Records:
         else:
             record, body = self._split(value.body, content)
         if record.body_key:
-            return Entry(key, record, None, record.body_bytes)
+            return Entry(key, record, None, record.body_bytes, prepared=prepared)
         size = self._tiers.contents.size(body)
         if not record.coding and size != record.body_bytes:
             raise UnreadableRecord(f"{size} bytes where the record says {record.body_bytes}")
-        return Entry(key, record, body, size)
+        return Entry(key, record, body, size, prepared=prepared)
 
     def _split(self, value: Body, head_bytes: int) -> tuple[Record, Body]:
         contents = self._tiers.contents

@@ -11,7 +11,6 @@ from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_edge.storage.tiers import Tiers
 from origin_sdk_edge.storage.variants import Variants, variant
 from origin_sdk_edge.storage.writes import Writes
-from origin_sdk_wire.freshness import freshness_of
 from origin_sdk_wire.layout import (
     MIN_TTL_SECONDS,
     apart_key,
@@ -22,6 +21,7 @@ from origin_sdk_wire.layout import (
     is_smaller,
     record_seconds,
 )
+from origin_sdk_wire.prepared import prepared_for
 from origin_sdk_wire.record import Index, Record, head_of, metadata_for
 
 __all__ = ["Retention"]
@@ -81,11 +81,12 @@ class Retention:
 
     async def _keep(self, lookup: Lookup, entry: Entry) -> None:
         entry = await self._compressed(entry)
-        freshness = freshness_of(entry.record, entry.fields, lookup.rule, self._tiers.settings)
-        ttl_seconds = record_seconds(freshness, self._tiers.settings)
+        settings = self._tiers.settings
+        freshness = entry.freshness(lookup.rule, settings)
+        ttl_seconds = record_seconds(freshness, settings)
         if entry.names:
             await self._keep_index(variant(lookup, ()), ttl_seconds, renew=bool(nominated(entry.record)))
-        await self._write_record(entry, ttl_seconds)
+        await self._write_record(entry, ttl_seconds, prepared_for(freshness, lookup.rule, settings))
 
     async def _keep_index(self, key: str, ttl_seconds: int, *, renew: bool) -> None:
         """Write an index that isn't in KV yet, or, to ``renew`` it, may not outlive what it leads to.
@@ -115,7 +116,7 @@ class Retention:
             self._tiers.memory.put(entry.key, compressed)
         return compressed
 
-    async def _write_record(self, entry: Entry, ttl_seconds: int) -> None:
+    async def _write_record(self, entry: Entry, ttl_seconds: int, prepared: str) -> None:
         record, body, contents = entry.record, entry.body, self._tiers.contents
         if body is None:
             body = contents.empty()
@@ -124,7 +125,7 @@ class Retention:
             await self._writes.write(record.body_key, body, None, apart_seconds(ttl_seconds))
             body = contents.empty()
         head = head_of(record)
-        metadata, is_in_front = metadata_for(head)
+        metadata, is_in_front = metadata_for(head, prepared)
         value = contents.prefixed(head, body) if is_in_front else body
         await self._writes.write(entry.key, value, metadata, ttl_seconds)
 
