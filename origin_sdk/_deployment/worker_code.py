@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from origin_sdk._deployment import compact
 from origin_sdk._values.errors import InvalidSettings
 
-__all__ = ["STAMP", "Written", "installed_version", "starting_hooks", "worker_code", "write"]
+__all__ = ["STAMP", "Written", "deploy", "installed_version", "starting_hooks", "worker_code", "write"]
 
 STAMP = ".origin-sdk-version"
-"""The file beside the code that names the version which it is of."""
+"""The file beside the code: the version which it is of, then a line for each module, of digests."""
 _PACKAGES = ("origin_sdk_wire", "origin_sdk_edge")
 _SHIPPED = Path(__file__).with_name("worker")
 _ENTRY, _HOOKS = "entry.py", "hooks.py"
@@ -57,9 +60,15 @@ def starting_hooks() -> str:
 
 def write(folder: Path) -> Written:
     """Put the Worker's code into a folder beside a project's own hooks; remove what no longer belongs."""
-    code = worker_code()
-    stamp = folder / STAMP
-    before = stamp.read_text(encoding="utf-8").strip() if stamp.exists() else ""
+    return deploy(folder, worker_code(), installed_version())
+
+
+def deploy(folder: Path, code: Mapping[str, bytes], version: str) -> Written:
+    """Put modules into a folder as they are deployed; remove those of our packages that are no longer there.
+
+    A module is made again only where its source has changed, or what was made of it.
+    """
+    before, made = _read_stamp(folder / STAMP)
     there = {
         file.relative_to(folder).as_posix()
         for package in _PACKAGES
@@ -68,19 +77,47 @@ def write(folder: Path) -> Written:
     removed = sorted(there - code.keys())
     for name in removed:
         (folder / name).unlink()
-    written = [name for name, content in code.items() if _put(folder / name, content)]
+    written: list[str] = []
+    maker = _digest(Path(compact.__file__).read_bytes())
+    for name, source in code.items():
+        file, from_source = folder / name, _digest(source + maker.encode())
+        if file.exists() and made.get(name) == (from_source, _digest(file.read_bytes())):
+            continue
+        content = compact.compact(source.decode()).encode()
+        made[name] = (from_source, _digest(content))
+        if _put(file, content):
+            written.append(name)
     for cached in [each for package in _PACKAGES for each in (folder / package).rglob("__pycache__")]:
         shutil.rmtree(cached, ignore_errors=True)
-    _put(stamp, f"{installed_version()}\n".encode())
-    return Written(before, installed_version(), tuple(written), tuple(removed))
+    lines = (f"{' '.join(made[name])} {name}\n" for name in code)
+    _put(folder / STAMP, f"{version}\n{''.join(lines)}".encode())
+    return Written(before, version, tuple(written), tuple(removed))
+
+
+def _read_stamp(stamp: Path) -> tuple[str, dict[str, tuple[str, str]]]:
+    """Return the version of the last build, and by module the digests of its source and of what was made."""
+    version, *lines = stamp.read_text(encoding="utf-8").splitlines() if stamp.exists() else [""]
+    parts = (line.split(" ", 2) for line in lines)
+    return version, {each[2]: (each[0], each[1]) for each in parts if len(each) == 3}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _put(file: Path, content: bytes) -> bool:
-    """Write a file unless it is so: `wrangler dev` starts a Worker again when one of its files changes."""
+    """Write a file unless it is so: `wrangler dev` starts a Worker again when one of its files changes.
+
+    It is there whole or not at all: two builds may go on at once.
+    """
     if file.exists() and file.read_bytes() == content:
         return False
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content)
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as new:
+        new.write(content)
+    made = Path(new.name)
+    made.chmod(0o644)
+    made.replace(file)
     return True
 
 

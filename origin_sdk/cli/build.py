@@ -31,10 +31,10 @@ def build(config: ConfigFile = None, as_json: AsJson = False) -> None:
 def built(config: Path) -> Written:
     """Build a project. Raises :class:`InvalidSettings` if it isn't one, or pins another version."""
     folder, main = config.parent, read_configuration(config).main
+    if is_checkout(folder):
+        raise InvalidSettings(f"{folder / 'worker'} is the source of the Worker: scripts/build builds it")
     if main != _MAIN:
         raise InvalidSettings(f"{config}: main = {main!r}, but the Worker is built at {_MAIN!r}")
-    if is_checkout(folder):
-        raise InvalidSettings(f"{folder / 'worker'} is the source of the Worker: there is nothing to build")
     requirements = folder / _REQUIREMENTS
     pinned = pinned_version(requirements.read_text(encoding="utf-8")) if requirements.exists() else ""
     if pinned and pinned != installed_version():

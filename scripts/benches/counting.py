@@ -10,7 +10,7 @@ import httpx
 
 from scripts.benches.load import HOST, Load, Target
 from scripts.benches.rows import AtMost, Row, row
-from scripts.runtime import paths
+from scripts.runtime.build import built
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, Worker
 
@@ -30,7 +30,7 @@ _SCENES: Sequence[tuple[str, str, str, int | None]] = (
 def counting_rows(folder: Path, origin: str, fill: Callable[[Workerd], None], rounds: int) -> list[Row]:
     """Measure CPU time with counting against without; ``fill`` puts the stored responses into KV."""
     source = folder / "uncounted"
-    shutil.copytree(paths.WORKER, source, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(built(), source)
     shutil.copy(_UNCOUNTED, source / "origin_sdk_edge" / "counters.py")
     variables: dict[str, Json] = {"ORIGIN": origin}
     bare: dict[str, Json] = {**variables, "MEMORY_BYTES": 0}

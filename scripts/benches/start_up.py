@@ -18,7 +18,7 @@ import httpx
 
 from origin_sdk._development.process import ProcessError
 from scripts.benches.load import HOST, cpu_seconds
-from scripts.runtime import paths
+from scripts.runtime.build import built
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Worker
 
@@ -57,7 +57,7 @@ def save_memory(worker: Worker, folder: Path) -> Path:
 def import_milliseconds(folder: Path) -> float:
     """Return how long a fresh isolate takes to import the Worker's modules."""
     source = folder / "source"
-    shutil.copytree(paths.WORKER, source, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(built(), source)
     shutil.copy(_TIMED, source)
     with Workerd(folder, [Worker("timed", source, main=_TIMED.name)]) as workerd:
         return float(_get(workerd.url("timed")))

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import capnp
 
 from scripts.runtime import paths
+from scripts.runtime.build import built
 from scripts.runtime.wrangler import BUNDLE_FLAG, read_config
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -56,11 +57,12 @@ class StandIn:
 class Worker:
     """A Worker: its name, its folder and main module, and its `env` beside the `[vars]` of wrangler.toml.
 
+    The folder is by default this checkout's Worker as it is deployed.
     One whose main module ends in `.js` is a JavaScript Worker of that module alone.
     """
 
     name: str
-    source: Path = paths.WORKER
+    source: Path = field(default_factory=built)
     _: KW_ONLY
     main: str = "entry.py"
     variables: Mapping[str, Json] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ def with_purge_log(config: Path, folder: Path, environment: str = "") -> Path:
     """Write a wrangler.toml like another one into ``folder`` that binds the purge log; return its path."""
     declared = wrangler.declared(config, environment)
     main = (config.absolute().parent / declared["main"]).as_posix()
-    text = re.sub(r"^main = .*$", f'main = "{main}"', config.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = _elsewhere(config.read_text(encoding="utf-8"), config.absolute().parent, folder.absolute(), main)
     bound = [each["name"] for each in declared.get("durable_objects", {}).get("bindings", ())]
     if "PURGE_LOG" not in bound:
         text += _LOG_TABLES.format(place=f"env.{environment}." if environment else "")
@@ -49,6 +50,17 @@ def with_purge_log(config: Path, folder: Path, environment: str = "") -> Path:
     made = folder / "wrangler.toml"
     made.write_text(text, encoding="utf-8")
     return made
+
+
+def _elsewhere(text: str, home: Path, folder: Path, main: str) -> str:
+    """Return a wrangler.toml for another folder: what it names lies, and is built, where it did."""
+    text = re.sub(r"(?m)^main = .*$", f'main = "{main}"', text)
+    text = re.sub(r"(?m)^\[build\]$", f'[build]\ncwd = "{home.as_posix()}"', text)
+    return re.sub(
+        r'(?m)^watch_dir = "(.*)"$',
+        lambda found: f'watch_dir = "{os.path.relpath(home / found[1], folder)}"',
+        text,
+    )
 
 
 class Wrangler(wrangler.Wrangler):

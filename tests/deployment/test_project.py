@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from origin_sdk._deployment import pins, worker_code
+from origin_sdk._deployment.compact import compact
 from origin_sdk._deployment.frameworks import FRAMEWORKS, guess, texts
 from origin_sdk._values.project import read_configurations
 from origin_sdk.cli import main
@@ -132,7 +133,7 @@ def test_a_build_puts_the_worker_in_place_and_takes_away_what_is_no_longer_of_it
     (worker / "origin_sdk_edge" / "gone.py").touch()
     (worker / "hooks.py").write_text("# mine\n")
     assert "1 file written, 1 removed" in run(capsys, "build")[1]
-    assert (worker / "entry.py").read_text() == (paths.WORKER / "entry.py").read_text()
+    assert (worker / "entry.py").read_text() == compact((paths.WORKER / "entry.py").read_text())
     assert (worker / "hooks.py").read_text() == "# mine\n"
     assert "is in place" in run(capsys, "build")[1]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts.runtime import paths
+from scripts.runtime.build import build
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, Namespace, StandIn, Worker
 from scripts.runtime.wrangler import Wrangler
@@ -79,8 +80,9 @@ def relays(
 def worker_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wrangler.toml with a copy of the Worker, since one that is edited meanwhile would be reloaded."""
     tree = tmp_path_factory.mktemp("tree")
-    shutil.copytree(paths.ROOT / "worker", tree / "worker", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(paths.WRANGLER_CONFIG, tree)
+    build(tree / "build" / "worker")
+    text = paths.WRANGLER_CONFIG.read_text(encoding="utf-8")
+    (tree / "wrangler.toml").write_text(re.sub(r"(?m)^\[build\]\n(?:.+\n)*", "", text), encoding="utf-8")
     return tree
 
 

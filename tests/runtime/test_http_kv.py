@@ -6,7 +6,6 @@ And what `wrangler dev` hides from the Worker: it runs in bare workerd here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -70,11 +69,9 @@ _WRITTEN_SECONDS = 1.2
 
 
 @pytest.fixture(scope="module")
-def kv_url(
-    running_origin: ScriptedOrigin, worker_tree: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def kv_url(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     variables = {"ORIGIN": running_origin.url, "PROFILE": "rfc9111", "MEMORY_BYTES": "0"}
-    worker = Worker("kv", worker_tree / "worker", variables=variables)
+    worker = Worker("kv", variables=variables)
     with Workerd(tmp_path_factory.mktemp("kv"), [worker]) as workerd:
         yield workerd.url("kv")
 
