@@ -4,12 +4,12 @@ app.add_middleware(CacheFields, strict=settings.debug)
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from functools import partial, wraps
 from typing import Any, Final, TypeAlias, cast
 
 from origin_sdk._responses.observed import OBSERVERS, Observed, unobserved
-from origin_sdk._responses.observed_scope import KEPT_IN_SCOPE, ObservedScope
+from origin_sdk._responses.observed_scope import KEPT_IN_SCOPE, ObservedFields, ObservedScope
 from origin_sdk._values.header_fields import combined
 from origin_sdk.responses import (
     Draft,
@@ -21,6 +21,7 @@ from origin_sdk.responses import (
     drafting,
     finish,
     invalidate,
+    revise,
 )
 
 __all__ = ["CacheFields", "add_groups", "belongs_to_user", "cache_for", "invalidate"]
@@ -65,22 +66,26 @@ class CacheFields:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope = _observed(scope)
-        with drafting(scope[_OBSERVED], strict=self._strict) as draft:
-            await self._app(
-                scope, receive, _Response(scope, send, draft, self._observers, strict=self._strict)
-            )
+        scope, send = _observing(scope, send)
+        observed: Observed = scope[_OBSERVED]
+        with drafting(observed, strict=self._strict) as draft:
+            response = _Response(scope, send, draft, self._observers, strict=self._strict)
+            observed.decide = observed.decide or response.revised
+            await self._app(scope, receive, response)
 
 
-def _observed(scope: MutableMapping[str, Any]) -> ObservedScope:
-    """Return a scope that notes what is read, which it does from here on whoever copies it."""
+def _observing(
+    scope: MutableMapping[str, Any], send: Send, lifespan_state: Mapping[str, Any] | None = None
+) -> tuple[ObservedScope, Send]:
+    """Return a scope that notes what is read, whoever copies it, and a ``send`` that goes by all of that."""
     if isinstance(scope, ObservedScope):
-        return scope
+        return scope, send
     if observed := scope.get(_OBSERVED):
-        return ObservedScope(scope, observed)
+        return ObservedScope(scope, observed), send
     observed = Observed(_FRAMEWORK, lambda: observing.get("endpoint"))
-    observing = ObservedScope({**scope, _OBSERVED: observed}, observed)
-    return observing
+    observing = ObservedScope(scope, observed, lifespan_state)
+    observing[_OBSERVED] = observed
+    return observing, _revising(observed, send)
 
 
 class _Cookies(dict[str, str]):
@@ -113,6 +118,7 @@ def _observe_starlette() -> None:
     """
     try:
         from starlette.applications import Starlette  # noqa: PLC0415 - any ASGI application will do
+        from starlette.datastructures import Headers  # noqa: PLC0415
         from starlette.requests import HTTPConnection  # noqa: PLC0415
     except ImportError:
         return
@@ -120,13 +126,48 @@ def _observe_starlette() -> None:
 
     @wraps(call)
     async def observed_call(self: Any, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        await call(self, _observed(scope) if scope["type"] == "http" else scope, receive, send)
+        if scope["type"] == "lifespan":
+            self._origin_sdk_lifespan_state = scope.get("state")
+        if scope["type"] == "http":
+            scope, send = _observing(scope, send, getattr(self, "_origin_sdk_lifespan_state", None))
+        await call(self, scope, receive, send)
 
     Starlette.__call__ = observed_call  # type: ignore[method-assign]
+    _observe_headers(Headers)
     reads = {name: _observed_property(what) for name, what in KEPT_IN_SCOPE.items()}
     for name, observed_read in {"cookies": _observed_cookies, **reads}.items():
         if read := getattr(vars(HTTPConnection).get(name), "fget", None):
             setattr(HTTPConnection, name, property(wraps(read)(partial(observed_read, read))))
+
+
+def _observe_headers(headers: Any) -> None:
+    """Let a request's raw fields note those who go through them, also where Starlette has copied them."""
+    begin, raw = headers.__init__, headers.raw.fget
+
+    @wraps(begin)
+    def observed_begin(self: Any, *arguments: Any, scope: Any = None, **named: Any) -> None:
+        given = None if scope is None else scope["headers"]
+        begin(self, *arguments, scope=scope, **named)
+        if isinstance(given, ObservedFields):
+            self._list = scope["headers"] = given.copy()
+
+    @wraps(raw)
+    def observed_raw(self: Any) -> Any:
+        return self._list.copy() if isinstance(self._list, ObservedFields) else raw(self)
+
+    headers.__init__, headers.raw = observed_begin, property(observed_raw)
+
+
+def _revising(observed: Observed, send: Send) -> Send:
+    """Decide again on a response if middleware outside of CacheFields reads something on its way out."""
+
+    async def revising(message: Message) -> None:
+        if message["type"] == "http.response.start" and observed.decide and observed.is_undecided:
+            message = {**message, **observed.decide(message)}
+        await send(message)
+        observed.depart()
+
+    return revising
 
 
 def _observed_property(what: str) -> Callable[[Any, Any], Any]:
@@ -188,20 +229,29 @@ class _Response:
             if finished and finished.not_modified:
                 self._is_over = True
                 message = {"type": "http.response.body", "body": b"", "more_body": False}
+        self._draft.observed.check()
         if not message.get("more_body", False):
             self._draft.reads.shared_as = ""  # what runs behind the response may read anything
             self._draft.observed.over()
         await self._send(message)
 
+    def revised(self, start: Message) -> dict[str, Any]:
+        """Return what changes of a response's start by what was read since its fields were set."""
+        exchanged = self._exchanged(start, None)
+        return _changed(start, revise(self._draft, exchanged, strict=self._strict, observers=self._observers))
+
     def _finished(self, start: Message, body: bytes | None) -> Finished:
+        exchanged = self._exchanged(start, body)
+        return finish(self._draft, exchanged, strict=self._strict, observers=self._observers)
+
+    def _exchanged(self, start: Message, body: bytes | None) -> Exchanged:
         with unobserved():
             request = _fields(field for field in self._scope["headers"] if field[0].lower() in _ASKED)
         response = _fields(start.get("headers", ()))
         method, path = self._scope["method"], self._scope.get("path", "")
         # The template of FastAPI and Starlette, which have found it by now.
         route = f"{method} {getattr(self._scope.get('route'), 'path', path)}"
-        exchanged = Exchanged(method, request, start["status"], response, body, route=route)
-        return finish(self._draft, exchanged, strict=self._strict, observers=self._observers)
+        return Exchanged(method, request, start["status"], response, body, route=route)
 
 
 def _whole_body(start: Message, message: Message) -> bytes | None:

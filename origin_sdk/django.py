@@ -7,7 +7,7 @@ names packages, beside the well-known ones, whose reading of a request says noth
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from inspect import iscoroutinefunction
 from typing import Any, Final, TypeAlias
 
@@ -21,6 +21,7 @@ from origin_sdk._responses.observed import (
 )
 from origin_sdk._responses.observed_scope import ObservedScope
 from origin_sdk._responses.streams import watched, watched_async
+from origin_sdk._values.errors import NotCacheable
 from origin_sdk._values.header_fields import combined
 from origin_sdk.responses import (
     Draft,
@@ -32,6 +33,7 @@ from origin_sdk.responses import (
     drafting,
     finish,
     invalidate,
+    revise,
 )
 
 __all__ = ["CacheFields", "add_groups", "belongs_to_user", "cache_for", "invalidate"]
@@ -86,6 +88,7 @@ class CacheFields:
             return self._finished(draft, request, await answering)
 
     def _finished(self, draft: Draft, request: Any, response: Any) -> Any:
+        draft.observed.decide = partial(self._revise, draft, request)
         if draft.is_empty:
             return response
         with unobserved():
@@ -95,6 +98,11 @@ class CacheFields:
         finished = finish(draft, exchanged, strict=self._strict, observers=self._observers)
         return _changed(draft, response, finished)
 
+    def _revise(self, draft: Draft, request: Any, response: Any) -> None:
+        with unobserved():
+            exchanged = _exchanged(request, response)
+        _set_fields(response, revise(draft, exchanged, strict=self._strict, observers=self._observers))
+
 
 def _changed(draft: Draft, response: Any, finished: Finished) -> Any:
     if finished.not_modified:
@@ -102,15 +110,19 @@ def _changed(draft: Draft, response: Any, finished: Finished) -> Any:
         response.content = b""
         for name in [name for name in response.headers if not Finished.kept_by_304(name)]:
             del response.headers[name]
+    _set_fields(response, finished)
+    if draft.reads.shared_as and getattr(response, "file_to_stream", None) is None:
+        watch = watched_async if response.is_async else watched
+        response.streaming_content = watch(response.streaming_content, draft.reads, draft.observed)
+    return response
+
+
+def _set_fields(response: Any, finished: Finished) -> None:
     for name, value in finished.fields.items():
         if value:
             response.headers[name] = value
         else:
             del response.headers[name]
-    if draft.reads.shared_as and getattr(response, "file_to_stream", None) is None:
-        watch = watched_async if response.is_async else watched
-        response.streaming_content = watch(response.streaming_content, draft.reads)
-    return response
 
 
 def _exchanged(request: Any, response: Any) -> Exchanged:
@@ -134,18 +146,32 @@ def _lower(fields: Mapping[str, str]) -> dict[str, str]:
 @cache
 def _observe_handlers() -> None:
     """Observe from where an application begins, so that it doesn't matter what stands above CacheFields."""
-    from django.core.handlers.base import BaseHandler  # noqa: PLC0415 - Django is there when it calls us
+    # Django is there when it calls us.
+    from django.core.handlers.base import BaseHandler  # noqa: PLC0415
+    from django.core.handlers.exception import response_for_exception  # noqa: PLC0415
 
-    def observed_first(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        @wraps(call)
-        def observed_call(self: Any, request: Any) -> Any:
-            _observed(request)
-            return call(self, request)
+    call, call_async = BaseHandler.get_response, BaseHandler.get_response_async
 
-        return observed_call
+    def decided(request: Any, response: Any) -> Any:
+        observed = _observed(request)
+        try:
+            if observed.decide and observed.is_undecided:
+                observed.decide(response)
+        except NotCacheable as error:
+            return response_for_exception(request, error)
+        return response
 
-    for name in ("get_response", "get_response_async"):
-        setattr(BaseHandler, name, observed_first(getattr(BaseHandler, name)))
+    @wraps(call)
+    def get_response(self: Any, request: Any) -> Any:
+        _observed(request)
+        return decided(request, call(self, request))
+
+    @wraps(call_async)
+    async def get_response_async(self: Any, request: Any) -> Any:
+        _observed(request)
+        return decided(request, await call_async(self, request))
+
+    BaseHandler.get_response, BaseHandler.get_response_async = get_response, get_response_async
 
 
 def _observed(request: Any) -> Observed:

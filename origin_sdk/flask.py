@@ -7,7 +7,7 @@
 about the response.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Any, Final, cast
 
@@ -35,6 +35,7 @@ from origin_sdk.responses import (
     drafting,
     finish,
     invalidate,
+    revise,
 )
 
 __all__ = ["CacheFields", "add_groups", "belongs_to_user", "cache_for", "invalidate"]
@@ -42,8 +43,15 @@ __all__ = ["CacheFields", "add_groups", "belongs_to_user", "cache_for", "invalid
 _OPEN = "_origin_sdk_open"
 _SEES_SESSION = "_origin_sdk_sees_session"
 _DRAFT = "_origin_sdk_draft"
-_FRAMEWORK: Final = ("flask.app", "flask.ctx", "flask.sansio", "flask.sessions", "flask.testing")
-_SESSIONS: Final = ("flask.ctx", "flask.sessions")
+_FRAMEWORK: Final = (
+    "flask.app",
+    "flask.ctx",
+    "flask.sansio",
+    "flask.sessions",
+    "flask.testing",
+    "flask_session",
+)
+_SESSIONS: Final = ("flask.ctx", "flask.sessions", "flask_session")
 
 
 class CacheFields:
@@ -58,6 +66,7 @@ class CacheFields:
         app.request_class = _observed_class(app.request_class)
         app.before_request(_begin)
         app.after_request(_end)
+        app.process_response = _revising(app.process_response)  # type: ignore[assignment, method-assign]  # of this application
         app.teardown_request(_close)
 
 
@@ -80,8 +89,7 @@ def _end(response: Response) -> Response:
         return response
     with unobserved():
         exchanged = _exchanged(response)
-    observers = (*OBSERVERS, *current_app.config.get("ORIGIN_SDK_OBSERVERS", ()))
-    finished = finish(draft, exchanged, strict=_is_strict(), observers=observers)
+    finished = finish(draft, exchanged, strict=_is_strict(), observers=_observers())
     session = _opened_session()
     if draft.lifetimes and draft.lifetimes.for_everyone and not getattr(session, "modified", True):
         session.accessed = False  # Flask would name the cookie in Vary after us
@@ -90,14 +98,38 @@ def _end(response: Response) -> Response:
         response.set_data(b"")
         for name in [name for name in response.headers.keys() if not Finished.kept_by_304(name)]:  # noqa: SIM118 - werkzeug's
             del response.headers[name]
+    _set_fields(response, finished)
+    if draft.reads.shared_as and not response.direct_passthrough:
+        parts = watched(response.response, draft.reads, draft.observed)
+        response.response = cast("Iterable[bytes]", parts)
+    return response
+
+
+def _revising(process: Callable[[Response], Response]) -> Callable[[Response], Response]:
+    """Decide again on a response if what other extensions do to it, once _end has, reads something."""
+
+    def process_response(response: Response) -> Response:
+        processed = process(response)
+        draft: Draft | None = g.get(_DRAFT)
+        if draft and draft.observed.is_undecided:
+            with unobserved():
+                exchanged = _exchanged(processed)
+            _set_fields(processed, revise(draft, exchanged, strict=_is_strict(), observers=_observers()))
+        return processed
+
+    return process_response
+
+
+def _set_fields(response: Response, finished: Finished) -> None:
     for name, value in finished.fields.items():
         if value:
             response.headers[name] = value
         else:
             del response.headers[name]
-    if draft.reads.shared_as and not response.direct_passthrough:
-        response.response = cast("Iterable[bytes]", watched(response.response, draft.reads))
-    return response
+
+
+def _observers() -> tuple[str, ...]:
+    return (*OBSERVERS, *current_app.config.get("ORIGIN_SDK_OBSERVERS", ()))
 
 
 def _is_strict() -> bool:
@@ -126,7 +158,8 @@ def _refreshes_session() -> bool:
     """Whether Flask sets the cookie of a session that lasts, after us and whether or not it was used."""
     session = _opened_session()
     is_permanent = isinstance(session, dict) and dict.get(session, "_permanent", False)
-    return bool(is_permanent and current_app.config["SESSION_REFRESH_EACH_REQUEST"])
+    # Flask-Session's is permanent from the start, and false while nothing else is in it.
+    return bool(is_permanent and session and current_app.config["SESSION_REFRESH_EACH_REQUEST"])
 
 
 def _opened_session() -> Any:

@@ -48,6 +48,7 @@ __all__ = [
     "drafting",
     "finish",
     "invalidate",
+    "revise",
 ]
 
 _log = logging.getLogger("origin_sdk")
@@ -308,6 +309,7 @@ def finish(
     for development; else it is sent as private, and the log says why. ``observers`` are packages whose
     reading of the request doesn't count.
     """
+    draft.observed.decided()
     if problem := _write_problem(draft, exchanged):
         _complain(problem, strict=strict)
     if draft.left_out:
@@ -323,6 +325,33 @@ def finish(
     if draft.owner or _is_for_its_client(draft, exchanged, declared, strict=strict):
         return Finished(fields | _private_fields(draft, exchanged))
     return Finished(fields | _group_fields(exchanged, draft.groups))
+
+
+def revise(
+    draft: Draft, exchanged: Exchanged, *, strict: bool, observers: tuple[str, ...] = OBSERVERS
+) -> Finished:
+    """Return the fields that make a response private after all, if what was read since it was finished does.
+
+    That is what a middleware reads that stands further out, on the response's way to the client.
+    """
+    draft.observed.decided()
+    directives = response_directives(exchanged.response)
+    if "no-store" in directives or directives.unqualified("private"):
+        return Finished({})
+    declared = _declared(draft, exchanged, observers)
+    if draft.lifetimes and _is_storable(exchanged, draft.lifetimes):
+        if not (reasons := _personal_reasons(draft, exchanged, declared)):
+            return Finished({})
+        _complain(f"{_unshareable(exchanged)}: {'; '.join(reasons)}", strict=strict)
+    elif not _is_for_its_client(draft, exchanged, declared, strict=strict):
+        return Finished({})
+    draft.reads.shared_as = ""
+    draft.observed.over()
+    return Finished(_private_fields(draft, exchanged))
+
+
+def _unshareable(exchanged: Exchanged) -> str:
+    return f"{exchanged.route}: cache_for() on a response that must not be shared"
 
 
 def _declared(draft: Draft, exchanged: Exchanged, observers: tuple[str, ...]) -> Declared:
@@ -379,9 +408,8 @@ def _cacheable(
         return Finished(fields)
     fields |= lifetimes.fields(exchanged.status) | _vary_fields(exchanged, lifetimes)
     if reasons := _reasons(draft, declared, exchanged, fields):
-        what = f"{exchanged.route}: cache_for() on a response that must not be shared"
         error = DataClassViolation if draft.reads.confined else NotCacheable
-        _complain(f"{what}: {'; '.join(reasons)}", strict=strict, error=error)
+        _complain(f"{_unshareable(exchanged)}: {'; '.join(reasons)}", strict=strict, error=error)
         return Finished(_private_fields(draft, exchanged))
     if draft.reads.is_stale:
         # Stored as fresh it would outlive the purge for which the edge asks.

@@ -40,17 +40,17 @@ SESSION: Final = "the session"
 USER: Final = "the user"
 
 OBSERVERS: Final = (
-    # They watch requests, or refuse them with an error that isn't stored.
+    # They watch requests.
     *(
         "asgi_correlation_id",
         "ddtrace",
         "debug_toolbar",
         "django_prometheus",
-        "django_ratelimit",
         "elasticapm",
+        "newrelic",
+        "opentelemetry",
     ),
-    *("flask_limiter", "newrelic", "opentelemetry", "prometheus_fastapi_instrumentator", "sentry_sdk"),
-    *("slowapi", "starlette_exporter", "structlog"),
+    *("prometheus_fastapi_instrumentator", "sentry_sdk", "starlette_exporter", "structlog"),
     # They set Vary themselves.
     *("corsheaders", "flask_compress", "flask_cors", "whitenoise"),
 )
@@ -69,6 +69,8 @@ _PLUMBING = (
     *("starlette.datastructures", "starlette.requests"),
     *("django.http.request", "django.utils.datastructures", "django.utils.functional"),
     *("rest_framework.request", "flask.globals", "flask.wrappers", "werkzeug"),
+    # They refuse requests of the framework with an error that isn't stored; and tell a handler who asks.
+    *("django_ratelimit", "flask_limiter", "slowapi"),
 )
 _INSTALLED = ("site-packages", "dist-packages", "<frozen", sysconfig.get_path("stdlib"))
 
@@ -133,7 +135,10 @@ class Observed:
     ``framework`` are the packages that read on their own account; ``endpoint`` finds who handles the request.
     """
 
-    __slots__ = ("_accounted", "_endpoint", "_framework", "_readings", "_sent")
+    __slots__ = (
+        *("_accounted", "_decided", "_endpoint", "_framework", "_is_on_its_way", "_readings", "_sent"),
+        *("decide", "left_outside"),
+    )
 
     def __init__(self, framework: tuple[str, ...], endpoint: Callable[[], Any] = lambda: None) -> None:
         self._framework = framework
@@ -141,6 +146,12 @@ class Observed:
         self._readings: dict[tuple[str, str], Reading] = {}
         self._sent: tuple[str, Declared, Reads] | None = None
         self._accounted = Declared()
+        self._is_on_its_way = False
+        self._decided = 0
+        self.left_outside: frozenset[str] | None = None
+        """What stood in the scope before it was observed, of what no server puts there."""
+        self.decide: Callable[..., Any] | None = None
+        """What decides on the response, again if something is read after it did."""
 
     def note(self, what: str, through: tuple[str, ...] = ()) -> None:
         """Note that something was looked up, by whoever called this through the framework.
@@ -159,8 +170,8 @@ class Observed:
         key = (what, module)
         if key not in self._readings:
             self._readings[key] = Reading(what, module, self._place(reader))
-        if self._sent:
-            self._check_late(self._readings[key], *self._sent)
+        if self._sent and self._is_on_its_way and current_reads() is self._sent[2]:
+            self._refuse(self._readings[key], *self._sent[:2])
 
     @property
     def has_readings(self) -> bool:
@@ -172,21 +183,45 @@ class Observed:
         readings = list(self._readings.values())  # a thread that is left behind may add to them
         return [each for each in readings if not (declared.covers(each) or self._accounted.covers(each))]
 
+    @property
+    def is_undecided(self) -> bool:
+        """Whether something was read since the response was decided on."""
+        return len(self._readings) > self._decided
+
+    def decided(self) -> None:
+        """Note that the response was decided on, by what has been read so far."""
+        self._decided = len(self._readings)
+
     def account(self, declared: Declared) -> None:
         """Note what was declared, for a middleware further out that doesn't know of it."""
         self._accounted = declared
 
     def sent(self, route: str, declared: Declared, reads: Reads) -> None:
-        """Refuse what isn't covered from here on, where ``reads`` are noted: the fields are on their way."""
+        """Refuse what isn't covered once the fields are on their way, where ``reads`` are noted."""
         self._sent = (route, declared, reads)
+
+    def depart(self) -> None:
+        """Note that the fields are on their way: no middleware can change them."""
+        self._is_on_its_way = True
+
+    def check(self) -> None:
+        """Raise what :meth:`note` couldn't, where something is read outside of the response's context.
+
+        That is a thread of the handler's own.
+        """
+        if self._sent and self._is_on_its_way and self.is_undecided:
+            route, declared, _ = self._sent
+            for reading in list(self._readings.values())[self._decided :]:
+                self._refuse(reading, route, declared)
+            self.decided()
 
     def over(self) -> None:
         """Allow everything again: what runs behind a response may read anything."""
         self._sent = None
 
     @staticmethod
-    def _check_late(reading: Reading, route: str, declared: Declared, reads: Reads) -> None:
-        if current_reads() is reads and not declared.covers(reading):
+    def _refuse(reading: Reading, route: str, declared: Declared) -> None:
+        if not declared.covers(reading):
             raise NotCacheable(
                 f"{route}, which streams to the edge for everyone, is cut off: {reading}; read it before the "
                 "first part, or don't let the response be cached"
@@ -246,8 +281,8 @@ _UNSAID = (
     # By which a session is known to the server, or known to be one.
     *("session_key", "is_empty", "permanent", "new"),
     # A session that is a dict says of none of these that it is used, in Flask before 3.1.3.
-    *("__contains__", "__eq__", "__iter__", "__len__", "__or__", "__repr__", "__reversed__", "__ror__"),
-    *("copy", "items", "keys", "values"),
+    *("__contains__", "__eq__", "__getitem__", "__iter__", "__len__", "__or__", "__repr__", "__reversed__"),
+    *("__ror__", "copy", "get", "items", "keys", "pop", "popitem", "setdefault", "values"),
 )
 """What tells of a session, and need not set ``accessed``."""
 

@@ -1,35 +1,35 @@
 """An ASGI scope that notes what is looked up in it, also by whoever copies it or walks its raw fields."""
 
-from collections.abc import Callable, MutableMapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
+from opcode import opmap
+from types import FrameType
 from typing import Any, Final
 
 from origin_sdk._responses.observed import ADDRESS, EVERYTHING, SESSION, USER, Observed, unobserved
 
-__all__ = ["KEPT_IN_SCOPE", "ObservedScope"]
+__all__ = ["KEPT_IN_SCOPE", "ObservedFields", "ObservedScope"]
 
 KEPT_IN_SCOPE: Final = {"auth": USER, "client": ADDRESS, "session": SESSION, "user": USER}
 """What servers and middlewares keep in a scope of the client."""
 
+_OF_SERVERS: Final = frozenset(
+    # ASGI 3, HTTP and lifespan protocol
+    {"asgi", "client", "extensions", "headers", "http_version", "method", "path", "query_string"}
+    | {"raw_path", "root_path", "scheme", "server", "state", "type"}
+)
 
-class ObservedScope(dict[str, Any]):
-    """A scope that notes who looks for what is kept there of the client, and for fields of the request."""
+
+class _NotingKeys(dict[str, Any]):
+    """A dict that notes which of its values are looked up."""
 
     __slots__ = ("observed",)
 
-    def __init__(self, scope: MutableMapping[str, Any], observed: Observed) -> None:
-        super().__init__(scope)
-        self.observed = observed
-        with unobserved():  # what is copied may be noting already
-            self["headers"] = _observed_fields(list(scope["headers"]), observed)
-            if scope.get("client"):
-                self["client"] = _observed_address(scope["client"], observed)
+    observed: Observed
 
     def _note(self, key: object) -> None:
-        if key in KEPT_IN_SCOPE:
-            self.observed.note(KEPT_IN_SCOPE[str(key)])
-        elif key == "extensions" and "tls" in (super().get("extensions") or ()):
-            self.observed.note(USER)  # a client's certificate
+        raise NotImplementedError
 
     def __getitem__(self, key: str) -> Any:
         self._note(key)
@@ -57,6 +57,59 @@ class ObservedScope(dict[str, Any]):
         for key in self:
             self._note(key)
         return super().values()
+
+
+class _State(_NotingKeys):
+    """What is kept of a request beside its scope, where something outside of the application put it there."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, state: Mapping[str, Any], left: frozenset[str], observed: Observed) -> None:
+        super().__init__(state)
+        self._left, self.observed = left, observed
+
+    def _note(self, key: object) -> None:
+        if key in self._left:
+            self.observed.note(f"state[{key!r}]")
+
+
+class ObservedScope(_NotingKeys):
+    """A scope that notes who looks for what is kept there of the client, and for fields of the request.
+
+    ``lifespan_state`` is what an application itself put into the state of all its requests.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        scope: MutableMapping[str, Any],
+        observed: Observed,
+        lifespan_state: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(scope)
+        self.observed = observed
+        with unobserved():  # what is copied may be noting already
+            self["headers"] = ObservedFields(scope["headers"], observed)
+            if scope.get("client"):
+                self["client"] = _observed_address(scope["client"], observed)
+            if observed.left_outside is None:
+                observed.left_outside = frozenset(scope) - _OF_SERVERS - KEPT_IN_SCOPE.keys()
+                self._observe_state(lifespan_state or {})
+
+    def _observe_state(self, known: Mapping[str, Any]) -> None:
+        state: Mapping[str, Any] = dict.get(self, "state") or {}
+        left = frozenset(key for key, value in state.items() if known.get(key, self) is not value)
+        if left:
+            self["state"] = _State(state, left, self.observed)
+
+    def _note(self, key: object) -> None:
+        if key in KEPT_IN_SCOPE:
+            self.observed.note(KEPT_IN_SCOPE[str(key)])
+        elif key == "extensions" and "tls" in (dict.get(self, "extensions") or ()):
+            self.observed.note(USER)  # a client's certificate
+        elif self.observed.left_outside and key in self.observed.left_outside:
+            self.observed.note(f"scope[{key!r}]")
 
     def copy(self) -> "ObservedScope":
         """Return a copy that goes on noting."""
@@ -115,8 +168,10 @@ class _Name(_Noting):
 
     _observed: Observed
     _is_found = False
+    _is_looked_at = False
 
     def __eq__(self, other: object) -> bool:
+        self._is_looked_at = True
         if isinstance(other, bytes):
             self._observed.note(bytes.decode(other, "latin-1").lower())
         self._is_found = bytes.__eq__(self, other)
@@ -129,22 +184,96 @@ class _Name(_Noting):
 
 
 Field = tuple[bytes, bytes]
+_frame = sys._getframe  # noqa: SLF001 - the interpreter's documented way
+_PLUMBING: Final = frozenset({"starlette.datastructures", __name__})
+"""They look through fields by names that others ask them for."""
 
 
-def _observed_fields(fields: list[Field], observed: Observed) -> list[Field]:
-    """Return fields such that each way through them, from either end, is noted."""
-    for place in {0, len(fields) - 1} if fields else ():
-        fields[place] = _observed_field(*fields[place], observed)
-    return fields
+class ObservedFields(list[Field]):
+    """Fields such that each way through them is noted.
+
+    Its first and last note who looks at them, also in a copy, since each way begins at one of them. A loop
+    over the list itself notes all of them where it takes a value without having looked at its name.
+    """
+
+    __slots__ = ("observed",)
+
+    def __init__(self, fields: Iterable[Field], observed: Observed) -> None:
+        super().__init__(list.__iter__(fields) if isinstance(fields, list) else fields)
+        self.observed = observed
+        for place in {0, len(self) - 1} if self else ():
+            self[place] = _observed_field(*list.__getitem__(self, place), observed)
+
+    def __iter__(self) -> Iterator[Field]:
+        return self._walked(super().__iter__(), _frame(1))
+
+    def __reversed__(self) -> Iterator[Field]:
+        return self._walked(super().__reversed__(), _frame(1))
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        if _is_plumbing(_frame(1)):
+            return found
+        if isinstance(found, list):
+            return ObservedFields(found, self.observed)
+        self.observed.note(EVERYTHING)  # whatever its name is
+        return found
+
+    def copy(self) -> "ObservedFields":
+        """Return a copy that goes on noting."""
+        return ObservedFields(self, self.observed)
+
+    __copy__ = copy
+
+    def _walked(self, fields: Iterator[Field], reader: FrameType) -> Iterator[Field]:
+        return fields if _is_plumbing(reader) else self._walk(fields)
+
+    def _walk(self, fields: Iterator[Field]) -> Iterator[Field]:
+        name: _Name | None = None
+        is_copied = _is_copied(_frame(1))
+        try:
+            for field in fields:
+                self._note_unless_looked_at(name, is_copied=is_copied)
+                name, value = _observed_field(*field, self.observed)
+                name._is_looked_at = False  # noqa: SLF001 - its own
+                yield name, value
+        except GeneratorExit:
+            is_copied = False
+            raise
+        finally:
+            self._note_unless_looked_at(name, is_copied=is_copied)
+
+    def _note_unless_looked_at(self, name: "_Name | None", *, is_copied: bool) -> None:
+        if name is not None and not (is_copied or name._is_looked_at):  # noqa: SLF001 - its own
+            self.observed.note(EVERYTHING)
 
 
-def _observed_field(name: bytes, value: bytes, observed: Observed) -> Field:
+def _is_plumbing(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__") in _PLUMBING
+
+
+def _is_copied(frame: FrameType) -> bool:
+    """Whether what goes through all fields is one call, such as ``list(fields)``, and not a loop.
+
+    Middleware that adds a field copies the others, and looks at none.
+    """
+    return frame.f_code.co_code[frame.f_lasti] != opmap["FOR_ITER"]
+
+
+def _observed_field(name: bytes, value: bytes, observed: Observed) -> tuple["_Name", bytes]:
+    if isinstance(name, _Name):
+        return name, value
+
     def note_value() -> None:
         if not known._is_found:  # noqa: SLF001 - its own; all values are taken, whatever their names are
             observed.note(EVERYTHING)
 
+    def note_name() -> None:
+        known._is_looked_at = True  # noqa: SLF001 - its own
+        observed.note(EVERYTHING)
+
     known, noting = _Name(name), _Noting(value)
-    known._observed, known._note = observed, partial(observed.note, EVERYTHING)  # noqa: SLF001 - its own
+    known._observed, known._note = observed, note_name  # noqa: SLF001 - its own
     noting._note = note_value  # noqa: SLF001 - its own
     return known, noting
 

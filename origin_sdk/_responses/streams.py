@@ -4,14 +4,16 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TypeVar
 
 from origin_sdk._process.reads import Reads, reading
+from origin_sdk._responses.observed import Observed
 
 __all__ = ["watched", "watched_async"]
 
 _Part = TypeVar("_Part")
 
 
-def watched(parts: Iterable[_Part], reads: Reads) -> Iterator[_Part]:
-    """Yield ``parts``; caches note in ``reads`` what making each of them reads."""
+def watched(parts: Iterable[_Part], reads: Reads, observed: Observed) -> Iterator[_Part]:
+    """Yield ``parts`` as far as what making them reads allows; caches note that in ``reads``."""
+    observed.depart()
     making = iter(parts)
     try:
         while True:
@@ -20,14 +22,18 @@ def watched(parts: Iterable[_Part], reads: Reads) -> Iterator[_Part]:
                     part = next(making)
                 except StopIteration:
                     return
+            observed.check()
             yield part
     finally:
         if hasattr(making, "close"):
             making.close()
 
 
-async def watched_async(parts: AsyncIterable[_Part], reads: Reads) -> AsyncIterator[_Part]:
+async def watched_async(
+    parts: AsyncIterable[_Part], reads: Reads, observed: Observed
+) -> AsyncIterator[_Part]:
     """Do what :func:`watched` does, in an event loop."""
+    observed.depart()
     making = aiter(parts)
     try:
         while True:
@@ -36,6 +42,7 @@ async def watched_async(parts: AsyncIterable[_Part], reads: Reads) -> AsyncItera
                     part = await anext(making)
                 except StopAsyncIteration:
                     return
+            observed.check()
             yield part
     finally:
         if hasattr(making, "aclose"):

@@ -69,7 +69,26 @@ _STARLETTE: Final = {
     "[k + b'=' + v for k, v in request.scope['headers']]": EVERYTHING,
     "[f'{k}={v}' for k, v in request.scope['headers']]": EVERYTHING,
     "[b'alice' in v for _, v in request.scope['headers']]": EVERYTHING,
-    # `str(name, "latin-1")` goes by no method of bytes: the one way that isn't seen, and the docs say so.
+    "{str(k, 'latin-1'): str(v, 'latin-1') for k, v in request.scope['headers']}": EVERYTHING,
+    "[str(v, 'latin-1') for _, v in request.headers.raw]": EVERYTHING,
+    "[str(v, 'latin-1') for _, v in reversed(request.scope['headers'])]": EVERYTHING,
+    "[str(v, 'latin-1') for _, v in request.scope.copy()['headers'].copy()]": EVERYTHING,
+    "b''.join(v for _, v in request.headers.raw)": EVERYTHING,
+    "b''.join(v for _, v in Headers(scope=request.scope).raw[1:])": EVERYTHING,
+    "str(next(iter(request.scope['headers']))[1], 'latin-1')": EVERYTHING,
+    "str(request.scope['headers'][2][1], 'latin-1')": EVERYTHING,
+    "[v for k, v in enumerate(request.scope['headers'])]": EVERYTHING,
+    "[v for k, v in [*request.scope['headers'], (b'a', b'b')] if k == b'x-api-key']": _KEY,
+    # Who adds a field copies the others.
+    "[*request.scope['headers'], (b'a', b'b')]": _NOTHING,
+    "list(request.headers.raw)": _NOTHING,
+    "MutableHeaders(scope=Request(request.scope.copy()).scope).append('a', 'b')": _NOTHING,
+    # What something outside of the application put there
+    "request.scope['gateway.user']": "scope['gateway.user']",
+    "request.scope.get('gateway.user')": "scope['gateway.user']",
+    "request.state.left": "state['left']",
+    "request.scope['state'].get('left')": "state['left']",
+    "request.state.of_lifespan": _NOTHING,
     # Cookies, sessions, users, addresses
     "request.cookies": "Cookie",
     "request.cookies.get('jwt')": "Cookie",
@@ -188,6 +207,8 @@ _ASGI: Final = {
     "request.scope['client'][0]": ADDRESS,
     "request.scope.get('client')": ADDRESS,
     "request.scope['path']": _NOTHING,
+    "[str(v, 'latin-1') for _, v in request.scope['headers']]": EVERYTHING,
+    "request.scope['gateway.user']": "scope['gateway.user']",
 }
 _FLASK: Final = _WSGI | {
     "request.method, request.path, request.full_path, request.url, request.base_url, request.args": _NOTHING,

@@ -11,8 +11,8 @@ import asyncio
 import copy
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Annotated, Any
@@ -61,6 +61,28 @@ def say(said: str, read: str) -> dict[str, str]:
     return {}
 
 
+ON_THE_WAY_OUT = "a key, by a middleware outside on the way out"
+
+
+def behind_gateway(app: Any) -> Any:
+    """Return an application in another, which began it, and leaves something of each request to it."""
+    state: dict[str, str] = {}
+
+    async def gateway(scope: Any, receive: Any, send: Any) -> None:
+        if "gateway" not in state and hasattr(app, "router"):
+            state["gateway"] = "begun"
+            messages = iter(({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}))
+            await app(
+                {"type": "lifespan", "app": app, "state": state},
+                lambda: asyncio.sleep(0, next(messages)),
+                lambda _: asyncio.sleep(0),
+            )
+        left = {"gateway.user": "alice", "state": {**state, "left": "alice"}}
+        await app({**scope, **left}, receive, send)
+
+    return gateway
+
+
 class Readers(dict[str, Callable[[], object]]):
     """Named ways to read; any other word is an expression over a handler's names."""
 
@@ -96,6 +118,20 @@ def parts(read: str, row: Mapping[str, str], readers: Mapping[str, Callable[[], 
     yield b"part"
 
 
+@asynccontextmanager
+async def lifespan(_: Any) -> AsyncIterator[dict[str, str]]:
+    yield {"of_lifespan": "all"}
+
+
+async def remember_key_outside(request: Any, call_next: Any) -> Any:
+    if request.query_params["read"] == "a key, through a middleware outside":
+        request.state.key = request.headers.get("x-api-key")
+    response = await call_next(request)
+    if request.query_params["read"] == ON_THE_WAY_OUT:
+        response.headers["x-shown"] = request.headers.get("x-api-key", "")
+    return response
+
+
 def fastapi_app(*, strict: bool) -> httpx.AsyncBaseTransport:
     import fastapi  # noqa: PLC0415 - one framework a process
     from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer  # noqa: PLC0415
@@ -113,23 +149,19 @@ def fastapi_app(*, strict: bool) -> httpx.AsyncBaseTransport:
             del conn
             return AuthCredentials(), SimpleUser("anybody")
 
-    async def remember_key(request: Any, call_next: Any) -> Any:
-        if request.query_params["read"] == "a key, through a middleware outside":
-            request.state.key = request.headers.get("x-api-key")
-        return await call_next(request)
-
     async def present_certificate(scope: Any, receive: Any, send: Any) -> None:
         if "tls" in scope["query_string"].decode():
             scope["extensions"] = {"tls": {"client_cert_name": "CN=alice"}}
-        await app(scope, receive, send)
+        await in_gateway(scope, receive, send)
 
-    app = fastapi.FastAPI()
+    app = fastapi.FastAPI(lifespan=lifespan)
+    in_gateway = behind_gateway(app)
     app.add_middleware(GZipMiddleware)
     app.add_middleware(AuthenticationMiddleware, backend=Anybody())
     app.add_middleware(SessionMiddleware, secret_key=SECRET)
     app.add_middleware(CacheFields, strict=strict)
     app.add_middleware(CORSMiddleware, allow_origins=["*"])
-    app.add_middleware(BaseHTTPMiddleware, dispatch=remember_key)
+    app.add_middleware(BaseHTTPMiddleware, dispatch=remember_key_outside)
 
     def read(request: fastapi.Request) -> Any:
         return fastapi_answer(request)
@@ -159,7 +191,7 @@ def fastapi_app(*, strict: bool) -> httpx.AsyncBaseTransport:
 def fastapi_answer(request: Any) -> Any:
     import fastapi  # noqa: PLC0415 - one framework a process
     from fastapi.responses import StreamingResponse  # noqa: PLC0415
-    from starlette.datastructures import Headers  # noqa: PLC0415
+    from starlette.datastructures import Headers, MutableHeaders  # noqa: PLC0415
 
     scope = request.scope
     readers: dict[str, Callable[[], object]] = {
@@ -173,6 +205,7 @@ def fastapi_answer(request: Any) -> Any:
         "a key": lambda: request.headers.get("X-API-Key"),
         "a key, raw": lambda: [value for name, value in scope["headers"] if name == b"x-api-key"],
         "a key, through a middleware outside": lambda: request.state.key,
+        ON_THE_WAY_OUT: lambda: None,
         "authorization": lambda: request.headers.get("authorization"),
         "a language": lambda: request.headers.get("accept-language"),
         "every field": lambda: dict(request.headers),
@@ -187,7 +220,12 @@ def fastapi_answer(request: Any) -> Any:
         "the address, of a copied scope": lambda: fastapi.Request(dict(scope)).client,
         "a forwarded address": lambda: request.headers.get("x-forwarded-for"),
     }
-    names = {"request": request, "Headers": Headers, "Request": fastapi.Request}
+    names = {
+        "request": request,
+        "Headers": Headers,
+        "MutableHeaders": MutableHeaders,
+        "Request": fastapi.Request,
+    }
     readers = Readers(readers | dict.fromkeys(PARAMETERS, lambda: None), names)
     row = request.query_params
     fields = answer(row["read"], row, readers)
@@ -265,7 +303,10 @@ def remember_key(get_response: Any) -> Any:
     def middleware(request: Any) -> Any:
         if request.GET["read"] == "a key, through a middleware outside":
             request.key = request.headers.get("x-api-key")
-        return get_response(request)
+        response = get_response(request)
+        if request.GET["read"] == ON_THE_WAY_OUT:
+            response["X-Shown"] = request.headers.get("x-api-key", "")
+        return response
 
     return middleware
 
@@ -313,6 +354,7 @@ def django_view(request: Any) -> Any:
         "a key": lambda: request.headers.get("X-API-Key"),
         "a key, raw": lambda: request.META.get("HTTP_X_API_KEY"),
         "a key, through a middleware outside": lambda: request.key,
+        ON_THE_WAY_OUT: lambda: None,
         "a key, as the server has it": lambda: request.environ.get("HTTP_X_API_KEY"),
         "authorization": lambda: request.headers.get("authorization"),
         "a language": lambda: request.headers.get("accept-language"),
@@ -357,7 +399,7 @@ def django_asgi(*, strict: bool) -> httpx.AsyncBaseTransport:
     from django.core.handlers.asgi import ASGIHandler  # noqa: PLC0415 - one framework a process
 
     set_up_django(strict=strict)
-    return httpx.ASGITransport(ASGIHandler())
+    return httpx.ASGITransport(behind_gateway(ASGIHandler()))
 
 
 def flask_app(*, strict: bool) -> httpx.BaseTransport:
@@ -373,6 +415,12 @@ def flask_app(*, strict: bool) -> httpx.BaseTransport:
     def remember_key() -> None:
         if flask.request.args["read"] == "a key, through a middleware outside":
             flask.g.key = flask.request.headers.get("x-api-key")
+
+    @app.after_request
+    def show_key(response: Any) -> Any:
+        if flask.request.args["read"] == ON_THE_WAY_OUT:
+            response.headers["X-Shown"] = flask.request.headers.get("x-api-key", "")
+        return response
 
     CacheFields(app)
 
@@ -395,6 +443,7 @@ def flask_app(*, strict: bool) -> httpx.BaseTransport:
             "a key": lambda: request.headers.get("X-API-Key"),
             "a key, raw": lambda: request.environ.get("HTTP_X_API_KEY"),
             "a key, through a middleware outside": lambda: flask.g.key,
+            ON_THE_WAY_OUT: lambda: None,
             "authorization": lambda: request.authorization,
             "a language": lambda: request.accept_languages.best,
             "every field": lambda: dict(request.headers),

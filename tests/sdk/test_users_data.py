@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 
 from tests.sdk.accessors import ACCESSORS
-from tests.sdk.reading_apps import FRAMEWORKS, PARAMETERS
+from tests.sdk.reading_apps import FRAMEWORKS, ON_THE_WAY_OUT, PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
 NEUTRAL = ("nothing", "the URL", "a condition")
@@ -20,7 +20,8 @@ NEUTRAL = ("nothing", "the URL", "a condition")
 IN_ALL = (
     *NEUTRAL,
     *("a cookie", "all cookies", "the field cookie", "whether there is a cookie"),
-    *("a key", "a key, raw", "a key, through a middleware outside", "authorization", "a language"),
+    *("a key", "a key, raw", "a key, through a middleware outside", ON_THE_WAY_OUT, "authorization"),
+    "a language",
     *("every field", "every field, raw", "every value", "the session", "the address", "a forwarded address"),
 )
 IN_DJANGO = (
