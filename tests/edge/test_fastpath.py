@@ -263,3 +263,27 @@ def test_long_texts_of_clients_are_not_kept() -> None:
         assert not edge.fast_path.knows(HOST + long.path)
 
     asyncio.run(run())
+
+
+def test_what_is_repeated_without_the_log_says_so_until_it_is_back() -> None:
+    async def run() -> None:
+        edge = FakeEdge(
+            replace(Settings(origin="http://origin"), lifetime_jitter=0.0),
+            lambda request: answer_of(START_MS, request),
+        )
+        log = edge.storage.marks.table.log
+        log.due_ms = START_MS + 60_000  # there is a log, which was asked, and didn't answer
+        for _ in range(3):
+            await _get(edge, PLAIN)
+
+        def said() -> bool:
+            sent = edge.repeated(f"{HOST}/plain", PLAIN.fields)
+            assert sent
+            return "; log=unavailable;" in sent.fields["cache-status"]
+
+        assert said()
+        edge.timing.ms += 1000
+        log.good_until_ms = START_MS + 60_000
+        assert not said()
+
+    asyncio.run(run())

@@ -181,7 +181,10 @@ class FastPath:
         left_ms = decided.lifetime_ms - age_ms
         decided.rendered.set("age", str(age_ms // 1000))
         if self._settings.cache_status:
-            status = Status(Reason.FRESH, hit=True, ttl_seconds=left_ms // 1000)
+            is_without_log = self._marks.log.is_unavailable(now_ms)
+            status = Status(
+                Reason.FRESH, hit=True, ttl_seconds=left_ms // 1000, is_without_log=is_without_log
+            )
             decided.rendered.set("cache-status", cache_status(self._settings.cache_name, status, decided.key))
         # Age and ttl are of whole seconds, but don't tick together.
         decided.shown_until_ms = now_ms + min(1000 - age_ms % 1000, left_ms % 1000 + 1)

@@ -25,6 +25,10 @@ class LogKnowledge:
         """Whether all purges of a response are known as of ``oldest_ms``."""
         return birth_ms >= self.since_ms and oldest_ms <= self.as_of_ms
 
+    def is_unavailable(self, now_ms: int) -> bool:
+        """Whether there is a log, and it can't be had."""
+        return now_ms >= self.good_until_ms and self.due_ms < inf
+
     def forget_before(self, moment_ms: int) -> None:
         """Vouch for nothing that isn't younger than this: a purge of that time isn't known any more."""
         self.since_ms = max(self.since_ms, moment_ms + 1)

@@ -140,7 +140,7 @@ class Marks:
 
     def is_without_log(self) -> bool:
         """Whether there is a purge log, and it can't be had."""
-        return self.log_reader is not None and self._tiers.timing.now_ms() >= self.table.log.good_until_ms
+        return self.table.log.is_unavailable(self._tiers.timing.now_ms())
 
     def is_gone(self, lookup: Lookup, key: str, record: Record) -> bool:
         """Whether a stored response is known to be gone, as it may be since it was found."""
