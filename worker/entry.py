@@ -10,6 +10,7 @@ import js
 import hooks
 from origin_sdk_edge.adapters.bodies import ArrayBuffers
 from origin_sdk_edge.adapters.clock import JsTiming, WaitUntil, epoch_ms
+from origin_sdk_edge.adapters.flights import FlightStub
 from origin_sdk_edge.adapters.javascript import stringified_fields
 from origin_sdk_edge.adapters.kv import KvStore
 from origin_sdk_edge.adapters.origin import FetchOrigin
@@ -30,7 +31,7 @@ from origin_sdk_edge.shortpath import ShortPath
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.variants import variant
 from origin_sdk_wire.config import ConfigError, is_development, load
-from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.settings import Settings, SingleFlight
 from origin_sdk_wire.signed_requests import LOG_PATH
 
 __all__ = ["PurgeLog", "on_fetch"]
@@ -70,13 +71,16 @@ class Worker:
         bodies, timing, outgoing = ArrayBuffers(), JsTiming(), JsResponses()
         storage = Storage(KvStore(environment.CACHE, settings, counters), bodies, timing, settings, note)
         ports = Ports(FetchOrigin(settings), bodies, outgoing, timing, note, _keys(settings))
-        self.handler = Handler(settings, loaded, storage, ports, counters)
+        namespace = getattr(environment, "PURGE_LOG", None)
+        if not namespace and any(rule.single_flight is SingleFlight.GLOBAL for rule in settings.rules):
+            warn('single_flight = "global": has no effect without the binding PURGE_LOG (docs/purge-log.md)')
+        flights = FlightStub(namespace) if namespace else None
+        self.handler = Handler(settings, loaded, storage, ports, counters, flights)
         self.fast_path = FastPath(settings, loaded, storage.marks.table, storage.memory, outgoing, counters)
         self.short_path = ShortPath(
             settings, loaded, storage, self.handler.sender, self.handler.switches, timing, counters
         )
         source = Source(new_isolate_id(), location, timing.now_ms())
-        namespace = getattr(environment, "PURGE_LOG", None)
         self.log: IsolateLog | None = None
         if namespace:
             stub, switches = LogStub(namespace, location), self.handler.switches

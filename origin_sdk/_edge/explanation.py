@@ -48,6 +48,8 @@ class Explanation:
     """Who is asked, the first one first, if the rule says so."""
     readings: tuple[str, ...] = ()
     """By which spellings of the URL a stricter rule applies than the one that matches it as it is spelt."""
+    single_flight: str = ""
+    """Among whom one request to the origin is enough: those of an isolate, or of the world (``global``)."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON types."""
@@ -65,6 +67,7 @@ class Explanation:
             "revoked_by": list(self.revoked_by),
             "origins": list(self.origins),
             "readings": list(self.readings),
+            "single_flight": self.single_flight,
         }
 
 
@@ -97,6 +100,7 @@ def explain(
         revoked_by=rule.revoked_by if rule else (),
         origins=spelled.origins if spelled else (),
         readings=tuple(_readings(method, target, spelled, rule)),
+        single_flight=rule.single_flight.value if key and rule else "",
         merged=tuple(_merged(url, target, rule)),
         split_by=tuple(_split_by(target, rule, key, method, project)),
         marks=covering_marks(keyed, ()),

@@ -154,6 +154,11 @@ def _configuration(path: Path, environment: str, table: object, top: Mapping[str
     routes = _routes(table if "routes" in table or "route" in table else top, found)
     main = table.get("main", top.get("main", ""))
     log = _purge_log(table, top, found)
+    if not log and _flies_globally(variables.get("RULES", ())):
+        found.append(
+            f'single_flight = "global" needs the Durable Object of the purge log: bind {_LOG} '
+            "(docs/purge-log.md), or remove it"
+        )
     return Configuration(path, environment, variables, namespace_id, routes, tuple(found), str(main), log)
 
 
@@ -187,6 +192,13 @@ def _purge_log(table: Mapping[str, Any], top: Mapping[str, Any], found: list[str
             f'and new_sqlite_classes = ["{_LOG_CLASS}"]'
         )
     return True
+
+
+def _flies_globally(rules: object) -> bool:
+    if isinstance(rules, str):
+        return '"global"' in rules
+    tables = rules if isinstance(rules, Sequence) else ()
+    return any(isinstance(rule, Mapping) and rule.get("single_flight") == "global" for rule in tables)
 
 
 def _tables(holder: object, name: str) -> list[Mapping[str, Any]]:

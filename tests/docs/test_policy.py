@@ -60,6 +60,7 @@ def test_every_parameter_is_documented() -> None:
         hit_for_miss=True,
         ttl_seconds=1,
         is_without_log=True,
+        is_without_flight=True,
         unkeyed=("x-api-key",),
     )
     shown = cache_status("C", status, "k").split("; ")[1:]

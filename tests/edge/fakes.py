@@ -11,6 +11,7 @@ from typing import Any
 
 from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.fastpath import FastPath
+from origin_sdk_edge.global_flights.pilot import FlightPort
 from origin_sdk_edge.handler import Handler, Served
 from origin_sdk_edge.hooks import Hooks
 from origin_sdk_edge.policy.facts import RequestFacts
@@ -231,12 +232,14 @@ class FakeEdge:
         *,
         timing: Any = None,
         store: Any = None,
+        origin: Any = None,
+        flights: FlightPort | None = None,
     ) -> None:
         self.faults: list[tuple[str, Exception]] = []
         self.timing, self.store, self.origin = (
             timing or FakeTiming(),
             store or FakeStore(),
-            FakeOrigin(answer),
+            origin or FakeOrigin(answer),
         )
         outgoing, bodies = FakeOutgoing(), FakeBodies()
 
@@ -246,7 +249,7 @@ class FakeEdge:
         self.counters = counters = Counters(settings)
         self.storage = Storage(self.store, bodies, self.timing, settings, report)
         ports = Ports(self.origin, bodies, outgoing, self.timing, report)
-        self.handler = Handler(settings, Hooks(), self.storage, ports, counters)
+        self.handler = Handler(settings, Hooks(), self.storage, ports, counters, flights)
         table, memory = self.storage.marks.table, self.storage.memory
         self.fast_path = FastPath(settings, Hooks(), table, memory, outgoing, counters)
         self.short_path = ShortPath(

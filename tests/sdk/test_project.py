@@ -160,6 +160,12 @@ _MIGRATION = '[[migrations]]\ntag = "1"\nnew_sqlite_classes = ["PurgeLog"]\n'
         pytest.param(_LOG.replace("PurgeLog", "Log") + _MIGRATION, "", True, "'Log'", id="another class"),
         pytest.param(_LOG.replace('"PURGE_LOG"', '"ANOTHER"'), "", False, "", id="another binding"),
         pytest.param("durable_objects = 7\n", "", False, "", id="no table"),
+        pytest.param(
+            '[[vars.RULES]]\nsingle_flight = "global"\n', "", False, "bind PURGE_LOG", id="flights without it"
+        ),
+        pytest.param(
+            _LOG + _MIGRATION + '[[vars.RULES]]\nsingle_flight = "global"\n', "", True, "", id="flights by it"
+        ),
         pytest.param(_LOG + _MIGRATION, "live", False, "", id="bindings aren't inherited"),
         pytest.param(
             _LOG.replace("durable", "env.live.durable") + _MIGRATION, "live", True, "", id="migrations are"

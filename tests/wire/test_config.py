@@ -6,7 +6,7 @@ from origin_sdk_wire.config import ConfigError, documentation, load, problems
 from origin_sdk_wire.key import Target
 from origin_sdk_wire.rule_tables import RULE_SETTINGS, _covers
 from origin_sdk_wire.rules import KeyBody, KeyRule
-from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings, StoreOn
+from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings, SingleFlight, StoreOn
 from origin_sdk_wire.unkeyed import SAFE_UNKEYED_FIELDS
 
 _LONG_TEXT = "0123456789abcdef0123456789abcdef"
@@ -102,6 +102,7 @@ def test_a_rule_reads_all_its_settings() -> None:
         "groups": ["users"],
         "data_class": "private",
         "store_on": "second-miss",
+        "single_flight": "isolate",
         "key_body": "json",
         "origins": ["https://a.example/x/", "https://b.example"],
         "key_preflight": False,
@@ -136,6 +137,7 @@ def test_a_rule_reads_all_its_settings() -> None:
         groups=("users",),
         data_class=DataClass.PRIVATE,
         store_on=StoreOn.SECOND_MISS,
+        single_flight=SingleFlight.ISOLATE,
         body=KeyBody.JSON,
         origins=("https://a.example/x", "https://b.example"),
         languages=("en", "pt-BR"),
@@ -272,6 +274,11 @@ def test_refuses(environment: dict[str, object], expected: str) -> None:
         ),
         pytest.param(
             [{"lifetime": 5, "default_lifetime": 5}], "is never used", id="a lifetime leaves no default"
+        ),
+        pytest.param(
+            [{"data_class": "private", "key_cookies": "sid", "single_flight": "global"}],
+            "isn't carried to other isolates",
+            id="what is private stays where it is",
         ),
         pytest.param(
             [{"ignore_cookies": True, "key_cookies": "a"}], "remove one of them", id="cookies count or don't"

@@ -1,6 +1,6 @@
 """Collapsed forwarding: requests for one response wait for one answer of the origin, and share it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
@@ -9,6 +9,7 @@ from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.exchange import Exchange
 from origin_sdk_edge.fills import Fill
 from origin_sdk_edge.flights import Flight, Flights
+from origin_sdk_edge.global_flights.pilot import Joined, Pilot
 from origin_sdk_edge.judge import Judge
 from origin_sdk_edge.policy.decision import Ask, Lookup
 from origin_sdk_edge.policy.facts import OriginFailure
@@ -31,6 +32,7 @@ _GRACE_SECONDS = 2.0
 _SLOW = Status(Reason.SLOW_ORIGIN, hit=True)
 
 LookUp = Callable[[Lookup, Exchange], Awaitable[Any]]
+Run = Callable[[Coroutine[Any, Any, object]], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +64,8 @@ class _Answered:
 class Collapse:
     """Who asks the origin, who waits for whom, and what they are sent.
 
-    ``look_up`` answers from what is stored, should that turn out to do.
+    ``look_up`` answers from what is stored, should that turn out to do. With a ``pilot`` an isolate may wait
+    for another one's answer.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Collapse:
         ports: Ports,
         counters: Counters,
         look_up: LookUp,
+        pilot: Pilot | None = None,
     ) -> None:
         self.flights = Flights(ports.timing, storage.memory.table(1 / 32))
         self._settings = settings
@@ -87,6 +91,7 @@ class Collapse:
         self._report = ports.report
         self._counters = counters
         self._look_up = look_up
+        self._pilot = pilot
 
     def rests(self, question: Question) -> Reason | None:
         """Return why the origin isn't to be asked for what can be answered otherwise."""
@@ -98,6 +103,8 @@ class Collapse:
         return None
 
     async def ask_or_wait(self, lookup: Lookup, ask: Ask, entry: Entry | None, exchange: Exchange) -> Any:
+        if exchange.flights_before is None:
+            exchange.flights_before = self.flights.started
         key = entry.key if entry else self._storage.variants.expected_key(lookup)
         question = Question(lookup, ask, entry, key)
         if entry and self._judge.may_stand_in(lookup, ask, entry) and (reason := self.rests(question)):
@@ -135,7 +142,7 @@ class Collapse:
         """Ask the origin for this request and all that come to wait for it."""
         answered, began_ms = _Answered(self._timing.signal()), self._timing.now_ms()
         flight = self.flights.start(question.key, question.voice)
-        exchange.run(self.lead(question, flight, answered))
+        exchange.run(self.lead(question, flight, answered, exchange.run))
         if self._stand_in(question):
             await answered.signal.wait(self._settings.soft_timeout)
             if answered.is_open and (entry := self._stand_in(question)):
@@ -150,16 +157,27 @@ class Collapse:
         entry = question.entry if self._settings.soft_timeout else None
         return entry if entry and self._judge.may_stand_in(question.lookup, question.ask, entry) else None
 
-    async def lead(self, question: Question, flight: Flight, answered: _Answered | None) -> Outcome | None:
+    async def lead(
+        self, question: Question, flight: Flight, answered: _Answered | None, run: Run
+    ) -> Outcome | None:
         """Ask the origin for all that wait. It goes on if the client that began it goes away.
 
-        Return what came of it; ``None`` if the body broke off.
+        What others in the world are told meanwhile is done by ``run``. Return what came of it; ``None`` if
+        the body broke off.
         """
         stored: Entry | None = None
+        outcome: Outcome | None = None
         failure: OriginFailure | None = None
+        joined = Joined()
         try:
-            outcome = await self._asker.ask(replace(question, flight=flight))
+            joined = await self._joined(question, run)
+            if joined.is_released:
+                self.flights.land(question.key, flight)
+            outcome = joined.outcome or await self._asker.ask(replace(question, flight=flight))
             failure = outcome.failure
+            if joined.is_unavailable:
+                status = replace(outcome.plan.status, is_without_flight=True)
+                outcome.plan = replace(outcome.plan, status=status)
             if answered and answered.is_open:
                 answered.set(outcome)
             elif outcome.fill:
@@ -175,9 +193,21 @@ class Collapse:
             raise
         finally:
             self.flights.land(question.key, flight, stored, failure)
+            if self._pilot and joined.lead:
+                is_sound = outcome is not None and outcome.is_sound
+                run(self._pilot.land(joined.lead, stored, failure, is_sound=is_sound))
         self._remember_sharing(question, outcome, stored)
         await self._asker.keep(question.lookup, outcome, stored)
         return outcome
+
+    async def _joined(self, question: Question, run: Run) -> Joined:
+        """Join the flight of all isolates, where there is one for this."""
+        if self._pilot is None or not self._pilot.is_for(question):
+            return Joined()
+        joined = await self._pilot.join(question)
+        if joined.lead:
+            run(self._pilot.beats(joined.lead))
+        return joined
 
     async def _wait(self, question: Question, flight: Flight, exchange: Exchange) -> Any:
         """Wait for another request's outcome."""
@@ -210,11 +240,15 @@ class Collapse:
             plan = self._asker.shared_failure(question, flight.failure).plan
             shared = Outcome(replace(plan, status=replace(plan.status, collapsed=True)))
             return await self._send(question, shared, exchange)
-        if flight.entry and await self._judge.answers(lookup, flight.entry):
+        is_later = _is_later(flight, exchange)
+        if flight.entry and await self._judge.answers(lookup, flight.entry, is_later=is_later):
             status = Status(ask.reason, forwarded=ask.forwarded, collapsed=True)
             return await self._sender.stored(exchange, lookup, flight.entry, status)
-        # What came shows what responses vary by.
-        if flight.entry and not entry and self._storage.variants.expected_key(lookup) != question.key:
+        # Purged since it was asked for: all that came meanwhile wait for the next one, which is later.
+        is_purged = flight.entry and not is_later and self._judge.is_purged(lookup, flight.entry)
+        # Or what came shows what responses vary by.
+        varies = not entry and self._storage.variants.expected_key(lookup) != question.key
+        if flight.entry and (is_purged or varies):
             return await self.ask_or_wait(lookup, ask, entry, exchange)
         # Or that the origin isn't well, and what is stored will do, if it still is.
         if entry and self._judge.may_stand_in(lookup, ask, entry) and self.rests(question):
@@ -243,7 +277,8 @@ class Collapse:
         lookup, coming, fill = question.lookup, flight.coming, flight.fill
         if coming is None or fill is None or "range" in lookup.client.fields:
             return None
-        if not await self._judge.answers(lookup, coming) or not fill.is_joinable:
+        is_later = _is_later(flight, exchange)
+        if not await self._judge.answers(lookup, coming, is_later=is_later) or not fill.is_joinable:
             return None
         size_bytes = content_length(coming.fields)
         status = Status(question.ask.reason, forwarded=question.ask.forwarded, collapsed=True)
@@ -285,3 +320,8 @@ class Collapse:
             case Reuse() | Relay():
                 raise RuntimeError(f"nothing to send for {plan}")
         assert_never(plan.answer)
+
+
+def _is_later(flight: Flight, exchange: Exchange) -> bool:
+    """Whether the origin was asked after the request had come."""
+    return exchange.flights_before is not None and flight.number > exchange.flights_before

@@ -46,6 +46,8 @@ class Exchange:
     size_bytes: int = 0
     is_own: bool = False
     """Whether the answer is the Worker's own."""
+    flights_before: int | None = None
+    """How many flights this isolate had begun when it turned out that the origin is to be asked."""
     read: Read | None = None
     """What was read of KV for it before it came here."""
 

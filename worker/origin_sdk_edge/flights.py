@@ -24,6 +24,8 @@ class Flight:
 
     timing: Timing
     started_ms: int
+    number: int = 0
+    """One more than that of the flight before."""
     voice: str = ""
     """On whose behalf it is: see :func:`origin_sdk_edge.policy.voice.voice_of`."""
     has_landed: bool = False
@@ -74,6 +76,8 @@ class Flights:
     timing: Timing
     _unshared: Table[int]
     _flying: dict[str, Flight] = field(default_factory=dict)
+    started: int = 0
+    """How many there have been: a later request to the origin has a higher number."""
 
     def current(self, key: str, voice: str = "") -> Flight | None:
         """Return the flight to wait for, if there is one.
@@ -87,7 +91,8 @@ class Flights:
 
     def start(self, key: str, voice: str = "") -> Flight:
         """Start a flight that others may wait for."""
-        flight = self._flying[key] = Flight(self.timing, self.timing.now_ms(), voice)
+        self.started += 1
+        flight = self._flying[key] = Flight(self.timing, self.timing.now_ms(), self.started, voice)
         return flight
 
     def land(

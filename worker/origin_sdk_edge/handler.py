@@ -8,6 +8,7 @@ from origin_sdk_edge.collapse import Collapse
 from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.exchange import Exchange
 from origin_sdk_edge.forwarder import Forwarder
+from origin_sdk_edge.global_flights.pilot import FlightPort, Pilot
 from origin_sdk_edge.hooks import HookAnswer, HookRequest, Hooks
 from origin_sdk_edge.judge import Judge
 from origin_sdk_edge.policy.credentials import bearer_token, claims_of
@@ -53,10 +54,19 @@ class Served:
 
 
 class Handler:
-    """Answers requests. One for each isolate: it holds what concurrent requests share."""
+    """Answers requests. One for each isolate: it holds what concurrent requests share.
+
+    By ``flights`` it shares answers of the origin with other isolates, where rules say so.
+    """
 
     def __init__(
-        self, settings: Settings, hooks: Hooks, storage: Storage, ports: Ports, counters: Counters
+        self,
+        settings: Settings,
+        hooks: Hooks,
+        storage: Storage,
+        ports: Ports,
+        counters: Counters,
+        flights: FlightPort | None = None,
     ) -> None:
         self.settings = settings
         self.switches = Switches()
@@ -72,8 +82,9 @@ class Handler:
         self._judge = Judge(settings, storage, ports.timing)
         asker = Asker(settings, hooks, storage, ports, counters)
         self._forwarder = Forwarder(settings, storage, asker, self.sender, ports, counters)
+        pilot = Pilot(flights, settings, storage, self._judge, asker, ports) if flights else None
         self._collapse = Collapse(
-            settings, storage, self._judge, asker, self.sender, ports, counters, self._looked_up
+            settings, storage, self._judge, asker, self.sender, ports, counters, self._looked_up, pilot
         )
         refreshes = Refreshes(ports.timing, settings.refresh_concurrency)
         self._refresher = Refresher(refreshes, self._collapse, storage, counters)

@@ -33,19 +33,19 @@ class Refresher:
         if is_waiting or flights.is_unshared(key, question.voice) or self._collapse.rests(question):
             return
         if self._refreshes.begin(key, rule):
-            exchange.run(self._refresh_now(question, flights.start(key, question.voice)))
+            exchange.run(self._refresh_now(question, flights.start(key, question.voice), exchange))
         elif not self._refreshes.is_full():
-            exchange.run(self._refresh_later(question, rule))
+            exchange.run(self._refresh_later(question, rule, exchange))
 
-    async def _refresh_now(self, question: Question, flight: Flight) -> None:
+    async def _refresh_now(self, question: Question, flight: Flight, exchange: Exchange) -> None:
         outcome: Outcome | None = None
         try:
-            outcome = await self._collapse.lead(question, flight, None)
+            outcome = await self._collapse.lead(question, flight, None, exchange.run)
         finally:
             self._refreshes.end(question.key)
             self._counters.refreshed(question.lookup.rule.name, _result_of(outcome))
 
-    async def _refresh_later(self, question: Question, rule: int) -> None:
+    async def _refresh_later(self, question: Question, rule: int, exchange: Exchange) -> None:
         key, flights = question.key, self._collapse.flights
         if not await self._refreshes.turn(key, rule):
             return
@@ -53,10 +53,12 @@ class Refresher:
         if flights.current(key, question.voice) or (held and held is not question.entry):
             self._refreshes.end(key)  # somebody else has refreshed it
             return
-        await self._refresh_now(question, flights.start(key, question.voice))
+        await self._refresh_now(question, flights.start(key, question.voice), exchange)
 
 
 def _result_of(outcome: Outcome | None) -> str:
+    if outcome and outcome.entry and outcome.facts is None:
+        return "stored"  # by another isolate
     if outcome is None or not outcome.is_sound:
         return "failed"
     if outcome.plan.freshen:

@@ -9,7 +9,7 @@ from typing import Any
 from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS, MAX_GROUPS
 from origin_sdk_wire.fields import HOP_BY_HOP
 from origin_sdk_wire.rules import KeyBody, KeyRule, covers_name
-from origin_sdk_wire.settings import DataClass, Rule, Settings
+from origin_sdk_wire.settings import DataClass, Rule, Settings, SingleFlight
 from origin_sdk_wire.values import shown_value
 
 __all__ = ["errors_of", "misplaced", "rule_errors", "rule_warnings", "warnings_of"]
@@ -207,6 +207,11 @@ def _parameter_errors(rule: KeyRule) -> Iterator[str]:
 
 
 def _storing_errors(rule: Rule) -> Iterator[str]:
+    if rule.single_flight is SingleFlight.GLOBAL and rule.data_class is DataClass.PRIVATE:
+        yield (
+            'single_flight = "global": what is private isn\'t carried to other isolates; remove it, or '
+            'data_class = "private"'
+        )
     for status in sorted(_NEVER_STORED & rule.negative_lifetimes.keys()):
         yield f"negative_lifetimes = {status}: is never stored (RFC 6585); remove it"
     if len(rule.groups) > MAX_GROUPS:

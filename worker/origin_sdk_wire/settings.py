@@ -38,7 +38,17 @@ from origin_sdk_wire.values import (
     word,
 )
 
-__all__ = ["DataClass", "MetricsUrls", "Profile", "PurgeMode", "Rule", "ServerTiming", "Settings", "StoreOn"]
+__all__ = [
+    "DataClass",
+    "MetricsUrls",
+    "Profile",
+    "PurgeMode",
+    "Rule",
+    "ServerTiming",
+    "Settings",
+    "SingleFlight",
+    "StoreOn",
+]
 
 _DAY = 86_400
 _YEAR = 365 * _DAY
@@ -90,6 +100,14 @@ class PurgeMode(StrEnum):
     """It asks before it serves."""
 
 
+class SingleFlight(StrEnum):
+    """Among whom one request to the origin is enough, for a response that many want at once."""
+
+    ISOLATE = "isolate"
+    GLOBAL = "global"
+    """All isolates in the world."""
+
+
 class DataClass(StrEnum):
     """Who may see a response."""
 
@@ -132,6 +150,7 @@ class Rule(KeyRule):
     ignore_origin: bool = setting(False, switch())
     """The response doesn't depend on Origin: it neither selects nor reaches the origin."""
     store_on: StoreOn = setting(StoreOn.FIRST_MISS, one_of(StoreOn))
+    single_flight: SingleFlight = setting(SingleFlight.ISOLATE, one_of(SingleFlight))
 
     @property
     def grants_stale(self) -> bool:

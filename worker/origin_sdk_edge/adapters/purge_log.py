@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -10,8 +11,10 @@ from pyodide.ffi import JsException
 from workers import DurableObject
 
 from origin_sdk_edge.adapters.clock import epoch_ms
+from origin_sdk_edge.adapters.flights import FLIGHT_PATH, FlightTower
 from origin_sdk_edge.adapters.javascript import from_json
-from origin_sdk_edge.adapters.promises import promised, within
+from origin_sdk_edge.adapters.objects import BASE, ask_object
+from origin_sdk_edge.adapters.promises import drive, promised, within
 from origin_sdk_edge.ports import StoreError
 from origin_sdk_edge.purge_log.ledger import Ledger, Limits
 from origin_sdk_edge.purge_log.reader import honoured_ms
@@ -22,23 +25,28 @@ __all__ = ["LogStub", "PurgeLog"]
 
 _NAME = "purge-log"
 """Of the one object that all isolates ask."""
-_BASE = "https://purge-log.invalid/"
-"""RFC 6761 section 6.4: nobody has this name, so that the cache holds nothing else under it."""
 _TIMEOUT_SECONDS = 2.0
 _MAX_PAGES = 20
 """Of a list; more entries than that in ten minutes are too many to be listed again and again."""
 
 
 class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime says no types
-    """The Durable Object. It answers what :class:`LogStub` asks."""
+    """The Durable Object. It answers what :class:`LogStub` asks, and the one of a name for flights those."""
 
     def __init__(self, context: Any, environment: Any) -> None:
         super().__init__(context, environment)
-        settings = load(json.loads(js.JSON.stringify(environment)))
+        self._settings = load(json.loads(js.JSON.stringify(environment)))
         self._namespace = environment.CACHE
         self._sql = context.storage.sql
-        limits = Limits(int(settings.purge_log_window * 1000), honoured_ms(settings))
-        self._ledger = Ledger(self, limits, epoch_ms(), str(js.crypto.randomUUID()))
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        limits = Limits(int(self._settings.purge_log_window * 1000), honoured_ms(self._settings))
+        return Ledger(self, limits, epoch_ms(), str(js.crypto.randomUUID()))
+
+    @cached_property
+    def _tower(self) -> FlightTower:
+        return FlightTower()
 
     def run(self, statement: str, *values: str | int) -> list[list[str | int]]:
         """See :class:`origin_sdk_edge.purge_log.ledger.Database`."""
@@ -50,6 +58,8 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
     async def on_fetch(self, request: Any) -> Any:
         """Answer a question of the Worker; nobody else reaches the object."""
         url = urlsplit(request.url)
+        if url.path.startswith(FLIGHT_PATH):
+            return await self._flown(request)
         query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
         try:
             text = await self._answer(url.path, query, request)
@@ -57,6 +67,17 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
             js.console.error(f"edge cache: purge log: {type(error).__name__}: {error}")
             return js.Response.new("", from_json('{"status": 500}'))
         return js.Response.new(text)
+
+    async def _flown(self, request: Any) -> Any:
+        """Answer what is asked about flights: driven by promises, as all that waits for others is."""
+        own = js.Promise.withResolvers()
+
+        def fail(error: Exception) -> None:
+            js.console.error(f"edge cache: flights: {type(error).__name__}: {error}")
+            own.resolve(js.Response.new("", from_json('{"status": 500}')))
+
+        drive(self._tower.answer(request.js_object), own.resolve, fail)
+        return await own.promise
 
     async def _answer(self, path: str, query: dict[str, str], request: Any) -> str:
         ledger, now_ms = self._ledger, epoch_ms()
@@ -113,11 +134,11 @@ class LogStub:
 
     async def ask(self, log: str, since: int, *, is_news: bool) -> str:
         """See :class:`origin_sdk_edge.purge_log.reader.LogSource`."""
-        url = f"{_BASE}page?{urlencode({'log': log, 'since': since, 'location': self._location})}"
-        if not is_news and (kept := await self._kept(url)):
+        path = f"page?{urlencode({'log': log, 'since': since, 'location': self._location})}"
+        if not is_news and (kept := await self._kept(BASE + path)):
             return kept
-        text = await self._fetched(url, None)
-        await self._keep(url, text)
+        text = await self._fetched(path, None)
+        await self._keep(BASE + path, text)
         return text
 
     async def told(self, nonce: str, until_ms: int, body: str) -> str:
@@ -135,23 +156,17 @@ class LogStub:
 
     async def state(self) -> str:
         """See :class:`origin_sdk_edge.purge_log.route.LogObject`."""
-        return await self._fetched(f"{_BASE}state", None)
+        return await self._fetched("state", None)
 
     async def _posted(self, path: str, body: str) -> str:
-        return await self._fetched(_BASE + path, from_json(json.dumps({"method": "POST", "body": body})))
+        return await self._fetched(path, from_json(json.dumps({"method": "POST", "body": body})))
 
-    async def _fetched(self, url: str, options: Any) -> str:
-        # A stub belongs to the request that made it.
-        stub = self._namespace.get(self._namespace.idFromName(_NAME))
+    async def _fetched(self, path: str, options: Any) -> str:
+        response = await ask_object(self._namespace, _NAME, path, options, _TIMEOUT_SECONDS)
         try:
-            response = await within(_TIMEOUT_SECONDS, promised(stub.fetch, stub, url, options))
             text: str = await within(_TIMEOUT_SECONDS, promised(response.text, response))
-        except JsException as error:
-            raise StoreError(f"the purge log failed: {error}") from error
-        except TimeoutError as error:
-            raise StoreError(f"the purge log took longer than {_TIMEOUT_SECONDS:g} s") from error
-        if response.status != 200:
-            raise StoreError(f"the purge log answered {response.status}")
+        except (JsException, TimeoutError) as error:
+            raise StoreError(f"the answer of the purge log broke off: {error}") from error
         return text
 
     async def _kept(self, url: str) -> str:

@@ -42,6 +42,8 @@ class Status:
     """Fields of the request that keep the response from others; said beside the key, to whom that is said."""
     is_without_log: bool = False
     """Whether marks had to say that it wasn't purged, as the purge log couldn't be had."""
+    is_without_flight: bool = False
+    """Whether others in the world couldn't wait for this answer, as the board of flights couldn't be had."""
 
 
 def cache_status(name: str, status: Status, key: str) -> str:
@@ -60,6 +62,7 @@ def cache_status(name: str, status: Status, key: str) -> str:
         "collapsed": status.collapsed,
         "apart=hit-for-miss": status.hit_for_miss,
         "log=unavailable": status.is_without_log,
+        "single-flight=unavailable": status.is_without_flight,
     }
     parts += [word for word, is_so in words.items() if is_so]
     if key:

@@ -116,6 +116,13 @@ class Records:
             return None  # KV shows what was ended here for a while
         return item
 
+    def response(self, key: str, value: StoredValue) -> Entry:
+        """Return a response as it lies in KV; raises :class:`UnreadableRecord`."""
+        item = self._decoded(key, value)
+        if isinstance(item, Index):
+            raise UnreadableRecord("an index where a response was to be")
+        return item
+
     def _decoded(self, key: str, value: StoredValue) -> Entry | Index:
         content, prepared = read_metadata(value.metadata), prepared_in(value.metadata)
         if isinstance(content, Index):

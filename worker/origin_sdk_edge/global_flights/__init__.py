@@ -1,0 +1,1 @@
+"""Flights that all isolates in the world share: the board of the one place, and the pilot of each isolate."""
