@@ -167,6 +167,10 @@ def _merged(url: str, target: Target, rule: Rule | None) -> list[str]:
         )
     if rule and rule.query_sort:
         merged.append("the order of query parameters")
+    if rule and rule.no_vary_search:
+        merged.append(
+            "queries that the response's No-Vary-Search calls the same; a purge of one is one of all"
+        )
     if rule and rule.api_key_parameters:
         merged.append("API keys of which API_KEY_TABLE says the same; the origin sees the key")
     merged += _negotiated(rule) if rule else ()
@@ -188,6 +192,12 @@ def _negotiated(rule: Rule) -> Iterator[str]:
         yield "values of Origin; the origin doesn't see them"
 
 
+def _of_query(rule: Rule | None) -> str:
+    if rule and rule.no_vary_search:
+        return "the query, as far as the response's No-Vary-Search doesn't say otherwise"
+    return "the query, letter by letter"
+
+
 def _places(rule: Rule) -> str:
     return " or ".join((*rule.api_key_fields, *(f"?{name}" for name in rule.api_key_parameters)))
 
@@ -197,7 +207,7 @@ def _split_by(target: Target, rule: Rule | None, key: str, method: str, project:
         return [f"nothing: {method} passes by the cache, unless a rule has key_body (key_preflight)"]
     if not key:
         return ["nothing: the rule keeps it from the edge, each request goes to the origin"]
-    split = ["scheme, host and path", *(["the query, letter by letter"] if target.query else [])]
+    split = ["scheme, host and path", *([_of_query(rule)] if target.query else [])]
     if rule:
         split += [f"request field {name}" for name in rule.fields]
         split += [f"cookie {name}" for name in rule.cookies]

@@ -42,7 +42,8 @@ from origin_sdk_wire.negotiation import negotiated
 from origin_sdk_wire.parameters import parameters_of
 from origin_sdk_wire.prepared import prepared_for
 from origin_sdk_wire.record import Index, Record, head_of, metadata_for
-from origin_sdk_wire.rules import key_target
+from origin_sdk_wire.rules import key_target, known_query, search_parts
+from origin_sdk_wire.search_variance import QUERY, query_name, variance_field
 from origin_sdk_wire.settings import DataClass, Rule
 from origin_sdk_wire.storability import obstacles
 from origin_sdk_wire.structured import parse_strings
@@ -179,16 +180,24 @@ class _Draft:
             (f"parameter:{name}", _text(identity.get(f"parameter:{name}", in_url.get(name))))
             for name in self.rule.parameters
         ]
-        return [*parts, *(self._content.parts or ()), *version]
+        return [*parts, *search_parts(self.rule), *(self._content.parts or ()), *version]
 
     @property
     def _request_fields(self) -> dict[str, str]:
         fields = combined(tuple(self.publication.request_headers.items()))
-        return {**fields, **negotiated(self.rule, fields)} if self.rule and self.rule.negotiates else fields
+        if self.rule and self.rule.negotiates:
+            fields |= negotiated(self.rule, fields)
+        if self.rule and self.rule.no_vary_search:
+            query = known_query(self.rule, parse_url(self.publication.url))
+            fields |= {} if query is None else {QUERY: query}
+        return fields
 
     @property
     def vary(self) -> tuple[str, ...]:
-        return selecting_names(self.by_name)
+        names = selecting_names(self.by_name)
+        if self.rule and self.rule.no_vary_search:
+            return tuple(sorted({*names, query_name(dict([variance_field(self.by_name)]))}))
+        return names
 
     @property
     def index_key(self) -> str:
@@ -209,6 +218,8 @@ class _Draft:
         fields = [
             (name.lower(), value) for name, value in self.publication.fields if name.lower() not in _LEFT_OUT
         ]
+        if self.rule and self.rule.no_vary_search:
+            fields.append(variance_field(self.by_name))
         if "date" not in self.by_name:
             # RFC 9110 section 6.6.1
             fields.append(

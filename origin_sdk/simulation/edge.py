@@ -40,6 +40,7 @@ from origin_sdk_wire.fields import combined
 from origin_sdk_wire.marks import Lane, lane_key, written_keys
 from origin_sdk_wire.metrics import Tier
 from origin_sdk_wire.record import Record
+from origin_sdk_wire.search_variance import QUERY
 from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.vary import selecting_names, selecting_values
 
@@ -298,7 +299,7 @@ class Edge:
     # What is stored
 
     def _key(self, lookup: Lookup) -> str:
-        names = self._names.get(lookup.key, ())
+        names = self._names.get(lookup.key, _query_names(lookup))
         parts = [*lookup.parts, *(selecting_values(names, lookup.selecting_fields) if names else ())]
         return f"{lookup.key}#{parts}" if parts else lookup.key
 
@@ -336,7 +337,7 @@ class Edge:
             visit.isolate.memory.drop(key)
         if record is None:
             return
-        names = selecting_names(combined(record.fields))
+        names = (*_query_names(lookup), *selecting_names(combined(record.fields)))
         if names != self._names.get(lookup.key, ()):
             self._names[lookup.key] = names
             key = self._key(lookup)
@@ -450,3 +451,8 @@ def _nobody_listens(answered: Answered) -> None:
 
 def _nobody_minds(key: str) -> None:
     """Nobody follows it."""
+
+
+def _query_names(lookup: Lookup) -> tuple[str, ...]:
+    """Return what selects a query where it is no part of the key: logs don't tell No-Vary-Search."""
+    return (QUERY,) if lookup.rule.no_vary_search else ()

@@ -262,6 +262,25 @@ def test_what_an_api_key_or_a_parameter_says_is_identity(new_client: Callable[..
     assert published.key == variant_key("r1/https/a.example/x?a=1", expected)
 
 
+def test_a_response_is_published_to_the_queries_that_it_calls_the_same(
+    new_client: Callable[..., PurgeClient],
+) -> None:
+    project = Project(rules=(Rule("lists", no_vary_search=True),))
+    client = new_client(project=project)
+    headers = {**FRESH, "no-vary-search": 'params=("ref")'}
+    keys = {
+        client.publish(f"https://a.example/x?{query}", lambda: b"", headers=headers).key
+        for query in ("a=1", "a=1&ref=2", "ref&a=1")
+    }
+    other = client.publish("https://a.example/x?a=2", lambda: b"", headers=headers).key
+    assert len(keys) == 1
+    assert other not in keys
+    asked = RequestFacts("GET", parse_target("https://a.example/x?ref=9&a=1"), {})
+    lookup = on_request(asked, project, 0)
+    assert isinstance(lookup, Lookup)
+    assert {variant(lookup, ('?params=("ref")',))} == keys
+
+
 def test_a_private_response_is_published_to_a_declared_identity_only(
     new_client: Callable[..., PurgeClient],
 ) -> None:

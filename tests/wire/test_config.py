@@ -111,6 +111,7 @@ def test_a_rule_reads_all_its_settings() -> None:
         "device_field": "X-Device",
         "groups_from": "user-{id}",
         "key_parameters": ["signature"],
+        "no_vary_search": True,
         "api_key_in": ["X-API-Key", "?key"],
         "revoked_by": "user-{sub}",
     }
@@ -127,6 +128,7 @@ def test_a_rule_reads_all_its_settings() -> None:
         cookies=("session",),
         claims=("sub",),
         parameters=("signature",),
+        no_vary_search=True,
         api_key_fields=("x-api-key",),
         api_key_parameters=("key",),
         revoked_by=("user-{sub}",),

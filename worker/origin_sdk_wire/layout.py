@@ -12,6 +12,7 @@ from origin_sdk_wire.fields import CACHE_GROUPS, CACHE_STATUS, CACHE_TAG, PRIVAT
 from origin_sdk_wire.freshness import Freshness
 from origin_sdk_wire.key import body_key, digest
 from origin_sdk_wire.record import Record
+from origin_sdk_wire.search_variance import SEARCH_VARIANCE
 from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.structured import parse_strings
 
@@ -31,7 +32,7 @@ __all__ = [
 
 COMPRESSION_LEVEL = 6
 
-NEVER_STORED_FIELDS = frozenset({CACHE_STATUS, "age", *PRIVATE_GROUP_FIELDS})
+NEVER_STORED_FIELDS = frozenset({CACHE_STATUS, SEARCH_VARIANCE, "age", *PRIVATE_GROUP_FIELDS})
 """Fields of a response that a record doesn't keep, beside those of one connection: they are about one hop."""
 
 MIN_TTL_SECONDS = 60

@@ -32,7 +32,9 @@ __all__ = [
     "first_match",
     "folded",
     "key_target",
+    "known_query",
     "parse_key_rule",
+    "search_parts",
 ]
 
 KEY_RULE_SETTINGS = frozenset(
@@ -44,6 +46,7 @@ KEY_RULE_SETTINGS = frozenset(
         "query_keep",
         "query_drop",
         "query_sort",
+        "no_vary_search",
         "key_fields",
         "key_cookies",
         "key_claims",
@@ -112,6 +115,8 @@ class KeyRule:
     query_keep: tuple[str, ...] | None = None
     query_drop: tuple[str, ...] = ()
     query_sort: bool = False
+    no_vary_search: bool = False
+    """Whether the query counts as far as the responses' No-Vary-Search says."""
     fields: tuple[str, ...] = ()
     cookies: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
@@ -186,7 +191,10 @@ class KeyRule:
     def edits_query(self) -> bool:
         """Whether the key's query can differ from the request's."""
         return (
-            self.query_keep is not None or bool(self.query_drop or self.hidden_parameters) or self.query_sort
+            self.query_keep is not None
+            or bool(self.query_drop or self.hidden_parameters)
+            or self.no_vary_search
+            or self.query_sort
         )
 
 
@@ -205,7 +213,20 @@ def folded(path: str) -> str:
 
 def key_target(rule: KeyRule, target: Target) -> Target:
     """Return the target as the readable part of the key has it: with the rule's edits of the query."""
+    if rule.no_vary_search and target.query is not None:
+        # Responses of one path may take different queries for the same: all lie under the path.
+        return Target(target.scheme, target.host, target.path)
     return _edited(rule, target, rule.hidden_parameters)
+
+
+def known_query(rule: KeyRule, target: Target) -> str | None:
+    """Return the query that responses are selected by, where the readable part of the key has none."""
+    return _edited(rule, target, rule.hidden_parameters).query
+
+
+def search_parts(rule: KeyRule) -> tuple[tuple[str, str], ...]:
+    """Return the parts that keep what lies under a path with any query from what lies there without one."""
+    return (("search", "by No-Vary-Search"),) if rule.no_vary_search else ()
 
 
 def asked_target(rule: KeyRule, target: Target) -> Target:
@@ -316,6 +337,7 @@ def parse_key_rule(table: Mapping[str, Any], where: str) -> KeyRule:
         query_keep=_texts(table, "query_keep", where) if "query_keep" in table else None,
         query_drop=_texts(table, "query_drop", where),
         query_sort=_flag(table, "query_sort", where),
+        no_vary_search=_flag(table, "no_vary_search", where),
         fields=_fields(table, where, device),
         cookies=_tokens(table, "key_cookies", where),
         claims=_texts(table, "key_claims", where),

@@ -12,6 +12,7 @@ from origin_sdk_wire.layout import NEVER_STORED_FIELDS, group_names
 from origin_sdk_wire.marks import group_mark
 from origin_sdk_wire.parts import content_part
 from origin_sdk_wire.record import Record
+from origin_sdk_wire.search_variance import variance_field
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 from origin_sdk_wire.succession import is_good
 from origin_sdk_wire.unkeyed import is_among
@@ -209,6 +210,8 @@ def record_of(response: ResponseFacts, rule: Rule, settings: Settings) -> Record
     ]
     if "set-cookie" not in left_out:
         fields += [("set-cookie", value) for value in response.set_cookies]
+    if rule.no_vary_search:
+        fields.append(variance_field(response.fields))
     return Record(
         status=response.status,
         birth_ms=response.birth_ms,

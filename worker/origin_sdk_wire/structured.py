@@ -11,7 +11,14 @@ from dataclasses import dataclass
 
 from origin_sdk_wire.memo import remember_short
 
-__all__ = ["BareItem", "parse_dictionary", "parse_strings", "serialise_string", "serialise_strings"]
+__all__ = ["BareItem", "Token", "parse_dictionary", "parse_strings", "serialise_string", "serialise_strings"]
+
+
+class Token(str):
+    """A token, as an item's value: it is no String, which some fields insist on."""
+
+    __slots__ = ()
+
 
 BareItem = int | float | str | bool | bytes | tuple["BareItem", ...]
 """An item's value; tokens and strings are both ``str``, an inner list is a tuple, a date an ``int``."""
@@ -151,7 +158,7 @@ _BARE_ITEMS: tuple[tuple[re.Pattern[str], Callable[[str], BareItem]], ...] = (
     (_DECIMAL, float),
     (_INTEGER, int),
     (_STRING, _read_string),
-    (_TOKEN, str),
+    (_TOKEN, Token),
     (_BYTES, lambda text: text[1:-1].encode()),
     (_DATE, lambda text: int(text[1:])),
     (_DISPLAY, _read_display_string),

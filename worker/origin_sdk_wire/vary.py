@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from origin_sdk_wire.directives import split_list
 from origin_sdk_wire.memo import remember_short
+from origin_sdk_wire.search_variance import QUERY, is_of_query, query_value
 
 __all__ = ["selecting_names", "selecting_values", "varies_on_everything"]
 
@@ -38,15 +39,18 @@ def selecting_names(fields: Mapping[str, str]) -> tuple[str, ...]:
 def selecting_values(names: tuple[str, ...], request: Mapping[str, str]) -> list[tuple[str, str | None]]:
     """Return name and normalised value of a request's selecting header fields, ``None`` for absent ones.
 
+    Its query, where that selects, is under :data:`.search_variance.QUERY`.
+
     A value that stands for any is as if absent (RFC 9110 sections 12.5.1 and 12.5.4).
     """
-    return [
-        (
-            name,
-            _normalised(name, request[name]) if request.get(name, _ANY.get(name)) != _ANY.get(name) else None,
-        )
-        for name in names
-    ]
+    return [(name, _selecting_value(name, request)) for name in names]
+
+
+def _selecting_value(name: str, request: Mapping[str, str]) -> str | None:
+    if is_of_query(name):
+        return query_value(name, request.get(QUERY))
+    value = request.get(name, _ANY.get(name))
+    return None if value is None or value == _ANY.get(name) else _normalised(name, value)
 
 
 @remember_short(1024)

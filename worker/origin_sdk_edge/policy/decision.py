@@ -37,7 +37,15 @@ from origin_sdk_wire.facts import Fields, Reason
 from origin_sdk_wire.freshness import Freshness, current_age_ms, freshness_of
 from origin_sdk_wire.key import Target, record_key
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.rules import PREFLIGHT_FIELDS, asked_target, first_match, key_target
+from origin_sdk_wire.rules import (
+    PREFLIGHT_FIELDS,
+    asked_target,
+    first_match,
+    key_target,
+    known_query,
+    search_parts,
+)
+from origin_sdk_wire.search_variance import QUERY
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 from origin_sdk_wire.storability import content_length
 from origin_sdk_wire.succession import is_good
@@ -102,8 +110,10 @@ class Lookup:
 
     @property
     def selecting_fields(self) -> Fields:
-        """The fields of which responses may nominate some."""
-        return {**self.request.fields, **self.undisclosed} if self.undisclosed else self.request.fields
+        """The fields of which responses may nominate some, and by a rule the query."""
+        fields = {**self.request.fields, **self.undisclosed} if self.undisclosed else self.request.fields
+        query = known_query(self.rule, self.client.target) if self.rule.no_vary_search else None
+        return fields if query is None else {**fields, QUERY: query}
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,12 +264,13 @@ def _awaited(request: RequestFacts, rule: Rule, settings: Settings) -> Awaited |
 def _key_parts(request: RequestFacts, rule: Rule, settings: Settings, now_ms: int) -> Parts | Reason:
     """Return what the key holds beyond the target, or why there can be none."""
     identity = identity_of(request, rule, settings, now_ms)
-    if isinstance(identity, Reason) or (request.method in _READING and not settings.key_version):
+    is_whole = request.method in _READING and not (settings.key_version or rule.no_vary_search)
+    if isinstance(identity, Reason) or is_whole:
         return identity
     further: Parts | None = request.content.parts if request.content else _preflight_parts(request)
     if further is None:
         return Reason.NOT_A_QUERY
-    return (*identity, *further, *settings.version_parts)
+    return (*identity, *search_parts(rule), *further, *settings.version_parts)
 
 
 def _preflight_parts(request: RequestFacts) -> Parts:
@@ -329,7 +340,7 @@ def _sent(request: RequestFacts, target: Target, rule: Rule, settings: Settings)
         fields["accept-encoding"] = _codings(fields["accept-encoding"])
     if rule.reads_answers:
         fields["accept-encoding"] = "identity"
-    asked = asked_target(rule, request.target) if rule.hidden_parameters else None
+    asked = asked_target(rule, request.target) if rule.hidden_parameters or rule.no_vary_search else None
     return RequestFacts(request.method, target, fields, request.own, request.content, request.token, asked)
 
 

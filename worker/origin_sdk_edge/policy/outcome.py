@@ -209,6 +209,7 @@ def _ended(plan: Plan, stored: Record | None, reply: _Reply, response: ResponseF
     # A mark reaches all that is stored for the URL: an answer to one user, or to one content, isn't to end
     # what others have.
     is_of_url = lookup.request.method in {"GET", "HEAD"} and lookup.rule.data_class is not DataClass.PRIVATE
+    is_of_url = is_of_url and not lookup.rule.no_vary_search  # nor what other queries have
     if not is_of_url or _BY_USER & set(selecting_names(reply.stored_fields)):
         return replace(plan, ends=True)
     return replace(plan, marks=(url_mark(lookup.request.target),))

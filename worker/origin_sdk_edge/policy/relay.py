@@ -11,6 +11,7 @@ from origin_sdk_wire.directives import split_list
 from origin_sdk_wire.edge_signature import EDGE_SIGNATURE, Asked, signature_of
 from origin_sdk_wire.facts import Fields
 from origin_sdk_wire.key import Target
+from origin_sdk_wire.search_variance import SEARCH_VARIANCE
 from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.storability import content_length, hop_by_hop
 from origin_sdk_wire.unkeyed import is_among
@@ -132,6 +133,8 @@ def localised(fields: Fields, target: Target, rule: Rule, settings: Settings) ->
 
 def is_internal(name: str, settings: Settings) -> bool:
     """Whether a response field is between origin and caches, and not for clients."""
+    if name == SEARCH_VARIANCE:
+        return True
     return is_among(name, settings.internal_fields) and not is_among(name, settings.shown_fields)
 
 

@@ -8,6 +8,7 @@ from origin_sdk_wire.facts import Fields, ResponseFacts
 from origin_sdk_wire.freshness import initial_age_ms
 from origin_sdk_wire.lifetimes import parse_date
 from origin_sdk_wire.record import Record
+from origin_sdk_wire.search_variance import SEARCH_VARIANCE
 from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.storability import groups_of, record_of
 
@@ -60,6 +61,8 @@ def freshened(stored: Record, response: ResponseFacts, rule: Rule, settings: Set
     new = [
         (name, value) for name, value in update.fields if name not in _NOT_UPDATED and name not in set_cookies
     ]
+    if "no-vary-search" not in response.fields:
+        new = [(name, value) for name, value in new if name != SEARCH_VARIANCE]
     replaced = {name for name, _ in new}
     kept = [(name, value) for name, value in stored.fields if name not in replaced]
     names_groups = {"cache-groups", "cache-tag", "surrogate-key"} & response.fields.keys()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from origin_sdk_edge.policy.decision import Lookup
 from origin_sdk_edge.storage.memory import Memory, Table
 from origin_sdk_edge.storage.variants import variant
+from origin_sdk_wire.search_variance import QUERY
 from origin_sdk_wire.settings import DataClass, Rule, Settings, StoreOn
 
 __all__ = ["Admission"]
@@ -70,6 +71,8 @@ class Admission:
     def _admits_variant(self, lookup: Lookup, key: str, now_ms: int) -> bool:
         # Whose keys hold a declared identity has as many as there are users; a content is what a query is.
         base = variant(lookup, ()) if lookup.request.content else lookup.key
+        if lookup.rule.no_vary_search:
+            base = variant(lookup, (QUERY,))
         if not self._variants or key == base or lookup.rule.data_class is DataClass.PRIVATE:
             return True
         # As many again take as many minutes.

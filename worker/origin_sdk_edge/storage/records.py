@@ -169,7 +169,9 @@ def _hides(settings: Settings, method: str, target: Target) -> bool:
     if settings.key_version:
         return True
     rule = applied_rule(method, target, settings)
-    return rule is not None and (rule.declares_identity or rule.looks_up_further(method))
+    return rule is not None and (
+        rule.declares_identity or rule.no_vary_search or rule.looks_up_further(method)
+    )
 
 
 def _replaces(read: Entry | Index | None, held: Entry) -> bool:

@@ -8,6 +8,7 @@ from origin_sdk_edge.storage.memory import Entry, Table
 from origin_sdk_edge.storage.tiers import Tiers
 from origin_sdk_wire.key import variant_key
 from origin_sdk_wire.record import MAX_INDEX_SETS, Index, Record
+from origin_sdk_wire.search_variance import QUERY, is_of_query
 from origin_sdk_wire.vary import selecting_values
 
 __all__ = ["Variants", "variant"]
@@ -53,9 +54,13 @@ class Variants:
         profile it answers only requests like its own; by the RFC all whom no other response fits.
         """
         names = nominated(record)
-        if names or index is None:
+        of_query = tuple(filter(is_of_query, names))
+        if index is None or len(of_query) < len(names):
             return names
-        return index.names if self._tiers.settings.is_safe else _NONE_NOMINATED
+        if not self._tiers.settings.is_safe:
+            return names or _NONE_NOMINATED
+        others = (name for name in index.names if not is_of_query(name))
+        return tuple(sorted({*of_query, *others}))
 
     def learn(self, key: str, index: Index) -> None:
         """Remember an index, apart from memory."""
@@ -90,4 +95,6 @@ class Variants:
         """Return the key of the response that ``lookup`` most likely gets, by what earlier ones varied by."""
         base = variant(lookup, ())
         index = self.index_at(base)
+        if index is None and lookup.rule.no_vary_search:
+            return variant(lookup, (QUERY,))
         return variant(lookup, index.sets[0]) if index else base
