@@ -21,6 +21,13 @@ _NAMES = {
     ".gitignore": "gitignore",
     "README.md": "README.md",
 }
+_NAMES_OF_TEMPLATE = {
+    **_NAMES,
+    "wrangler.toml": "wrangler-template.toml",
+    "package.json": "package-template.json",
+    "README.md": "README-template.md",
+}
+"""For Cloudflare's deploy button and `npm create cloudflare`: one environment, at the top level."""
 _EXAMPLE = """\
 # [[{table}.RULES]]
 # name = "catalogue"
@@ -38,7 +45,10 @@ _CI = {
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a project shall be: the Worker's name, the folder's, versions, and addresses of the service."""
+    """What a project shall be: the Worker's name, the folder's, versions, and addresses of the service.
+
+    With a ``template_url`` it is a template, which is published at that address.
+    """
 
     name: str
     folder: str
@@ -47,12 +57,13 @@ class Wishes:
     origin: str
     production_origin: str
     ci: str
+    template_url: str = ""
 
 
 def project_files(wishes: Wishes, hooks: str) -> Mapping[str, str]:
     """Return the files of the project's folder."""
-    values = _values(wishes)
-    found = {path: _filled(template, values) for path, template in _NAMES.items()}
+    values, names = _values(wishes), _NAMES_OF_TEMPLATE if wishes.template_url else _NAMES
+    found = {path: _filled(template, values) for path, template in names.items()}
     if wishes.ci == "gitlab":
         found["gitlab-ci.yml"] = _filled("gitlab-ci.yml", values)
     return {**found, "worker/hooks.py": hooks}
@@ -80,6 +91,7 @@ def _values(wishes: Wishes) -> Mapping[str, str]:
         "production_rules": _rules(wishes.framework, "env.production.vars").rstrip("\n"),
         "service": _text(f"service-{wishes.framework.name}.md").rstrip("\n"),
         "ci": _CI[wishes.ci],
+        "repository": wishes.template_url,
     }
 
 

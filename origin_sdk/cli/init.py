@@ -24,6 +24,7 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,52}[a-z0-9])?")  # a Worker's name, 
 _URL = re.compile(
     r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?|https?://\[[0-9a-f:.]+\](?::[0-9]{1,5})?/?"
 )
+_TEMPLATE = re.compile(r"https://git(?:hub|lab)\.com(?:/[A-Za-z0-9_.-]+){2,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,15 @@ def init(
             "--ci", help="Whose workflows to write. Default: by the repository's remote, else github."
         ),
     ] = None,
+    template_url: Annotated[
+        str,
+        typer.Option(
+            "--template",
+            metavar="URL",
+            help="Make a template that is published at this address of GitHub or GitLab: for Cloudflare's "
+            "deploy button, and npm create cloudflare.",
+        ),
+    ] = "",
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite files that are there, and name them.")
     ] = False,
@@ -87,7 +97,8 @@ def init(
         production_origin=_url(
             "--production-origin", production_origin or context.ask(_QUESTION, _PRODUCTION)
         ),
-        ci=ci or _ci(service),
+        ci="none" if template_url else ci or _ci(service),
+        template_url=_template_url(template_url),
     )
     planned = {folder / path: text for path, text in project_files(wishes, starting_hooks()).items()}
     planned |= {Path(path): text for path, text in shared_files(wishes).items()}
@@ -153,6 +164,16 @@ def _url(option: str, text: str) -> str:
     if not _URL.fullmatch(text):
         raise InvalidRequest(f"{option} {text!r} is not an origin: write one like https://origin.example.com")
     return text.rstrip("/")
+
+
+def _template_url(url: str) -> str:
+    """Return the address of a template's repository: the button takes none but these two hosts."""
+    if url and not _TEMPLATE.fullmatch(url):
+        raise InvalidRequest(
+            f"--template {url!r} is no public repository of GitHub or GitLab: write one like "
+            "https://github.com/you/edge-cache-template"
+        )
+    return url
 
 
 def _ci(service: Path) -> Literal["github", "gitlab"]:

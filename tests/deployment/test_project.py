@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from origin_sdk._values.project import read_configurations
 from origin_sdk.cli import main
 from origin_sdk_wire.config import problems
 from scripts.runtime import paths
+from scripts.runtime.wrangler import QUIET
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -111,6 +115,52 @@ def test_the_workflows_are_those_of_the_remote(
         - {written}
         - {str(each.relative_to(service)) for each in service.rglob("*.yml")}
     )
+
+
+TEMPLATE = "https://github.com/someone/edge-cache-template"
+
+
+def test_a_template_is_what_the_deploy_button_and_create_cloudflare_take(
+    service: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(capsys, "init", "cache", "--template", TEMPLATE, "--framework", "none")[0] == 0
+    folder = service / "cache"
+    assert [each.name for each in service.iterdir()] == ["cache"], "all of it lies in the one folder"
+
+    [configuration] = read_configurations(folder / "wrangler.toml")
+    found = problems(configuration.variables)
+    assert (found.errors, found.warnings, configuration.problems) == ((), (), ())
+    package = json.loads((folder / "package.json").read_text())
+    assert package["cloudflare"]["bindings"].keys() == {"CACHE", *configuration.variables}
+    # The button asks for each secret that is set here, and deploys what it shows.
+    example = (folder / ".dev.vars.example").read_text().splitlines()
+    assert all(not line or line.startswith("#") for line in example)
+    assert TEMPLATE in (folder / "README.md").read_text()
+
+    # What Workers Builds does: the scripts of package.json, with the tools on PATH.
+    assert package["scripts"]["deploy"] == "wrangler deploy"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [str(paths.NODE), str(paths.WRANGLER), "deploy", "--dry-run", "--outdir", "out"]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **QUIET, "PATH": path, "WRANGLER_LOG_PATH": str(folder / "logs")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "out" / "origin_sdk_edge" / "handler.py").exists()
+
+
+@pytest.mark.parametrize(
+    "url", ["edge", "https://example.com/a/b", "https://github.com/a", "https://github.com/a/b c"]
+)
+def test_a_template_lies_where_the_button_finds_it(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = run(capsys, "init", "--template", url)
+    assert code == 2
+    assert "write one like https://github.com/" in told
 
 
 @pytest.mark.parametrize("name", ["Shop", "a_b", "-a", "x" * 55])
