@@ -1,0 +1,127 @@
+"""Workflows can't run here: their form is held against the hosts' schemas, and what they run is run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from scripts.runtime import paths
+from scripts.runtime.wrangler import QUIET
+from tests.deployment.conftest import TOOLS
+
+_TARGET = "production"
+_NEEDS_ACCOUNT = re.compile(r"npx (wrangler (?:deploy|rollback)) (?!--dry-run)(.*)")
+_INSTALLS = re.compile(r"(?:pip|npm) install ")
+_OPTION = re.compile(r"--[a-z-]+")
+
+
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """What `init` writes for each host, ready to be deployed."""
+    return {host: _project(tmp_path_factory.mktemp(host), host) for host in ("github", "gitlab")}
+
+
+def _project(service: Path, host: str) -> Path:
+    command: list[str | Path] = [TOOLS / "origin-sdk", "init", "--ci", host]
+    subprocess.run(command, cwd=service, check=True, capture_output=True)
+    config = service / "edge" / "wrangler.toml"
+    config.write_text(config.read_text().replace('id = ""', 'id = "0123456789abcdef0123456789abcdef"'))
+    (service / "edge" / "node_modules").symlink_to(paths.NODE_MODULES)
+    return service
+
+
+_GITHUB = paths.ROOT / ".github"
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        pytest.param("github-workflows", sorted((_GITHUB / "workflows").iterdir()), id="our own workflows"),
+        pytest.param(
+            "github-issue-forms",
+            [each for each in sorted((_GITHUB / "ISSUE_TEMPLATE").iterdir()) if each.stem != "config"],
+            id="issue forms",
+        ),
+        pytest.param("github-issue-config", [_GITHUB / "ISSUE_TEMPLATE" / "config.yml"], id="their menu"),
+        pytest.param("github-workflows", "github/.github/workflows/edge-cache.yml", id="a project's, GitHub"),
+        pytest.param("gitlab-ci", "gitlab/edge/gitlab-ci.yml", id="a project's, GitLab"),
+    ],
+)
+def test_the_form_is_that_of_the_host(
+    schema: str, files: list[Path] | str, projects: Mapping[str, Path]
+) -> None:
+    if isinstance(files, str):
+        host, _, name = files.partition("/")
+        files = [projects[host] / name]
+    command: list[str | Path] = [TOOLS / "check-jsonschema", "--builtin-schema", f"vendor.{schema}"]
+    command += ["--data-transform", "gitlab-ci"] if schema == "gitlab-ci" else []
+    done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.timeout(240)
+def test_what_a_projects_workflows_run_works(projects: Mapping[str, Path]) -> None:
+    folder = projects["github"] / "edge"
+    commands = {command for host, service in projects.items() for command in _commands(service, host)}
+    needing = [found for each in commands if (found := _NEEDS_ACCOUNT.fullmatch(each))]
+    runnable = {each for each in commands if not _INSTALLS.match(each) and each != "cd edge"}
+    for command in sorted(runnable - {found[0] for found in needing}):
+        _run(command, folder)
+    assert {found[1] for found in needing} == {"wrangler deploy", "wrangler rollback"}
+    for program in ("wrangler deploy", "wrangler rollback"):
+        told = _run(f"npx {program} --help", folder)
+        options = {each for found in needing if found[1] == program for each in _OPTION.findall(found[2])}
+        assert options
+        assert {each for each in options if each not in told} == set()
+
+
+def test_what_the_release_asks_for_its_version_tells_it() -> None:
+    told = subprocess.run(
+        [TOOLS / "hatchling", "version"], cwd=paths.ROOT, capture_output=True, text=True, check=True
+    )
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", told.stdout)
+    [release] = [
+        each
+        for each in _jobs(_GITHUB / "workflows" / "release.yml")["build"]["steps"]
+        if "version" in each.get("run", "")
+    ]
+    assert ".venv/bin/hatchling version" in release["run"]
+
+
+def _jobs(file: Path) -> Mapping[str, Any]:
+    jobs: Mapping[str, Any] = YAML(typ="safe").load(file)["jobs"]
+    return jobs
+
+
+def _commands(service: Path, host: str) -> Iterator[str]:
+    """Yield what runs: in each job's folder, with the variables that the job sets."""
+    if host == "github":
+        for job in _jobs(service / ".github" / "workflows" / "edge-cache.yml").values():
+            yield from (step["run"] for step in job["steps"] if "run" in step)
+    else:
+        for job in YAML(typ="safe").load(service / "edge" / "gitlab-ci.yml").values():
+            yield from (*job.get("before_script", ()), *job.get("script", ()))
+
+
+def _run(command: str, folder: Path) -> str:
+    path = os.pathsep.join([str(Path(sys.executable).parent), str(paths.NODE.parent), os.environ["PATH"]])
+    logs = str(folder / "logs")
+    done = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", command],
+        cwd=folder,
+        env={**os.environ, **QUIET, "PATH": path, "TARGET": _TARGET, "WRANGLER_LOG_PATH": logs},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
