@@ -4,6 +4,7 @@ Everything that is compared runs in one workerd process, over one KV, and takes 
 
 - memory hit: one URL, in the isolate's memory;
 - KV hit: 10,000 URLs in a circle, more than memory holds, so that each is read from KV, with its purge marks;
+- KV hit with the log: the same by a Worker that has a purge log, so that no mark is read;
 - KV hit without marks: one URL, memory switched off, so that each request reads one key of KV as (b) does;
 - stale hit: one URL, stale within stale-while-revalidate, whose origin fails, so that the refresh rests;
 - miss: URLs that nobody has asked for before.
@@ -42,6 +43,7 @@ _WORKERS = Path(__file__).parent / "workers"
 _BODY = "x" * 2048
 
 _MEMORY_HIT, _KV_HIT, _KV_ALONE = "memory hit", "KV hit", "KV hit without marks"
+_KV_LOG = "KV hit with the log"
 _STALE_HIT, _MISS = "stale hit", "miss"
 _LEAST, _LEAST_KV, _JAVASCRIPT = (
     "(a) least Python Worker",
@@ -64,12 +66,14 @@ _COMPARISONS = (
     _Comparison(_MEMORY_HIT, _LEAST),
     _Comparison(_MEMORY_HIT, _NGINX_HIT),
     _Comparison(_KV_HIT, _LEAST_KV, 0.85),
+    _Comparison(_KV_LOG, _LEAST_KV, 1.0),
     _Comparison(_KV_ALONE, _LEAST_KV, 0.85),
     _Comparison(_KV_ALONE, _JAVASCRIPT),
     _Comparison(_STALE_HIT, _JAVASCRIPT),
     _Comparison(_MISS, _NGINX_MISS),
 )
 _MOST_START_UP = 1.2
+_BEGINNINGS = 4
 _AS_DEPLOYED, _FROM_NOTHING = "start as deployed", "start from nothing"
 _START_PARTS = (_AS_DEPLOYED, _FROM_NOTHING)
 
@@ -208,6 +212,7 @@ def _targets(folder: Path, extent: _Extent) -> Iterator[list[Target]]:
         )
         origin = behind.url("origin")
         workerd = stack.enter_context(Workerd(folder / "edge", _workers(origin)))
+        _begin_log(workerd)
         _fill(workerd, extent.urls)
         targets = _worker_targets(workerd, extent)
         if nginx.PROGRAM:
@@ -226,6 +231,7 @@ def _workers(origin: str) -> list[Worker]:
     variables: dict[str, Json] = {"ORIGIN": origin}
     return [
         Worker("edge", variables=variables),
+        Worker("with-log", variables=variables, log="with-log"),
         Worker("without-memory", variables={**variables, "MEMORY_BYTES": 0}),
         Worker("least", _WORKERS / "least"),
         Worker("least-kv", _WORKERS / "least_kv"),
@@ -242,6 +248,7 @@ def _worker_targets(workerd: Workerd, extent: _Extent) -> list[Target]:
         Target(_LEAST, workerd.url("least"), "/p/0", process),
         Target(_KV_HIT, edge, "/p", process, urls),
         Target(_LEAST_KV, workerd.url("least-kv"), "/p", process, urls),
+        Target(_KV_LOG, workerd.url("with-log"), "/p", process, urls),
         Target(_KV_ALONE, without_memory, "/hot/0", process),
         Target(_STALE_HIT, edge, "/stale", process),
         Target(_MISS, edge, "/miss", process, 0),
@@ -258,6 +265,13 @@ def _check(targets: Sequence[Target]) -> None:
         shown = response.headers.get("cache-status")
         if shown is not None and expected not in shown:
             raise ProcessError(f"{target.name}: the response came with {shown!r}")
+
+
+def _begin_log(workerd: Workerd) -> None:
+    """Have the purge log list KV: it vouches for what is stored from then on."""
+    for _ in range(_BEGINNINGS):
+        httpx.get(f"{workerd.url('with-log')}/begin", headers={"Host": HOST}, trust_env=False)
+        time.sleep(1.2)
 
 
 def _fill(workerd: Workerd, urls: int) -> None:

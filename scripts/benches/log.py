@@ -45,7 +45,7 @@ def add_arguments(_: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> list[Row]:
     """Measure the lag, and what a warm request reads."""
-    purges = 24 if options.quick else 500  # each in two isolates
+    purges = 24 if options.quick else 1000  # each in two isolates
     with TemporaryDirectory() as folder, _origin() as origin:
         variables: dict[str, Json] = {
             "ORIGIN": origin,

@@ -33,11 +33,12 @@ from origin_sdk.simulation.exchanges import Exchange
 from origin_sdk.simulation.store import Store
 from origin_sdk_edge.policy.decision import DEFAULT_RULE
 from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.purge_log.reader import ASK_MS
 from origin_sdk_wire.facts import ResponseFacts
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.storability import record_of
-from scripts.benches.rows import Row, row
+from scripts.benches.rows import AtMost, Row, row
 
 __all__ = ["add_arguments", "measure"]
 
@@ -55,6 +56,8 @@ _BODY_BYTES = 4000
 _SHARED_PURGES = 0.15
 _RATES = (100, 1_000, 10_000, 100_000, 1_000_000)
 _PURGE_RATES = (0.01, 1.0)
+_LOG_RATE, _LOG_LOCATIONS = 1000, 100
+_LOG_SECONDS = 600
 _HOST = "https://api.example.com"
 _MILLION = 1e6
 
@@ -71,15 +74,44 @@ def measure(options: argparse.Namespace) -> list[Row]:
     worlds = [World(rate, purges, seconds) for purges in _PURGE_RATES for rate in rates]
     results = [world.run() for world in worlds]
     _show(results)
+    asked = object_requests(_LOG_RATE, _LOG_LOCATIONS, _PURGE_RATES[-1], seconds=_LOG_SECONDS)
+    name = f"{_LOG_RATE:,}/s, {_LOG_LOCATIONS} locations, {_PURGE_RATES[-1]:g} purges/s: object requests"
     return [
-        row(name, f"{result.world.rate:,}/s, {result.world.purges:g} purges/s", unit, [value])
-        for result in results
-        for name, unit, value in (
-            ("KV keys a request", "keys", result.kv_keys),
-            ("KV, a million requests", "$", result.dollars),
-            ("origin requests", "/s", result.origin_rate),
-        )
+        row("purge log", name, "a million", [asked], aim=AtMost(100_000)),
+        *(
+            row(name, f"{result.world.rate:,}/s, {result.world.purges:g} purges/s", unit, [value])
+            for result in results
+            for name, unit, value in (
+                ("KV keys a request", "keys", result.kv_keys),
+                ("KV, a million requests", "$", result.dollars),
+                ("origin requests", "/s", result.origin_rate),
+            )
+        ),
     ]
+
+
+def object_requests(rate: float, locations: int, purges: float, *, seconds: float) -> float:
+    """Return the requests to the purge log's object for a million requests of clients.
+
+    One location is simulated, and stands for all: a request comes to an isolate, which asks behind it if it
+    hasn't for a second; what another one was told within the last second is in the cache of the location. A
+    purge is told once, and whoever takes that asks at once.
+    """
+    chance = random.Random(7)  # noqa: S311 - no secret
+    own_rate, at, kept_until, asked, requests = rate / locations, 0.0, 0.0, 0, 0
+    due = [0.0] * _LEAST_ISOLATES
+    while at < seconds:
+        at += chance.expovariate(own_rate)
+        requests += 1
+        isolate = chance.randrange(len(due))
+        if at < due[isolate]:
+            continue
+        due[isolate] = at + ASK_MS / 1000
+        if at >= kept_until:
+            asked += 1
+            kept_until = at + _CACHED_SECONDS
+    told = 2 * purges * seconds / locations
+    return (asked + told) / requests * _MILLION
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +321,8 @@ _CUMULATED = list(accumulate(_WEIGHTS))
 _POPULARITY = [weight / _CUMULATED[-1] for weight in _WEIGHTS]
 _LIFETIME_MS = 3_600_000
 _RETENTION_MS = 7 * 86_400_000
+_CACHED_SECONDS = 1.0
+"""For how long a location's cache holds what the purge log's object said."""
 _NEVER = 2**62
 _START_MS = 1_800_000_000_000
 _ELSEWHERE = 1

@@ -101,6 +101,10 @@ class Proxy:
             with self._lock:
                 self._connections.append(connection)
 
+    def lead_to(self, target: int) -> None:
+        """Pass on to another port from now on: that of a server that was started again."""
+        self._target = target
+
     @property
     def connections(self) -> list[Connection]:
         """Those that are open."""

@@ -36,6 +36,8 @@ from origin_sdk_wire.marks import (
 from scripts.runtime.hits import hits
 from scripts.runtime.inspection import INSPECTED, INSPECTOR, Holdings, held_bytes, inspected_source
 from scripts.runtime.inspection import V8_FLAGS as INSPECTED_V8_FLAGS
+from scripts.runtime.soak_log import soak_log
+from scripts.runtime.soak_log import table as log_table
 from scripts.runtime.soak_world import Answer, Client, ClientError, Fault, Origin, read_body
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, Worker
@@ -425,7 +427,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="N",
         help="instead: N hits of memory and KV, and what they leave behind",
     )
+    parser.add_argument(
+        "--log",
+        type=int,
+        nargs="?",
+        const=-1,
+        metavar="PURGES",
+        help="instead: purge, so often at most, while the purge log's processes are killed and cut off",
+    )
     options = parser.parse_args(arguments)
+    if options.log:
+        purges = max(0, options.log)
+        found = soak_log(options.minutes * 60, purges=purges, seed=options.seed, show=True)
+        print("\n" + "\n".join((log_table(found), *found.late[:20], *found.lost[:20])))
+        return 0 if found.is_good else 1
     if options.hits:
         kept = hits(options.hits, show=True)
         print("\n" + "\n".join(map(str, kept)))

@@ -71,6 +71,8 @@ class Worker:
     """Bindings of Analytics Engine: each point is sent to a server, as JSON."""
     log: str = ""
     """The Worker, of this process, whose purge log it is bound to: its own, or that of another."""
+    remote_log: StandIn | None = None
+    """Where the `log_door.js` of another process listens, whose purge log it is bound to."""
 
     @property
     def is_javascript(self) -> bool:
@@ -99,7 +101,11 @@ def encode(folder: Path, workers: Sequence[Worker], v8_flags: Sequence[str] = ()
 
 def _config(folder: Path, workers: Sequence[Worker]) -> Config:
     clocks = clocks_of(workers)
-    bound = (b for worker in workers for b in (*worker.stores.values(), *worker.datasets.values()))
+    bound = (
+        each
+        for worker in workers
+        for each in (*worker.stores.values(), *worker.datasets.values(), worker.remote_log)
+    )
     stand_ins = {each for each in bound if isinstance(each, StandIn)}
     return {
         "services": [
@@ -115,6 +121,7 @@ def _config(folder: Path, workers: Sequence[Worker]) -> Config:
                 for namespace in [*namespaces_of(workers), *clocks]
             ),
         ],
+        **(_remote_log() if any(worker.remote_log for worker in workers) else {}),
     }
 
 
@@ -144,6 +151,7 @@ def _worker_service(worker: Worker) -> Config:
 
 
 _LOG_CLASS = "PurgeLog"
+_REMOTE_LOG = "purge-log:remote"
 
 
 def _log_storage(name: str) -> Config:
@@ -152,7 +160,16 @@ def _log_storage(name: str) -> Config:
     return {"durableObjectNamespaces": [log], "durableObjectStorage": {"localDisk": "objects"}}
 
 
+def _remote_log() -> Config:
+    source = (Path(__file__).parent / "workers" / "log_remote.js").read_text(encoding="utf-8")
+    return {"extensions": [{"modules": [{"name": _REMOTE_LOG, "internal": True, "esModule": source}]}]}
+
+
 def _log_binding(worker: Worker) -> list[Config]:
+    if worker.remote_log:
+        door = {"name": "door", "service": worker.remote_log.designator()}
+        wrapped = {"moduleName": _REMOTE_LOG, "innerBindings": [door]}
+        return [{"name": "PURGE_LOG", "wrapped": wrapped}]
     if not worker.log:
         return []
     place = {"className": _LOG_CLASS, "serviceName": worker.log}

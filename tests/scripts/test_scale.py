@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.benches.scale import World
+from scripts.benches.scale import World, object_requests
 
 
 @pytest.mark.timeout(120)
@@ -23,3 +23,9 @@ def test_purges_reach_the_origin_and_end_within_their_bound() -> None:
     outdated = busy.others.outdated_ms
     assert outdated.count > 0
     assert outdated.quantile(1.0) < 2 * 65_000  # a bucket is twice its least value
+
+
+def test_a_busy_location_asks_the_purge_log_less_than_once_a_second() -> None:
+    quiet, busy = (object_requests(rate, 100, 0.0, seconds=300) for rate in (10, 10_000))
+    assert quiet > 900_000
+    assert busy < 10_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.runtime import soak
+from scripts.runtime import soak, soak_log
 
 pytestmark = pytest.mark.alone
 
@@ -21,3 +21,11 @@ def test_fifteen_seconds_of_faults_and_purges_make_no_wrong_answer() -> None:
         "edge": True,
         "twin": True,
     }
+
+
+def test_purges_are_seen_while_the_processes_of_the_log_fail() -> None:
+    report = soak_log.soak_log(60, purges=15, seed=3)
+
+    assert (report.late, report.lost) == ([], [])
+    assert report.is_good
+    assert soak_log.table(report).endswith("good")

@@ -1,0 +1,13 @@
+// A binding that looks like a namespace of Durable Objects, which a door in another process leads to.
+export default function (env) {
+  return {
+    idFromName: (name) => name,
+    get: (name) => ({
+      fetch: (url, init) => {
+        const request = new Request(url, init);
+        request.headers.set("log-object", name);
+        return env.door.fetch(request);
+      },
+    }),
+  };
+}
