@@ -32,8 +32,8 @@ from scripts.runtime.soak_world import Origin, read_body
 __all__ = ["LogReport", "soak_log", "table"]
 
 BOUND_SECONDS = 15.0
-"""After so long each isolate honours a confirmed purge: its own bound of 6 s with the default settings, and what
-it may take on a busy machine to list KV, to start a process and to be asked."""
+"""After so long each isolate honours a confirmed purge: its own bound of 6 s, and what it may take on a
+busy machine to list KV, to start a process and to be asked."""
 _BEGIN_SECONDS = 60.0
 _PURGERS = 16
 _PATHS = 40
