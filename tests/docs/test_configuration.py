@@ -15,6 +15,7 @@ _SECRETS = dict.fromkeys(("TOKEN_SECRET", "API_KEY_TABLE_SECRET"), "0123456789ab
 _NEEDED: Mapping[str, Mapping[str, object]] = {
     "api_key_in": {"key_claims": ["tenant"], "data_class": "private"},
     "revoked_by": {"key_claims": ["sub"]},
+    "weights": {"origins": ["https://a.example", "https://b.example"]},
 }
 """What the example of a rule's setting can't do without."""
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from origin_sdk_edge.origins import weighted
+from origin_sdk_edge.policy.access import METRICS_PATH
 from origin_sdk_wire.edge_signature import Asked, is_signed
+from origin_sdk_wire.exposition import parse_document
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json
 from tests.runtime.edge import HOST, Variables, detail, get, new_path, running
-from tests.runtime.origin import ScriptedOrigin
-from tests.runtime.replies import Close, Reply, reply
+from tests.runtime.origin import Request, ScriptedOrigin
+from tests.runtime.replies import Close, Hold, Reply, reply
 
 SECRET = "a secret of the tests that has thirty-two bytes"  # noqa: S105 - a test's
 FRESH = [("Cache-Control", "public, max-age=600")]
+FORWARDED = ("x-forwarded", "forwarded", "both", "none")
 _numbers = count()
 CASES = 24
 """Each case has places of its own on each origin, so that no other knows them to be away."""
@@ -56,8 +61,18 @@ def edge(
             {"path": path, "host": "none.test", "origins": [f"{away}{base}", f"{away}{base}-2"]},
             {"path": path, "key_body": True, "origins": [f"{first}{base}", f"{second}{base}"]},
         ]
+    rules += [
+        {"path": "/weighted/**", "origins": [first, second], "weights": [3, 1], "default_lifetime": 60},
+        {"path": "/away/**", "origins": [f"{away}/w", second], "weights": [1000, 0.001]},
+        {"path": "/hasty/**", "origins": first, "origin_timeout": "150ms"},
+        {"path": "/soft/**", "origins": first, "soft_timeout": "50ms", "stale_while_revalidate": 0},
+    ]
     rules.append({"path": "/secret/**", "data_class": "private", "key_cookies": ["s"], "origins": first})
-    workers: Variables = {"edge": {"RULES": rules}, "signing": {"RULES": rules, "ORIGIN_SECRET": SECRET}}
+    workers: Variables = {
+        "edge": {"RULES": rules, "DEBUG_SECRET": SECRET},
+        "signing": {"RULES": rules, "ORIGIN_SECRET": SECRET},
+        **{name: {"FORWARDED": name, "PASSED_FIELDS": ["X-Forwarded-Prefix"]} for name in FORWARDED},
+    }
     with running(folder, running_origin, workers) as workerd:
         yield workerd
 
@@ -194,6 +209,105 @@ def test_another_spelling_of_a_path_is_not_sent_to_another_origin(
     told = [get(edge.url("edge"), path) for _ in range(2)]
 
     assert [(each.body, detail(each)) for each in told] == [(b"the Worker's", "identity-missing")] * 2
+
+
+# Weights
+
+
+def always(answer: Reply) -> Callable[[Request], Reply]:
+    return lambda _: answer
+
+
+def test_each_url_has_an_origin_of_its_own_by_weight(edge: Workerd, origins: Origins) -> None:
+    for each, body in ((origins.first, b"first"), (origins.second, b"second")):
+        each.otherwise(always(reply(200, [("Cache-Control", "no-store")], body)))
+    paths = [f"/weighted/{number}" for number in range(40)]
+
+    once, again = ([get(edge.url(name), path).body for path in paths] for name in ("edge", "signing"))
+
+    assert once == again
+    assert 20 < once.count(b"first") < 39
+
+
+def test_weights_leave_each_url_where_it_is() -> None:
+    urls = [f"api.test/{number}" for number in range(4000)]
+    by_two = [weighted(("a", "b"), (3, 1), url)[0] for url in urls]
+    by_three = [weighted(("a", "b", "c"), (3, 1, 1), url)[0] for url in urls]
+
+    assert 0.72 < by_two.count("a") / len(urls) < 0.78
+    assert 0.17 < by_three.count("c") / len(urls) < 0.23
+    assert all(then in {before, "c"} for before, then in zip(by_two, by_three, strict=True))
+
+
+def test_a_weighted_origin_that_is_away_is_passed_over_and_counted(edge: Workerd, origins: Origins) -> None:
+    path = new_path("away/t")
+    origins.second.on(path, OF_SECOND)
+
+    assert get(edge.url("edge"), path).body == b"second"
+
+    told = json.loads(get(edge.url("edge"), METRICS_PATH, ("Authorization", f"Bearer {SECRET}")).body)
+    attempts = parse_document(json.dumps(told)).isolates[0].counts
+    assert attempts.value("origin_attempts", (origins.away.address, "failed")) >= 1
+    assert attempts.value("origin_attempts", (origins.second.address, "answered")) >= 1
+
+
+# Patience by rule
+
+
+def test_a_rule_has_a_patience_of_its_own(edge: Workerd, origins: Origins) -> None:
+    path, hold = new_path("hasty/t"), Hold()
+    origins.first.on(path, OF_FIRST.after(hold))
+    try:
+        assert (told := get(edge.url("edge"), path)).status == 504
+        assert detail(told) == "origin-timeout"
+    finally:
+        hold.release()
+
+
+def test_a_rule_has_a_soft_patience_of_its_own(edge: Workerd, origins: Origins) -> None:
+    path, hold = new_path("soft/t"), Hold()
+    stale = [("Cache-Control", "public, max-age=0, stale-if-error=600"), ("ETag", '"a"')]
+    origins.first.on(path, reply(200, stale, b"first"), OF_FIRST.after(hold))
+    get(edge.url("edge"), path)
+    try:
+        assert detail(get(edge.url("edge"), path)) == "slow-origin"
+    finally:
+        hold.release()
+
+
+# What the origin is told of the client's host
+
+
+POSING = [
+    ("Forwarded", "host=evil.example;proto=gopher"),
+    ("X-Forwarded-Host", "evil.example"),
+    ("X_Forwarded_Host", "evil.example"),
+    ("X-Forwarded-Proto", "gopher"),
+    ("X-Forwarded-Port", "666"),
+    ("X_Forwarded-Port", "666"),
+    ("X-Forwarded-Server", "evil.example"),
+    ("X-Forwarded-Prefix", "/vouched"),
+]
+
+
+@pytest.mark.parametrize("name", FORWARDED)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_client_poses_as_a_proxy(edge: Workerd, origin: ScriptedOrigin, name: str, method: str) -> None:
+    path = new_path()
+    origin.on(path, OF_FIRST)
+
+    get(edge.url(name), path, *POSING, method=method, body=b"x" if method == "POST" else b"")
+
+    [asked] = origin.requests(path)
+    told = {field.lower(): value for field, value in asked.fields if "forwarded" in field.lower()}
+    told.pop("x-forwarded-for", None)
+    expected = {"x-forwarded-prefix": "/vouched"}
+    if name in {"x-forwarded", "both"}:
+        expected |= {"x-forwarded-host": HOST, "x-forwarded-proto": "http"}
+    if name in {"forwarded", "both"}:
+        expected["forwarded"] = f'host="{HOST}";proto=http'
+    assert told == expected
+    assert asked.value("Host") == origin.address
 
 
 # Signatures

@@ -112,6 +112,9 @@ def test_a_rule_reads_all_its_settings() -> None:
         "groups_from": "user-{id}",
         "key_parameters": ["signature"],
         "no_vary_search": True,
+        "weights": [3, "0.5"],
+        "origin_timeout": "2s",
+        "soft_timeout": "50ms",
         "api_key_in": ["X-API-Key", "?key"],
         "revoked_by": "user-{sub}",
     }
@@ -129,6 +132,9 @@ def test_a_rule_reads_all_its_settings() -> None:
         claims=("sub",),
         parameters=("signature",),
         no_vary_search=True,
+        weights=(3, 0.5),
+        origin_timeout=2,
+        soft_timeout=0.05,
         api_key_fields=("x-api-key",),
         api_key_parameters=("key",),
         revoked_by=("user-{sub}",),
@@ -500,6 +506,23 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
             {"RULES": [{"device_field": ["X-A", "X-B"]}]}, "give one name", id="two fields for the device"
         ),
         pytest.param({"RULES": [{"origins": ["a.example"]}]}, "isn't the URL of an origin", id="no URL"),
+        pytest.param(
+            {"RULES": [{"origins": ["https://a.example"], "weights": [1, 2]}]},
+            "weights = [1.0, 2.0]: are 2, and origins are 1",
+            id="more weights than origins",
+        ),
+        pytest.param({"RULES": [{"weights": [0]}]}, "a list of numbers from 0.001", id="no weight"),
+        pytest.param({"RULES": [{"weights": 1}]}, "a list of numbers from 0.001", id="one weight"),
+        pytest.param(
+            {"RULES": [{"origin_timeout": "1s", "soft_timeout": "2s"}]},
+            "RULES[0].soft_timeout = 2: is never reached",
+            id="patience of a rule beyond its end",
+        ),
+        pytest.param(
+            {"FORWARDED": "none", "ORIGIN_SECRET": _LONG_TEXT},
+            "signs X-Forwarded-Host",
+            id="a signature of what isn't sent",
+        ),
         pytest.param({"RULES": [{"origins": []}]}, "or a list of such", id="no origin at all"),
         pytest.param(
             {"RULES": [{"origins": ["https://a.example", "https://a.example/"]}]},
@@ -590,8 +613,8 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
             id="more groups than a response may have",
         ),
         pytest.param(
-            {"RULES": [{"soft_timeout": "1s"}]},
-            "it is one of the whole Worker: write SOFT_TIMEOUT under [vars]",
+            {"RULES": [{"kv_timeout": "1s"}]},
+            "it is one of the whole Worker: write KV_TIMEOUT under [vars]",
             id="a setting of the Worker in a rule",
         ),
         pytest.param({"STALE_IF_EROR": "1h"}, "did you mean STALE_IF_ERROR?", id="a slip"),

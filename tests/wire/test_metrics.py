@@ -23,6 +23,7 @@ from origin_sdk_wire.exposition import (
     parse_isolate,
 )
 from origin_sdk_wire.metrics import (
+    ATTEMPTS,
     FAULTS,
     KV_PURPOSES,
     METRICS,
@@ -49,6 +50,8 @@ _VALUES: dict[str, list[str]] = {
     "status": list(STATUSES),
     "outcome": list(REFRESH_OUTCOMES),
     "kind": list(ORIGIN_ERRORS),
+    "origin": ["a.example", "b.example:8443", "zone", "c", "d"],
+    "attempt": list(ATTEMPTS),
     "operation": ["read", "write"],
     "purpose": list(KV_PURPOSES),
     "by": list(PURGERS),

@@ -118,7 +118,7 @@ class Asker:
         self._hooks = hooks
         self._storage = storage
         self._oversized_until_ms: Table[int] = storage.memory.table(1 / 64)
-        self.origins = Origins(settings, ports.origin, ports.timing, ports.report)
+        self.origins = Origins(settings, ports.origin, ports.timing, ports.report, counters)
         self._counters = counters
         self._bodies = ports.bodies
         self._timing = ports.timing

@@ -144,7 +144,7 @@ class Collapse:
         flight = self.flights.start(question.key, question.voice)
         exchange.run(self.lead(question, flight, answered, exchange.run))
         if self._stand_in(question):
-            await answered.signal.wait(self._settings.soft_timeout)
+            await answered.signal.wait(self._settings.soft_timeout_of(question.lookup.rule))
             if answered.is_open and (entry := self._stand_in(question)):
                 answered.is_left = True
                 return await self._sender.stored(exchange, question.lookup, entry, _SLOW)
@@ -154,7 +154,7 @@ class Collapse:
 
     def _stand_in(self, question: Question) -> Entry | None:
         """Return what may be sent if the origin is slow."""
-        entry = question.entry if self._settings.soft_timeout else None
+        entry = question.entry if self._settings.soft_timeout_of(question.lookup.rule) else None
         return entry if entry and self._judge.may_stand_in(question.lookup, question.ask, entry) else None
 
     async def lead(
@@ -212,7 +212,8 @@ class Collapse:
     async def _wait(self, question: Question, flight: Flight, exchange: Exchange) -> Any:
         """Wait for another request's outcome."""
         is_soft = self._stand_in(question) is not None
-        patience = self._settings.soft_timeout if is_soft else self._settings.collapse_timeout
+        settings = self._settings
+        patience = settings.soft_timeout_of(question.lookup.rule) if is_soft else settings.collapse_timeout
         began_ms = self._timing.now_ms()
         while not flight.has_landed:
             if flight.coming and (response := await self._fed(question, flight, exchange)):

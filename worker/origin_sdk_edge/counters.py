@@ -10,7 +10,7 @@ from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_wire.exposition import SeenPurge, UrlCount
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.marks import Lane, Mark
-from origin_sdk_wire.metrics import FAULTS, OTHER, Counts, Labels, Tier, status_class
+from origin_sdk_wire.metrics import ATTEMPTS, FAULTS, OTHER, Counts, Labels, Tier, status_class
 from origin_sdk_wire.rules import KeyRule, key_target
 from origin_sdk_wire.settings import MetricsUrls, Settings
 
@@ -136,6 +136,11 @@ class Counters:
     def origin_failed(self, rule: str, failure: OriginFailure) -> None:
         """Count an answer that didn't come, or not whole."""
         self.counts.add("origin_errors", (rule, failure.value.removeprefix("origin-")))
+
+    def origin_tried(self, origin: str, *, has_answered: bool) -> None:
+        """Count that an origin was asked, given by its URL; empty for that of the Worker's zone."""
+        host = origin.partition("://")[2].partition("/")[0] or "zone"
+        self.counts.add("origin_attempts", (host, ATTEMPTS[not has_answered]))
 
     def breaker_opened(self) -> None:
         """Count an origin that is left alone from now on."""

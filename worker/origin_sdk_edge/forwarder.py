@@ -9,6 +9,7 @@ from origin_sdk_edge.exchange import Exchange
 from origin_sdk_edge.policy.decision import Forward
 from origin_sdk_edge.policy.outcome import on_forwarded
 from origin_sdk_edge.policy.status import Status
+from origin_sdk_edge.policy.unkeyed import unposing
 from origin_sdk_edge.ports import OriginError, Ports, StoreError
 from origin_sdk_edge.sender import Sender
 from origin_sdk_edge.storage import Storage
@@ -42,7 +43,8 @@ class Forwarder:
         """Pass a request on, and return the response for its client."""
         birth_ms = self._timing.now_ms()
         try:
-            response = await self._asker.origins.fetch(forward.rule, forward.request, {}, body)
+            request = unposing(forward.request, forward.rule, self._settings)
+            response = await self._asker.origins.fetch(forward.rule, request, {}, body)
         except OriginError as error:
             self._asker.note_failure(forward.rule, error)
             return self._sender.failed(

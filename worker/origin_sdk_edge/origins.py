@@ -1,15 +1,18 @@
-"""Which of a rule's origins is asked: the first that isn't known to be away, and the next where it fails."""
+"""Which of a rule's origins is asked: by order or weight, first who isn't known to be away, then the next."""
 
 from collections.abc import Mapping, Sequence
+from math import log
 from typing import Any
 
+from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.invalidation import SAFE_METHODS
 from origin_sdk_edge.policy.trouble import is_no_answer
 from origin_sdk_edge.ports import Origin, OriginError, OriginResponse, Report, Timing
+from origin_sdk_wire.key import digest
 from origin_sdk_wire.settings import Rule, Settings
 
-__all__ = ["Origins"]
+__all__ = ["Origins", "weighted"]
 
 _REST_MS = 10_000
 """For so long an origin that gave no answer comes after the others."""
@@ -18,8 +21,11 @@ _REST_MS = 10_000
 class Origins:
     """Asks origins, and remembers which are away. One for each isolate."""
 
-    def __init__(self, settings: Settings, origin: Origin, timing: Timing, report: Report) -> None:
+    def __init__(
+        self, settings: Settings, origin: Origin, timing: Timing, report: Report, counters: Counters
+    ) -> None:
         self._settings = settings
+        self._counters = counters
         self._origin = origin
         self._timing = timing
         self._report = report
@@ -31,13 +37,13 @@ class Origins:
         """Ask for a response; raises :class:`OriginError` if there is none from any origin."""
         bases = rule.origins or (self._settings.origin,)
         if len(bases) == 1:
-            return await self._fetch(bases[0], request, conditional, body)
-        ordered = self._ordered(bases)
+            return await self._fetch(bases[0], rule, request, conditional, body)
+        ordered = self._ordered(rule, request)
         if not _may_repeat(request, body):
-            return await self._fetch(ordered[0], request, conditional, body)
+            return await self._fetch(ordered[0], rule, request, conditional, body)
         for base in ordered[:-1]:
             try:
-                response = await self._fetch(base, request, conditional, body)
+                response = await self._fetch(base, rule, request, conditional, body)
             except OriginError as error:
                 self._report("origin", error)
             else:
@@ -46,16 +52,41 @@ class Origins:
                     return response
                 response.discard()
             self._resting_until_ms[base] = self._timing.now_ms() + _REST_MS
-        return await self._fetch(ordered[-1], request, conditional, body)
+        return await self._fetch(ordered[-1], rule, request, conditional, body)
 
-    def _ordered(self, bases: Sequence[str]) -> list[str]:
+    def _ordered(self, rule: Rule, request: RequestFacts) -> list[str]:
         now_ms = self._timing.now_ms()
+        bases = (
+            weighted(rule.origins, rule.weights, request.target.location) if rule.weights else rule.origins
+        )
         return sorted(bases, key=lambda base: now_ms < self._resting_until_ms.get(base, 0))
 
     async def _fetch(
-        self, base: str, request: RequestFacts, conditional: Mapping[str, str], body: Any
+        self, base: str, rule: Rule, request: RequestFacts, conditional: Mapping[str, str], body: Any
     ) -> OriginResponse:
-        return await self._origin.fetch(request, conditional, body, self._settings.origin_timeout, base)
+        seconds = self._settings.origin_timeout_of(rule)
+        try:
+            response = await self._origin.fetch(request, conditional, body, seconds, base)
+        except OriginError:
+            self._counters.origin_tried(base, has_answered=False)
+            raise
+        self._counters.origin_tried(base, has_answered=not is_no_answer(response.status))
+        return response
+
+
+def weighted(bases: Sequence[str], weights: Sequence[float], location: str) -> list[str]:
+    """Return origins in the order in which they are asked for a URL: always the same for one URL.
+
+    By weighted rendezvous hashing, so that of the URLs only those move that an origin which comes or goes, or
+    whose weight changes, gains or loses.
+    """
+
+    def score(base: str, weight: float) -> float:
+        drawn = int(digest("origin", base, location)[:13], 16) + 0.5  # of 52 bits, and never 0
+        return -weight / log(drawn / (1 << 52))
+
+    scores = {base: score(base, weight) for base, weight in zip(bases, weights, strict=True)}
+    return sorted(bases, key=lambda base: -scores[base])
 
 
 def _may_repeat(request: RequestFacts, body: Any) -> bool:

@@ -7,7 +7,7 @@ more of each *group*, at most :data:`MOST_POINTS` in all::
 
     index1   the rule, or "-" for what belongs to none
     blob1    the layout's version: 1
-    blob2    the group: answers, origin, rule, memory, kv, lags, or url
+    blob2    the group: answers, origin, origins, rule, memory, kv, lags, or url
     blob3    the isolate's id        blob4    the location, such as FRA
     blob5..  the group's labels      double1..  the group's columns
 
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from origin_sdk_wire.exposition import UrlCount
 from origin_sdk_wire.marks import Lane
 from origin_sdk_wire.metrics import (
+    ATTEMPTS,
     FAULTS,
     KV_OPERATIONS,
     KV_PURPOSES,
@@ -48,7 +49,7 @@ __all__ = [
     "selection",
 ]
 
-MOST_POINTS = 20
+MOST_POINTS = 23
 """In one flush; the platform takes 250."""
 _VERSION = "1"
 _INDEX_BYTES = 96
@@ -127,6 +128,7 @@ GROUPS: Mapping[str, Group] = {
                 *_whole("origin_seconds"),
             ),
         ),
+        Group("origins", ("origin",), _each("origin_attempts", "attempt", ATTEMPTS)),
         Group(
             "rule",
             ("rule",),
@@ -177,7 +179,7 @@ def points_of(
     """Lay out what was counted since the last flush; ``urls`` likewise, the busiest first."""
     urls = urls[:_MOST_URLS]
     rows = {name: _rows(group, gained) for name, group in GROUPS.items()}
-    for name in ("origin", "rule"):
+    for name in ("origin", "origins", "rule"):
         rows[name] = _fitted(rows[name], _MOST_BY_RULE, sum, lambda _: (OTHER,))
     left = MOST_POINTS - len(urls) - sum(len(of) for name, of in rows.items() if name != "answers")
     rows["answers"] = _fitted(rows["answers"], left, _requests_of, _folded_answer)

@@ -9,13 +9,13 @@ from typing import Any
 from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS, MAX_GROUPS
 from origin_sdk_wire.fields import HOP_BY_HOP
 from origin_sdk_wire.rules import KeyBody, KeyRule, covers_name
-from origin_sdk_wire.settings import DataClass, Rule, Settings, SingleFlight
+from origin_sdk_wire.settings import DataClass, Forwarded, Rule, Settings, SingleFlight
 from origin_sdk_wire.values import shown_value
 
 __all__ = ["errors_of", "misplaced", "rule_errors", "rule_warnings", "warnings_of"]
 
 _MATCHING = frozenset({"name", "host", "path", "methods"})
-_NOT_STORING = frozenset({"bypass", "data_class", "origins"})
+_NOT_STORING = frozenset({"bypass", "data_class", "origin_timeout", "origins", "weights"})
 """What is of use also where nothing is stored."""
 _NEVER_STORED = frozenset({428, 429, 431, 511})
 _SLOW_MARKS_SECONDS = 300
@@ -73,6 +73,17 @@ def errors_of(settings: Settings, given: Collection[str]) -> Iterator[str]:
         yield (
             f"SOFT_TIMEOUT = {settings.soft_timeout:g}: is never reached, since the origin is given up after "
             f"ORIGIN_TIMEOUT = {settings.origin_timeout:g}; lower it, or raise ORIGIN_TIMEOUT"
+        )
+    for number, rule in enumerate(settings.rules):
+        if rule.soft_timeout is not None and rule.soft_timeout > settings.origin_timeout_of(rule):
+            yield (
+                f"RULES[{number}].soft_timeout = {rule.soft_timeout:g}: is never reached, since the origin "
+                f"is given up after {settings.origin_timeout_of(rule):g} s; lower it, or raise origin_timeout"
+            )
+    if settings.origin_secret and settings.forwarded in {Forwarded.FORWARDED, Forwarded.NONE}:
+        yield (
+            f"FORWARDED = {settings.forwarded.value!r}: ORIGIN_SECRET signs X-Forwarded-Host, which the "
+            'origin then lacks; write "both" or "x-forwarded"'
         )
     if "compress_min_bytes" in given and settings.compress_min_bytes > settings.max_body_bytes:
         yield (
@@ -207,6 +218,11 @@ def _parameter_errors(rule: KeyRule) -> Iterator[str]:
 
 
 def _storing_errors(rule: Rule) -> Iterator[str]:
+    if rule.weights and len(rule.weights) != len(rule.origins):
+        yield (
+            f"weights = {shown_value(list(rule.weights))}: are {len(rule.weights)}, and origins are "
+            f"{len(rule.origins)}; give one for each"
+        )
     if rule.single_flight is SingleFlight.GLOBAL and rule.data_class is DataClass.PRIVATE:
         yield (
             'single_flight = "global": what is private isn\'t carried to other isolates; remove it, or '

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 __all__ = [
+    "ATTEMPTS",
     "FAULTS",
     "KV_OPERATIONS",
     "KV_PURPOSES",
@@ -40,6 +41,7 @@ OTHER = "other"
 
 # The values of labels that are ours: each is one of these.
 STATUSES = ("2xx", "3xx", "4xx", "5xx")
+ATTEMPTS = ("answered", "failed")
 ORIGIN_ERRORS = ("unreachable", "timeout", "truncated")
 REFRESH_OUTCOMES = ("stored", "validated", "unstored", "failed")
 KV_OPERATIONS = ("read", "write", "list", "delete")
@@ -122,6 +124,7 @@ METRICS: tuple[Metric, ...] = (
         "seconds",
         _LATENCIES,
     ),
+    Metric("origin_attempts", _C, "Times that an origin was asked, by what came.", ("origin", "attempt")),
     Metric("breaker_openings", _C, "Times that an origin was found to be away, and left alone."),
     Metric(
         "kv_keys", _C, "Keys that an operation of KV concerned, as KV bills them.", ("operation", "purpose")

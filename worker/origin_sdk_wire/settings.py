@@ -30,6 +30,7 @@ from origin_sdk_wire.values import (
     secret,
     setting,
     share,
+    shares,
     size,
     switch,
     table,
@@ -40,6 +41,7 @@ from origin_sdk_wire.values import (
 
 __all__ = [
     "DataClass",
+    "Forwarded",
     "MetricsUrls",
     "Profile",
     "PurgeMode",
@@ -55,6 +57,18 @@ _YEAR = 365 * _DAY
 _MIB = 1 << 20
 _WINDOW = duration(whole=True, most=_YEAR)
 _WAIT = duration(most=300, least=0.01)
+_SOFT_WAIT = duration(most=300)
+
+
+class Forwarded(StrEnum):
+    """How origins are told of the host and the scheme that a client asked for."""
+
+    X_FORWARDED = "x-forwarded"
+    """X-Forwarded-Host and X-Forwarded-Proto."""
+    FORWARDED = "forwarded"
+    """Forwarded (RFC 7239)."""
+    BOTH = "both"
+    NONE = "none"
 
 
 class Profile(StrEnum):
@@ -143,6 +157,11 @@ class Rule(KeyRule):
     """The groups whose purge revokes the credentials that were issued before: named by their claims."""
     origins: tuple[str, ...] = setting((), origin_urls())
     """Where requests go in place of ``origin``: to the first, to the next where that gives no answer."""
+    weights: tuple[float, ...] = setting((), shares())
+    """How URLs are shared out among ``origins``; none given: all go to the first that answers."""
+    origin_timeout: float | None = setting(None, _WAIT)
+    """As the setting of that name, for these requests; so is ``soft_timeout``."""
+    soft_timeout: float | None = setting(None, _SOFT_WAIT)
     bypass: bool = setting(False, switch())
     data_class: DataClass = setting(DataClass.PUBLIC, one_of(DataClass))
     ignore_cookies: bool = setting(False, switch())
@@ -183,6 +202,8 @@ class Settings:
     """Where requests go: scheme and authority, perhaps a path prefix. Empty: to the zone's own origin."""
     origin_secret: str = setting("", secret(), repr=False)
     """What requests to the origin are signed with, so that it can refuse who goes around the edge."""
+    forwarded: Forwarded = setting(Forwarded.X_FORWARDED, one_of(Forwarded))
+    """In which fields origins are told of the host and the scheme that a client asked for."""
     profile: Profile = setting(Profile.SAFE, one_of(Profile))
     cache_name: str = setting("EdgeCache", token())
     """How the cache calls itself in Cache-Status and Via."""
@@ -249,7 +270,7 @@ class Settings:
     """The longest wait for the origin's response fields."""
     between_bytes_timeout: float = setting(10.0, _WAIT)
     """The longest silence in the body of a response that is stored. How long it takes in all has no bound."""
-    soft_timeout: float = setting(3.0, duration(most=300))
+    soft_timeout: float = setting(3.0, _SOFT_WAIT)
     """With a usable stale response at hand, the wait after which it is sent; the late result is kept."""
     kv_timeout: float = setting(1.0, _WAIT)
     collapse_timeout: float = setting(10.0, duration(most=300))
@@ -321,6 +342,14 @@ class Settings:
         if rule.claims and self.token_issuers and not rule.takes_api_keys:
             return tuple(dict.fromkeys(("iss", *rule.claims)))
         return rule.claims
+
+    def origin_timeout_of(self, rule: Rule) -> float:
+        """Return the longest wait for an origin's response fields."""
+        return self.origin_timeout if rule.origin_timeout is None else rule.origin_timeout
+
+    def soft_timeout_of(self, rule: Rule) -> float:
+        """Return the wait after which a usable stale response is sent."""
+        return self.soft_timeout if rule.soft_timeout is None else rule.soft_timeout
 
     @cached_property
     def hidden_parameters(self) -> frozenset[str]:

@@ -37,6 +37,7 @@ __all__ = [
     "secret",
     "setting",
     "share",
+    "shares",
     "shown_value",
     "size",
     "switch",
@@ -143,6 +144,20 @@ def count() -> ValueKind:
         if found < 0 or found != int(found):
             raise ValueError(f"give {expects}")
         return int(found)
+
+    return ValueKind(expects, read)
+
+
+def shares() -> ValueKind:
+    """Numbers above 0, one for each of several."""
+    expects = "a list of numbers from 0.001 to 1000, such as [3, 1]"
+
+    def read(value: object) -> object:
+        given = value if isinstance(value, list | tuple) else ()
+        found = tuple(_quantity(each, {"": 1}, expects) for each in given)
+        if not found or not all(0.001 <= each <= 1000 for each in found):
+            raise ValueError(f"give {expects}")
+        return found
 
     return ValueKind(expects, read)
 

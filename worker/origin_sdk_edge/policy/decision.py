@@ -199,7 +199,7 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
     spelt = first_match(settings.rules, request.method, request.target) or DEFAULT_RULE
     rule = strictest_rule(spelt, request.method, request.target, settings)
     if rule is not spelt:
-        rule = replace(rule, origins=spelt.origins)
+        rule = replace(rule, origins=spelt.origins, weights=spelt.weights)
     is_further = request.method not in _READING
     if is_further and not _is_looked_up(request, rule):
         forwarded = Forwarded.BYPASS if request.method in SAFE_METHODS else Forwarded.METHOD

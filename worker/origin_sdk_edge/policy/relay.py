@@ -12,7 +12,7 @@ from origin_sdk_wire.edge_signature import EDGE_SIGNATURE, Asked, signature_of
 from origin_sdk_wire.facts import Fields
 from origin_sdk_wire.key import Target
 from origin_sdk_wire.search_variance import SEARCH_VARIANCE
-from origin_sdk_wire.settings import Rule, Settings
+from origin_sdk_wire.settings import Forwarded, Rule, Settings
 from origin_sdk_wire.storability import content_length, hop_by_hop
 from origin_sdk_wire.unkeyed import is_among
 
@@ -40,6 +40,8 @@ _NOT_FORWARDED = frozenset(
         "cdn-loop",
         DEBUG,
         EDGE_SIGNATURE,
+        "x-forwarded-host",
+        "x-forwarded-proto",
         # WSGI would take them for those that this cache sets.
         "x_forwarded_host",
         "x_forwarded_proto",
@@ -90,9 +92,19 @@ def outbound_fields(request: RequestFacts, settings: Settings, base: str = "") -
     if settings.is_safe:
         fields.setdefault("user-agent", settings.cache_name)
     # Of the target, and so of the key: not what a client would like them to be.
-    fields["x-forwarded-proto"] = request.target.scheme
-    if base or settings.origin:
-        fields["x-forwarded-host"] = request.target.host
+    return fields | _forwarded(request.target, settings, has_own_host=bool(base or settings.origin))
+
+
+def _forwarded(target: Target, settings: Settings, *, has_own_host: bool) -> dict[str, str]:
+    """Return the fields that tell an origin, which may have a host of its own, what a client asked for."""
+    fields: dict[str, str] = {}
+    if settings.forwarded in {Forwarded.X_FORWARDED, Forwarded.BOTH}:
+        fields["x-forwarded-proto"] = target.scheme
+        if has_own_host:
+            fields["x-forwarded-host"] = target.host
+    if settings.forwarded in {Forwarded.FORWARDED, Forwarded.BOTH}:
+        host = [f'host="{target.host}"'] if has_own_host else []  # RFC 7239 section 4: a port needs quotes
+        fields["forwarded"] = ";".join([*host, f"proto={target.scheme}"])
     return fields
 
 

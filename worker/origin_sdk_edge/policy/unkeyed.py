@@ -36,6 +36,7 @@ __all__ = [
     "sent_fields",
     "undisclosed_fields",
     "unkeyed_names",
+    "unposing",
     "with_implied_vary",
 ]
 
@@ -61,6 +62,9 @@ _KNOWN_WORDS: Mapping[str, re.Pattern[str]] = {
 }
 """Fields whose few words, dates and numbers leave a client nothing to choose that matters to another."""
 
+_POSING = re.compile(r"forwarded|x[-_]forwarded[-_](?!for$).*")
+"""What proxies tell of the URL that a client asked for; WSGI takes ``_`` for ``-``."""
+
 _READING = frozenset({"GET", "HEAD"})
 
 _PLACED = HOP_BY_HOP | {
@@ -84,6 +88,21 @@ def sent_fields(request: RequestFacts, rule: Rule, settings: Settings) -> dict[s
     if settings.is_safe and "x-forwarded-for" not in fields and (address := address_of(request.fields)):
         fields["x-forwarded-for"] = address
     return fields
+
+
+def unposing(request: RequestFacts, rule: Rule, settings: Settings) -> RequestFacts:
+    """Return a request that isn't cacheable without what tells an origin of a proxy that there isn't.
+
+    The client's addresses stay, as Cloudflare has them.
+    """
+    if not settings.is_safe:
+        return request
+    fields = {
+        name: value
+        for name, value in request.fields.items()
+        if not _POSING.fullmatch(name) or _is_vouched(name, request, rule, settings)
+    }
+    return request if len(fields) == len(request.fields) else replace(request, fields=fields)
 
 
 def undisclosed_fields(request: RequestFacts, sent: Fields, settings: Settings) -> dict[str, str]:
