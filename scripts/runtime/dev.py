@@ -56,6 +56,7 @@ try:
   curl -i {url}/products/17     # the new price: the answer to the write has purged the old one
   curl -i -X PATCH {origin}/products/17 --json '{{"price_cents": 5990}}'
   curl -i {url}/products/17     # newer still, in seconds: the origin purges what it changes
+  curl -i --compressed {url}/products     # 11 KB that travel as 2: compressed once, for all who ask for it
 """
 
 
@@ -101,6 +102,7 @@ def _serve(options: argparse.Namespace) -> NoReturn:
         }
         for warning in warnings_of(options.config, options.env, variables):
             print(f"scripts/dev: warning: {warning}", file=sys.stderr)
+        print("scripts/dev: starting the Worker, which takes seconds …", file=sys.stderr)
         wrangler = stack.enter_context(
             Wrangler(folder, port=port, variables=variables, config=config, environment=options.env)
         )
