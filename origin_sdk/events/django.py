@@ -25,7 +25,14 @@ from django.db.models import signals
 
 from origin_sdk.events._models.django_relations import Dependent, left_by, relation_name
 from origin_sdk.events._models.django_statements import Statements
-from origin_sdk.events._models.django_tables import by_key, concrete, is_proxy, seen_as
+from origin_sdk.events._models.django_tables import (
+    by_key,
+    concrete,
+    generic_keys,
+    is_generated,
+    is_proxy,
+    seen_as,
+)
 from origin_sdk.events._models.rules import (
     EdgeRule,
     Registry,
@@ -53,12 +60,14 @@ _ADVICE = (
 
 
 def _attributes(model: Any) -> set[str]:
-    """Return the names by which a model's fields and relations, those from other models too, are known."""
-    names: set[str] = set()
+    """Return the names of what changes with an object: its fields, and its many-to-many relations."""
+    names = {name for each in model._meta.concrete_fields for name in (each.name, each.attname)}
+    names.update(generic_keys(model, names))
     for field in model._meta.get_fields(include_hidden=True):
-        accessor = getattr(field, "get_accessor_name", lambda: None)()
-        names.update(filter(None, (field.name, getattr(field, "attname", None), accessor)))
-    return names
+        if field.many_to_many and not isinstance(field.related_model, str):
+            through = field.through if field.auto_created else field.remote_field.through
+            names.add(relation_name(through, model))
+    return names - {""}
 
 
 class NotAtomicWarning(UserWarning):
@@ -283,17 +292,18 @@ def _changed(before: Any, after: Any, update_fields: Iterable[str] | None) -> se
     written = None if update_fields is None else set(update_fields)
     changed: set[str] = set()
     for each in after._meta.concrete_fields:
-        if written is not None and not written & {each.name, each.attname}:
+        if written is not None and not (written & {each.name, each.attname} or is_generated(each)):
             continue
         if each.attname in after.__dict__ and getattr(before, each.attname) != getattr(after, each.attname):
             changed |= {each.name, each.attname}
-    return changed
+    return changed.union(generic_keys(after, changed))
 
 
 def _evaluated(instance: Any, using: str) -> Any:
-    """Return an object without expressions, such as ``F("price") + 1``: read again where it has some."""
+    """Return an object with what the database made of expressions, such as ``F("price") + 1``: read again."""
     values = instance.__dict__.values()
-    if not any(hasattr(value, "resolve_expression") for value in values):
+    is_computed = any(map(is_generated, instance._meta.concrete_fields))
+    if not is_computed and not any(hasattr(value, "resolve_expression") for value in values):
         return instance
     return next(by_key(type(instance), [instance.pk], using), instance)
 

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import (
+    Column,
     Connection,
     Delete,
     Select,
@@ -296,7 +297,7 @@ def _note_deleted(_mapper: object, _connection: object, target: object) -> None:
 def _watch(rule: EdgeRule) -> None:
     mapper = _mapper(rule.model)
     # A rule may watch what only subclasses of its model have.
-    known = {key for each in mapper.self_and_descendants for key in each.all_orm_descriptors.keys()}  # noqa: SIM118
+    known = {key for each in mapper.self_and_descendants for key in _written(each)}
     if problem := unknown_watch(rule, known):
         raise InvalidSettings(problem)
     below = [(each.key, [part.key for part in each.props]) for each in mapper.composites]
@@ -308,6 +309,15 @@ def _watch(rule: EdgeRule) -> None:
         if rule.watch is None or attribute.key in watch:
             watched = getattr(rule.model, attribute.key)
             event.listen(watched, "set", _load_old, active_history=True, propagate=True)
+
+
+def _written(mapper: Mapper[Any]) -> Iterator[str]:
+    """Yield the attributes that a flush may change; not a hybrid, an expression, or another's view."""
+    columns = {each.key for each in mapper.column_attrs if isinstance(each.columns[0], Column)}
+    yield from columns
+    yield from (each.key for each in mapper.relationships if not each.viewonly)
+    yield from (each.key for each in mapper.composites)
+    yield from (each.key for each in mapper.synonyms if each.name in columns)
 
 
 def _load_old(_target: object, value: object, _old: object, _initiator: object) -> object:

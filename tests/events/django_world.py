@@ -45,7 +45,7 @@ from django.contrib import admin  # noqa: E402 - Django imports models once it i
 from django.contrib.auth.models import Permission, User  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
-from django.db.models import F, Value, signals  # noqa: E402
+from django.db.models import Case, F, Value, When, signals  # noqa: E402
 from django.db.models.functions import Concat  # noqa: E402
 from django.test import RequestFactory  # noqa: E402
 
@@ -57,9 +57,11 @@ from origin_sdk.outbox._stores.entries import End, Settlement, read_payload  # n
 from origin_sdk.outbox.django.models import OutboxEntry  # noqa: E402
 from origin_sdk.outbox.django.store import DjangoOutbox, record  # noqa: E402
 from tests.events.django_shop.models import (  # noqa: E402
+    HAS_GENERATED_FIELDS,
     Book,
     Cafe,
     Item,
+    Label,
     Membership,
     Note,
     Novel,
@@ -68,6 +70,7 @@ from tests.events.django_shop.models import (  # noqa: E402
     Product,
     Review,
     Shelf,
+    Square,
     Tag,
     Team,
     edge,
@@ -227,6 +230,33 @@ def _generic_add() -> None:
     Shelf.objects.get(pk=2).notes.add(Note.objects.get(pk=1))
 
 
+def _generic_remove() -> None:
+    Shelf.objects.get(pk=1).notes.remove(Note.objects.get(pk=1))
+
+
+def _generic_set() -> None:
+    Shelf.objects.get(pk=2).notes.set([Note.objects.get(pk=1)])
+
+
+def _generic_key() -> None:
+    label = Label.objects.get(pk=1)
+    label.about = Shelf.objects.get(pk=2)
+    label.save()
+
+
+def _generic_key_unwatched() -> None:
+    label = Label.objects.get(pk=1)
+    label.text = "new"
+    label.save()
+
+
+def _generated() -> None:
+    if HAS_GENERATED_FIELDS:
+        square = Square.objects.get(pk=1)
+        square.side = 3
+        square.save(update_fields=["side"])
+
+
 def _generic_clear() -> None:
     Shelf.objects.get(pk=1).notes.clear()
 
@@ -340,6 +370,18 @@ def _through_managed() -> None:
     Team.objects.get(pk=1).members.add(Person.objects.get(pk=2))
 
 
+def _through_removed() -> None:
+    Team.objects.get(pk=1).members.remove(Person.objects.get(pk=1))
+
+
+def _through_set() -> None:
+    Team.objects.get(pk=1).members.set([Person.objects.get(pk=2)])
+
+
+def _through_cleared_from_the_other_side() -> None:
+    Person.objects.get(pk=1).team_set.clear()
+
+
 def _through_of_a_deleted_one() -> None:
     Person.objects.get(pk=1).delete()
 
@@ -398,6 +440,9 @@ def _in_a_receiver() -> None:
 UNSEEN: dict[str, Callable[[], object]] = {
     "update": lambda: Item.objects.update(shelf=None),
     "update, in a receiver of a signal": _in_a_receiver,
+    "update, locked": lambda: Item.objects.select_for_update().update(shelf=None),
+    "update to a case": lambda: Item.objects.update(shelf=Case(When(pk=1, then=Value(2)))),
+    "update of a generic key's part": lambda: Label.objects.update(object_id=2),
     "bulk_update": lambda: Item.objects.bulk_update([Item(pk=1, shelf_id=2)], ["shelf"]),
     "bulk_create": lambda: Item.objects.bulk_create([Item()]),
     "bulk_create, conflicts ignored": lambda: Item.objects.bulk_create([Item(pk=1)], ignore_conflicts=True),
@@ -405,6 +450,9 @@ UNSEEN: dict[str, Callable[[], object]] = {
     "_raw_delete": lambda: Item.objects.all()._raw_delete("default"),
     "raw": lambda: list(Item.objects.raw("DELETE FROM django_shop_item RETURNING *")),
     "cursor": lambda: _execute("UPDATE django_shop_item SET shelf_id = NULL"),
+    "cursor, behind a comment": lambda: _execute(
+        "UPDATE /* a */ django_shop_item -- b\n SET shelf_id = NULL"
+    ),
     "cursor, insert": lambda: _execute("INSERT INTO django_shop_item (shelf_id) SELECT NULL"),
     "cursor, in a CTE": lambda: _execute(
         'WITH a AS (SELECT 1) UPDATE "django_shop_item" SET shelf_id = NULL WHERE id IN (SELECT * FROM a)'
@@ -414,10 +462,19 @@ UNSEEN: dict[str, Callable[[], object]] = {
     ),
     "an iterator isn't used up": lambda: _executemany(iter([("x", 1)])),
     "the association table": lambda: Product.tags.through.objects.filter(product_id=1).update(tag_id=2),
+    "the association table, create": lambda: Product.tags.through.objects.create(product_id=2, tag_id=2),
+    "the association table, delete": lambda: Product.tags.through.objects.all().delete(),
+    "the association table, save": lambda: Product.tags.through(product_id=1, tag_id=2).save(),
     "the association table, bulk_create": lambda: Product.tags.through.objects.bulk_create(
         [Product.tags.through(product_id=1, tag_id=2)]
     ),
 }
+if HAS_GENERATED_FIELDS:
+    UNSEEN["update of what a generated field is made of"] = lambda: Square.objects.update(side=3)
+if connection.vendor == "sqlite":
+    UNSEEN["cursor, or else nothing"] = lambda: _execute("UPDATE OR IGNORE django_shop_item SET shelf_id = 2")
+else:
+    UNSEEN["cursor, behind a select"] = lambda: _execute("SELECT 1; UPDATE django_shop_item SET shelf_id = 2")
 UNSEEN |= {"bulk, update": _update, "changed, bulk_create": _bulk_create}  # which are seen
 
 
@@ -432,9 +489,9 @@ SCENARIOS: dict[str, Callable[[], None]] = {
 }
 
 
-MODELS = [Review, Product.tags.through, Product, Tag, Item, Note, Shelf, Cafe, Place, Book, Membership, Team]
-MODELS += [Person, OutboxEntry]
-COUNTED = (Product, Tag, Item, Note, Shelf, Place, Book, Team, Person)
+MODELS = [Review, Product.tags.through, Product, Tag, Item, Note, Label, Shelf, Square, Cafe, Place, Book]
+MODELS += [Membership, Team, Person, OutboxEntry]
+COUNTED = (Product, Tag, Item, Note, Label, Shelf, Square, Place, Book, Team, Person)
 
 
 @transaction.atomic
@@ -454,6 +511,8 @@ def fill() -> None:
     shelves = [Shelf.objects.create(name=name) for name in ("a", "b", "c")]
     Item.objects.create(shelf=shelves[0], spare=shelves[2])
     Note.objects.create(about=shelves[0])
+    Label.objects.create(about=shelves[0])
+    Square.objects.create()
     Cafe.objects.create(name="old")
     Book.objects.create(title="ulysses")
     team, first, _ = Team.objects.create(name="red"), Person.objects.create(), Person.objects.create()
@@ -541,7 +600,9 @@ def main() -> None:
     call_command("migrate", verbosity=0)
     call_command("makemigrations", "edge_outbox", check=True, dry_run=True, verbosity=0)
     with connection.schema_editor() as editor:
-        for model in (Tag, Product, Review, Shelf, Item, Note, Place, Cafe, Book, Person, Team, Membership):
+        for model in (Tag, Product, Review, Shelf, Item, Note, Label, Square, Place, Cafe, Book):
+            editor.create_model(model)
+        for model in (Person, Team, Membership):
             editor.create_model(model)
     warnings.simplefilter("error")
     results: dict[str, object] = {}

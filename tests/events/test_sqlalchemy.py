@@ -15,6 +15,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
+    ForeignKey,
     Integer,
     MetaData,
     String,
@@ -32,8 +33,22 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.ext.associationproxy import AssociationProxy, association_proxy
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    aliased,
+    column_property,
+    configure_mappers,
+    mapped_column,
+    relationship,
+    scoped_session,
+    sessionmaker,
+    synonym,
+)
 
 from origin_sdk import InvalidSettings, Purge
 from origin_sdk.events.sqlalchemy import EdgeEvents, UnseenChangeWarning
@@ -477,6 +492,13 @@ VERBS: dict[str, Callable[[Session, type[Base]], object]] = {
     "text of a known table in another schema's quotes": lambda s, model: s.execute(
         text(f'/* a */ DELETE  FROM "{model.__tablename__}" WHERE id = -1')  # noqa: S608
     ),
+    "text, behind comments": lambda s, model: s.execute(
+        text(f"UPDATE /* it's */ {model.__tablename__} -- it's\n SET name = 'x'")  # noqa: S608
+    ),
+    "an update of an alias": lambda s, model: s.execute(update(aliased(model)).values(name="x")),
+    "an insert that returns": lambda s, model: s.scalars(
+        insert(model).returning(model), [{"name": "x"}]
+    ).all(),
     "the session's connection": lambda s, model: s.connection().execute(
         update(model.__table__).values(name="x")  # type: ignore[arg-type]  # a table
     ),
@@ -512,7 +534,8 @@ def test_every_verb_purges_the_declared_groups(service: Service) -> None:
 
 
 def test_every_verb_that_looks_up_no_row_is_warned_of(service: Service) -> None:
-    verbs = [verb for verb in VERBS if verb != "a table of another MetaData"]  # which looks rows up
+    looked_up = {"a table of another MetaData", "an update of an alias"}
+    verbs = [verb for verb in VERBS if verb not in looked_up]
     for verb in verbs:
         with pytest.warns(UnseenChangeWarning, match=r"changes Product .*bulk=\[groups\]"):
             service.run(lambda session, verb=verb: VERBS[verb](session, Product))  # type: ignore[misc]  # mypy: lambda's default
@@ -712,3 +735,37 @@ def test_a_watched_name_that_the_model_does_not_have_is_refused(watch: str | lis
     with pytest.raises(InvalidSettings, match=r"watch = .*'(prize|Price)'.* Article"):
         events.register(Article, groups=lambda _: "articles", watch=watch)
     events.register(Article, groups=lambda _: "articles", watch="price")
+
+
+@pytest.mark.parametrize("watch", ["total", "reviews_shown", "words", "count", "twice_total"])
+def test_a_watched_name_in_which_no_change_shows_is_refused(watch: str) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Remark(Base):
+        __tablename__ = "remarks"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        words: Mapped[str]
+        article_id: Mapped[int] = mapped_column(ForeignKey("articles.id"))
+
+    class Article(Base):
+        __tablename__ = "articles"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        price: Mapped[int]
+        cost: Mapped[int] = synonym("price")
+        remarks: Mapped[list[Remark]] = relationship()
+        reviews_shown: Mapped[list[Remark]] = relationship(viewonly=True)
+        words: AssociationProxy[list[str]] = association_proxy("remarks", "words")
+        count: Mapped[int] = column_property(select(func.count(Remark.id)).scalar_subquery())
+
+        @hybrid_property
+        def total(self) -> int:
+            return self.price * 2
+
+        twice_total: Mapped[int] = synonym("total")
+
+    configure_mappers()
+    events = EdgeEvents()
+    with pytest.raises(InvalidSettings, match=rf"watch = \['{watch}'\].*no change of its objects shows"):
+        events.register(Article, groups=lambda _: "articles", watch=watch)
+    events.register(Article, groups=lambda _: "articles", watch=["price", "cost", "remarks"])

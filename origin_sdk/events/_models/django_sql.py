@@ -40,12 +40,20 @@ def origin_of(frame: FrameType | None, *, is_association: bool) -> Origin:
         if frame is None:
             break
         where = frame.f_globals.get("__name__", ""), frame.f_code.co_name
-        if where in _ORIGINS:
+        if where in _ORIGINS and not (is_association and _sends_nothing(frame)):
             return _ORIGINS[where]
         if where[0] in _MANAGERS and where[1] in _MANAGERS_VERBS:
             return Origin.SIGNALLED if is_association else Origin.RELATION
         frame = frame.f_back
     return Origin.OTHER
+
+
+def _sends_nothing(frame: FrameType) -> bool:
+    """Whether Django saves or deletes rows of an association's own model, for which it sends no signals."""
+    local = frame.f_locals
+    origin = getattr(local.get("self"), "origin", None)  # of a collector: whose `delete` was called
+    model = local.get("cls") or getattr(origin, "model", None) or type(origin)
+    return bool(getattr(getattr(model, "_meta", None), "auto_created", False))
 
 
 @dataclass(frozen=True, slots=True)

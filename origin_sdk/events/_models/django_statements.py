@@ -106,7 +106,7 @@ class Statements:
 
     def _on_statement(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:  # noqa: FBT001 - Django's
         text = sql if isinstance(sql, str) else str(sql)
-        if text[:7].upper() == "SELECT ":
+        if text[:7].upper() == "SELECT " and ";" not in text:
             return execute(sql, params, many, context)
         statement = _Statement(text, params, many, context["connection"], sys._getframe(1))
         looked_up = [

@@ -1,6 +1,6 @@
 """Which tables rules of Django's models are about, and the rows in them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ from django.apps import apps
 from origin_sdk.events._models.django_relations import relation_name
 from origin_sdk.events._models.rules import EdgeRule
 
-__all__ = ["Hit", "Tables", "by_key", "concrete", "is_proxy", "seen_as"]
+__all__ = ["Hit", "Tables", "by_key", "concrete", "generic_keys", "is_generated", "is_proxy", "seen_as"]
 
 _MOST_KEYS = 500
 """Keys in one query: databases bound the parameters of a statement."""
@@ -27,12 +27,14 @@ class Hit:
         """Return whether an update of these columns, or of some that aren't known, matters."""
         if not columns or self.rule.watch is None or self.owner is None:
             return True
+        fields = self.owner._meta.local_concrete_fields
         names = {
             name
-            for each in self.owner._meta.local_concrete_fields
-            if each.column.lower() in columns
+            for each in fields
+            if each.column.lower() in columns or is_generated(each)
             for name in (each.name, each.attname)
         }
+        names.update(generic_keys(self.owner, names))
         return not names.isdisjoint(self.rule.watch)
 
     @property
@@ -69,6 +71,18 @@ class Tables:
         if rule.watch is None or relation_name(through, model) in rule.watch:
             self._add(through, Hit(rule, None))
             self.associations[through] = association.field if association.auto_created else association
+
+
+def is_generated(field: Any) -> bool:
+    """Return whether the database computes a field from others."""
+    return bool(getattr(field, "generated", False))
+
+
+def generic_keys(model: Any, names: Collection[str]) -> Iterator[str]:
+    """Yield the generic foreign keys that are made of some of the fields named."""
+    for each in model._meta.private_fields:
+        if not {getattr(each, "ct_field", ""), getattr(each, "fk_field", "")}.isdisjoint(names):
+            yield each.name
 
 
 def is_proxy(model: Any) -> bool:

@@ -135,13 +135,14 @@ def groups_of(intents: Iterable[Intent]) -> tuple[str, ...]:
 
 
 def unknown_watch(rule: EdgeRule, known: Collection[str]) -> str:
-    """Say which names a rule watches that its model doesn't have, so that they never purge; else ``""``."""
+    """Say which names a rule watches in which no change of its model shows, if there are any; else ``""``."""
     unknown = sorted((rule.watch or frozenset()).difference(known))
     if not unknown:
         return ""
     return (
-        f"watch = {unknown} in the rule for {rule.model.__name__}: it has no such attribute, so that nothing "
-        f"would be purged; it has {sorted(known)}"
+        f"watch = {unknown} in the rule for {rule.model.__name__}: no change of its objects shows in that, "
+        f"so that nothing would be purged; watch what it is made of, of {sorted(known)}, or register a rule "
+        "for the model that holds it"
     )
 
 

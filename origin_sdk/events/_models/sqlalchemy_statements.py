@@ -44,8 +44,9 @@ def _compiled(element: Any, statement: str) -> Iterator[Written]:
         return
     verb = element.__visit_name__
     is_lookable = isinstance(element, Update | Delete)
-    what = f"a bulk {verb} on {element.table}"
-    yield Written(what, table_names([element.table]), isinstance(element, Delete), is_lookable)
+    tables = table_names([element.table])
+    what = f"a bulk {verb} on {', '.join(sorted(tables))}"
+    yield Written(what, tables, isinstance(element, Delete), is_lookable)
 
 
 def _textual(statement: str) -> Iterator[Written]:

@@ -11,6 +11,7 @@ from django.db import models
 from origin_sdk.events.django import EdgeEvents
 from origin_sdk.outbox import Republish
 
+HAS_GENERATED_FIELDS = hasattr(models, "GeneratedField")  # since Django 5.0
 woken: list[str] = []
 edge = EdgeEvents()
 edge.on_commit = lambda: woken.append("now")
@@ -89,6 +90,34 @@ class Note(models.Model):
 
     class Meta:
         app_label = "django_shop"
+
+
+@edge.purges(groups=lambda label: f"label-{label.pk}-on-{label.object_id}", watch=["about"])
+class Label(models.Model):
+    content_type = models.ForeignKey(ContentType, on_delete=models.CASCADE, null=True)
+    object_id = models.IntegerField(null=True)
+    about = GenericForeignKey()
+    text = models.CharField(max_length=50, default="")
+
+    class Meta:
+        app_label = "django_shop"
+
+
+class Square(models.Model):
+    side = models.IntegerField(default=1)
+    if HAS_GENERATED_FIELDS:
+        area = models.GeneratedField(
+            expression=models.F("side") * models.F("side"),
+            output_field=models.IntegerField(),
+            db_persist=True,
+        )
+
+    class Meta:
+        app_label = "django_shop"
+
+
+if HAS_GENERATED_FIELDS:
+    edge.register(Square, groups=lambda square: f"area-{square.area}", watch="area")
 
 
 class Place(models.Model):
