@@ -149,7 +149,7 @@ def test_the_demo_origin_answers_and_its_end_is_an_error(tmp_path: Path) -> None
 def test_the_dashboard_shows_the_demos_traffic(tmp_path: Path) -> None:
     arguments = ("--port", "0", "--dashboard-port", "0")
     with running(tmp_path, *arguments, is_watched=True) as dev:
-        assert dev.output().startswith("dashboard: http://127.0.0.1:")
+        assert re.match(r"(?:scripts/dev: .*\n)*dashboard: http://127\.0\.0\.1:", dev.output())
         page = dev.said("dashboard").partition("#")[0]
         deadline = time.monotonic() + _START_SECONDS
         board = httpx.get(f"{page}api/board").raise_for_status().json()
