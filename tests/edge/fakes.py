@@ -86,8 +86,11 @@ class FakeBodies:
     async def gzip(self, body: bytes) -> bytes:
         return gzip.compress(body, mtime=0)
 
-    async def gunzip(self, body: bytes) -> bytes:
-        return gzip.decompress(body)
+    async def gunzip(self, body: bytes, most_bytes: int) -> bytes:
+        expanded = gzip.decompress(body)
+        if len(expanded) > most_bytes:
+            raise ValueError("too much")
+        return expanded
 
     def empty(self) -> bytes:
         return b""

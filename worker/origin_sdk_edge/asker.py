@@ -293,7 +293,8 @@ class Asker:
         if coding not in {"", "gzip"} or self._bodies.size(body) > self._settings.memory_item_bytes:
             return Reason.ANSWER_UNREAD
         try:
-            content = self._bodies.octets(await self._bodies.gunzip(body) if coding else body)
+            most_bytes = self._settings.memory_item_bytes
+            content = self._bodies.octets(await self._bodies.gunzip(body, most_bytes) if coding else body)
         except ValueError:
             return Reason.ANSWER_UNREAD
         groups = read_answer(record.status, content, rule)

@@ -125,8 +125,8 @@ class Bodies(Protocol):
     async def gzip(self, body: Body) -> Body:
         """Compress."""
 
-    async def gunzip(self, body: Body) -> Body:
-        """Decompress; raises :class:`ValueError`."""
+    async def gunzip(self, body: Body, most_bytes: int) -> Body:
+        """Decompress; raises :class:`ValueError`, also as soon as it comes to more than ``most_bytes``."""
 
     def empty(self) -> Body:
         """Return no bytes."""

@@ -17,6 +17,7 @@ from origin_sdk_wire.purge_log import MAX_WINDOW_SECONDS
 from origin_sdk_wire.rules import KeyBody, KeyRule
 from origin_sdk_wire.signed_requests import LogKey
 from origin_sdk_wire.values import (
+    coding_names,
     count,
     duration,
     error_lifetimes,
@@ -265,6 +266,9 @@ class Settings:
     """Bodies of at least this size are written to KV when they are asked for again; 0 at once."""
     compress_min_bytes: int = setting(4096, size(most=25 * _MIB))
     """Text of at least this size is stored compressed; 0 switches it off."""
+
+    codings: tuple[str, ...] = setting(("br", "gzip"), coding_names())
+    """The content codings that origins are asked for of those that a client accepts, in this order."""
 
     origin_timeout: float = setting(25.0, _WAIT)
     """The longest wait for the origin's response fields."""

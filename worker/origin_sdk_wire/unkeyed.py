@@ -75,6 +75,7 @@ SAFE_UNKEYED_FIELDS = frozenset(
         "x-method",
         "x-method-override",
         # Of this one exchange: for tracing, against forgery, for queues
+        "available-dictionary",
         "b3",
         "baggage",
         "cache-debug",
@@ -99,6 +100,7 @@ SAFE_UNKEYED_FIELDS = frozenset(
         # Of content, which a cacheable request has none of
         "content-*",
         "date",
+        "dictionary-id",
         "expect",
     }
 )

@@ -21,6 +21,7 @@ from origin_sdk_wire.signed_requests import parse_keys
 
 __all__ = [
     "ValueKind",
+    "coding_names",
     "count",
     "duration",
     "error_lifetimes",
@@ -51,6 +52,7 @@ _Value = TypeVar("_Value")
 
 _MAX_STEPS = 8
 _TEMPLATE = re.compile(r"[^{}]*\{([^{}]+)\}[^{}]*|([^{}]+)")
+_CODINGS = ("br", "gzip", "zstd")
 _TEMPLATES = {
     "a JSON body": 'a path such as "data.product.id", or a name with one: "product-{data.product.id}"',
     "claims": 'a claim such as "sub", or a name with one: "user-{sub}"',
@@ -207,6 +209,22 @@ def field_names() -> ValueKind:
         lambda value: frozenset(name.lower() for name in read_names(value)),
         lambda value: ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value),
     )
+
+
+def coding_names() -> ValueKind:
+    """Content codings: a list, or a text with commas between them; an empty one stands for none."""
+    expects = f"some of {', '.join(_CODINGS)}, or an empty list for none"
+
+    def read(value: object) -> object:
+        given = [each.strip() for each in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
+            raise ValueError(f"give {expects}")
+        names = tuple(each.lower() for each in given if each)
+        if not set(names) <= set(_CODINGS) or len(set(names)) < len(names):
+            raise ValueError(f"give {expects}, each once")
+        return names
+
+    return ValueKind(expects, read, lambda value: ", ".join(value) if isinstance(value, tuple) else "")
 
 
 def texts() -> ValueKind:

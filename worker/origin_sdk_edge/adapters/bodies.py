@@ -64,12 +64,20 @@ class ArrayBuffers:
         """Compress."""
         return await _through(body, js.CompressionStream.new("gzip"))
 
-    async def gunzip(self, body: Body) -> Body:
-        """Decompress."""
+    async def gunzip(self, body: Body, most_bytes: int) -> Body:
+        """Decompress, and stop where it comes to too much."""
+        stream = js.Response.new(body).body.pipeThrough(js.DecompressionStream.new("gzip"))
+        reader, pieces, size = stream.getReader(), [], 0
         try:
-            return await _through(body, js.DecompressionStream.new("gzip"))
+            while not (step := await promised(reader.read, reader)).done:
+                size += step.value.byteLength
+                if size > most_bytes:
+                    unawaited(promised(reader.cancel, reader))
+                    raise ValueError(f"it expands to more than {most_bytes} bytes")
+                pieces.append(step.value)
         except JsException as error:
             raise ValueError(str(error)) from error
+        return joined(pieces)
 
     def empty(self) -> Body:
         """Return no bytes."""

@@ -337,20 +337,22 @@ def _sent(request: RequestFacts, target: Target, rule: Rule, settings: Settings)
     sent = sent_fields(request, rule, settings)
     fields = {name: value for name, value in sent.items() if name not in left_out}
     if "accept-encoding" in fields:
-        fields["accept-encoding"] = _codings(fields["accept-encoding"])
+        fields["accept-encoding"] = _codings(fields["accept-encoding"], settings.codings)
     if rule.reads_answers:
         fields["accept-encoding"] = "identity"
     asked = asked_target(rule, request.target) if rule.hidden_parameters or rule.no_vary_search else None
     return RequestFacts(request.method, target, fields, request.own, request.content, request.token, asked)
 
 
-def _codings(value: str) -> str:
-    # A few values instead of one for each kind of client: fewer variants where the origin varies by it.
-    members = [member.split(";") for member in value.lower().replace(" ", "").split(",")]
-    accepted = {member[0] for member in members if not (len(member) > 1 and member[1].strip("0.") == "q=")}
-    return (
-        ", ".join(coding for coding in ("br", "gzip") if coding in accepted or "*" in accepted) or "identity"
-    )
+def _codings(value: str, asked_for: tuple[str, ...]) -> str:
+    # A few values in place of one for each kind of client: fewer variants where the origin varies. Codings by
+    # a dictionary of the client's (RFC 9842) are in none of them.
+    members = [member.split(";") for member in value.lower().replace(" ", "").replace("\t", "").split(",")]
+    refused = {member[0] for member in members if len(member) > 1 and member[1].strip("0.") == "q="}
+    accepted = {member[0] for member in members} - refused
+    takes_any = "*" in accepted
+    found = (each for each in asked_for if each in accepted or (takes_any and each not in refused))
+    return ", ".join(found) or "identity"
 
 
 # May it reuse?

@@ -49,7 +49,9 @@ class StoredBodies:
             return entry.decoded if entry.record.coding else await self.stored(entry)
         body = await self.stored(entry)
         try:
-            decoded = None if body is None else await self._tiers.contents.gunzip(body)
+            decoded = (
+                None if body is None else await self._tiers.contents.gunzip(body, entry.record.body_bytes)
+            )
         except ValueError:
             return None
         if decoded is None or self._tiers.contents.size(decoded) != entry.record.body_bytes:
