@@ -1,4 +1,4 @@
-"""Content codings: kept as origins send them, for clients that accept them; and nothing expands without end."""
+"""Content codings: kept as origins send them, for clients that accept them; nothing expands without end."""
 
 from __future__ import annotations
 
