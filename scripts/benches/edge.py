@@ -33,7 +33,8 @@ from scripts.benches.cost import Requests, cost_rows, measure_usage
 from scripts.benches.counting import counting_rows
 from scripts.benches.load import HOST, Load, Target
 from scripts.benches.rows import AtLeast, AtMost, Row, row
-from scripts.benches.start_up import Start, import_milliseconds, save_memory
+from scripts.benches.start_up import Start, import_milliseconds
+from scripts.runtime.snapshot import save_memory
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, Worker
 

@@ -22,7 +22,7 @@ from scripts.runtime.build import built
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Worker
 
-__all__ = ["Start", "import_milliseconds", "save_memory"]
+__all__ = ["Start", "import_milliseconds"]
 
 _TIMEOUT_SECONDS = 60.0
 _TIMED = Path(__file__).parent / "workers" / "timed_imports.py"
@@ -44,14 +44,6 @@ class Start:
             seconds = time.perf_counter() - began
             used = cpu_seconds(workerd.process)
         return cls(seconds * 1000, used * 1000)
-
-
-def save_memory(worker: Worker, folder: Path) -> Path:
-    """Save the memory of ``worker`` after its imports, as a deploy does, and return the folder of it."""
-    snapshots = folder / "snapshots"
-    snapshots.mkdir(parents=True)
-    with Workerd(folder, [worker], arguments=["--python-save-snapshot"], snapshots=snapshots):
-        return snapshots
 
 
 def import_milliseconds(folder: Path) -> float:

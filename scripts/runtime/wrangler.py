@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,13 @@ class Wrangler(wrangler.Wrangler):
         config: Path = paths.WRANGLER_CONFIG,
         environment: str = "",
         arguments: Sequence[str] = (),
+        snapshots: Path | None = None,
     ) -> None:
+        """``snapshots`` is the folder of the snapshot to start from, else that of scripts/install."""
+        started_from = {"WORKERD_SNAPSHOTS": str(snapshots)} if snapshots else {}
         super().__init__(
             folder,
-            tools=TOOLS,
+            tools=replace(TOOLS, environment={**QUIET, **started_from}),
             config=config,
             environment=environment,
             port=port,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.runtime import paths
+from scripts.runtime import paths, snapshot
 from scripts.runtime.build import build
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, Namespace, StandIn, Worker
@@ -93,7 +93,9 @@ def strict_url(
     """The cache under `wrangler dev`, as the RFCs have it."""
     variables = {"ORIGIN": running_origin.url, "PROFILE": "rfc9111"}
     folder = tmp_path_factory.mktemp("strict")
-    with Wrangler(folder, variables=variables, config=worker_tree / "wrangler.toml") as wrangler:
+    with Wrangler(
+        folder, variables=variables, config=worker_tree / "wrangler.toml", snapshots=snapshot.deployed()
+    ) as wrangler:
         yield wrangler.url
 
 
@@ -104,5 +106,7 @@ def safe_url(
     """The cache under `wrangler dev`, as it comes."""
     folder = tmp_path_factory.mktemp("safe")
     variables = {"ORIGIN": running_origin.url}
-    with Wrangler(folder, variables=variables, config=worker_tree / "wrangler.toml") as wrangler:
+    with Wrangler(
+        folder, variables=variables, config=worker_tree / "wrangler.toml", snapshots=snapshot.deployed()
+    ) as wrangler:
         yield wrangler.url

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+from scripts.runtime import snapshot
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, Namespace, StandIn, Worker
 from tests.runtime.client import Response, exchange
@@ -48,7 +49,7 @@ def running(
         )
         for name, variables in workers.items()
     ]
-    with Workerd(folder, made) as workerd:
+    with Workerd(folder, made, snapshots=snapshot.deployed()) as workerd:
         yield workerd
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from scripts.runtime import snapshot
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Worker
 from tests.runtime.http_rows import ASKED, FETCHED, REUSED, Results, Row, cc, get, parameters
@@ -72,7 +73,7 @@ _WRITTEN_SECONDS = 1.2
 def kv_url(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     variables = {"ORIGIN": running_origin.url, "PROFILE": "rfc9111", "MEMORY_BYTES": "0"}
     worker = Worker("kv", variables=variables)
-    with Workerd(tmp_path_factory.mktemp("kv"), [worker]) as workerd:
+    with Workerd(tmp_path_factory.mktemp("kv"), [worker], snapshots=snapshot.deployed()) as workerd:
         yield workerd.url("kv")
 
 

@@ -15,7 +15,7 @@ import pytest
 from origin_sdk import PurgeClient, Settings
 from origin_sdk._development.process import Process
 from origin_sdk.layers import Family, LayeredCache, RedisOptions
-from scripts.runtime import paths
+from scripts.runtime import paths, snapshot
 from scripts.runtime.ports import free_port
 from scripts.runtime.wrangler import Wrangler
 from tests.layers.servers import RedisServer
@@ -34,7 +34,7 @@ def test_one_call_empties_every_layer(running_origin: ScriptedOrigin, tmp_path: 
     variables = {"ORIGIN": origin.url, "MARK_INTERVAL": str(MARK_INTERVAL)}
     with (
         RedisServer(tmp_path / "redis") as server,
-        Wrangler(tmp_path / "edge", variables=variables) as worker,
+        Wrangler(tmp_path / "edge", variables=variables, snapshots=snapshot.deployed()) as worker,
         PurgeClient(_settings(worker)) as client,
         LayeredCache(RedisOptions(url=server.url, timeout=2), edge=client) as ours,
         LayeredCache(RedisOptions(url=server.url, timeout=2)) as others,
@@ -144,7 +144,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     variables = {"ORIGIN": first.url, "MARK_INTERVAL": str(MARK_INTERVAL)}
     with (
         RedisServer(folder / "redis") as server,
-        Wrangler(folder / "edge", variables=variables) as worker,
+        Wrangler(folder / "edge", variables=variables, snapshots=snapshot.deployed()) as worker,
     ):
         settings = _settings(worker)
         environment = {

@@ -17,6 +17,7 @@ from origin_sdk_wire.exposition import Document, Isolate, parse_document
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import Lane, Mark, group_mark, url_mark, value_of, written_keys
 from origin_sdk_wire.metrics import Counts, Tier
+from scripts.runtime import snapshot
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, StandIn, Worker
 from tests.runtime.client import Response
@@ -502,7 +503,7 @@ def test_points_hold_what_the_route_tells(
         engine.otherwise(lambda _: reply(200))
         variables = {**_BASE, "ORIGIN": running_origin.url}
         worker = Worker("a", variables=variables, datasets={"METRICS": StandIn(engine.address)})
-        with Workerd(tmp_path_factory.mktemp("points"), [worker]) as workerd:
+        with Workerd(tmp_path_factory.mktemp("points"), [worker], snapshots=snapshot.deployed()) as workerd:
             url = workerd.url("a")
             origin.on(path := new_path(), reply(200, [*FRESH, ("Cache-Groups", '"g"')], b"one"))
             for _ in range(6):

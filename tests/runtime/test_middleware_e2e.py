@@ -16,6 +16,7 @@ from fastapi.responses import StreamingResponse
 
 from origin_sdk.asgi import CacheFields, add_groups, belongs_to_user, cache_for, invalidate
 from origin_sdk.layers import Family, LayeredCache
+from scripts.runtime import snapshot
 from scripts.runtime.wrangler import Wrangler
 
 MARK_INTERVAL = 1.0
@@ -86,7 +87,10 @@ def edge(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx
     port = server.servers[0].sockets[0].getsockname()[1]
     variables = {"ORIGIN": f"http://127.0.0.1:{port}", "MARK_INTERVAL": str(MARK_INTERVAL)}
     folder = tmp_path_factory.mktemp("middleware")
-    with Wrangler(folder, variables=variables) as wrangler, httpx.Client(base_url=wrangler.url) as client:
+    with (
+        Wrangler(folder, variables=variables, snapshots=snapshot.deployed()) as wrangler,
+        httpx.Client(base_url=wrangler.url) as client,
+    ):
         yield client
     server.should_exit = True
     thread.join()

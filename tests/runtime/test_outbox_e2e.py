@@ -22,7 +22,7 @@ import pytest
 from origin_sdk._development.process import Process
 from origin_sdk.outbox import Republish, State
 from origin_sdk.outbox.sqlite import SqliteOutbox
-from scripts.runtime import paths
+from scripts.runtime import paths, snapshot
 from scripts.runtime.ports import free_port
 from scripts.runtime.wrangler import Wrangler
 
@@ -99,7 +99,9 @@ def shop(worker_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "MARK_INTERVAL": str(MARK_INTERVAL),
         "BREAKER_FAILURES": "0",
     }
-    with Wrangler(folder, variables=variables, config=worker_tree / "wrangler.toml") as wrangler:
+    with Wrangler(
+        folder, variables=variables, config=worker_tree / "wrangler.toml", snapshots=snapshot.deployed()
+    ) as wrangler:
         base, _, namespace = wrangler.kv_url().partition("/storage/kv/namespaces/")
         environment = {"CLOUDFLARE_API_BASE_URL": base, "EDGE_CACHE_NAMESPACE_ID": namespace}
         yield Shop(wrangler.url, port, folder / "shop.db", environment, folder)

@@ -22,6 +22,7 @@ import pytest
 
 from origin_sdk import AsyncPurgeClient, PurgeClient, Settings
 from origin_sdk._edge.options import Targets
+from scripts.runtime import snapshot
 from scripts.runtime.wrangler import Wrangler
 from tests.runtime.client import Response, ask
 from tests.runtime.origin import ScriptedOrigin
@@ -40,7 +41,9 @@ _numbers = count(1)
 @pytest.fixture(scope="module")
 def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrangler]:
     variables = {"ORIGIN": running_origin.url, "MARK_INTERVAL": str(MARK_INTERVAL), "BREAKER_FAILURES": "0"}
-    with Wrangler(tmp_path_factory.mktemp("purge"), variables=variables) as wrangler:
+    with Wrangler(
+        tmp_path_factory.mktemp("purge"), variables=variables, snapshots=snapshot.deployed()
+    ) as wrangler:
         yield wrangler
 
 

@@ -28,6 +28,7 @@ from origin_sdk_wire.marks import (
 from origin_sdk_wire.purge_log import Purged, Switch, SwitchKind, id_of, parse_entry
 from origin_sdk_wire.record import Record, head_of, metadata_for
 from origin_sdk_wire.signed_requests import LOG_PATH, MAX_BODY_BYTES, TELL_PATH
+from scripts.runtime import snapshot
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import StandIn, Worker
 from tests.runtime import log
@@ -56,7 +57,7 @@ def edge(
         Worker("unlisted", variables={**variables, "MARK_INTERVAL": "300ms"}, log="unlisted", stores=away),
         Worker("without", variables=variables),
     ]
-    with Workerd(tmp_path_factory.mktemp("log"), workers) as workerd:
+    with Workerd(tmp_path_factory.mktemp("log"), workers, snapshots=snapshot.deployed()) as workerd:
         get(workerd.url("edge"), "/begin")
         eventually(lambda: log.state(workerd.url("edge")).known_ms, "the first listing")
         yield workerd

@@ -19,6 +19,7 @@ from origin_sdk.cli import main
 from origin_sdk.errors import OutOfScope
 from origin_sdk.outbox import Drainer
 from origin_sdk.outbox.sqlite import SqliteOutbox
+from scripts.runtime import snapshot
 from scripts.runtime.wrangler import Wrangler, with_purge_log
 from tests.runtime.client import Response, ask
 from tests.runtime.origin import ScriptedOrigin
@@ -42,7 +43,7 @@ def edge(
     folder = tmp_path_factory.mktemp("log")
     variables = {"ORIGIN": running_origin.url, "PURGE": "strict", "PURGE_LOG_KEYS": json.dumps(_KEYS)}
     config = with_purge_log(worker_tree / "wrangler.toml", folder)
-    with Wrangler(folder, variables=variables, config=config) as wrangler:
+    with Wrangler(folder, variables=variables, config=config, snapshots=snapshot.deployed()) as wrangler:
         yield wrangler
 
 

@@ -23,6 +23,7 @@ from origin_sdk_wire.marks import (
     value_of,
     written_keys,
 )
+from scripts.runtime import snapshot
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Namespace, Worker
 from tests.runtime.client import Response
@@ -58,7 +59,7 @@ def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactor
         Worker("nearby", variables=variables, stores={"CACHE": NEARBY}),
         Worker("far", variables=variables, stores={"CACHE": FAR}),
     ]
-    with Workerd(tmp_path_factory.mktemp("marks"), workers) as workerd:
+    with Workerd(tmp_path_factory.mktemp("marks"), workers, snapshots=snapshot.deployed()) as workerd:
         yield workerd
 
 

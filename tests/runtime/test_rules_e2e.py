@@ -13,6 +13,7 @@ import pytest
 
 from origin_sdk import Project, PurgeClient, Settings, read_project
 from origin_sdk._edge.explanation import explain
+from scripts.runtime import snapshot
 from scripts.runtime.wrangler import Wrangler
 from tests.runtime.client import Response, ask
 from tests.runtime.origin import Request, ScriptedOrigin
@@ -59,7 +60,9 @@ def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactor
         "RULES": json.dumps(tomllib.loads(RULES)["vars"]["RULES"]),
         "CACHE_STATUS_KEY": "true",
     }
-    with Wrangler(tmp_path_factory.mktemp("edge"), variables=variables) as wrangler:
+    with Wrangler(
+        tmp_path_factory.mktemp("edge"), variables=variables, snapshots=snapshot.deployed()
+    ) as wrangler:
         yield wrangler
 
 

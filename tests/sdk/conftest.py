@@ -10,12 +10,13 @@ import pytest
 from origin_sdk import AsyncPurgeClient, Options, PurgeClient, Settings
 from origin_sdk._cloudflare.budget import RateBudget
 from origin_sdk.testing import FakeKV, ManualClock
+from scripts.runtime import snapshot
 from scripts.runtime.wrangler import Wrangler
 
 
 @pytest.fixture(scope="session")
 def wrangler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wrangler]:
-    with Wrangler(tmp_path_factory.mktemp("sdk")) as running:
+    with Wrangler(tmp_path_factory.mktemp("sdk"), snapshots=snapshot.deployed()) as running:
         yield running
 
 
