@@ -2,8 +2,9 @@
 
 import errno
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from math import isnan
 from typing import Annotated, Any
@@ -12,10 +13,6 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from origin_sdk._values.errors import InvalidRequest, OriginSdkError
-from origin_sdk.cli.advise import advise
-from origin_sdk.cli.audit import audit
-from origin_sdk.cli.build import build
-from origin_sdk.cli.check import check
 from origin_sdk.cli.context import (
     EXIT_CODES,
     Interrupted,
@@ -27,24 +24,6 @@ from origin_sdk.cli.context import (
     report_output,
     report_unexpected,
 )
-from origin_sdk.cli.dashboard import dashboard
-from origin_sdk.cli.dev import dev
-from origin_sdk.cli.doctor import doctor
-from origin_sdk.cli.drain import drain
-from origin_sdk.cli.explain import explain
-from origin_sdk.cli.init import init
-from origin_sdk.cli.inspect import inspect
-from origin_sdk.cli.list import list_
-from origin_sdk.cli.metrics import metrics
-from origin_sdk.cli.outbox import outbox
-from origin_sdk.cli.publish import publish
-from origin_sdk.cli.purge import purge
-from origin_sdk.cli.simulate import simulate
-from origin_sdk.cli.switch import switch
-from origin_sdk.cli.top import top
-from origin_sdk.cli.upgrade import upgrade
-from origin_sdk.cli.warm import warm
-from origin_sdk.cli.why import why
 from origin_sdk_wire import WIRE_VERSION
 
 __all__ = ["app", "run"]
@@ -56,14 +35,7 @@ Storage Write), CLOUDFLARE_ACCOUNT_ID, EDGE_CACHE_NAMESPACE_ID; CLOUDFLARE_API_B
 `wrangler dev`; EDGE_CACHE_ACTOR and EDGE_CACHE_AUDIT_FILE for the audit.
 """
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
-
-
-class _Commands(TyperGroup):
-    """The commands; Ctrl-C ends each alike, by every version of typer."""
-
-    def invoke(self, ctx: Any) -> Any:
-        with interruptible(lambda: ""):
-            return super().invoke(ctx)
+_STYLE: Mapping[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": "markdown"}
 
 
 class _Command(TyperCommand):
@@ -77,22 +49,59 @@ class _Command(TyperCommand):
         return super().invoke(ctx)
 
 
+_NAMES = (
+    *("init", "dev", "build", "upgrade", "purge", "publish", "warm"),
+    *("inspect", "explain", "why", "check", "doctor", "audit"),
+    *("dashboard", "top", "metrics", "simulate", "advise", "drain", "list", "outbox", "switch"),
+)
+"""The commands in the order of the help: each is what a module of its name has under that name."""
+
+
+class _Loaded(Mapping[str, Any]):
+    """The commands by name, each imported when it is asked for: one needs nothing of the others."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in _NAMES:
+            raise KeyError(name)
+        return _load(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+
+@cache
+def _load(name: str) -> Any:
+    """Return a command, or a group of them, as typer makes it of what its module declares."""
+    module = import_module(f"origin_sdk.cli.{name}")
+    declared = getattr(module, name, None) or getattr(module, f"{name}_")
+    if not isinstance(declared, typer.Typer):
+        function, declared = declared, typer.Typer(add_completion=False, **_STYLE)
+        declared.command(name=name, cls=_Command, epilog=_EPILOG)(function)
+    return typer.main.get_command(declared)
+
+
+class _Commands(TyperGroup):
+    """The commands; Ctrl-C ends each alike, by every version of typer."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**{**given, "commands": _Loaded()})
+
+    def invoke(self, ctx: Any) -> Any:
+        with interruptible(lambda: ""):
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
     name="origin-sdk",
     cls=_Commands,
     help=_HELP,
     epilog=_EPILOG,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    **_STYLE,
 )
-_PROJECT = (init, dev, build, upgrade)
-_LOOK = (inspect, explain, why, check, doctor, audit, dashboard, top, metrics, simulate, advise)
-for command in (*_PROJECT, purge, publish, warm, *_LOOK, drain):
-    app.command(cls=_Command, epilog=_EPILOG)(command)
-app.command(name="list", cls=_Command, epilog=_EPILOG)(list_)
-app.add_typer(outbox, name="outbox")
-app.add_typer(switch, name="switch")
 
 
 def _show_version(is_asked: bool) -> None:  # noqa: FBT001 - typer's way of calling back

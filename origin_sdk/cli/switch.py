@@ -19,6 +19,7 @@ switch = typer.Typer(
     name="switch",
     help="What the cache does differently until a time, without a deploy. Needs a purge log.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 RuleName = Annotated[str, typer.Option("--rule", help="For this rule alone. Default: for everything.")]

@@ -30,7 +30,6 @@ from origin_sdk.testing import FakeKV
 ROOT = Path(__file__).resolve().parents[2]
 NOT_ALONE = (
     "origin_sdk.cli.__main__",  # runs the program
-    "origin_sdk.cli.app",  # a loop's `command` is no name of its own
     "origin_sdk.outbox.django",  # models need an application that is set up
 )
 MODULES = sorted(
