@@ -13,6 +13,7 @@ import pytest
 
 from origin_sdk_wire.api_keys import key_digest
 from origin_sdk_wire.marks import Lane, Mark, group_mark, value_of, written_keys
+from scripts.runtime import snapshot
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, StandIn, Worker
 from tests.runtime.client import Response
@@ -84,7 +85,7 @@ def edge(
         Worker("edge", variables=variables),
         Worker("broken", variables=variables, stores={"CACHE": StandIn(running_kv.address)}),
     ]
-    with Workerd(tmp_path_factory.mktemp("credentials"), workers) as workerd:
+    with Workerd(tmp_path_factory.mktemp("credentials"), workers, snapshots=snapshot.deployed()) as workerd:
         yield workerd
 
 

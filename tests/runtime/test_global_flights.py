@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from scripts.runtime import snapshot
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Namespace, Worker
 from tests.runtime.client import Response
@@ -35,7 +36,7 @@ def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactor
         for name in _NAMES
     ]
     workers.append(Worker("without", variables=variables))
-    with Workerd(tmp_path_factory.mktemp("flights"), workers) as workerd:
+    with Workerd(tmp_path_factory.mktemp("flights"), workers, snapshots=snapshot.deployed()) as workerd:
         for name in _NAMES:
             get(workerd.url(name), "/begin")
         yield workerd
