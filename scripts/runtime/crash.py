@@ -380,6 +380,8 @@ def run(url: str, kills: int, seed: int = 0, *, is_forked: bool = False) -> Outc
                         killed += 1
                         _await(is_ready)
                 _let_live(api, chance)
+                if killed == kills - 1:
+                    _await_receipt(engine)
             finally:
                 _kill(child, is_forked=is_forked)
             killed += 1
@@ -396,6 +398,16 @@ def _let_live(api: BadApi, chance: random.Random) -> None:
     wants_request, deadline = chance.random() < 0.5, time.monotonic() + _MOST_SECONDS
     time.sleep(chance.uniform(*_LIFE_SECONDS))
     while wants_request and sum(api.faults.values()) <= asked and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _await_receipt(engine: Engine) -> None:
+    """Let the last service live until one has written a receipt: on a busy machine none may have yet."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        with Session(engine) as session:
+            if session.scalar(select(Receipted.id).limit(1)) is not None:
+                return
         time.sleep(0.02)
 
 

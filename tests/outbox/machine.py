@@ -1,9 +1,15 @@
-"""A step of a service or a drainer over a store, as a process with its own clock; prints what it saw."""
+"""Steps of services and drainers over a store, each a process with its own clock that tells what it saw.
+
+A line of standard input names a step: the store's URL, what to do, by how many seconds the clock is ahead. A
+line answers it. The processes are forks of this one, so that what they need is imported once.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -78,5 +84,26 @@ def main(url: str, step: str, ahead: float) -> dict[str, Any]:
     return {**seen, "waited": status.lag_seconds, "due_in": outbox.due_in(), "counts": counts}
 
 
+def _tell(seen: dict[str, Any]) -> None:
+    sys.stdout.write(f"{json.dumps(seen)}\n")
+    sys.stdout.flush()
+
+
+def serve() -> None:
+    """Do each step in a process of its own, one after the other."""
+    for line in sys.stdin:
+        if process := os.fork():
+            _, status = os.waitpid(process, 0)
+            if status:
+                _tell({"raised": f"the process ended with {status}"})
+            continue
+        try:
+            _tell(main(*json.loads(line)))
+        except Exception:  # noqa: BLE001 - the test shows it
+            _tell({"raised": traceback.format_exc()})
+        finally:
+            os._exit(0)
+
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(main(sys.argv[1], sys.argv[2], float(sys.argv[3]))))
+    serve()

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,27 +30,50 @@ HOURS = [
 ]
 
 
+@dataclass(frozen=True)
+class Steps:
+    """Runs steps one after the other, each a process whose clock is ahead by so many seconds."""
+
+    clock: ShiftedClock
+    processes: subprocess.Popen[str]
+
+    def run(self, url: str, step: str, ahead: float) -> Mapping[str, Any]:
+        assert self.processes.stdin
+        assert self.processes.stdout
+        self.clock.step(ahead)
+        self.processes.stdin.write(f"{json.dumps([url, step, ahead])}\n")
+        self.processes.stdin.flush()
+        seen: Mapping[str, Any] = json.loads(self.processes.stdout.readline())
+        assert "raised" not in seen, seen["raised"]
+        return seen
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steps]:
+    if not ShiftedClock.is_possible():
+        pytest.skip("no C compiler to make a clock with")
+    clock = ShiftedClock(tmp_path_factory.mktemp("clock") / "clock")
+    with subprocess.Popen(
+        (sys.executable, "-m", "tests.outbox.machine"),
+        cwd=paths.ROOT,
+        env={**os.environ, **clock.environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as processes:
+        yield Steps(clock, processes)
+
+
+@dataclass(frozen=True)
 class Machines:
     """Runs steps over one store, each on a machine whose clock is ahead by so many hours."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        self.url = url
-        self._clock = ShiftedClock(folder / "clock")
+    url: str
+    steps: Steps
 
     def run(self, step: str, hours: float) -> Mapping[str, Any]:
         ahead = hours * 3600
-        self._clock.step(ahead)
-        done = subprocess.run(
-            (sys.executable, "-m", "tests.outbox.machine", self.url, step, str(ahead)),
-            cwd=paths.ROOT,
-            env={**os.environ, **self._clock.environment},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert not done.returncode, done.stderr
-        seen: Mapping[str, Any] = json.loads(done.stdout)
+        seen = self.steps.run(self.url, step, ahead)
         assert seen["now"] - ahead == pytest.approx(_now(), abs=TOOK), "the machine's clock is its own"
         return seen
 
@@ -59,18 +83,16 @@ def _now() -> float:
 
 
 @pytest.fixture(params=["PostgreSQL", "Redis streams", "SQLite file"])
-def machines(request: pytest.FixtureRequest, tmp_path: Path) -> Machines:
+def machines(request: pytest.FixtureRequest, steps: Steps, tmp_path: Path) -> Machines:
     """Over each kind of store. Those of a SQLite file are one machine, whose clock is set between steps."""
-    if not ShiftedClock.is_possible():
-        pytest.skip("no C compiler to make a clock with")
     if request.param == "SQLite file":
-        return Machines(f"sqlite:///{tmp_path}/outbox.db", tmp_path)
+        return Machines(f"sqlite:///{tmp_path}/outbox.db", steps)
     if request.param == "PostgreSQL":
-        return Machines(request.getfixturevalue("postgres_url"), tmp_path)
+        return Machines(request.getfixturevalue("postgres_url"), steps)
     server: Redis = request.getfixturevalue("redis_server")
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
-    return Machines(server.url, tmp_path)
+    return Machines(server.url, steps)
 
 
 @pytest.fixture
@@ -80,7 +102,6 @@ def apart(machines: Machines) -> Machines:
     return machines
 
 
-@pytest.mark.timeout(180)  # six interpreters start, one after the other
 @pytest.mark.parametrize(("service", "drainer"), HOURS)
 def test_delays_leases_and_lags_are_by_the_stores_clock(
     apart: Machines, service: float, drainer: float
