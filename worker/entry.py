@@ -83,7 +83,7 @@ class Worker:
         source = Source(new_isolate_id(), location, timing.now_ms())
         self.log: IsolateLog | None = None
         if namespace:
-            stub, switches = LogStub(namespace, location), self.handler.switches
+            stub, switches = LogStub(namespace, location, settings.purge_log_shards), self.handler.switches
             self.log = IsolateLog(stub, storage, switches, settings, timing, note, source.isolate_id)
         sinks = sinks_of(environment, settings, counters)
         self.monitor = Monitor(settings, counters, storage, self.fast_path, source, sinks)

@@ -25,7 +25,7 @@ from origin_sdk_wire.marks import (
     value_of,
     written_keys,
 )
-from origin_sdk_wire.purge_log import Purged, Switch, SwitchKind, id_of, parse_entry
+from origin_sdk_wire.purge_log import Purged, Switch, SwitchKind, id_of, parse_entry, shard_of
 from origin_sdk_wire.record import Record, head_of, metadata_for
 from origin_sdk_wire.signed_requests import LOG_PATH, MAX_BODY_BYTES, TELL_PATH
 from scripts.runtime import snapshot
@@ -55,6 +55,7 @@ def edge(
         Worker("edge", variables=variables, log="edge"),
         Worker("twin", variables={**variables, "PURGE": "strict"}, log="edge"),
         Worker("unlisted", variables={**variables, "MARK_INTERVAL": "300ms"}, log="unlisted", stores=away),
+        Worker("sharded", variables={**variables, "PURGE_LOG_SHARDS": 2}, log="sharded"),
         Worker("without", variables=variables),
     ]
     with Workerd(tmp_path_factory.mktemp("log"), workers, snapshots=snapshot.deployed()) as workerd:
@@ -181,6 +182,32 @@ def test_an_unsafe_request_is_told_and_audited(edge: Workerd, origin: ScriptedOr
 
     (entry,) = eventually(entries, "the entry in KV")
     assert (entry.by, entry.why) == ("edge", "unsafe-request")
+
+
+@pytest.mark.parametrize(
+    ("name", "covers_other"),
+    [
+        pytest.param(host_mark, False, id="of one host"),
+        pytest.param(lambda _: group_mark("shop-1"), True, id="of all"),
+    ],
+)
+def test_shards_are_told_of_their_hosts_and_of_what_is_about_all(
+    edge: Workerd, origin: ScriptedOrigin, name: Callable[[str], str], covers_other: bool
+) -> None:
+    url, path, numbers, (host, other) = edge.url("sharded"), new_path("log"), count(), ("a.test", "c.test")
+    assert {shard_of(host, 2), shard_of(other, 2)} == {0, 1}
+    origin.decide(path, lambda _: reply(200, FRESH, str(next(numbers)).encode()))
+    eventually(lambda: is_hit(get(url, path, host=host)) and is_hit(get(url, path, host=other)), "hits")
+    eventually(lambda: log.state(url).known_ms, "the first listing of both")
+    old, old_other = (get(url, path, host=each).body for each in (host, other))
+    (entry,) = log.entries_of(name(host))
+    assert log.tell(url, [entry]).status_code == 200
+    assert log.visible(url, entry.id)["unknown"] == []
+    eventually(lambda: get(url, path, host=host).body != old, "the purge")
+    if covers_other:
+        eventually(lambda: get(url, path, host=other).body != old_other, "the purge of the other, too")
+    else:
+        assert get(url, path, host=other).body == old_other
 
 
 # The route

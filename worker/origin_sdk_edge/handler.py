@@ -190,6 +190,8 @@ class Handler:
     # Looking
 
     async def _look_up(self, lookup: Lookup, exchange: Exchange) -> Served:
+        if follow := self.storage.marks.follow:
+            follow(lookup.request.target.host)
         found = await self._find(lookup, exchange)
         decision = await self._judge.decide(lookup, found)
         if exchange.found_in is Tier.KV:

@@ -71,6 +71,8 @@ class ShortPath:
         if lookup is None or self._switches.applied(lookup, now_ms) is not lookup:
             return None
         storage, key = self._storage, variant(lookup, ())
+        if storage.marks.follow:
+            storage.marks.follow(lookup.request.target.host)
         if storage.records.is_at_hand(key) or storage.variants.index_at(key):
             return None
         expected = storage.marks.expected(lookup, now_ms)

@@ -33,6 +33,7 @@ __all__ = [
     "digest",
     "escape_path",
     "fit",
+    "hostname_of",
     "parse_target",
     "record_key",
     "unescape",
@@ -68,6 +69,11 @@ _IN_QUERY = re.compile(r"[^\x21\x24-\x26\x28-\x3b\x3d\x3f-\x7e%]")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
+def hostname_of(host: str) -> str:
+    """Return an authority's host as origins compare it: without a port and the dot of the root."""
+    return _PORT_OR_ROOT.sub("", host) if ":" in host or host.endswith(".") else host
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A target URI, normalised: two equal targets are the same resource to the cache.
@@ -89,8 +95,7 @@ class Target:
     @property
     def hostname(self) -> str:
         """The host as origins compare it: without a port and the dot of the root of the name space."""
-        host = self.host
-        return _PORT_OR_ROOT.sub("", host) if ":" in host or host.endswith(".") else host
+        return hostname_of(self.host)
 
     @property
     def origin(self) -> tuple[str, str]:

@@ -17,15 +17,17 @@ what is new since a number. A page vouches for what it doesn't show: no other pu
 ``covers_from_ms``, as surely as a reader of all marks would know it who read them at ``known_ms``.
 """
 
+import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, TypeGuard
 
 from origin_sdk_wire.errors import UnreadableEntry
-from origin_sdk_wire.key import fit
+from origin_sdk_wire.key import CUT, fit, hostname_of
 from origin_sdk_wire.marks import PURGE_LOG_PREFIX, Lane, is_index
 from origin_sdk_wire.record import MAX_METADATA_BYTES
 
@@ -40,10 +42,12 @@ __all__ = [
     "Entry",
     "Page",
     "Purged",
+    "Shard",
     "State",
     "Switch",
     "SwitchKind",
     "Visibility",
+    "all_visible",
     "entry_key",
     "id_of",
     "listing_prefixes",
@@ -59,6 +63,9 @@ __all__ = [
     "parse_told",
     "parse_visibility",
     "purged",
+    "shard_of",
+    "shards_of",
+    "state_of_all",
     "told_of",
 ]
 
@@ -83,6 +90,7 @@ _DECADE = 10
 _MAX_MOMENT_MS = 10**15
 _MAX_NAMES = 64
 """More names than fit into an entry."""
+_OF_ONE_HOST = frozenset({"url", "prefix", "host", "host-group"})
 _ID = re.compile(r"[A-Za-z0-9._~-]{1,80}")
 _KEY = re.compile(rf"{PURGE_LOG_PREFIX}([0-9]{{8}})/([A-Za-z0-9._~-]{{1,80}})")
 _DOES_NOT_FIT = "{} = {!r:.80}: not what an entry of the purge log has there"
@@ -150,6 +158,45 @@ class Switch:
 
 
 Entry: TypeAlias = Purged | Switch
+
+
+# Shards
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of the places that hold a log: that of a part of the hosts. Among ``of`` it has the ``number``."""
+
+    number: int = 0
+    of: int = 1
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether an entry belongs there: what isn't about one host alone belongs everywhere."""
+        return self.number in shards_of(entry, self.of)
+
+
+def shard_of(host: str, of: int) -> int:
+    """Return the number of the shard of a host's purges, whatever the port."""
+    if of == 1:
+        return 0
+    octets = hashlib.sha256(hostname_of(host).encode("utf-8", "replace")).digest()
+    return int.from_bytes(octets[:4], "big") % of
+
+
+def shards_of(entry: Entry, of: int) -> frozenset[int]:
+    """Return the numbers of the shards to which an entry belongs."""
+    everywhere = frozenset(range(of))
+    if of == 1 or isinstance(entry, Switch):
+        return everywhere
+    hosts = set(map(_host_of, entry.names))
+    return everywhere if "" in hosts else frozenset(shard_of(host, of) for host in hosts)
+
+
+def _host_of(name: str) -> str:
+    """Return the host that a mark's name is about; empty for several, and for one that is cut."""
+    kind, _, rest = name.partition("/")
+    host = rest.partition("/")[0].partition("?")[0]
+    return "" if kind not in _OF_ONE_HOST or CUT in host else host
 
 
 # Keys
@@ -384,12 +431,13 @@ class Visibility:
     """Whether every location that reads honours some entries.
 
     ``unknown`` lists the ids that the log hasn't learnt of; ``behind`` the locations, of ``readers`` in all,
-    that read lately and not yet all of them.
+    that read lately and not yet all of them. Of the ids ``everywhere`` lists those that belong to all shards.
     """
 
     unknown: tuple[str, ...] = ()
     behind: tuple[str, ...] = ()
     readers: int = 0
+    everywhere: tuple[str, ...] = ()
 
     @property
     def is_visible(self) -> bool:
@@ -408,7 +456,43 @@ def parse_visibility(text: str) -> Visibility:
     unknown, behind = read.get("unknown"), read.get("behind")
     if not (_are_texts(unknown) and _are_texts(behind)):
         raise UnreadableEntry(_DOES_NOT_FIT.format("answer", text))
-    return Visibility(tuple(unknown), tuple(behind), _number(read, "readers", _MAX_MOMENT_MS))
+    everywhere = read.get("everywhere", [])
+    if not _are_texts(everywhere):
+        raise UnreadableEntry(_DOES_NOT_FIT.format("answer", text))
+    readers = _number(read, "readers", _MAX_MOMENT_MS)
+    return Visibility(tuple(unknown), tuple(behind), readers, tuple(everywhere))
+
+
+def all_visible(shards: Sequence[Visibility]) -> Visibility:
+    """Return what the answers of all shards come to: an id is known where it belongs."""
+    if len(shards) == 1:
+        return shards[0]
+    everywhere = {entry_id for each in shards for entry_id in each.everywhere}
+    counts = Counter(entry_id for each in shards for entry_id in each.unknown)
+    unknown = (entry_id for entry_id, n in counts.items() if n == len(shards) or entry_id in everywhere)
+    behind = dict.fromkeys(name for each in shards for name in each.behind)
+    readers = max((each.readers for each in shards), default=0)
+    return Visibility(tuple(unknown), tuple(behind), readers)
+
+
+def state_of_all(shards: Sequence[State]) -> State:
+    """Return the states of all shards as one: it vouches for what each of them does."""
+    first, *others = shards
+    if not others:
+        return first
+    readers: dict[str, int] = {}
+    for each in shards:
+        for name, asked_ms in each.readers.items():
+            readers[name] = min(asked_ms, readers.get(name, asked_ms))
+    return State(
+        first.log,
+        sum(each.next for each in shards),
+        max(each.covers_from_ms for each in shards),
+        min(each.known_ms for each in shards),
+        sum(each.entries for each in shards),
+        readers,
+        first.switches,
+    )
 
 
 # Reading

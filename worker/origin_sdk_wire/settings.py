@@ -247,6 +247,8 @@ class Settings:
     """With the purge log: whether who was idle may serve before it has asked what was purged meanwhile."""
     purge_log_window: float = setting(3600.0, duration(least=300, most=MAX_WINDOW_SECONDS))
     """How far back the purge log knows all purges: older responses are judged by their marks."""
+    purge_log_shards: int = setting(1, count(least=1, most=32))
+    """Among how many Durable Objects the hosts of the purge log are divided."""
     purge_log_keys: Mapping[str, LogKey] = setting(MappingProxyType({}), log_keys(), repr=False, hash=False)
     """Who may tell the purge log of purges and switches, and of which."""
     # An isolate has 128 MB, the Python heap included.

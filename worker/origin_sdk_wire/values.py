@@ -137,13 +137,13 @@ def share(*, below: float = 1, or_all: bool = False) -> ValueKind:
     return ValueKind(expects, read, lambda value: f"{value:g}")
 
 
-def count() -> ValueKind:
-    """A whole number from 0."""
-    expects = "a whole number from 0"
+def count(*, least: int = 0, most: int | None = None) -> ValueKind:
+    """A whole number."""
+    expects = f"a whole number from {least}" + (f" to {most}" if most else "")
 
     def read(value: object) -> object:
         found = _quantity(value, {"": 1}, expects)
-        if found < 0 or found != int(found):
+        if found < least or found != int(found) or (most and found > most):
             raise ValueError(f"give {expects}")
         return int(found)
 

@@ -81,12 +81,12 @@ class _Clock(ManualClock):
 class ChaoticWorld(World):
     """A world whose KV shows a write, to readers and in lists, up to a minute later."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, shards: int) -> None:
         self._chance = chance
         self._pending: list[tuple[int, int, str, StoredValue]] = []
         self._shown: dict[str, int] = {}
         self._numbers = count()
-        super().__init__(limits=Limits(window_ms=600_000, reader_ms=6000, entries=2000))
+        super().__init__(limits=Limits(window_ms=600_000, reader_ms=6000, entries=2000), shards=shards)
 
     def write(self, key: str, value: StoredValue) -> None:
         visible_ms = self.timing.ms + self._chance.choice((0, 500, 5000, _KV_MS))
@@ -100,9 +100,9 @@ class ChaoticWorld(World):
                 self._shown[key] = number
                 self.store.values[key] = value
 
-    async def ask(self, log: str, since: int, *, is_news: bool) -> str:
+    async def ask(self, log: str, since: int, *, is_news: bool, shard: int = 0) -> str:
         self.show()
-        return await super().ask(log, since, is_news=is_news)
+        return await super().ask(log, since, is_news=is_news, shard=shard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,9 @@ class _Done:
 class Chaos:
     """What happens, by a seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, shards: int = 1) -> None:
         self._chance = random.Random(seed)  # noqa: S311 - it guards nothing
-        self.world = ChaoticWorld(self._chance)
+        self.world = ChaoticWorld(self._chance, shards)
         self._clock = _Clock(self.world, self._chance)
         keys = Settings(purge_log_keys={_KEY.id: _KEY})
         self._route = Route(self.world, keys, lambda: self.world.timing.ms, lambda *_: None)
@@ -275,8 +275,8 @@ class Chaos:
         return [done for name in names for done in self._done[name] if record.birth_ms <= done.moment_ms]
 
 
-@pytest.mark.parametrize("seed", [8, 9])
-def test_no_purge_is_lost_or_late_whatever_fails(seed: int) -> None:
-    counts = Chaos(seed).run(300)
+@pytest.mark.parametrize(("seed", "shards"), [(8, 1), (9, 1), (10, 3)])
+def test_no_purge_is_lost_or_late_whatever_fails(seed: int, shards: int) -> None:
+    counts = Chaos(seed, shards).run(300)
     assert counts["told and late"] == 0
     assert {"told", "untold", "failed", "partial", "away", "lose", "evict", "restart"} <= counts.keys()

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from itertools import count
+
 import pytest
 
 from origin_sdk_edge.policy.decision import VALID
 from origin_sdk_edge.purge_log.ledger import BACKLOG, Limits
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import EVERYTHING, group_mark, host_group_mark, host_mark, prefix_mark, url_mark
-from origin_sdk_wire.purge_log import MAX_NAME_BYTES, Purged, Switch, SwitchKind
+from origin_sdk_wire.purge_log import (
+    MAX_NAME_BYTES,
+    Purged,
+    Switch,
+    SwitchKind,
+    parse_visibility,
+    shard_of,
+)
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.settings import PurgeMode
 from tests.edge.fakes import START_MS
-from tests.edge.purge_log.world import LIMITS, World
+from tests.edge.purge_log.world import LIMITS, World, run
 
 URL = "http://a.example/x/y"
 LONG = f"{URL}{'z' * 300}"
@@ -261,3 +272,75 @@ def test_a_mark_that_was_first_read_while_purges_are_paused_counts() -> None:
 
 def test_names_of_the_log_are_short_enough_to_be_known_by() -> None:
     assert len(prefix_mark(parse_target(f"http://{LONG_HOST}/x")).encode()) > MAX_NAME_BYTES
+
+
+# Shards
+
+
+def _hosts_of_shards(shards: int) -> list[str]:
+    """Return a host for each shard."""
+    hosts: dict[int, str] = {}
+    numbers = count()
+    while len(hosts) < shards:
+        host = f"h{next(numbers)}.example"
+        hosts.setdefault(shard_of(host, shards), host)
+    return [hosts[number] for number in range(shards)]
+
+
+@pytest.mark.parametrize(
+    ("name", "covered"),
+    [
+        pytest.param(lambda host: url_mark(parse_target(f"http://{host}/x")), [True, False], id="a URL"),
+        pytest.param(
+            lambda host: url_mark(parse_target(f"http://{host}:8080/x")), [False, False], id="another port"
+        ),
+        pytest.param(lambda host: prefix_mark(parse_target(f"http://{host}/")), [True, False], id="a prefix"),
+        pytest.param(host_mark, [True, False], id="a host"),
+        pytest.param(lambda host: host_group_mark(host, "g"), [True, False], id="a group of a host"),
+        pytest.param(lambda _: group_mark("g"), [True, True], id="a group"),
+        pytest.param(lambda _: EVERYTHING, [True, True], id="everything"),
+    ],
+)
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_purge_reaches_the_shards_that_it_is_about(
+    name: Callable[[str], str], covered: list[bool], is_told: bool
+) -> None:
+    world = World(limits=Limits(window_ms=600_000, reader_ms=6000), shards=2)
+    urls = [f"http://{host}/x" for host in _hosts_of_shards(2)]
+    for url in urls * 2:
+        world.look(url, _born(world.timing.ms))
+        world.timing.ms += 3000
+    records = [_born(world.timing.ms, "g") for _ in urls]
+    world.timing.ms += 1
+    (entry,) = world.purge(name(parse_target(urls[0]).host), is_told=is_told)
+    world.timing.ms += 3000
+    world.store.read_keys.clear()
+    for url, record in zip(urls * 2, records * 2, strict=True):
+        world.look(url, record)
+    assert [
+        bool(world.look(url, record).soft_ms) for url, record in zip(urls, records, strict=True)
+    ] == covered
+    # Known where it belongs, and asked of nobody else.
+    known = [not ledger.visibility([entry.id], world.timing.ms).unknown for ledger in world.ledgers]
+    assert known[0]
+    assert not parse_visibility(run(world.visible(json.dumps({"ids": [entry.id]})))).unknown
+
+
+def test_what_a_shard_says_that_was_not_read_yet_is_not_relied_on() -> None:
+    world = World(limits=Limits(window_ms=600_000, reader_ms=6000), shards=2)
+    first, second = (f"http://{host}/x" for host in _hosts_of_shards(2))
+    for _ in range(3):
+        world.look(first, _born(world.timing.ms))
+        world.timing.ms += 3000
+    record, marks = _born(world.timing.ms), world.storage.marks
+    world.timing.ms += 1
+    world.purge(url_mark(parse_target(second)))
+    assert marks.table.log.vouches(record.birth_ms, world.timing.ms - 5000)
+    assert marks.follow
+    marks.follow(parse_target(second).host)
+    assert not marks.table.log.vouches(record.birth_ms, 0)
+    world.look(second, record)
+    world.timing.ms += 1
+    assert world.look(second, record).soft_ms
+    assert world.look(first, record) == VALID
+    assert marks.table.log.vouches(record.birth_ms, world.timing.ms - 5000)

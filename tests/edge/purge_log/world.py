@@ -18,11 +18,15 @@ from origin_sdk_wire.marks import Lane, Mark, value_of, written_keys
 from origin_sdk_wire.purge_log import (
     Entry,
     Purged,
+    Shard,
+    all_visible,
     entry_key,
     metadata_of,
     parse_question,
     parse_told,
     purged,
+    shards_of,
+    state_of_all,
 )
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.settings import PurgeMode, Settings
@@ -51,10 +55,10 @@ class CountingStore(FakeStore):
 class World:
     """One object, one isolate, one KV; `is_away` cuts the isolate off from the object."""
 
-    def __init__(self, mode: PurgeMode = PurgeMode.FAST, limits: Limits = LIMITS) -> None:
+    def __init__(self, mode: PurgeMode = PurgeMode.FAST, limits: Limits = LIMITS, shards: int = 1) -> None:
         self.timing = FakeTiming()
         self.store = CountingStore()
-        self.settings = Settings(purge=mode)
+        self.settings = Settings(purge=mode, purge_log_shards=shards)
         self.is_away = False
         self.asked: list[int] = []
         self.faults: list[str] = []
@@ -68,12 +72,22 @@ class World:
     def lose(self) -> None:
         """Have the object lose all that it holds."""
         self._histories += 1
-        self._database = Sqlite()
+        self._databases = [Sqlite() for _ in range(self.settings.purge_log_shards)]
         self.evict()
 
     def evict(self) -> None:
         """Have the object forget what isn't in its database."""
-        self.ledger = Ledger(self._database, self._limits, self.timing.ms, f"history-{self._histories}")
+        self.ledgers = [
+            Ledger(
+                database,
+                self._limits,
+                self.timing.ms,
+                f"history-{self._histories}-{number}",
+                Shard(number, len(self._databases)),
+            )
+            for number, database in enumerate(self._databases)
+        ]
+        self.ledger = self.ledgers[0]
 
     def restart(self) -> None:
         """Begin with an isolate that knows nothing."""
@@ -92,8 +106,12 @@ class World:
         for entry in entries:
             self.store.values[entry_key(entry)] = StoredValue(metadata_of(entry), "")
         if is_told:
-            self.ledger.tell(entries, self.timing.ms)
+            self._tell(entries)
         return entries
+
+    def _tell(self, entries: Sequence[Entry]) -> int:
+        concerned = {shard for entry in entries for shard in shards_of(entry, len(self.ledgers))}
+        return sum(self.ledgers[shard].tell(entries, self.timing.ms) for shard in concerned)
 
     def look(self, url: str, record: Record) -> Invalidity:
         """Judge a stored response as a request for it does."""
@@ -101,6 +119,8 @@ class World:
         request = RequestFacts("GET", target, {})
         lookup = Lookup(request, request, DEFAULT_RULE, record_key(target), ())
         marks, now_ms = self.storage.marks, self.timing.ms
+        if marks.follow:
+            marks.follow(target.host)
         known = marks.known(lookup, record, now_ms)
         found = run(marks.invalidity(lookup, record)) if known is None else known
         if self.log.reader.is_due(now_ms):
@@ -112,34 +132,36 @@ class World:
 
     # The object, as the isolate reaches it
 
-    async def ask(self, log: str, since: int, *, is_news: bool) -> str:
+    async def ask(self, log: str, since: int, *, is_news: bool, shard: int = 0) -> str:
         del log, is_news
+        ledger = self.ledgers[shard]
         self._reach()
         self.asked.append(self.timing.ms)
         now_ms = self.timing.ms
-        if prefixes := self.ledger.listing(now_ms):
+        if prefixes := ledger.listing(now_ms):
             values = self.store.values
             listed = {key: values[key].metadata for key in values if key.startswith(tuple(prefixes))}
-            self.ledger.listed(listed, now_ms, now_ms)
-        return str(self.ledger.page(since, "here", now_ms))
+            ledger.listed(listed, now_ms, now_ms)
+        return str(ledger.page(since, "here", now_ms))
 
     async def tell(self, entries: Sequence[Entry]) -> None:
         self._reach()
-        self.ledger.tell(entries, self.timing.ms)
+        self._tell(entries)
 
     async def told(self, nonce: str, until_ms: int, body: str) -> str:
         self._reach()
         if not self.ledger.is_fresh_nonce(nonce, until_ms, self.timing.ms):
             return ""
-        return str(self.ledger.tell(parse_told(body.encode()), self.timing.ms))
+        return str(self._tell(parse_told(body.encode())))
 
     async def visible(self, body: str) -> str:
         self._reach()
-        return str(self.ledger.visibility(parse_question(body.encode()), self.timing.ms))
+        ids = parse_question(body.encode())
+        return str(all_visible([ledger.visibility(ids, self.timing.ms) for ledger in self.ledgers]))
 
     async def state(self) -> str:
         self._reach()
-        return str(self.ledger.state(self.timing.ms))
+        return str(state_of_all([ledger.state(self.timing.ms) for ledger in self.ledgers]))
 
     def _reach(self) -> None:
         if self.is_away:

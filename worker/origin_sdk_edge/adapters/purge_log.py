@@ -1,7 +1,7 @@
 """The purge log in a Durable Object: the class that the runtime starts, and how the Worker reaches it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -10,6 +10,7 @@ import js
 from pyodide.ffi import JsException
 from workers import DurableObject
 
+from origin_sdk_edge.adapters import promises
 from origin_sdk_edge.adapters.clock import epoch_ms
 from origin_sdk_edge.adapters.flights import FLIGHT_PATH, FlightTower
 from origin_sdk_edge.adapters.javascript import from_json
@@ -19,12 +20,24 @@ from origin_sdk_edge.ports import StoreError
 from origin_sdk_edge.purge_log.ledger import Ledger, Limits
 from origin_sdk_edge.purge_log.reader import honoured_ms
 from origin_sdk_wire.config import load
-from origin_sdk_wire.purge_log import Entry, parse_question, parse_told, told_of
+from origin_sdk_wire.purge_log import (
+    Entry,
+    Shard,
+    all_visible,
+    parse_question,
+    parse_state,
+    parse_told,
+    parse_visibility,
+    shards_of,
+    state_of_all,
+    told_of,
+)
 
 __all__ = ["LogStub", "PurgeLog"]
 
 _NAME = "purge-log"
-"""Of the one object that all isolates ask."""
+"""Of the object that all isolates ask, where there is one. Shards are named by number, and of how many: with
+another number of them each begins a history of its own."""
 _TIMEOUT_SECONDS = 2.0
 _MAX_PAGES = 20
 """Of a list; more entries than that in ten minutes are too many to be listed again and again."""
@@ -38,11 +51,15 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
         self._settings = load(json.loads(js.JSON.stringify(environment)))
         self._namespace = environment.CACHE
         self._sql = context.storage.sql
+        self._ledger: Ledger | None = None
 
-    @cached_property
-    def _ledger(self) -> Ledger:
-        limits = Limits(int(self._settings.purge_log_window * 1000), honoured_ms(self._settings))
-        return Ledger(self, limits, epoch_ms(), str(js.crypto.randomUUID()))
+    def _ledger_of(self, query: Mapping[str, str]) -> Ledger:
+        """Return the ledger; each question says of which shard, which is always the same."""
+        if self._ledger is None:
+            limits = Limits(int(self._settings.purge_log_window * 1000), honoured_ms(self._settings))
+            shard = Shard(int(query["shard"]), int(query["of"]))
+            self._ledger = Ledger(self, limits, epoch_ms(), str(js.crypto.randomUUID()), shard)
+        return self._ledger
 
     @cached_property
     def _tower(self) -> FlightTower:
@@ -80,11 +97,11 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
         return await own.promise
 
     async def _answer(self, path: str, query: dict[str, str], request: Any) -> str:
-        ledger, now_ms = self._ledger, epoch_ms()
+        ledger, now_ms = self._ledger_of(query), epoch_ms()
         if path == "/page":
             if not ledger.may_ask(now_ms):
                 raise StoreError("more questions a second than it takes")
-            await self._list(now_ms)
+            await self._list(ledger, now_ms)
             return str(ledger.page(int(query["since"]), query["location"], epoch_ms()))
         if path == "/tell":
             body = (await request.text()).encode()
@@ -96,9 +113,9 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
             return str(ledger.visibility(parse_question(body), now_ms))
         return str(ledger.state(now_ms))
 
-    async def _list(self, now_ms: int) -> None:
+    async def _list(self, ledger: Ledger, now_ms: int) -> None:
         """List the newest of KV's log, if that is due."""
-        prefixes = self._ledger.listing(now_ms)
+        prefixes = ledger.listing(now_ms)
         if not prefixes:
             return
         listed: dict[str, object] = {}
@@ -106,10 +123,10 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
             for prefix in prefixes:
                 listed |= await self._listed(prefix)
         except (JsException, StoreError) as error:
-            self._ledger.unlisted()
+            ledger.unlisted()
             js.console.error(f"edge cache: purge log: KV can't be listed: {error}")
             return
-        self._ledger.listed(listed, now_ms, epoch_ms())
+        ledger.listed(listed, now_ms, epoch_ms())
 
     async def _listed(self, prefix: str) -> dict[str, object]:
         found: dict[str, object] = {}
@@ -127,42 +144,56 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
 class LogStub:
     """The object as an isolate sees it: what is new in it through the cache of the location, for a second."""
 
-    def __init__(self, namespace: Any, location: str) -> None:
+    def __init__(self, namespace: Any, location: str, shards: int) -> None:
         self._namespace = namespace
         self._location = location
+        self._shards = shards
         self._has_cache = hasattr(js, "caches")
 
-    async def ask(self, log: str, since: int, *, is_news: bool) -> str:
+    async def ask(self, log: str, since: int, *, is_news: bool, shard: int = 0) -> str:
         """See :class:`origin_sdk_edge.purge_log.reader.LogSource`."""
-        path = f"page?{urlencode({'log': log, 'since': since, 'location': self._location})}"
+        path = self._path("page", shard, log=log, since=since, location=self._location)
         if not is_news and (kept := await self._kept(BASE + path)):
             return kept
-        text = await self._fetched(path, None)
+        text = await self._fetched(shard, path, None)
         await self._keep(BASE + path, text)
         return text
 
     async def told(self, nonce: str, until_ms: int, body: str) -> str:
         """See :class:`origin_sdk_edge.purge_log.route.LogObject`."""
-        return await self._posted(f"tell?{urlencode({'nonce': nonce, 'until': until_ms})}", body)
+        answers = await self._tell(parse_told(body.encode()), body, nonce=nonce, until=until_ms)
+        return answers[0] if all(answers) else ""
 
     async def tell(self, entries: Sequence[Entry]) -> None:
         """See :class:`origin_sdk_edge.purge_log.writer.LogSink`."""
-        told = [told_of(entry) for entry in entries]
-        await self._posted("tell", json.dumps({"entries": told}))
+        await self._tell(entries, json.dumps({"entries": [told_of(entry) for entry in entries]}))
+
+    async def _tell(self, entries: Sequence[Entry], body: str, **query: str | int) -> list[str]:
+        """Tell the shards to which some of the entries belong; each takes its own."""
+        concerned = sorted({shard for entry in entries for shard in shards_of(entry, self._shards)})
+        posted = (self._posted(shard, self._path("tell", shard, **query), body) for shard in concerned or [0])
+        return await promises.together(*posted)
 
     async def visible(self, body: str) -> str:
         """See :class:`origin_sdk_edge.purge_log.route.LogObject`."""
-        return await self._posted("visible", body)
+        asked = (self._posted(n, self._path("visible", n), body) for n in range(self._shards))
+        return str(all_visible([parse_visibility(text) for text in await promises.together(*asked)]))
 
     async def state(self) -> str:
         """See :class:`origin_sdk_edge.purge_log.route.LogObject`."""
-        return await self._fetched("state", None)
+        asked = (self._fetched(n, self._path("state", n), None) for n in range(self._shards))
+        return str(state_of_all([parse_state(text) for text in await promises.together(*asked)]))
 
-    async def _posted(self, path: str, body: str) -> str:
-        return await self._fetched(path, from_json(json.dumps({"method": "POST", "body": body})))
+    def _path(self, question: str, shard: int, **query: str | int) -> str:
+        return f"{question}?{urlencode({**query, 'shard': shard, 'of': self._shards})}"
 
-    async def _fetched(self, path: str, options: Any) -> str:
-        response = await ask_object(self._namespace, _NAME, path, options, _TIMEOUT_SECONDS)
+    async def _posted(self, shard: int, path: str, body: str) -> str:
+        options = from_json(json.dumps({"method": "POST", "body": body}))
+        return await self._fetched(shard, path, options)
+
+    async def _fetched(self, shard: int, path: str, options: Any) -> str:
+        name = _NAME if self._shards == 1 else f"{_NAME}-{shard}-of-{self._shards}"
+        response = await ask_object(self._namespace, name, path, options, _TIMEOUT_SECONDS)
         try:
             text: str = await within(_TIMEOUT_SECONDS, promised(response.text, response))
         except (JsException, TimeoutError) as error:

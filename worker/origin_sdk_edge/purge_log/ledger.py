@@ -15,6 +15,7 @@ from origin_sdk_wire.purge_log import (
     MAX_ENTRIES_PAGE,
     Entry,
     Page,
+    Shard,
     State,
     Switch,
     Visibility,
@@ -23,6 +24,7 @@ from origin_sdk_wire.purge_log import (
     metadata_text,
     minute_end_ms,
     parse_entry,
+    shards_of,
 )
 
 __all__ = ["BACKLOG", "Database", "Ledger", "Limits"]
@@ -43,6 +45,7 @@ _MAX_VARIABLES = 50
 _HISTORY = 32
 """Of a location's answers: how often it has to be remembered when it was told of which number."""
 _MAX_READERS = 1000
+_WHOLE = Shard()
 
 
 class Database(Protocol):
@@ -79,9 +82,12 @@ class _Reader:
 
 
 class Ledger:
-    """The entries of one log. ``log_id`` names its history if there is none yet."""
+    """The entries of one log, or of a ``shard`` of it. ``log_id`` names its history if there is none yet."""
 
-    def __init__(self, database: Database, limits: Limits, now_ms: int, log_id: str) -> None:
+    def __init__(
+        self, database: Database, limits: Limits, now_ms: int, log_id: str, shard: Shard = _WHOLE
+    ) -> None:
+        self._shard = shard
         self._database = database
         self._limits = limits
         self._began_ms = now_ms
@@ -147,7 +153,18 @@ class Ledger:
         behind = [name for name, reader in sorted(readers.items()) if not self._honours(reader, last, now_ms)]
         if now_ms < self._began_ms + self._limits.reader_ms:
             behind.append("*")  # who reads isn't known yet
-        return Visibility(unknown, tuple(behind), len(readers))
+        return Visibility(unknown, tuple(behind), len(readers), self._everywhere(numbers))
+
+    def _everywhere(self, ids: Iterable[str]) -> tuple[str, ...]:
+        """Return which of the known ids belong to all shards."""
+        if self._shard.of == 1:
+            return ()
+        found: list[str] = []
+        for entry_id in ids:
+            rows = self._database.run("SELECT metadata FROM entries WHERE id = ?", entry_id)
+            entry = _entry(entry_id, str(rows[0][0]))
+            found += [entry_id] if len(shards_of(entry, self._shard.of)) == self._shard.of else []
+        return tuple(found)
 
     def _numbers(self, ids: Sequence[str]) -> dict[str, int]:
         numbers: dict[str, int] = {}
@@ -203,7 +220,12 @@ class Ledger:
         return self._last()
 
     def _add(self, entry: Entry) -> None:
-        """Add an entry, or the later of two of the same id: as a new one, since readers know the earlier."""
+        """Add an entry of this shard, or the later of two of the same id.
+
+        That as a new one, since readers know the earlier.
+        """
+        if not self._shard.holds(entry):
+            return
         known = self._database.run("SELECT moment_ms FROM entries WHERE id = ?", entry.id)
         if known and int(known[0][0]) >= entry.moment_ms:
             return

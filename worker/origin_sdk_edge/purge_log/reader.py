@@ -1,16 +1,23 @@
-"""An isolate's side of the purge log: asks what is new, once a second, and tells the table of marks."""
+"""An isolate's side of the purge log: asks what is new, once a second, and tells the table of marks.
 
+Where the log has several shards it asks those of the hosts that it has had requests for. What it relies on is
+what all of them vouch for; while one that has only just become of interest has still to be read, that is
+nothing, and marks are read.
+"""
+
+from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
 from origin_sdk_edge.ports import Report, Signal, StoreError, Timing
 from origin_sdk_edge.purge_log.switches import Switches
+from origin_sdk_edge.storage.log_knowledge import LogKnowledge
 from origin_sdk_edge.storage.mark_table import MarkTable
 from origin_sdk_wire.errors import UnreadableEntry
-from origin_sdk_wire.purge_log import Page, Purged, Switch, parse_page
+from origin_sdk_wire.purge_log import Page, Purged, Switch, parse_page, shard_of
 from origin_sdk_wire.settings import PurgeMode, Settings
 
-__all__ = ["ASK_MS", "LogSource", "Reader", "honoured_ms"]
+__all__ = ["ASK_MS", "LogSource", "Readers", "honoured_ms"]
 
 ASK_MS = 1000
 """How often an isolate asks while it has requests."""
@@ -28,8 +35,8 @@ _QUIET_MS = 1000
 class LogSource(Protocol):
     """Where an isolate asks what is new."""
 
-    async def ask(self, log: str, since: int, *, is_news: bool) -> str:
-        """Return a page as text, not what it was a second ago if there ``is_news``.
+    async def ask(self, log: str, since: int, *, is_news: bool, shard: int = 0) -> str:
+        """Return a page of a shard as text, not what it was a second ago if there ``is_news``.
 
         Raises :class:`StoreError`.
         """
@@ -48,8 +55,8 @@ def _relied_ms(settings: Settings) -> int:
     return max(int(settings.mark_interval * 1000), _LEAST_BOUND_MS)
 
 
-class Reader:
-    """What has been read of the log, and when."""
+class Readers:
+    """Reads the log: all shards that matter here."""
 
     def __init__(
         self,
@@ -60,6 +67,95 @@ class Reader:
         settings: Settings,
         report: Report,
     ) -> None:
+        self._table = table
+        self._switches = switches
+        self._timing = timing
+        self._shards = settings.purge_log_shards
+        self._by_shard: dict[int, _Reader] = {}
+        self._new: Callable[[int], _Reader] = lambda shard: _Reader(
+            source, table, switches, timing, settings, report, shard, self._combine
+        )
+        table.log.due_ms = 0
+        switches.on_change = self._note_switch
+        if self._shards == 1:
+            self._follow(0)
+
+    # Whom to ask
+
+    def follow(self, host: str) -> None:
+        """Read the shard of a host from now on."""
+        shard = shard_of(host, self._shards)
+        if shard not in self._by_shard:
+            self._follow(shard)
+
+    def _follow(self, shard: int) -> None:
+        self._by_shard[shard] = self._new(shard)
+        self._table.log.due_ms = 0
+        self._combine()
+
+    def _combine(self) -> None:
+        """Rely on what all shards vouch for."""
+        knowledge, parts = self._table.log, [each.knowledge for each in self._by_shard.values()]
+        since_ms = max(each.since_ms for each in parts)
+        knowledge.since_ms = max(since_ms, self._table.forgotten_ms + 1)
+        knowledge.good_until_ms = min(each.good_until_ms for each in parts)
+        knowledge.as_of_ms = min(each.as_of_ms for each in parts)
+
+    # Asking
+
+    def is_due(self, now_ms: int) -> bool:
+        """Whether to ask behind this request; whoever is told so must."""
+        knowledge = self._table.log
+        if now_ms < knowledge.due_ms:
+            return False
+        knowledge.due_ms = now_ms + ASK_MS
+        return True
+
+    async def catch_up(self, birth_ms: int) -> bool:
+        """See :class:`origin_sdk_edge.storage.marks.LogReader`."""
+        readers = list(self._by_shard.values())
+        return bool(readers) and all([await each.catch_up(birth_ms) for each in readers])
+
+    async def ask(self, *, is_news: bool = False) -> bool:
+        """Ask what is new, and take it in; return whether that went well.
+
+        ``is_news`` says that there is something: this isolate has just told the log of it.
+        """
+        self._pause(self._timing.now_ms())
+        readers = list(self._by_shard.values())
+        if len(readers) == 1:
+            return await readers[0].ask(is_news=is_news)
+        return all(await self._timing.together(*(each.ask(is_news=is_news) for each in readers)))
+
+    def _note_switch(self, _: Switch) -> None:
+        self._table.generation += 1  # what was decided before may not be repeated
+        self._pause(self._timing.now_ms())
+
+    def _pause(self, now_ms: int) -> None:
+        """Have purges count from now on, or not."""
+        paused_ms = self._switches.paused_ms(now_ms)
+        if paused_ms != self._table.paused_ms:
+            self._table.paused_ms = paused_ms
+            self._table.generation += 1
+
+
+class _Reader:
+    """What has been read of one shard, and when. ``combine`` is called with each change of ``knowledge``."""
+
+    def __init__(
+        self,
+        source: LogSource,
+        table: MarkTable,
+        switches: Switches,
+        timing: Timing,
+        settings: Settings,
+        report: Report,
+        shard: int,
+        combine: Callable[[], None],
+    ) -> None:
+        self.knowledge = LogKnowledge()
+        self._shard = shard
+        self._combine = combine
         self._source = source
         self._table = table
         self._switches = switches
@@ -74,19 +170,9 @@ class Reader:
         self._asking: Signal | None = None
         self._asking_ms = 0
         self._failed_ms = -_QUIET_MS
-        table.log.due_ms = 0
-        switches.on_change = self._note_switch
-
-    def is_due(self, now_ms: int) -> bool:
-        """Whether to ask behind this request; whoever is told so must."""
-        knowledge = self._table.log
-        if now_ms < knowledge.due_ms:
-            return False
-        knowledge.due_ms = now_ms + ASK_MS
-        return True
 
     async def catch_up(self, birth_ms: int) -> bool:
-        """See :class:`origin_sdk_edge.storage.marks.LogReader`."""
+        """Ask if that can tell of a response of this birth; return whether it did."""
         knowledge, now_ms = self._table.log, self._timing.now_ms()
         if now_ms < self._failed_ms + _QUIET_MS:
             return False
@@ -99,12 +185,8 @@ class Reader:
         return await self.ask()
 
     async def ask(self, *, is_news: bool = False) -> bool:
-        """Ask what is new, and take it in; return whether that went well.
-
-        ``is_news`` says that there is something: this isolate has just told the log of it.
-        """
+        """See :meth:`Readers.ask`."""
         began_ms, own = self._timing.now_ms(), self._timing.signal()
-        self._pause(began_ms)
         self._asking, self._asking_ms = own, began_ms
         try:
             await self._read_on(began_ms, is_news=is_news)
@@ -119,21 +201,11 @@ class Reader:
                 self._asking = None
             own.set()
 
-    def _note_switch(self, _: Switch) -> None:
-        self._table.generation += 1  # what was decided before may not be repeated
-        self._pause(self._timing.now_ms())
-
-    def _pause(self, now_ms: int) -> None:
-        """Have purges count from now on, or not."""
-        paused_ms = self._switches.paused_ms(now_ms)
-        if paused_ms != self._table.paused_ms:
-            self._table.paused_ms = paused_ms
-            self._table.generation += 1
-
     async def _read_on(self, began_ms: int, *, is_news: bool) -> None:
         for _ in range(_MAX_PAGES):
             since = self._next - self._next % _BLOCK
-            page = parse_page(await self._source.ask(self._log, since, is_news=is_news))
+            asked = self._source.ask(self._log, since, is_news=is_news, shard=self._shard)
+            page = parse_page(await asked)
             if page.log != self._log:
                 self._begin(page.log)
                 if page.since:
@@ -148,7 +220,8 @@ class Reader:
         """Read another history from its beginning: what is new in it can't be told from what is known."""
         self._log, self._next, self._has_caught_up = log, 0, False
         self._covers_from_ms = 0
-        self._table.log.since_ms = inf
+        self.knowledge.since_ms = inf
+        self._combine()
 
     def _take(self, page: Page) -> None:
         for entry in page.entries:
@@ -161,13 +234,14 @@ class Reader:
         self._covers_from_ms = max(self._covers_from_ms, page.covers_from_ms)
 
     def _rely_on(self, page: Page, began_ms: int) -> None:
-        knowledge, table = self._table.log, self._table
+        knowledge, table = self.knowledge, self._table
         if not self._has_caught_up:
             self._has_caught_up = True
-            knowledge.since_ms = table.forgotten_ms + 1
+            knowledge.since_ms = 0
         knowledge.since_ms = max(knowledge.since_ms, self._covers_from_ms)
         good_until_ms = page.known_ms + self._relied_ms
         if self._is_strict:
             good_until_ms = min(good_until_ms, began_ms + STRICT_MS)
         knowledge.good_until_ms = good_until_ms
         knowledge.as_of_ms = good_until_ms - table.interval_ms
+        self._combine()

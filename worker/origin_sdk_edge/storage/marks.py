@@ -1,6 +1,6 @@
 """Purge marks: what is known of them, read where it isn't, and written."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from origin_sdk_edge.policy.decision import VALID, Invalidity, Lookup
@@ -75,6 +75,8 @@ class Marks:
         self._writes = writes
         self.log_reader: LogReader | None = None
         self.log_writer: LogWriter | None = None
+        self.follow: Callable[[str], None] | None = None
+        """Has the purges of a host be known by the log, where not those of all hosts are."""
         self._readings: dict[str, _Reading] = {}
         self._shared_written_ms = 0
         self._ended: Table[int] = tiers.memory.table(1 / 64)
