@@ -14,7 +14,7 @@ from origin_sdk_edge.adapters.flights import FlightStub
 from origin_sdk_edge.adapters.javascript import stringified_fields
 from origin_sdk_edge.adapters.kv import KvStore
 from origin_sdk_edge.adapters.origin import FetchOrigin
-from origin_sdk_edge.adapters.promises import drive, give_up_lost, promised
+from origin_sdk_edge.adapters.promises import deferred, drive, give_up_lost, promised
 from origin_sdk_edge.adapters.purge_log import LogStub, PurgeLog
 from origin_sdk_edge.adapters.responses import JsResponses
 from origin_sdk_edge.adapters.sinks import new_isolate_id, sinks_of
@@ -94,16 +94,17 @@ class Worker:
 
     def answer(self, request: Any, method: str, url: str, fields: str, context: Any) -> Any:
         """Answer by KV's short path, or by the full one: a promise of a response."""
-        own, background = js.Promise.withResolvers(), WaitUntil(context, self._note)
+        own, background = deferred(), WaitUntil(context, self._note)
+        promise, resolve = own.promise, own.resolve
         now_ms = epoch_ms()
         if self.log and self.log.reader.is_due(now_ms):
             background.run(self.log.reader.ask())
         # Also if the client goes away: what is cut off would wait for ever, and keep what it holds.
-        context.waitUntil(own.promise)
+        context.waitUntil(promise)
 
         def fail(error: Exception) -> None:
             self._note("worker", error)
-            own.resolve(js.Response.new(_FAILED, js.JSON.parse('{"status": 500}')))
+            resolve(js.Response.new(_FAILED, js.JSON.parse('{"status": 500}')))
 
         give_up_lost(now_ms)
         lookup = self.short_path.lookup(url, fields, now_ms) if method == "GET" else None
@@ -111,8 +112,8 @@ class Worker:
             work = self._answered_by_store(request, url, fields, background, lookup, now_ms)
         else:
             work = self._answered(request, method, url, fields, background)
-        drive(work, own.resolve, fail)
-        return own.promise
+        drive(work, resolve, fail)
+        return promise
 
     async def _answered_by_store(
         self, request: Any, url: str, fields: str, background: WaitUntil, lookup: Lookup, began_ms: int

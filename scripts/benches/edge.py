@@ -15,6 +15,7 @@ And against itself without what it counts.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import time
@@ -27,7 +28,11 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from origin_sdk._development.process import ProcessError
-from origin_sdk_wire.record import Record, head_of
+from origin_sdk_wire.fields import combined
+from origin_sdk_wire.freshness import freshness_of
+from origin_sdk_wire.prepared import prepared_for
+from origin_sdk_wire.record import Record, head_of, metadata_for
+from origin_sdk_wire.settings import Rule, Settings
 from scripts.benches import nginx
 from scripts.benches.cost import Requests, cost_rows, measure_usage
 from scripts.benches.counting import counting_rows
@@ -277,7 +282,7 @@ def _begin_log(workerd: Workerd) -> None:
 
 def _fill(workerd: Workerd, urls: int) -> None:
     """Put into KV what the Workers find there: this cache's records, and plain values."""
-    fresh, stale = {"h": head_of(_record(0))}, {"h": head_of(_record(600))}
+    fresh, stale = _metadata(0), _metadata(600)
     host = f"r1/http/{HOST}"
     for prefix, count, metadata in (
         (f"{host}/p/", urls, fresh),
@@ -295,6 +300,15 @@ def _fill(workerd: Workerd, urls: int) -> None:
             url = f"{workerd.url('javascript')}/fill"
             httpx.post(url, json=asked, timeout=60, trust_env=False).raise_for_status()
     workerd.store().put(f"{host}/stale", _BODY.encode(), metadata=stale)
+
+
+def _metadata(age_seconds: int) -> Json:
+    """Return the metadata of a response as the Worker writes it by the default settings."""
+    record, rule, settings = _record(age_seconds), Rule(), Settings()
+    freshness = freshness_of(record, combined(record.fields), rule, settings)
+    metadata, _ = metadata_for(head_of(record), prepared_for(freshness, rule, settings))
+    found: Json = json.loads(metadata)
+    return found
 
 
 def _record(age_seconds: int) -> Record:

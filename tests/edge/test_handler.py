@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 
 import pytest
 
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_wire.settings import Rule, Settings
-from tests.edge.fakes import FakeEdge, FakeResponse, Sent
+from origin_sdk_edge.ports import StoredValue
+from origin_sdk_wire.key import parse_target, record_key
+from origin_sdk_wire.record import Record, head_of, metadata_for, parse_head, read_metadata
+from origin_sdk_wire.settings import Rule, Settings, StoreOn
+from tests.edge.fakes import START_MS, FakeEdge, FakeResponse, Sent
 
 URL = "http://api.example/x"
 FRESH = {"cache-control": "max-age=60", "etag": '"1"', "content-type": "text/plain"}
@@ -134,5 +138,35 @@ def test_an_answer_ends_what_was_stored_in_the_same_millisecond() -> None:
         answers = iter([FakeResponse(200, stored, b"there"), FakeResponse(404, {}), FakeResponse(503, {})])
         world = FakeEdge(Settings(origin="http://origin", refresh_throttle=0), lambda _: next(answers))
         assert [(await ask(world)).status for _ in range(3)] == [200, 404, 503]
+
+    asyncio.run(run())
+
+
+def test_by_rule_what_is_asked_for_once_is_not_written() -> None:
+    async def run() -> None:
+        rule = Rule("search", store_on=StoreOn.SECOND_MISS)
+        world = edge(FakeResponse(200, FRESH, b"body"), memory_bytes=0, rules=(rule,))
+        await ask(world)
+        assert record_key(parse_target(URL)) not in world.store.values
+        await ask(world)
+        assert "; hit;" in (await ask(world)).fields["cache-status"]
+        assert len(world.origin.requests) == 2
+
+    asyncio.run(run())
+
+
+def test_a_validation_does_not_write_a_body_that_lies_apart_again() -> None:
+    async def run() -> None:
+        world = edge(FakeResponse(200, FRESH))
+        born_ms, key = START_MS - 61_000, record_key(parse_target(URL))
+        record = Record(200, born_ms, born_ms, 0, tuple(FRESH.items()), (), 4, "", "b1/apart")
+        metadata, _ = metadata_for(head_of(record))
+        body = world.store.values["b1/apart"] = StoredValue(None, b"body")
+        world.store.values[key] = StoredValue(json.loads(metadata), b"")
+        sent = await ask(world)
+        assert (sent.body, "detail=validated" in sent.fields["cache-status"]) == (b"body", True)
+        assert world.store.values["b1/apart"] is body
+        kept = parse_head(str(read_metadata(world.store.values[key].metadata)))
+        assert (kept.birth_ms, kept.body_key) == (START_MS, "b1/apart")
 
     asyncio.run(run())

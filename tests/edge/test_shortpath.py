@@ -11,11 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from origin_sdk_edge.policy.decision import (
+    VALID,
+    Lookup,
+    Use,
+    on_bare_request,
+    on_request,
+    on_stored,
+    while_fresh,
+)
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.ports import StoredValue
+from origin_sdk_wire.facts import Reason
+from origin_sdk_wire.fields import combined
+from origin_sdk_wire.freshness import freshness_of
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import Lane, url_mark
 from origin_sdk_wire.purge_log import Switch, SwitchKind
+from origin_sdk_wire.record import Record
 from origin_sdk_wire.settings import Profile, Rule, Settings
 from tests.edge.examples import examples
 from tests.edge.fakes import START_MS, FakeEdge, FakeResponse, FakeStore, FakeTiming, LateBackground, Sent
@@ -31,7 +44,7 @@ from tests.edge.test_fastpath import (
     answer_of,
     purge,
 )
-from tests.wire.test_prepared import RULES_OF_LIFETIMES
+from tests.wire.test_prepared import RECORDS, RULES_OF_LIFETIMES, SETTINGS_OF_LIFETIMES
 
 
 class CountingStore(FakeStore):
@@ -200,3 +213,33 @@ async def _sent(edge: FakeEdge, step: Get) -> Sent:
     await behind.done()
     sent: Sent = served.response
     return sent
+
+
+_URLS = st.one_of(
+    st.sampled_from([HOST + path for path in (*PATHS, "/KEYED", "/keyed/", "/plain.css", "/%70lain")]),
+    st.from_regex(r"https?://[a-z]{1,3}(:80)?/[a-z%/;.]{0,8}(\?[a-z=&]{0,5})?", fullmatch=True),
+)
+
+
+@given(url=_URLS, profile=st.sampled_from(Profile), key_version=st.sampled_from(["", "2"]))
+@settings(max_examples=examples(50), deadline=None)
+def test_a_bare_request_is_looked_up_as_any_other(url: str, profile: Profile, key_version: str) -> None:
+    rules = (*RULES, Rule(name="sorted", paths=("/deep/**",), query_sort=True))
+    configured = Settings(origin="http://origin", rules=rules, profile=profile, key_version=key_version)
+    target = parse_target(url)
+    expected = on_request(RequestFacts("GET", target, {}), configured, START_MS)
+    assert on_bare_request(target, configured) in (None, expected)
+
+
+@given(RECORDS, RULES_OF_LIFETIMES, SETTINGS_OF_LIFETIMES, st.integers(0, 10**8))
+@settings(max_examples=examples(50), deadline=None)
+def test_what_is_used_while_it_is_fresh_is_what_the_policy_uses(
+    record: Record, rule: Rule, configured: Settings, later_ms: int
+) -> None:
+    fields, now_ms = combined(record.fields), record.response_ms + later_ms
+    freshness = freshness_of(record, fields, rule, configured)
+    request = RequestFacts("GET", parse_target(HOST), {})
+    lookup = Lookup(request, request, rule, "key", ())
+    decision = on_stored(lookup, record, fields, VALID, now_ms, configured)
+    is_fresh = isinstance(decision, Use) and decision.reason is Reason.FRESH
+    assert while_fresh(record, freshness, now_ms) == (decision if is_fresh else None)

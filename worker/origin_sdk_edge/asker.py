@@ -1,6 +1,7 @@
 """Asking the origin, and what follows from its answer: bodies, storage, marks."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.fills import Fill
@@ -38,7 +39,7 @@ _AT_ONCE_SECONDS = 0.02
 """What comes within so long of what came before is taken for one answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Question:
     """What the origin is asked.
 
@@ -53,7 +54,11 @@ class Question:
     flight: Flight | None = None
     """What others wait for meanwhile."""
 
-    @property
+    def leading(self, flight: Flight) -> "Question":
+        """Return the question for which others wait."""
+        return Question(self.lookup, self.ask, self.entry, self.key, flight)
+
+    @cached_property
     def voice(self) -> str:
         """On whose behalf the origin is asked."""
         return voice_of(self.lookup)
@@ -176,7 +181,8 @@ class Asker:
         if self._nominations.learn(lookup, hooked.fields):
             response.discard()
             return await self._asked(question)
-        plan = self._plan(replace(question, lookup=lookup), hooked)
+        asked = question if lookup is question.lookup else replace(question, lookup=lookup)
+        plan = self._plan(asked, hooked)
         return Outcome(plan, response, hooked, trouble=trouble_of(facts))
 
     def _plan(self, question: Question, outcome: ResponseFacts | OriginFailure) -> Plan:
@@ -248,7 +254,8 @@ class Asker:
             question.flight.response = response
         if length_bytes is None or length_bytes > self._settings.memory_item_bytes:
             return await self._with_fill(question, outcome, record, response)
-        return replace(outcome, entry=await self.taken(question.lookup, record, response))
+        outcome.entry = await self.taken(question.lookup, record, response)
+        return outcome
 
     async def _with_fill(
         self, question: Question, outcome: Outcome, record: Record, response: OriginResponse

@@ -173,7 +173,7 @@ class Collapse:
             joined = await self._joined(question, run)
             if joined.is_released:
                 self.flights.land(question.key, flight)
-            outcome = joined.outcome or await self._asker.ask(replace(question, flight=flight))
+            outcome = joined.outcome or await self._asker.ask(question.leading(flight))
             failure = outcome.failure
             if joined.is_unavailable:
                 status = replace(outcome.plan.status, is_without_flight=True)

@@ -75,12 +75,16 @@ class Sender:
         size_bytes = 0 if body is None else _size_of(entry, answer, is_streamed=stream is not None)
         if unstored is not None:
             kept = [field for field in answer.fields if field != ("age", "0")]
-            answer = replace(answer, fields=[*kept, *unstored])
-        return self._sent(exchange, lookup, self._with_ttl(lookup, record, status), answer, body, size_bytes)
+            answer = StoredAnswer(answer.status, [*kept, *unstored], answer.body, answer.part)
+        if status.ttl_seconds is None:
+            status = self._with_ttl(lookup, entry, record, status)
+        return self._sent(exchange, lookup, status, answer, body, size_bytes)
 
-    def at_hand(self, exchange: Exchange, lookup: Lookup, entry: Entry, status: Status) -> Any | None:
+    def at_hand(
+        self, exchange: Exchange, lookup: Lookup, entry: Entry, status: Status, now_ms: int
+    ) -> Any | None:
         """Answer from a stored response whose body is sent as it lies at hand; ``None`` for any other."""
-        answer = answer_from(entry.record, entry.fields, lookup.client, self._timing.now_ms())
+        answer = answer_from(entry.record, entry.fields, lookup.client, now_ms)
         if answer.body is not BodyKind.AS_STORED or entry.body is None:
             return None
         return self._sent(exchange, lookup, status, answer, entry.body, entry.size_bytes)
@@ -185,10 +189,11 @@ class Sender:
             fields.append(("server-timing", timing))
         return self._outgoing.plain(code, fields, text + "\n")
 
-    def _with_ttl(self, lookup: Lookup, record: Record, status: Status) -> Status:
-        if status.ttl_seconds is not None:
-            return status
-        freshness = freshness_of(record, combined(record.fields), lookup.rule, self._settings)
+    def _with_ttl(self, lookup: Lookup, entry: Entry, record: Record, status: Status) -> Status:
+        if record is entry.record:
+            freshness = entry.freshness(lookup.rule, self._settings)
+        else:
+            freshness = freshness_of(record, combined(record.fields), lookup.rule, self._settings)
         age_ms = current_age_ms(record, self._timing.now_ms())
         return replace(status, ttl_seconds=(freshness.lifetime_ms - age_ms) // 1000)
 

@@ -15,9 +15,16 @@ from origin_sdk_edge.fastpath import CHANGES_DECISION, text_of
 from origin_sdk_edge.handler import Served
 from origin_sdk_edge.hooks import Hooks
 from origin_sdk_edge.policy.access import METRICS_PATH
-from origin_sdk_edge.policy.decision import Forward, Lookup, Use, on_request, on_stored
+from origin_sdk_edge.policy.decision import (
+    VALID,
+    Forward,
+    Lookup,
+    Use,
+    on_bare_request,
+    on_request,
+    while_fresh,
+)
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.policy.selection import nominated
 from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.ports import Background, Read, Timing
 from origin_sdk_edge.purge_log.switches import Switches
@@ -26,7 +33,6 @@ from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_edge.storage.variants import variant
 from origin_sdk_wire.errors import InvalidTarget
-from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.metrics import Tier
 from origin_sdk_wire.settings import Settings
@@ -36,6 +42,8 @@ __all__ = ["ShortPath"]
 
 _URLS = 256
 _MAX_CHARACTERS = 512
+_SELECTING = frozenset({"vary", "content-encoding"})
+"""The fields of a response by which it may answer some requests and not others."""
 
 
 class ShortPath:
@@ -79,14 +87,16 @@ class ShortPath:
         return None if storage.marks.table.outdated(expected, now_ms) else lookup
 
     def _lookup_of(self, url: str) -> Lookup | None:
+        is_own = METRICS_PATH in url or LOG_PATH in url  # as far as it may be one of the Worker's own routes
         try:
             request = RequestFacts("GET", parse_target(url), {})
         except InvalidTarget:
             return None
+        if (lookup := on_bare_request(request.target, self._settings)) is not None:
+            return None if is_own else lookup
         decision = on_request(request, self._settings, 0)
         if isinstance(decision, Forward) or decision.rule.declares_identity or decision.rule.negotiates:
             return None
-        is_own = METRICS_PATH in url or LOG_PATH in url  # as far as it may be one of the Worker's own routes
         return None if is_own else decision
 
     def answer(
@@ -94,37 +104,36 @@ class ShortPath:
     ) -> Served | None:
         """Answer by what was read for ``lookup``; ``None`` if the policy has to see all of the request."""
         entry, now_ms = self._storage.records.plain(read), self._timing.now_ms()
-        if entry is None or nominated(entry.record):
+        if entry is None or not _SELECTING.isdisjoint(entry.fields):
             return None
-        invalidity = self._storage.marks.known(lookup, entry.record, now_ms)
-        if invalidity is None:
+        marks, record = self._storage.marks, entry.record
+        is_valid = marks.is_known_valid(record, now_ms)
+        if not is_valid and marks.known(lookup, record, now_ms) is not VALID:
             return None
-        if entry.record.coding:
+        if record.coding:
             lookup = _accepting(lookup, fields)
-        freshness = entry.freshness(lookup.rule, self._settings)
-        use = on_stored(
-            lookup, entry.record, entry.fields, invalidity, now_ms, self._settings, freshness=freshness
-        )
-        if not isinstance(use, Use) or use.reason is not Reason.FRESH:
+        use = while_fresh(record, entry.freshness(lookup.rule, self._settings), now_ms)
+        if use is None:
             return None
         exchange = Exchange(background, began_ms, lookup.client, lookup.rule.name, Tier.KV, now_ms - began_ms)
-        return self._sent(exchange, lookup, entry, use)
+        served = self._sent(exchange, lookup, entry, use, now_ms)
+        if served and not is_valid:
+            marks.read_ahead(lookup, record, exchange)
+        return served
 
-    def _sent(self, exchange: Exchange, lookup: Lookup, entry: Entry, use: Use) -> Served | None:
+    def _sent(self, exchange: Exchange, lookup: Lookup, entry: Entry, use: Use, now_ms: int) -> Served | None:
         is_without_log = self._storage.marks.is_without_log()
         status = Status(use.reason, hit=True, ttl_seconds=use.ttl_seconds, is_without_log=is_without_log)
         try:
-            response = self._sender.at_hand(exchange, lookup, entry, status)
+            response = self._sender.at_hand(exchange, lookup, entry, status, now_ms)
         except Exception:  # noqa: BLE001 - KV may hold what can't be sent: the full path reports it and asks
             return None
         if response is None:
             return None
         entry.hits += 1
-        marks = self._storage.marks
         self._storage.records.hold(entry)
-        marks.read_ahead(lookup, entry.record, exchange)
         self._counters.answered(exchange)
-        return Served(exchange, response, lookup, entry, use, marks.table.generation)
+        return Served(exchange, response, lookup, entry, use, self._storage.marks.table.generation)
 
 
 def _accepting(lookup: Lookup, fields: str) -> Lookup:

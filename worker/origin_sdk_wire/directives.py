@@ -75,7 +75,10 @@ class Directives:
 
         None if one of them can't be a name: the directive then covers the whole response.
         """
-        names = frozenset(member.lower() for member in split_list(self.arguments.get(name) or ""))
+        listed = self.arguments.get(name)
+        if not listed:
+            return frozenset()
+        names = frozenset(member.lower() for member in split_list(listed))
         return names if all(map(_FIELD_NAME.fullmatch, names)) and not names & _SWITCHES else frozenset()
 
     def lifetime(self, name: str) -> int | None:

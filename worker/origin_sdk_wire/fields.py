@@ -125,7 +125,11 @@ HOP_BY_HOP = frozenset(
 
 def combined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return fields by name, repeated ones combined (RFC 9110 section 5.3)."""
-    by_name: dict[str, str] = {}
+    fields = tuple(fields)
+    by_name = dict(fields)
+    if len(by_name) == len(fields):
+        return by_name
+    by_name.clear()
     for name, value in fields:
         by_name[name] = f"{by_name[name]}, {value}" if name in by_name else value
     return by_name

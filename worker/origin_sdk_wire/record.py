@@ -136,26 +136,18 @@ def parse_head(head: str) -> Record:
     facts = _FACTS.fullmatch(first)
     if facts is None:
         raise UnreadableRecord(f"not a record of version {_VERSION}, or a broken one: {first[:80]!r}")
-    fields: list[tuple[str, str]] = []
-    groups: list[str] = []
-    is_whole = True
+    groups = tuple([line[1:] for line in lines if line[:1] == ">"])
+    parted = [line.partition(":") for line in lines if line[:1] != ">"]
+    fields = tuple([(name, value) for name, colon, value in parted if colon and name])
     try:
         status, birth_ms, response_ms, initial_age, body_bytes = map(int, facts.group(1, 2, 3, 4, 5))
-        for line in lines:
-            name, colon, value = line.partition(":")
-            if line[:1] == ">":
-                groups.append(line[1:])
-            else:
-                fields.append((name, value))
-                is_whole = is_whole and bool(colon and name)
     except ValueError as error:
         raise UnreadableRecord(f"a broken record: {error}") from error
-    if not is_whole or not 200 <= status <= 599:
+    if len(fields) != len(parted) or not 200 <= status <= 599:
         raise UnreadableRecord(f"a broken record: {first[:80]!r}")
-    coding, body_key = ("" if fact == _NO_VALUE else fact for fact in facts.group(6, 7))
-    return Record(
-        status, birth_ms, response_ms, initial_age, tuple(fields), tuple(groups), body_bytes, coding, body_key
-    )
+    coding, body_key = facts.group(6, 7)
+    coding, body_key = "" if coding == _NO_VALUE else coding, "" if body_key == _NO_VALUE else body_key
+    return Record(status, birth_ms, response_ms, initial_age, fields, groups, body_bytes, coding, body_key)
 
 
 def metadata_for(head: str, prepared: str = "") -> tuple[str, bool]:

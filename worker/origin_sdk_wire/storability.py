@@ -6,16 +6,17 @@ from origin_sdk_wire.bounds import MAX_GROUPS
 from origin_sdk_wire.directives import Directives, response_directives, split_list, withdrawn_by_invalid
 from origin_sdk_wire.errors import InvalidGroup
 from origin_sdk_wire.facts import Fields, Reason, ResponseFacts
-from origin_sdk_wire.fields import CACHE_STATUS, HOP_BY_HOP
+from origin_sdk_wire.fields import CACHE_STATUS, GROUP_FIELDS, HOP_BY_HOP
 from origin_sdk_wire.freshness import HEURISTICALLY_CACHEABLE, Freshness, freshness_of, initial_age_ms
 from origin_sdk_wire.layout import NEVER_STORED_FIELDS, group_names
 from origin_sdk_wire.marks import group_mark
+from origin_sdk_wire.memo import remember_short
 from origin_sdk_wire.parts import content_part
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.search_variance import variance_field
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 from origin_sdk_wire.succession import is_good
-from origin_sdk_wire.unkeyed import is_among
+from origin_sdk_wire.unkeyed import selected
 from origin_sdk_wire.vary import varies_on_everything
 
 __all__ = [
@@ -129,16 +130,17 @@ def content_length(fields: Fields) -> int | None:
 
 def useless(response: ResponseFacts, directives: Directives, rule: Rule, settings: Settings) -> Reason | None:
     """Return why a stored response would be of no use to anyone."""
-    record = record_of(response, rule, settings)
-    if len(record.groups) > MAX_GROUPS:
+    if len(groups_of(response.fields, rule)) > MAX_GROUPS:
         return Reason.TOO_MANY_GROUPS
+    age_ms = initial_age_ms(response.fields, response.birth_ms, response.response_ms)
+    record = Record(response.status, response.birth_ms, response.response_ms, age_ms, ())
     freshness = freshness_of(record, response.fields, rule, settings)
     is_explicit = freshness.is_explicit or directives.permits("public")
     if not (is_explicit or freshness.lifetime_ms or response.status in HEURISTICALLY_CACHEABLE):
         return Reason.STATUS
     if settings.is_safe and (reason := _error_of_one_client(response, directives, rule)):
         return reason
-    is_fresh = freshness.lifetime_ms > record.initial_age_ms and not freshness.must_validate
+    is_fresh = freshness.lifetime_ms > age_ms and not freshness.must_validate
     if is_fresh or _may_be_of_use_stale(response, directives, freshness, settings, is_explicit=is_explicit):
         return None
     if freshness.must_validate:
@@ -192,11 +194,8 @@ def _kept_back(response: ResponseFacts, rule: Rule, settings: Settings) -> froze
     names = directives.field_names("no-cache")  # section 5.2.2.4
     if rule.data_class is not DataClass.PRIVATE:
         names |= directives.field_names("private")  # section 5.2.2.7
-    unstored, stored = settings.unstored_fields, settings.stored_fields
-    of_exchange = (
-        name for name in response.fields if is_among(name, unstored) and not is_among(name, stored)
-    )
-    return names.union(of_exchange)
+    is_of_exchange = selected(settings.unstored_fields, settings.stored_fields)
+    return names.union([name for name in response.fields if is_of_exchange[name]])
 
 
 def record_of(response: ResponseFacts, rule: Rule, settings: Settings) -> Record:
@@ -230,9 +229,12 @@ def hop_by_hop(fields: Fields) -> frozenset[str]:
 
 def groups_of(fields: Fields, rule: Rule) -> tuple[str, ...]:
     """Return the groups of a response, each once: of Cache-Groups, Cache-Tag, Surrogate-Key and the rule."""
+    if not rule.groups and not any(name in fields for name in GROUP_FIELDS):
+        return ()
     return tuple(dict.fromkeys(name for name in group_names(fields, rule.groups) if _is_group(name)))
 
 
+@remember_short(1024)
 def _is_group(name: str) -> bool:
     try:
         group_mark(name)

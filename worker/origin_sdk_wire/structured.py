@@ -52,6 +52,7 @@ def parse_dictionary(value: str) -> dict[str, BareItem]:
     return members
 
 
+@remember_short(64)
 def parse_strings(value: str) -> tuple[str, ...]:
     """Read a List whose members are all Strings; anything else in it makes the field invalid."""
     members: list[str] = []

@@ -3,9 +3,10 @@
 Each name may end in ``*`` for all that begin so.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 
-__all__ = ["DESCRIPTIVE_FIELDS", "NEGOTIATED_FIELDS", "SAFE_UNKEYED_FIELDS", "is_among"]
+__all__ = ["DESCRIPTIVE_FIELDS", "NEGOTIATED_FIELDS", "SAFE_UNKEYED_FIELDS", "is_among", "selected"]
 
 SAFE_UNKEYED_FIELDS = frozenset(
     {
@@ -137,6 +138,31 @@ An origin gets to see it where its responses nominate it with Vary.
 
 NEGOTIATED_FIELDS = frozenset({"accept", "accept-charset", "accept-language", "origin", "x-requested-with"})
 """What origins choose a response by: it selects, whether Vary names it or not."""
+
+
+_MOST_NAMES = 1024
+"""Origins choose them."""
+
+
+class _Selected(dict[str, bool]):
+    """Whether names are among some patterns and not among others: by name, once asked for."""
+
+    def __init__(self, patterns: frozenset[str], excepted: frozenset[str]) -> None:
+        super().__init__()
+        self._patterns = patterns
+        self._excepted = excepted
+
+    def __missing__(self, name: str) -> bool:
+        if len(self) >= _MOST_NAMES:
+            self.clear()
+        self[name] = is_among(name, self._patterns) and not is_among(name, self._excepted)
+        return self[name]
+
+
+@lru_cache(maxsize=16)
+def selected(patterns: frozenset[str], excepted: frozenset[str]) -> Mapping[str, bool]:
+    """Tell of any name whether it is among ``patterns`` and not ``excepted``: the quick way for many."""
+    return _Selected(patterns, excepted)
 
 
 @lru_cache(maxsize=2048)

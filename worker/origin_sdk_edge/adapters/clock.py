@@ -5,10 +5,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-import js
-
 from origin_sdk_edge.adapters import promises
-from origin_sdk_edge.adapters.promises import Promised, drive
+from origin_sdk_edge.adapters.promises import Promised, deferred, drive
 
 __all__ = ["JsSignal", "JsTiming", "WaitUntil", "epoch_ms"]
 
@@ -28,7 +26,7 @@ class JsSignal:
         """Wait until it is set."""
         if self._is_set:
             return True
-        own = js.Promise.withResolvers()
+        own = deferred()
         resolve = own.resolve
         self._waiting[id(own)] = resolve
         try:
@@ -80,7 +78,7 @@ class JsTiming:
         """Wait."""
         with suppress(TimeoutError):
             # Not by `scheduler.wait`: its promise never settles once its request has ended.
-            own = js.Promise.withResolvers()
+            own = deferred()
             await Promised(own.promise, seconds, own.resolve)
 
     async def together(self, *work: Coroutine[Any, Any, Any]) -> list[Any]:
@@ -97,7 +95,7 @@ class WaitUntil:
 
     def run(self, work: Coroutine[Any, Any, object]) -> None:
         """Start ``work`` once the response is made, and keep the request's context alive until it is done."""
-        begun, ended = js.Promise.withResolvers(), js.Promise.withResolvers()
+        begun, ended = deferred(), deferred()
         self._context.waitUntil(ended.promise)
 
         def fail(error: Exception) -> None:

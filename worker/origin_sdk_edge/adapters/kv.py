@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import js
 from pyodide.ffi import JsException
 
 from origin_sdk_edge.adapters.clock import epoch_ms
@@ -19,6 +20,9 @@ _WRITE_TIMEOUT_SECONDS = 8.0
 """Three tries end before the runtime ends what goes on after a response, which is after 30 s."""
 _PAUSE_MS = 5000
 """So long a KV that took too long is left alone, so that not every request waits for it."""
+
+
+_stringify = js.JSON.stringify
 
 
 class KvStore:
@@ -41,8 +45,7 @@ class KvStore:
         found = await self._done(self._namespace.getWithMetadata, key, self._read)
         if found.value is self._null:
             return None
-        metadata = found.metadata
-        return StoredValue(metadata.to_py() if hasattr(metadata, "to_py") else metadata, found.value)
+        return StoredValue(json.loads(_stringify(found.metadata)), found.value)
 
     async def read_stream(self, key: str) -> Any | None:
         """See :class:`origin_sdk_edge.ports.Store`."""

@@ -33,7 +33,7 @@ class JsPieces:
         self._heard = heard
         self._reader = stream.getReader(from_json('{"mode": "byob"}'))
         self._silence_seconds = silence_seconds
-        self._room = js.Uint8Array.new(first_bytes)
+        self._room: Any = js.Uint8Array.new(first_bytes)
         self._coming: Promised | None = None
 
     async def is_near(self, seconds: float) -> bool:
@@ -49,7 +49,8 @@ class JsPieces:
 
     def _begun(self) -> Promised:
         if self._coming is None:
-            self._coming = promised(self._reader.read, self._reader, self._room, None)
+            room = js.Uint8Array.new(_PIECE_BYTES) if self._room is None else self._room
+            self._coming = promised(self._reader.read, self._reader, room, None)
         return self._coming
 
     async def next(self) -> Body | None:
@@ -67,7 +68,7 @@ class JsPieces:
             return None
         piece, room = step.value, step.value.buffer
         if piece.byteLength == room.byteLength:
-            self._room = js.Uint8Array.new(_PIECE_BYTES)
+            self._room = None  # mostly that was all
             return piece
         # Each piece costs a way through Python, so that there is room for much at once. What comes is mostly
         # less, and what is held would take many times its size.

@@ -25,6 +25,7 @@ __all__ = [
     "LOST_MS",
     "LostError",
     "Promised",
+    "deferred",
     "drive",
     "give_up_lost",
     "promised",
@@ -34,7 +35,8 @@ __all__ = [
 ]
 
 _array_from = getattr(js.Array, "from")
-_with_resolvers = js.Promise.withResolvers
+deferred = js.Promise.withResolvers
+"""Make a promise, with the functions that settle it."""
 _set_timeout = js.setTimeout
 _clear_timeout = js.clearTimeout
 _LONGEST_MS = 2**31 - 1
@@ -231,7 +233,7 @@ async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
     for number, each in enumerate(work):
         drive(each, joined.taker(number), joined.fail)
     if joined.left:
-        joined.own = _with_resolvers()
+        joined.own = deferred()
         await Promised(joined.own.promise)
     if joined.error:
         raise joined.error

@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.ranges import requested
-from origin_sdk_edge.policy.validation import evaluated
+from origin_sdk_edge.policy.validation import PRECONDITIONS, evaluated
 from origin_sdk_wire.directives import split_list
 from origin_sdk_wire.facts import Fields
 from origin_sdk_wire.freshness import current_age_ms
@@ -23,6 +23,8 @@ _QUALITY = re.compile(r";[ \t]*q=([01](?:\.\d{0,3})?)[ \t]*$", re.IGNORECASE)
 _NOT_IN_304 = frozenset(
     {"content-length", "content-type", "content-encoding", "content-range", "content-language"}
 )
+_CONDITIONS = frozenset({*PRECONDITIONS, "if-none-match", "if-modified-since", "range"})
+"""The request fields by which an answer may be other than the whole."""
 
 
 class BodyKind(Enum):
@@ -55,6 +57,8 @@ def answer_from(record: Record, fields: Fields, request: RequestFacts, now_ms: i
     """
     shown = [(name, value) for name, value in record.fields if name != "content-length"]
     shown.append(("age", str(current_age_ms(record, now_ms) // 1000)))
+    if _CONDITIONS.isdisjoint(request.fields):
+        return _whole(record, shown, request)
     # RFC 9110 section 13.2.2
     if 200 <= record.status < 300 and (code := evaluated(request.fields, fields, now_ms)):
         return StoredAnswer(code, [field for field in shown if field[0] not in _NOT_IN_304], BodyKind.NONE)

@@ -60,8 +60,10 @@ __all__ = [
     "Lookup",
     "Refuse",
     "Use",
+    "on_bare_request",
     "on_request",
     "on_stored",
+    "while_fresh",
 ]
 
 DEFAULT_RULE = Rule()
@@ -220,6 +222,16 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
     undisclosed = undisclosed_fields(request, sent.fields, settings)
     unkeyed = unkeyed_names(sent, rule, settings)
     return Lookup(sent, request, rule, record_key(target), parts, unkeyed, undisclosed)
+
+
+def on_bare_request(target: Target, settings: Settings) -> Lookup | None:
+    """Decide as :func:`on_request` does on a bare GET; ``None`` where that is for it to say."""
+    rule = first_match(settings.rules, "GET", target) or DEFAULT_RULE
+    is_plain = not (rule.never_stores or rule.declares_identity or rule.negotiates or rule.edits_query)
+    if not is_plain or rule.reads_answers or strictest_rule(rule, "GET", target, settings) is not rule:
+        return None
+    request = RequestFacts("GET", target, {})
+    return Lookup(request, request, rule, record_key(target), settings.version_parts)
 
 
 _ORIGIN, _ASKED_METHOD, _ASKED_FIELDS = PREFLIGHT_FIELDS
@@ -388,6 +400,17 @@ def on_stored(
     if decision.stored is None and lookup.client.method == "GET" and "range" in lookup.client.fields:
         return replace(decision, conditional=range_fields(lookup.client.fields))
     return decision
+
+
+def while_fresh(record: Record, freshness: Freshness, now_ms: int) -> Use | None:
+    """Decide as :func:`on_stored` does on what no mark covers, for a request that has no wishes.
+
+    ``None`` where that is for it to say.
+    """
+    left_ms = freshness.lifetime_ms - current_age_ms(record, now_ms)
+    if left_ms <= 0 or freshness.must_validate or record.status == 206:
+        return None
+    return Use(record, Reason.FRESH, False, left_ms // 1000, now_ms + left_ms, freshness.lifetime_ms)
 
 
 def _by_part(

@@ -88,11 +88,20 @@ class _Reply:
 
     @property
     def status(self) -> Status:
+        return self._status(is_stored=False)
+
+    @property
+    def stored_status(self) -> Status:
+        """What is said of an answer that is stored."""
+        return self._status(is_stored=True)
+
+    def _status(self, *, is_stored: bool) -> Status:
         ask = self.ask
         return Status(
             ask.reason,
             forwarded=ask.forwarded,
             forwarded_status=self.response.status,
+            stored=is_stored,
             hit_for_miss=ask.hit_for_miss,
         )
 
@@ -245,7 +254,7 @@ def _on_head(stored: Record, reply: _Reply) -> Plan:
     kept = _kept(record, reply)
     if reply.reason(kept) is not Reason.STORED:
         return _ended(Plan(Relay(), reply.status, may_share=False), stored, reply, kept)
-    return Plan(Relay(), replace(reply.status, stored=True), freshen=record)
+    return Plan(Relay(), reply.stored_status, freshen=record)
 
 
 def _on_more(stored: Record, reply: _Reply) -> Plan:
@@ -260,7 +269,7 @@ def _on_more(stored: Record, reply: _Reply) -> Plan:
         plan = Plan(Relay(), reply.refused(reason), may_share=False)
         return _ended(plan, stored, reply, reply.response) if is_part else plan
     record = record or record_of(reply.response, reply.lookup.rule, reply.settings)
-    return Plan(Relay(), replace(reply.status, stored=True), store=record, join=join)
+    return Plan(Relay(), reply.stored_status, store=record, join=join)
 
 
 def _on_response(reply: _Reply) -> Plan:
@@ -273,7 +282,7 @@ def _on_response(reply: _Reply) -> Plan:
         plan = Plan(Relay(), reply.refused(reason), may_share=False)
         return plan if reason is Reason.PARTIAL else _ended(plan, stored, reply, response)
     record = record_of(response, reply.lookup.rule, reply.settings)
-    return Plan(Relay(), replace(reply.status, stored=True), store=record)
+    return Plan(Relay(), reply.stored_status, store=record)
 
 
 def _reason_to_store(reply: _Reply) -> Reason:

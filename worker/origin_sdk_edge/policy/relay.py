@@ -14,7 +14,7 @@ from origin_sdk_wire.key import Target
 from origin_sdk_wire.search_variance import SEARCH_VARIANCE
 from origin_sdk_wire.settings import Forwarded, Rule, Settings
 from origin_sdk_wire.storability import content_length, hop_by_hop
-from origin_sdk_wire.unkeyed import is_among
+from origin_sdk_wire.unkeyed import selected
 
 __all__ = [
     "end_to_end",
@@ -145,14 +145,13 @@ def localised(fields: Fields, target: Target, rule: Rule, settings: Settings) ->
 
 def is_internal(name: str, settings: Settings) -> bool:
     """Whether a response field is between origin and caches, and not for clients."""
-    if name == SEARCH_VARIANCE:
-        return True
-    return is_among(name, settings.internal_fields) and not is_among(name, settings.shown_fields)
+    return name == SEARCH_VARIANCE or selected(settings.internal_fields, settings.shown_fields)[name]
 
 
 def shown_fields(fields: Iterable[tuple[str, str]], settings: Settings) -> list[tuple[str, str]]:
     """Return the fields of a response that are for clients."""
-    return [(name, value) for name, value in fields if not is_internal(name, settings)]
+    is_hidden = selected(settings.internal_fields, settings.shown_fields)
+    return [field for field in fields if field[0] != SEARCH_VARIANCE and not is_hidden[field[0]]]
 
 
 def shown_key(key: str, request: Fields, settings: Settings) -> str:

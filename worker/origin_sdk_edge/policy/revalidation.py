@@ -12,7 +12,7 @@ from origin_sdk_wire.settings import Settings
 __all__ = ["ABSENT", "is_due_ahead", "own_lookup", "refresh_of", "with_conditions"]
 
 _CLIENT_CONDITIONS = (*sorted(PRECONDITIONS), "if-none-match", "if-modified-since", "if-range", "range")
-_CLIENT_WISHES = ("cache-control", "pragma")
+_CLIENT_WISHES = frozenset({"cache-control", "pragma"})
 
 ABSENT = Ask(Forwarded.URI_MISS, Reason.ABSENT)
 """What is asked where nothing is stored, or nothing that can be sent."""
@@ -40,6 +40,8 @@ def is_due_ahead(use: Use, hits: int, settings: Settings) -> bool:
 
 def own_lookup(lookup: Lookup) -> Lookup:
     """Return the look-up for a request of the cache's own: without what the client wants of caches."""
+    if lookup.request.method != "HEAD" and _CLIENT_WISHES.isdisjoint(lookup.request.fields):
+        return lookup
     fields = {name: value for name, value in lookup.request.fields.items() if name not in _CLIENT_WISHES}
     method = "GET" if lookup.request.method == "HEAD" else lookup.request.method
     return replace(lookup, request=replace(lookup.request, method=method, fields=fields))

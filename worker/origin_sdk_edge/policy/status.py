@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.structured import serialise_string
@@ -46,6 +47,15 @@ class Status:
     """Whether others in the world couldn't wait for this answer, as the board of flights couldn't be had."""
 
 
+_WORDS = (
+    ("stored", attrgetter("stored")),
+    ("collapsed", attrgetter("collapsed")),
+    ("apart=hit-for-miss", attrgetter("hit_for_miss")),
+    ("log=unavailable", attrgetter("is_without_log")),
+    ("single-flight=unavailable", attrgetter("is_without_flight")),
+)
+
+
 def cache_status(name: str, status: Status, key: str) -> str:
     """Write the member that this cache adds."""
     parts = [name]
@@ -57,14 +67,7 @@ def cache_status(name: str, status: Status, key: str) -> str:
         parts.append(f"fwd-status={status.forwarded_status}")
     if status.ttl_seconds is not None:
         parts.append(f"ttl={status.ttl_seconds}")
-    words = {
-        "stored": status.stored,
-        "collapsed": status.collapsed,
-        "apart=hit-for-miss": status.hit_for_miss,
-        "log=unavailable": status.is_without_log,
-        "single-flight=unavailable": status.is_without_flight,
-    }
-    parts += [word for word, is_so in words.items() if is_so]
+    parts += [word for word, is_said in _WORDS if is_said(status)]
     if key:
         parts.append(f"key={serialise_string(key)}")
         if status.unkeyed:

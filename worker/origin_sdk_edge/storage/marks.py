@@ -71,6 +71,7 @@ class Marks:
 
     def __init__(self, tiers: Tiers, writes: Writes) -> None:
         self.table = MarkTable(int(tiers.settings.mark_interval * 1000), tiers.memory)
+        self._ahead_ms = int(self.table.interval_ms * MARKS_AHEAD)
         self._tiers = tiers
         self._writes = writes
         self.log_reader: LogReader | None = None
@@ -93,6 +94,10 @@ class Marks:
         if table.known_until(lookup.request.target, record) < oldest_ms:
             return None
         return table.verdict(lookup, record)
+
+    def is_known_valid(self, record: Record, now_ms: int) -> bool:
+        """Whether nothing of a response was purged, and nothing is to be read ahead: mostly so."""
+        return self.table.is_untouched(record.groups, record.birth_ms, now_ms - self._ahead_ms)
 
     async def invalidity(self, lookup: Lookup, record: Record) -> Invalidity:
         """Return what the purge marks say of a stored response, reading those that are not known."""
@@ -198,7 +203,7 @@ class Marks:
         table, now_ms = self.table, self._tiers.timing.now_ms()
         if table.log.vouches(record.birth_ms, now_ms - table.interval_ms):
             return []  # it is asked what is new anyway
-        oldest_ms = now_ms - int(table.interval_ms * MARKS_AHEAD)
+        oldest_ms = now_ms - self._ahead_ms
         if table.is_untouched(record.groups, record.birth_ms, oldest_ms):
             return []
         target = lookup.request.target
