@@ -168,10 +168,31 @@ def _unlisted(request: Request, perform: Callable[[Request], Reply]) -> Reply:
     return reply(500) if request.path == "/" else perform(request)
 
 
-def test_an_unsafe_request_is_told_and_audited(edge: Workerd, origin: ScriptedOrigin) -> None:
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        pytest.param([], lambda path: {_url(path)}, id="of its URL"),
+        pytest.param(
+            [("Cache-Group-Invalidation", '"audited"')],
+            lambda path: {_url(path), host_group_mark(HOST, "audited")},
+            id="of a group that the answer names, too",
+        ),
+    ],
+)
+def test_a_purge_of_the_workers_own_is_told_and_audited(
+    edge: Workerd, origin: ScriptedOrigin, fields: list[tuple[str, str]], names: Callable[[str], set[str]]
+) -> None:
     one, two = edge.url("edge"), edge.url("twin")
     path = _stored(origin, one, two)
-    old = get(two, path).body
+    old, count_of = get(two, path).body, count()
+    origin.decide(
+        path,
+        lambda request: (
+            reply(204, fields)
+            if request.method == "DELETE"
+            else reply(200, FRESH, b"%d new" % next(count_of))
+        ),
+    )
     get(one, path, method="DELETE")
     _is_new(two, path, old)
 
@@ -181,7 +202,26 @@ def test_an_unsafe_request_is_told_and_audited(edge: Workerd, origin: ScriptedOr
         return [entry for entry in read if isinstance(entry, Purged) and _url(path) in entry.names]
 
     (entry,) = eventually(entries, "the entry in KV")
-    assert (entry.by, entry.why) == ("edge", "unsafe-request")
+    assert (entry.by, entry.why, set(entry.names)) == ("edge", "unsafe-request", names(path))
+
+
+def test_an_answer_that_withdraws_a_response_is_told_and_audited(
+    edge: Workerd, origin: ScriptedOrigin
+) -> None:
+    one, two = edge.url("edge"), edge.url("twin")
+    path = new_path("log")
+    origin.decide(path, lambda _: reply(200, [("Cache-Control", "max-age=1, stale-if-error=600")], b"old"))
+    for url in (one, two):
+        _is_hit(url, path)
+    origin.decide(path, lambda _: reply(200, [("Cache-Control", "no-store")], b"new"))
+    eventually(lambda: get(one, path).body == b"new", "the answer that isn't stored")
+
+    def told() -> set[tuple[str, str]]:
+        keys = edge.store().keys("p2/")
+        read = [parse_entry(id_of(key), edge.store().metadata(key)) for key in keys]
+        return {(each.by, each.why) for each in read if isinstance(each, Purged) and _url(path) in each.names}
+
+    assert eventually(told, "the entry in KV") == {("edge", "origin-response")}
 
 
 @pytest.mark.parametrize(
