@@ -69,7 +69,9 @@ class Worker:
             raise ConfigError(('ORIGIN = "": only Cloudflare knows the origin of a zone; give its URL',))
         loaded = load_hooks(hooks, note)
         bodies, timing, outgoing = ArrayBuffers(), JsTiming(), JsResponses()
-        storage = Storage(KvStore(environment.CACHE, settings, counters), bodies, timing, settings, note)
+        store = KvStore(environment.CACHE, settings, counters)
+        storage = Storage(store, bodies, timing, settings, note, _ciphers(settings))
+        storage.on_broken_seal = counters.broken_seal
         ports = Ports(FetchOrigin(settings), bodies, outgoing, timing, note, _keys(settings))
         namespace = getattr(environment, "PURGE_LOG", None)
         if not namespace and any(rule.single_flight is SingleFlight.GLOBAL for rule in settings.rules):
@@ -118,7 +120,7 @@ class Worker:
     async def _answered_by_store(
         self, request: Any, url: str, fields: str, background: WaitUntil, lookup: Lookup, began_ms: int
     ) -> Any:
-        read = await self._records.read(variant(lookup, ()))
+        read = await self._records.read(variant(lookup, ()), lookup.rule)
         served = self.short_path.answer(lookup, read, fields, background, began_ms)
         if served is None:
             return await self._answered(request, "GET", url, fields, background, read)
@@ -176,6 +178,14 @@ def _keys(settings: Settings) -> Any:
     from origin_sdk_edge.adapters.keys import WebKeys  # noqa: PLC0415 - only where there are issuers
 
     return WebKeys()
+
+
+def _ciphers(settings: Settings) -> Any:
+    if not settings.store_keys:
+        return None
+    from origin_sdk_edge.adapters.ciphers import WebCiphers  # noqa: PLC0415 - only where there are keys
+
+    return WebCiphers()
 
 
 def is_at_cloudflare(request: Any) -> bool:

@@ -17,7 +17,7 @@ from origin_sdk._edge.switches import SwitchRecord, read_state
 from origin_sdk._values.errors import AuthenticationFailed, CloudflareError, NamespaceNotFound, OriginSdkError
 from origin_sdk._values.project import Project
 from origin_sdk_wire import WIRE_VERSION
-from origin_sdk_wire.key import BODY_PREFIX, RECORD_PREFIX
+from origin_sdk_wire.key import BODY_PREFIXES, RECORD_PREFIX
 from origin_sdk_wire.marks import MARK_PREFIX
 
 __all__ = ["Finding", "Grade", "examine", "require_namespace"]
@@ -25,7 +25,7 @@ __all__ = ["Finding", "Grade", "examine", "require_namespace"]
 _PROBE_KEY = "probe/origin-sdk-doctor"
 _PROBE_SECONDS = 60
 _GREATEST_SKEW_SECONDS = 30.0
-_KNOWN_PREFIXES = (RECORD_PREFIX, BODY_PREFIX, MARK_PREFIX)
+_KNOWN_PREFIXES = ((RECORD_PREFIX,), BODY_PREFIXES, (MARK_PREFIX,))
 
 
 class Grade(StrEnum):
@@ -173,13 +173,13 @@ async def _wire_version(operation: Operation) -> list[Finding]:
     for kind, known in zip("rbm", _KNOWN_PREFIXES, strict=True):
         versions = await _versions(operation, kind)
         seen |= versions
-        if foreign := sorted(versions - {known}):
+        if foreign := sorted(versions.difference(known)):
             findings.append(
                 Finding(
                     "wire version",
                     Grade.BAD,
-                    f"keys begin with {', '.join(foreign)}, this SDK writes {known}: another version of the "
-                    "Worker stores there; install the SDK of the Worker's version",
+                    f"keys begin with {', '.join(foreign)}, this SDK writes {' and '.join(known)}: another "
+                    "version of the Worker stores there; install the SDK of the Worker's version",
                 )
             )
     if findings:

@@ -16,6 +16,7 @@ from origin_sdk_wire.freshness import Freshness, current_age_ms, freshness_of
 from origin_sdk_wire.key import Target, record_key
 from origin_sdk_wire.marks import Lane, Mark, covering_marks, mark_key, parse_mark
 from origin_sdk_wire.rules import FURTHER_METHODS
+from origin_sdk_wire.seals import Seal
 from origin_sdk_wire.settings import Rule
 
 __all__ = ["AppliedMark", "Inspected", "Inspection", "Outcome", "inspect"]
@@ -33,6 +34,8 @@ class Outcome(StrEnum):
     EXPIRED = "asks the origin; nothing can stand in"
     PURGED = "miss: purged"
     UNREADABLE = "miss: not a record of this version"
+    BROKEN_SEAL = "miss: nobody sealed it who has the keys"
+    SEALED = "encrypted: EDGE_CACHE_STORE_KEYS shows what it is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,13 @@ class Inspected:
     fresh_for: int = 0
     expires_at: datetime | None = None
     marks: tuple[AppliedMark, ...] = ()
+    seal: Seal = Seal.NONE
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON types."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return values | {
+            "seal": self.seal.value,
             "groups": list(self.groups),
             "fields": [list(field) for field in self.fields],
             "born": self.born.isoformat() if self.born else None,
@@ -131,7 +136,9 @@ async def _under(operation: Operation, base: str) -> list[StoredResponse]:
     found: list[StoredResponse] = []
     for key in listed:
         if base_of(key.name) == base:
-            stored = await with_head(operation.exchange, operation.namespace, key)
+            stored = await with_head(
+                operation.exchange, operation.namespace, key, operation.seals, verify=True
+            )
             found.append(stored)
     return found
 
@@ -144,7 +151,8 @@ async def _read_marks(
     marks: dict[tuple[str, Lane], Mark] = {}
     for key, value in values.items():
         try:
-            marks[keys[key]] = parse_mark(value)
+            if (text := operation.seals.opened_text(key, value)) is not None:
+                marks[keys[key]] = parse_mark(text)
         except ValueError:
             # As the Worker does: it can't be told what was purged, so that all that is older is.
             marks[keys[key]] = Mark(now_ms, "unreadable")
@@ -155,9 +163,15 @@ def _inspected(
     target: Target, stored: StoredResponse, marks: dict[tuple[str, Lane], Mark], project: Project, now_ms: int
 ) -> Inspected:
     record = stored.record
-    if record is None:
+    outcome = _outcome_of_seal(stored, project, target)
+    if record is None or outcome is not Outcome.UNREADABLE:
         return Inspected(
-            stored.key, stored.url, stored.is_variant, Outcome.UNREADABLE, expires_at=stored.expires_at
+            stored.key,
+            stored.url,
+            stored.is_variant,
+            outcome,
+            expires_at=stored.expires_at,
+            seal=stored.seal,
         )
     over = tuple(
         AppliedMark(
@@ -189,7 +203,17 @@ def _inspected(
         fresh_for=-(staleness_ms // 1000),
         expires_at=stored.expires_at,
         marks=over,
+        seal=stored.seal,
     )
+
+
+def _outcome_of_seal(stored: StoredResponse, project: Project, target: Target) -> Outcome:
+    """Return what becomes of a response because of its seal; ``UNREADABLE`` where that has no part in it."""
+    is_needed = project.seal_of(_rule(project, target)) is not Seal.NONE
+    if stored.is_broken or (is_needed and stored.seal is Seal.NONE):
+        return Outcome.BROKEN_SEAL
+    is_hidden = stored.record is None and stored.seal is Seal.ENCRYPT
+    return Outcome.SEALED if is_hidden else Outcome.UNREADABLE
 
 
 def _rule(project: Project, target: Target) -> Rule:

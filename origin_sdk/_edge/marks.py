@@ -1,11 +1,14 @@
 """The marks in KV: the latest purge of each target."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from origin_sdk._cloudflare.kv import ListedKey
 from origin_sdk._edge.purge import Operation
+from origin_sdk._edge.seals import Seals
 from origin_sdk_wire.marks import MARK_PREFIX, Lane, is_index, is_shared
+from origin_sdk_wire.seals import without_seal
 
 __all__ = ["MarkEntry", "read_marks_page"]
 
@@ -14,7 +17,8 @@ __all__ = ["MarkEntry", "read_marks_page"]
 class MarkEntry:
     """A mark in KV: the latest purge of ``target``.
 
-    ``by`` is empty where the Worker itself wrote it, by a response's field.
+    ``by`` is empty where the Worker itself wrote it, by a response's field. ``is_forged`` says that nobody
+    wrote it who has the keys of the store: the Worker doesn't count it.
     """
 
     target: str
@@ -24,6 +28,7 @@ class MarkEntry:
     by: str = ""
     why: str = ""
     expires_at: datetime | None = None
+    is_forged: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON types."""
@@ -39,13 +44,24 @@ _LANES = {"s": "soft", "h": "hard"}
 async def read_marks_page(operation: Operation, cursor: str) -> tuple[list[MarkEntry], str]:
     """Return one page of the marks and the cursor of the next, or ``""``."""
     listed, cursor = await operation.namespace.page(operation.exchange, MARK_PREFIX, cursor)
-    bare = [key.name for key in listed if not isinstance(key.metadata, dict)]
+    seals = operation.seals
+    bare = [key.name for key in listed if seals.keys or not isinstance(key.metadata, dict)]
     values = (await operation.namespace.read_texts(operation.exchange, bare)) if bare else {}
     return [
-        _entry(key.name, key.metadata, values.get(key.name, ""), key.expiration)
+        replace(entry, is_forged=_is_forged(seals, key, values.get(key.name, "")))
         for key in listed
+        for entry in [_entry(key.name, key.metadata, values.get(key.name, ""), key.expiration)]
         if not (is_shared(key.name) or _is_hard_too(key.name, key.metadata))
     ], cursor
+
+
+def _is_forged(seals: Seals, key: ListedKey, value: str) -> bool:
+    if not seals.keys:
+        return False
+    is_noted = isinstance(key.metadata, dict)
+    if is_noted and seals.opened_metadata(key.name, key.metadata, value.encode()) is None:
+        return True
+    return seals.opened_text(key.name, value) is None
 
 
 def _is_hard_too(name: str, metadata: object) -> bool:
@@ -71,5 +87,5 @@ def _entry(name: str, metadata: object, value: str, expiration: int | None) -> M
 
 
 def _from_value(value: str) -> dict[str, Any]:
-    moment, _, purge_id = value.partition(" ")
+    moment, _, purge_id = without_seal(value).partition(" ")
     return {"at": int(moment), "id": purge_id} if moment.isdigit() else {}

@@ -19,6 +19,7 @@ from origin_sdk._edge.options import AsyncBody, Body, Options, PublishArguments
 from origin_sdk._edge.publication import Publication, Published, publish
 from origin_sdk._edge.purge import Operation, SharedMark, purge, tell_again
 from origin_sdk._edge.purge_log import PurgeLog
+from origin_sdk._edge.seals import Seals
 from origin_sdk._edge.stored_responses import Coverage, Listing
 from origin_sdk._edge.switches import Setting, SwitchRecord, read_state, switch
 from origin_sdk._edge.visibility import Visible, wait_until_visible
@@ -52,7 +53,8 @@ class Operations:
 
     def __init__(self, settings: Settings, project: Project, options: Options) -> None:
         self.settings = settings
-        self.project = project
+        self._seals = Seals(settings.parsed_store_keys)
+        self.project = replace(project, store_keys=settings.parsed_store_keys)
         self.options = options
         self.skew = Skew()
         self._shared = SharedMark()
@@ -100,13 +102,13 @@ class Operations:
             seconds=self.options.timeout if timeout is None else timeout,
         )
         namespace = Namespace(self.settings.namespace_url)
-        return Operation(exchange, namespace, self.settings, self.project.rules, self._shared, self._log)
+        rules, shared = self.project.rules, self._shared
+        return Operation(exchange, namespace, self.settings, rules, shared, self._log, self._seals)
 
     def _listing(self, targets: Purge | None) -> Listing:
         operation = self._operation(None)
-        return Listing(
-            operation.exchange, operation.namespace, Coverage(targets or _EVERYTHING, self.project.rules)
-        )
+        coverage = Coverage(targets or _EVERYTHING, self.project.rules)
+        return Listing(operation.exchange, operation.namespace, coverage, self._seals)
 
     def _purging(self, targets: Purge, timeout: float | None) -> Flow[Receipt]:
         return self._audited("purge", targets.as_json(), purge(self._operation(timeout), targets))

@@ -11,6 +11,7 @@ from typing import Any
 
 from origin_sdk._cloudflare.kv import Namespace, Pair
 from origin_sdk._edge.purge import Operation
+from origin_sdk._edge.seals import Seals
 from origin_sdk._edge.stored_responses import read_listed
 from origin_sdk._responses.cacheability import sentence
 from origin_sdk._values.errors import InvalidRequest, NotCacheable
@@ -43,6 +44,7 @@ from origin_sdk_wire.parameters import parameters_of
 from origin_sdk_wire.prepared import prepared_for
 from origin_sdk_wire.record import Index, Record, head_of, metadata_for
 from origin_sdk_wire.rules import key_target, known_query, search_parts
+from origin_sdk_wire.seals import SEAL_BYTES, Seal
 from origin_sdk_wire.search_variance import QUERY, query_name, variance_field
 from origin_sdk_wire.settings import DataClass, Rule
 from origin_sdk_wire.storability import obstacles
@@ -180,7 +182,8 @@ class _Draft:
             (f"parameter:{name}", _text(identity.get(f"parameter:{name}", in_url.get(name))))
             for name in self.rule.parameters
         ]
-        return [*parts, *search_parts(self.rule), *(self._content.parts or ()), *version]
+        concealed = self.project.key_identity(self.rule, tuple(parts))
+        return [*concealed, *search_parts(self.rule), *(self._content.parts or ()), *version]
 
     @property
     def _request_fields(self) -> dict[str, str]:
@@ -191,6 +194,11 @@ class _Draft:
             query = known_query(self.rule, parse_url(self.publication.url))
             fields |= {} if query is None else {QUERY: query}
         return fields
+
+    @property
+    def seal(self) -> Seal:
+        """How it is sealed: by the rule and the keys that there are."""
+        return self.project.seal_of(self.rule or _NO_RULE)
 
     @property
     def vary(self) -> tuple[str, ...]:
@@ -240,6 +248,8 @@ class _Draft:
         """Say why the Worker would not have stored such a response, or could not serve it."""
         yield from self._forbidden()
         yield from self._unmet()
+        if self.rule and self.rule.seal not in {None, Seal.NONE} and not self.project.store_keys:
+            yield f"the rule {self.rule.name!r} has seal = {str(self.rule.seal)!r}: set EDGE_CACHE_STORE_KEYS"
         if self.publication.status == 206 or self.publication.status >= 500:
             yield f"status {self.publication.status} isn't stored; publish a final response below 500"
         if len(self.publication.body) > self.project.max_body_bytes:
@@ -305,8 +315,10 @@ async def publish(operation: Operation, publication: Publication, project: Proje
     if index:
         draft = replace(draft, selected_by=_selected_by(draft, index))
         # The other responses that it leads to may be kept for as long.
-        pairs.append(Pair(draft.index_key, "", MAX_RECORD_SECONDS, json.loads(index.metadata())))
-    apart, stored = _record_pairs(draft)
+        seal = Seal.NONE if draft.seal is Seal.NONE else Seal.AUTHENTICATE  # it has nothing to hide
+        metadata, _ = operation.seals.closed(seal, draft.index_key, json.loads(index.metadata()), b"")
+        pairs.append(Pair(draft.index_key, "", MAX_RECORD_SECONDS, metadata))
+    apart, stored = _record_pairs(draft, operation.seals)
     pairs.append(stored)
     if apart:
         await _write(operation, [apart])  # before the record, which must never name a body that isn't there
@@ -358,20 +370,25 @@ def _selected_by(draft: _Draft, index: Index) -> tuple[str, ...]:
     return index.names if draft.project.is_safe else _NONE_NOMINATED
 
 
-def _record_pairs(draft: _Draft) -> tuple[Pair | None, Pair]:
+def _record_pairs(draft: _Draft, seals: Seals) -> tuple[Pair | None, Pair]:
     """Return the pair of the body, if it is to lie apart, and that of the record."""
     record, body, apart = draft.record(), draft.publication.body, None
+    is_sealed = draft.seal is not Seal.NONE
     compressed = _compressed(draft, body)
     if compressed is not None:
         record, body = replace(record, coding="gzip"), compressed
     if is_apart(len(body), draft.project):
-        record = replace(record, body_key=apart_key(draft.key, record))
+        record = replace(record, body_key=apart_key(draft.key, record, is_sealed=is_sealed))
+        if is_sealed:
+            body = seals.closed_body(draft.seal, record.body_key, body)
         apart = Pair(record.body_key, body, apart_seconds(draft.ttl_seconds))
         body = b""
     head = head_of(record)
-    metadata, is_in_front = metadata_for(head, _prepared(draft, record))
+    reserved_bytes = SEAL_BYTES if is_sealed else 0
+    text, is_in_front = metadata_for(head, _prepared(draft, record), reserved_bytes=reserved_bytes)
     value = head.encode() + body if is_in_front else body
-    return apart, Pair(draft.key, value, draft.ttl_seconds, json.loads(metadata))
+    metadata, value = seals.closed(draft.seal, draft.key, json.loads(text), value)
+    return apart, Pair(draft.key, value, draft.ttl_seconds, metadata)
 
 
 def _prepared(draft: _Draft, record: Record) -> str:

@@ -12,6 +12,7 @@ from origin_sdk._cloudflare.effects import Call, Progress
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import MAX_BATCH_PAIRS, Namespace, Pair, Unwritten, batches
 from origin_sdk._edge.purge_log import PurgeLog, pair_of, placeholder_of, tell
+from origin_sdk._edge.seals import UNSEALED, Seals
 from origin_sdk._edge.stored_responses import Coverage, Listing, StoredResponse, bodies
 from origin_sdk._process.clock import Clock
 from origin_sdk._values.errors import OriginSdkError, RequestRejected
@@ -47,9 +48,9 @@ this time after a purge is fetched once more.
 MACHINES_MARGIN_SECONDS = 1.0
 """By how much the clocks of Cloudflare's machines may differ."""
 _SKEW_TOLERANCE_SECONDS = 1.0
-_MARK_BYTES = 1200
+_MARK_BYTES = 1400
 """More than one mark takes in a bulk write: key, moment, id, actor and reason."""
-_ENTRY_BYTES = 1400
+_ENTRY_BYTES = 1500
 """More than one entry of the purge log takes."""
 
 _NOTE_BYTES = 200
@@ -74,6 +75,7 @@ class Operation:
     shared: SharedMark = field(default_factory=SharedMark)
     log: PurgeLog | None = None
     """The purge log; ``None`` where the Worker has none, as far as is known."""
+    seals: Seals = UNSEALED
 
     @property
     def clock(self) -> Clock:
@@ -132,14 +134,18 @@ class _Marking:
         moment = operation.mark_moment()
         self._lead_seconds, moment_ms = moment - operation.clock.now(), round(moment * 1000)
         self.moment_ms = max(self.moment_ms, moment_ms)
-        mark, metadata = Mark(moment_ms, self.id), self._metadata(moment_ms)
-        seconds, entries = operation.settings.mark_seconds, self.entries
+        mark, metadata, entries = Mark(moment_ms, self.id), self._metadata(moment_ms), self.entries
         return [
-            pair_of(entries[key], moment_ms)
+            pair_of(entries[key], moment_ms, operation.seals)
             if key in entries
-            else Pair(key, value_of(key, mark), seconds, metadata)
+            else self._pair(key, mark, metadata)
             for key in keys
         ]
+
+    def _pair(self, key: str, mark: Mark, metadata: Mapping[str, object]) -> Pair:
+        seals, seconds = self.operation.seals, self.operation.settings.mark_seconds
+        value = seals.text(key, value_of(key, mark))
+        return Pair(key, value, seconds, seals.metadata(key, metadata, value.encode()))
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -248,6 +254,7 @@ def _entries(operation: Operation, purge: Purge, id_: str) -> Sequence[Purged]:
         hard=purge.hard,
         by=operation.settings.actor,
         why=purge.reason,
+        is_sealed=bool(operation.seals.keys),
     )
     operation.log.check(made)
     return made
@@ -323,7 +330,8 @@ async def delete_covered(operation: Operation, purge: Purge) -> int:
     """
     doomed: list[str] = []
     deleted = 0
-    listing = Listing(operation.exchange, operation.namespace, Coverage(purge, operation.rules))
+    coverage = Coverage(purge, operation.rules)
+    listing = Listing(operation.exchange, operation.namespace, coverage, operation.seals)
     while not listing.is_done:
         for stored in await listing.next_page():
             doomed += stored.keys
@@ -390,7 +398,7 @@ class BlastRadius:
 async def blast_radius(operation: Operation, purge: Purge) -> BlastRadius:
     """Count what ``purge`` would hit, and write nothing."""
     coverage = Coverage(purge, operation.rules)
-    listing = Listing(operation.exchange, operation.namespace, coverage)
+    listing = Listing(operation.exchange, operation.namespace, coverage, operation.seals)
     responses, body_bytes = 0, 0
     examples: dict[str, None] = {}
     idle = dict.fromkeys(coverage.targets())

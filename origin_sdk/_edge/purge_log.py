@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from origin_sdk._cloudflare.effects import EdgeCall, Reply
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import Pair
+from origin_sdk._edge.seals import Seals
 from origin_sdk._values.errors import OutOfScope
 from origin_sdk_wire.errors import UnreadableEntry
 from origin_sdk_wire.marks import PURGE_LOG_PREFIX
@@ -22,9 +23,9 @@ from origin_sdk_wire.purge_log import (
     State,
     Visibility,
     entry_key,
-    metadata_of,
     parse_state,
     parse_visibility,
+    sealed_metadata,
     told_of,
 )
 from origin_sdk_wire.signed_requests import (
@@ -105,10 +106,10 @@ def placeholder_of(entry: Entry) -> str:
     return f"{PURGE_LOG_PREFIX}{entry.id}"
 
 
-def pair_of(entry: Entry, moment_ms: int) -> Pair:
+def pair_of(entry: Entry, moment_ms: int, seals: Seals) -> Pair:
     """Return what to write at a moment."""
     now = replace(entry, moment_ms=moment_ms)
-    return Pair(entry_key(now), "", ENTRY_SECONDS, metadata_of(now))
+    return Pair(entry_key(now), "", ENTRY_SECONDS, sealed_metadata(now, seals.keys))
 
 
 # Requests

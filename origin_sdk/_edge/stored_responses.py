@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import PAGE_KEYS, ListedKey, Namespace
+from origin_sdk._edge.seals import UNSEALED, Seals
 from origin_sdk._values.targets import Purge, parse_url, stored_targets
-from origin_sdk_wire.errors import UnreadableRecord
-from origin_sdk_wire.key import BODY_PREFIX, MAX_KEY_BYTES, RECORD_PREFIX, Target, record_key
+from origin_sdk_wire.errors import BrokenSeal, UnreadableRecord
+from origin_sdk_wire.key import BODY_PREFIXES, MAX_KEY_BYTES, RECORD_PREFIX, Target, record_key
 from origin_sdk_wire.marks import path_prefix
 from origin_sdk_wire.record import Index, Record, parse_head, read_metadata
 from origin_sdk_wire.rules import KeyRule
+from origin_sdk_wire.seals import Seal, note_of
 
 __all__ = [
     "Coverage",
@@ -44,6 +46,10 @@ class StoredResponse:
     record: Record | None = None
     index: Index | None = None
     expires_at: datetime | None = None
+    seal: Seal = Seal.NONE
+    """How it is sealed. What is encrypted can't be read without the keys."""
+    is_broken: bool = False
+    """Whether its seal isn't that of anybody who has the keys."""
 
     @property
     def url(self) -> str:
@@ -79,7 +85,17 @@ def read_listed(listed: ListedKey, head: str | None = None) -> StoredResponse:
     path = "/" + rest.partition("#")[0].partition("?")[0]
     expires_at = None if listed.expiration is None else datetime.fromtimestamp(listed.expiration, UTC)
     record, index = _contents(listed.metadata, head)
-    return StoredResponse(listed.name, scheme, host, path, record, index, expires_at)
+    return StoredResponse(
+        listed.name, scheme, host, path, record, index, expires_at, *_sealed_as(listed.metadata)
+    )
+
+
+def _sealed_as(metadata: object) -> tuple[Seal, bool]:
+    try:
+        note = note_of(metadata)
+    except BrokenSeal:
+        return Seal.NONE, True
+    return (note.seal if note else Seal.NONE), False
 
 
 def _contents(metadata: object, head: str | None) -> tuple[Record | None, Index | None]:
@@ -213,6 +229,7 @@ class Listing:
     exchange: Exchange
     namespace: Namespace
     coverage: Coverage
+    seals: Seals = UNSEALED
     scanned_keys: int = field(default=0, init=False)
     _scans: deque[Scan] = field(init=False)
     _cursor: str = field(default="", init=False)
@@ -249,19 +266,38 @@ class Listing:
         stored = read_listed(key)
         if not (self.coverage.purge.groups or self.coverage.by_place(stored)):
             return stored
-        return await with_head(self.exchange, self.namespace, key)
+        return await with_head(self.exchange, self.namespace, key, self.seals)
 
 
-async def with_head(exchange: Exchange, namespace: Namespace, key: ListedKey) -> StoredResponse:
-    """Take a listed key apart, and read its value if its head lies there."""
+async def with_head(
+    exchange: Exchange, namespace: Namespace, key: ListedKey, seals: Seals, *, verify: bool = False
+) -> StoredResponse:
+    """Take a listed key apart, and read its value if its head lies there, or to ``verify`` its seal."""
+    listed = read_listed(key)
+    can_open = bool(seals.keys) and not listed.is_broken and (verify or listed.seal is Seal.ENCRYPT)
     match key.metadata:
         case {"o": int(size)} if size > 0:
-            value = await namespace.read(exchange, key.name)
-            return read_listed(key, (value or b"")[:size].decode("utf-8", "replace"))
-    return read_listed(key)
+            pass
+        case _ if listed.seal is Seal.NONE or not can_open:
+            return listed
+    value = await namespace.read(exchange, key.name) or b""
+    opened = key
+    if can_open:
+        try:
+            metadata, value = seals.opened(key.name, key.metadata, value)
+        except BrokenSeal:
+            return replace(listed, record=None, index=None, is_broken=True)
+        opened = replace(key, metadata=metadata)
+    size = opened.metadata.get("o", 0) if isinstance(opened.metadata, dict) else 0
+    read = read_listed(opened, value[:size].decode("utf-8", "replace") if size else None)
+    return replace(read, seal=listed.seal)
 
 
 async def bodies(exchange: Exchange, namespace: Namespace, cursor: str) -> tuple[list[str], str]:
-    """List one page of the bodies that are stored apart."""
-    listed, cursor = await namespace.page(exchange, BODY_PREFIX, cursor)
+    """List one page of the bodies that are stored apart; a cursor is the prefix, and that of KV."""
+    prefix, _, place = cursor.partition(" ")
+    prefix = prefix or BODY_PREFIXES[0]
+    listed, place = await namespace.page(exchange, prefix, place)
+    following = BODY_PREFIXES[BODY_PREFIXES.index(prefix) + 1 :]
+    cursor = f"{prefix} {place}" if place else following[0] if following else ""
     return [key.name for key in listed], cursor

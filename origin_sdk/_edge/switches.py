@@ -137,7 +137,7 @@ async def switch(operation: Operation, setting: Setting) -> SwitchRecord:
     def pairs(_: Sequence[str]) -> list[Pair]:
         moment_ms = round(operation.mark_moment() * 1000)
         tries.append(replace(made, moment_ms=moment_ms))
-        return [pair_of(tries[-1], moment_ms)]
+        return [pair_of(tries[-1], moment_ms, operation.seals)]
 
     await operation.namespace.write(operation.exchange, [placeholder_of(made)], pairs)
     return SwitchRecord.of(tries[-1], told=await tell(operation.exchange, log, tries[-1:]))

@@ -56,6 +56,7 @@ FIXES: Mapping[str, Fix] = {
         "Mend the origin: it was away several times in a row.", setting="BREAKER_FAILURES = 10"
     ),
     "absent": Fix(),
+    "broken-seal": Fix("Give everybody who writes to the namespace the keys of STORE_KEYS."),
     "other-variant": Fix("Name fewer fields in Vary, or such with fewer values."),
     "stale": Fix(
         "Send stale-while-revalidate in Cache-Control, if a stale response is better than waiting.",

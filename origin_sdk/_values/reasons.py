@@ -123,6 +123,10 @@ REASONS: Mapping[str, Explained] = {
         "Nothing was stored.",
         "Nothing, the first time.",
     ),
+    "broken-seal": Explained(
+        "What lies in KV isn't sealed by one of `STORE_KEYS`, or was changed, and counts as absent.",
+        "[Find out who wrote it](sealed-store.md#what-is-broken): a key may be missing here or there.",
+    ),
     "other-variant": Explained(
         "Something is stored, but for other values of the fields in Vary.",
         "Vary by fewer fields, or by fields with fewer values.",

@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk_wire.bounds import DEFAULT_MARK_INTERVAL_SECONDS, MARK_SECONDS, MAX_RECORD_SECONDS
+from origin_sdk_wire.seals import StoreKey, parse_store_keys
 from origin_sdk_wire.signed_requests import LogKey, parse_keys
 
 __all__ = ["DEFAULT_BASE_URL", "Settings"]
@@ -46,6 +47,9 @@ class Settings:
     """A URL of the Worker, such as ``https://api.example.com``, whose purge log is told of purges."""
     log_key: str = field(default="", repr=False)
     """The key to the purge log: JSON as in the Worker's ``PURGE_LOG_KEYS``, of one key."""
+    store_keys: str = field(default="", repr=False)
+    """The keys of the sealed store, as in the Worker's ``STORE_KEYS``; empty where the Worker has none."""
+    parsed_store_keys: tuple[StoreKey, ...] = field(init=False, repr=False, compare=False, default=())
     parsed_log_key: LogKey | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
@@ -70,6 +74,10 @@ class Settings:
             )
         self._check_base_url()
         self._check_log()
+        try:
+            object.__setattr__(self, "parsed_store_keys", parse_store_keys(self.store_keys))
+        except ValueError as error:
+            raise InvalidSettings(f"EDGE_CACHE_STORE_KEYS can't be used: {error}") from error
         if self.mark_seconds <= MAX_RECORD_SECONDS:
             raise InvalidSettings(
                 f"mark_seconds = {self.mark_seconds}: a mark must outlive every stored response, which KV "
@@ -209,4 +217,5 @@ _VARIABLES = {
     "audit_file": "EDGE_CACHE_AUDIT_FILE",
     "log_url": "EDGE_CACHE_LOG_URL",
     "log_key": "EDGE_CACHE_LOG_KEY",
+    "store_keys": "EDGE_CACHE_STORE_KEYS",
 }

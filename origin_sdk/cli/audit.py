@@ -37,7 +37,8 @@ def audit(
     """Show who purged what and why: all marks in KV, and this machine's audit file.
 
     A mark is the latest purge of its target; earlier ones are in the files of those who purged. Marks without
-    a name come from the Worker, by a field of a response, or from an SDK without EDGE_CACHE_ACTOR.
+    a name come from the Worker, by a field of a response, or from an SDK without EDGE_CACHE_ACTOR. With
+    EDGE_CACHE_STORE_KEYS, those that nobody wrote who has the keys are named.
     """
     context = Context(config, environment, namespace_id, base_url, as_json)
     since = datetime.now(UTC) - timedelta(hours=hours)  # noqa: TID251 - a command is where the clock is read
@@ -72,6 +73,8 @@ def _draw(screen: Screen, marks: Sequence[MarkEntry], events: Sequence[Mapping[s
         moment = f"{mark.moment:%Y-%m-%d %H:%M:%S} UTC" if mark.moment else "at a moment that can't be read"
         screen.print(f"{mark.kind} purge of {mark.target}", style="bold")
         screen.row("when", moment)
+        if mark.is_forged:
+            screen.row("seal", "nobody sealed it who has the keys: the Worker doesn't count it")
         if mark.by:
             screen.row("by", mark.by)
         if mark.why:

@@ -12,6 +12,7 @@ from origin_sdk_wire.unkeyed import DESCRIPTIVE_FIELDS, NEGOTIATED_FIELDS
 
 _DOCUMENT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
 _SECRETS = dict.fromkeys(("TOKEN_SECRET", "API_KEY_TABLE_SECRET"), "0123456789abcdef0123456789abcdef")
+_SECRETS["STORE_KEYS"] = "k:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 _NEEDED: Mapping[str, Mapping[str, object]] = {
     "api_key_in": {"key_claims": ["tenant"], "data_class": "private"},
     "revoked_by": {"key_claims": ["sub"]},

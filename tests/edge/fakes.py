@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hmac
 import json
+import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.fastpath import FastPath
@@ -15,10 +20,11 @@ from origin_sdk_edge.global_flights.pilot import FlightPort
 from origin_sdk_edge.handler import Handler, Served
 from origin_sdk_edge.hooks import Hooks
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.ports import Background, Incoming, OriginResponse, Pipe, Ports, Read, StoredValue
+from origin_sdk_edge.ports import Background, Incoming, OriginResponse, Ports, Read, StoredValue
 from origin_sdk_edge.shortpath import ShortPath
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.variants import variant
+from origin_sdk_wire.seals import NONCE_BYTES
 from origin_sdk_wire.settings import Settings
 
 START_MS = 1_795_744_800_000
@@ -57,6 +63,52 @@ class FakeOutgoing:
         return Sent(status, dict(fields), text.encode())
 
 
+class FakeCiphers:
+    async def encrypt(self, secret: bytes, plain: bytes, bound: bytes) -> bytes:
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + AESGCM(secret).encrypt(nonce, plain, bound)
+
+    async def decrypt(self, secret: bytes, sealed: bytes, bound: bytes) -> bytes:
+        try:
+            return AESGCM(secret).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
+        except InvalidTag as error:
+            raise ValueError("broken") from error
+
+    async def sign(self, secret: bytes, bound: bytes, body: bytes) -> bytes:
+        return hmac.digest(secret, bound + body, "sha256")
+
+    def random(self, size_bytes: int) -> bytes:
+        return os.urandom(size_bytes)
+
+
+@dataclass
+class FakeCounted:
+    stream: bytes
+
+    async def next(self, size_bytes: int) -> bytes:
+        taken, self.stream = self.stream[:size_bytes], self.stream[size_bytes:]
+        return taken
+
+    def cancel(self) -> None:
+        self.stream = b""
+
+
+@dataclass
+class FakePipe:
+    readable: bytearray = field(default_factory=bytearray)
+    is_broken: bool = False
+
+    async def write(self, piece: bytes, _timeout_seconds: float) -> bool:
+        self.readable += piece
+        return True
+
+    async def close(self) -> None:
+        pass
+
+    async def abort(self) -> None:
+        self.is_broken = True
+
+
 class FakeBodies:
     def size(self, body: bytes) -> int:
         return len(body)
@@ -83,6 +135,18 @@ class FakeBodies:
     def joined(self, bodies: Sequence[bytes]) -> bytes:
         return b"".join(bodies)
 
+    def room(self, size_bytes: int) -> bytearray:
+        return bytearray(size_bytes)
+
+    def put(self, room: bytearray, at: int, body: bytes) -> None:
+        room[at : at + len(body)] = body
+
+    def from_octets(self, octets: bytes) -> bytes:
+        return octets
+
+    def counted(self, stream: bytes) -> FakeCounted:
+        return FakeCounted(bytes(stream))
+
     async def gzip(self, body: bytes) -> bytes:
         return gzip.compress(body, mtime=0)
 
@@ -95,8 +159,8 @@ class FakeBodies:
     def empty(self) -> bytes:
         return b""
 
-    def pipe(self, size_bytes: int | None) -> Pipe:
-        raise NotImplementedError(size_bytes)  # each body comes at once
+    def pipe(self, _size_bytes: int | None) -> FakePipe:
+        return FakePipe()
 
 
 @dataclass
@@ -250,7 +314,9 @@ class FakeEdge:
             self.faults.append((where, error))
 
         self.counters = counters = Counters(settings)
-        self.storage = Storage(self.store, bodies, self.timing, settings, report)
+        ciphers = FakeCiphers() if settings.store_keys else None
+        self.storage = Storage(self.store, bodies, self.timing, settings, report, ciphers)
+        self.storage.on_broken_seal = counters.broken_seal
         ports = Ports(self.origin, bodies, outgoing, self.timing, report)
         self.handler = Handler(settings, Hooks(), self.storage, ports, counters, flights)
         table, memory = self.storage.marks.table, self.storage.memory
@@ -277,7 +343,7 @@ class FakeEdge:
     async def read(self, url: str, fields: Mapping[str, str]) -> Read | None:
         """Read what the short path wants of KV."""
         lookup = self.short_path.lookup(url, as_json(fields), self.timing.ms)
-        return await self.storage.records.read(variant(lookup, ())) if lookup else None
+        return await self.storage.records.read(variant(lookup, ()), lookup.rule) if lookup else None
 
     def short(self, url: str, fields: Mapping[str, str], read: Read, background: Background) -> Served | None:
         """Answer by the short path, if it may."""

@@ -6,11 +6,13 @@ from origin_sdk_wire.config import ConfigError, documentation, load, problems
 from origin_sdk_wire.key import Target
 from origin_sdk_wire.rule_tables import RULE_SETTINGS, _covers
 from origin_sdk_wire.rules import KeyBody, KeyRule
+from origin_sdk_wire.seals import Seal
 from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings, SingleFlight, StoreOn
 from origin_sdk_wire.unkeyed import SAFE_UNKEYED_FIELDS
 
 _LONG_TEXT = "0123456789abcdef0123456789abcdef"
 _BY_KEY = {"api_key_in": "X-API-Key", "key_claims": ["tenant"], "data_class": "private"}
+_STORE_KEY = "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
 
 @pytest.mark.parametrize(
@@ -117,8 +119,10 @@ def test_a_rule_reads_all_its_settings() -> None:
         "soft_timeout": "50ms",
         "api_key_in": ["X-API-Key", "?key"],
         "revoked_by": "user-{sub}",
+        "seal": "encrypt",
     }
-    (rule,) = load({"RULES": [table], "API_KEY_TABLE_SECRET": _LONG_TEXT}).rules
+    secrets = {"API_KEY_TABLE_SECRET": _LONG_TEXT, "STORE_KEYS": _STORE_KEY}
+    (rule,) = load({"RULES": [table], **secrets}).rules
     assert rule == Rule(
         name="users",
         hosts=("api.example.com",),
@@ -152,6 +156,7 @@ def test_a_rule_reads_all_its_settings() -> None:
         media_types=("text/html",),
         device_field="x-device",
         groups_from=("user-{id}",),
+        seal=Seal.ENCRYPT,
     )
     assert table.keys() | {"lifetime", "bypass", "ignore_cookies", "ignore_origin"} == RULE_SETTINGS
 

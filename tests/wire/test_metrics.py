@@ -24,6 +24,7 @@ from origin_sdk_wire.exposition import (
 )
 from origin_sdk_wire.metrics import (
     ATTEMPTS,
+    BROKEN_SEALS,
     FAULTS,
     KV_PURPOSES,
     METRICS,
@@ -50,6 +51,7 @@ _VALUES: dict[str, list[str]] = {
     "status": list(STATUSES),
     "outcome": list(REFRESH_OUTCOMES),
     "kind": list(ORIGIN_ERRORS),
+    "cause": list(BROKEN_SEALS),
     "origin": ["a.example", "b.example:8443", "zone", "c", "d"],
     "attempt": list(ATTEMPTS),
     "operation": ["read", "write"],

@@ -20,6 +20,7 @@ from origin_sdk_wire import (
     purge_log,
     record,
     rules,
+    seals,
     settings,
     signed_requests,
     structured,
@@ -233,10 +234,59 @@ def _cache_control(value: str) -> Json:
     return directives.parse_cache_control(value).arguments
 
 
+def _store_keys(keys: str) -> Json:
+    return [key.id for key in seals.parse_store_keys(keys)]
+
+
+def _derived(keys: str, purpose: str) -> Json:
+    return seals.derived(seals.parse_store_keys(keys)[0], seals.Purpose(purpose)).hex()
+
+
+def _sealed_text(keys: str, key: str, text: str) -> Json:
+    return seals.sealed_text(seals.parse_store_keys(keys)[0], key, text)
+
+
+def _opened_text(keys: str, key: str, value: str) -> Json:
+    return seals.opened_text(seals.parse_store_keys(keys), key, value)
+
+
+def _authenticated(keys: str, key: str, metadata: Json, value: str) -> Json:
+    return seals.authenticated(seals.parse_store_keys(keys)[0], key, metadata, value.encode())
+
+
+def _verified(keys: str, key: str, metadata: Json, value: str) -> Json:
+    return seals.verified(seals.parse_store_keys(keys), key, metadata, value.encode())
+
+
+def _bound_to_value(key_id: str, key: str, metadata: Json) -> Json:
+    return seals.bound_to_value(key_id, key, metadata).decode()
+
+
+def _parts(header: str) -> Json:
+    parts = seals.parse_parts(bytes.fromhex(header))
+    return {
+        "seal": parts.seal.value,
+        "key_id": parts.key_id,
+        "size_bytes": parts.size_bytes,
+        "count": parts.count,
+        "sealed_bytes": parts.sealed_bytes,
+        "bound": seals.bound_to_body(parts, "b2/0f3c", 1).decode(),
+    }
+
+
+def _concealed(keys: str, parts: list[list[str | None]]) -> Json:
+    read = [(str(name), value) for name, value in parts]
+    return [list(part) for part in seals.concealed(read, seals.parse_store_keys(keys))]
+
+
 CHECKS: dict[str, Callable[..., Json]] = {
+    "authenticated": _authenticated,
     "body key": key.body_key,
+    "bound to value": _bound_to_value,
     "cache control": _cache_control,
+    "concealed": _concealed,
     "content parts": _content_parts,
+    "derived key": _derived,
     "dictionary": _dictionary,
     "first match": _first_match,
     "group mark": marks.group_mark,
@@ -256,6 +306,8 @@ CHECKS: dict[str, Callable[..., Json]] = {
     "mark key": _mark_key,
     "mark names": _mark_names,
     "metadata": _metadata,
+    "opened text": _opened_text,
+    "parts": _parts,
     "prefix mark": _prefix_mark,
     "prepared": _prepared,
     "read prepared": _read_prepared,
@@ -265,10 +317,13 @@ CHECKS: dict[str, Callable[..., Json]] = {
     "read mark": _read_mark,
     "read metadata": _read_metadata,
     "record key": _record_key,
+    "sealed text": _sealed_text,
     "selecting": _selecting,
     "serialised strings": structured.serialise_strings,
     "signed request": _signed,
+    "store keys": _store_keys,
     "strings": structured.parse_strings,
     "target": _target,
     "variant key": _variant_key,
+    "verified": _verified,
 }

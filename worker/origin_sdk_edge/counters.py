@@ -165,6 +165,10 @@ class Counters:
         self.counts.add("evicted_bytes", (), size_bytes)
         self.counts.observe("eviction_seconds", held_ms / 1000)
 
+    def broken_seal(self, kind: str) -> None:
+        """Count what couldn't be opened."""
+        self.counts.add("broken_seals", (kind,))
+
     # Purges and faults
 
     def purged(self, names: Iterable[str], lane: Lane, by: str, moment_ms: int) -> None:
@@ -205,8 +209,8 @@ class Counters:
         )
 
     def fault(self, where: str) -> None:
-        """Count a fault that the log names; those of the origin have counters of their own."""
-        if where != "origin":
+        """Count a fault that the log names; those of the origin and of seals have counters of their own."""
+        if where not in {"origin", "seal"}:
             where = "hook" if where in _HOOKS else where
             self.counts.add("faults", (where if where in FAULTS else OTHER,))
 

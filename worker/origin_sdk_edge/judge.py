@@ -26,8 +26,7 @@ class Judge:
         """
         now_ms, entry = self._timing.now_ms(), found.entry
         if entry is None:
-            other = found.other_variant
-            return on_stored(lookup, None, {}, Invalidity(), now_ms, self._settings, other_variant=other)
+            return on_stored(lookup, None, {}, Invalidity(), now_ms, self._settings, missing=found.missing)
         invalidity = VALID if is_later else self._storage.marks.known(lookup, entry.record, now_ms)
         if invalidity is None:
             invalidity = await self._storage.marks.invalidity(lookup, entry.record)

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
+from origin_sdk_wire.errors import UnreadableRecord
 
 __all__ = [
     "Background",
     "Bodies",
     "Body",
+    "Ciphers",
     "ContentError",
+    "Counted",
     "Incoming",
     "Keys",
     "KeysError",
@@ -74,7 +77,7 @@ class Read:
 
     key: str
     value: StoredValue | None = None
-    fault: StoreError | None = None
+    fault: StoreError | UnreadableRecord | None = None
     item: Any = None
     """What the value was decoded to: two ways may look at it, the short one and then the full one."""
 
@@ -93,6 +96,22 @@ class Store(Protocol):
 
     async def write(self, key: str, value: Body | str, metadata: str | None, ttl_seconds: int) -> None:
         """Write value and metadata (JSON), to be dropped by KV after ``ttl_seconds``."""
+
+
+class Ciphers(Protocol):
+    """What seals bytes without looking at them. Secrets have 32 bytes."""
+
+    async def encrypt(self, secret: bytes, plain: Body, bound: bytes) -> Body:
+        """Return a nonce, the ciphertext and its tag, with ``bound`` bound in."""
+
+    async def decrypt(self, secret: bytes, sealed: Body, bound: bytes) -> Body:
+        """Return what was encrypted; raises :class:`ValueError` if that or ``bound`` is another."""
+
+    async def sign(self, secret: bytes, bound: bytes, body: Body) -> bytes:
+        """Return the MAC of ``bound`` and ``body``, one after the other."""
+
+    def random(self, size_bytes: int) -> bytes:
+        """Return random bytes."""
 
 
 class Bodies(Protocol):
@@ -118,6 +137,18 @@ class Bodies(Protocol):
 
     def prefixed(self, text: str, body: Body) -> Body:
         """Return ``text`` as UTF-8 with ``body`` after it."""
+
+    def room(self, size_bytes: int) -> Body:
+        """Return so many bytes, to be written into."""
+
+    def put(self, room: Body, at: int, body: Body) -> None:
+        """Write a body into a room, from a place on."""
+
+    def from_octets(self, octets: bytes) -> Body:
+        """Return a small body."""
+
+    def counted(self, stream: Any) -> "Counted":
+        """Read a stream by sizes."""
 
     def joined(self, bodies: Sequence[Body]) -> Body:
         """Return one after the other."""
@@ -146,6 +177,16 @@ class Pieces(Protocol):
 
         Raises :class:`OriginError` if the body breaks off, or if nothing comes for too long.
         """
+
+    def cancel(self) -> None:
+        """Read no more of it."""
+
+
+class Counted(Protocol):
+    """A stream that is read by sizes."""
+
+    async def next(self, size_bytes: int) -> Body:
+        """Return the next bytes, fewer at the end alone; raises :class:`StoreError`."""
 
     def cancel(self) -> None:
         """Read no more of it."""

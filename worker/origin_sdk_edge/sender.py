@@ -14,7 +14,7 @@ from origin_sdk_edge.policy.relay import relayed_bytes, relayed_fields, shown_fi
 from origin_sdk_edge.policy.server_timing import full_timing, short_timing
 from origin_sdk_edge.policy.status import Status, cache_status
 from origin_sdk_edge.policy.validation import evaluated
-from origin_sdk_edge.ports import Body, OriginResponse, Ports
+from origin_sdk_edge.ports import Background, Body, OriginResponse, Ports
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_wire.facts import ResponseFacts
@@ -71,7 +71,7 @@ class Sender:
         if stream:
             body = None if answer.body is BodyKind.NONE else stream()
         else:
-            body = await self._body(entry, answer.body, answer.part)
+            body = await self._body(entry, answer, exchange)
         size_bytes = 0 if body is None else _size_of(entry, answer, is_streamed=stream is not None)
         if unstored is not None:
             kept = [field for field in answer.fields if field != ("age", "0")]
@@ -109,17 +109,21 @@ class Sender:
             fields.append(("server-timing", timing))
         return self._outgoing.stored(answer.status, fields, body, is_head=lookup.client.method == "HEAD")
 
-    async def _body(self, entry: Entry, kind: BodyKind, part: tuple[int, int] | None) -> Body | None:
-        if kind is BodyKind.NONE:
+    async def _body(self, entry: Entry, answer: StoredAnswer, background: Background) -> Body | None:
+        if answer.body is BodyKind.NONE:
             return None
-        if kind is BodyKind.AS_STORED and entry.body is not None:
+        is_as_stored = answer.body is BodyKind.AS_STORED
+        if is_as_stored and entry.body is not None:
             return entry.body
         bodies = self._storage.bodies
-        body = await (bodies.stream if kind is BodyKind.AS_STORED else bodies.decoded)(entry)
+        if is_as_stored:
+            body = await bodies.stream(entry, background)
+        else:
+            body = await (bodies.part(entry, *answer.part) if answer.part else bodies.decoded(entry))
         if body is None:
             self._storage.memory.drop(entry.key)
             raise BodyGoneError(entry.key)
-        return self._bodies.part(body, *part) if part else body
+        return body
 
     def _before_send(
         self, request: RequestFacts, status: int, fields: list[tuple[str, str]]

@@ -21,6 +21,7 @@ from origin_sdk_wire.exposition import UrlCount
 from origin_sdk_wire.marks import Lane
 from origin_sdk_wire.metrics import (
     ATTEMPTS,
+    BROKEN_SEALS,
     FAULTS,
     KV_OPERATIONS,
     KV_PURPOSES,
@@ -167,6 +168,7 @@ GROUPS: Mapping[str, Group] = {
                 Column("kv_written_bytes"),
             ),
         ),
+        Group("seals", (), _each("broken_seals", "cause", BROKEN_SEALS)),
         Group("lags", (), (*_whole("purge_lag_seconds"), *_whole("eviction_seconds"))),
     )
 }

@@ -8,6 +8,7 @@ __all__ = [
     "MARK_SECONDS",
     "MAX_GROUPS",
     "MAX_RECORD_SECONDS",
+    "MAX_SEALED_BYTES",
     "purge_bound_seconds",
 ]
 
@@ -33,6 +34,9 @@ It is more than RFC 9875 section 2.1 asks a cache to support. Each group costs t
 
 MAX_RECORD_SECONDS = 390 * _DAY
 """KV keeps no stored response for longer: a year of freshness, and some weeks of retention."""
+
+MAX_SEALED_BYTES = (25 << 20) - (64 << 10)
+"""The largest body that a value of KV, which has at most 25 MiB, holds together with its seals."""
 
 MARK_SECONDS = 400 * _DAY
 """KV keeps a mark for longer than any response, which would be valid again without it."""

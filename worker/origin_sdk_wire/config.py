@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from origin_sdk_wire.bounds import MAX_SEALED_BYTES
 from origin_sdk_wire.contradictions import errors_of, misplaced, warnings_of
 from origin_sdk_wire.fields import EXCHANGE_FIELDS, INTERNAL_FIELDS, PRIVATE_GROUP_FIELDS
 from origin_sdk_wire.rule_tables import RULE_SETTINGS, nearest, read_rules
+from origin_sdk_wire.seals import Seal
 from origin_sdk_wire.settings import Profile, Settings
 from origin_sdk_wire.unkeyed import SAFE_UNKEYED_FIELDS
 from origin_sdk_wire.values import ValueKind, kinds_of, shown_value
@@ -118,6 +120,8 @@ def problems(environment: Mapping[str, object], *, has_secrets: bool = True) -> 
     errors += _at_odds(values)
     for name in _TAKEN_AWAY_BY.keys() & values.keys():
         values[name] |= _DEFAULTS[profile][name]
+    if values.get("store_keys"):
+        values["max_body_bytes"] = min(values.get("max_body_bytes", MAX_SEALED_BYTES), MAX_SEALED_BYTES)
     settings = Settings(**{**_DEFAULTS[profile], **values})
     errors += errors_of(settings, values.keys())
     warnings += warnings_of(settings, values.keys())
@@ -126,6 +130,8 @@ def problems(environment: Mapping[str, object], *, has_secrets: bool = True) -> 
         (errors if has_secrets else warnings).extend(_unverifiable(settings))
     if not given.get("api_key_table_secret"):
         (errors if has_secrets else warnings).extend(_unknown_keys(settings))
+    if not given.get("store_keys"):
+        (errors if has_secrets else warnings).extend(_unsealable(settings))
     return Problems(tuple(errors), tuple(warnings), None if errors else settings)
 
 
@@ -181,6 +187,15 @@ def _unknown_keys(settings: Settings) -> Iterator[str]:
             yield (
                 f"RULES[{number}].api_key_in: no key is known without API_KEY_TABLE_SECRET, with which the "
                 "digests in API_KEY_TABLE are made; set it with: npx wrangler secret put API_KEY_TABLE_SECRET"
+            )
+
+
+def _unsealable(settings: Settings) -> Iterator[str]:
+    for number, rule in enumerate(settings.rules):
+        if rule.seal not in {None, Seal.NONE}:
+            yield (
+                f"RULES[{number}].seal = {shown_value(str(rule.seal))}: nothing can be sealed without "
+                "STORE_KEYS; set it with: npx wrangler secret put STORE_KEYS"
             )
 
 
@@ -240,6 +255,7 @@ _SECRET = frozenset(
         "debug_secret",
         "origin_secret",
         "purge_log_keys",
+        "store_keys",
         "token_secret",
     }
 )

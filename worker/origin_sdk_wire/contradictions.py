@@ -9,6 +9,7 @@ from typing import Any
 from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS, MAX_GROUPS
 from origin_sdk_wire.fields import HOP_BY_HOP
 from origin_sdk_wire.rules import KeyBody, KeyRule, covers_name
+from origin_sdk_wire.seals import Seal
 from origin_sdk_wire.settings import DataClass, Forwarded, Rule, Settings, SingleFlight
 from origin_sdk_wire.values import shown_value
 
@@ -245,6 +246,11 @@ def rule_warnings(rule: Rule) -> Iterator[str]:
                 f"response of its own, so that there are few hits and many writes; {remedy}"
             )
     is_shared = rule.data_class is DataClass.PUBLIC
+    if rule.seal is Seal.NONE and not is_shared:
+        yield (
+            'seal = "none": who can read the namespace reads what is private; remove it, so that STORE_KEYS '
+            "encrypts what is stored"
+        )
     if is_shared and "authorization" in rule.fields:
         yield (
             "key_fields = 'authorization': answers to credentials aren't stored unless they say public; "

@@ -10,9 +10,11 @@
     ├── UnreadableEntry    an entry or a page of the purge log that this version didn't write
     ├── UnreadableMetrics  counts that this version didn't write
     └── UnreadableRecord   KV holds something that this version didn't write
+        └── BrokenSeal     or that nobody wrote who has the keys
 """
 
 __all__ = [
+    "BrokenSeal",
     "InvalidGroup",
     "InvalidRule",
     "InvalidTarget",
@@ -54,3 +56,20 @@ class UnreadableMetrics(WireError):
 
 class UnreadableRecord(WireError):
     """A KV value or its metadata that this version didn't write; to be treated as absent."""
+
+
+class BrokenSeal(UnreadableRecord):
+    """What lies in KV isn't what somebody wrote there who has the keys; to be treated as absent.
+
+    ``kind`` is one of the constants, a label of the metrics.
+    """
+
+    UNSEALED = "unsealed"
+    """It has no seal where it needs one."""
+    UNKNOWN_KEY = "unknown-key"
+    BROKEN = "broken"
+    """It was changed, or moved here from another key."""
+
+    def __init__(self, kind: str, explanation: str) -> None:
+        super().__init__(explanation)
+        self.kind = kind

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     BREAKER_OPEN = "breaker-open"
     # a stored response isn't used
     ABSENT = "absent"
+    BROKEN_SEAL = "broken-seal"
     OTHER_VARIANT = "other-variant"
     STALE = "stale"
     NO_CACHE = "no-cache"

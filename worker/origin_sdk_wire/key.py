@@ -24,6 +24,7 @@ from origin_sdk_wire.errors import InvalidTarget
 from origin_sdk_wire.memo import remember_short
 
 __all__ = [
+    "BODY_PREFIXES",
     "CUT",
     "MAX_KEY_BYTES",
     "RECORD_PREFIX",
@@ -34,6 +35,7 @@ __all__ = [
     "escape_path",
     "fit",
     "hostname_of",
+    "is_sealed_body",
     "parse_target",
     "record_key",
     "unescape",
@@ -45,6 +47,8 @@ MAX_KEY_BYTES = 512
 
 RECORD_PREFIX = "r1/"
 BODY_PREFIX = "b1/"
+SEALED_BODY_PREFIX = "b2/"
+BODY_PREFIXES = (BODY_PREFIX, SEALED_BODY_PREFIX)
 
 CUT = "#~"
 """Stands where a key was cut, before the digest of the whole."""
@@ -235,6 +239,11 @@ def variant_key(base: str, parts: Sequence[tuple[str, str | None]]) -> str:
     return f"{base}#{digest('variant', *parts)}" if parts else base
 
 
-def body_key(record_id: str) -> str:
+def body_key(record_id: str, *, is_sealed: bool = False) -> str:
     """Return the KV key of a body that is stored apart from its record."""
-    return BODY_PREFIX + record_id
+    return (SEALED_BODY_PREFIX if is_sealed else BODY_PREFIX) + record_id
+
+
+def is_sealed_body(key: str) -> bool:
+    """Whether a body that lies apart is sealed in parts."""
+    return key.startswith(SEALED_BODY_PREFIX)

@@ -68,12 +68,12 @@ def is_apart(size_bytes: int, settings: Settings) -> bool:
     return size_bytes > settings.memory_item_bytes
 
 
-def apart_key(key: str, record: Record) -> str:
+def apart_key(key: str, record: Record, *, is_sealed: bool = False) -> str:
     """Name the key of a body that lies apart: no other response of ``key`` has the same.
 
     So a record never meets the body of a later one.
     """
-    return body_key(digest("body", key, record.birth_ms))
+    return body_key(digest("body", key, record.birth_ms), is_sealed=is_sealed)
 
 
 def apart_seconds(ttl_seconds: int) -> int:

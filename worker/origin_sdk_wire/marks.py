@@ -30,6 +30,7 @@ from itertools import chain
 
 from origin_sdk_wire.errors import InvalidGroup, InvalidTarget
 from origin_sdk_wire.key import MAX_KEY_BYTES, Target, fit
+from origin_sdk_wire.seals import without_seal
 
 __all__ = [
     "EVERYTHING",
@@ -104,8 +105,8 @@ class Mark:
 
 
 def parse_mark(value: str) -> Mark:
-    """Read a mark's value; raises :class:`ValueError` if it isn't one."""
-    moment, _, purge_id = value.partition(" ")
+    """Read a mark's value, whatever its seal; raises :class:`ValueError` if it isn't one."""
+    moment, _, purge_id = without_seal(value).partition(" ")
     if not (moment.isascii() and moment.isdigit() and len(moment) <= 16):
         raise ValueError(f"not a mark: {value[:80]!r}")
     return Mark(int(moment), purge_id)

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 __all__ = [
     "ATTEMPTS",
+    "BROKEN_SEALS",
     "FAULTS",
     "KV_OPERATIONS",
     "KV_PURPOSES",
@@ -47,6 +48,7 @@ REFRESH_OUTCOMES = ("stored", "validated", "unstored", "failed")
 KV_OPERATIONS = ("read", "write", "list", "delete")
 KV_PURPOSES = ("record", "body", "mark", "log", "metrics")
 PURGERS = ("unsafe-request", "origin-response")
+BROKEN_SEALS = ("unsealed", "unknown-key", "broken")
 FAULTS = ("store", "marks", "log", "invalidation", "background", "cache", "hook", "metrics", "worker", OTHER)
 
 Labels: TypeAlias = tuple[str, ...]
@@ -140,6 +142,7 @@ METRICS: tuple[Metric, ...] = (
         _SPANS,
     ),
     Metric("evicted_bytes", _C, "What that had taken of memory.", (), "bytes"),
+    Metric("broken_seals", _C, "What couldn't be opened of what lay in KV, and wasn't used.", ("cause",)),
     Metric("purge_lag_seconds", _H, "From a purge to when the isolate saw it.", (), "seconds", _LAGS),
     Metric("purges", _C, "Marks that the Worker wrote itself.", ("by", "lane")),
     Metric("faults", _C, "Faults of the cache itself, which its log names.", ("where",)),

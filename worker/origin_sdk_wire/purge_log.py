@@ -30,6 +30,7 @@ from origin_sdk_wire.errors import UnreadableEntry
 from origin_sdk_wire.key import CUT, fit, hostname_of
 from origin_sdk_wire.marks import PURGE_LOG_PREFIX, Lane, is_index
 from origin_sdk_wire.record import MAX_METADATA_BYTES
+from origin_sdk_wire.seals import SEAL_BYTES, StoreKey, authenticated
 
 __all__ = [
     "ENTRY_SECONDS",
@@ -63,6 +64,7 @@ __all__ = [
     "parse_told",
     "parse_visibility",
     "purged",
+    "sealed_metadata",
     "shard_of",
     "shards_of",
     "state_of_all",
@@ -240,16 +242,25 @@ def logged_name(name: str) -> str:
 
 
 def purged(
-    purge_id: str, moment_ms: int, names: Iterable[str], *, hard: bool = False, by: str = "", why: str = ""
+    purge_id: str,
+    moment_ms: int,
+    names: Iterable[str],
+    *,
+    hard: bool = False,
+    by: str = "",
+    why: str = "",
+    is_sealed: bool = False,
 ) -> list[Purged]:
     """Return the entries of a purge of marks' ``names``; several, where one can't hold all of them.
 
+    With ``is_sealed`` each leaves room for a seal.
     Indexes have no place among them: a reader of the log needs not be told where to look.
     """
     told = dict.fromkeys(logged_name(name) for name in names if not is_index(name))
     by, why = _note(by), _note(why)
     parts: list[list[str]] = [[]]
-    room = MAX_METADATA_BYTES - _size(metadata_of(Purged(purge_id, moment_ms, (), hard, by, why)))
+    most_bytes = MAX_METADATA_BYTES - (SEAL_BYTES if is_sealed else 0)
+    room = most_bytes - _size(metadata_of(Purged(purge_id, moment_ms, (), hard, by, why)))
     left = room
     for name in told:
         size = _size(name) + 2  # ", "
@@ -285,6 +296,12 @@ def told_of(entry: Entry) -> dict[str, object]:
 def metadata_text(entry: Entry) -> str:
     """Return the metadata as JSON."""
     return json.dumps(metadata_of(entry), separators=(",", ":"))
+
+
+def sealed_metadata(entry: Entry, keys: Sequence[StoreKey]) -> dict[str, object]:
+    """Return the metadata as they are to lie under the entry's key: with keys authenticated by the first."""
+    metadata = metadata_of(entry)
+    return authenticated(keys[0], entry_key(entry), metadata) if keys else metadata
 
 
 def parse_entry(entry_id: str, metadata: object) -> Entry:

@@ -150,17 +150,18 @@ def parse_head(head: str) -> Record:
     return Record(status, birth_ms, response_ms, initial_age, fields, groups, body_bytes, coding, body_key)
 
 
-def metadata_for(head: str, prepared: str = "") -> tuple[str, bool]:
+def metadata_for(head: str, prepared: str = "", *, reserved_bytes: int = 0) -> tuple[str, bool]:
     """Return a record's KV metadata as JSON, and whether ``head`` goes before the body instead.
 
-    What was ``prepared`` goes along where there is room.
+    What was ``prepared`` goes along where there is room. ``reserved_bytes`` are left for a seal.
     """
+    most_bytes = MAX_METADATA_BYTES - reserved_bytes
     metadata, is_in_front = _json({"h": head}), False
-    if len(metadata.encode()) > MAX_METADATA_BYTES:
+    if len(metadata.encode()) > most_bytes:
         metadata, is_in_front = _json({"o": len(head.encode())}), True
     if prepared:
         both = f'{metadata[:-1]},"p":{json.dumps(prepared)}}}'
-        metadata = both if len(both.encode()) <= MAX_METADATA_BYTES else metadata
+        metadata = both if len(both.encode()) <= most_bytes else metadata
     return metadata, is_in_front
 
 

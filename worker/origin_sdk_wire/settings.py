@@ -15,6 +15,7 @@ from origin_sdk_wire.issuers import Issuer, issuers
 from origin_sdk_wire.lifetimes import DEFAULT_JITTER
 from origin_sdk_wire.purge_log import MAX_WINDOW_SECONDS
 from origin_sdk_wire.rules import KeyBody, KeyRule
+from origin_sdk_wire.seals import Seal, StoreKey, concealed
 from origin_sdk_wire.signed_requests import LogKey
 from origin_sdk_wire.values import (
     coding_names,
@@ -33,6 +34,7 @@ from origin_sdk_wire.values import (
     share,
     shares,
     size,
+    store_keys,
     switch,
     table,
     texts,
@@ -171,6 +173,8 @@ class Rule(KeyRule):
     """The response doesn't depend on Origin: it neither selects nor reaches the origin."""
     store_on: StoreOn = setting(StoreOn.FIRST_MISS, one_of(StoreOn))
     single_flight: SingleFlight = setting(SingleFlight.ISOLATE, one_of(SingleFlight))
+    seal: Seal | None = setting(None, one_of(Seal))
+    """How what is stored is protected; ``None`` leaves that to the class of data."""
 
     @property
     def grants_stale(self) -> bool:
@@ -249,6 +253,8 @@ class Settings:
     """How far back the purge log knows all purges: older responses are judged by their marks."""
     purge_log_shards: int = setting(1, count(least=1, most=32))
     """Among how many Durable Objects the hosts of the purge log are divided."""
+    store_keys: tuple[StoreKey, ...] = setting((), store_keys(), repr=False)
+    """With which what lies in KV is sealed: by the first when it is written, by any when it is read."""
     purge_log_keys: Mapping[str, LogKey] = setting(MappingProxyType({}), log_keys(), repr=False, hash=False)
     """Who may tell the purge log of purges and switches, and of which."""
     # An isolate has 128 MB, the Python heap included.
@@ -361,6 +367,20 @@ class Settings:
     def hidden_parameters(self) -> frozenset[str]:
         """The query parameters that are for nobody to see, whatever rule applies."""
         return frozenset(name for rule in self.rules for name in rule.hidden_parameters)
+
+    def seal_of(self, rule: Rule) -> Seal:
+        """Return how responses are sealed that a rule matches: without keys not at all."""
+        if not self.store_keys:
+            return Seal.NONE
+        by_class = Seal.ENCRYPT if rule.data_class is DataClass.PRIVATE else Seal.AUTHENTICATE
+        return rule.seal or by_class
+
+    def key_identity(
+        self, rule: Rule, parts: tuple[tuple[str, str | None], ...]
+    ) -> tuple[tuple[str, str | None], ...]:
+        """Return a declared identity as the key has it: with ``store_keys`` nobody else can guess the key."""
+        is_private = rule.data_class is DataClass.PRIVATE
+        return concealed(parts, self.store_keys) if parts and is_private and self.store_keys else parts
 
     @property
     def version_parts(self) -> tuple[tuple[str, str], ...]:

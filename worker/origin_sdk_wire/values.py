@@ -17,6 +17,7 @@ from origin_sdk_wire.errors import InvalidTarget
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import group_mark
 from origin_sdk_wire.quantities import BYTES, SECONDS, quantity
+from origin_sdk_wire.seals import parse_store_keys
 from origin_sdk_wire.signed_requests import parse_keys
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "shares",
     "shown_value",
     "size",
+    "store_keys",
     "switch",
     "table",
     "texts",
@@ -353,6 +355,11 @@ def group_templates(source: str = "a JSON body") -> ValueKind:
 def log_keys() -> ValueKind:
     """The keys of the purge log: a table by their ids, or JSON."""
     return ValueKind("a table of keys, or JSON", parse_keys, lambda _: "")
+
+
+def store_keys() -> ValueKind:
+    """The keys of the store, each with its id."""
+    return ValueKind("keys as ID:BASE64 with commas between them", parse_store_keys, lambda _: "")
 
 
 def error_lifetimes(lifetime: ValueKind) -> ValueKind:

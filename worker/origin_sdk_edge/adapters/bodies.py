@@ -5,12 +5,16 @@ from contextlib import suppress
 from typing import Any
 
 import js
-from pyodide.ffi import JsException
+from pyodide.ffi import JsException, to_js
 
+from origin_sdk_edge.adapters.javascript import from_json
 from origin_sdk_edge.adapters.promises import promised, unawaited, within
-from origin_sdk_edge.ports import Body, ContentError
+from origin_sdk_edge.ports import Body, ContentError, StoreError
 
-__all__ = ["ArrayBuffers", "JsPipe", "joined"]
+__all__ = ["ArrayBuffers", "JsCounted", "JsPipe", "joined"]
+
+_SILENCE_SECONDS = 10.0
+"""A body of the store of which nothing comes for so long is given up."""
 
 
 class ArrayBuffers:
@@ -60,6 +64,22 @@ class ArrayBuffers:
         """Return one after the other."""
         return joined(bodies)
 
+    def room(self, size_bytes: int) -> Body:
+        """Return so many bytes, to be written into."""
+        return js.ArrayBuffer.new(size_bytes)
+
+    def put(self, room: Body, at: int, body: Body) -> None:
+        """Write a body into a room."""
+        js.Uint8Array.new(room).set(js.Uint8Array.new(body), at)
+
+    def from_octets(self, octets: bytes) -> Body:
+        """Return a small body."""
+        return to_js(octets).slice().buffer
+
+    def counted(self, stream: Any) -> "JsCounted":
+        """Read a stream by sizes."""
+        return JsCounted(stream)
+
     async def gzip(self, body: Body) -> Body:
         """Compress."""
         return await _through(body, js.CompressionStream.new("gzip"))
@@ -95,6 +115,30 @@ def joined(bodies: Sequence[Body]) -> Body:
         whole.set(body if hasattr(body, "buffer") else js.Uint8Array.new(body), at)
         at += body.byteLength
     return whole.buffer
+
+
+class JsCounted:
+    """See :class:`origin_sdk_edge.ports.Counted`."""
+
+    def __init__(self, stream: Any) -> None:
+        self._reader = stream.getReader(from_json('{"mode": "byob"}'))
+
+    async def next(self, size_bytes: int) -> Body:
+        """Return the next bytes, fewer at the end alone."""
+        room = js.Uint8Array.new(size_bytes)
+        reading = promised(self._reader.readAtLeast, self._reader, size_bytes, room)
+        try:
+            step = await within(_SILENCE_SECONDS, reading, self.cancel)
+        except JsException as error:
+            raise StoreError(f"a body broke off: {error}") from error
+        except TimeoutError as error:
+            raise StoreError(f"nothing came of a body for {_SILENCE_SECONDS:g} s") from error
+        piece = step.value
+        return piece.slice().buffer if piece else js.ArrayBuffer.new(0)
+
+    def cancel(self) -> None:
+        """Read no more of it."""
+        unawaited(promised(self._reader.cancel, self._reader))
 
 
 class JsPipe:

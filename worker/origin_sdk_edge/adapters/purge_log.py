@@ -19,7 +19,7 @@ from origin_sdk_edge.adapters.promises import drive, promised, within
 from origin_sdk_edge.ports import StoreError
 from origin_sdk_edge.purge_log.ledger import Ledger, Limits
 from origin_sdk_edge.purge_log.reader import honoured_ms
-from origin_sdk_wire.config import load
+from origin_sdk_wire.config import VARIABLES, load
 from origin_sdk_wire.purge_log import (
     Entry,
     Shard,
@@ -48,7 +48,7 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
 
     def __init__(self, context: Any, environment: Any) -> None:
         super().__init__(context, environment)
-        self._settings = load(json.loads(js.JSON.stringify(environment)))
+        self._settings = load(_variables_of(environment))
         self._namespace = environment.CACHE
         self._sql = context.storage.sql
         self._ledger: Ledger | None = None
@@ -56,7 +56,9 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
     def _ledger_of(self, query: Mapping[str, str]) -> Ledger:
         """Return the ledger; each question says of which shard, which is always the same."""
         if self._ledger is None:
-            limits = Limits(int(self._settings.purge_log_window * 1000), honoured_ms(self._settings))
+            settings = self._settings
+            window_ms = int(settings.purge_log_window * 1000)
+            limits = Limits(window_ms, honoured_ms(settings), keys=settings.store_keys)
             shard = Shard(int(query["shard"]), int(query["of"]))
             self._ledger = Ledger(self, limits, epoch_ms(), str(js.crypto.randomUUID()), shard)
         return self._ledger
@@ -127,6 +129,8 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
             js.console.error(f"edge cache: purge log: KV can't be listed: {error}")
             return
         ledger.listed(listed, now_ms, epoch_ms())
+        if ledger.broken:
+            js.console.error(f"edge cache: seal: {ledger.broken} entries of the purge log can't be opened")
 
     async def _listed(self, prefix: str) -> dict[str, object]:
         found: dict[str, object] = {}
@@ -139,6 +143,12 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
                 return found
             options["cursor"] = page["cursor"]
         raise StoreError(f"{prefix} has more entries than {_MAX_PAGES} pages")
+
+
+def _variables_of(environment: Any) -> dict[str, object]:
+    """Return the plain variables among an object's bindings, which JSON doesn't show."""
+    found = {name: getattr(environment, name, None) for name in VARIABLES}
+    return {name: value for name, value in found.items() if isinstance(value, str | int | float)}
 
 
 class LogStub:

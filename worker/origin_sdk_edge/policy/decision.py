@@ -188,9 +188,11 @@ class Refuse:
 
 
 _MISSES = {
-    False: Ask(Forwarded.URI_MISS, Reason.ABSENT),
-    True: Ask(Forwarded.VARY_MISS, Reason.OTHER_VARIANT),
+    Reason.ABSENT: Ask(Forwarded.URI_MISS, Reason.ABSENT),
+    Reason.OTHER_VARIANT: Ask(Forwarded.VARY_MISS, Reason.OTHER_VARIANT),
+    Reason.BROKEN_SEAL: Ask(Forwarded.URI_MISS, Reason.BROKEN_SEAL),
 }
+"""What is done where there is nothing that may be used, by why that is so."""
 
 
 # May the cache look?
@@ -276,8 +278,10 @@ def _awaited(request: RequestFacts, rule: Rule, settings: Settings) -> Awaited |
 def _key_parts(request: RequestFacts, rule: Rule, settings: Settings, now_ms: int) -> Parts | Reason:
     """Return what the key holds beyond the target, or why there can be none."""
     identity = identity_of(request, rule, settings, now_ms)
-    is_whole = request.method in _READING and not (settings.key_version or rule.no_vary_search)
-    if isinstance(identity, Reason) or is_whole:
+    if isinstance(identity, Reason):
+        return identity
+    identity = settings.key_identity(rule, identity)
+    if request.method in _READING and not (settings.key_version or rule.no_vary_search):
         return identity
     further: Parts | None = request.content.parts if request.content else _preflight_parts(request)
     if further is None:
@@ -379,15 +383,15 @@ def on_stored(
     settings: Settings,
     *,
     freshness: Freshness | None = None,
-    other_variant: bool = False,
+    missing: Reason = Reason.ABSENT,
 ) -> Use | Ask | Refuse:
     """Decide whether the stored response answers the request (RFC 9111 section 4).
 
-    Its ``freshness`` is worked out unless somebody has.
+    Its ``freshness`` is worked out unless somebody has; ``missing`` says why there is no response.
     """
     decision: Use | Ask
     if record is None:
-        decision = _MISSES[other_variant]
+        decision = _MISSES[missing]
     else:
         freshness = freshness or freshness_of(record, fields, lookup.rule, settings)
         decision = _use_or_ask(lookup, record, fields, invalidity, freshness, now_ms, settings)

@@ -36,5 +36,5 @@ class IsolateLog:
         if settings.purge_log_shards > 1:
             marks.follow = self.reader.follow
         ids = (f"{isolate_id}-{number}" for number in count(1))
-        marks.log_writer = Writer(log, storage.writes, timing, ids, report)
+        marks.log_writer = Writer(log, storage.writes, timing, ids, report, settings.store_keys)
         self.route = Route(log, settings, timing.now_ms, report)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from origin_sdk_wire.errors import UnreadableEntry
+from origin_sdk_wire.errors import BrokenSeal, UnreadableEntry
 from origin_sdk_wire.purge_log import (
     MAX_ENTRIES_PAGE,
     Entry,
@@ -26,6 +26,7 @@ from origin_sdk_wire.purge_log import (
     parse_entry,
     shards_of,
 )
+from origin_sdk_wire.seals import StoreKey, verified
 
 __all__ = ["BACKLOG", "Database", "Ledger", "Limits"]
 
@@ -68,6 +69,8 @@ class Limits:
     """
     entries: int = 50_000
     questions_a_second: int = 500
+    keys: tuple[StoreKey, ...] = ()
+    """By which what is listed has to be authenticated; without any nothing has to."""
 
 
 @dataclass(slots=True)
@@ -95,6 +98,8 @@ class Ledger:
         self._listing_ms = 0
         self._is_listing = False
         self._pruned_ms = 0
+        self.broken = 0
+        """How many entries of the last listing nobody wrote who has the keys."""
         self._second, self._questions = 0, 0
         for statement in _SCHEMA:
             database.run(statement)
@@ -263,13 +268,21 @@ class Ledger:
             covers_from_ms = began_ms
         elif self._known_ms < began_ms - self._limits.window_ms:
             covers_from_ms = began_ms - self._limits.window_ms
+        self.broken = 0
         for key, metadata in listed.items():
             try:
-                self._add(parse_entry(id_of(key), metadata))
+                self._add(parse_entry(id_of(key), self._opened(key, metadata)))
+            except BrokenSeal:
+                # Not as what can't be read: whoever writes to KV could have nothing vouched for by that.
+                self.broken += 1
             except UnreadableEntry:
                 covers_from_ms = max(covers_from_ms, minute_end_ms(key))
         self._remember(covers_from_ms, max(self._known_ms, began_ms))
         self._prune(now_ms)
+
+    def _opened(self, key: str, metadata: object) -> object:
+        keys = self._limits.keys
+        return verified(keys, key, metadata) if keys else metadata
 
     def _remember(self, covers_from_ms: int, known_ms: int) -> None:
         """Keep what is vouched for; as of when, once a minute alone, since a row written costs."""

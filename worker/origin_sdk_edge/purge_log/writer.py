@@ -1,5 +1,6 @@
 """The Worker's own purges in the purge log: written to KV's, and told at once."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -7,7 +8,8 @@ from origin_sdk_edge.ports import Report, StoreError, Timing
 from origin_sdk_edge.storage.writes import Writes
 from origin_sdk_wire.bounds import CLOCK_TOLERANCE_MS
 from origin_sdk_wire.marks import Lane
-from origin_sdk_wire.purge_log import ENTRY_SECONDS, Entry, Purged, entry_key, metadata_text, purged
+from origin_sdk_wire.purge_log import ENTRY_SECONDS, Entry, Purged, entry_key, purged, sealed_metadata
+from origin_sdk_wire.seals import StoreKey
 
 __all__ = ["LogSink", "Writer"]
 
@@ -22,22 +24,33 @@ class LogSink(Protocol):
 
 
 class Writer:
-    """Writes entries. ``ids`` are unlike those of any other isolate."""
+    """Writes entries, authenticated by the first of ``keys``.
+
+    ``ids`` are unlike those of any other isolate.
+    """
 
     def __init__(
-        self, sink: LogSink, writes: Writes, timing: Timing, ids: Iterator[str], report: Report
+        self,
+        sink: LogSink,
+        writes: Writes,
+        timing: Timing,
+        ids: Iterator[str],
+        report: Report,
+        keys: Sequence[StoreKey] = (),
     ) -> None:
         self._sink = sink
         self._writes = writes
         self._timing = timing
         self._ids = ids
         self._report = report
+        self._keys = keys
 
     async def write(self, names: Sequence[str], lane: Lane, why: str) -> None:
         """Write the entries of a purge of these marks; raises :class:`StoreError` if KV doesn't take them."""
         moment_ms = self._timing.now_ms() + CLOCK_TOLERANCE_MS
         hard = lane is Lane.HARD
-        entries = purged(next(self._ids), moment_ms, names, hard=hard, by=_BY, why=why)
+        is_sealed = bool(self._keys)
+        entries = purged(next(self._ids), moment_ms, names, hard=hard, by=_BY, why=why, is_sealed=is_sealed)
         await self._timing.together(self._tell(entries), *(self._keep(entry) for entry in entries))
 
     async def _tell(self, entries: Sequence[Purged]) -> None:
@@ -47,4 +60,5 @@ class Writer:
             self._report("log", error)  # it lists them in KV
 
     async def _keep(self, entry: Purged) -> None:
-        await self._writes.write(entry_key(entry), "", metadata_text(entry), ENTRY_SECONDS)
+        metadata = json.dumps(sealed_metadata(entry, self._keys))
+        await self._writes.write(entry_key(entry), "", metadata, ENTRY_SECONDS)

@@ -194,9 +194,19 @@ class Marks:
             self._tiers.note(error, "marks")
             return False
         for lane, key in zip(lanes, keys, strict=True):
-            mark = _mark(texts.get(key), now_ms)
+            mark = self._mark(key, texts.get(key), now_ms)
             self.table.learn(lane, mark.moment_ms, now_ms, mark.purge_id)
         return True
+
+    def _mark(self, key: str, text: str | None, now_ms: int) -> Mark:
+        """Read a mark: nobody's who hasn't the keys counts, where there are some."""
+        text = text and self._tiers.seals.opened_text(key, text)
+        if not text:
+            return _NO_MARK
+        try:
+            return parse_mark(text)
+        except ValueError:
+            return Mark(now_ms)  # it can't be told what was purged: everything older counts as purged
 
     def due_ahead(self, lookup: Lookup, record: Record) -> list[str]:
         """Return the lanes of a response in use that are to be read ahead, and claim them."""
@@ -243,7 +253,7 @@ class Marks:
             # and must not take back a later purge. Ahead, because another location's clock may be.
             nonlocal moment_ms
             moment_ms = self._tiers.timing.now_ms() + CLOCK_TOLERANCE_MS
-            return value_of(key, Mark(moment_ms, purge_id))
+            return self._tiers.seals.closed_text(key, value_of(key, Mark(moment_ms, purge_id)))
 
         await self._writes.write_made(key, value, None, MARK_SECONDS)
         if key == _SHARED_KEY and moment_ms:
@@ -267,12 +277,3 @@ class Marks:
     def has_ended(self, key: str, record: Record) -> bool:
         """Whether a response was ended in this isolate."""
         return (self._ended.get(key) or -1) >= record.birth_ms
-
-
-def _mark(text: str | None, now_ms: int) -> Mark:
-    if not text:
-        return _NO_MARK
-    try:
-        return parse_mark(text)
-    except ValueError:
-        return Mark(now_ms)  # it can't be told what was purged, so that everything older counts as purged

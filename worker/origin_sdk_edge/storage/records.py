@@ -11,11 +11,12 @@ from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_edge.storage.tiers import Tiers
 from origin_sdk_edge.storage.variants import Variants, variant
 from origin_sdk_wire.disguise import applied_rule
-from origin_sdk_wire.errors import UnreadableRecord
+from origin_sdk_wire.errors import BrokenSeal, UnreadableRecord
+from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import Target, parse_target, record_key
 from origin_sdk_wire.record import Index, Record, parse_head, prepared_in, read_metadata
 from origin_sdk_wire.rules import FURTHER_METHODS
-from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.settings import Rule, Settings
 
 __all__ = ["Found", "Records"]
 
@@ -24,11 +25,11 @@ __all__ = ["Found", "Records"]
 class Found:
     """What a look-up met.
 
-    An entry that the request selects, or the knowledge that there are only other variants.
+    An entry that the request selects, or why there is none.
     """
 
     entry: Entry | None = None
-    other_variant: bool = False
+    missing: Reason = Reason.ABSENT
 
 
 class Records:
@@ -54,23 +55,27 @@ class Records:
     async def find_in_store(self, lookup: Lookup, read: Read | None = None) -> Found:
         """Look in KV, and hold in memory what was found; ``read`` is what was read there already."""
         base = variant(lookup, ())
-        item = self._settled(read) if read and read.key == base else await self._read(base)
+        if read is None or read.key != base:
+            read = await self.read(base, lookup.rule)
+        item = self._settled(read)
         if not isinstance(item, Index):
-            return Found(item)
-        item = self._variants.with_unwritten(variant(lookup, ()), item)
-        reads = [self._read(variant(lookup, names)) for names in item.sets]
-        found = [await reads[0]] if len(reads) == 1 else await self._tiers.timing.together(*reads)
-        return Found(_selected(item, found), other_variant=bool(item.sets))
+            return Found(item, _missing(read))
+        item = self._variants.with_unwritten(base, item)
+        reading = [self.read(variant(lookup, names), lookup.rule) for names in item.sets]
+        reads = [await reading[0]] if len(reading) == 1 else await self._tiers.timing.together(*reading)
+        found = [self._settled(each) for each in reads]
+        return Found(_selected(item, found), _missing(*reads, has_others=bool(item.sets)))
 
-    async def read(self, key: str) -> Read:
-        """Read what lies under ``key`` in KV."""
+    async def read(self, key: str, rule: Rule) -> Read:
+        """Read what lies under ``key`` in KV, and open it as far as it is sealed."""
+        seals = self._tiers.seals
         try:
-            return Read(key, await self._tiers.store.read(key))
-        except StoreError as error:
+            value = await self._tiers.store.read(key)
+            if value is not None and seals.is_on:
+                value = await seals.opened(key, value, is_needed=seals.is_needed(rule))
+        except (StoreError, UnreadableRecord) as error:
             return Read(key, fault=error)
-
-    async def _read(self, key: str) -> Entry | Index | None:
-        return self._settled(await self.read(key))
+        return Read(key, value)
 
     def _settled(self, read: Read) -> Entry | Index | None:
         """Return what is to be used by what was read, and hold it in memory."""
@@ -78,7 +83,8 @@ class Records:
         try:
             item = self._found(read)
         except (StoreError, UnreadableRecord) as error:
-            self._tiers.note(error)
+            if not _is_broken(read):  # which is told of where it is opened
+                self._tiers.note(error)
             item = None
         # While KV was being read, a newer response may have come from the origin.
         newer = self._tiers.at_hand(key)
@@ -162,6 +168,17 @@ class Records:
                 self._tiers.note(error)
                 return True
         return False
+
+
+def _missing(*reads: Read, has_others: bool = False) -> Reason:
+    """Return why nothing is used of what was read, if nothing is."""
+    if any(map(_is_broken, reads)):
+        return Reason.BROKEN_SEAL
+    return Reason.OTHER_VARIANT if has_others else Reason.ABSENT
+
+
+def _is_broken(read: Read) -> bool:
+    return isinstance(read.fault, BrokenSeal)
 
 
 def _hides(settings: Settings, method: str, target: Target) -> bool:

@@ -23,6 +23,7 @@ from origin_sdk_wire.layout import (
 )
 from origin_sdk_wire.prepared import prepared_for
 from origin_sdk_wire.record import Index, Record, head_of, metadata_for
+from origin_sdk_wire.seals import SEAL_BYTES, Seal
 
 __all__ = ["Retention"]
 
@@ -82,13 +83,14 @@ class Retention:
     async def _keep(self, lookup: Lookup, entry: Entry) -> None:
         entry = await self._compressed(entry)
         settings = self._tiers.settings
-        freshness = entry.freshness(lookup.rule, settings)
+        freshness, seal = entry.freshness(lookup.rule, settings), settings.seal_of(lookup.rule)
         ttl_seconds = record_seconds(freshness, settings)
         if entry.names:
-            await self._keep_index(variant(lookup, ()), ttl_seconds, renew=bool(nominated(entry.record)))
-        await self._write_record(entry, ttl_seconds, prepared_for(freshness, lookup.rule, settings))
+            renew = bool(nominated(entry.record))
+            await self._keep_index(variant(lookup, ()), ttl_seconds, seal, renew=renew)
+        await self._write_record(entry, ttl_seconds, seal, prepared_for(freshness, lookup.rule, settings))
 
-    async def _keep_index(self, key: str, ttl_seconds: int, *, renew: bool) -> None:
+    async def _keep_index(self, key: str, ttl_seconds: int, seal: Seal, *, renew: bool) -> None:
         """Write an index that isn't in KV yet, or, to ``renew`` it, may not outlive what it leads to.
 
         It goes by itself once no response has varied for long.
@@ -98,8 +100,15 @@ class Retention:
         if index is None:
             return
         seconds = index_seconds(ttl_seconds)
-        await self._writes.write(key, self._tiers.contents.empty(), index.metadata(), seconds)
+        await self._write_index(key, index, seconds, seal)
         self._variants.note_written(key, index, now_ms + (seconds - ttl_seconds) * 1000)
+
+    async def _write_index(self, key: str, index: Index, seconds: int, seal: Seal) -> None:
+        """Write an index, which has nothing to hide."""
+        seals, empty = self._tiers.seals, self._tiers.contents.empty()
+        seal = seal if seal is Seal.NONE else Seal.AUTHENTICATE
+        metadata, value = await seals.closed(seal, key, index.metadata(), empty)
+        await self._writes.write(key, value, metadata, seconds)
 
     async def _compressed(self, entry: Entry) -> Entry:
         settings, contents = self._tiers.settings, self._tiers.contents
@@ -116,17 +125,21 @@ class Retention:
             self._tiers.memory.put(entry.key, compressed)
         return compressed
 
-    async def _write_record(self, entry: Entry, ttl_seconds: int, prepared: str) -> None:
-        record, body, contents = entry.record, entry.body, self._tiers.contents
+    async def _write_record(self, entry: Entry, ttl_seconds: int, seal: Seal, prepared: str) -> None:
+        record, body, contents, seals = entry.record, entry.body, self._tiers.contents, self._tiers.seals
+        is_sealed = seal is not Seal.NONE
         if body is None:
             body = contents.empty()
         elif is_apart(entry.size_bytes, self._tiers.settings):
-            record = replace(record, body_key=apart_key(entry.key, record))
+            record = replace(record, body_key=apart_key(entry.key, record, is_sealed=is_sealed))
+            if is_sealed:
+                body = await seals.closed_body(seal, record.body_key, body)
             await self._writes.write(record.body_key, body, None, apart_seconds(ttl_seconds))
             body = contents.empty()
         head = head_of(record)
-        metadata, is_in_front = metadata_for(head, prepared)
+        metadata, is_in_front = metadata_for(head, prepared, reserved_bytes=SEAL_BYTES if is_sealed else 0)
         value = contents.prefixed(head, body) if is_in_front else body
+        metadata, value = await seals.closed(seal, entry.key, metadata, value)
         await self._writes.write(entry.key, value, metadata, ttl_seconds)
 
     # Ending
@@ -138,4 +151,5 @@ class Retention:
 
     async def end(self, key: str) -> None:
         """Overwrite what is stored under ``key`` in KV with nothing; raises :class:`StoreError`."""
-        await self._writes.write(key, self._tiers.contents.empty(), Index(()).metadata(), MIN_TTL_SECONDS)
+        seal = Seal.AUTHENTICATE if self._tiers.seals.is_on else Seal.NONE
+        await self._write_index(key, Index(()), MIN_TTL_SECONDS, seal)

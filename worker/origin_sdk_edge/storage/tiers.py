@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from origin_sdk_edge.ports import Bodies, Report, Store, Timing
 from origin_sdk_edge.storage.memory import Entry, Memory
+from origin_sdk_edge.storage.seals import Seals
 from origin_sdk_wire.record import Index
 from origin_sdk_wire.settings import Settings
 
@@ -23,6 +24,7 @@ class Tiers:
     settings: Settings
     memory: Memory
     report: Report
+    seals: Seals
     unwritten: dict[str, Entry] = field(default_factory=dict)
     """What memory has no room for, until it is in KV."""
     _quiet_until_ms: int = 0
