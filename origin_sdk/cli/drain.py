@@ -22,7 +22,7 @@ OutboxUrl = Annotated[
     str,
     typer.Option(
         "--outbox",
-        help="sqlite:///file, postgresql://user@host/database, redis://host/0?stream=name, or django (with "
+        help="sqlite:///FILE, postgresql://HOST/NAME, redis://HOST?stream=NAME, or django (with "
         "DJANGO_SETTINGS_MODULE; or use manage.py edge_drain and edge_outbox).",
         envvar="EDGE_CACHE_OUTBOX",
     ),
@@ -59,7 +59,7 @@ def drain(
         str | None,
         typer.Option(
             "--layers",
-            help="The Redis of the services' layered cache, redis://host/0?prefix=name: what is purged is "
+            help="The Redis of the services' layered cache, redis://HOST?prefix=NAME: what is purged is "
             "invalidated there, and in the services' memory, before it is at the edge.",
             envvar="EDGE_CACHE_LAYERS",
         ),

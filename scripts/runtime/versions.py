@@ -3,7 +3,8 @@
 usage: scripts/test --versions [--bare] [--python 3.13]
 
 `--bare` does the cheapest part alone: that each extra, installed by itself with its least versions, imports
-what it promises, and that pytest starts with nothing else. An environment is kept until its versions change.
+what it promises, that pytest starts with nothing else, and that all Pythons share an outbox. An environment
+is kept until its versions change.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -61,6 +64,24 @@ for name in (*sys.argv[1:], *public):
             continue
         if type(error).__name__ != "ImproperlyConfigured":  # Django without a project
             print(f"import {name}: {type(error).__name__}: {error}")
+"""
+# Records in an outbox that all share, and takes from it what nobody else has taken.
+SHARE = """
+import sys, time
+from origin_sdk import Purge
+from origin_sdk.outbox._stores.entries import End, Settlement, State, read_payload
+from origin_sdk.outbox.sqlite import SqliteOutbox
+outbox, drained, last = SqliteOutbox(sys.argv[1]), [], time.monotonic()
+for number in range(40):
+    outbox.record(Purge.of(groups=f"{sys.argv[2]}-{number}"))
+while time.monotonic() < last + 2:
+    claim = outbox.claim(5, 30.0)
+    drained += [group for entry in claim.entries for group in read_payload(entry.payload).groups]
+    if claim.entries:
+        outbox.settle(claim, Settlement.of({entry.id: End(State.DONE, "") for entry in claim.entries}))
+        last = time.monotonic()
+    time.sleep(0.01)
+print(*drained)
 """
 # With these the whole of a suite runs; what a suite needs beside the extras is listed in TOOLS.
 SUITES: tuple[str, ...] = (
@@ -145,6 +166,19 @@ def bare(python: str) -> Iterator[str]:
     yield from without_extras(python)
 
 
+def shared(pythons: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong where all these Pythons record in one outbox, and drain it, at the same time."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
+        file = str(Path(folder) / "outbox.db")
+        runs = [pool.submit(Environment(python, "", ()).run, "-c", SHARE, file, python) for python in pythons]
+        done = [run.result() for run in runs]
+    drained = sorted(group for each in done for group in each.stdout.split())
+    wanted = sorted(f"{python}-{number}" for python in pythons for number in range(40))
+    if drained != wanted:
+        said = "".join(each.stderr[-500:] for each in done)
+        yield f"{', '.join(pythons)} on one outbox: {len(drained)} drained of {len(wanted)}; {said}"
+
+
 def imports(environment: Environment, promised: Sequence[str]) -> Iterator[str]:
     """Yield what can't be imported though it is promised, and what a missing package doesn't explain."""
     strict = () if environment.packages else ("-W", "error")
@@ -220,8 +254,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--python", action="append", choices=PYTHONS)
     given = parser.parse_args(arguments)
     wrong = 0
+    there = [python for python in given.python or PYTHONS if program(python)]
+    for problem in shared(there):
+        wrong += 1
+        print(problem, flush=True)
     for python in given.python or PYTHONS:
-        if not program(python):
+        if python not in there:
             print(f"{python}: not on this machine", flush=True)
             continue
         suites = () if given.bare else ("least", "newest")

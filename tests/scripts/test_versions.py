@@ -6,12 +6,17 @@ import sys
 import pytest
 
 from scripts.runtime import paths
-from scripts.runtime.versions import PROMISED, PYTHONS, extras, least, without_extras
+from scripts.runtime.versions import PROMISED, PYTHONS, extras, least, program, shared, without_extras
 
 
 @pytest.mark.timeout(240)
 def test_a_bare_pytest_starts_and_nothing_loads_what_is_not_installed() -> None:
     assert list(without_extras(f"{sys.version_info.major}.{sys.version_info.minor}")) == []
+
+
+@pytest.mark.timeout(240)
+def test_every_python_shares_an_outbox_with_the_others() -> None:
+    assert list(shared([python for python in PYTHONS if program(python)])) == []
 
 
 def test_every_extra_names_its_least_versions() -> None:

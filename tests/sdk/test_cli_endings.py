@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -89,6 +90,16 @@ every_command = pytest.mark.parametrize("command", USES, ids=" ".join)
 
 def test_the_table_has_every_command() -> None:
     assert USES.keys() == COMMANDS.keys()
+
+
+@every_command
+def test_no_word_of_help_is_cut_off_in_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    ended((*command, "--help"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80 or re.search(r"\w…", line)] == []
 
 
 @pytest.fixture
