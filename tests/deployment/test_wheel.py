@@ -169,12 +169,11 @@ def _see(installed: Installed, folder: Path, framework: str) -> Seen:
     with _service(folder, framework) as origin, _dev(installed, folder, origin) as dev:
         said = dict(re.findall(r"^([\w ]+): (\S+)", dev.output(), re.MULTILINE))
         url = f"{said['ready']}/products"
-        statuses = [httpx.get(url).headers["cache-status"], _status_once(url, is_hit=True)]
+        miss, hit = httpx.get(url).headers["cache-status"], _status_once(url, is_hit=True)
         seconds = time.monotonic() - began
         purged = installed.run("purge", "--url", url, "--hard", cwd=folder, **_api(said["KV REST API"]))
         assert purged.returncode == 0, purged.stderr
-        statuses.append(_status_once(url, is_hit=False))
-    return Seen(*statuses, seconds)
+        return Seen(miss, hit, _status_once(url, is_hit=False), seconds)
 
 
 def _status_once(url: str, *, is_hit: bool) -> str:

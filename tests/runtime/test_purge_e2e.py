@@ -327,3 +327,16 @@ def test_inspecting_tells_what_the_worker_does_next(client: PurgeClient, cached:
     [stored] = client.inspect(cached.url).stored
     assert stored.outcome.value == "miss: purged"
     wait_until(lambda: cached.get().body == b"new", seconds=MARK_INTERVAL + SLACK, what="new response")
+
+
+def test_the_doctor_tries_a_worker_through_its_address(edge: Wrangler, cached: Page) -> None:
+    arguments = ["doctor", "--base-url", edge.kv_url(), "--namespace", edge.namespace(), "--live", cached.url]
+    done = subprocess.run(
+        [COMMAND, *arguments, "--json"], capture_output=True, text=True, check=False, timeout=100
+    )
+    found = {each["check"]: each["message"] for each in json.loads(done.stdout)}
+    assert found["latency"].startswith("20 hits")
+    assert found["purge"].startswith("seen here after")
+    assert found["store"].startswith("stored again after")
+    assert found.keys() >= {"address", "counts", "left behind"}
+    assert cached.get().body == b"new"
