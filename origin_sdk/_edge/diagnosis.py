@@ -14,17 +14,20 @@ from origin_sdk._cloudflare.exchange import envelope
 from origin_sdk._cloudflare.kv import Pair
 from origin_sdk._edge.purge import Operation
 from origin_sdk._edge.switches import SwitchRecord, read_state
+from origin_sdk._edge.unlogged import unlogged
 from origin_sdk._values.errors import AuthenticationFailed, CloudflareError, NamespaceNotFound, OriginSdkError
 from origin_sdk._values.project import Project
 from origin_sdk_wire import WIRE_VERSION
 from origin_sdk_wire.key import BODY_PREFIXES, RECORD_PREFIX
 from origin_sdk_wire.marks import MARK_PREFIX
+from origin_sdk_wire.purge_log import State
 
 __all__ = ["Finding", "Grade", "examine", "require_namespace"]
 
 _PROBE_KEY = "probe/origin-sdk-doctor"
 _PROBE_SECONDS = 60
 _GREATEST_SKEW_SECONDS = 30.0
+_NAMED = 5
 _KNOWN_PREFIXES = ((RECORD_PREFIX,), BODY_PREFIXES, (MARK_PREFIX,))
 
 
@@ -217,7 +220,24 @@ async def _purge_log(operation: Operation, project: Project) -> list[Finding]:
         f"locations that read it lately: {', '.join(sorted(state.readers)) or 'none'}"
     )
     on = [Finding("switch", Grade.WARNING, str(SwitchRecord.of(each))) for each in state.switches]
-    return [Finding(check, Grade.GOOD, good), *on]
+    return [Finding(check, Grade.GOOD, good), *await _unlogged(operation, state), *on]
+
+
+async def _unlogged(operation: Operation, state: State) -> list[Finding]:
+    """Name those whose purges are in no entry of the log."""
+    try:
+        made = await unlogged(operation, state.covers_from_ms)
+    except OriginSdkError as error:
+        return [Finding("purge log", Grade.WARNING, f"whether all purges are in it can't be seen: {error}")]
+    if not made:
+        return []
+    by = ", ".join(f"{name} ({count})" for name, count in made.most_common(_NAMED))
+    missing = (
+        f"{made.total()} purges of late are in no entry of it, by {by}: what was young then may be served "
+        "until PURGE_LOG_WINDOW is over; give these clients EDGE_CACHE_LOG_KEY or your wrangler.toml, and "
+        "purge again"
+    )
+    return [Finding("purge log", Grade.BAD, missing)]
 
 
 async def _versions(operation: Operation, kind: str) -> set[str]:

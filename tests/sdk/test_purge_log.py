@@ -385,6 +385,33 @@ def test_the_doctor_tells_a_client_that_tells_nobody(new_client: MakeClient) -> 
     assert "isn't told of purges" in found.message
 
 
+@pytest.mark.parametrize(
+    ("later", "named"),
+    [
+        pytest.param(timedelta(minutes=5), ["bob (2)"], id="within the log"),
+        pytest.param(timedelta(seconds=30), [], id="lists may not show it all yet"),
+        pytest.param(timedelta(hours=2), [], id="before the log"),
+    ],
+)
+def test_the_doctor_names_who_purges_and_knows_of_no_log(
+    later: timedelta,
+    named: list[str],
+    new_logging_client: MakeClient,
+    fake_kv: FakeKV,
+    kv_clock: ManualClock,
+) -> None:
+    new_logging_client().purge(groups=["a", "b"], urls="https://a.example/x")
+    settings = replace(fake_kv.settings, actor="bob")
+    options = Options(clock=kv_clock, budget=RateBudget())
+    with PurgeClient(settings, options=options, transport=fake_kv.transport) as ignorant:
+        ignorant.purge(groups="c")
+        ignorant.purge(groups=["d", "e"])
+    kv_clock.sleep(later.total_seconds())
+    found = [each for each in new_logging_client().check() if "in no entry" in each.message]
+    assert [name for each in found for name in ("bob (2)", "ann") if name in each.message] == named
+    assert {each.verdict for each in found} <= {Grade.BAD}
+
+
 # Settings
 
 
