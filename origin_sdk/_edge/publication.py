@@ -248,6 +248,8 @@ class _Draft:
         """Say why the Worker would not have stored such a response, or could not serve it."""
         yield from self._forbidden()
         yield from self._unmet()
+        if self.rule and self.rule.is_kept_in_memory:
+            yield f"the rule {self.rule.name!r} has store_on = 'never', which keeps it out of KV"
         if self.rule and self.rule.seal not in {None, Seal.NONE} and not self.project.store_keys:
             yield f"the rule {self.rule.name!r} has seal = {str(self.rule.seal)!r}: set EDGE_CACHE_STORE_KEYS"
         if self.publication.status == 206 or self.publication.status >= 500:

@@ -318,7 +318,7 @@ def _one_hit_wonders(evidence: Evidence) -> Iterator[Advice]:
         known = evidence.rule(rule)
         if share < 0.5 or evidence.requests(rule) < _LEAST_REQUESTS:
             continue
-        if known is None or known.store_on is StoreOn.SECOND_MISS:
+        if known is None or known.store_on is not StoreOn.FIRST_MISS:
             continue
         yield Advice(
             "one-hit-wonders",

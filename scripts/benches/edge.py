@@ -6,6 +6,7 @@ Everything that is compared runs in one workerd process, over one KV, and takes 
 - KV hit: 10,000 URLs in a circle, more than memory holds, so that each is read from KV, with its purge marks;
 - KV hit with the log: the same by a Worker that has a purge log, so that no mark is read;
 - KV hit without marks: one URL, memory switched off, so that each request reads one key of KV as (b) does;
+- KV hit of 10 KB, open, authenticated and encrypted: the same, to show what a sealed store costs;
 - stale hit: one URL, stale within stale-while-revalidate, whose origin fails, so that the refresh rests;
 - miss: URLs that nobody has asked for before.
 
@@ -19,19 +20,22 @@ import json
 import shutil
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx
 
 from origin_sdk._development.process import ProcessError
+from origin_sdk._edge.seals import Seals
 from origin_sdk_wire.fields import combined
 from origin_sdk_wire.freshness import freshness_of
 from origin_sdk_wire.prepared import prepared_for
 from origin_sdk_wire.record import Record, head_of, metadata_for
+from origin_sdk_wire.seals import Seal, parse_store_keys
 from origin_sdk_wire.settings import Rule, Settings
 from scripts.benches import nginx
 from scripts.benches.cost import Requests, cost_rows, measure_usage
@@ -51,6 +55,11 @@ _BODY = "x" * 2048
 _MEMORY_HIT, _KV_HIT, _KV_ALONE = "memory hit", "KV hit", "KV hit without marks"
 _KV_LOG = "KV hit with the log"
 _STALE_HIT, _MISS = "stale hit", "miss"
+_KV_OPEN, _KV_AUTHENTICATED, _KV_ENCRYPTED = (
+    f"KV hit of 10 KB, {how}" for how in ("open", "sealed: authenticated", "sealed: encrypted")
+)
+_SEALED_BODY = b"0123456789abcdef" * 640
+_STORE_KEY = "bench:" + b64encode(bytes(range(32))).decode()
 _LEAST, _LEAST_KV, _JAVASCRIPT = (
     "(a) least Python Worker",
     "(b) least Python over KV",
@@ -75,6 +84,8 @@ _COMPARISONS = (
     _Comparison(_KV_LOG, _LEAST_KV, 1.0),
     _Comparison(_KV_ALONE, _LEAST_KV, 0.85),
     _Comparison(_KV_ALONE, _JAVASCRIPT),
+    _Comparison(_KV_AUTHENTICATED, _KV_OPEN),
+    _Comparison(_KV_ENCRYPTED, _KV_OPEN),
     _Comparison(_STALE_HIT, _JAVASCRIPT),
     _Comparison(_MISS, _NGINX_MISS),
 )
@@ -239,6 +250,7 @@ def _workers(origin: str) -> list[Worker]:
         Worker("edge", variables=variables),
         Worker("with-log", variables=variables, log="with-log"),
         Worker("without-memory", variables={**variables, "MEMORY_BYTES": 0}),
+        Worker("sealed", variables={**variables, "MEMORY_BYTES": 0, "STORE_KEYS": _STORE_KEY}),
         Worker("least", _WORKERS / "least"),
         Worker("least-kv", _WORKERS / "least_kv"),
         Worker("javascript", _WORKERS, main="kv.js"),
@@ -256,6 +268,9 @@ def _worker_targets(workerd: Workerd, extent: _Extent) -> list[Target]:
         Target(_LEAST_KV, workerd.url("least-kv"), "/p", process, urls),
         Target(_KV_LOG, workerd.url("with-log"), "/p", process, urls),
         Target(_KV_ALONE, without_memory, "/hot/0", process),
+        Target(_KV_OPEN, without_memory, f"/{Seal.NONE}", process),
+        Target(_KV_AUTHENTICATED, workerd.url("sealed"), f"/{Seal.AUTHENTICATE}", process),
+        Target(_KV_ENCRYPTED, workerd.url("sealed"), f"/{Seal.ENCRYPT}", process),
         Target(_STALE_HIT, edge, "/stale", process),
         Target(_MISS, edge, "/miss", process, 0),
     ]
@@ -300,14 +315,19 @@ def _fill(workerd: Workerd, urls: int) -> None:
             url = f"{workerd.url('javascript')}/fill"
             httpx.post(url, json=asked, timeout=60, trust_env=False).raise_for_status()
     workerd.store().put(f"{host}/stale", _BODY.encode(), metadata=stale)
+    seals = Seals(parse_store_keys(_STORE_KEY))
+    for seal in Seal:
+        key = f"{host}/{seal}"
+        sealed, value = seals.closed(seal, key, _metadata(0, len(_SEALED_BODY)), _SEALED_BODY)
+        workerd.store().put(key, value, metadata=sealed)
 
 
-def _metadata(age_seconds: int) -> Json:
+def _metadata(age_seconds: int, body_bytes: int = len(_BODY)) -> dict[str, Json]:
     """Return the metadata of a response as the Worker writes it by the default settings."""
-    record, rule, settings = _record(age_seconds), Rule(), Settings()
+    record, rule, settings = replace(_record(age_seconds), body_bytes=body_bytes), Rule(), Settings()
     freshness = freshness_of(record, combined(record.fields), rule, settings)
     metadata, _ = metadata_for(head_of(record), prepared_for(freshness, rule, settings))
-    found: Json = json.loads(metadata)
+    found: dict[str, Json] = json.loads(metadata)
     return found
 
 

@@ -170,3 +170,20 @@ def test_a_validation_does_not_write_a_body_that_lies_apart_again() -> None:
         assert (kept.birth_ms, kept.body_key) == (START_MS, "b1/apart")
 
     asyncio.run(run())
+
+
+def test_what_is_kept_in_memory_alone_never_reaches_kv() -> None:
+    async def run() -> None:
+        rule = Rule("baskets", store_on=StoreOn.NEVER)
+        world = edge(FakeResponse(200, {**FRESH, "vary": "accept-language"}, b"body"), rules=(rule,))
+        await ask(world)
+        assert "; hit;" in (await ask(world)).fields["cache-status"]
+        assert not [key for key in world.store.values if key.startswith(("r1/", "b1/"))]
+        other = edge(FakeResponse(200, FRESH, b"body"), memory_bytes=0)
+        await ask(other)  # as it was stored before the rule said so
+        cold = edge(FakeResponse(200, FRESH, b"of the origin"), rules=(rule,))
+        cold.store.values |= other.store.values
+        assert (await ask(cold)).body == b"of the origin"
+        assert cold.short_path.lookup(URL, "{}", cold.timing.ms) is None
+
+    asyncio.run(run())

@@ -423,6 +423,16 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
             id="a lifetime for what is never stored",
         ),
         pytest.param(
+            {"RULES": [RULE | {"store_on": "never", "seal": "encrypt"}], "STORE_KEYS": _STORE_KEY},
+            "there is nothing to seal; remove one of them",
+            id="a seal for what lies in memory alone",
+        ),
+        pytest.param(
+            {"RULES": [RULE | {"store_on": "never", "single_flight": "global"}]},
+            "not in any other; remove one of them",
+            id="what lies in memory alone, carried elsewhere",
+        ),
+        pytest.param(
             {"TOKEN_ISSUERS": [{"issuer": "me", "keys": "http://me.example/keys", "audience": "a"}]},
             "keys = 'http://me.example/keys': give the https URL of the JWK Set of 'me'",
             id="keys that anybody on the way may change",

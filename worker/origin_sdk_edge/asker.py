@@ -399,7 +399,7 @@ class Asker:
             if plan.marks and outcome.facts:
                 self._counters.purged(plan.marks, Lane.HARD, "origin-response", self._timing.now_ms())
                 await self._storage.marks.mark_everywhere(plan.marks, Lane.HARD, "origin-response")
-            if outcome.ended:
+            if outcome.ended and not lookup.rule.is_kept_in_memory:
                 await self._storage.retention.end(outcome.ended.key)
             if entry and (
                 plan.store

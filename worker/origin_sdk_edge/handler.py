@@ -232,7 +232,7 @@ class Handler:
 
     async def _find(self, lookup: Lookup, exchange: Exchange) -> Found:
         found, exchange.found_in = self.storage.records.find_in_memory(lookup), Tier.MEMORY
-        if found.entry:
+        if found.entry or lookup.rule.is_kept_in_memory:
             return found
         exchange.found_in = Tier.KV
         looking, marks = self.storage.records.find_in_store(lookup, exchange.read), self.storage.marks

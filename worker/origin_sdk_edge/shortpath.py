@@ -95,7 +95,9 @@ class ShortPath:
         if (lookup := on_bare_request(request.target, self._settings)) is not None:
             return None if is_own else lookup
         decision = on_request(request, self._settings, 0)
-        if isinstance(decision, Forward) or decision.rule.declares_identity or decision.rule.negotiates:
+        if isinstance(decision, Forward) or decision.rule.is_kept_in_memory:
+            return None
+        if decision.rule.declares_identity or decision.rule.negotiates:
             return None
         return None if is_own else decision
 

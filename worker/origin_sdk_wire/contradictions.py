@@ -219,6 +219,16 @@ def _parameter_errors(rule: KeyRule) -> Iterator[str]:
 
 
 def _storing_errors(rule: Rule) -> Iterator[str]:
+    if rule.is_kept_in_memory and rule.seal is not None:
+        yield (
+            f'seal = {shown_value(str(rule.seal))}: store_on = "never" keeps these responses out of KV, so '
+            "that there is nothing to seal; remove one of them"
+        )
+    if rule.is_kept_in_memory and rule.single_flight is SingleFlight.GLOBAL:
+        yield (
+            'single_flight = "global": store_on = "never" keeps these responses in the isolate that fetched '
+            "them, and not in any other; remove one of them"
+        )
     if rule.weights and len(rule.weights) != len(rule.origins):
         yield (
             f"weights = {shown_value(list(rule.weights))}: are {len(rule.weights)}, and origins are "

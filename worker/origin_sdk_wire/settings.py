@@ -106,6 +106,8 @@ class StoreOn(StrEnum):
     FIRST_MISS = "first-miss"
     SECOND_MISS = "second-miss"
     """Not what is asked for once: it stays in the memory of its isolate alone."""
+    NEVER = "never"
+    """Responses lie in the memory of isolates alone, and are never looked for in KV."""
 
 
 class PurgeMode(StrEnum):
@@ -185,6 +187,11 @@ class Rule(KeyRule):
     def reads_answers(self) -> bool:
         """Whether the body of a response has to be read before it may be stored."""
         return bool(self.groups_from) or self.body is KeyBody.GRAPHQL
+
+    @property
+    def is_kept_in_memory(self) -> bool:
+        """Whether nothing that the rule matches is written to KV, or read there."""
+        return self.store_on is StoreOn.NEVER
 
     @property
     def never_stores(self) -> bool:

@@ -55,7 +55,8 @@ class Admission:
     def admits(self, lookup: Lookup, key: str, size_bytes: int, now_ms: int) -> bool:
         """Whether a response may be written under ``key``."""
         return (
-            self._is_used_again(lookup.rule, key, size_bytes)
+            not lookup.rule.is_kept_in_memory
+            and self._is_used_again(lookup.rule, key, size_bytes)
             and self._admits_variant(lookup, key, now_ms)
             and (self._bytes is None or self._bytes.takes(size_bytes, now_ms))
         )
