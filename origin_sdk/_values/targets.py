@@ -1,5 +1,6 @@
 """What to purge, as a value: checked, normalised, without duplicates, and ready to be sent or kept."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -205,7 +206,12 @@ def parse_url(url: str) -> Target:
     return target
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
 def _target(url: str) -> Target:
+    if _CONTROL.search(url):  # which parsers of URLs take out, so that two lines would become one URL
+        raise InvalidRequest(f"{url!r} isn't a URL: there is a control character in it")
     try:
         return parse_target(url if "://" in url else f"https://{url}")
     except WireError as error:

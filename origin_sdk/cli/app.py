@@ -1,6 +1,7 @@
 """The commands in one application."""
 
 import errno
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
@@ -128,6 +129,7 @@ def main(
 def run(arguments: Sequence[str]) -> None:
     """Run a command; an error ends it with its exit code and a line that says what to do, not a traceback."""
     as_json = "--json" in arguments
+    _open_streams()
     try:
         try:
             _run(arguments, as_json=as_json)
@@ -150,8 +152,14 @@ def _command() -> Callable[..., object]:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        if stream:  # none where it was closed from the start
-            stream.flush()
+        stream.flush()
+
+
+def _open_streams() -> None:
+    """Open the standard streams that were closed from the start: else other files take their place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - until the end
 
 
 def _run(arguments: Sequence[str], *, as_json: bool) -> None:

@@ -202,6 +202,8 @@ def purge(
         if listed and not listed.count and not _is_something(targets):
             _show_nothing(context, listed)
             return
+        if not (listed or _is_something(targets)):
+            raise InvalidRequest(f"nothing to purge: {_TARGETS}")
         if listed and client.has_purge_log:
             listed = replace(listed, part_lines=_LOGGED_PART_LINES)
         if listed and listed.count <= listed.part_lines:
@@ -210,13 +212,17 @@ def purge(
         if dry_run:
             _preview(context, client, targets, listed)
             return
+        purge = None if listed else Purge.of(**targets)
         if (everything or hosts) and not yes:
             context.confirm(f"Purge {'everything' if everything else ', '.join(hosts or ())}?")
         seconds = _MAX_SECONDS if wait and wait_seconds is None else wait_seconds
-        if listed:
+        if purge:
+            _purge_once(context, client, purge, seconds)
+        elif listed:
             _purge_listed(context, client, targets, listed, seconds)
-        else:
-            _purge_once(context, client, Purge.of(**targets), seconds)
+
+
+_TARGETS = "give --url, --group, --prefix, --host or --everything, or a list by --url-file or --group-file"
 
 
 def _purge_once(context: Context, client: PurgeClient, purge: Purge, wait_seconds: float | None) -> None:

@@ -144,6 +144,9 @@ def test_deleting_tells_how_much(run: Run, kv: FakeKV) -> None:
         pytest.param(["purge", "--url-file", "none"], 2, "none: can't be read", id="no such file"),
         pytest.param(["purge", "--url-file", "."], 2, ".: can't be read", id="a folder"),
         pytest.param(["purge", "--url", "nonsense"], 2, "'nonsense' isn't a URL", id="a word for a URL"),
+        pytest.param(["purge"], 2, "nothing to purge: give --url, --group", id="nothing to purge"),
+        pytest.param(["purge", "--url", "https://a.example/x\rb"], 2, "a control character", id="two lines"),
+        pytest.param(["purge", "--host", "a.example/x"], 2, "isn't a host", id="no host to ask about"),
         pytest.param(["purge", "--everything"], 2, "pass --yes", id="nobody to ask"),
         pytest.param(["purge", "--host", "a.example"], 2, "pass --yes", id="nobody to ask about a host"),
         pytest.param(

@@ -304,6 +304,14 @@ def test_what_standard_input_holds_is_never_a_traceback(arguments: tuple[str, ..
     assert b"\x1b" not in ran.stdout + ran.stderr
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.usefixtures("folder")
+def test_a_standard_stream_that_is_closed_is_an_empty_one(closed: str) -> None:
+    command = f"{sys.executable} -m origin_sdk.cli purge --group a --url-file - {closed}"
+    ran = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False, timeout=60, input=b"")
+    assert (ran.returncode, b"error" in ran.stderr) == (0, False), ran.stderr
+
+
 class _Pressed(io.StringIO):
     """Standard output of a command that Ctrl-C ends as it prints."""
 
