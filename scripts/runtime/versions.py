@@ -98,7 +98,7 @@ TOOLS: tuple[str, ...] = (
     "aiosqlite",
     "asyncpg",
 )
-TOOLS += ("alembic", "opentelemetry-sdk", "hypothesis")
+TOOLS += ("alembic", "opentelemetry-sdk", "hypothesis", "pycapnp")
 
 
 @dataclass(frozen=True)
