@@ -11,12 +11,12 @@ import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from scripts.runtime import paths
+from scripts.runtime import paths, reference
 
-__all__ = ["PAGES", "configuration", "staged"]
+__all__ = ["GENERATED", "PAGES", "configuration", "staged"]
 
 PAGES: Mapping[str, str] = {
     "docs/README.md": "index.md",
@@ -28,6 +28,12 @@ PAGES: Mapping[str, str] = {
     "examples/catalogue/README.md": "catalogue.md",
 }
 """Pages from elsewhere in the tree, or of another name there; all others in docs/ keep theirs."""
+
+GENERATED: Mapping[str, Callable[[], str]] = {
+    "reference-commands.md": reference.commands,
+    "reference-api.md": reference.api,
+}
+"""Pages that are made of the code."""
 
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?://|#)([^)\s#]*)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
@@ -54,6 +60,9 @@ def configuration(index: str, pages: Mapping[str, str]) -> str:
         elif line.startswith("- ") and sections:
             known = {name for _, names in sections for name in names}
             sections[-1][1].extend(name for name in _names(line) if name not in known)
+    rest = [name for name in GENERATED if name in pages]
+    if rest:
+        sections.append(("Reference", rest))
     rest = sorted(pages.keys() - {"index.md"} - {name for _, names in sections for name in names})
     sections.append(("More", rest))
     entries = ['{ "Start" = "index.md" }']
@@ -115,7 +124,7 @@ def main(folder: Path) -> None:
     """Write pages, pictures and settings into a folder."""
     project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     repository = project["tool"]["hatch"]["metadata"]["hooks"]["custom"]["repository"].rstrip("/")
-    pages = staged(_pages(), repository)
+    pages = {**staged(_pages(), repository), **{name: make() for name, make in GENERATED.items()}}
     shutil.rmtree(folder, ignore_errors=True)
     target = folder / "pages"
     target.mkdir(parents=True)
