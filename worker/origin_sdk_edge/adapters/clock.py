@@ -7,6 +7,7 @@ from typing import Any
 
 from origin_sdk_edge.adapters import promises
 from origin_sdk_edge.adapters.promises import Promised, deferred, drive
+from origin_sdk_edge.adapters.turn import turn
 
 __all__ = ["JsSignal", "JsTiming", "WaitUntil", "epoch_ms"]
 
@@ -53,13 +54,17 @@ def epoch_ms() -> int:
     """Return the milliseconds since the epoch, which don't go back a little: the time of all in an isolate.
 
     The runtime's clock may be a millisecond behind what the request before saw. What came later must not seem
-    to have come earlier: a purge would miss what was stored before it.
+    to have come earlier: a purge would miss what was stored before it. Within a turn it stands still.
     """
     global _latest_ms  # noqa: PLW0603 - an isolate has one clock
+    if turn.now_ms:
+        return turn.now_ms
     now_ms = int(time.time() * 1000)
     if 0 < _latest_ms - now_ms < _SLIP_MS:
-        return _latest_ms
+        now_ms = _latest_ms
     _latest_ms = now_ms
+    if turn.is_on:
+        turn.now_ms = now_ms
     return now_ms
 
 

@@ -23,6 +23,10 @@ __all__ = ["FetchOrigin", "FetchedResponse", "JsPieces"]
 _INIT = {"redirect": "manual", "encodeResponseBody": "manual", "cf": {"cacheTtlByStatus": {"200-599": -1}}}
 _PIECE_BYTES = 256 * 1024
 
+_fetch = js.fetch
+_new_controller = js.AbortController.new
+_new_octets = js.Uint8Array.new
+
 
 class JsPieces:
     """See :class:`origin_sdk_edge.ports.Pieces`."""
@@ -33,7 +37,7 @@ class JsPieces:
         self._heard = heard
         self._reader = stream.getReader(from_json('{"mode": "byob"}'))
         self._silence_seconds = silence_seconds
-        self._room: Any = js.Uint8Array.new(first_bytes)
+        self._room: Any = _new_octets(first_bytes)
         self._coming: Promised | None = None
 
     async def is_near(self, seconds: float) -> bool:
@@ -49,7 +53,7 @@ class JsPieces:
 
     def _begun(self) -> Promised:
         if self._coming is None:
-            room = js.Uint8Array.new(_PIECE_BYTES) if self._room is None else self._room
+            room = _new_octets(_PIECE_BYTES) if self._room is None else self._room
             self._coming = promised(self._reader.read, self._reader, room, None)
         return self._coming
 
@@ -72,7 +76,7 @@ class JsPieces:
             return piece
         # Each piece costs a way through Python, so that there is room for much at once. What comes is mostly
         # less, and what is held would take many times its size.
-        self._room = js.Uint8Array.new(room)
+        self._room = _new_octets(room)
         return piece.slice()
 
     def cancel(self) -> None:
@@ -85,7 +89,7 @@ class FetchedResponse:
 
     def __init__(self, raw: Any, silence_seconds: float) -> None:
         self.raw = raw
-        self.body = raw.body
+        self.body = self._stream = raw.body
         self.status: int = raw.status
         fields = fields_of(raw.headers)
         self.set_cookies: tuple[str, ...] = (
@@ -100,7 +104,7 @@ class FetchedResponse:
 
     async def read(self) -> Body:
         """Return the whole body."""
-        if not self.raw.body:
+        if not self._stream:
             return joined([])  # of a status without content, whatever Content-Length says: nothing is missing
         pieces, read, rest_bytes = self.pieces(), [], content_length(self.fields)
         while (rest_bytes is None or rest_bytes > 0) and (piece := await pieces.next()) is not None:
@@ -112,14 +116,14 @@ class FetchedResponse:
 
     def discard(self) -> None:
         """Give up the body."""
-        if self.raw.body:
-            unawaited(promised(self.raw.body.cancel, self.raw.body))
+        if self._stream:
+            unawaited(promised(self._stream.cancel, self._stream))
 
     def pieces(self) -> JsPieces:
         """Return the body piece by piece."""
         # A body of a known length mostly comes in one piece, which then takes just the room that there is.
         first_bytes = min(content_length(self.fields) or _PIECE_BYTES, _PIECE_BYTES)
-        stream = self.raw.body or js.Response.new("").body
+        stream = self._stream or js.Response.new("").body
         return JsPieces(stream, self._silence_seconds, first_bytes, self._hear)
 
 
@@ -141,22 +145,23 @@ class FetchOrigin:
         fields = {**outbound_fields(request, self._settings, base), **conditional}
         secret = self._settings.origin_secret
         fields |= signature_field(request, fields, base, secret, epoch_ms() // 1000)
-        init = from_json(json.dumps({"headers": list(fields.items()), **_INIT}))
         target: Any = origin_url(request.asked or request.target, base)
         content = request.content
         if content is None and body is not None and request.method in {"GET", "HEAD"}:
             # The runtime makes no such request with a body, but by one that has it.
+            init = from_json(json.dumps({"headers": list(fields.items()), **_INIT}))
             target = js.Request.new(target, body)
         else:
-            init.method = request.method
+            described = {"method": request.method, "headers": list(fields.items()), **_INIT}
+            init = from_json(json.dumps(described))
             if content:
                 init.body = content.body
             elif body is not None:
                 init.body = body.body
-        controller = js.AbortController.new()
+        controller = _new_controller()
         init.signal = controller.signal
         try:
-            raw = await within(timeout_seconds, promised(js.fetch, None, target, init), controller.abort)
+            raw = await within(timeout_seconds, promised(_fetch, None, target, init), controller.abort)
         except JsException as error:
             raise OriginError(OriginFailure.UNREACHABLE, str(error)) from error
         except TimeoutError as error:

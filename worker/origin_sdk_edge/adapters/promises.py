@@ -20,6 +20,7 @@ import js
 from pyodide.ffi import create_once_callable
 
 from origin_sdk_edge.adapters.javascript import from_json
+from origin_sdk_edge.adapters.turn import turn
 
 __all__ = [
     "LOST_MS",
@@ -114,6 +115,7 @@ def _advance(
     resume: Callable[[Any], Promised],
     value: Any,
 ) -> None:
+    is_own_turn = turn.begin()
     try:
         waiting = resume(value)
     except StopIteration as stop:
@@ -122,6 +124,9 @@ def _advance(
         failed(error)
     else:
         _Wait(work, done, failed).begin(waiting)
+    finally:
+        if is_own_turn:
+            turn.end()
 
 
 class _Waits:
