@@ -184,10 +184,16 @@ def test_what_was_prepared_by_some_rules_changes_no_answer_by_any(
         await FakeEdge(first, _of(timing), timing=timing, store=store).full("GET", HOST + path, {})
         bare = FakeStore()
         bare.values = {key: _without_prepared(value) for key, value in store.values.items()}
-        edges = [FakeEdge(second, _of(timing), timing=timing, store=each) for each in (store, bare)]
+        # Each has a clock of its own, which writes may move, too.
+        clocks = FakeTiming(timing.ms), FakeTiming(timing.ms)
+        edges = [
+            FakeEdge(second, _of(clock), timing=clock, store=each)
+            for clock, each in zip(clocks, (store, bare), strict=True)
+        ]
         for step in steps:
             if isinstance(step, Wait):
-                timing.ms += step.ms
+                for clock in clocks:
+                    clock.ms += step.ms
             elif isinstance(step, Get):
                 sent = [await _sent(edge, step) for edge in edges]
                 assert sent[0] == sent[1]
