@@ -7,6 +7,7 @@ X-Forwarded-Proto. Servers take the scheme from there (``uvicorn --proxy-headers
 where none but the Worker, or a proxy that sets both fields, reaches the application.
 """
 
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
@@ -17,6 +18,7 @@ _SCHEMES = {
     b"http": {"http": "http", "https": "http", "ws": "ws", "wss": "ws"},
     b"https": {"http": "https", "https": "https", "ws": "wss", "wss": "wss"},
 }
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 
 
 class ForwardedHost:
@@ -32,7 +34,7 @@ class ForwardedHost:
 
 def _as_asked(scope: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     host, scheme = (_only(scope, name) for name in (b"x-forwarded-host", b"x-forwarded-proto"))
-    if host:
+    if _HOST.fullmatch(host):
         # Names stay the objects that they are: what is looked up is noted by them.
         fields = [(name, host if name == b"host" else value) for name, value in scope["headers"]]
         has_host = any(name == b"host" for name, _ in fields)

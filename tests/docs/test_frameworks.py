@@ -83,6 +83,11 @@ def test_the_viewset_is_python() -> None:
         pytest.param(
             {"x-forwarded-host": "a.example, b.example"}, "http://127.0.0.1", id="a list is nobody's"
         ),
+        *(
+            pytest.param({"x-forwarded-host": host}, "http://127.0.0.1", id=f"{host} is no host")
+            for host in ("a.example/..//x", "user@a.example", "a b", "a.example:x")
+        ),
+        pytest.param({"x-forwarded-host": "[::1]:80"}, "http://[::1]:80", id="an address"),
         pytest.param({"x-forwarded-proto": "gopher"}, "http://127.0.0.1", id="no scheme of HTTP"),
         pytest.param({}, "http://127.0.0.1", id="nothing"),
     ],
