@@ -36,9 +36,10 @@ def audit(
 ) -> None:
     """Show who purged what and why: all marks in KV, and this machine's audit file.
 
-    A mark is the latest purge of its target; earlier ones are in the files of those who purged. Marks without
-    a name come from the Worker, by a field of a response, or from an SDK without EDGE_CACHE_ACTOR. With
-    EDGE_CACHE_STORE_KEYS, those that nobody wrote who has the keys are named.
+    A mark is the latest purge of its target; earlier ones are in the files of those who purged. Marks by
+    "edge" are the Worker's own, those without a name come from an SDK without EDGE_CACHE_ACTOR. A file may
+    hold the lines of the Worker's LOG_WRITES, too. With EDGE_CACHE_STORE_KEYS, marks are named that nobody
+    wrote who has the keys.
     """
     context = Context(config, environment, namespace_id, base_url, as_json)
     since = datetime.now(UTC) - timedelta(hours=hours)  # noqa: TID251 - a command is where the clock is read
@@ -81,7 +82,7 @@ def _draw(screen: Screen, marks: Sequence[MarkEntry], events: Sequence[Mapping[s
             screen.row("why", mark.why)
         screen.row("id", mark.purge_id or "-")
     for event in events:
-        what = event.get("id") or event.get("url") or event.get("entry") or ""
+        what = event.get("id") or event.get("url") or event.get("entry") or event.get("key") or ""
         screen.print(f"{event.get('action')} {what}: {event.get('outcome')}", style="bold")
         screen.row("when", event.get("at"))
         screen.row("by", event.get("actor") or "-")

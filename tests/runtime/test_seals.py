@@ -19,7 +19,7 @@ from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, StandIn, Worker
 from tests.runtime import log
 from tests.runtime.client import Response
-from tests.runtime.edge import HOST, QUIET, detail, eventually, get, is_hit, new_path
+from tests.runtime.edge import HOST, QUIET, detail, eventually, get, is_hit, key_of, new_path
 from tests.runtime.kv import BreakableKV, Entry
 from tests.runtime.origin import ScriptedOrigin
 from tests.runtime.replies import reply
@@ -65,7 +65,7 @@ def edge(
             "reader", variables={**variables, "STORE_KEYS": f"{NEW},{OLD}", "MEMORY_BYTES": 0}, stores=away
         ),
         Worker("old", variables={**variables, "STORE_KEYS": OLD}, stores=away),
-        Worker("logged", variables=variables, log="logged"),
+        Worker("logged", variables={**variables, "LOG_WRITES": True, "METRICS_URLS": "full"}, log="logged"),
     ]
     with Workerd(tmp_path_factory.mktemp("seals"), workers) as workerd:
         yield workerd
@@ -279,7 +279,13 @@ def test_the_worker_seals_its_own_marks_and_entries(edge: Workerd, origin: Scrip
     for key, metadata in eventually(entries, "an entry of the log"):
         assert verified(KEYS, key, metadata)["by"] == "edge"
     for key in eventually(lambda: store.keys("m2/"), "marks"):
-        assert b" new:" in (store.get(key) or b"")
+        value = store.get(key) or b""
+        assert b" new:" in value
+        assert verified(KEYS, key, store.metadata(key), value)["by"] == "edge"
+    lines = [json.loads(line) for line in edge.process.output().splitlines() if '"write"' in line]
+    written = {(line["action"], line["why"]): line["key"] for line in lines}
+    assert written["store", "absent"] == key_of(path)
+    assert written["purge", "unsafe-request"].startswith("m2/")
 
 
 def test_who_hasnt_the_keys_writes_nothing_into_the_log(edge: Workerd, origin: ScriptedOrigin) -> None:

@@ -405,7 +405,7 @@ class Asker:
                 plan.store
                 or (plan.freshen and is_of_use(entry.record, entry.fields, lookup.rule, self._settings))
             ):
-                await self._storage.retention.keep(lookup, entry)
+                await self._storage.retention.keep(lookup, entry, str(plan.status.detail))
         except (StoreError, ValueError) as error:
             self._report("store", error)
         finally:

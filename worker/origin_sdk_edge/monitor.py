@@ -4,8 +4,9 @@ Workers have no timer: the first request of the full path after it is due starts
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from time import gmtime, strftime
 from typing import Protocol
 
 from origin_sdk_edge.counters import Counters, shown_url
@@ -26,8 +27,10 @@ from origin_sdk_wire.exposition import (
     openmetrics,
     parse_isolate,
 )
+from origin_sdk_wire.key import digest
+from origin_sdk_wire.marks import BY_EDGE
 from origin_sdk_wire.metrics import Counts, Tier
-from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.settings import MetricsUrls, Settings
 
 __all__ = ["Monitor", "SharedCounts", "Sinks", "Source", "Told"]
 
@@ -116,6 +119,8 @@ class Monitor:
         self._logged = 0.0
         storage.memory.on_evict = counters.evicted
         storage.marks.table.on_move = counters.saw_purge
+        if settings.log_writes:
+            storage.audit_by(self._log_write)
         if settings.log_sampling:
             fast_path.on_repeat = self._log_repeated
 
@@ -268,6 +273,18 @@ class Monitor:
                 exchange.size_bytes,
             )
 
+    def _log_write(self, now_ms: int, action: str, key: str, details: Mapping[str, object]) -> None:
+        """Log a write to KV, in the form of the SDK's audit file."""
+        line = {
+            "at": strftime("%Y-%m-%dT%H:%M:%S+00:00", gmtime(now_ms // 1000)),
+            "action": action,
+            "actor": f"{BY_EDGE} {self._source.isolate_id}",
+            "outcome": "done",
+            "key": _shown_key(key, self._settings.metrics_urls),
+            **details,
+        }
+        self._sinks.log(json.dumps({"edge_cache": "write", **line}))
+
     def _log_repeated(self, repeated: Repeated) -> None:
         if self._is_sampled():
             self._log_request(
@@ -296,6 +313,13 @@ class Monitor:
             "bytes": size_bytes,
         }
         self._sinks.log(json.dumps({name: value for name, value in line.items() if value is not None}))
+
+
+def _shown_key(key: str, urls: MetricsUrls) -> str:
+    """Return as much of a key of KV as may be told: it holds a URL, or a group."""
+    if urls is MetricsUrls.NONE:
+        return digest("key", key)
+    return key if urls is MetricsUrls.FULL else key.partition("?")[0]
 
 
 _NEVER_STORED = ("cache-control", "no-store")

@@ -33,6 +33,7 @@ from origin_sdk_wire.key import MAX_KEY_BYTES, Target, fit
 from origin_sdk_wire.seals import without_seal
 
 __all__ = [
+    "BY_EDGE",
     "EVERYTHING",
     "MARK_PREFIX",
     "MAX_GROUP_CHARACTERS",
@@ -74,6 +75,8 @@ MAX_GROUP_CHARACTERS = 256
 MAX_PREFIX_SEGMENTS = 16
 """Prefixes of more segments can't be purged: it bounds the marks that one look-up reads."""
 
+BY_EDGE = "edge"
+"""Who purges, where the Worker does."""
 EVERYTHING = "everything"
 SHARED = "shared"
 """The mark that tells of all purges but those of a group alone."""

@@ -117,6 +117,6 @@ async def test_what_is_written_is_made_when_its_time_has_come_at_each_try() -> N
     store, writes = _made(refusals=1)
 
     await writes.write("a", "first", "{}", 60)
-    await writes.write_made("a", lambda: store.now_ms - START_MS, "{}", 60)
+    await writes.write_made("a", lambda: (store.now_ms - START_MS, "{}"), 60)
 
     assert store.written[-1] == (3300, "a", 3300)

@@ -7,13 +7,11 @@ from typing import Protocol
 from origin_sdk_edge.ports import Report, StoreError, Timing
 from origin_sdk_edge.storage.writes import Writes
 from origin_sdk_wire.bounds import CLOCK_TOLERANCE_MS
-from origin_sdk_wire.marks import Lane
+from origin_sdk_wire.marks import BY_EDGE, Lane
 from origin_sdk_wire.purge_log import ENTRY_SECONDS, Entry, Purged, entry_key, purged, sealed_metadata
 from origin_sdk_wire.seals import StoreKey
 
 __all__ = ["LogSink", "Writer"]
-
-_BY = "edge"
 
 
 class LogSink(Protocol):
@@ -50,7 +48,9 @@ class Writer:
         moment_ms = self._timing.now_ms() + CLOCK_TOLERANCE_MS
         hard = lane is Lane.HARD
         is_sealed = bool(self._keys)
-        entries = purged(next(self._ids), moment_ms, names, hard=hard, by=_BY, why=why, is_sealed=is_sealed)
+        entries = purged(
+            next(self._ids), moment_ms, names, hard=hard, by=BY_EDGE, why=why, is_sealed=is_sealed
+        )
         await self._timing.together(self._tell(entries), *(self._keep(entry) for entry in entries))
 
     async def _tell(self, entries: Sequence[Purged]) -> None:

@@ -9,7 +9,7 @@ from origin_sdk_edge.storage.memory import Memory
 from origin_sdk_edge.storage.records import Found, Records
 from origin_sdk_edge.storage.retention import Retention
 from origin_sdk_edge.storage.seals import Seals
-from origin_sdk_edge.storage.tiers import Tiers
+from origin_sdk_edge.storage.tiers import OnWrite, Tiers
 from origin_sdk_edge.storage.variants import Variants
 from origin_sdk_edge.storage.writes import Writes
 from origin_sdk_wire.errors import BrokenSeal
@@ -49,6 +49,10 @@ class Storage:
         self.records = Records(tiers, self.variants, self.marks)
         self.bodies = StoredBodies(tiers)
         self.retention = Retention(tiers, self.variants, self.marks, writes)
+
+    def audit_by(self, on_write: OnWrite) -> None:
+        """Have it called with each write of a response or a mark to KV."""
+        self._tiers.on_write = on_write
 
     def _note_broken(self, error: BrokenSeal) -> None:
         self.on_broken_seal(error.kind)

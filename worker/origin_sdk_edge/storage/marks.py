@@ -11,6 +11,7 @@ from origin_sdk_edge.storage.tiers import Tiers
 from origin_sdk_edge.storage.writes import Writes
 from origin_sdk_wire.bounds import CLOCK_TOLERANCE_MS, MARK_SECONDS, MARKS_AHEAD
 from origin_sdk_wire.marks import (
+    BY_EDGE,
     SHARED,
     SHARED_RENEWAL_MS,
     Lane,
@@ -243,19 +244,22 @@ class Marks:
         if _SHARED_KEY in keys and await self._is_shared_ahead():
             keys.remove(_SHARED_KEY)
         logged = [self.log_writer.write(names, lane, purge_id)] if self.log_writer else []
-        await self._tiers.timing.together(*logged, *(self._write(key, purge_id) for key in keys))
+        await self._tiers.timing.together(*logged, *(self._write(key, lane, purge_id) for key in keys))
 
-    async def _write(self, key: str, purge_id: str) -> None:
-        moment_ms = 0
+    async def _write(self, key: str, lane: Lane, purge_id: str) -> None:
+        moment_ms, seals = 0, self._tiers.seals
+        told = {"id": purge_id, "by": BY_EDGE, **({"hard": True} if lane is Lane.HARD else {})}
 
-        def value() -> str:
+        def made() -> tuple[str, str]:
             # The moment of the write, which may have waited, or been tried before: the last write wins in KV,
             # and must not take back a later purge. Ahead, because another location's clock may be.
             nonlocal moment_ms
             moment_ms = self._tiers.timing.now_ms() + CLOCK_TOLERANCE_MS
-            return self._tiers.seals.closed_text(key, value_of(key, Mark(moment_ms, purge_id)))
+            value = seals.closed_text(key, value_of(key, Mark(moment_ms, purge_id)))
+            return value, seals.closed_metadata(key, {"at": moment_ms, **told}, value)
 
-        await self._writes.write_made(key, value, None, MARK_SECONDS)
+        await self._writes.write_made(key, made, MARK_SECONDS)
+        self._tiers.wrote("purge", key, {"why": purge_id})
         if key == _SHARED_KEY and moment_ms:
             # Not for the table: what this isolate purged it knows, and needn't read again because of it.
             self._shared_written_ms = parse_mark(value_of(key, Mark(moment_ms))).moment_ms

@@ -60,11 +60,11 @@ class Retention:
             self._tiers.memory.put(entry.key, entry)
         return entry
 
-    async def keep(self, lookup: Lookup, entry: Entry) -> None:
+    async def keep(self, lookup: Lookup, entry: Entry, why: str = "") -> None:
         """Write an entry to KV, compressed where that pays; raises :class:`StoreError`.
 
         Until it is there, one that memory doesn't hold is still found. What is more than clients may cause
-        isn't written.
+        isn't written. ``why`` is for whoever audits that.
         """
         if not self._admission.admits(lookup, entry.key, entry.size_bytes, self._tiers.timing.now_ms()):
             return
@@ -75,12 +75,12 @@ class Retention:
             if not entry.is_held and entry.body is not None:
                 unwritten[entry.key] = entry
             try:
-                await self._keep(lookup, entry)
+                await self._keep(lookup, entry, why)
             finally:
                 if unwritten.get(entry.key) is entry:
                     del unwritten[entry.key]
 
-    async def _keep(self, lookup: Lookup, entry: Entry) -> None:
+    async def _keep(self, lookup: Lookup, entry: Entry, why: str) -> None:
         entry = await self._compressed(entry)
         settings = self._tiers.settings
         freshness, seal = entry.freshness(lookup.rule, settings), settings.seal_of(lookup.rule)
@@ -89,6 +89,8 @@ class Retention:
             renew = bool(nominated(entry.record))
             await self._keep_index(variant(lookup, ()), ttl_seconds, seal, renew=renew)
         await self._write_record(entry, ttl_seconds, seal, prepared_for(freshness, lookup.rule, settings))
+        told = {"rule": lookup.rule.name, "why": why, "bytes": entry.size_bytes, "seconds": ttl_seconds}
+        self._tiers.wrote("store", entry.key, told)
 
     async def _keep_index(self, key: str, ttl_seconds: int, seal: Seal, *, renew: bool) -> None:
         """Write an index that isn't in KV yet, or, to ``renew`` it, may not outlive what it leads to.
@@ -153,3 +155,4 @@ class Retention:
         """Overwrite what is stored under ``key`` in KV with nothing; raises :class:`StoreError`."""
         seal = Seal.AUTHENTICATE if self._tiers.seals.is_on else Seal.NONE
         await self._write_index(key, Index(()), MIN_TTL_SECONDS, seal)
+        self._tiers.wrote("end", key, {"why": "withdrawn"})

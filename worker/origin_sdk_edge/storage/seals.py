@@ -19,6 +19,7 @@ from origin_sdk_wire.seals import (
     Purpose,
     Seal,
     SealNote,
+    authenticated,
     bound_to_body,
     bound_to_value,
     derived,
@@ -126,6 +127,11 @@ class Seals:
     def closed_text(self, key: str, text: str) -> str:
         """Return a mark's value as it is to lie under ``key``."""
         return sealed_text(self._keys[0], key, text) if self._keys else text
+
+    def closed_metadata(self, key: str, metadata: Mapping[str, object], value: str) -> str:
+        """Return metadata beside a value of one line, as JSON that is to lie under ``key``."""
+        own = authenticated(self._keys[0], key, metadata, value.encode()) if self._keys else metadata
+        return json.dumps(own, separators=(",", ":"))
 
     def opened_text(self, key: str, value: str) -> str | None:
         """Return a mark's value as it was before it was closed; ``None`` if that isn't known."""

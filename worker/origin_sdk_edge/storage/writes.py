@@ -16,7 +16,8 @@ _AT_ONCE = 5
 _REFILL_MS = 10_000
 """Then one in this time: clients that make a key be written again and again cost 6 writes a minute."""
 
-Made: TypeAlias = Callable[[], Body | str]
+Made: TypeAlias = Callable[[], tuple[Body | str, str | None]]
+"""Makes a value and its metadata."""
 
 
 @dataclass(slots=True, eq=False)
@@ -40,9 +41,9 @@ class Writes:
 
         Raises :class:`StoreError` if KV goes on refusing.
         """
-        await self.write_made(key, lambda: value, metadata, ttl_seconds)
+        await self.write_made(key, lambda: (value, metadata), ttl_seconds)
 
-    async def write_made(self, key: str, make: Made, metadata: str | None, ttl_seconds: int) -> None:
+    async def write_made(self, key: str, make: Made, ttl_seconds: int) -> None:
         """Write what ``make`` returns when the time for it has come, at each try."""
         known = self._known(key)
         known.turn += 1
@@ -55,7 +56,7 @@ class Writes:
                 return
             self._take_turn(known, attempt)
             try:
-                await self._store.write(key, make(), metadata, ttl_seconds)
+                await self._store.write(key, *make(), ttl_seconds)
             except StoreError:
                 if attempt == _TRIES:
                     raise
