@@ -30,19 +30,19 @@ from origin_sdk_edge.policy.decision import (
 )
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.outcome import Plan, on_forwarded, on_origin
+from origin_sdk_edge.policy.selection import nominated
 from origin_sdk_edge.policy.status import Forwarded
 from origin_sdk_edge.policy.validation import conditional_fields
 from origin_sdk_edge.storage.mark_table import MarkTable
 from origin_sdk_edge.storage.memory import Entry, Memory
 from origin_sdk_wire.bounds import MARKS_AHEAD
 from origin_sdk_wire.facts import Reason, ResponseFacts
-from origin_sdk_wire.fields import combined
 from origin_sdk_wire.marks import Lane, lane_key, written_keys
 from origin_sdk_wire.metrics import Tier
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.search_variance import QUERY
 from origin_sdk_wire.settings import Settings
-from origin_sdk_wire.vary import selecting_names, selecting_values
+from origin_sdk_wire.vary import selecting_values
 
 __all__ = ["TIERS", "Answered", "Edge", "Held"]
 
@@ -171,7 +171,10 @@ class Edge:
             self._thin()
 
     def _decide(self, facts: RequestFacts, now_ms: int) -> Forward | Lookup:
-        remembered = (facts.method, facts.target, tuple(facts.fields.items()))
+        if facts.token:
+            return on_request(facts, self.settings, now_ms)
+        content = facts.content.parts if facts.content else None
+        remembered = (facts.method, facts.target, tuple(facts.fields.items()), content)
         decision = self._decisions.get(remembered)
         if decision is None:
             if len(self._decisions) >= _REMEMBERED_DECISIONS:
@@ -337,7 +340,7 @@ class Edge:
             visit.isolate.memory.drop(key)
         if record is None:
             return
-        names = (*_query_names(lookup), *selecting_names(combined(record.fields)))
+        names = nominated(record)
         if names != self._names.get(lookup.key, ()):
             self._names[lookup.key] = names
             key = self._key(lookup)

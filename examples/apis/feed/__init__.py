@@ -1,0 +1,52 @@
+"""A mobile API: large lists with ETags, whose clients say in the query who they are."""
+
+import hashlib
+import json
+import random  # noqa: TID251 - traffic of a seed
+from collections.abc import Iterator
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from examples.apis.model import Api, Asked, Popularity
+from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_wire.key import parse_target
+
+__all__ = ["API", "ITEMS"]
+
+ITEMS = [f"article {number}" for number in range(10_000)]
+_PAGE = 200
+_FIELDS = {
+    "Cache-Control": "public, max-age=30, stale-while-revalidate=300",
+    "No-Vary-Search": 'key-order, params=("client" "build")',
+}
+
+
+async def _feed(request: Request) -> Response:
+    page = int(request.query_params.get("page", "0"))
+    start = page * _PAGE
+    rows = [
+        {"id": start + at, "title": title, "text": title * 5}
+        for at, title in enumerate(ITEMS[start : start + _PAGE])
+    ]
+    body = json.dumps({"page": page, "articles": rows}).encode()
+    fields = {**_FIELDS, "ETag": f'"{hashlib.sha256(body).hexdigest()[:16]}"'}
+    if request.headers.get("if-none-match") == fields["ETag"]:
+        return Response(status_code=304, headers=fields)
+    return Response(body, headers=fields, media_type="application/json")
+
+
+_PAGES = Popularity(50)
+
+
+def _traffic(chance: random.Random) -> Iterator[Asked]:
+    fields = {**{name.lower(): value for name, value in _FIELDS.items()}, "etag": '"1"'}
+    while True:
+        client = chance.choice(("ios", "android"))
+        query = f"page={_PAGES.draw(chance)}&client={client}&build={chance.randrange(400, 440)}"
+        yield RequestFacts("GET", parse_target(f"https://api.example.com/feed?{query}"), {}), fields, 24_000
+
+
+API = Api("feed", Starlette(routes=[Route("/feed", _feed)]), _traffic, rate=300)
