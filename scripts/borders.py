@@ -75,6 +75,15 @@ BANNED_ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "examples/": ("origin_sdk_edge", "entry", "hooks", "workers", "scripts", "tests", *_RUNTIME),
     "scripts/benches/workers/": (),
     "scripts/runtime/workers/": (),
+    "scripts/benches/apis.py": (
+        "origin_sdk_edge.adapters",
+        "origin_sdk_edge.handler",
+        "entry",
+        "hooks",
+        "workers",
+        "tests",
+        *_RUNTIME,
+    ),
     "scripts/benches/scale.py": (
         "origin_sdk_edge.adapters",
         "origin_sdk_edge.handler",

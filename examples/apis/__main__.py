@@ -6,28 +6,21 @@ import shlex
 
 import uvicorn
 
-from examples.apis.catalog import APIS
+from examples.apis.catalog import APPS, variables_of
 
 
 def main() -> None:
-    """Serve an example, print the Worker's variables for it, or measure what its traffic costs."""
-    parser = argparse.ArgumentParser(prog="python -m examples.apis", description=__doc__)
-    parser.add_argument("name", choices=sorted(APIS))
+    """Serve an example, or print the Worker's variables for it."""
+    parser = argparse.ArgumentParser(prog="python -m examples.apis", description="Serve an example.")
+    parser.add_argument("name", choices=sorted(APPS))
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--vars", action="store_true", help="print the Worker's variables, for scripts/dev")
-    parser.add_argument("--measure", action="store_true", help="run its traffic through the Worker's policy")
     options = parser.parse_args()
-    api = APIS[options.name]
     if options.vars:
-        print(
-            " ".join(
-                f"--var {shlex.quote(f'{name}:{_text(value)}')}" for name, value in api.variables.items()
-            )
-        )
-    elif options.measure:
-        print(api.measure())
+        variables = variables_of(options.name).items()
+        print(" ".join(f"--var {shlex.quote(f'{name}:{_text(value)}')}" for name, value in variables))
     else:
-        uvicorn.run(api.app, host="127.0.0.1", port=options.port)
+        uvicorn.run(APPS[options.name], host="127.0.0.1", port=options.port)
 
 
 def _text(value: object) -> str:

@@ -1,7 +1,33 @@
 """The examples by name."""
 
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from examples.apis import ads, feed, graphql, telemetry, tenants
 
-__all__ = ["APIS"]
+__all__ = ["APPS", "readme_of", "variables_of"]
 
-APIS = {api.name: api for api in (ads.API, feed.API, graphql.API, telemetry.API, tenants.API)}
+_FOLDER = Path(__file__).parent
+
+APPS = {
+    "ads": ads.app,
+    "feed": feed.app,
+    "graphql": graphql.app,
+    "telemetry": telemetry.app,
+    "tenants": tenants.app,
+}
+
+
+def variables_of(name: str) -> Mapping[str, Any]:
+    """Return the Worker's variables for an example: those of its ``edge.toml``."""
+    variables: Mapping[str, Any] = tomllib.loads((_FOLDER / name / "edge.toml").read_text(encoding="utf-8"))[
+        "vars"
+    ]
+    return variables
+
+
+def readme_of(name: str) -> str:
+    """Return an example's README."""
+    return (_FOLDER / name / "README.md").read_text(encoding="utf-8")

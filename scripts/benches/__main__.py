@@ -19,6 +19,7 @@ BENCHES = {
     "log": "the purge log: how soon purges are honoured, and what a request reads",
     "layers": "the SDK's layers of cache at the origin",
     "scale": "what the edge costs at the size of the internet, simulated",
+    "apis": "what the traffic of the examples costs at the edge, simulated",
     "eviction": "what the layers' memory keeps",
 }
 """Each is a module of this package with `add_arguments(parser)` and `measure(options) -> list[Row]`."""

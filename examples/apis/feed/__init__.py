@@ -2,19 +2,13 @@
 
 import hashlib
 import json
-import random  # noqa: TID251 - traffic of a seed
-from collections.abc import Iterator
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from examples.apis.model import Api, Asked, Popularity
-from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_wire.key import parse_target
-
-__all__ = ["API", "ITEMS"]
+__all__ = ["ITEMS", "app"]
 
 ITEMS = [f"article {number}" for number in range(10_000)]
 _PAGE = 200
@@ -38,15 +32,4 @@ async def _feed(request: Request) -> Response:
     return Response(body, headers=fields, media_type="application/json")
 
 
-_PAGES = Popularity(50)
-
-
-def _traffic(chance: random.Random) -> Iterator[Asked]:
-    fields = {**{name.lower(): value for name, value in _FIELDS.items()}, "etag": '"1"'}
-    while True:
-        client = chance.choice(("ios", "android"))
-        query = f"page={_PAGES.draw(chance)}&client={client}&build={chance.randrange(400, 440)}"
-        yield RequestFacts("GET", parse_target(f"https://api.example.com/feed?{query}"), {}), fields, 24_000
-
-
-API = Api("feed", Starlette(routes=[Route("/feed", _feed)]), _traffic, rate=300)
+app = Starlette(routes=[Route("/feed", _feed)])

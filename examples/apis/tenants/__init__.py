@@ -2,9 +2,7 @@
 
 import base64
 import json
-import random  # noqa: TID251 - traffic of a seed
 import time
-from collections.abc import Iterator
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -14,11 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from examples.apis.model import Api, Asked, Popularity
-from origin_sdk_edge.policy.facts import RequestFacts, Token
-from origin_sdk_wire.key import parse_target
-
-__all__ = ["API", "ISSUER", "token_of"]
+__all__ = ["ISSUER", "app", "token_of"]
 
 ISSUER, AUDIENCE = "http://127.0.0.1:8000", "reports"
 _KEY = Ed25519PrivateKey.generate()
@@ -68,21 +62,9 @@ async def _report(request: Request) -> JSONResponse:
     return JSONResponse({"tenant": tenant, "report": number, "rows": rows}, headers=_CONTROL)
 
 
-_TENANTS, _REPORTS = Popularity(30), Popularity(100)
-
-
-def _traffic(chance: random.Random) -> Iterator[Asked]:
-    fields = {name.lower(): value for name, value in _CONTROL.items()}
-    while True:
-        tenant = f"tenant-{_TENANTS.draw(chance)}"
-        target = parse_target(f"https://api.example.com/reports/{_REPORTS.draw(chance)}")
-        token = Token({"iss": ISSUER, "tenant": tenant}, is_checked=True)
-        yield RequestFacts("GET", target, {"authorization": "Bearer …"}, token=token), fields, 600
-
-
 _ROUTES = [
     Route("/.well-known/jwks.json", _keys),
     Route("/token/{tenant}/{user}", _token),
     Route("/reports/{number:int}", _report),
 ]
-API = Api("tenants", Starlette(routes=_ROUTES), _traffic, rate=100)
+app = Starlette(routes=_ROUTES)

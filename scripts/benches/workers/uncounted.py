@@ -15,10 +15,11 @@ class Counters:
     def __init__(self, _settings: Any) -> None:
         """Count nothing."""
 
-    def _nothing(self, *_: Any) -> None:
+    def _nothing(self, *_: Any, **__: Any) -> None:
         """Count nothing."""
 
     answered = sent_more = repeated = expired = refreshed = origin_answered = origin_failed = _nothing
+    origin_tried = _nothing
     breaker_opened = kv_used = kv_failed = kv_wrote = evicted = purged = saw_purge = fault = _nothing
 
     def read(self) -> Counts:

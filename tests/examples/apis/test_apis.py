@@ -15,8 +15,9 @@ import uvicorn
 
 from examples.apis import ads, feed, graphql, tenants
 from examples.apis.__main__ import main
-from examples.apis.catalog import APIS
+from examples.apis.catalog import APPS, readme_of, variables_of
 from origin_sdk_wire.marks import Lane, Mark, group_mark, value_of, written_keys
+from scripts.benches.apis import measured
 from scripts.runtime.ports import free_port
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, Worker
@@ -24,22 +25,22 @@ from tests.runtime.client import Response
 from tests.runtime.edge import QUIET, detail, eventually, get, is_hit
 
 
-@pytest.mark.parametrize("name", sorted(APIS))
+@pytest.mark.parametrize("name", sorted(APPS))
 def test_the_readme_names_what_was_measured(name: str) -> None:
-    [told] = re.findall(r"^    (.*hits, .*)$", APIS[name].readme, re.MULTILINE)
-    assert told == str(APIS[name].measure())
+    [told] = re.findall(r"^    (.*hits, .*)$", readme_of(name), re.MULTILINE)
+    assert told == str(measured(name))
 
 
-@pytest.mark.parametrize("name", sorted(APIS))
+@pytest.mark.parametrize("name", sorted(APPS))
 def test_a_readme_is_of_one_screen(name: str) -> None:
-    assert APIS[name].readme.count("\n") <= 40
+    assert readme_of(name).count("\n") <= 40
 
 
 @contextmanager
 def served(name: str) -> Iterator[str]:
     """Serve an example by HTTP, in a thread of its own."""
     port = free_port()
-    config = uvicorn.Config(APIS[name].app, host="127.0.0.1", port=port, log_level="error", lifespan="off")
+    config = uvicorn.Config(APPS[name], host="127.0.0.1", port=port, log_level="error", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -55,9 +56,11 @@ def served(name: str) -> Iterator[str]:
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workerd]:
     with ExitStack() as running:
         workers = []
-        for name, api in APIS.items():
+        for name in APPS:
             url = running.enter_context(served(name))
-            variables: dict[str, Json] = json.loads(json.dumps(api.variables).replace(tenants.ISSUER, url))
+            variables: dict[str, Json] = json.loads(
+                json.dumps(variables_of(name)).replace(tenants.ISSUER, url)
+            )
             if name == "tenants":  # the issuer is a name, not a place
                 variables["TOKEN_ISSUERS"][0]["issuer"] = tenants.ISSUER  # type: ignore[index]  # a list
             workers.append(
