@@ -87,11 +87,17 @@ class _Services:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(_STEPS, max_size=40), st.sampled_from(PurgeMode), st.sampled_from([2, 5, 1000]))
+@given(
+    st.lists(_STEPS, max_size=40),
+    st.sampled_from(PurgeMode),
+    st.sampled_from([2, 5, 1000]),
+    st.sampled_from([1, 3]),
+)
 def test_what_was_purged_is_not_served_beyond_the_bound(
-    steps: list[tuple[object, ...]], mode: PurgeMode, entries: int
+    steps: list[tuple[object, ...]], mode: PurgeMode, entries: int, shards: int
 ) -> None:
-    services = _Services(World(mode, Limits(window_ms=600_000, reader_ms=6000, entries=entries)))
+    limits = Limits(window_ms=600_000, reader_ms=6000, entries=entries)
+    services = _Services(World(mode, limits, shards))
     for step in steps:
         services.do(step)
     services.world.timing.ms += _BOUND_MS + 1001
