@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from scripts.runtime import paths
+from scripts.runtime.build import built
 from scripts.runtime.snapshot import deployed, save_memory, state_of
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Worker
@@ -34,7 +34,7 @@ def test_the_memory_that_tests_start_from_is_saved_once_for_each_state_of_the_wo
 
     copy, edited = tmp_path / "copy", tmp_path / "edited"
     for tree in (copy, edited):
-        shutil.copytree(paths.WORKER, tree)
+        shutil.copytree(built(), tree)
     with (edited / "origin_sdk_edge" / "handler.py").open("a") as file:
         file.write("# edited\n")
     assert state_of(Worker("edge")) == state_of(Worker("edge", copy)) != state_of(Worker("edge", edited))
