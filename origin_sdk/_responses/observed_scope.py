@@ -14,9 +14,9 @@ __all__ = ["KEPT_IN_SCOPE", "ObservedFields", "ObservedScope"]
 KEPT_IN_SCOPE: Final = {"auth": USER, "client": ADDRESS, "session": SESSION, "user": USER}
 """What servers and middlewares keep in a scope of the client."""
 
-_OF_SERVERS: Final = frozenset(
-    # ASGI 3, HTTP and lifespan protocol
-    {"asgi", "client", "extensions", "headers", "http_version", "method", "path", "query_string"}
+_KNOWN: Final = KEPT_IN_SCOPE.keys() | frozenset(
+    # What servers put into a scope of HTTP by ASGI 3.
+    {"asgi", "extensions", "headers", "http_version", "method", "path", "query_string"}
     | {"raw_path", "root_path", "scheme", "server", "state", "type"}
 )
 
@@ -94,7 +94,7 @@ class ObservedScope(_NotingKeys):
             if scope.get("client"):
                 self["client"] = _observed_address(scope["client"], observed)
             if observed.left_outside is None:
-                observed.left_outside = frozenset(scope) - _OF_SERVERS - KEPT_IN_SCOPE.keys()
+                observed.left_outside = frozenset(scope) - _KNOWN
                 self._observe_state(lifespan_state or {})
 
     def _observe_state(self, known: Mapping[str, Any]) -> None:
@@ -185,7 +185,7 @@ class _Name(_Noting):
 
 Field = tuple[bytes, bytes]
 _frame = sys._getframe  # noqa: SLF001 - the interpreter's documented way
-_PLUMBING: Final = frozenset({"starlette.datastructures", __name__})
+_PLUMBING: Final = ("starlette.datastructures", "origin_sdk.")
 """They look through fields by names that others ask them for."""
 
 
@@ -249,7 +249,7 @@ class ObservedFields(list[Field]):
 
 
 def _is_plumbing(frame: FrameType) -> bool:
-    return frame.f_globals.get("__name__") in _PLUMBING
+    return str(frame.f_globals.get("__name__")).startswith(_PLUMBING)
 
 
 def _is_copied(frame: FrameType) -> bool:
