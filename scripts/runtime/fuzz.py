@@ -37,7 +37,7 @@ from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings
 from origin_sdk_wire.storability import record_of
 from origin_sdk_wire.structured import parse_dictionary, parse_strings, serialise_strings
 from origin_sdk_wire.vary import selecting_names, selecting_values
-from scripts.runtime import fuzz_layers, fuzz_sdk
+from scripts.runtime import fuzz_layers, fuzz_sdk, fuzz_seals
 from scripts.runtime.fuzz_cases import Chance, FoundError, hold
 
 __all__ = ["TARGETS", "FoundError", "fuzz", "main"]
@@ -409,6 +409,7 @@ TARGETS: Mapping[str, Callable[[Chance], None]] = {
         *(keys, queries, directives, structured, dates, heads, marks, tokens, ranges, decisions),
         *fuzz_sdk.TARGETS,
         *fuzz_layers.TARGETS,
+        *fuzz_seals.TARGETS,
     )
 }
 

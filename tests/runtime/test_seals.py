@@ -153,6 +153,8 @@ def _forged(_: Entry) -> Entry:
         pytest.param("/x", _members(h="1 200 1 1 0 6 - -"), id="another head"),
         pytest.param("/x", _members(p=""), id="without what was prepared"),
         pytest.param("/x", _members(x="y"), id="a member more"),
+        pytest.param("/x", _members(h=None), id="a null"),
+        pytest.param("/x", _members(x=json.loads("[" * 400 + "]" * 400)), id="a deep nest"),
         pytest.param("/x", _members(a="new"), id="no MAC"),
         pytest.param("/x", _members(e="new 20"), id="what is authenticated passed off as encrypted"),
         pytest.param("/x", lambda entry: replace(entry, value=entry.value[:-1]), id="cut short"),

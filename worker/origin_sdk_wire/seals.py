@@ -180,7 +180,11 @@ def bound_to_value(key_id: str, key: str, metadata: Mapping[str, object] | int) 
     if isinstance(metadata, int):
         return _json([Seal.ENCRYPT.value, key_id, key, metadata])
     own = {name: member for name, member in metadata.items() if name != "a"}
-    return _json([Seal.AUTHENTICATE.value, key_id, key, own]) + b"\n"
+    try:
+        return _json([Seal.AUTHENTICATE.value, key_id, key, own]) + b"\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        # Whoever writes to KV chooses what its metadata are, and JavaScript's null is no value of JSON here.
+        raise BrokenSeal(BrokenSeal.BROKEN, "the metadata aren't what is sealed") from error
 
 
 def with_mac(metadata: str, key_id: str, mac: bytes) -> str:
