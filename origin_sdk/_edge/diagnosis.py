@@ -4,6 +4,7 @@ Token, namespace, wire version, clock, and settings that make no sense together.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,9 +19,11 @@ from origin_sdk._edge.unlogged import unlogged
 from origin_sdk._values.errors import AuthenticationFailed, CloudflareError, NamespaceNotFound, OriginSdkError
 from origin_sdk._values.project import Project
 from origin_sdk_wire import WIRE_VERSION
+from origin_sdk_wire.errors import BrokenSeal
 from origin_sdk_wire.key import BODY_PREFIXES, RECORD_PREFIX
 from origin_sdk_wire.marks import MARK_PREFIX
 from origin_sdk_wire.purge_log import State
+from origin_sdk_wire.seals import note_of
 
 __all__ = ["Finding", "Grade", "examine", "require_namespace"]
 
@@ -28,6 +31,7 @@ _PROBE_KEY = "probe/origin-sdk-doctor"
 _PROBE_SECONDS = 60
 _GREATEST_SKEW_SECONDS = 30.0
 _NAMED = 5
+_SAMPLED_KEYS = 100
 _KNOWN_PREFIXES = ((RECORD_PREFIX,), BODY_PREFIXES, (MARK_PREFIX,))
 
 
@@ -69,6 +73,7 @@ async def examine(operation: Operation, project: Project, *, may_write: bool = T
         if finding.verdict is Grade.BAD and name != "token":
             return [*findings, _clock(operation)]
     findings += await _wire_version(operation)
+    findings += await _seals(operation)
     findings += await _purge_log(operation, project)
     return [*findings, _clock(operation)]
 
@@ -194,6 +199,29 @@ async def _wire_version(operation: Operation) -> list[Finding]:
     what = "only purge marks are there, no response" if MARK_PREFIX in seen else "nothing is stored there yet"
     remedy = "send a request through the Worker, then ask again"
     return [Finding("wire version", Grade.WARNING, f"{what}: {remedy}")]
+
+
+async def _seals(operation: Operation) -> list[Finding]:
+    """Tell by which keys is sealed what lies there, and whether this machine has them."""
+    own = {key.id for key in operation.seals.keys}
+    sealed_by: set[str] = set()
+    for prefix in (RECORD_PREFIX, MARK_PREFIX):
+        listed, _ = await operation.namespace.page(operation.exchange, prefix, "", _SAMPLED_KEYS)
+        for key in listed:
+            with suppress(BrokenSeal):
+                note = note_of(key.metadata)
+                sealed_by |= {note.key_id} if note else set()
+    if unknown := sorted(sealed_by - own):
+        message = (
+            f"what lies there is sealed by {', '.join(unknown)}, which EDGE_CACHE_STORE_KEYS doesn't have: what "
+            "this machine purges and publishes may not count; give it the keys of the Worker's STORE_KEYS"
+        )
+        return [Finding("seals", Grade.WARNING if own & sealed_by else Grade.BAD, message)]
+    if own and not sealed_by:
+        message = "nothing that was looked at is sealed: set STORE_KEYS at the Worker, too"
+        return [Finding("seals", Grade.WARNING, message)]
+    good = f"what lies there is sealed by {', '.join(sorted(sealed_by))}"
+    return [Finding("seals", Grade.GOOD, good)] if own else []
 
 
 async def _purge_log(operation: Operation, project: Project) -> list[Finding]:

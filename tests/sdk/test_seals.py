@@ -197,3 +197,23 @@ def test_keys_that_are_none_are_refused_and_never_shown(fake_kv: FakeKV, new_cli
     assert "zzzzzz" not in str(raised.value)
     with client(new_client, fake_kv) as edge:
         assert NEW.partition(":")[2] not in repr(edge) + repr(edge.settings) + repr(edge.project)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "verdict"),
+    [
+        pytest.param(NEW, NEW, "ok", id="the same keys"),
+        pytest.param(NEW, "", "problem", id="none here"),
+        pytest.param(NEW, OLD, "problem", id="others here"),
+        pytest.param("", NEW, "warning", id="none at the Worker, it seems"),
+        pytest.param("", "", None, id="none at all"),
+    ],
+)
+def test_the_doctor_says_who_lacks_keys(
+    fake_kv: FakeKV, new_client: NewClient, theirs: str, ours: str, verdict: str | None
+) -> None:
+    with client(new_client, fake_kv, theirs) as edge:
+        edge.purge(groups=["g"])
+    with client(new_client, fake_kv, ours) as edge:
+        found = {each.check: each.verdict.value for each in edge.check()}
+    assert found.get("seals") == verdict
