@@ -22,6 +22,7 @@ from typing import Any, Self
 import httpx
 
 from scripts.runtime.proxy import Proxy
+from scripts.runtime.snapshot import deployed
 from scripts.runtime.store import Store
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, Namespace, StandIn, Worker
@@ -120,7 +121,7 @@ class Part:
     def __init__(self, folder: Path, workers: Sequence[Worker], names: Sequence[str]) -> None:
         self._folder = folder
         self._workers = workers
-        self._workerd = Workerd(folder, workers)
+        self._workerd = Workerd(folder, workers, snapshots=deployed())
         self.ways = {name: Proxy(self._port(name)) for name in names}
         self.is_running = True
 
@@ -140,7 +141,7 @@ class Part:
 
     def start(self) -> None:
         """Start it again; what it holds on the disk is there still."""
-        self._workerd = Workerd(self._folder, self._workers)
+        self._workerd = Workerd(self._folder, self._workers, snapshots=deployed())
         for name, way in self.ways.items():
             way.lead_to(self._port(name))
         self.is_running = True
