@@ -213,8 +213,8 @@ async def _seals(operation: Operation) -> list[Finding]:
                 sealed_by |= {note.key_id} if note else set()
     if unknown := sorted(sealed_by - own):
         message = (
-            f"what lies there is sealed by {', '.join(unknown)}, which EDGE_CACHE_STORE_KEYS doesn't have: what "
-            "this machine purges and publishes may not count; give it the keys of the Worker's STORE_KEYS"
+            f"what lies there is sealed by {', '.join(unknown)}, which EDGE_CACHE_STORE_KEYS doesn't have: "
+            "what this machine purges and publishes may not count; give it the Worker's STORE_KEYS"
         )
         return [Finding("seals", Grade.WARNING if own & sealed_by else Grade.BAD, message)]
     if own and not sealed_by:
