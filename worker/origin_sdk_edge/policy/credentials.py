@@ -61,10 +61,11 @@ def _claims_of_key(
 
 def _keys_given(request: RequestFacts, rule: Rule) -> list[str]:
     """Return the API keys that a request has in any of the places where the rule looks."""
-    given = [request.fields[name] for name in rule.api_key_fields if name in request.fields]
-    if "authorization" in rule.api_key_fields and "authorization" in request.fields:
-        given.remove(request.fields["authorization"])
-        given.append(bearer_token(request.fields))
+    given = [
+        bearer_token(request.fields) if name == "authorization" else request.fields[name]
+        for name in rule.api_key_fields
+        if name in request.fields
+    ]
     parameters = parameters_of(request.target, rule.api_key_parameters)
     if parameters is None:
         return []
