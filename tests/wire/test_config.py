@@ -428,6 +428,11 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
             id="a seal for what lies in memory alone",
         ),
         pytest.param(
+            {"RULES": [RULE | {"seal": "none", "methods": ["GET"]}], "STORE_KEYS": _STORE_KEY},
+            "has one of them alone; name both",
+            id="a seal for one of two that share a response",
+        ),
+        pytest.param(
             {"RULES": [RULE | {"store_on": "never", "single_flight": "global"}]},
             "not in any other; remove one of them",
             id="what lies in memory alone, carried elsewhere",

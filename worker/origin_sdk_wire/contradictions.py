@@ -219,6 +219,11 @@ def _parameter_errors(rule: KeyRule) -> Iterator[str]:
 
 
 def _storing_errors(rule: Rule) -> Iterator[str]:
+    if rule.seal is not None and len(rule.methods & {"GET", "HEAD"}) == 1:
+        yield (
+            f"seal = {shown_value(str(rule.seal))}: GET and HEAD are answered from the same response, and "
+            f"methods = {shown_value(sorted(rule.methods))} has one of them alone; name both"
+        )
     if rule.is_kept_in_memory and rule.seal is not None:
         yield (
             f'seal = {shown_value(str(rule.seal))}: store_on = "never" keeps these responses out of KV, so '
