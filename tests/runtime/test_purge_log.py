@@ -210,7 +210,7 @@ def test_an_answer_that_withdraws_a_response_is_told_and_audited(
 ) -> None:
     one, two = edge.url("edge"), edge.url("twin")
     path = new_path("log")
-    origin.decide(path, lambda _: reply(200, [("Cache-Control", "max-age=1, stale-if-error=600")], b"old"))
+    origin.decide(path, lambda _: reply(200, [("Cache-Control", "max-age=4, stale-if-error=600")], b"old"))
     for url in (one, two):
         _is_hit(url, path)
     origin.decide(path, lambda _: reply(200, [("Cache-Control", "no-store")], b"new"))
