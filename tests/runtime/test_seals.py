@@ -34,6 +34,7 @@ RULES: Json = [
     {"name": "me", "path": "/me/**", "data_class": "private", "key_cookies": ["sid"], "lifetime": "10m"},
     {"name": "secret", "path": "/secret/**", "seal": "encrypt"},
     {"name": "open", "path": "/open/**", "seal": "none"},
+    {"name": "kept", "path": "/kept/**", "store_on": "never"},
 ]
 SMALL, LARGE = b"small, and to be kept" * 9, bytes(range(256)) * (5 * PART_BYTES // 512)
 OTHERS = b"of the origin"
@@ -120,6 +121,18 @@ def test_another_isolate_serves_what_was_sealed(
         body[-64:] in entry.value or "text/plain" in (entry.metadata or "") for entry in entries
     )
     assert is_readable is (place in {"/x", "/open"})
+
+
+def test_what_is_kept_in_memory_alone_never_reaches_kv(
+    edge: Workerd, origin: ScriptedOrigin, breakable_kv: BreakableKV
+) -> None:
+    path, later = f"/kept{new_path()}", new_path()
+    origin.on(path, reply(200, FRESH, SMALL))
+    get(edge.url("writer"), path)
+    assert is_hit(get(edge.url("writer"), path))
+    _stored(edge, origin, breakable_kv, later)  # which was asked for after it, and is there
+    assert not [key for key in breakable_kv.entries if path in key]
+    assert not [request for request in breakable_kv.requests() if path in request.target]
 
 
 Attack = Callable[[Entry], Entry]
