@@ -52,7 +52,7 @@ ROWS = [
     ),
     pytest.param(
         "from a import A\n__all__ = ['A']\n",
-        "from a import A\n__all__ = ['A']\n",
+        "from a import A\n\n",
         id="an import that is passed on",
     ),
     pytest.param(
@@ -102,6 +102,8 @@ def _plain(source: str, name: str) -> ast.Module:
             statement.names = [each for each in statement.names if (each.asname or each.name) in words]
             if not statement.names:
                 tree.body.remove(statement)
+        elif isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__":
+            tree.body.remove(statement)
     assert isinstance(tree, ast.Module)
     return tree
 
