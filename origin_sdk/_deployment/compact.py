@@ -1,8 +1,8 @@
 """A module as it is deployed: without what only a reader needs, and each statement on the line where it was.
 
 Comments, docstrings, annotations of parameters and results and ``__all__`` go, and imports that nothing else
-needs. An upload shrinks by more than a third, and an isolate that starts from nothing compiles less. A traceback
-names the lines of the source. Annotations of fields stay: dataclasses read them.
+needs. An upload shrinks by a third, and an isolate that starts from nothing compiles less. A traceback names
+the lines of the source. Annotations of fields stay: dataclasses read them.
 """
 
 from __future__ import annotations
