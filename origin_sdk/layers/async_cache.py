@@ -341,7 +341,7 @@ class AsyncCached(Protocol[_Arguments, _Value]):
     def __get__(
         self: "AsyncCached[Concatenate[Any, _Others], _Value]", instance: object, owner: type
     ) -> "AsyncCached[_Others, _Value]": ...
-    def __get__(self, instance: object | None, owner: type) -> Any:
+    def __get__(self, instance: object | None, owner: type) -> object:
         """Return what is bound to an object: called through it, the function and its verbs get it."""
         ...
 
@@ -366,7 +366,9 @@ class AsyncCached(Protocol[_Arguments, _Value]):
         ...
 
 
-def _decorated(cache: AsyncLayeredCache, function: Function, family: AnyFamily, ignore: Iterable[str]) -> Any:
+def _decorated(
+    cache: AsyncLayeredCache, function: Function, family: AnyFamily, ignore: Iterable[str]
+) -> object:
     cache.warn_of_kept(function, family, ignore)
     signature = CallSignature(function, family, ignore)
     lookup, moments, stats = cache.memory.get, cache.moments, cache.stats
@@ -400,7 +402,7 @@ def _decorated(cache: AsyncLayeredCache, function: Function, family: AnyFamily, 
         args = signature.normal(args, kwargs)
         return await cache.refresh(signature.key(args), signature.loader(args))
 
-    def loader(*args: Any, **kwargs: Any) -> Any:
+    def loader(*args: object, **kwargs: object) -> Any:
         return signature.loader(signature.normal(args, kwargs))
 
     verbs = {"key": key, "invalidate": invalidate, "refresh": refresh, "loader": loader}

@@ -74,7 +74,7 @@ class Function:
                 return name
         return ""
 
-    def placed(self, cached: Called) -> Any:
+    def placed(self, cached: Called) -> object:
         """Return what stands where the function stood: in a class, its verbs have to be bound as well."""
         if self.kind is staticmethod or not self.is_in_class:
             return staticmethod(cached) if self.kind else cached
@@ -89,11 +89,11 @@ class Bindable:
         self._is_of_class = is_of_class
         functools.update_wrapper(self, cached)
 
-    def __get__(self, instance: object | None, owner: type | None = None) -> Any:
+    def __get__(self, instance: object | None, owner: type | None = None) -> object:
         bound_to = owner if self._is_of_class else instance
         return self._cached if bound_to is None else _Bound(self._cached, bound_to)
 
-    def __call__(self, *args: object, **kwargs: object) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> object:
         """Call it as it is, in the class's own body for example."""
         return self._cached(*args, **kwargs)
 
@@ -101,7 +101,7 @@ class Bindable:
 class _Bound(functools.partial[Any]):
     """A cached function with its object. Its verbs are attributes of the function."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name in {"key", "invalidate", "loader", "refresh"}:
             return functools.partial(getattr(self.func, name), *self.args)
         if name in {"family", "__name__", "__qualname__", "__module__"}:
@@ -175,7 +175,7 @@ class CallSignature:
         ]
         first = [arguments.pop(parameter) for parameter in positional]
 
-        def load(context: LoadContext[Any]) -> Any:
+        def load(context: LoadContext[Any]) -> object:
             if name:
                 return function(*first, **arguments, **{name: context})
             return function(*first, **arguments)

@@ -173,7 +173,7 @@ class PrometheusCollector:
             yield GaugeMetricFamily(f"cache_{name.replace('.', '_')}", GAUGES[name], value=value)
         yield from self._histograms()
 
-    def _histograms(self) -> Iterator[Any]:
+    def _histograms(self) -> Iterator[object]:
         from prometheus_client.core import HistogramMetricFamily  # noqa: PLC0415 - an extra of its own
 
         for measurement, each in HISTOGRAMS.items():

@@ -33,7 +33,7 @@ def traced_redis(commands: Sequence[AnyCommand]) -> Iterator[Span]:
         yield traced
 
 
-def failing(traced: Span, replies: Sequence[Any]) -> None:
+def failing(traced: Span, replies: Sequence[object]) -> None:
     """Say in a span of Redis that it didn't answer."""
     failed = sum(reply is FAILED for reply in replies)
     if failed:

@@ -89,7 +89,7 @@ class LayeredBackend(BaseCache):
             _log.warning("not cached: %s", error)
             return None
 
-    def _decoded(self, data: bytes | None, default: object) -> Any:
+    def _decoded(self, data: bytes | None, default: object) -> object:
         if data is None:
             return default
         try:
@@ -100,7 +100,7 @@ class LayeredBackend(BaseCache):
 
     # Each verb is one flow, run by a thread or by a task.
 
-    async def _get(self, key: object, default: object, version: int | None) -> Any:
+    async def _get(self, key: object, default: object, version: int | None) -> object:
         name = self._key(key, version)
         found = await self._parts.values.get_many([name])
         return self._decoded(found.get(name), default)
@@ -113,7 +113,7 @@ class LayeredBackend(BaseCache):
         """See get()."""
         return await self._parts.cache.arun(self._get(key, default, version))
 
-    async def _get_many(self, keys: Iterable[_Key], version: int | None) -> dict[_Key, Any]:
+    async def _get_many(self, keys: Iterable[_Key], version: int | None) -> dict[_Key, object]:
         names = {key: self._key(key, version) for key in keys}
         found = await self._parts.values.get_many(list(dict.fromkeys(names.values())))
         values = {key: self._decoded(found.get(name), self._missing_key) for key, name in names.items()}
@@ -229,7 +229,7 @@ class LayeredBackend(BaseCache):
 
     async def _get_or_set(
         self, key: object, default: object, timeout: object, version: int | None, groups: Iterable[str]
-    ) -> Any:
+    ) -> object:
         made: list[object] = []
 
         def encoded(value: object) -> bytes:
@@ -307,7 +307,7 @@ class LayeredBackend(BaseCache):
         names = [self._key(key, version) for key in keys]
         await self._parts.cache.arun(self._parts.values.delete_many(names))
 
-    async def _incr(self, key: object, delta: Any, version: int | None) -> Any:
+    async def _incr(self, key: object, delta: Any, version: int | None) -> object:
         tagging = self._parts.tagging
 
         def increased(data: bytes) -> bytes:
@@ -318,11 +318,11 @@ class LayeredBackend(BaseCache):
             raise ValueError(f"Key '{key}' not found")
         return tagging.decode(data)
 
-    def incr(self, key: object, delta: Any = 1, version: int | None = None) -> Any:
+    def incr(self, key: object, delta: float = 1, version: int | None = None) -> Any:
         """Add to a number, which no other process does in between. Raises ValueError if there is none."""
         return self._parts.cache.run(self._incr(key, delta, version))
 
-    async def aincr(self, key: object, delta: Any = 1, version: int | None = None) -> Any:
+    async def aincr(self, key: object, delta: float = 1, version: int | None = None) -> Any:
         """See incr()."""
         return await self._parts.cache.arun(self._incr(key, delta, version))
 

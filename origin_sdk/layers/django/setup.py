@@ -1,6 +1,6 @@
 """From an entry of Django's ``CACHES`` to the cache that it means."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from django.core.exceptions import ImproperlyConfigured
@@ -74,8 +74,8 @@ def _made(location: str, prefix: str, options: Options) -> Parts:
     return Parts(cache, KeyValue(cache, memory_seconds), Tagging(types, TAGS, PLAINER), options)
 
 
-def _imported(given: Any, verb: str) -> Any:
+def _imported(given: object, verb: str) -> Any:
     """Return what a setting names, made if it is something that makes it."""
-    found: Callable[[], Any] | Any = import_string(given) if isinstance(given, str) else given
+    found: Any = import_string(given) if isinstance(given, str) else given
     is_made = hasattr(found, verb) and not isinstance(found, type)
     return found if found is None or is_made else found()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from inspect import isawaitable
 from threading import Lock
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from origin_sdk._flow import AnyStep, drive_async
 from origin_sdk._process.reads import reading
@@ -21,7 +21,7 @@ __all__ = ["SharedCache", "shared"]
 
 _Result = TypeVar("_Result")
 _Made = TypeVar("_Made")
-_made: dict[tuple[int, str], Any] = {}
+_made: dict[tuple[int, str], object] = {}
 _lock = Lock()
 
 

@@ -25,7 +25,7 @@ def _from_response(response: Any) -> dict[str, object]:
     }
 
 
-def _to_response(stored: dict[str, Any]) -> Any:
+def _to_response(stored: dict[str, Any]) -> object:
     response = HttpResponse(
         stored["body"], status=stored["status"], reason=stored["reason"], headers=dict(stored["headers"])
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 from threading import RLock
-from typing import Any, Protocol
+from typing import Protocol
 
 from origin_sdk._flow import Flow
 from origin_sdk.layers.process.flights import Flights
@@ -46,7 +46,7 @@ class BackgroundLoad(Protocol):
         """Let it fail."""
         ...
 
-    def add_done_callback(self, ended: Callable[[Any], object], /) -> object:
+    def add_done_callback(self, ended: Callable[[object], object], /) -> object:
         """Call ``ended`` with it at its end."""
         ...
 

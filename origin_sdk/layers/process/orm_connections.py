@@ -55,6 +55,6 @@ def _listen() -> None:
         event.listen(orm.Session, "after_begin", _note)
 
 
-def _note(session: Any, *_: object) -> None:
+def _note(session: object, *_: object) -> None:
     if _begun.sessions is not None:
         _begun.sessions.add(session)

@@ -203,7 +203,7 @@ class AsyncRedisClient:
             await connection.disconnect(nowait=True)
         return connection
 
-    async def _read_with(self, connection: AsyncConnection, packed: bytes) -> Any:
+    async def _read_with(self, connection: AsyncConnection, packed: bytes) -> object:
         try:
             await connection.send_packed_command(packed)
             for _ in range(_TURNS):
@@ -271,7 +271,7 @@ class AsyncRedisClient:
             for command, reply in zip(commands, replies, strict=True)
         ]
 
-    async def _ask_again(self, commands: Sequence[AnyCommand]) -> list[Any]:
+    async def _ask_again(self, commands: Sequence[AnyCommand]) -> list[object]:
         """Ask a node, by another connection if that one is broken."""
         try:
             return await self._ask_node(commands)
@@ -280,14 +280,14 @@ class AsyncRedisClient:
                 raise
             return await self._ask_node(commands)
 
-    async def _ask_node(self, commands: Sequence[AnyCommand]) -> list[Any]:
+    async def _ask_node(self, commands: Sequence[AnyCommand]) -> list[object]:
         """Write all before any is waited for; errors are among the replies."""
         all_words = [words(command, self._until(command)) for command in commands]
         if self._is_cluster:
             pipeline = self.client().pipeline(transaction=False)
             for each in all_words:
                 pipeline.execute_command(*each)
-            replies: list[Any] = await pipeline.execute(raise_on_error=False)
+            replies: list[object] = await pipeline.execute(raise_on_error=False)
             return replies
         pool = self.client().connection_pool
         connection = await self._borrowed()

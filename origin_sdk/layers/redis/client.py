@@ -145,7 +145,7 @@ class RedisClient:
             connection.disconnect()
         return connection
 
-    def _read_with(self, connection: Connection, packed: bytes) -> Any:
+    def _read_with(self, connection: Connection, packed: bytes) -> object:
         try:
             connection.send_packed_command((packed,))
             reply = connection.read_response()
@@ -287,7 +287,7 @@ class RedisClient:
 
         ``last`` is asked of each node after its commands; the replies to it are in the second list.
         """
-        replies: list[Any] = [FAILED] * len(commands)
+        replies: list[object] = [FAILED] * len(commands)
         ends: list[object] = []
         with ExitStack() as borrowed:
             unread = []
@@ -321,7 +321,7 @@ class RedisClient:
     @staticmethod
     @contextmanager
     def _losing(
-        places: Sequence[int], replies: list[Any], ends: list[object], connection: Connection | None = None
+        places: Sequence[int], replies: list[object], ends: list[object], connection: Connection | None = None
     ) -> Iterator[None]:
         """Let a node that fails fail alone: its error is the reply to what it hasn't answered by then."""
         try:

@@ -111,7 +111,7 @@ class RedisOptions:
     def _path(self) -> str:
         return urlsplit(self.url).path.strip("/")
 
-    def client(self, found: FoundPrimary) -> Any:
+    def client(self, found: FoundPrimary) -> object:
         """Return a client for threads; ``found`` is told which primary sentinels name."""
         redis = _redis("backoff", "retry")
         retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
@@ -128,7 +128,7 @@ class RedisOptions:
                 )
                 return redis.Redis(connection_pool=pool)
 
-    def _cluster_client(self, retry: object) -> Any:
+    def _cluster_client(self, retry: object) -> object:
         redis, bounding = _redis("cluster"), import_module("origin_sdk.layers.redis.time_limits")
         addresses = self._addresses(_DEFAULT_PORT)
         arguments = self._common()
@@ -151,7 +151,7 @@ class RedisOptions:
         bound: AbstractContextManager[None] = bounding.within(self.timeout)
         return bound
 
-    def async_client(self, found: FoundPrimary) -> Any:
+    def async_client(self, found: FoundPrimary) -> object:
         """Return the same for one event loop; who uses it bounds its time."""
         redis = _redis("asyncio", "asyncio.cluster", "asyncio.retry", "backoff")
         retry = redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0)

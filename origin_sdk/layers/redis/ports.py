@@ -1,7 +1,7 @@
 """redis-py's connections and pools, as far as they are used here: its own annotations promise less."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 __all__ = ["AsyncConnection", "Connection", "Pool", "Subscription"]
 
@@ -49,7 +49,7 @@ class Subscription(Protocol):
         """Ask for messages of channels."""
         ...
 
-    def get_message(self, *, timeout: float) -> Mapping[str, Any] | None:
+    def get_message(self, *, timeout: float) -> Mapping[str, object] | None:
         """Return the next message, or None if none comes in time."""
         ...
 

@@ -31,7 +31,7 @@ class _Answers:
         self.answering: list[Any] = []
         self.silent: list[Any] = []
 
-    def add(self, sentinel: Any, state: dict[str, Any], address: Address) -> None:
+    def add(self, sentinel: object, state: dict[str, object], address: Address) -> None:
         """Note an answer."""
         self._given.append((state, address))
         self.answering.append(sentinel)
@@ -44,7 +44,7 @@ class _Answers:
         self._errors.append(f"{where.get('host')}:{where.get('port')}: {error}")
         self.silent.append(sentinel)
 
-    def primary(self, is_usable: Callable[[dict[str, Any], str], bool]) -> Address:
+    def primary(self, is_usable: Callable[[dict[str, object], str], bool]) -> Address:
         """Return the address of the latest configuration. Raises MasterNotFoundError."""
         ordered = sorted(self._given, key=lambda given: -int(given[0].get("config-epoch", 0)))
         for state, address in ordered:
@@ -60,7 +60,7 @@ class Sentinels(redis.sentinel.Sentinel):
     """All sentinels, for threads. ``found`` is told what they say."""
 
     def __init__(
-        self, addresses: Sequence[Address], found: Callable[[Address], None], arguments: dict[str, Any]
+        self, addresses: Sequence[Address], found: Callable[[Address], None], arguments: dict[str, object]
     ) -> None:
         super().__init__(addresses, sentinel_kwargs=arguments)  # type: ignore[no-untyped-call]  # redis-py
         self._found = found
@@ -86,7 +86,7 @@ class AsyncSentinels(redis.asyncio.sentinel.Sentinel):
     """All sentinels, for an event loop. ``found`` is told what they say."""
 
     def __init__(
-        self, addresses: Sequence[Address], found: Callable[[Address], None], arguments: dict[str, Any]
+        self, addresses: Sequence[Address], found: Callable[[Address], None], arguments: dict[str, object]
     ) -> None:
         super().__init__(addresses, sentinel_kwargs=arguments)  # type: ignore[no-untyped-call]  # redis-py
         self._found = found

@@ -60,7 +60,7 @@ class LoadContext(Generic[Value]):
             raise InvalidFamily(f"{self.key}: nothing was stored before that could be unmodified")
         return _NOT_MODIFIED
 
-    def result(self, loaded: object) -> Any:
+    def result(self, loaded: object) -> object:
         """Return the value that a loader's answer stands for."""
         return self._previous if loaded is _NOT_MODIFIED else loaded
 

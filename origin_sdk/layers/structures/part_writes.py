@@ -124,7 +124,7 @@ async def _write(
 
 
 def _command(
-    link: Link, key: AnyKey, script: Any, kinds: str, arguments: tuple[Any, ...]
+    link: Link, key: AnyKey, script: Any, kinds: str, arguments: tuple[object, ...]
 ) -> Command[ChangeReply]:
     keys = link.layout.keys(link.layout.shard(key.name), kinds, key.name)
     return Command(script, keys, arguments, expires=True)

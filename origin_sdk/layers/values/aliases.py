@@ -9,7 +9,7 @@ _MOST: Final = 32
 """Names of names: who has more of them has a circle."""
 
 
-def unaliased(kind: Any) -> Any:
+def unaliased(kind: Any) -> object:
     """Return what a name of a type stands for; parts of a type keep their names."""
     for _ in range(_MOST):
         if hasattr(kind, "__supertype__"):
@@ -24,5 +24,5 @@ def unaliased(kind: Any) -> Any:
     return kind
 
 
-def _is_alias(kind: Any) -> bool:
+def _is_alias(kind: object) -> bool:
     return type(kind).__name__ == "TypeAliasType"

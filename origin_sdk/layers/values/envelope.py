@@ -139,7 +139,7 @@ class Wrapping:
         groups = split_groups(stored[_HEADER.size : end])
         return Record(value, birth, lifetime / 1000, stale / 1000, fail_safe / 1000, load / 1000, groups)
 
-    def value(self, key: AnyKey, stored: bytes, head: bytes, end: int) -> Any:
+    def value(self, key: AnyKey, stored: bytes, head: bytes, end: int) -> object:
         """Return a record's value, whose payload begins at ``end``. Raises UnreadableRecord."""
         magic, form, how, schema = _HEAD.unpack(head)
         known = self._decoder(key.family, form)
@@ -153,7 +153,7 @@ class Wrapping:
         except READ_ERRORS as error:
             raise UnreadableRecord(f"{key}: {error}") from error
 
-    def plain(self, family: AnyFamily) -> tuple[bytes, Callable[[bytes], Any]]:
+    def plain(self, family: AnyFamily) -> tuple[bytes, Callable[[bytes], object]]:
         """Return the head of records whose payload only has to be decoded, as most have, and the decoder."""
         forms = family.typed.forms
         number = FORMATS[self.format] if FORMATS[self.format] in forms else TAGGED
@@ -165,7 +165,7 @@ class Wrapping:
         head = b"" if self.seal else _HEAD.pack(_MAGIC, number, 0, family.schema)
         return head, decode
 
-    def _decoder(self, family: Family[Any], form: int) -> Callable[[bytes], Any] | None:
+    def _decoder(self, family: Family[Any], form: int) -> Callable[[bytes], object] | None:
         """Return what reads a form of a family's values."""
         if form == NATIVE and family.shape is not None:
             shape = family.shape

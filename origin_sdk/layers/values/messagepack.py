@@ -35,8 +35,8 @@ class Tag(NamedTuple):
 
     code: int
     kind: type
-    dump: Callable[[Any], Any]
-    load: Callable[[Any], Any]
+    dump: Callable[[Any], object]
+    load: Callable[[Any], object]
     has_subclasses: bool = False
     """Whether subclasses are written so, too; they come back as ``kind``."""
 
@@ -150,14 +150,14 @@ class Tagging:
         except RecursionError as error:
             raise UnsupportedValue("a value that is too deep, or holds itself, can't be cached") from error
 
-    def decode(self, data: bytes) -> Any:
+    def decode(self, data: bytes) -> object:
         """Return the value. Raises UnreadableRecord."""
         try:
             return self._decode(data)
         except READ_ERRORS as error:
             raise UnreadableRecord(f"a cached value can't be read: {error}") from error
 
-    def _plain(self, value: Any, *, is_broken: bool = False) -> Any:  # noqa: PLR0911 - a table of types
+    def _plain(self, value: Any, *, is_broken: bool = False) -> object:  # noqa: PLR0911 - a table of types
         """Return what msgspec has words for; where a text ``is_broken``, none of them as it is."""
         kind = type(value)
         if _is_scalar(value):
@@ -191,7 +191,7 @@ class Tagging:
         except TypeError as error:
             raise UnsupportedValue(f"{value!r} can't be cached: {error}") from error
 
-    def _load(self, code: int, data: memoryview) -> Any:
+    def _load(self, code: int, data: memoryview) -> object:
         content = self._decode(data)
         if code == _DECLARED:
             name, payload = content
@@ -205,7 +205,7 @@ def _name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _decoder(kind: type) -> Callable[[bytes], Any]:
+def _decoder(kind: type) -> Callable[[bytes], object]:
     try:
         return msgspec.msgpack.Decoder(kind).decode
     except TypeError as error:

@@ -24,7 +24,7 @@ def fields_of(kind: type) -> tuple[str, ...] | None:
     base = _base()
     if base is None or not issubclass(kind, base):
         return None
-    fields: dict[str, Any] = getattr(kind, "model_fields", {})
+    fields: dict[str, object] = getattr(kind, "model_fields", {})
     return (*fields, "__pydantic_extra__", "__pydantic_private__")
 
 
@@ -73,7 +73,7 @@ class Models:
             raise InvalidFamily(f"values of type {kind!r} can't be stored: {error}") from error
         self.load = self._adapter.validate_python
 
-    def dumps(self, value: object) -> Iterator[Any]:
+    def dumps(self, value: object) -> Iterator[object]:
         """Return what a value consists of, in ways of which one may not say all of it.
 
         The first keeps which fields were set; but what a factory made as a default has to be said.

@@ -42,7 +42,7 @@ class Form(NamedTuple):
     """Writes and reads values of a type in one form."""
 
     encode: Callable[[Any], bytes]
-    decode: Callable[[bytes], Any]
+    decode: Callable[[bytes], object]
 
 
 class Typed:

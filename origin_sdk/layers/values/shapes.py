@@ -165,7 +165,7 @@ class Shape(Generic[_Whole]):
 
     def __init__(self, kind: object, *, may_be_none: bool) -> None:
         self.kind = kind
-        self.answers: Any = None
+        self.answers: object = None
         """The family of what is answered of a family's parts."""
         self._may_be_none = may_be_none
 
@@ -240,7 +240,7 @@ AnyShape: TypeAlias = Shape[Any]
 
 
 def _with_changes(
-    value: Mapping[Any, object], put: Mapping[Any, object], removed: Iterable[object]
+    value: Mapping[object, object], put: Mapping[object, object], removed: Iterable[object]
 ) -> dict[Any, object]:
     found = {**value, **put}
     for each in removed:
@@ -281,10 +281,10 @@ class Hash(Shape[Any]):
             return (value[name],) if name in value else ()
         return (getattr(value, name),)
 
-    def pairs(self, value: Any, packing: Packing, preferred: int) -> Pairs:
+    def pairs(self, value: object, packing: Packing, preferred: int) -> Pairs:
         return [self.part(name, each, packing, preferred) for name, each in self._items(value)]
 
-    def value(self, pairs: Pairs, packing: Packing) -> Any:
+    def value(self, pairs: Pairs, packing: Packing) -> object:
         found = {self._names.decode(name): each for name, each in pairs}
         if self.fields is None:
             return {name: self._any.decode(each, packing) for name, each in found.items()}
@@ -326,7 +326,7 @@ class Hash(Shape[Any]):
         return typing.is_typeddict(self.kind) and member in getattr(self.kind, "__optional_keys__", ())
 
 
-def _annotated(kind: object) -> dict[str, Any]:
+def _annotated(kind: object) -> dict[str, object]:
     """Return the types of an object's fields. Raises InvalidFamily for what has none, or more than them."""
     is_named = isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
     names = getattr(kind, "_fields", ()) if is_named else None
@@ -518,7 +518,7 @@ def shape_of(kept_as: str, kind: object) -> AnyShape | None:
     return make(inner, may_be_none=may_be_none)
 
 
-def _not_none(kind: object) -> tuple[Any, bool]:
+def _not_none(kind: object) -> tuple[object, bool]:
     """Return a type without None, and whether it had that."""
     kind = unaliased(kind)
     if get_origin(kind) is typing.Annotated:
