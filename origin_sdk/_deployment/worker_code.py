@@ -14,7 +14,7 @@ from pathlib import Path
 from origin_sdk._deployment import compact
 from origin_sdk._values.errors import InvalidSettings
 
-__all__ = ["STAMP", "Written", "deploy", "installed_version", "starting_hooks", "worker_code", "write"]
+__all__ = ["STAMP", "Written", "deploy", "installed_version", "put", "starting_hooks", "worker_code", "write"]
 
 STAMP = ".origin-sdk-version"
 """The file beside the code: the version which it is of, then a line for each module, of digests."""
@@ -85,18 +85,19 @@ def deploy(folder: Path, code: Mapping[str, bytes], version: str) -> Written:
             continue
         content = compact.compact(source.decode()).encode()
         made[name] = (from_source, _digest(content))
-        if _put(file, content):
+        if put(file, content):
             written.append(name)
     for cached in [each for package in _PACKAGES for each in (folder / package).rglob("__pycache__")]:
         shutil.rmtree(cached, ignore_errors=True)
     lines = (f"{' '.join(made[name])} {name}\n" for name in code)
-    _put(folder / STAMP, f"{version}\n{''.join(lines)}".encode())
+    put(folder / STAMP, f"{version}\n{''.join(lines)}".encode())
     return Written(before, version, tuple(written), tuple(removed))
 
 
 def _read_stamp(stamp: Path) -> tuple[str, dict[str, tuple[str, str]]]:
     """Return the version of the last build, and by module the digests of its source and of what was made."""
-    version, *lines = stamp.read_text(encoding="utf-8").splitlines() if stamp.exists() else [""]
+    told = stamp.read_text(encoding="utf-8") if stamp.exists() else ""
+    version, *lines = told.splitlines() or [""]
     parts = (line.split(" ", 2) for line in lines)
     return version, {each[2]: (each[0], each[1]) for each in parts if len(each) == 3}
 
@@ -105,7 +106,7 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _put(file: Path, content: bytes) -> bool:
+def put(file: Path, content: bytes) -> bool:
     """Write a file unless it is so: `wrangler dev` starts a Worker again when one of its files changes.
 
     It is there whole or not at all: two builds may go on at once.

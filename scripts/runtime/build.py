@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from origin_sdk._deployment.worker_code import deploy, starting_hooks, worker_code
+from origin_sdk._deployment.worker_code import deploy, put, starting_hooks, worker_code
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "build" / "worker"
@@ -15,9 +15,7 @@ _HOOKS = "hooks.py"
 def build(folder: Path = BUILT) -> Path:
     """Bring a folder up to date, and return it."""
     deploy(folder, worker_code(), "checkout")
-    hooks = folder / _HOOKS
-    if not hooks.exists() or hooks.read_text(encoding="utf-8") != starting_hooks():
-        hooks.write_text(starting_hooks(), encoding="utf-8")
+    put(folder / _HOOKS, starting_hooks().encode())
     return folder
 
 
