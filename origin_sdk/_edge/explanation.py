@@ -11,7 +11,8 @@ from origin_sdk_wire.disguise import AMBIGUOUS, applied_rule, readings_met
 from origin_sdk_wire.key import MAX_KEY_BYTES, Target, record_key, variant_key
 from origin_sdk_wire.marks import covering_marks
 from origin_sdk_wire.rules import asked_target, first_match, key_target
-from origin_sdk_wire.settings import Rule
+from origin_sdk_wire.seals import Seal
+from origin_sdk_wire.settings import DataClass, Rule
 
 __all__ = ["Explanation", "RuleVerdict", "explain"]
 
@@ -48,6 +49,8 @@ class Explanation:
     """Who is asked, the first one first, if the rule says so."""
     readings: tuple[str, ...] = ()
     """By which spellings of the URL a stricter rule applies than the one that matches it as it is spelt."""
+    kept: str = ""
+    """Where what is stored lies by the rule, and how it is sealed."""
     single_flight: str = ""
     """Among whom one request to the origin is enough: those of an isolate, or of the world (``global``)."""
 
@@ -67,6 +70,7 @@ class Explanation:
             "revoked_by": list(self.revoked_by),
             "origins": list(self.origins),
             "readings": list(self.readings),
+            "kept": self.kept,
             "single_flight": self.single_flight,
         }
 
@@ -100,11 +104,28 @@ def explain(
         revoked_by=rule.revoked_by if rule else (),
         origins=spelled.origins if spelled else (),
         readings=tuple(_readings(method, target, spelled, rule)),
+        kept=_kept(rule or Rule()),
         single_flight=rule.single_flight.value if key and rule else "",
         merged=tuple(_merged(url, target, rule)),
         split_by=tuple(_split_by(target, rule, key, method, project)),
         marks=covering_marks(keyed, ()),
     )
+
+
+def _kept(rule: Rule) -> str:
+    if rule.never_stores:
+        return "nowhere: it passes through"
+    if rule.is_kept_in_memory:
+        return "in the memory of isolates alone"
+    by_class = Seal.ENCRYPT if rule.data_class is DataClass.PRIVATE else Seal.AUTHENTICATE
+    return f"in Workers KV, {_SEALED[rule.seal or by_class]}"
+
+
+_SEALED = {
+    Seal.ENCRYPT: "with STORE_KEYS encrypted",
+    Seal.AUTHENTICATE: "with STORE_KEYS authenticated",
+    Seal.NONE: "without a seal",
+}
 
 
 def _is_looked_up(method: str, rule: Rule | None) -> bool:

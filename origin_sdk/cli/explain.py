@@ -49,6 +49,7 @@ def _draw(screen: Screen, explanation: Explanation) -> None:
         ("purged", explanation.marks),
         ("revoked", tuple(f"by a purge of the group {each}" for each in explanation.revoked_by)),
         ("asks", explanation.origins),
+        ("lies", [explanation.kept]),
         ("once", ["one request to the origin in the world"] if explanation.single_flight == "global" else []),
     ):
         for number, line in enumerate(lines):

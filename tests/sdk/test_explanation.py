@@ -3,7 +3,8 @@ import pytest
 from origin_sdk._edge.explanation import explain
 from origin_sdk._values.project import Project
 from origin_sdk_wire.rules import KeyBody
-from origin_sdk_wire.settings import DataClass, Rule
+from origin_sdk_wire.seals import Seal
+from origin_sdk_wire.settings import DataClass, Rule, StoreOn
 
 PROJECT = Project(
     rules=(
@@ -183,3 +184,21 @@ def test_a_content_in_the_key_is_told(method: str, key: bool, split: bool) -> No
     explanation = explain("https://a.example/search", project, method)
     assert bool(explanation.key) == key
     assert any("content (json)" in line for line in explanation.split_by) == split
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept"),
+    [
+        pytest.param(Rule(), "in Workers KV, with STORE_KEYS authenticated", id="public"),
+        pytest.param(
+            Rule(data_class=DataClass.PRIVATE, cookies=("sid",)),
+            "in Workers KV, with STORE_KEYS encrypted",
+            id="private",
+        ),
+        pytest.param(Rule(seal=Seal.NONE), "in Workers KV, without a seal", id="open"),
+        pytest.param(Rule(store_on=StoreOn.NEVER), "in the memory of isolates alone", id="in memory"),
+        pytest.param(Rule(data_class=DataClass.NEVER), "nowhere: it passes through", id="never"),
+    ],
+)
+def test_it_is_told_where_a_response_lies(rule: Rule, kept: str) -> None:
+    assert explain("https://a.example/x", Project(rules=(rule,))).kept == kept
