@@ -9,9 +9,9 @@
 
     edge.listen(sessions)      # a sessionmaker or async_sessionmaker
 
-Flushes are seen object by object. Whatever else is executed on a session's connection, such as bulk and
+Flushes are seen object by object. Whatever else is executed over the sessions' engine, such as bulk and
 textual statements, ``bulk_save_objects`` and what the database deletes along, is for ``bulk``. Other
-services, triggers and connections of one's own aren't seen.
+services, triggers and engines aren't seen.
 """
 
 import sys
@@ -24,6 +24,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Delete,
+    Engine,
     Select,
     Update,
     event,
@@ -88,6 +89,9 @@ class EdgeEvents(Registry):
         if target in self._listened:
             return
         self._listened.add(target)
+        bind = getattr(target, "bind", None) or getattr(target, "kw", {}).get("bind")
+        if isinstance(bind, Engine):
+            self._watch_engine(bind)
         event.listen(target, "before_flush", self._before_flush)
         event.listen(target, "after_flush", self._after_flush)
         event.listen(target, "do_orm_execute", self._on_execute)
@@ -164,9 +168,13 @@ class EdgeEvents(Registry):
 
     def _after_begin(self, session: Session, _: object, connection: Connection) -> None:
         self._sessions[connection] = session
-        if connection.engine not in self._engines:
-            self._engines.add(connection.engine)
-            event.listen(connection.engine, "after_cursor_execute", self._after_statement)
+        self._watch_engine(connection.engine)
+
+    def _watch_engine(self, engine: Any) -> None:
+        """See what is executed over an engine, by sessions and by connections of one's own."""
+        if engine not in self._engines:
+            self._engines.add(engine)
+            event.listen(engine, "after_cursor_execute", self._after_statement)
 
     def _after_statement(
         self,
@@ -178,11 +186,12 @@ class EdgeEvents(Registry):
         _: object,
     ) -> None:
         session = self._sessions.get(connection)
-        if session is None or session.info.get((self, "statement")) is context:
-            return  # another's, or one batch more of the same
+        info: dict[Any, Any] = connection.info if session is None else session.info
+        if info.get((self, "statement")) is context:
+            return  # one batch more of the same
         for written in written_by(context, statement):
-            session.info[self, "statement"] = context
-            if not self._is_of_flush(session, context, written):
+            info[self, "statement"] = context
+            if session is None or not self._is_of_flush(session, context, written):
                 self._on_written(session, connection, written)
 
     def _is_of_flush(self, session: Session, context: Any, written: Written) -> bool:
@@ -195,8 +204,8 @@ class EdgeEvents(Registry):
             for rule in self.all_rules()
         )
 
-    def _on_written(self, session: Session, connection: Connection, written: Written) -> None:
-        looked_up = session.info.get((self, "looked up"), ())
+    def _on_written(self, session: Session | None, connection: Connection, written: Written) -> None:
+        looked_up = () if session is None else session.info.get((self, "looked up"), ())
         for rule in self.all_rules():
             reach = self._reach(rule)
             is_hit = not written.tables.isdisjoint(reach.own) and rule not in looked_up
@@ -204,7 +213,8 @@ class EdgeEvents(Registry):
                 unseen = _unseen(rule, written.what, can_look_up=written.can_look_up)
                 if merged := gathered(unseen):
                     record(connection, *merged)
-                    self._note(session, merged)
+                    if session is not None:
+                        self._note(session, merged)
 
     def _on_execute(self, state: ORMExecuteState) -> Any:
         """Look rows up before and after a statement, where a rule says so."""

@@ -541,6 +541,34 @@ def test_every_verb_that_looks_up_no_row_is_warned_of(service: Service) -> None:
             service.run(lambda session, verb=verb: VERBS[verb](session, Product))  # type: ignore[misc]  # mypy: lambda's default
 
 
+@pytest.mark.parametrize("has_begun", [False, True], ids=["before any session", "after one"])
+def test_a_connection_of_ones_own_counts_as_the_session_s(tmp_path: Path, has_begun: bool) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/shop.db")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        fill(session)
+    sessions = sessionmaker(engine)
+    edge.listen(sessions)
+    if has_begun:
+        with sessions() as session:
+            session.execute(select(Tag)).all()
+    service = Service(engine, lambda _: None)
+    with engine.begin() as connection:
+        connection.execute(insert(Tag), [{"name": "x"}, {"name": "y"}])
+    assert service.recorded() == [Purge.of(groups="tags")]
+    with engine.connect() as connection:
+        connection.execute(update(Tag).values(name="z"))
+        connection.rollback()
+    assert len(service.recorded()) == 1
+    with engine.begin() as connection, pytest.warns(UnseenChangeWarning, match="changes Product"):
+        connection.exec_driver_sql("UPDATE product SET price = 9")
+    with Session(engine) as unheard:
+        unheard.get_one(Product, 1).price = 8
+        with pytest.warns(UnseenChangeWarning, match="changes Product"):
+            unheard.commit()
+    engine.dispose()
+
+
 def test_a_write_in_a_cte_is_one_too(service: Service) -> None:
     if service.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has no such CTE")
