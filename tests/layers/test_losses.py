@@ -724,7 +724,8 @@ def test_a_node_that_hangs_costs_its_own_keys_alone(driver: str, tmp_path: Path)
         eventually(lambda: any(cache.link.up))
         cache.memory.clear()
         reached = [key for key in keys if cache.link.asks(key.name)]
-        assert {cache.get(key) for key in reached} == {"a"}
+        # An answer that comes late on a busy machine is a miss, too: it is there all the same.
+        eventually(lambda: {cache.get(key) for key in reached} == {"a"})
         began = time.monotonic()
         for key in keys:
             cache.get_or_load(key, Source("a"))
