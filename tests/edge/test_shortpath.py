@@ -29,7 +29,7 @@ from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import Lane, url_mark
 from origin_sdk_wire.purge_log import Switch, SwitchKind
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import Profile, Rule, Settings
+from origin_sdk_wire.settings import Profile, Rule, Settings, StoreOn
 from tests.edge.examples import examples
 from tests.edge.fakes import START_MS, FakeEdge, FakeResponse, FakeStore, FakeTiming, LateBackground, Sent
 from tests.edge.test_fastpath import (
@@ -249,3 +249,9 @@ def test_what_is_used_while_it_is_fresh_is_what_the_policy_uses(
     decision = on_stored(lookup, record, fields, VALID, now_ms, configured)
     is_fresh = isinstance(decision, Use) and decision.reason is Reason.FRESH
     assert while_fresh(record, freshness, now_ms) == (decision if is_fresh else None)
+
+
+def test_nothing_is_read_of_kv_for_what_a_rule_keeps_in_memory() -> None:
+    rule = Rule(name="here", store_on=StoreOn.NEVER)
+    edge = FakeEdge(Settings(origin="http://origin", rules=(rule,)), lambda _: FakeResponse(200, {}))
+    assert asyncio.run(edge.read(HOST + PLAIN.path, {})) is None

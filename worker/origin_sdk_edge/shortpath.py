@@ -87,18 +87,17 @@ class ShortPath:
         return None if storage.marks.table.outdated(expected, now_ms) else lookup
 
     def _lookup_of(self, url: str) -> Lookup | None:
-        is_own = METRICS_PATH in url or LOG_PATH in url  # as far as it may be one of the Worker's own routes
         try:
-            request = RequestFacts("GET", parse_target(url), {})
+            target = parse_target(url)
         except InvalidTarget:
             return None
-        if (lookup := on_bare_request(request.target, self._settings)) is not None:
-            return None if is_own else lookup
-        decision = on_request(request, self._settings, 0)
+        bare = RequestFacts("GET", target, {})
+        decision = on_bare_request(target, self._settings) or on_request(bare, self._settings, 0)
         if isinstance(decision, Forward) or decision.rule.is_kept_in_memory:
             return None
         if decision.rule.declares_identity or decision.rule.negotiates:
             return None
+        is_own = METRICS_PATH in url or LOG_PATH in url  # as far as it may be one of the Worker's own routes
         return None if is_own else decision
 
     def answer(
