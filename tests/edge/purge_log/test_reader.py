@@ -343,4 +343,4 @@ def test_what_a_shard_says_that_was_not_read_yet_is_not_relied_on() -> None:
     world.timing.ms += 1
     assert world.look(second, record).soft_ms
     assert world.look(first, record) == VALID
-    assert marks.table.log.vouches(record.birth_ms, world.timing.ms - 5000)
+    assert marks.table.log.vouches(world.timing.ms, world.timing.ms - 5000)
