@@ -49,8 +49,6 @@ class Settings:
     """The key to the purge log: JSON as in the Worker's ``PURGE_LOG_KEYS``, of one key."""
     store_keys: str = field(default="", repr=False)
     """The keys of the sealed store, as in the Worker's ``STORE_KEYS``; empty where the Worker has none."""
-    parsed_store_keys: tuple[StoreKey, ...] = field(init=False, repr=False, compare=False, default=())
-    parsed_log_key: LogKey | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         """Raise :class:`InvalidSettings` for what can't work."""
@@ -75,7 +73,7 @@ class Settings:
         self._check_base_url()
         self._check_log()
         try:
-            object.__setattr__(self, "parsed_store_keys", parse_store_keys(self.store_keys))
+            parse_store_keys(self.store_keys)
         except ValueError as error:
             raise InvalidSettings(f"EDGE_CACHE_STORE_KEYS can't be used: {error}") from error
         if self.mark_seconds <= MAX_RECORD_SECONDS:
@@ -148,7 +146,6 @@ class Settings:
                 f"EDGE_CACHE_LOG_KEY has {len(keys)} keys: give this service's one of the Worker's "
                 'PURGE_LOG_KEYS, such as {"shop": {"secret": "…"}}'
             )
-        object.__setattr__(self, "parsed_log_key", next(iter(keys.values())))
 
     @classmethod
     def from_environment(
@@ -181,6 +178,16 @@ class Settings:
     def nowhere(cls) -> Self:
         """Return settings of a client that asks no API."""
         return cls(namespace_id="none", base_url="http://localhost")
+
+    @property
+    def parsed_log_key(self) -> LogKey | None:
+        """The key to the purge log, if there is one."""
+        return next(iter(parse_keys(self.log_key).values())) if self.log_key else None
+
+    @property
+    def parsed_store_keys(self) -> tuple[StoreKey, ...]:
+        """The keys of the sealed store; none where the Worker has none."""
+        return parse_store_keys(self.store_keys)
 
     @property
     def is_cloudflare(self) -> bool:
