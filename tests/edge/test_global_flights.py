@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from origin_sdk_edge.global_flights.board import Board, Bounds, Landing, Role, Ticket
+from origin_sdk_edge.global_flights.board import Board, Bounds, Carried, Landing, Role, Ticket
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.ports import OriginError, StoreError
 from origin_sdk_wire.key import parse_target
@@ -265,5 +265,29 @@ def test_a_failure_of_a_leader_that_was_replaced_says_nothing() -> None:
         await asyncio.sleep(0)
         board.land(BOARD_KEY, first.number, Landing(failure=OriginFailure.TIMEOUT))
         assert (await third).role is Role.ALONE
+
+    run(main())
+
+
+@pytest.mark.parametrize("is_new_leader", [False, True])
+def test_a_flight_that_another_object_granted_is_no_later(is_new_leader: bool) -> None:
+    async def main() -> None:
+        timing = VirtualTiming()
+        before = Board(timing)
+        await before.join("another", 0, 1)
+        first = await before.join(BOARD_KEY, 0, 1)
+        await asyncio.sleep(1)
+        anew = Board(timing)
+        carried = Carried(BOARD_KEY, 1, "{}", b"", 0)
+        if is_new_leader:
+            assert (await anew.join(BOARD_KEY, 0, 1)).role is Role.LEAD
+            waiting = asyncio.ensure_future(anew.join(BOARD_KEY, 0, 1))
+            await asyncio.sleep(0)
+            anew.land(BOARD_KEY, first.number, Landing(carried))
+            ticket = await waiting
+        else:
+            anew.land(BOARD_KEY, first.number, Landing(carried))
+            ticket = await anew.join(BOARD_KEY, 0, 1)
+        assert (ticket.carried, ticket.number <= ticket.granted) == (carried, True)
 
     run(main())

@@ -5,8 +5,9 @@ Whoever *joins* a flight leads it, if nobody does, or waits for whoever does. A 
 elsewhere; with a failure of the origin, which those who wait share; or with neither, and all ask for
 themselves. Of a leader that isn't heard of any more the first that waits takes the place.
 
-Grants are counted. A flight that was granted after somebody joined first brings a response that the origin
-was asked for after that: it is as good as one of his own, whatever was purged before.
+Grants are counted, up from the clock's milliseconds. A flight that was granted after somebody joined first
+brings a response that the origin was asked for after that: it is as good as one of his own, whatever was
+purged before.
 
 Nothing of it outlives the object, which is no loss: who waits then asks the origin.
 """
@@ -72,7 +73,7 @@ class Landing:
 class Ticket:
     """What somebody who joined is told.
 
-    ``number`` is that of the flight, ``granted`` how many there had been when he joined.
+    ``number`` is that of the flight, ``granted`` the count of grants when he joined.
     """
 
     role: Role
@@ -130,7 +131,9 @@ class Board:
         One whose birth isn't after ``since_ms`` is none.
         """
         now_ms = self._timing.now_ms()
-        granted, until_ms = self._granted, now_ms + int(patience_seconds * 1000)
+        # An object that begins anew hears of flights that the one before granted: they are no later.
+        granted = self._granted = max(self._granted, now_ms)
+        until_ms = now_ms + int(patience_seconds * 1000)
         if (kept := self._kept_of(key, now_ms)) and _is_news(kept.landing, since_ms):
             return _ticket(kept.landing, kept.number, granted, Role.FIND)
         flight = self._flying.get(key)
