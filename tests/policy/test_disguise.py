@@ -20,8 +20,9 @@ from werkzeug.routing import Map, RequestRedirect
 from werkzeug.routing import Rule as Rule_
 from werkzeug.sansio.utils import get_host
 
-from origin_sdk_wire.disguise import AMBIGUOUS, strictest_rule
+from origin_sdk_wire.disguise import AMBIGUOUS, keyed_targets, strictest_rule
 from origin_sdk_wire.key import Target, parse_target
+from origin_sdk_wire.rules import KeyBody
 from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings
 
 PLAIN = Rule()
@@ -131,6 +132,30 @@ def test_a_path_whose_readings_are_of_different_identities_is_nobodys() -> None:
     tenants = SETTINGS.rules[-1]
 
     assert strictest_rule(tenants, "GET", target, SETTINGS) is AMBIGUOUS
+
+
+# What a purge of a URL names
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        pytest.param("/signed/1?page=2&key=secret", ["/signed/1?page=2"], id="by GET alone"),
+        pytest.param("/search?page=2&key=secret", ["/search"], id="by GET and QUERY"),
+        pytest.param("/find?page=2", ["/find?page=2", "/find"], id="by QUERY otherwise than by GET"),
+        pytest.param("/FIND?page=2", ["/FIND?page=2", "/FIND"], id="so in another spelling"),
+    ],
+)
+def test_a_purge_names_what_may_be_stored_and_no_more(url: str, expected: list[str]) -> None:
+    by_query = frozenset({"QUERY"})
+    rules = (
+        Rule("signed", paths=("/signed/*",), methods=frozenset({"GET"}), parameters=("key",)),
+        Rule("search", paths=("/search",), parameters=("key",), query_drop=("page",), body=KeyBody.RAW),
+        Rule("find", paths=("/find",), methods=by_query, query_drop=("page",), body=KeyBody.RAW),
+    )
+    found = keyed_targets(parse_target(f"https://a.test{url}"), rules)
+
+    assert [str(target).removeprefix("https://a.test") for target in found] == expected
 
 
 # What the routers of frameworks take for the same path

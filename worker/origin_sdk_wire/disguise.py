@@ -67,15 +67,25 @@ def keyed_targets(target: Target, rules: Sequence[KeyRule]) -> tuple[Target, ...
 
     Which rule applies is for :func:`applied_rule` to say; a purge has to reach what any of them keyed.
     """
-    found = [first_match(rules, method, target) for method in ("GET", *_methods_keyed(rules))]
-    targets = [key_target(rule, target) if rule else target for rule in found]
+    further = _methods_keyed(rules)
+    spelt = first_match(rules, "GET", target)
+    # By other methods only what a rule looks up is stored: no mark need show what a rule hides in the URL.
+    found = [rule for method in further if (rule := _looking_up(method, first_match(rules, method, target)))]
+    targets = [key_target(rule, target) if rule else target for rule in (spelt, *found)]
     if (
         target.query is not None
         and any(rule.edits_query for rule in rules)
         and _may_be_met_as_another(target, rules)
     ):
-        targets += [key_target(rule, target) for rule in _rules_of_readings("GET", target, rules)]
+        for method in ("GET", *further):
+            met = _rules_of_readings(method, target, rules)
+            targets += [key_target(rule, target) for rule in met if _looking_up(method, rule)]
     return tuple(dict.fromkeys(targets))
+
+
+def _looking_up(method: str, rule: _Rule | None) -> _Rule | None:
+    """Return ``rule`` if it has requests with ``method`` looked up."""
+    return rule if rule and (method == "GET" or rule.looks_up_further(method)) else None
 
 
 def _methods_keyed(rules: Sequence[KeyRule]) -> tuple[str, ...]:
