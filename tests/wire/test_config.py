@@ -1,3 +1,5 @@
+from datetime import date
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -491,6 +493,9 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
         pytest.param(
             {"RULES": [_BY_KEY | {"api_key_in": "X Key"}]}, "isn't the name of a", id="an odd place"
         ),
+        pytest.param(
+            {"RULES": [_BY_KEY | {"api_key_in": "?"}]}, "isn't the name of a", id="a parameter without a name"
+        ),
         pytest.param({"RULES": [{"revoked_by": "user-{sub}"}]}, "add key_claims", id="nobody to be revoked"),
         pytest.param(
             {"RULES": [_BY_KEY | {"revoked_by": "user-{}"}]}, "give a claim such as", id="revoked by nothing"
@@ -714,6 +719,14 @@ def test_before_a_deploy_a_secret_is_only_warned_of() -> None:
         pytest.param({"RULES": [{"methods": ["POST"], "data_class": "never"}]}, id="POST never kept"),
         pytest.param({"RULES": [{"methods": ["GET"], "lifetime": 5}]}, id="GET alone"),
         pytest.param({"RULES": [RULE, {"path": "/**", "lifetime": 5}]}, id="the narrower rule first"),
+        pytest.param(
+            {
+                "RULES": [_BY_KEY],
+                "API_KEY_TABLE_SECRET": _LONG_TEXT,
+                "API_KEY_TABLE": {"0" * 64: {"tenant": "acme", "ends": date(2027, 6, 30)}},
+            },
+            id="a date without quotes in a TOML file, as wrangler takes it",
+        ),
         pytest.param({"API_KEY": "x", "DEBUG": "1", "HOST": "a", "PATH": "/"}, id="variables of the user's"),
     ],
 )

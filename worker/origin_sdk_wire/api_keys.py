@@ -9,7 +9,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import MappingProxyType
 from typing import TypeGuard
 
@@ -19,6 +19,7 @@ __all__ = ["ApiKey", "api_keys", "found_key", "key_digest"]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TIMES = ("begins", "ends")
+_KINDS_OF_TIME = str | int | float | date
 _EXAMPLE = '{ "5f0c… (64 digits)" = { tenant = "acme", ends = "2027-06-30" } }'
 
 
@@ -83,7 +84,8 @@ def _key(digest: str, entry: object) -> ApiKey:
 
 def _is_table(entry: object) -> TypeGuard[Mapping[str, object]]:
     return isinstance(entry, Mapping) and all(
-        isinstance(name, str) and isinstance(value, str | int | float) for name, value in entry.items()
+        isinstance(name, str) and isinstance(value, _KINDS_OF_TIME if name in _TIMES else str | int | float)
+        for name, value in entry.items()
     )
 
 
@@ -93,7 +95,8 @@ def _seconds(digest: str, name: str, entry: object) -> float | None:
     if value is None:
         return None
     try:
-        moment = datetime.fromisoformat(value)
+        # A date without quotes in TOML reaches the Worker as a text, and who checks the file as a date.
+        moment = datetime.fromisoformat(value.isoformat() if isinstance(value, date) else value)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{digest[:12]}… has {name} = {shown_value(value)}: give a day or a moment, such as "

@@ -405,7 +405,7 @@ def _api_key(table: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], tup
     """Return the request fields and the query parameters in which there may be an API key."""
     places = _texts(table, "api_key_in", where)
     fields = tuple(place.lower() for place in places if not place.startswith("?"))
-    for name in fields:
+    for name in (*fields, *(place for place in places if place == "?")):
         if not _TOKEN.fullmatch(name):
             raise InvalidRule(
                 f"{where}.api_key_in = {shown_value(name)}: isn't the name of a request field, such as "
