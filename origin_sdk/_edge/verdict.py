@@ -96,6 +96,7 @@ FIXES: Mapping[str, Fix] = {
         'key_fields = ["X-Api-Key"]  # the field that it depends on',
         'PASSED_FIELDS = ["X-Api-Key"]  # or a field that it does not depend on',
     ),
+    "shown-parameter": Fix("Leave the parameter out of Location and Link, or send the key in a field."),
     "status": Fix("Send Cache-Control: max-age with it.", 'negative_lifetimes = { 404 = "10s" }'),
     "no-freshness": Fix(
         "Send Cache-Control: max-age, or CDN-Cache-Control for the edge alone.", 'default_lifetime = "1m"'

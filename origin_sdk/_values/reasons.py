@@ -211,6 +211,10 @@ REASONS: Mapping[str, Explained] = {
         "The origin saw a field of the request that isn't in the key.",
         "See [what the origin sees](configuration.md#what-the-origin-sees).",
     ),
+    "shown-parameter": Explained(
+        "A field such as Location or Link repeats a parameter of `key_parameters` or `api_key_in`.",
+        "Leave it out of links, or let clients send the key in a field.",
+    ),
     "status": Explained(
         "This status code is never stored (428, 429, 431, 511), or only with a lifetime of its own.",
         "Give a lifetime: `max-age`, or `negative_lifetimes` in a rule.",

@@ -171,6 +171,26 @@ def test_a_key_in_the_query_reaches_the_origin_and_no_store(edge: Workerd, origi
     assert not [key for key in stored if "api_key" in key or "a%2Bb" in key]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("Location", "{path}/?{query}", id="a redirect"),
+        pytest.param("Link", "<{path}?page=2&api_key=a+b/c=>; rel=next", id="a link, decoded"),
+    ],
+)
+def test_a_key_that_the_origin_repeats_is_not_stored_for_others(
+    name: str, value: str, edge: Workerd, origin: ScriptedOrigin
+) -> None:
+    path, query = new_path("keys/t"), "api_key=a%2Bb%2Fc%3D"
+    fields = [(name, value.format(path=path, query=query)), ("Cache-Control", "max-age=600")]
+    origin.decide(path, lambda _: reply(301 if name == "Location" else 200, fields))
+
+    told = [get(edge.url("edge"), f"{path}?{query}") for _ in range(2)]
+
+    assert [detail(each) for each in told] == ["shown-parameter"] * 2
+    assert not [key for key in edge.store().keys("r1/") if path in key]
+
+
 # Parameters that are somebody's
 
 

@@ -78,6 +78,7 @@ class Reason(StrEnum):
     SET_COOKIE = "set-cookie"
     VARY_ANY = "vary-any"
     UNKEYED_FIELD = "unkeyed-field"
+    SHOWN_PARAMETER = "shown-parameter"
     STATUS = "status"
     NO_FRESHNESS = "no-freshness"
     EXPIRED = "expired"

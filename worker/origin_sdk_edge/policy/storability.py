@@ -7,6 +7,8 @@ from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.unkeyed import unkeyed_names
 from origin_sdk_wire.directives import Directives, request_directives, response_directives
 from origin_sdk_wire.facts import Reason, ResponseFacts
+from origin_sdk_wire.key import unescape
+from origin_sdk_wire.parameters import parameters_of
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 from origin_sdk_wire.storability import (
     forbidden_by_fields,
@@ -29,6 +31,7 @@ def may_store(request: RequestFacts, response: ResponseFacts, rule: Rule, settin
         or _forbidden_by_identity(request, response, directives, rule, settings)
         or forbidden_by_fields(response, settings)
         or _forbidden_by_unkeyed(request, response, rule, settings)
+        or _forbidden_by_shown(request, response, rule)
         or useless(response, directives, rule, settings)
         or Reason.STORED
     )
@@ -40,7 +43,8 @@ def speaks_for_others(request: RequestFacts, response: ResponseFacts, rule: Rule
     reason = _forbidden_by_identity(request, response, directives, rule, settings)
     if reason in {Reason.AUTHORIZATION, Reason.COOKIE}:
         return False
-    return _forbidden_by_unkeyed(request, response, rule, settings) is None
+    forbidden = _forbidden_by_unkeyed(request, response, rule, settings)
+    return forbidden is None and _forbidden_by_shown(request, response, rule) is None
 
 
 def _forbidden_by_directive(
@@ -71,6 +75,19 @@ def _forbidden_by_unkeyed(
     request: RequestFacts, response: ResponseFacts, rule: Rule, settings: Settings
 ) -> Reason | None:
     return Reason.UNKEYED_FIELD if unnominated_names(request, response, rule, settings) else None
+
+
+def _forbidden_by_shown(request: RequestFacts, response: ResponseFacts, rule: Rule) -> Reason | None:
+    """Return why a response isn't stored whose fields, such as Location and Link, repeat a hidden parameter.
+
+    All who share the response would read one client's key there.
+    """
+    hidden = parameters_of(request.asked or request.target, rule.hidden_parameters)
+    for name, value in (hidden or {}).items():
+        shown = {f"{name}={value}", f"{name}={unescape(value)}"} if value else ()
+        if any(each in text for each in shown for text in response.fields.values()):
+            return Reason.SHOWN_PARAMETER
+    return None
 
 
 def unnominated_names(
