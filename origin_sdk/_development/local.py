@@ -76,7 +76,8 @@ def warnings_of(config: Path, environment: str, variables: Mapping[str, object])
 
     Raises :class:`InvalidSettings` for what the Worker can't use: it answers 500 then.
     """
-    found = problems({**declared(config, environment).get("vars", {}), **variables})
+    declared_and_given = {**declared(config, environment).get("vars", {}), **variables}
+    found = problems(declared_and_given, has_secrets=False)  # .dev.vars has them
     if found.errors:
         listed = "\n".join(f"  {each}" for each in found.errors)
         raise InvalidSettings(f"the Worker can't use these settings:\n{listed}")

@@ -101,7 +101,7 @@ def read_configuration(path: Path, environment: str = "") -> Configuration:
 
 
 def _project(configuration: Configuration) -> Project:
-    found = problems(configuration.variables)
+    found = problems(configuration.variables, has_secrets=False)
     if found.settings is None:
         errors = "\n".join(found.errors)
         raise InvalidSettings(f"the Worker can't use the settings in {configuration.name}:\n{errors}")

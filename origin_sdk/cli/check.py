@@ -46,7 +46,7 @@ def check(
 
 def checked(configuration: Configuration) -> Checked:
     """Check one environment's settings."""
-    found = problems(configuration.variables)
+    found = problems(configuration.variables, has_secrets=False)
     errors = [*found.errors, *configuration.problems]
     return Checked(configuration.name, tuple(errors), found.warnings)
 

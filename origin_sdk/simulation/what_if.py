@@ -33,8 +33,8 @@ def varied(variables: Mapping[str, Any], what_ifs: Sequence[str]) -> Mapping[str
 
 def settings_of(variables: Mapping[str, Any], where: str) -> Settings:
     """Read variables as the Worker does; raises :class:`InvalidRequest`."""
-    # What the origin's address is makes no difference here.
-    found = problems({"ORIGIN": "https://origin.invalid", **variables})
+    # What the secrets and the origin's address are makes no difference here.
+    found = problems({"ORIGIN": "https://origin.invalid", **variables}, has_secrets=False)
     if found.settings is None:
         raise InvalidRequest(f"{where}: the Worker can't use these settings:\n" + "\n".join(found.errors))
     return found.settings

@@ -681,6 +681,28 @@ def test_a_check_holds_every_environment_against_the_workers_own_validation(run:
     assert "no [env.nowhere]" in run("check", "--env", "nowhere").err
 
 
+@pytest.mark.parametrize(
+    ("rule", "secret"),
+    [
+        pytest.param('seal = "encrypt"', "STORE_KEYS", id="a seal"),
+        pytest.param('key_claims = ["sub"]\ndata_class = "private"', "TOKEN_SECRET", id="tokens"),
+        pytest.param(
+            'api_key_in = "X-Key"\nkey_claims = ["sub"]\ndata_class = "private"',
+            "API_KEY_TABLE_SECRET",
+            id="API keys",
+        ),
+    ],
+)
+def test_secrets_are_not_to_be_in_the_file(run: Run, tmp_path: Path, rule: str, secret: str) -> None:
+    (tmp_path / "wrangler.toml").write_text(
+        '[vars]\nORIGIN = "https://o.example"\n[[vars.RULES]]\npath = "/x/**"\n'
+        f'{rule}\n[[kv_namespaces]]\nbinding = "CACHE"\nid = "namespace"\n'
+    )
+    ran = run("check")
+    assert (ran.code, secret in ran.out, "warning" in ran.out) == (0, True, True)
+    assert run("explain", "https://a.example/x/1").code == 0
+
+
 def test_no_command_works_with_settings_that_the_worker_refuses(run: Run, tmp_path: Path) -> None:
     (tmp_path / "wrangler.toml").write_text(WRANGLER)
     ran = run("doctor", "--env", "production")
