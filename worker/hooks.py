@@ -6,7 +6,7 @@ values that can't be changed in place; ``with_field``, ``without_field`` and ``w
 ``before_lookup`` it passes by the cache, and after a failed ``after_origin`` the response isn't stored.
 
 At the top level of this file, make no JavaScript objects: Cloudflare saves the memory of a Worker after its
-imports, and refuses one that holds any.
+imports, and refuses one that holds any. What is random there, or the time, is the same for all isolates.
 """
 
 from origin_sdk_edge.hooks import HookAnswer, HookRequest, HookResponse

@@ -33,10 +33,13 @@ class _Cut(NamedTuple):
 
 
 def compact(source: str) -> str:
-    """Return a module that does what ``source`` does, line by line; nothing may read what is left out."""
+    """Return a module that does what ``source`` does, line by line; nothing may read what is left out.
+
+    Raises :class:`SyntaxError` and :class:`ValueError` for what isn't Python.
+    """
+    tree = ast.parse(source)  # first: it says of what isn't Python where, and why
     rows = source.splitlines(keepends=True)
     tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    tree = ast.parse(source)
     cuts = [
         *_comments(tokens),
         *_bare_strings(tree, rows),

@@ -76,14 +76,14 @@ def deploy(folder: Path, code: Mapping[str, bytes], version: str) -> Written:
     }
     removed = sorted(there - code.keys())
     for name in removed:
-        (folder / name).unlink()
+        (folder / name).unlink(missing_ok=True)  # another build may have been faster
     written: list[str] = []
     maker = _digest(Path(compact.__file__).read_bytes())
     for name, source in code.items():
         file, from_source = folder / name, _digest(source + maker.encode())
         if file.exists() and made.get(name) == (from_source, _digest(file.read_bytes())):
             continue
-        content = compact.compact(source.decode()).encode()
+        content = _compacted(name, source)
         made[name] = (from_source, _digest(content))
         if put(file, content):
             written.append(name)
@@ -94,9 +94,20 @@ def deploy(folder: Path, code: Mapping[str, bytes], version: str) -> Written:
     return Written(before, version, tuple(written), tuple(removed))
 
 
+def _compacted(name: str, source: bytes) -> bytes:
+    """Return a module as it is deployed; raises :class:`InvalidSettings` for one that isn't Python."""
+    try:
+        return compact.compact(source.decode()).encode()
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        where = f"{name}, line {line}" if line else name
+        reason = getattr(error, "msg", None) or error
+        raise InvalidSettings(f"{where}: {reason}; correct it: a module is Python in UTF-8") from error
+
+
 def _read_stamp(stamp: Path) -> tuple[str, dict[str, tuple[str, str]]]:
     """Return the version of the last build, and by module the digests of its source and of what was made."""
-    told = stamp.read_text(encoding="utf-8") if stamp.exists() else ""
+    told = stamp.read_text(encoding="utf-8", errors="replace") if stamp.exists() else ""
     version, *lines = told.splitlines() or [""]
     parts = (line.split(" ", 2) for line in lines)
     return version, {each[2]: (each[0], each[1]) for each in parts if len(each) == 3}
