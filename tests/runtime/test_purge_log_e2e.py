@@ -1,10 +1,15 @@
-"""The purge log with no mock on the way: client, command and drainer, REST API, Worker, Durable Object."""
+"""The purge log and the sealed store with no mock on the way.
+
+Client, command and drainer, REST API, Worker, Durable Objects: all with keys, which are changed meanwhile.
+"""
 
 from __future__ import annotations
 
 import json
 import secrets
 import time
+import tomllib
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from origin_sdk import Grade, Purge, PurgeClient, Settings
+from origin_sdk import Grade, Outcome, Purge, PurgeClient, Settings, read_project
 from origin_sdk.cli import main
 from origin_sdk.errors import OutOfScope
 from origin_sdk.outbox import Drainer
@@ -29,6 +34,18 @@ _KEYS: dict[str, dict[str, Any]] = {
     "ops": {"secret": secrets.token_urlsafe(32)},
     "shop": {"secret": secrets.token_urlsafe(32), "groups": ["shop-*"]},
 }
+_OLD, _NEW = (f"{name}:{b64encode(secrets.token_bytes(32)).decode()}" for name in ("old", "new"))
+_STORE_KEYS = f"{_OLD},{_NEW}"
+_RULES = """
+[vars]
+ORIGIN = "https://origin.example"
+MEMORY_ITEM_BYTES = "200KiB"
+
+[[vars.RULES]]
+path = "/secret/**"
+seal = "encrypt"
+single_flight = "global"
+"""
 _PATIENCE_SECONDS = 40.0
 """More than any of this takes, on a machine that does something else as well."""
 _LOOKS = 50
@@ -41,7 +58,16 @@ def edge(
     running_origin: ScriptedOrigin, worker_tree: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Wrangler]:
     folder = tmp_path_factory.mktemp("log")
-    variables = {"ORIGIN": running_origin.url, "PURGE": "strict", "PURGE_LOG_KEYS": json.dumps(_KEYS)}
+    declared = tomllib.loads(_RULES)["vars"]
+    variables = {
+        **declared,
+        "ORIGIN": running_origin.url,
+        "RULES": json.dumps(declared["RULES"]),
+        "PURGE": "strict",
+        "PURGE_LOG_KEYS": json.dumps(_KEYS),
+        "PURGE_LOG_SHARDS": "2",
+        "STORE_KEYS": _STORE_KEYS,
+    }
     config = with_purge_log(worker_tree / "wrangler.toml", folder)
     with Wrangler(folder, variables=variables, config=config, snapshots=snapshot.deployed()) as wrangler:
         yield wrangler
@@ -55,6 +81,7 @@ def settings_of(edge: Wrangler, key: str) -> Settings:
         actor="tests",
         log_url=edge.url,
         log_key=log_key,
+        store_keys=_STORE_KEYS,
     )
 
 
@@ -109,6 +136,7 @@ def run(
     monkeypatch.setenv("EDGE_CACHE_NAMESPACE_ID", edge.namespace())
     monkeypatch.setenv("EDGE_CACHE_LOG_URL", edge.url)
     monkeypatch.setenv("EDGE_CACHE_LOG_KEY", json.dumps({"ops": _KEYS["ops"]}))
+    monkeypatch.setenv("EDGE_CACHE_STORE_KEYS", _STORE_KEYS)
 
     def run(*arguments: str) -> str:
         with pytest.raises(SystemExit) as left:
@@ -168,3 +196,78 @@ def test_a_pause_holds_purges_back(client: PurgeClient, shown: Shown) -> None:
         time.sleep(0.05)
     client.switch("pause")
     wait_until(lambda: shown.get().body == b"new", "purge after the pause")
+
+
+_SMALL, _LARGE = b"small", bytes(range(256)) * 3000
+
+
+@pytest.fixture
+def with_keys(edge: Wrangler, tmp_path: Path) -> Iterator[Callable[[str], PurgeClient]]:
+    """Makes clients with some of the store's keys, without the log's, and with the rules of the Worker."""
+    (tmp_path / "wrangler.toml").write_text(_RULES)
+    project, made = read_project(tmp_path / "wrangler.toml"), list[PurgeClient]()
+
+    def with_keys(keys: str) -> PurgeClient:
+        settings = replace(settings_of(edge, "ops"), log_url="", log_key="", store_keys=keys)
+        made.append(PurgeClient(settings, project=project))
+        return made[-1]
+
+    yield with_keys
+    for each in made:
+        each.close()
+
+
+def _is_whole(edge: Wrangler, path: str, body: bytes) -> bool:
+    whole = ask(edge.url, path)
+    part = ask(edge.url, path, fields=[("Range", f"bytes=1-{len(body) - 2}")])
+    assert (whole.body, part.status, part.body) == (body, 206, body[1:-1])
+    return "; hit" in (whole.value("cache-status") or "")
+
+
+@pytest.mark.parametrize("body", [pytest.param(_SMALL, id="small"), pytest.param(_LARGE, id="in parts")])
+@pytest.mark.parametrize("place", ["/open", "/secret"])
+def test_what_is_sealed_is_opened_on_the_other_side(
+    edge: Wrangler,
+    origin: ScriptedOrigin,
+    with_keys: Callable[[str], PurgeClient],
+    place: str,
+    body: bytes,
+) -> None:
+    fields = [("Cache-Control", "max-age=600"), ("Content-Type", "application/octet-stream")]
+    both, new, stranger = with_keys(_STORE_KEYS), with_keys(_NEW), with_keys("")
+    published, stored = (f"{place}/{next(_numbers)}" for _ in range(2))
+
+    new.publish(edge.url + published, lambda: body, headers=dict(fields))
+    assert _is_whole(edge, published, body)
+    assert origin.requests(published) == []
+
+    origin.on(stored, reply(200, fields, body))
+    wait_until(lambda: "; hit" in (ask(edge.url, stored).value("cache-status") or ""), "hit")
+    assert _is_whole(edge, stored, body)
+    wait_until(lambda: bool(both.inspect(edge.url + stored).stored), "record in KV")
+    [known] = both.inspect(edge.url + stored).stored
+    assert (known.outcome, known.seal.value, known.body_bytes) == (
+        Outcome.FRESH,
+        "encrypt" if place == "/secret" else "authenticate",
+        len(body),
+    )
+    assert new.inspect(edge.url + stored).stored[0].outcome is Outcome.BROKEN_SEAL
+    [seen] = stranger.inspect(edge.url + stored).stored
+    assert (seen.outcome is Outcome.SEALED) is (place == "/secret")
+    assert both.purge(urls=edge.url + stored, hard=True, delete=True).deleted == (1 if body is _SMALL else 2)
+    assert list(both.list(urls=edge.url + stored)) == []
+
+
+def test_who_lacks_the_keys_purges_nothing_and_is_told_so(
+    shown: Shown, with_keys: Callable[[str], PurgeClient]
+) -> None:
+    stranger, both = with_keys(""), with_keys(_STORE_KEYS)
+    stranger.purge(groups=shown.group, hard=True)
+    [told] = [each for each in stranger.check() if each.check == "seals"]
+    assert (told.verdict, "EDGE_CACHE_STORE_KEYS" in told.message) == (Grade.BAD, True)
+    [mark] = [each for each in both.marks() if each.target == f"group/{shown.group}"]
+    assert mark.is_forged
+    assert shown.get().body == b"old"
+    both.purge(groups=shown.group, hard=True)
+    [mark] = [each for each in both.marks() if each.target == f"group/{shown.group}"]
+    assert not mark.is_forged

@@ -175,6 +175,7 @@ def _metadata(head: str) -> str:
         pytest.param('{"o": 400}', b"body", id="a head longer than the value"),
         pytest.param('{"o": 4}', b"\xff\xfe\x00\x01", id="a head that isn't UTF-8"),
         pytest.param('{"o": 1e300}', b"body", id="a head of 1e300 bytes"),
+        pytest.param('{"o": 9007199254740993}', b"body", id="a head longer than numbers of JavaScript"),
         pytest.param('{"v": "accept"}', b"", id="an index that isn't a list"),
         pytest.param('{"v": [["accept", 5]]}', b"", id="an index with numbers"),
         pytest.param('{"v": [["accept"]]}', b"", id="an index of nothing"),

@@ -145,12 +145,15 @@ class Records:
         return Entry(key, record, body, size, prepared=prepared)
 
     def _split(self, value: Body, head_bytes: int) -> tuple[Record, Body]:
-        contents = self._tiers.contents
+        contents, size = self._tiers.contents, self._tiers.contents.size(value)
+        if head_bytes > size:
+            # Also before JavaScript sees a number that is too large for it.
+            raise UnreadableRecord(f"a head of {head_bytes} bytes in {size}")
         try:
             head = contents.text(contents.part(value, 0, head_bytes))
         except ValueError as error:
             raise UnreadableRecord(f"the head isn't text: {error}") from error
-        return parse_head(head), contents.part(value, head_bytes, contents.size(value))
+        return parse_head(head), contents.part(value, head_bytes, size)
 
     async def may_hold(self, location: str) -> bool:
         """Whether anything may be stored for a URL, given as its mark names it: without its scheme."""
