@@ -134,6 +134,15 @@ def test_a_path_whose_readings_are_of_different_identities_is_nobodys() -> None:
     assert strictest_rule(tenants, "GET", target, SETTINGS) is AMBIGUOUS
 
 
+def test_a_reading_under_which_a_credential_is_revoked_is_not_passed_over() -> None:
+    private = Rule("open", paths=("/open/**",), data_class=DataClass.PRIVATE, claims=("sub",))
+    revocable = replace(private, name="inbox", paths=("/inbox/**",), revoked_by=("user-{sub}",))
+    settings = Settings(rules=(private, revocable))
+    target = parse_target("https://a.test/open/..%2Finbox/x")
+
+    assert strictest_rule(private, "GET", target, settings) is AMBIGUOUS
+
+
 # What a purge of a URL names
 
 

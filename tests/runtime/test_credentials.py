@@ -290,7 +290,7 @@ def test_a_token_that_nobody_could_revoke_opens_nothing(
     assert [detail(each) for each in told] == ["identity-missing"] * 2
 
 
-@pytest.mark.parametrize("issued", [None, "1795744800", True, -5, 1e300])
+@pytest.mark.parametrize("issued", [None, "1795744800", True, -5, 1e10, 1e300])
 def test_a_token_without_a_time_is_revoked_by_any_purge(
     edge: Workerd, origin: ScriptedOrigin, issued: Json
 ) -> None:

@@ -154,8 +154,8 @@ class Handler:
         from origin_sdk_edge.revocations import checked  # noqa: PLC0415 - only such rules pay for it
 
         request, rule = forward.request, forward.rule
-        claims = claims_of(request, rule, self.settings, exchange.began_ms)
-        return replace(request, token=await checked(claims, rule, self.storage.marks))
+        claims, now_ms = claims_of(request, rule, self.settings, exchange.began_ms), exchange.began_ms
+        return replace(request, token=await checked(claims, rule, self.storage.marks, now_ms))
 
     async def _with_content(self, forward: Forward, incoming: Any) -> RequestFacts:
         """Return a request with its content; raises :class:`ContentError`."""

@@ -16,12 +16,12 @@ from origin_sdk_wire.settings import Rule
 __all__ = ["checked"]
 
 
-async def checked(claims: Mapping[str, object] | None, rule: Rule, marks: Marks) -> Token:
+async def checked(claims: Mapping[str, object] | None, rule: Rule, marks: Marks, now_ms: int) -> Token:
     """Return what becomes of a valid credential by the purges of its groups; these are read if need be."""
     groups = None if claims is None else revoking_groups(rule, claims)
     if claims is None or groups is None:
         return Token(None, is_checked=True)
-    is_revoked = await marks.is_purged(groups, issued_ms(claims))
+    is_revoked = await marks.is_purged(groups, issued_ms(claims, now_ms))
     if is_revoked is None:
         return Token(None, is_checked=True, refusal=Reason.MARKS_UNKNOWN)
     if is_revoked:

@@ -112,7 +112,7 @@ def _identity(rule: Rule) -> tuple[str, ...]:
     if rule.data_class is not DataClass.PRIVATE:
         return ()
     places = (*rule.api_key_fields, *rule.hidden_parameters)
-    return (*rule.fields, *rule.cookies, *rule.claims, *places)
+    return (*rule.fields, *rule.cookies, *rule.claims, *places, *rule.revoked_by)
 
 
 def _is_odd(target: Target) -> bool:

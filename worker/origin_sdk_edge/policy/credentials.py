@@ -16,7 +16,8 @@ from origin_sdk_wire.settings import Rule, Settings
 
 __all__ = ["bearer_token", "claims_of", "issued_ms", "revoking_groups"]
 
-_LATEST_SECONDS = 1e11
+_AHEAD_SECONDS = 300
+"""By so much the clock of an issuer may be ahead."""
 _MOST_CHARACTERS = 1024
 """Of an API key."""
 
@@ -83,9 +84,12 @@ def revoking_groups(rule: Rule, claims: Mapping[str, object]) -> tuple[str, ...]
     return tuple(dict.fromkeys(groups))
 
 
-def issued_ms(claims: Mapping[str, object]) -> int:
-    """Return when a credential was issued; without ``iat`` before all purges (RFC 7519 section 4.1.6)."""
-    issued = claims.get("iat")
-    if not isinstance(issued, int | float) or isinstance(issued, bool) or not 0 < issued < _LATEST_SECONDS:
+def issued_ms(claims: Mapping[str, object], now_ms: int) -> int:
+    """Return when a credential was issued (RFC 7519 section 4.1.6).
+
+    Without ``iat`` that is before all purges, and so if it lies ahead: no purge until then would count.
+    """
+    issued, latest = claims.get("iat"), now_ms / 1000 + _AHEAD_SECONDS
+    if not isinstance(issued, int | float) or isinstance(issued, bool) or not 0 < issued < latest:
         return 0
     return int(issued * 1000)
