@@ -3,7 +3,8 @@
 Token, namespace, wire version, clock, and settings that make no sense together.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -205,12 +206,14 @@ async def _seals(operation: Operation) -> list[Finding]:
     """Tell by which keys is sealed what lies there, and whether this machine has them."""
     own = {key.id for key in operation.seals.keys}
     sealed_by: set[str] = set()
+    unsealed: Counter[str] = Counter()
     for prefix in (RECORD_PREFIX, MARK_PREFIX):
         listed, _ = await operation.namespace.page(operation.exchange, prefix, "", _SAMPLED_KEYS)
         for key in listed:
             with suppress(BrokenSeal):
                 note = note_of(key.metadata)
                 sealed_by |= {note.key_id} if note else set()
+                unsealed[_author(key.metadata)] += note is None and prefix == MARK_PREFIX
     if unknown := sorted(sealed_by - own):
         message = (
             f"what lies there is sealed by {', '.join(unknown)}, which EDGE_CACHE_STORE_KEYS doesn't have: "
@@ -220,8 +223,22 @@ async def _seals(operation: Operation) -> list[Finding]:
     if own and not sealed_by:
         message = "nothing that was looked at is sealed: set STORE_KEYS at the Worker, too"
         return [Finding("seals", Grade.WARNING, message)]
+    if own and unsealed.total():
+        by = ", ".join(f"{name} ({count})" for name, count in unsealed.most_common(_NAMED) if count)
+        message = (
+            f"{unsealed.total()} of the marks that were looked at aren't sealed, by {by}: the Worker counts "
+            "none of these purges; unless they are of before it had STORE_KEYS, give those who purge "
+            "EDGE_CACHE_STORE_KEYS, and purge again"
+        )
+        return [Finding("seals", Grade.WARNING, message)]
     good = f"what lies there is sealed by {', '.join(sorted(sealed_by))}"
     return [Finding("seals", Grade.GOOD, good)] if own else []
+
+
+def _author(metadata: object) -> str:
+    """Return who wrote a mark, by what lies beside it."""
+    by = metadata.get("by") if isinstance(metadata, Mapping) else None
+    return str(by or "somebody")
 
 
 async def _purge_log(operation: Operation, project: Project) -> list[Finding]:

@@ -32,6 +32,7 @@ from origin_sdk._values.project import DEFAULT_PROJECT, Project
 from origin_sdk._values.receipt import PartialPurgeError, Receipt
 from origin_sdk._values.settings import Settings
 from origin_sdk._values.targets import Purge, parse_url, texts
+from origin_sdk_wire.bounds import MAX_SEALED_BYTES
 from origin_sdk_wire.marks import url_mark
 
 __all__ = ["Operations"]
@@ -53,8 +54,10 @@ class Operations:
 
     def __init__(self, settings: Settings, project: Project, options: Options) -> None:
         self.settings = settings
-        self._seals = Seals(settings.parsed_store_keys)
-        self.project = replace(project, store_keys=settings.parsed_store_keys)
+        keys = settings.parsed_store_keys
+        most_bytes = min(project.max_body_bytes, MAX_SEALED_BYTES) if keys else project.max_body_bytes
+        self._seals = Seals(keys)
+        self.project = replace(project, store_keys=keys, max_body_bytes=most_bytes)
         self.options = options
         self.skew = Skew()
         self._shared = SharedMark()

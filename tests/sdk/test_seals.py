@@ -217,3 +217,20 @@ def test_the_doctor_says_who_lacks_keys(
     with client(new_client, fake_kv, ours) as edge:
         found = {each.check: each.verdict.value for each in edge.check()}
     assert found.get("seals") == verdict
+
+
+def test_the_doctor_names_who_purges_without_keys(fake_kv: FakeKV, new_client: NewClient) -> None:
+    settings = replace(fake_kv.settings, actor="cron of the shop")
+    with new_client(settings=settings, project=PROJECT) as stranger, client(new_client, fake_kv) as edge:
+        edge.purge(groups=["g"])
+        assert [each.verdict.value for each in edge.check() if each.check == "seals"] == ["ok"]
+        stranger.purge(groups=["h"])
+        [found] = [each for each in edge.check() if each.check == "seals"]
+    assert found.verdict.value == "warning"
+    assert "aren't sealed, by cron of the shop (" in found.message
+
+
+def test_what_wouldnt_fit_once_sealed_isnt_published(fake_kv: FakeKV, new_client: NewClient) -> None:
+    body = bytes(PROJECT.max_body_bytes)
+    with client(new_client, fake_kv) as edge, pytest.raises(NotCacheable, match="MAX_BODY_BYTES allows"):
+        edge.publish(f"{HOST}/x", lambda: body, headers={**FRESH, "content-type": "application/zip"})
