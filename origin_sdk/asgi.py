@@ -35,7 +35,7 @@ App: TypeAlias = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[N
 _OBSERVED: Final = "origin_sdk._responses.observed"
 _FRAMEWORK = (
     # What they read themselves is for HTTP, or is kept where a handler has to look it up again.
-    *("fastapi.applications", "fastapi.openapi", "fastapi.routing", "uvicorn"),
+    *("fastapi._body_limit", "fastapi.applications", "fastapi.openapi", "fastapi.routing", "uvicorn"),
     *("starlette._exception_handler", "starlette.applications", "starlette.responses", "starlette.routing"),
     *("starlette.staticfiles", "starsessions"),
     *(

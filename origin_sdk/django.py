@@ -14,8 +14,10 @@ from typing import Any, Final, TypeAlias
 from origin_sdk._responses.observed import (
     EVERYTHING,
     OBSERVERS,
+    USER,
     Observed,
     ObservedEnviron,
+    is_unobserved,
     observe_session,
     unobserved,
 )
@@ -218,8 +220,72 @@ def _observed_headers() -> Any:
 
 
 @cache
+def _observed_user() -> Any:
+    from django.utils.functional import SimpleLazyObject, empty  # noqa: PLC0415 - Django is there when it calls us
+
+    class ObservedUser(SimpleLazyObject):  # type: ignore[misc]  # Django has no types
+        """A user who is noted when looked at again, where they were first looked at for a log."""
+
+        def __init__(self, find: Callable[[], Any], observed: Observed) -> None:
+            self.__dict__.update(
+                _observed=observed, _is_found_aside=False
+            )  # an assignment would look for them
+            super().__init__(find)
+
+        def _setup(self) -> None:
+            self.__dict__["_is_found_aside"] = is_unobserved()
+            super()._setup()
+
+        @property
+        def _wrapped(self) -> Any:
+            if self.__dict__["_is_found_aside"] and self.__dict__["_wrapped"] is not empty:
+                self.__dict__["_observed"].note(USER)
+            return self.__dict__["_wrapped"]
+
+    return ObservedUser
+
+
+def _is_lazy(user: Any) -> bool:
+    from django.utils.functional import SimpleLazyObject, empty  # noqa: PLC0415 - Django is there when it calls us
+
+    return type(user) is SimpleLazyObject and user._wrapped is empty  # noqa: SLF001 - else it would be found here
+
+
+class _KeepsUser:
+    """Mixed into a request's class: a user who was looked at for a log is noted when looked at again."""
+
+    _origin_sdk_observed: Observed
+
+    @property
+    def user(self) -> Any:
+        if "user" not in self.__dict__:
+            raise AttributeError("user")
+        return self.__dict__["user"]
+
+    @user.setter
+    def user(self, user: Any) -> None:
+        if _is_lazy(user):
+            user = _observed_user()(user.__dict__["_setupfunc"], self._origin_sdk_observed)
+        self.__dict__["user"] = user
+
+    @property
+    def _acached_user(self) -> Any:
+        # What `await request.auser()` found: the session isn't asked again.
+        user, is_found_aside = self.__dict__.get("_acached_user", (None, False))
+        if user is None:
+            raise AttributeError("_acached_user")
+        if is_found_aside:
+            self._origin_sdk_observed.note(USER, ("django.contrib.auth.middleware",))
+        return user
+
+    @_acached_user.setter
+    def _acached_user(self, user: Any) -> None:
+        self.__dict__["_acached_user"] = user, is_unobserved()
+
+
+@cache
 def _observed_class(kind: Any) -> Any:
-    class ObservedRequest(kind):  # type: ignore[misc]  # chosen at run time
+    class ObservedRequest(_KeepsUser, kind):  # type: ignore[misc]  # chosen at run time
         """A request that notes what is looked up: what its own class keeps, it notes each time."""
 
         @property

@@ -30,6 +30,7 @@ __all__ = [
     "Observed",
     "ObservedEnviron",
     "Reading",
+    "is_unobserved",
     "observe_session",
     "unobserved",
 ]
@@ -45,12 +46,14 @@ OBSERVERS: Final = (
         "asgi_correlation_id",
         "ddtrace",
         "debug_toolbar",
+        "django_guid",
         "django_prometheus",
         "elasticapm",
         "newrelic",
         "opentelemetry",
     ),
     *("prometheus_fastapi_instrumentator", "sentry_sdk", "starlette_exporter", "structlog"),
+    "slowapi.middleware",  # whatever stands around it asks nothing
     # They set Vary themselves.
     *("corsheaders", "flask_compress", "flask_cors", "whitenoise"),
 )
@@ -70,11 +73,13 @@ _PLUMBING = (
     *("django.http.request", "django.utils.datastructures", "django.utils.functional"),
     *("rest_framework.request", "flask.globals", "flask.wrappers", "werkzeug"),
     # They refuse requests of the framework with an error that isn't stored; and tell a handler who asks.
-    *("django_ratelimit", "flask_limiter", "slowapi"),
+    *("django_ratelimit", "flask_limiter", "slowapi.extension", "slowapi.util", "slowapi.wrappers"),
 )
 _INSTALLED = ("site-packages", "dist-packages", "<frozen", sysconfig.get_path("stdlib"))
 
 _is_unobserved: ContextVar[bool] = ContextVar("origin_sdk_unobserved", default=False)
+is_unobserved: Final = _is_unobserved.get
+"""Return whether what is read here doesn't count."""
 
 
 @contextmanager
@@ -231,7 +236,7 @@ class Observed:
         """Return the line that asked for it; where the framework called a package, that and the handler."""
         frame = reader
         while frame and not _is_below(_module(frame), self._framework):
-            if not _is_installed(frame.f_code.co_filename):
+            if not (_is_installed(frame.f_code.co_filename) or _is_below(_module(frame), ("origin_sdk",))):
                 return f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"
             frame = frame.f_back
         by = f"{_module(reader)}:{reader.f_lineno}" if reader else "a thread of the framework"

@@ -315,8 +315,20 @@ def read_asynchronously(session: Any) -> object:
     """Run a coroutine that never waits, as Django's sessions in cookies have them since 5.1."""
     if not hasattr(session, "aget"):
         return session.get("user")
+    return run(session.aget("user"))
+
+
+def found_for_a_log(find: Callable[[], Any]) -> Any:
+    """Return a user whom a middleware has logged before."""
+    with aside():
+        find()
+    return find()
+
+
+def run(coroutine: Any) -> Any:
+    """Run a coroutine that never waits."""
     try:
-        session.aget("user").send(None)
+        coroutine.send(None)
     except StopIteration as end:
         return end.value
     raise AssertionError("it waits")
@@ -366,6 +378,10 @@ def django_view(request: Any) -> Any:
         "the session": lambda: request.session.get("user"),
         "the session's key": lambda: request.session.session_key,
         "the user": lambda: request.user.is_authenticated,
+        "the user, logged before": lambda: found_for_a_log(lambda: request.user.is_authenticated),
+        "the user, logged before, asynchronously": lambda: found_for_a_log(
+            lambda: run(request.auser()) if hasattr(request, "auser") else request.user.is_authenticated
+        ),
         "the address": lambda: request.META["REMOTE_ADDR"],
         "the user of the server": lambda: request.META.get("REMOTE_USER"),
         "a forwarded address": lambda: request.META.get("HTTP_X_FORWARDED_FOR"),

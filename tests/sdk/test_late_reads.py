@@ -12,11 +12,13 @@ from typing import Any
 import flask
 import httpx
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from origin_sdk.asgi import CacheFields
 from origin_sdk.errors import NotCacheable
@@ -140,6 +142,36 @@ def _limiting(address: Callable[[Request], str]) -> Any:
         return response
 
     return limit
+
+
+@pytest.mark.parametrize("kind", [Starlette, FastAPI])
+async def test_a_limit_asks_for_itself_whatever_stands_around_it(kind: type[Starlette]) -> None:
+    address = of_package("slowapi.util", lambda scope: scope["client"][0])
+
+    def limiting(app: ASGIApp) -> ASGIApp:
+        async def limit(scope: Scope, receive: Receive, send: Send) -> None:
+            address(scope)
+            await app(scope, receive, send)
+
+        limiter: ASGIApp = of_package("slowapi.middleware", limit)
+        return limiter
+
+    def around(app: ASGIApp) -> ASGIApp:
+        async def call(scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)
+
+        return call
+
+    app = kind(routes=[Route("/", say_nothing)])
+    app.add_middleware(CacheFields)
+    app.add_middleware(limiting)
+    app.add_middleware(around)
+    assert "max-age=60" in (await ask(app)).headers["cdn-cache-control"]
+
+
+async def say_nothing(_: Request) -> Response:
+    cache_for(60)
+    return PlainTextResponse("")
 
 
 class EmptySession(dict[str, Any], flask.sessions.SessionMixin):

@@ -27,6 +27,7 @@ IN_ALL = (
 IN_DJANGO = (
     *("a signed cookie", "messages, in a cookie", "a key, as the server has it", "what is accepted"),
     *("the session's key", "the session, asynchronously", "the user", "the user of the server"),
+    *("the user, logged before", "the user, logged before, asynchronously"),
 )
 READ = {
     "FastAPI": (
