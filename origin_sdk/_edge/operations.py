@@ -31,7 +31,7 @@ from origin_sdk._values.media_types import Rendered, encoded
 from origin_sdk._values.project import DEFAULT_PROJECT, Project
 from origin_sdk._values.receipt import PartialPurgeError, Receipt
 from origin_sdk._values.settings import Settings
-from origin_sdk._values.targets import Purge, parse_url, texts
+from origin_sdk._values.targets import Purge, parse_url, shown_url, texts
 from origin_sdk_wire.bounds import MAX_SEALED_BYTES
 from origin_sdk_wire.marks import url_mark
 
@@ -204,7 +204,11 @@ class Operations:
         return result
 
     def _tell(self, action: str, details: dict[str, Any], result: object, outcome: str) -> None:
-        summary = dict(details)
+        rules, summary = self.project.rules, dict(details)
+        if "url" in summary:
+            summary["url"] = shown_url(summary["url"], rules)
+        if "urls" in summary:
+            summary["urls"] = [shown_url(url, rules) for url in summary["urls"]]
         match result:
             case Receipt():
                 summary |= {

@@ -20,7 +20,7 @@ from origin_sdk_wire.marks import (
     url_mark,
     written_keys,
 )
-from origin_sdk_wire.rules import KeyRule
+from origin_sdk_wire.rules import KeyRule, key_target
 
 __all__ = [
     "KINDS",
@@ -32,6 +32,7 @@ __all__ = [
     "parse_group",
     "parse_host",
     "parse_url",
+    "shown_url",
     "stored_targets",
     "texts",
 ]
@@ -254,6 +255,15 @@ def _keyed_targets(target: Target, rules: tuple[KeyRule, ...]) -> tuple[Target, 
 def stored_targets(target: Target, rules: Sequence[KeyRule]) -> tuple[Target, ...]:
     """Return the targets as the Worker's keys and URL marks may have them: with the query edits of a rule."""
     return _keyed_targets(target, tuple(rules)) if rules else (target,)
+
+
+def shown_url(url: str, rules: Sequence[KeyRule]) -> str:
+    """Return a URL without the parameters that any of the rules hides: a key, or a signature."""
+    hidden = tuple(name for rule in rules for name in rule.hidden_parameters)
+    try:
+        return str(key_target(KeyRule(parameters=hidden), parse_url(url))) if hidden else url
+    except InvalidRequest:
+        return url.partition("?")[0]
 
 
 def _url_marks(urls: Iterable[str], rules: Sequence[KeyRule]) -> Iterator[str]:

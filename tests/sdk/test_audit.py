@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from origin_sdk import AuditEvent, AuditFile, Options, PurgeClient
+from origin_sdk import AuditEvent, AuditFile, Options, Project, PurgeClient
 from origin_sdk._cloudflare.budget import RateBudget
 from origin_sdk.errors import InvalidSettings, OriginSdkError
 from origin_sdk.testing import FakeKV, ManualClock
+from origin_sdk_wire.settings import Rule
 
 FRESH = {"cache-control": "max-age=600"}
 
@@ -21,6 +22,18 @@ def test_a_mark_says_who_and_why(new_client: Callable[..., PurgeClient], fake_kv
     assert (entry.target, entry.kind, entry.by, entry.why) == ("group/a", "hard", "ci@build", "price change")
     assert (entry.purge_id, entry.moment) == (receipt.id, receipt.moment)
     assert entry.expires_at
+
+
+def test_what_a_rule_hides_in_a_url_is_in_no_audit(
+    new_client: Callable[..., PurgeClient], kv_clock: ManualClock
+) -> None:
+    events: list[AuditEvent] = []
+    rules = (Rule(paths=("/reports",), methods=frozenset({"GET"}), api_key_parameters=("key",)),)
+    options = Options(clock=kv_clock, budget=RateBudget(), audit=events.append)
+    client = new_client(options=options, project=Project(rules=rules))
+    client.purge(urls=["https://a.example/reports?page=2&key=secret", "https://a.example/other?key=secret"])
+    [told] = events
+    assert told.details["urls"] == ["https://a.example/reports?page=2", "https://a.example/other"]
 
 
 def test_a_mark_of_the_worker_is_shown_without_a_name(client: PurgeClient, fake_kv: FakeKV) -> None:
