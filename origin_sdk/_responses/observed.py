@@ -92,9 +92,27 @@ def unobserved() -> Iterator[None]:
         _is_unobserved.reset(token)
 
 
-@lru_cache(maxsize=4096)
+class _Modules(dict[str, bool]):
+    """Whether a module, by its name, lies in one of some packages."""
+
+    def __init__(self, packages: tuple[str, ...]) -> None:
+        super().__init__()
+        self._packages = packages
+
+    def __missing__(self, module: str) -> bool:
+        is_below = any(module == package or module.startswith(f"{package}.") for package in self._packages)
+        if len(self) < _MOST_MODULES:
+            self[module] = is_below
+        return is_below
+
+
+_MOST_MODULES: Final = 4096
+_modules = lru_cache(_Modules)
+_MODULES_OF_PLUMBING: Final = _modules(_PLUMBING)
+
+
 def _is_below(module: str, packages: tuple[str, ...]) -> bool:
-    return any(module == package or module.startswith(f"{package}.") for package in packages)
+    return _modules(packages)[module]
 
 
 @lru_cache(maxsize=4096)
@@ -146,7 +164,7 @@ class Observed:
     )
 
     def __init__(self, framework: tuple[str, ...], endpoint: Callable[[], Any] = lambda: None) -> None:
-        self._framework = framework
+        self._framework = _modules(framework)
         self._endpoint = endpoint
         self._readings: dict[tuple[str, str], Reading] = {}
         self._sent: tuple[str, Declared, Reads] | None = None
@@ -168,9 +186,10 @@ class Observed:
         """
         if what in _KEYED or _is_unobserved.get():
             return
-        reader = _reader(sys._getframe(1), _PLUMBING + through)  # noqa: SLF001 - the interpreter's documented way
+        plumbing = _modules(_PLUMBING + through) if through else _MODULES_OF_PLUMBING
+        reader = _reader(sys._getframe(1), plumbing)  # noqa: SLF001 - the interpreter's documented way
         module = _module(reader)
-        if _is_below(module, self._framework):
+        if self._framework[module]:
             return
         key = (what, module)
         if key not in self._readings:
@@ -235,7 +254,7 @@ class Observed:
     def _place(self, reader: FrameType | None) -> str:
         """Return the line that asked for it; where the framework called a package, that and the handler."""
         frame = reader
-        while frame and not _is_below(_module(frame), self._framework):
+        while frame and not self._framework[_module(frame)]:
             if not (_is_installed(frame.f_code.co_filename) or _is_below(_module(frame), ("origin_sdk",))):
                 return f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"
             frame = frame.f_back
@@ -244,8 +263,8 @@ class Observed:
         return f"{handler}, by {by}" if handler else by
 
 
-def _reader(frame: FrameType | None, plumbing: tuple[str, ...]) -> FrameType | None:
-    while frame and _is_below(_module(frame), plumbing):
+def _reader(frame: FrameType | None, plumbing: _Modules) -> FrameType | None:
+    while frame and plumbing[str(frame.f_globals.get("__name__", ""))]:  # not by _module(): it is asked often
         frame = frame.f_back
     return frame
 

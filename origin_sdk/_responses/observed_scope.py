@@ -133,18 +133,13 @@ class _Noting(bytes):
 
     _note: Callable[[], None]
 
-    def __getattribute__(self, name: str) -> Any:
-        if not name.startswith("_"):  # decoded, split, …
-            self._note()
-        return super().__getattribute__(name)
-
 
 def _noted(kind: type[Any], name: str) -> Callable[..., Any]:
     method = getattr(kind, name)
 
-    def noted(self: Any, *arguments: Any) -> Any:
+    def noted(self: Any, *arguments: Any, **named: Any) -> Any:
         self._note()
-        return method(self, *arguments)
+        return method(self, *arguments, **named)
 
     return noted
 
@@ -156,7 +151,11 @@ _LOOKED_AT: Final = (
 for _name in _LOOKED_AT:
     setattr(_Address, _name, _noted(tuple, _name))
     setattr(_Noting, _name, _noted(bytes, _name))
-for _name in ("__bytes__", "__mod__", "__str__"):
+_CONVERTED: Final = tuple(
+    name for name in dir(bytes) if not name.startswith("_") and name not in {"fromhex", "maketrans"}
+)
+"""Decoded, split, …"""
+for _name in ("__bytes__", "__mod__", "__str__", *_CONVERTED):
     setattr(_Noting, _name, _noted(bytes, _name))
 
 
