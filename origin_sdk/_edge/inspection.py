@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from origin_sdk._edge.marks import moment_of
 from origin_sdk._edge.purge import Operation
 from origin_sdk._edge.stored_responses import StoredResponse, base_of, both_schemes, with_head
 from origin_sdk._values.header_fields import combined
@@ -177,7 +178,7 @@ def _inspected(
         AppliedMark(
             name,
             lane,
-            datetime.fromtimestamp(mark.moment_ms / 1000, UTC),
+            moment_of(mark.moment_ms),
             mark.purge_id,
             applies=record.birth_ms <= mark.moment_ms,
         )
@@ -198,7 +199,7 @@ def _inspected(
         body_bytes=record.body_bytes,
         groups=record.groups,
         fields=record.fields,
-        born=datetime.fromtimestamp(record.birth_ms / 1000, UTC),
+        born=moment_of(record.birth_ms),
         age=age_ms // 1000,
         fresh_for=-(staleness_ms // 1000),
         expires_at=stored.expires_at,

@@ -10,7 +10,10 @@ from origin_sdk._edge.seals import Seals
 from origin_sdk_wire.marks import MARK_PREFIX, Lane, is_index, is_shared
 from origin_sdk_wire.seals import without_seal
 
-__all__ = ["MarkEntry", "read_marks_page"]
+__all__ = ["MarkEntry", "moment_of", "read_marks_page"]
+
+_LATEST_MS = 253_402_300_799_000
+"""The last second of the year 9999, after which Python has no dates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,17 @@ def _entry(name: str, metadata: object, value: str, expiration: int | None) -> M
     return MarkEntry(
         target=target,
         kind=_LANES.get(lane, lane),
-        moment=datetime.fromtimestamp(at / 1000, UTC) if isinstance(at, int) else None,
+        moment=moment_of(at) if isinstance(at, int) and at >= 0 else None,
         purge_id=str(known.get("id", "")),
         by=str(known.get("by", "")),
         why=str(known.get("why", "")),
         expires_at=None if expiration is None else datetime.fromtimestamp(expiration, UTC),
     )
+
+
+def moment_of(at_ms: int) -> datetime:
+    """Return a moment that lies in KV, where anything may be written, as a date: the last one at most."""
+    return datetime.fromtimestamp(min(at_ms, _LATEST_MS) / 1000, UTC)
 
 
 def _from_value(value: str) -> dict[str, Any]:

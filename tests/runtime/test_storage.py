@@ -189,6 +189,9 @@ def _metadata(head: str) -> str:
         pytest.param(_metadata(_record(b"body") + "\nno field"), b"body", id="a line that is no field"),
         pytest.param(_metadata(_record(b"body") + "\na b:c"), b"body", id="a name that is no name"),
         pytest.param(_metadata(_record(b"body") + "\na:b\x00c"), b"body", id="a NUL in a field"),
+        pytest.param(_metadata(_record(b"body") + "\n> a"), b"body", id="a group that no response can have"),
+        pytest.param(_metadata(_record(b"body") + "\n>"), b"body", id="a group without a name"),
+        pytest.param(_metadata(_record(b"body", birth_ms=10**30)), b"body", id="born beyond all time"),
     ],
 )
 def test_nonsense_in_kv_counts_as_absent(

@@ -44,6 +44,13 @@ def test_a_mark_of_the_worker_is_shown_without_a_name(client: PurgeClient, fake_
     assert by_target["group/b"].moment is None
 
 
+@pytest.mark.parametrize("at", [10**30, -(10**17), 10**15, 1e300, "x", None])
+def test_a_mark_of_no_moment_at_all_hides_no_other(client: PurgeClient, fake_kv: FakeKV, at: object) -> None:
+    fake_kv.put("m2/s/group/b", "9" * 16 + " x", {"at": at})
+    client.purge(groups="a")
+    assert [entry.target for entry in client.marks()] == ["group/a", "group/b"]
+
+
 def test_many_marks_are_read_page_by_page(client: PurgeClient, fake_kv: FakeKV) -> None:
     client.purge(groups=(f"g{number}" for number in range(2500)))
     fake_kv.requests.clear()

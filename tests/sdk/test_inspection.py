@@ -108,10 +108,25 @@ def test_a_head_in_front_of_the_body_is_read(client: PurgeClient, fake_kv: FakeK
     assert stored.outcome is Outcome.FRESH
 
 
-def test_what_cannot_be_read_is_a_miss(client: PurgeClient, fake_kv: FakeKV) -> None:
-    fake_kv.put("r1/https/a.example/p/x", b"", {"h": "9 200"})
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param("9 200", id="a later version"),
+        pytest.param(f"1 200 {10**30} 1 0 0 - -", id="born beyond all time"),
+        pytest.param("1 200 1 1 0 0 - -\n> a", id="a group that no response can have"),
+    ],
+)
+def test_what_cannot_be_read_is_a_miss(client: PurgeClient, fake_kv: FakeKV, head: str) -> None:
+    fake_kv.put("r1/https/a.example/p/x", b"", {"h": head})
     [stored] = client.inspect(URL).stored
     assert stored.outcome is Outcome.UNREADABLE
+
+
+def test_moments_after_the_last_of_dates_are_shown_as_that(client: PurgeClient, fake_kv: FakeKV) -> None:
+    fake_kv.put("r1/https/a.example/p/x", b"", {"h": f"1 200 {10**15 - 1} 1 0 0 - -"})
+    fake_kv.put("m2/h/host/a.example", "9" * 16 + " x")
+    [stored] = client.inspect(URL).stored
+    assert (stored.born and stored.born.year, stored.marks[0].moment.year) == (9999, 9999)
 
 
 def test_nothing_is_stored(client: PurgeClient) -> None:

@@ -32,7 +32,8 @@ import re
 from dataclasses import dataclass
 from itertools import chain
 
-from origin_sdk_wire.errors import UnreadableRecord
+from origin_sdk_wire.errors import InvalidGroup, UnreadableRecord
+from origin_sdk_wire.marks import group_mark
 
 __all__ = [
     "MAX_INDEX_SETS",
@@ -55,8 +56,10 @@ MAX_INDEX_SETS = 4
 
 _VERSION = "1"
 _NO_VALUE = "-"
+_NUMBER = r"(\d{1,15})"
 _FACTS = re.compile(
-    rf"{_VERSION} (\d+) (\d+) (\d+) (\d+) (\d+) ({_NO_VALUE}|gzip) ([^ ]*)", re.ASCII | re.DOTALL
+    rf"{_VERSION} {_NUMBER} {_NUMBER} {_NUMBER} {_NUMBER} {_NUMBER} ({_NO_VALUE}|gzip) ([^ ]*)",
+    re.ASCII | re.DOTALL,
 )
 """The first line of a head. In one step: each hit from KV reads one."""
 
@@ -137,12 +140,14 @@ def parse_head(head: str) -> Record:
     if facts is None:
         raise UnreadableRecord(f"not a record of version {_VERSION}, or a broken one: {first[:80]!r}")
     groups = tuple([line[1:] for line in lines if line[:1] == ">"])
+    try:
+        for group in groups:
+            group_mark(group)
+    except InvalidGroup as error:
+        raise UnreadableRecord(f"a broken record: {error}") from error
     parted = [line.partition(":") for line in lines if line[:1] != ">"]
     fields = tuple([(name, value) for name, colon, value in parted if colon and name])
-    try:
-        status, birth_ms, response_ms, initial_age, body_bytes = map(int, facts.group(1, 2, 3, 4, 5))
-    except ValueError as error:
-        raise UnreadableRecord(f"a broken record: {error}") from error
+    status, birth_ms, response_ms, initial_age, body_bytes = map(int, facts.group(1, 2, 3, 4, 5))
     if len(fields) != len(parted) or not 200 <= status <= 599:
         raise UnreadableRecord(f"a broken record: {first[:80]!r}")
     coding, body_key = facts.group(6, 7)
