@@ -159,6 +159,16 @@ def test_what_is_no_key_gets_nothing_that_is_stored(
     assert [detail(each) for each in told] == ["identity-missing"] * 2
 
 
+def test_a_key_beside_a_token_is_nobodys(edge: Workerd, origin: ScriptedOrigin) -> None:
+    path = new_path("revocable/t")
+    serve(origin, path)
+    tokens = [("Authorization", f"Bearer of {user}") for user in ("alice", "bob")]
+
+    told = [get(edge.url("edge"), path, by_field("acme-2"), token) for token in tokens]
+
+    assert [detail(each) for each in told] == ["identity-missing"] * 2
+
+
 def test_a_key_in_the_query_reaches_the_origin_and_no_store(edge: Workerd, origin: ScriptedOrigin) -> None:
     path = new_path("keys/t")
     serve(origin, path)

@@ -51,6 +51,8 @@ def bearer_token(fields: Fields) -> str:
 def _claims_of_key(
     request: RequestFacts, rule: Rule, settings: Settings, now_ms: int
 ) -> Mapping[str, object] | None:
+    if "authorization" in request.fields.keys() - {*rule.api_key_fields, *rule.fields}:
+        return None  # the key may be an application's, and the answer this user's
     given = _keys_given(request, rule)
     if len(given) != 1 or not 0 < len(given[0]) <= _MOST_CHARACTERS:
         return None  # of two, one can't tell which the origin takes
