@@ -71,7 +71,11 @@ class CacheFields:
         with drafting(observed, strict=self._strict) as draft:
             response = _Response(scope, send, draft, self._observers, strict=self._strict)
             observed.decide = observed.decide or response.revised
-            await self._app(scope, receive, response)
+            try:
+                await self._app(scope, receive, response)
+            except Exception as error:
+                observed.break_off(error)
+                raise
 
 
 def _observing(
@@ -159,11 +163,19 @@ def _observe_headers(headers: Any) -> None:
 
 
 def _revising(observed: Observed, send: Send) -> Send:
-    """Decide again on a response if middleware outside of CacheFields reads something on its way out."""
+    """Decide again on a response if middleware outside of CacheFields reads something on its way out.
+
+    And let none of it end a body that broke off, as Starlette's BaseHTTPMiddleware does: the edge would store
+    a part of it for the whole.
+    """
 
     async def revising(message: Message) -> None:
-        if message["type"] == "http.response.start" and observed.decide and observed.is_undecided:
-            message = {**message, **observed.decide(message)}
+        if message["type"] == "http.response.start":
+            observed.broken = None  # it is another response
+            if observed.decide and observed.is_undecided:
+                message = {**message, **observed.decide(message)}
+        elif observed.broken:
+            raise observed.broken
         await send(message)
         observed.depart()
 

@@ -160,7 +160,7 @@ class Observed:
 
     __slots__ = (
         *("_accounted", "_decided", "_endpoint", "_framework", "_is_on_its_way", "_readings", "_sent"),
-        *("decide", "left_outside"),
+        *("broken", "decide", "left_outside"),
     )
 
     def __init__(self, framework: tuple[str, ...], endpoint: Callable[[], Any] = lambda: None) -> None:
@@ -175,6 +175,8 @@ class Observed:
         """What stood in the scope before it was observed, of what no server puts there."""
         self.decide: Callable[..., Any] | None = None
         """What decides on the response, again if something is read after it did."""
+        self.broken: Exception | None = None
+        """Why a body broke off that streams to the edge for everyone."""
 
     def note(self, what: str, through: tuple[str, ...] = ()) -> None:
         """Note that something was looked up, by whoever called this through the framework.
@@ -238,6 +240,11 @@ class Observed:
             for reading in list(self._readings.values())[self._decided :]:
                 self._refuse(reading, route, declared)
             self.decided()
+
+    def break_off(self, error: Exception) -> None:
+        """Note that the response failed: what comes after a part of its body can't be the rest."""
+        if self._sent:
+            self.broken = error
 
     def over(self) -> None:
         """Allow everything again: what runs behind a response may read anything."""

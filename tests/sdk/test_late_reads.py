@@ -95,6 +95,47 @@ async def test_a_middleware_outside_that_reads_when_a_stream_begins_makes_it_pri
     assert (answer.headers["cache-control"], answer.content) == (PRIVATE, b"ab")
 
 
+def fail(_: Request) -> bytes:
+    raise LookupError
+
+
+def show_user(request: Request) -> bytes:
+    return request.cookies["jwt"].encode()
+
+
+@pytest.mark.parametrize(("rest", "error"), [(fail, LookupError), (show_user, NotCacheable)])
+async def test_no_middleware_outside_ends_a_body_that_breaks_off(
+    rest: Callable[[Request], bytes], error: type[Exception]
+) -> None:
+    async def stream(request: Request) -> Response:
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"for everyone"
+            yield rest(request)
+
+        cache_for(60)
+        return StreamingResponse(parts())
+
+    async def pass_on(request: Request, call_next: Any) -> Response:
+        response: Response = await call_next(request)
+        return response
+
+    app = application(stream)
+    app.add_middleware(BaseHTTPMiddleware, dispatch=pass_on)
+    sent: list[Any] = []
+
+    async def over_the_wire(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Any) -> None:
+            sent.append(message)
+            await send(message)
+
+        await app(scope, receive, sending)
+
+    with pytest.raises(error):
+        await ask(over_the_wire)
+    assert "http.response.start" in [message["type"] for message in sent]
+    assert all(message["more_body"] for message in sent[1:])
+
+
 async def test_a_handler_of_errors_that_stands_outside_counts() -> None:
     async def fail(_: Request) -> Response:
         cache_for(60)
