@@ -59,8 +59,17 @@ def starting_hooks() -> str:
 
 
 def write(folder: Path) -> Written:
-    """Put the Worker's code into a folder beside a project's own hooks; remove what no longer belongs."""
-    return deploy(folder, worker_code(), installed_version())
+    """Put the Worker's code into a folder beside a project's own hooks; remove what no longer belongs.
+
+    Raises :class:`InvalidSettings` if that can't be written to.
+    """
+    try:
+        return deploy(folder, worker_code(), installed_version())
+    except OSError as error:
+        raise InvalidSettings(
+            f"the Worker's code can't be written to {error.filename or folder}: {error.strerror}; make "
+            f"{folder} a folder of files that this user may write"
+        ) from error
 
 
 def deploy(folder: Path, code: Mapping[str, bytes], version: str) -> Written:

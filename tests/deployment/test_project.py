@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -186,6 +187,23 @@ def test_a_build_puts_the_worker_in_place_and_takes_away_what_is_no_longer_of_it
     assert (worker / "entry.py").read_text() == compact((paths.WORKER / "entry.py").read_text())
     assert (worker / "hooks.py").read_text() == "# mine\n"
     assert "is in place" in run(capsys, "build")[1]
+
+
+@pytest.mark.parametrize("in_the_way", ["worker", "worker/entry.py", "worker/origin_sdk_edge"])
+def test_a_place_that_cant_be_written_to_is_named(
+    service: Path, capsys: pytest.CaptureFixture[str], in_the_way: str
+) -> None:
+    run(capsys, "init")
+    (service / "edge" / "worker").rename(service / "edge" / "before")
+    place = service / "edge" / in_the_way
+    place.parent.mkdir(exist_ok=True)
+    if in_the_way.endswith(".py"):
+        place.mkdir()
+    else:
+        place.touch()
+    code, told = run(capsys, "build")
+    assert code == 2
+    assert re.search(rf"can't be written to \S*{re.escape(in_the_way)}: ", told), told
 
 
 def test_another_version_than_the_pinned_one_is_not_deployed(
