@@ -60,6 +60,10 @@ def _setting(name: str, default: Any) -> Any:
     return getattr(settings, name, default(settings))
 
 
+def _observers() -> tuple[str, ...]:
+    return (*OBSERVERS, *_setting("ORIGIN_SDK_OBSERVERS", lambda _: ()))
+
+
 class CacheFields:
     """Django middleware that sets the fields."""
 
@@ -69,7 +73,7 @@ class CacheFields:
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
         self._strict = bool(_setting("ORIGIN_SDK_STRICT", lambda settings: settings.DEBUG))
-        self._observers = (*OBSERVERS, *_setting("ORIGIN_SDK_OBSERVERS", lambda _: ()))
+        self._observers = _observers()
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             from asgiref.sync import markcoroutinefunction  # noqa: PLC0415 - Django's own dependency
@@ -224,7 +228,7 @@ def _observed_user() -> Any:
     from django.utils.functional import SimpleLazyObject, empty  # noqa: PLC0415 - Django is there when it calls us
 
     class ObservedUser(SimpleLazyObject):  # type: ignore[misc]  # Django has no types
-        """A user who is noted when looked at again, where they were first looked at for a log."""
+        """A user who is noted when looked at again, where a log or a tracer has looked before."""
 
         def __init__(self, find: Callable[[], Any], observed: Observed) -> None:
             self.__dict__.update(
@@ -233,8 +237,12 @@ def _observed_user() -> Any:
             super().__init__(find)
 
         def _setup(self) -> None:
-            self.__dict__["_is_found_aside"] = is_unobserved()
-            super()._setup()
+            if is_unobserved(_observers()):
+                self.__dict__["_is_found_aside"] = True
+                with unobserved():
+                    super()._setup()
+            else:
+                super()._setup()
 
         @property
         def _wrapped(self) -> Any:
@@ -280,7 +288,7 @@ class _KeepsUser:
 
     @_acached_user.setter
     def _acached_user(self, user: Any) -> None:
-        self.__dict__["_acached_user"] = user, is_unobserved()
+        self.__dict__["_acached_user"] = user, is_unobserved(())
 
 
 @cache

@@ -78,8 +78,6 @@ _PLUMBING = (
 _INSTALLED = ("site-packages", "dist-packages", "<frozen", sysconfig.get_path("stdlib"))
 
 _is_unobserved: ContextVar[bool] = ContextVar("origin_sdk_unobserved", default=False)
-is_unobserved: Final = _is_unobserved.get
-"""Return whether what is read here doesn't count."""
 
 
 @contextmanager
@@ -274,6 +272,12 @@ def _reader(frame: FrameType | None, plumbing: _Modules) -> FrameType | None:
     while frame and plumbing[str(frame.f_globals.get("__name__", ""))]:  # not by _module(): it is asked often
         frame = frame.f_back
     return frame
+
+
+def is_unobserved(observers: tuple[str, ...]) -> bool:
+    """Whether what the caller is asked for doesn't count: for a log, or by one of some packages."""
+    reader = _reader(sys._getframe(1), _MODULES_OF_PLUMBING)  # noqa: SLF001 - the interpreter's documented way
+    return _is_unobserved.get() or _is_below(_module(reader), observers)
 
 
 def _module(frame: FrameType | None) -> str:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from importlib import import_module
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Annotated, Any
 
 import httpx
@@ -62,6 +62,7 @@ def say(said: str, read: str) -> dict[str, str]:
 
 
 ON_THE_WAY_OUT = "a key, by a middleware outside on the way out"
+TRACED = "the user, by a tracer alone"
 
 
 def behind_gateway(app: Any) -> Any:
@@ -318,6 +319,14 @@ def read_asynchronously(session: Any) -> object:
     return run(session.aget("user"))
 
 
+def is_known(request: Any) -> bool:
+    return bool(request.user.is_authenticated)
+
+
+traced: Any = FunctionType(is_known.__code__, {"__name__": "sentry_sdk.integrations.django", "bool": bool})
+"""As a tracer looks at the user."""
+
+
 def found_for_a_log(find: Callable[[], Any]) -> Any:
     """Return a user whom a middleware has logged before."""
     with aside():
@@ -382,6 +391,8 @@ def django_view(request: Any) -> Any:
         "the user, logged before, asynchronously": lambda: found_for_a_log(
             lambda: run(request.auser()) if hasattr(request, "auser") else request.user.is_authenticated
         ),
+        TRACED: lambda: traced(request),
+        "the user, traced before": lambda: (traced(request), request.user.is_authenticated),
         "the address": lambda: request.META["REMOTE_ADDR"],
         "the user of the server": lambda: request.META.get("REMOTE_USER"),
         "a forwarded address": lambda: request.META.get("HTTP_X_FORWARDED_FOR"),

@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 
 from tests.sdk.accessors import ACCESSORS
-from tests.sdk.reading_apps import FRAMEWORKS, ON_THE_WAY_OUT, PARAMETERS
+from tests.sdk.reading_apps import FRAMEWORKS, ON_THE_WAY_OUT, PARAMETERS, TRACED
 
 ROOT = Path(__file__).resolve().parents[2]
 NEUTRAL = ("nothing", "the URL", "a condition")
@@ -28,6 +28,7 @@ IN_DJANGO = (
     *("a signed cookie", "messages, in a cookie", "a key, as the server has it", "what is accepted"),
     *("the session's key", "the session, asynchronously", "the user", "the user of the server"),
     *("the user, logged before", "the user, logged before, asynchronously"),
+    *(TRACED, "the user, traced before"),
 )
 READ = {
     "FastAPI": (
@@ -54,7 +55,9 @@ def expected(read: str, said: str, status: str, who: str) -> Literal["private", 
     """Say what shared caches must be told, by the rule as a person would put it."""
     if said.startswith("a user's own"):
         return "private"
-    is_personal = read not in NEUTRAL and (said != "aside" or "outside" in read or read in PARAMETERS)
+    is_personal = read not in {*NEUTRAL, TRACED} and (
+        said != "aside" or "outside" in read or read in PARAMETERS
+    )
     can_be_named = any(word in read for word in NAMED) and "session" not in read
     if said == "for everyone" or (said.startswith("in Vary") and can_be_named):
         is_personal = False
