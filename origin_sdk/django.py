@@ -231,9 +231,8 @@ def _observed_user() -> Any:
         """A user who is noted when looked at again, where a log or a tracer has looked before."""
 
         def __init__(self, find: Callable[[], Any], observed: Observed) -> None:
-            self.__dict__.update(
-                _observed=observed, _is_found_aside=False
-            )  # an assignment would look for them
+            # An assignment would look for the user.
+            self.__dict__.update(_observed=observed, _is_found_aside=False)
             super().__init__(find)
 
         def _setup(self) -> None:
