@@ -6,14 +6,13 @@ import base64
 import hashlib
 import hmac
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
 import pytest
 
-from scripts.runtime import paths
+from scripts.runtime.build import build
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, Worker
 from tests.runtime.client import exchange
@@ -53,6 +52,7 @@ RULES: Sequence[Json] = [
 
 HOOKS = """
 from origin_sdk_edge.hooks import HookAnswer
+from shop.devices import device_of
 
 def before_lookup(request):
     if "/closed" in request.url:
@@ -61,8 +61,7 @@ def before_lookup(request):
         raise ValueError("on purpose")
     if "x-old" in request.fields:
         return request.with_url(request.url.replace("/old", "/new")).without_field("x-old")
-    is_mobile = "Mobile" in request.fields.get("user-agent", "")
-    return request.with_field("x-device", "mobile" if is_mobile else "desktop")
+    return request.with_field("x-device", device_of(request))
 
 def after_origin(request, response):
     if "/unstorable" in request.url:
@@ -73,12 +72,30 @@ def before_send(request, response):
     return response.without_field("x-backend").with_field("x-sent-to", request.fields.get("x-device", "?"))
 """
 
+DEVICES = '''
+from __future__ import annotations
+from typing import NamedTuple, get_type_hints
+from origin_sdk_edge.hooks import HookRequest
+
+class Mobile(NamedTuple):
+    """mobile"""
+    name: str = "Mobile"
+
+def device_of(request: HookRequest) -> str:
+    assert get_type_hints(device_of)["request"] is HookRequest
+    is_mobile = Mobile().name in request.fields.get("user-agent", "")
+    return str(Mobile.__doc__) if is_mobile else "desktop"
+'''
+"""What lies beside the hooks may read its own docstrings and hints, as the deployed Worker's code can't."""
+
 
 @pytest.fixture(scope="module")
 def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workerd]:
-    tree = tmp_path_factory.mktemp("hooked") / "worker"
-    shutil.copytree(paths.ROOT / "worker", tree, ignore=shutil.ignore_patterns("__pycache__"))
-    (tree / "hooks.py").write_text(HOOKS, encoding="utf-8")
+    own = tmp_path_factory.mktemp("own")
+    (own / "shop").mkdir()
+    (own / "hooks.py").write_text(HOOKS, encoding="utf-8")
+    (own / "shop" / "devices.py").write_text(DEVICES, encoding="utf-8")
+    tree = build(tmp_path_factory.mktemp("hooked"), own)
     variables = {**QUIET, "ORIGIN": running_origin.url}
     ruled = {**variables, "RULES": RULES, "TOKEN_SECRET": TOKEN_KEY}
     workers = [
