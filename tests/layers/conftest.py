@@ -96,7 +96,7 @@ def cache(request: pytest.FixtureRequest, new_cache: Callable[..., Any]) -> Any:
     """Every layer and driver; where there is Redis, invalidations of others are heard."""
     layer, driver = request.param
     made = new_cache(layer, driver)
-    assert layer == "memory" or made.wait_until_synced()
+    assert layer == "memory" or made.wait_until_synced(30)
     return made
 
 

@@ -109,7 +109,7 @@ def test_two_processes_with_overlapping_sets_load_each_key_once(
     new_cache: Callable[..., Any], driver: str, redis_kind: str
 ) -> None:
     caches = [new_cache(redis_kind, driver) for _ in range(2)]
-    assert all(each.wait_until_synced() for each in caches)
+    assert all(each.wait_until_synced(30) for each in caches)
     shelf = Shelf()
     calls = [
         partial(caches[number % 2].get_many_or_load, keys, shelf) for number, keys in enumerate(OVERLAPPING)
@@ -350,7 +350,7 @@ def test_others_locks_are_waited_for_by_message_while_the_rest_is_loaded(
 ) -> None:
     """The lock lives for a minute: only a message can end the wait in time."""
     cache, shelf = new_cache("redis", driver), Shelf()
-    assert cache.wait_until_synced()
+    assert cache.wait_until_synced(30)
     with redis_server.client() as client:
         client.set(lock_of(prefix, 1), "1 another", px=60_000)
         thread = Thread(target=lambda: results.append(cache.get_many_or_load(keys_of([1, 2]), shelf)))
@@ -368,7 +368,7 @@ def test_a_lock_of_many_whose_holder_died_is_over_when_it_expires(
     redis_server: RedisServer, new_cache: Callable[..., Any], prefix: str, driver: str
 ) -> None:
     cache = new_cache("redis", driver)
-    assert cache.wait_until_synced()
+    assert cache.wait_until_synced(30)
     with redis_server.client() as client:
         client.set(lock_of(prefix, 1), "1 dead", px=300)
     assert cache.get_many_or_load(keys_of([1]), Shelf()) == {FAMILY.key(id=1): 10}
@@ -379,7 +379,7 @@ def test_a_call_for_many_may_choose_not_to_wait_for_other_processes(
     redis_server: RedisServer, new_cache: Callable[..., Any], prefix: str, driver: str
 ) -> None:
     cache = new_cache("redis", driver)
-    assert cache.wait_until_synced()
+    assert cache.wait_until_synced(30)
     with redis_server.client() as client:
         client.set(lock_of(prefix, 1), "1 another", px=60_000)
         assert cache.get_many_or_load(keys_of([1]), Shelf(), single_flight="process") == {
@@ -392,7 +392,7 @@ def test_locks_of_many_are_renewed_while_their_holder_loads(
     redis_server: RedisServer, new_cache: Callable[..., Any], prefix: str, driver: str
 ) -> None:
     cache = new_cache("redis", driver)
-    assert cache.wait_until_synced()
+    assert cache.wait_until_synced(30)
     family = Family("hot", "{id}", int, policy=Policy(lock=0.4))
     names = [lock_of(prefix, number) for number in range(5)]
     with redis_server.client() as client:
@@ -414,8 +414,8 @@ def test_a_load_of_many_that_outlived_its_locks_does_not_overwrite_the_next(
     redis_server: RedisServer, new_cache: Callable[..., Any], prefix: str, driver: str
 ) -> None:
     slow, fast = new_cache("redis", driver), new_cache("redis", driver)
-    assert slow.wait_until_synced()
-    assert fast.wait_until_synced()
+    assert slow.wait_until_synced(30)
+    assert fast.wait_until_synced(30)
     keys = keys_of(range(3))
 
     def load(some: Iterable[Key[int]]) -> Mapping[Key[int], int]:
@@ -433,7 +433,7 @@ def test_many_are_loaded_although_redis_forgot_the_scripts(
     redis_server: RedisServer, new_cache: Callable[..., Any], prefix: str, driver: str
 ) -> None:
     cache, keys = new_cache("redis", driver), keys_of(range(20))
-    assert cache.wait_until_synced()
+    assert cache.wait_until_synced(30)
     with redis_server.client() as client:
         client.script_flush()
         cache.get_many_or_load(keys, Shelf())
@@ -447,7 +447,7 @@ def test_many_wait_at_most_the_timeout_while_nodes_are_frozen(
 ) -> None:
     cache = make(driver, RedisOptions(url=redis_cluster.url, prefix=prefix, timeout=SOFT_SECONDS))
     try:
-        assert cache.wait_until_synced()
+        assert cache.wait_until_synced(30)
         cache.get_many_or_load(keys_of(range(50)), Shelf())
         for node in redis_cluster.nodes[:nodes]:
             node.freeze()

@@ -51,7 +51,7 @@ def connect(driver: str) -> Iterator[Callable[..., Any]]:
     def new(url: str, timeout: float = SOFT_SECONDS, **options: Any) -> Any:
         cache = make(driver, RedisOptions(url=url, prefix="t", timeout=timeout, **options))
         made.append(cache)
-        assert cache.wait_until_synced()
+        assert cache.wait_until_synced(30)
         return cache
 
     yield new
@@ -131,7 +131,7 @@ def test_a_crowd_is_not_taken_for_a_redis_that_is_slow(
 def test_reads_of_many_leave_connections_for_writes(driver: str, server: RedisServer) -> None:
     options = RedisOptions(url=server.url, prefix="t", timeout=2.0, max_connections=4)
     with make(driver, options) as cache:
-        assert cache.wait_until_synced()
+        assert cache.wait_until_synced(30)
         at_once(30, lambda number: [cache.get(FAMILY.key(id=f"{number}-{each}")) for each in range(10)])
         for number in range(5):
             cache.get_or_load(FAMILY.key(id=number), Source("a"))
@@ -370,7 +370,7 @@ def test_an_invalidation_waits_for_replicas_and_says_how_many_had_it(driver: str
     options = RedisOptions(url=running.url, prefix="t", timeout=1.0, wait_replicas=2)
     cache = make(driver, options)
     try:
-        assert cache.wait_until_synced()
+        assert cache.wait_until_synced(30)
         with running.primary.client() as client:
             eventually(lambda: client.wait(2, 100) == 2)
         assert cache.invalidate(groups=["a"]).in_replicas == 2
@@ -418,7 +418,7 @@ def test_a_cluster_that_is_frozen_costs_one_timeout(driver: str, tmp_path: Path,
     cache = make(driver, RedisOptions(url=running.url, prefix="t", timeout=seconds))
     try:
         if is_known:
-            assert cache.wait_until_synced()
+            assert cache.wait_until_synced(30)
             cache.get_or_load(FAMILY.key(id=0), Source("a"))
         for node in running.nodes:
             node.freeze()

@@ -42,7 +42,7 @@ READS = {"one": one, "many": many, "refresh": refresh}
 def caches(request: pytest.FixtureRequest, new_cache: Callable[..., Any]) -> list[LayeredCache]:
     made = [new_cache(request.param, "sync") for _ in range(2)]
     for each in made:
-        assert request.param == "memory" or each.wait_until_synced()
+        assert request.param == "memory" or each.wait_until_synced(30)
     return made if request.param == "redis" else made[:1] * 2
 
 

@@ -81,8 +81,8 @@ class TestADrainerWithLayers:
     def pair(self, server: RedisServer) -> Iterator[tuple[LayeredCache, LayeredCache]]:
         options = RedisOptions(url=server.url, timeout=PATIENT_SECONDS)
         with LayeredCache(options) as ours, LayeredCache(options) as others:
-            assert ours.wait_until_synced()
-            assert others.wait_until_synced()
+            assert ours.wait_until_synced(30)
+            assert others.wait_until_synced(30)
             yield ours, others
 
     @pytest.fixture
@@ -218,7 +218,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture
 def cache(new_cache: Callable[..., Any]) -> LayeredCache:
     made: LayeredCache = new_cache("redis", "sync")
-    assert made.wait_until_synced()
+    assert made.wait_until_synced(30)
     made.get_or_load(KEY, Source("old"))
     return made
 
@@ -235,7 +235,7 @@ class TestInATransaction:
         fake_kv: FakeKV,
     ) -> None:
         others: LayeredCache = new_cache("redis", "sync")
-        assert others.wait_until_synced()
+        assert others.wait_until_synced(30)
         with Session(engine) as session:
             invalidate_with(session, cache, groups=["product-17"])
             assert cache.get(KEY) == "old"

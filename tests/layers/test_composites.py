@@ -66,7 +66,7 @@ class World:
 def shared(request: pytest.FixtureRequest, new_cache: Callable[..., Any]) -> LayeredCache:
     """One cache for all examples."""
     made: LayeredCache = new_cache(request.param, "sync")
-    assert request.param == "memory" or made.wait_until_synced()
+    assert request.param == "memory" or made.wait_until_synced(30)
     return made
 
 

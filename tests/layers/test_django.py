@@ -90,7 +90,7 @@ def new_backend(redis_server: RedisServer, prefix: str) -> Iterator[Callable[...
             "" if layer == "memory" else redis_server.url, {"OPTIONS": options, **params}
         )
         made.append(backend)
-        assert layer == "memory" or backend.layers.wait_until_synced()
+        assert layer == "memory" or backend.layers.wait_until_synced(30)
         return backend
 
     yield new
@@ -632,7 +632,7 @@ def test_without_redis_nothing_fails_and_nothing_waits(tmp_path: Path, driver: s
     with RedisServer(tmp_path / "redis") as server:
         inner = LayeredBackend(server.url, {"OPTIONS": {"REDIS": {"prefix": f"gone-{driver}"}}})
         cache: Any = Tasks(inner) if driver == "tasks" else inner
-        assert inner.layers.wait_until_synced()
+        assert inner.layers.wait_until_synced(30)
         cache.set("key", "old")
         cache.set("count", 1)
         server.freeze()

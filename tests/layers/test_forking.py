@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:
 @pytest.fixture
 def cache(redis_server: RedisServer, prefix: str) -> Iterator[LayeredCache]:
     with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)) as made:
-        assert made.wait_until_synced()
+        assert made.wait_until_synced(30)
         made.get_or_load(FAMILY.key(id="before"), Source(1))
         made.memory.clear()
         assert made.get(FAMILY.key(id="before")) == 1  # over a connection that is kept for reads
@@ -82,7 +82,7 @@ def test_each_hears_of_the_other(cache: LayeredCache) -> None:
     cache.set(key, 1)
 
     def hear() -> None:
-        assert cache.wait_until_synced()
+        assert cache.wait_until_synced(30)
         assert cache.get(key) == 1
         cache.set(back, 1)
         eventually(lambda: cache.get(key) is None, 5)

@@ -29,7 +29,7 @@ class World:
         options = RedisOptions(url=url, prefix=f"mix-{next(_prefixes)}", timeout=5.0) if url else None
         self.caches = [LayeredCache(options) for _ in range(2 if url else 1)]
         for cache in self.caches:
-            assert url is None or cache.wait_until_synced()
+            assert url is None or cache.wait_until_synced(30)
         self.written = 0
         self.invalidated = 0
         self.invalidated_by_group = 0

@@ -365,7 +365,7 @@ import sys, time
 from origin_sdk.layers import Family, LayeredCache, Policy, RedisOptions
 from tests.layers.test_losses import FAMILY
 cache = LayeredCache(RedisOptions(url=sys.argv[1], prefix=sys.argv[2], timeout=2.0))
-cache.wait_until_synced()
+cache.wait_until_synced(30)
 def load(_):
     print("loading", flush=True)
     time.sleep(60)
@@ -644,7 +644,7 @@ def test_a_debt_is_told_of_at_the_end(
     with Proxy(redis_server.port) as proxy:
         url = f"redis://127.0.0.1:{proxy.port}/0"
         cache = make(driver, RedisOptions(url=url, prefix="ends", timeout=SOFT_SECONDS))
-        assert cache.wait_until_synced()
+        assert cache.wait_until_synced(30)
         proxy.close()
         assert not cache.invalidate(groups=["product-1", "product-2"]).in_redis
         with caplog.at_level(logging.ERROR):
@@ -657,9 +657,9 @@ def test_a_debt_is_paid_at_the_end_where_redis_is_back(
 ) -> None:
     options = RedisOptions(url=redis_server.url, prefix=f"loss-{next(prefixes)}", timeout=2.0)
     with make(driver, options) as others:
-        assert others.wait_until_synced()
+        assert others.wait_until_synced(30)
         cache = make(driver, options)
-        assert cache.wait_until_synced()
+        assert cache.wait_until_synced(30)
         others.get_or_load(KEY, Source("old"))
         cache.link.owe(KEY.groups, (0,))
         with caplog.at_level(logging.ERROR):

@@ -225,7 +225,7 @@ def test_what_a_caller_does_to_a_copy_no_other_sees(
     new_cache: Callable[..., Any], layer: str, driver: str, make: Callable[[], Any]
 ) -> None:
     cache = new_cache(layer, driver)
-    assert layer == "memory" or cache.wait_until_synced()
+    assert layer == "memory" or cache.wait_until_synced(30)
     value = make()
     family: Any = Family(
         "any", "{id}", Node if isinstance(value, Node) else Any, policy=Policy(values="copied")

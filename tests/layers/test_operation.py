@@ -33,8 +33,8 @@ class World:
         with RedisServer(folder) as server:
             options = RedisOptions(url=server.url, prefix="app", timeout=2)
             with LayeredCache(options) as cache, LayeredCache(options) as other:
-                assert cache.wait_until_synced()
-                assert other.wait_until_synced()
+                assert cache.wait_until_synced(30)
+                assert other.wait_until_synced(30)
                 instrument(cache, self._provider.get_meter("test"))
                 self.registry.register(PrometheusCollector(cache))
                 _let_everything_happen(cache, other)
@@ -175,7 +175,7 @@ def test_every_metric_is_documented() -> None:
 
 def test_detect_says_what_each_layer_did(redis_server: RedisServer, prefix: str) -> None:
     with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)) as cache:
-        assert cache.wait_until_synced()
+        assert cache.wait_until_synced(30)
         cached = cache.cached(FAMILY)(lambda id: f"text {id}")  # noqa: A006 - the key's name for it
         with cache.detect() as detected:
             cached(1)

@@ -87,7 +87,7 @@ def first(load: Any) -> Any:
 @pytest.fixture(params=["sync", "async"])
 def over_redis(request: pytest.FixtureRequest, new_cache: Callable[..., Any]) -> Any:
     made = new_cache("redis", request.param)
-    assert made.wait_until_synced()
+    assert made.wait_until_synced(30)
     return made
 
 
@@ -397,7 +397,7 @@ def test_a_value_made_of_what_others_have_invalidated_is_not_stored(
 ) -> None:
     """Its load began after the invalidation, which had not come to this process yet."""
     caches = [new_cache("redis", "sync") for _ in range(3)]
-    assert [cache.wait_until_synced() for cache in caches] == [True] * 3
+    assert [cache.wait_until_synced(30) for cache in caches] == [True] * 3
     late, other, third = caches
     key = Family("page", "{id}", str).key(id=1)
 

@@ -32,7 +32,7 @@ def new(redis_server: RedisServer, prefix: str, wrapping: Wrapping) -> Iterator[
     def cache(of: str = prefix) -> LayeredCache:
         options = RedisOptions(url=redis_server.url, prefix=of, timeout=2.0)
         made.append(LayeredCache(options, wrapping=wrapping))
-        assert made[-1].wait_until_synced()
+        assert made[-1].wait_until_synced(30)
         return made[-1]
 
     yield cache

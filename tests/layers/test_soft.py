@@ -164,8 +164,8 @@ def test_a_load_under_way_is_not_taken_for_fresh(cache: Any) -> None:
 
 def test_other_processes_hear_of_it(new_cache: Callable[..., Any]) -> None:
     one, two = new_cache("redis", "sync"), new_cache("redis", "async")
-    assert one.wait_until_synced()
-    assert two.wait_until_synced()
+    assert one.wait_until_synced(30)
+    assert two.wait_until_synced(30)
     source = Source()
     assert one.get_or_load(KEY, source) == two.get_or_load(KEY, source) == 1
     source.value = 2
@@ -176,7 +176,7 @@ def test_other_processes_hear_of_it(new_cache: Callable[..., Any]) -> None:
     source.value = 3
     one.invalidate(groups=["softs"], soft=True)
     three = new_cache("redis", "sync")  # which comes after it
-    assert three.wait_until_synced()
+    assert three.wait_until_synced(30)
     eventually(lambda: three.get_or_load(KEY, source) == 3)
 
 
@@ -184,8 +184,8 @@ def test_other_processes_hear_of_it(new_cache: Callable[..., Any]) -> None:
 def test_who_has_not_heard_takes_nothing_stale_for_fresh(new_cache: Callable[..., Any], driver: str) -> None:
     """A process whose messages are late asks Redis, which says only what that process can judge."""
     one, two = new_cache("redis", "sync"), new_cache("redis", driver)
-    assert one.wait_until_synced()
-    assert two.wait_until_synced()
+    assert one.wait_until_synced(30)
+    assert two.wait_until_synced(30)
     source = Source()
     keys = [FAMILY.key(id="a"), FIELDS.key(id="a")]
     one.get_or_load(keys[0], source)
@@ -223,7 +223,7 @@ def test_what_is_made_of_it_is_not_kept(cache: Any) -> None:
 @pytest.mark.parametrize("layer", ["memory", "redis"])
 def test_a_response_made_of_it_is_never_fresh_at_the_edge(new_cache: Callable[..., Any], layer: str) -> None:
     cache = new_cache(layer, "sync")
-    assert layer == "memory" or cache.wait_until_synced()
+    assert layer == "memory" or cache.wait_until_synced(30)
     source, hold = Source(), Event()
 
     def load(context: LoadContext[int]) -> int:
@@ -271,7 +271,7 @@ def test_what_redis_could_not_be_told_is_stale_here(tmp_path: Any, prefix: str) 
         RedisServer(tmp_path / "own") as server,
         LayeredCache(RedisOptions(url=server.url, prefix=prefix, timeout=0.2)) as cache,
     ):
-        assert cache.wait_until_synced()
+        assert cache.wait_until_synced(30)
         source = Source()
         cache.get_or_load(KEY, source)
         server.freeze()

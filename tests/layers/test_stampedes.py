@@ -108,7 +108,7 @@ def _started(crowd: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]:
 def test_a_lock_whose_holder_died_is_over_when_it_expires(redis_server: RedisServer, prefix: str) -> None:
     family = Family("hot", "{id}", int, policy=Policy(lock=0.3))
     with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)) as cache:
-        assert cache.wait_until_synced()
+        assert cache.wait_until_synced(30)
         with redis_server.client() as client, cache.detect() as detected:
             client.set(f"{{{prefix}:0}}l:hot.v1:1", "1 dead", px=300)
             assert cache.get_or_load(family.key(id=1), Source(5)) == 5
@@ -121,7 +121,7 @@ def test_a_call_may_choose_not_to_wait_for_other_processes(
     redis_server: RedisServer, new_cache: Callable[..., Any], prefix: str, driver: str, verb: str
 ) -> None:
     cache = new_cache("redis", driver)
-    assert cache.wait_until_synced()
+    assert cache.wait_until_synced(30)
     with redis_server.client() as client:
         client.set(f"{{{prefix}:0}}l:hot.v1:1", "1 another", px=60_000)
         assert getattr(cache, verb)(KEY, Source(5), single_flight="process") == 5
@@ -135,7 +135,7 @@ def test_a_lock_is_renewed_while_its_holder_loads(redis_server: RedisServer, pre
         redis_server.client() as client,
         LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)) as cache,
     ):
-        assert cache.wait_until_synced()
+        assert cache.wait_until_synced(30)
 
         def slow(_: object) -> int:
             holder = client.get(name)
@@ -154,8 +154,8 @@ def test_a_load_that_outlived_its_lock_does_not_overwrite_the_next(
     """The fencing token: the second holder's number is higher, and Redis refuses the first one's result."""
     options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)
     with LayeredCache(options) as slow, LayeredCache(options) as fast, redis_server.client() as client:
-        assert slow.wait_until_synced()
-        assert fast.wait_until_synced()
+        assert slow.wait_until_synced(30)
+        assert fast.wait_until_synced(30)
 
         def load(_: object) -> int:
             client.delete(f"{{{prefix}:0}}l:hot.v1:1")  # as if it had expired

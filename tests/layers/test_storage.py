@@ -163,7 +163,7 @@ def test_classes_say_how_far_values_go(
     key = Family("text", "{id}", str, data_class=data_class).key(id=1)
     options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)
     with LayeredCache(options, wrapping=Wrapping(seal=seal)) as cache, redis_server.client() as client:
-        assert cache.wait_until_synced()
+        assert cache.wait_until_synced(30)
         assert cache.get_or_load(key, Source("secret")) == "secret"
         cache.set(key, "secret")
         stored = client.get(f"{{{prefix}:0}}e:{key}")

@@ -33,7 +33,7 @@ class World:
         options = RedisOptions(url=url, prefix=f"pair-{next(_prefixes)}", timeout=5.0) if url else None
         self.caches = [LayeredCache(options, wrapping=wrapping) for _ in range(2 if url else 1)]
         for cache in self.caches:
-            assert url is None or cache.wait_until_synced()
+            assert url is None or cache.wait_until_synced(30)
         self.source = dict.fromkeys(FIELDS, 0)
         self.least = dict.fromkeys(FIELDS, 0)
         self.writing: set[str] = set()

@@ -361,7 +361,7 @@ def test_whole_values_come_back_as_themselves(
     new_cache: Callable[..., Any], driver: str, kept_as: Any, kind: Any, value: object
 ) -> None:
     cache = new_cache("redis", driver)
-    assert cache.wait_until_synced()
+    assert cache.wait_until_synced(30)
     key = Family("typed", "{id}", kind, kept_as=kept_as).key(id=1)
     cache.get_or_load(key, Source(value))
     cache.memory.clear()
@@ -457,7 +457,7 @@ def sealed(
 ) -> Iterator[Any]:
     options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)
     cache = make(request.param, options, wrapping=sealing)
-    assert cache.wait_until_synced()
+    assert cache.wait_until_synced(30)
     yield cache
     cache.close()
 
@@ -526,7 +526,7 @@ def test_parts_count_for_what_is_made_of_them(
         "p", "{id}", dict[str, int], groups=("p-{id}",), data_class=DataClass.PUBLIC, kept_as="hash"
     )
     with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)) as cache:
-        assert cache.wait_until_synced()
+        assert cache.wait_until_synced(30)
         fields = cache.fields(public.key(id=1), Source({"a": 1}))
         for _ in range(3):
             with drafting() as draft:
@@ -549,7 +549,7 @@ def test_parts_are_stale_and_stand_in_as_the_whole_does(
     new_cache: Callable[..., Any], clock: ManualClock, layer: str, driver: str
 ) -> None:
     cache = new_cache(layer, driver, clock=clock)
-    assert layer == "memory" or cache.wait_until_synced()
+    assert layer == "memory" or cache.wait_until_synced(30)
     source = Source({"lamp": 3})
     family = Family("patient", "{id}", dict[str, int], policy=PATIENT, kept_as="hash")
     fields = cache.fields(family.key(id=1), source)
@@ -574,8 +574,8 @@ def test_a_broken_redis_leaves_the_loader_to_answer(tmp_path: Any, driver: str, 
         cache = make(driver, RedisOptions(url=server.url, prefix=prefix, timeout=0.2))
         other = make(driver, RedisOptions(url=server.url, prefix=prefix, timeout=2.0))
         try:
-            assert cache.wait_until_synced()
-            assert other.wait_until_synced()
+            assert cache.wait_until_synced(30)
+            assert other.wait_until_synced(30)
             source = Source({"lamp": 3, "desk": 1})
             stock = cache.fields(STOCK.key(shop="berlin"), source)
             others = other.fields(STOCK.key(shop="berlin"), source)
@@ -596,8 +596,8 @@ def test_a_broken_redis_leaves_the_loader_to_answer(tmp_path: Any, driver: str, 
 
 def test_another_process_hears_of_a_part_that_was_written(new_cache: Callable[..., Any]) -> None:
     one, two = new_cache("redis", "sync"), new_cache("redis", "async")
-    assert one.wait_until_synced()
-    assert two.wait_until_synced()
+    assert one.wait_until_synced(30)
+    assert two.wait_until_synced(30)
     source = Source({"lamp": 3, "desk": 1})
     key = STOCK.key(shop="berlin")
     assert two.fields(key, source).get("lamp") == 3
@@ -610,7 +610,7 @@ def test_another_process_hears_of_a_part_that_was_written(new_cache: Callable[..
 
 def test_what_redis_evicted_is_not_taken_for_empty(redis_server: RedisServer, prefix: str) -> None:
     with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)) as cache:
-        assert cache.wait_until_synced()
+        assert cache.wait_until_synced(30)
         source = Source({"lamp": 3})
         stock = cache.fields(STOCK.key(shop="berlin"), source)
         stock.get("lamp")
@@ -641,8 +641,8 @@ def test_a_load_under_way_does_not_bring_back_what_was_written(
     wrapping = Wrapping(seal=Encryption(SECRETS)) if kept == "sealed" else Wrapping()
     key = STOCK.key(shop="berlin")
     with LayeredCache(options, wrapping=wrapping) as one, LayeredCache(options, wrapping=wrapping) as two:
-        assert one.wait_until_synced()
-        assert two.wait_until_synced()
+        assert one.wait_until_synced(30)
+        assert two.wait_until_synced(30)
         has_read, may_end = Event(), Event()
         source = {"lamp": 1}
 
@@ -671,7 +671,7 @@ def test_an_old_part_of_a_store_that_lost_a_write_is_not_believed(
     options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)
     key = STOCK.key(shop="berlin")
     with LayeredCache(options) as one:
-        assert one.wait_until_synced()
+        assert one.wait_until_synced(30)
         source = {"lamp": 1, "desk": 1}
         stock = one.fields(key, lambda _: dict(source))
         assert stock.get("lamp") == 1
@@ -683,7 +683,7 @@ def test_an_old_part_of_a_store_that_lost_a_write_is_not_believed(
             for name, (dumped, milliseconds) in before.items():
                 client.restore(name, milliseconds, dumped or b"", replace=True)
         with LayeredCache(options) as two:
-            assert two.wait_until_synced()
+            assert two.wait_until_synced(30)
             source["desk"] = 2
             two.fields(key).set("desk", 2)
         one.memory.clear()

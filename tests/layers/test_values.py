@@ -332,7 +332,7 @@ def test_a_value_never_fails_a_request_with_redis_or_without(
     key = Family("any", "{id}").key(id=1)
     for redis in (None, RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)):
         with LayeredCache(redis) as cache:
-            assert redis is None or cache.wait_until_synced()
+            assert redis is None or cache.wait_until_synced(30)
             assert cache.get_or_load(key, lambda _: value) is value
             assert cache.get_or_load(key, lambda _: None) is value
             cache.set(key, value)

@@ -69,7 +69,7 @@ def test_a_drainer_of_its_own_empties_the_layers_of_the_services(
 ) -> None:
     key = Family("product", "{id}", str, groups=("product-{id}",)).key(id=17)
     with LayeredCache(RedisOptions(url=redis_server.url, prefix="shop", timeout=2)) as service:
-        assert service.wait_until_synced()
+        assert service.wait_until_synced(30)
         service.set(key, "old")
         outbox.record(Purge.of(groups="product-17"))
         monkeypatch.setenv("EDGE_CACHE_LAYERS", f"{redis_server.url}?prefix=shop")

@@ -39,8 +39,8 @@ def test_one_call_empties_every_layer(running_origin: ScriptedOrigin, tmp_path: 
         LayeredCache(RedisOptions(url=server.url, timeout=2), edge=client) as ours,
         LayeredCache(RedisOptions(url=server.url, timeout=2)) as others,
     ):
-        assert ours.wait_until_synced()
-        assert others.wait_until_synced()
+        assert ours.wait_until_synced(30)
+        assert others.wait_until_synced(30)
 
         def stored_at_the_edge(text: bytes) -> bool:
             response = ask(worker.url, "/products/17")
@@ -124,7 +124,7 @@ class Shop:
     def cache(self, client: PurgeClient | None = None) -> Iterator[LayeredCache]:
         options = RedisOptions(url=self.redis_url, prefix="shop", timeout=2)
         with LayeredCache(options, edge=client) as made:
-            assert made.wait_until_synced()
+            assert made.wait_until_synced(30)
             yield made
 
     def in_redis(self) -> object:
