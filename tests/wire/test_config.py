@@ -457,7 +457,9 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
         pytest.param({"TOKEN_ISSUERS": [_ISSUER, _ISSUER]}, "two tables have one issuer", id="one twice"),
         pytest.param({"TOKEN_ISSUERS": [_ISSUER | {"jwks": ""}]}, "jwks: an issuer has", id="an odd member"),
         pytest.param(
-            {"API_KEY_TABLE": {"acme-1": {"tenant": "acme"}}}, "isn't the digest", id="a key, and no digest"
+            {"API_KEY_TABLE": {"0" * 64: {"a": 1}, "acme-1": {"tenant": "acme"}}},
+            "entry 2 isn't under the digest of a key",
+            id="a key, and no digest",
         ),
         pytest.param({"API_KEY_TABLE": {"0" * 64: {}}}, "doesn't say whose it is", id="nobody's key"),
         pytest.param(
@@ -686,6 +688,11 @@ def test_what_cant_be_meant_is_refused(environment: dict[str, object], expected:
         ),
         pytest.param({"TOKEN_SECRET": _LONG_TEXT}, "no rule uses it", id="a secret without a use"),
         pytest.param({"API_KEY_TABLE": {"0" * 64: {"a": 1}}}, "no rule uses it", id="keys without a use"),
+        pytest.param(
+            {"RULES": [{"methods": ["QUERY"], "key_body": True, "key_parameters": ["sig"], "lifetime": 5}]},
+            "counted with 'sig' in its URL; add GET",
+            id="a parameter that other methods show",
+        ),
         pytest.param(
             {"KV_TIMEOUT": "30s", "ORIGIN_TIMEOUT": "10s"}, "is no less than", id="patience with the store"
         ),

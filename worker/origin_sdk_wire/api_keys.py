@@ -61,17 +61,19 @@ def api_keys() -> ValueKind:
         found = from_json(value) if isinstance(value, str) else value
         if not isinstance(found, Mapping):
             raise ValueError(f"give {expects}")  # noqa: TRY004 - one type of error for all kinds
+        for number, digest in enumerate(found, 1):
+            if not _DIGEST.fullmatch(str(digest)):
+                # By its number: it may be the key itself, which no log is to show.
+                raise ValueError(
+                    f"entry {number} isn't under the digest of a key: 64 digits, 0 to 9 and a to f; "
+                    'printf %s "$KEY" | openssl dgst -sha256 -hmac "$API_KEY_TABLE_SECRET" makes one'
+                )
         return MappingProxyType({str(digest): _key(str(digest), entry) for digest, entry in found.items()})
 
     return ValueKind(expects, read, lambda _: "")
 
 
 def _key(digest: str, entry: object) -> ApiKey:
-    if not _DIGEST.fullmatch(digest):
-        raise ValueError(
-            f"{shown_value(digest[:12])} isn't the digest of a key: 64 digits, 0 to 9 and a to f; "
-            'printf %s "$KEY" | openssl dgst -sha256 -hmac "$API_KEY_TABLE_SECRET" makes one'
-        )
     claims = {name: value for name, value in entry.items() if name not in _TIMES} if _is_table(entry) else {}
     if not claims:
         raise ValueError(f'{digest[:12]}… doesn\'t say whose it is; write {{ tenant = "acme" }}, say')

@@ -277,6 +277,12 @@ def rule_warnings(rule: Rule) -> Iterator[str]:
                 f"negative_lifetimes = {status}: one client's refusal is then everyone's; keep it for 404 "
                 'and 410, or declare the identity with data_class = "private"'
             )
+    if rule.hidden_parameters and rule.methods and "GET" not in rule.methods:
+        hidden = shown_value(", ".join(sorted(rule.hidden_parameters)))
+        yield (
+            f"methods = {shown_value(sorted(rule.methods))}: a GET of the same path isn't this rule's, and "
+            f"is stored, listed and counted with {hidden} in its URL; add GET"
+        )
     if is_shared and rule.cookies and (rule.lifetime or rule.default_lifetime):
         yield (
             "key_cookies: answers to requests with cookies aren't stored unless they say public or s-maxage; "
