@@ -374,8 +374,10 @@ def test_ctrl_c_while_waiting_says_what_is_done(
 )
 def test_a_pipe_without_a_writer_is_waited_for_until_ctrl_c(folder: Path, arguments: tuple[str, ...]) -> None:
     os.mkfifo(folder / "fifo")
-    began = "import sys, time, threading, _thread; from origin_sdk.cli import main\n"
-    began += "threading.Timer(0.3, _thread.interrupt_main).start(); main(sys.argv[1:])"
+    # A signal, as Ctrl-C sends it: nothing less ends what the main thread waits for.
+    began = "import signal, sys, threading; from origin_sdk.cli import main\n"
+    began += "interrupted = threading.main_thread().ident, signal.SIGINT\n"
+    began += "threading.Timer(0.5, signal.pthread_kill, interrupted).start(); main(sys.argv[1:])"
     ran = subprocess.run(
         [sys.executable, "-c", began, *arguments], capture_output=True, check=False, timeout=60
     )

@@ -55,7 +55,7 @@ def test_queries(field: str, one: str | None, other: str | None, *, expected: bo
     assert _same(field, one, other) is expected
 
 
-@given(st.lists(st.text(max_size=6), max_size=4), st.booleans(), st.booleans())
+@given(st.lists(st.text(max_size=4) | st.sampled_from("yz"), max_size=4), st.booleans(), st.booleans())
 def test_what_is_kept_of_a_field_means_what_it_said(
     names: list[str], is_except: bool, has_order: bool
 ) -> None:
@@ -67,6 +67,4 @@ def test_what_is_kept_of_a_field_means_what_it_said(
     for name in names:
         encoded = "".join(f"%{each:02X}" for each in name.encode())
         if encoded:
-            assert _same(field, f"z=1&{encoded}=1", "z=1") is (
-                not is_except or ("z" in names and name == "z")
-            )
+            assert _same(field, f"z=1&{encoded}=1", "z=1") is not is_except
