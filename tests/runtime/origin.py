@@ -166,7 +166,7 @@ class ScriptedOrigin:
             request = await _read_request(reader)
             self._requests.append(request)
             for step in self._answer(request).steps:
-                await _perform(step, writer)
+                await _perform(_without_content(step) if request.method == "HEAD" else step, writer)
 
     def _answer(self, request: Request) -> Reply:
         return self._answers.get(request.path, self._fallback)(request)
@@ -191,6 +191,14 @@ async def _perform(step: Step, writer: asyncio.StreamWriter) -> None:
             writer.transport.abort()
         case Close():
             writer.close()
+
+
+def _without_content(step: Step) -> Step:
+    """Leave of a step what may answer a HEAD: content would count as the next response on the connection."""
+    if not isinstance(step, bytes):
+        return step
+    start, end, _ = step.partition(b"\r\n\r\n")
+    return start + end if step.startswith(b"HTTP/") else b""
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Request:
