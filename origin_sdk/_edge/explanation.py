@@ -12,7 +12,7 @@ from origin_sdk_wire.key import MAX_KEY_BYTES, Target, record_key, variant_key
 from origin_sdk_wire.marks import covering_marks
 from origin_sdk_wire.rules import asked_target, first_match, key_target
 from origin_sdk_wire.seals import Seal
-from origin_sdk_wire.settings import DataClass, Rule
+from origin_sdk_wire.settings import Rule
 
 __all__ = ["Explanation", "RuleVerdict", "explain"]
 
@@ -117,8 +117,7 @@ def _kept(rule: Rule) -> str:
         return "nowhere: it passes through"
     if rule.is_kept_in_memory:
         return "in the memory of isolates alone"
-    by_class = Seal.ENCRYPT if rule.data_class is DataClass.PRIVATE else Seal.AUTHENTICATE
-    return f"in Workers KV, {_SEALED[rule.seal or by_class]}"
+    return f"in Workers KV, {_SEALED[rule.own_seal]}"
 
 
 _SEALED = {

@@ -317,8 +317,8 @@ async def publish(operation: Operation, publication: Publication, project: Proje
     if index:
         draft = replace(draft, selected_by=_selected_by(draft, index))
         # The other responses that it leads to may be kept for as long.
-        seal = Seal.NONE if draft.seal is Seal.NONE else Seal.AUTHENTICATE  # it has nothing to hide
-        metadata, _ = operation.seals.closed(seal, draft.index_key, json.loads(index.metadata()), b"")
+        told = json.loads(index.metadata())
+        metadata, _ = operation.seals.closed(draft.seal.of_index, draft.index_key, told, b"")
         pairs.append(Pair(draft.index_key, "", MAX_RECORD_SECONDS, metadata))
     apart, stored = _record_pairs(draft, operation.seals)
     pairs.append(stored)

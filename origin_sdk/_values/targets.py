@@ -20,7 +20,7 @@ from origin_sdk_wire.marks import (
     url_mark,
     written_keys,
 )
-from origin_sdk_wire.rules import KeyRule, key_target
+from origin_sdk_wire.rules import KeyRule, without_parameters
 
 __all__ = [
     "KINDS",
@@ -259,9 +259,9 @@ def stored_targets(target: Target, rules: Sequence[KeyRule]) -> tuple[Target, ..
 
 def shown_url(url: str, rules: Sequence[KeyRule]) -> str:
     """Return a URL without the parameters that any of the rules hides: a key, or a signature."""
-    hidden = tuple(name for rule in rules for name in rule.hidden_parameters)
+    hidden = [name for rule in rules for name in rule.hidden_parameters]
     try:
-        return str(key_target(KeyRule(parameters=hidden), parse_url(url))) if hidden else url
+        return str(without_parameters(parse_url(url), hidden)) if hidden else url
     except InvalidRequest:
         return url.partition("?")[0]
 

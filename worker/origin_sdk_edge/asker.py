@@ -204,7 +204,7 @@ class Asker:
 
     def _failed(self, question: Question, error: OriginError) -> Outcome:
         self.note_failure(question.lookup.rule, error)
-        return self.shared_failure(question, error.failure)
+        return Outcome(self._plan(question, error.failure), trouble=trouble_of(error.failure))
 
     def note_failure(self, rule: Rule, error: OriginError) -> None:
         """Report and count that the origin gave no whole answer."""
@@ -216,8 +216,9 @@ class Asker:
             self._counters.breaker_opened()
 
     def shared_failure(self, question: Question, failure: OriginFailure) -> Outcome:
-        """Return what comes of the origin having failed."""
-        return Outcome(self._plan(question, failure), trouble=trouble_of(failure))
+        """Return what comes of the origin having failed another's request, which this one waited for."""
+        plan = self._plan(question, failure)
+        return Outcome(replace(plan, status=replace(plan.status, collapsed=True)))
 
     def facts_of(
         self, rule: Rule, request: RequestFacts, response: OriginResponse, birth_ms: int

@@ -238,8 +238,7 @@ class Collapse:
         if not flight.entry and flight.voice not in {"", question.voice}:
             return await self._ask_alone(question, exchange)
         if flight.failure:
-            plan = self._asker.shared_failure(question, flight.failure).plan
-            shared = Outcome(replace(plan, status=replace(plan.status, collapsed=True)))
+            shared = self._asker.shared_failure(question, flight.failure)
             return await self._send(question, shared, exchange)
         is_later = _is_later(flight, exchange)
         if flight.entry and await self._judge.answers(lookup, flight.entry, is_later=is_later):

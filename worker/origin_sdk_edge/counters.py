@@ -11,7 +11,7 @@ from origin_sdk_wire.exposition import SeenPurge, UrlCount
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.marks import Lane, Mark
 from origin_sdk_wire.metrics import ATTEMPTS, FAULTS, OTHER, Counts, Labels, Tier, status_class
-from origin_sdk_wire.rules import KeyRule, key_target
+from origin_sdk_wire.rules import without_parameters
 from origin_sdk_wire.settings import MetricsUrls, Settings
 
 __all__ = ["Counters", "shown_url"]
@@ -240,8 +240,7 @@ def shown_url(request: RequestFacts, settings: Settings) -> str:
     """Return as much of a request's URL as may be kept and told: it can be personal."""
     target = request.target
     if settings.metrics_urls is MetricsUrls.FULL:
-        hidden = KeyRule(parameters=tuple(settings.hidden_parameters))
-        return str(key_target(hidden, target))
+        return str(without_parameters(target, settings.hidden_parameters))
     if settings.metrics_urls is MetricsUrls.PATH:
         return f"{target.scheme}://{target.host}{target.path}"
     return ""

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from origin_sdk_wire.bounds import MAX_GROUPS
-from origin_sdk_wire.errors import InvalidGroup
 from origin_sdk_wire.facts import Reason
-from origin_sdk_wire.marks import group_mark
+from origin_sdk_wire.marks import is_group
 from origin_sdk_wire.rules import KeyBody
 from origin_sdk_wire.settings import Rule
 
@@ -39,11 +38,8 @@ def named_groups(template: str, value: object) -> Iterator[str]:
     path = found[1] if found else template
     for each in _at(value, path.split(".")):
         name = f"{template[: found.start()]}{each}{template[found.end() :]}" if found else each
-        try:
-            group_mark(name)
-        except InvalidGroup:
-            continue  # no purge can name it either
-        yield name
+        if is_group(name):  # else no purge can name it either
+            yield name
 
 
 def _at(value: Any, steps: list[str]) -> Iterator[str]:

@@ -126,12 +126,13 @@ def problems(environment: Mapping[str, object], *, has_secrets: bool = True) -> 
     errors += errors_of(settings, values.keys())
     warnings += warnings_of(settings, values.keys())
     warnings += _undemanding(settings)
+    missing = errors if has_secrets else warnings
     if not (given.get("token_secret") or settings.token_issuers):
-        (errors if has_secrets else warnings).extend(_unverifiable(settings))
+        missing += _unverifiable(settings)
     if not given.get("api_key_table_secret"):
-        (errors if has_secrets else warnings).extend(_unknown_keys(settings))
+        missing += _unknown_keys(settings)
     if not given.get("store_keys"):
-        (errors if has_secrets else warnings).extend(_unsealable(settings))
+        missing += _unsealable(settings)
     return Problems(tuple(errors), tuple(warnings), None if errors else settings)
 
 

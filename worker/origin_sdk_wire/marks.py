@@ -51,6 +51,7 @@ __all__ = [
     "host_mark",
     "index_of",
     "indexed_names",
+    "is_group",
     "is_index",
     "is_shared",
     "lane_key",
@@ -214,6 +215,15 @@ def group_mark(group: str) -> str:
             "no space at either end"
         )
     return f"group/{group}"
+
+
+def is_group(name: str) -> bool:
+    """Whether a response can carry a group of this name, and a purge name it."""
+    try:
+        group_mark(name)
+    except InvalidGroup:
+        return False
+    return True
 
 
 def host_group_mark(host: str, group: str) -> str:

@@ -470,11 +470,8 @@ class Visibility:
 def parse_visibility(text: str) -> Visibility:
     """Read the answer to the question; raises :class:`UnreadableEntry`."""
     read = _table(text)
-    unknown, behind = read.get("unknown"), read.get("behind")
-    if not (_are_texts(unknown) and _are_texts(behind)):
-        raise UnreadableEntry(_DOES_NOT_FIT.format("answer", text))
-    everywhere = read.get("everywhere", [])
-    if not _are_texts(everywhere):
+    unknown, behind, everywhere = read.get("unknown"), read.get("behind"), read.get("everywhere", [])
+    if not (_are_texts(unknown) and _are_texts(behind) and _are_texts(everywhere)):
         raise UnreadableEntry(_DOES_NOT_FIT.format("answer", text))
     readers = _number(read, "readers", _MAX_MOMENT_MS)
     return Visibility(tuple(unknown), tuple(behind), readers, tuple(everywhere))

@@ -35,6 +35,7 @@ __all__ = [
     "known_query",
     "parse_key_rule",
     "search_parts",
+    "without_parameters",
 ]
 
 KEY_RULE_SETTINGS = frozenset(
@@ -217,6 +218,12 @@ def key_target(rule: KeyRule, target: Target) -> Target:
         # Responses of one path may take different queries for the same: all lie under the path.
         return Target(target.scheme, target.host, target.path)
     return _edited(rule, target, rule.hidden_parameters)
+
+
+def without_parameters(target: Target, names: Iterable[str]) -> Target:
+    """Return a target without the query parameters of these names, percent-decoded."""
+    hidden = tuple(names)
+    return key_target(KeyRule(parameters=hidden), target) if hidden else target
 
 
 def known_query(rule: KeyRule, target: Target) -> str | None:

@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
+from typing import AnyStr
 
 from origin_sdk_wire.errors import BrokenSeal
 
@@ -54,9 +55,11 @@ __all__ = [
     "parse_parts",
     "parse_store_keys",
     "part_mac",
+    "require_mac",
     "sealed_text",
     "verified",
     "with_mac",
+    "without_mac",
     "without_seal",
 ]
 
@@ -88,6 +91,11 @@ class Seal(StrEnum):
     AUTHENTICATE = "authenticate"
     """Not changed without the key."""
     NONE = "none"
+
+    @property
+    def of_index(self) -> "Seal":
+        """How the index is sealed of responses that are sealed so: it has nothing to hide."""
+        return Seal.NONE if self is Seal.NONE else Seal.AUTHENTICATE
 
 
 class Purpose(StrEnum):
@@ -179,9 +187,8 @@ def bound_to_value(key_id: str, key: str, metadata: Mapping[str, object] | int) 
     """
     if isinstance(metadata, int):
         return _json([Seal.ENCRYPT.value, key_id, key, metadata])
-    own = {name: member for name, member in metadata.items() if name != "a"}
     try:
-        return _json([Seal.AUTHENTICATE.value, key_id, key, own]) + b"\n"
+        return _json([Seal.AUTHENTICATE.value, key_id, key, without_mac(metadata)]) + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
         # Whoever writes to KV chooses what its metadata are, and JavaScript's null is no value of JSON here.
         raise BrokenSeal(BrokenSeal.BROKEN, "the metadata aren't what is sealed") from error
@@ -193,9 +200,20 @@ def with_mac(metadata: str, key_id: str, mac: bytes) -> str:
     return f'{metadata[:-1]}{end}"a":"{key_id} {mac_text(mac)}"}}'
 
 
+def without_mac(metadata: Mapping[str, object]) -> dict[str, object]:
+    """Return metadata without the MAC among them."""
+    return {name: member for name, member in metadata.items() if name != "a"}
+
+
 def mac_text(mac: bytes) -> str:
     """Write a MAC in base64url."""
     return urlsafe_b64encode(mac).decode().rstrip("=")
+
+
+def require_mac(made: AnyStr, given: AnyStr) -> None:
+    """Raise :class:`BrokenSeal` unless the MAC that was given is the one that was made."""
+    if not hmac.compare_digest(made, given):
+        raise BrokenSeal(BrokenSeal.BROKEN, "it was changed, or belongs elsewhere")
 
 
 def authenticated(
@@ -214,10 +232,8 @@ def verified(
     if note is None or note.seal is not Seal.AUTHENTICATE or not isinstance(metadata, Mapping):
         raise BrokenSeal(BrokenSeal.UNSEALED, "it isn't authenticated")
     key = key_named(keys, note.key_id)
-    mac = _mac(key, bound_to_value(key.id, kv_key, metadata) + value)
-    if not hmac.compare_digest(mac_text(mac), note.mac):
-        raise BrokenSeal(BrokenSeal.BROKEN, "it was changed, or belongs elsewhere")
-    return {name: member for name, member in metadata.items() if name != "a"}
+    require_mac(mac_text(_mac(key, bound_to_value(key.id, kv_key, metadata) + value)), note.mac)
+    return without_mac(metadata)
 
 
 # Marks
@@ -234,9 +250,7 @@ def opened_text(keys: Sequence[StoreKey], kv_key: str, value: str) -> str:
     if not found:
         raise BrokenSeal(BrokenSeal.UNSEALED, "it isn't authenticated")
     key = key_named(keys, found[2])
-    mac = _mac(key, _bound_to_text(key.id, kv_key, found[1]))
-    if not hmac.compare_digest(mac_text(mac), found[3]):
-        raise BrokenSeal(BrokenSeal.BROKEN, "it was changed, or belongs elsewhere")
+    require_mac(mac_text(_mac(key, _bound_to_text(key.id, kv_key, found[1]))), found[3])
     return found[1]
 
 

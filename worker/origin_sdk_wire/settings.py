@@ -194,6 +194,12 @@ class Rule(KeyRule):
         return self.store_on is StoreOn.NEVER
 
     @property
+    def own_seal(self) -> Seal:
+        """How responses are sealed where there are keys."""
+        by_class = Seal.ENCRYPT if self.data_class is DataClass.PRIVATE else Seal.AUTHENTICATE
+        return self.seal or by_class
+
+    @property
     def never_stores(self) -> bool:
         """Whether nothing that the rule matches is stored."""
         return self.bypass or self.data_class is DataClass.NEVER
@@ -379,10 +385,7 @@ class Settings:
 
     def seal_of(self, rule: Rule) -> Seal:
         """Return how responses are sealed that a rule matches: without keys not at all."""
-        if not self.store_keys:
-            return Seal.NONE
-        by_class = Seal.ENCRYPT if rule.data_class is DataClass.PRIVATE else Seal.AUTHENTICATE
-        return rule.seal or by_class
+        return rule.own_seal if self.store_keys else Seal.NONE
 
     def key_identity(
         self, rule: Rule, parts: tuple[tuple[str, str | None], ...]

@@ -4,13 +4,11 @@ from collections.abc import Iterator
 
 from origin_sdk_wire.bounds import MAX_GROUPS
 from origin_sdk_wire.directives import Directives, response_directives, split_list, withdrawn_by_invalid
-from origin_sdk_wire.errors import InvalidGroup
 from origin_sdk_wire.facts import Fields, Reason, ResponseFacts
 from origin_sdk_wire.fields import CACHE_STATUS, GROUP_FIELDS, HOP_BY_HOP
 from origin_sdk_wire.freshness import HEURISTICALLY_CACHEABLE, Freshness, freshness_of, initial_age_ms
 from origin_sdk_wire.layout import NEVER_STORED_FIELDS, group_names
-from origin_sdk_wire.marks import group_mark
-from origin_sdk_wire.memo import remember_short
+from origin_sdk_wire.marks import is_group
 from origin_sdk_wire.parts import content_part
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.search_variance import variance_field
@@ -231,13 +229,4 @@ def groups_of(fields: Fields, rule: Rule) -> tuple[str, ...]:
     """Return the groups of a response, each once: of Cache-Groups, Cache-Tag, Surrogate-Key and the rule."""
     if not rule.groups and not any(name in fields for name in GROUP_FIELDS):
         return ()
-    return tuple(dict.fromkeys(name for name in group_names(fields, rule.groups) if _is_group(name)))
-
-
-@remember_short(1024)
-def _is_group(name: str) -> bool:
-    try:
-        group_mark(name)
-    except InvalidGroup:
-        return False
-    return True
+    return tuple(dict.fromkeys(name for name in group_names(fields, rule.groups) if is_group(name)))

@@ -8,7 +8,7 @@ import json
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import js
 from pyodide.ffi import JsException
@@ -16,7 +16,7 @@ from pyodide.ffi import JsException
 from origin_sdk_edge.adapters.bodies import ArrayBuffers
 from origin_sdk_edge.adapters.clock import JsTiming
 from origin_sdk_edge.adapters.javascript import from_json
-from origin_sdk_edge.adapters.objects import ask_object
+from origin_sdk_edge.adapters.objects import ask_object, read_query
 from origin_sdk_edge.adapters.promises import promised, within
 from origin_sdk_edge.global_flights.board import Board, Carried, Landing, Role, Ticket
 from origin_sdk_edge.policy.facts import OriginFailure
@@ -41,7 +41,7 @@ class FlightTower:
     async def answer(self, request: Any) -> Any:
         """Answer a request of the runtime with a response of the runtime."""
         url = urlsplit(request.url)
-        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        query = read_query(url.query)
         key, action = query["key"], url.path.removeprefix(FLIGHT_PATH)
         if action == "join":
             ticket = await self._board.join(key, int(query["since"]), float(query["patience"]))
@@ -90,7 +90,7 @@ class FlightStub:
         """Join."""
         query: dict[str, str | int | float] = {"since": since_ms, "patience": patience_seconds}
         response = await self._ask("join", key, query, None, patience_seconds + _TIMEOUT_SECONDS)
-        told = {name: values[0] for name, values in parse_qs(response.headers.get(_TICKET)).items()}
+        told = read_query(response.headers.get(_TICKET))
         ticket = Ticket(Role(told["role"]), int(told["number"]), int(told["granted"]))
         if "failure" in told:
             return replace(ticket, failure=OriginFailure(told["failure"]))

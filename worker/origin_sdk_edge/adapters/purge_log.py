@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import js
 from pyodide.ffi import JsException
@@ -14,7 +14,7 @@ from origin_sdk_edge.adapters import promises
 from origin_sdk_edge.adapters.clock import epoch_ms
 from origin_sdk_edge.adapters.flights import FLIGHT_PATH, FlightTower
 from origin_sdk_edge.adapters.javascript import from_json
-from origin_sdk_edge.adapters.objects import BASE, ask_object
+from origin_sdk_edge.adapters.objects import BASE, ask_object, read_query
 from origin_sdk_edge.adapters.promises import drive, promised, within
 from origin_sdk_edge.ports import StoreError
 from origin_sdk_edge.purge_log.ledger import Ledger, Limits
@@ -79,7 +79,7 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
         url = urlsplit(request.url)
         if url.path.startswith(FLIGHT_PATH):
             return await self._flown(request)
-        query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
+        query = read_query(url.query)
         try:
             text = await self._answer(url.path, query, request)
         except Exception as error:  # noqa: BLE001 - the asker goes by the marks
@@ -89,7 +89,7 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
 
     async def _flown(self, request: Any) -> Any:
         """Answer what is asked about flights: driven by promises, as all that waits for others is."""
-        own = js.Promise.withResolvers()
+        own = promises.deferred()
 
         def fail(error: Exception) -> None:
             js.console.error(f"edge cache: flights: {type(error).__name__}: {error}")

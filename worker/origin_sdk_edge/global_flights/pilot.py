@@ -5,7 +5,7 @@ client's own fields may have spoilt is neither carried nor waited for.
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from origin_sdk_edge.asker import Asker, Outcome, Question
@@ -18,9 +18,9 @@ from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.ports import Ports, Signal, StoredValue, StoreError
 from origin_sdk_edge.storage import Found, Storage
 from origin_sdk_edge.storage.memory import Entry
+from origin_sdk_edge.storage.records import laid_out
 from origin_sdk_wire.errors import UnreadableRecord
 from origin_sdk_wire.facts import Reason
-from origin_sdk_wire.record import head_of, metadata_for
 from origin_sdk_wire.settings import Settings, SingleFlight
 
 __all__ = ["FlightPort", "Joined", "Lead", "Pilot"]
@@ -124,7 +124,7 @@ class Pilot:
                 case Role.LEAD:
                     return Joined(lead=Lead(question.key, ticket.number, self._timing.signal()))
                 case Role.FAIL if ticket.failure:
-                    return Joined(self._failed(question, ticket.failure))
+                    return Joined(self._asker.shared_failure(question, ticket.failure))
                 case Role.TAKE | Role.FIND if ticket.carried:
                     if entry := await self._usable(question, ticket, is_later=ticket.number > granted):
                         return Joined(_shared(question, entry))
@@ -134,10 +134,6 @@ class Pilot:
                 case _:
                     break
         return Joined()
-
-    def _failed(self, question: Question, failure: OriginFailure) -> Outcome:
-        plan = self._asker.shared_failure(question, failure).plan
-        return Outcome(replace(plan, status=replace(plan.status, collapsed=True)))
 
     async def _usable(self, question: Question, ticket: Ticket, *, is_later: bool) -> Entry | None:
         """Return what another isolate got, if it answers this question, too; and hold it here then."""
@@ -185,10 +181,8 @@ class Pilot:
             return None
         if entry.size_bytes > self._settings.memory_item_bytes:
             return None
-        head = head_of(entry.record)
-        metadata, is_in_front = metadata_for(head)
-        value = self._bodies.prefixed(head, entry.body) if is_in_front else entry.body
-        size_bytes = entry.size_bytes + len(head)
+        metadata, value = laid_out(entry.record, entry.body, self._bodies)
+        size_bytes = self._bodies.size(value) + len(metadata)
         return Carried(entry.key, entry.record.birth_ms, metadata, value, size_bytes)
 
 

@@ -24,8 +24,7 @@ class StoredBodies:
         if entry.body is not None or not key:
             return entry.body
         if is_sealed_body(key):
-            opened = await self._opened(entry)
-            return await self._read(opened, 0, opened.size_bytes) if opened else None
+            return await self._read(entry)
         try:
             value = await self._tiers.store.read(entry.record.body_key)
         except StoreError as error:
@@ -43,8 +42,7 @@ class StoredBodies:
         Of one that lies apart in sealed parts, no others are opened and held.
         """
         if entry.body is None and not entry.record.coding and is_sealed_body(entry.record.body_key):
-            opened = await self._opened(entry)
-            return await self._read(opened, start, end) if opened else None
+            return await self._read(entry, start, end)
         body = await self.decoded(entry)
         return None if body is None else self._tiers.contents.part(body, start, end)
 
@@ -64,7 +62,11 @@ class StoredBodies:
             return None
         return opened
 
-    async def _read(self, opened: OpenedBody, start: int, end: int) -> Body | None:
+    async def _read(self, entry: Entry, start: int = 0, end: int | None = None) -> Body | None:
+        """Return some bytes of a sealed body, or all; ``None`` if it is gone or broken."""
+        opened = await self._opened(entry)
+        if opened is None:
+            return None
         try:
             return await opened.read(start, end)
         except StoreError as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from origin_sdk_edge.policy.decision import Lookup
 from origin_sdk_edge.policy.selection import preference
-from origin_sdk_edge.ports import Body, Read, StoredValue, StoreError
+from origin_sdk_edge.ports import Bodies, Body, Read, StoredValue, StoreError
 from origin_sdk_edge.storage.marks import Marks
 from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_edge.storage.tiers import Tiers
@@ -14,11 +14,19 @@ from origin_sdk_wire.disguise import applied_rule
 from origin_sdk_wire.errors import BrokenSeal, UnreadableRecord
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import Target, parse_target, record_key
-from origin_sdk_wire.record import Index, Record, parse_head, prepared_in, read_metadata
+from origin_sdk_wire.record import (
+    Index,
+    Record,
+    head_of,
+    metadata_for,
+    parse_head,
+    prepared_in,
+    read_metadata,
+)
 from origin_sdk_wire.rules import FURTHER_METHODS
 from origin_sdk_wire.settings import Rule, Settings
 
-__all__ = ["Found", "Records"]
+__all__ = ["Found", "Records", "laid_out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,15 @@ class Found:
 
     entry: Entry | None = None
     missing: Reason = Reason.ABSENT
+
+
+def laid_out(
+    record: Record, body: Body, contents: Bodies, prepared: str = "", *, reserved_bytes: int = 0
+) -> tuple[str, Body]:
+    """Return metadata and value of a record, as :meth:`Records.response` reads them."""
+    head = head_of(record)
+    metadata, is_in_front = metadata_for(head, prepared, reserved_bytes=reserved_bytes)
+    return metadata, contents.prefixed(head, body) if is_in_front else body
 
 
 class Records:

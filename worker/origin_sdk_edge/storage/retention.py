@@ -8,6 +8,7 @@ from origin_sdk_edge.ports import Body, StoreError
 from origin_sdk_edge.storage.admission import Admission
 from origin_sdk_edge.storage.marks import Marks
 from origin_sdk_edge.storage.memory import Entry
+from origin_sdk_edge.storage.records import laid_out
 from origin_sdk_edge.storage.tiers import Tiers
 from origin_sdk_edge.storage.variants import Variants, variant
 from origin_sdk_edge.storage.writes import Writes
@@ -22,7 +23,7 @@ from origin_sdk_wire.layout import (
     record_seconds,
 )
 from origin_sdk_wire.prepared import prepared_for
-from origin_sdk_wire.record import Index, Record, head_of, metadata_for
+from origin_sdk_wire.record import Index, Record
 from origin_sdk_wire.seals import SEAL_BYTES, Seal
 
 __all__ = ["Retention"]
@@ -106,10 +107,9 @@ class Retention:
         self._variants.note_written(key, index, now_ms + (seconds - ttl_seconds) * 1000)
 
     async def _write_index(self, key: str, index: Index, seconds: int, seal: Seal) -> None:
-        """Write an index, which has nothing to hide."""
+        """Write an index."""
         seals, empty = self._tiers.seals, self._tiers.contents.empty()
-        seal = seal if seal is Seal.NONE else Seal.AUTHENTICATE
-        metadata, value = await seals.closed(seal, key, index.metadata(), empty)
+        metadata, value = await seals.closed(seal.of_index, key, index.metadata(), empty)
         await self._writes.write(key, value, metadata, seconds)
 
     async def _compressed(self, entry: Entry) -> Entry:
@@ -138,9 +138,8 @@ class Retention:
                 body = await seals.closed_body(seal, record.body_key, body)
             await self._writes.write(record.body_key, body, None, apart_seconds(ttl_seconds))
             body = contents.empty()
-        head = head_of(record)
-        metadata, is_in_front = metadata_for(head, prepared, reserved_bytes=SEAL_BYTES if is_sealed else 0)
-        value = contents.prefixed(head, body) if is_in_front else body
+        reserved_bytes = SEAL_BYTES if is_sealed else 0
+        metadata, value = laid_out(record, body, contents, prepared, reserved_bytes=reserved_bytes)
         metadata, value = await seals.closed(seal, entry.key, metadata, value)
         await self._writes.write(entry.key, value, metadata, ttl_seconds)
 
@@ -153,6 +152,5 @@ class Retention:
 
     async def end(self, key: str) -> None:
         """Overwrite what is stored under ``key`` in KV with nothing; raises :class:`StoreError`."""
-        seal = Seal.AUTHENTICATE if self._tiers.seals.is_on else Seal.NONE
-        await self._write_index(key, Index(()), MIN_TTL_SECONDS, seal)
+        await self._write_index(key, Index(()), MIN_TTL_SECONDS, Seal.AUTHENTICATE)
         self._tiers.wrote("end", key, {"why": "withdrawn"})

@@ -4,9 +4,9 @@
 counts as absent.
 """
 
-import hmac
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 from origin_sdk_edge.ports import Bodies, Body, Ciphers, Counted, Pipe, StoredValue, StoreError
@@ -29,8 +29,10 @@ from origin_sdk_wire.seals import (
     note_of,
     opened_text,
     parse_parts,
+    require_mac,
     sealed_text,
     with_mac,
+    without_mac,
 )
 from origin_sdk_wire.settings import Rule, Settings
 
@@ -52,7 +54,8 @@ class Seals:
         self._keys = settings.store_keys
         self.contents = contents
         self._ciphers = ciphers
-        self._opened: dict[str, str] = {}
+        # The same mark is read again every few seconds.
+        self._open: Callable[[str, str], str] = lru_cache(_MOST_OPENED)(partial(opened_text, self._keys))
 
     @property
     def is_on(self) -> bool:
@@ -104,11 +107,8 @@ class Seals:
         if note.seal is Seal.AUTHENTICATE:
             bound = bound_to_value(own.id, key, value.metadata)
             mac = await ciphers.sign(derived(own, Purpose.AUTHENTICATE), bound, value.body)
-            if not hmac.compare_digest(mac_text(mac), note.mac):
-                raise BrokenSeal(BrokenSeal.BROKEN, "it was changed, or belongs elsewhere")
-            return StoredValue(
-                {name: each for name, each in value.metadata.items() if name != "a"}, value.body
-            )
+            require_mac(mac_text(mac), note.mac)
+            return StoredValue(without_mac(value.metadata), value.body)
         bound = bound_to_value(own.id, key, note.size_bytes)
         plain = await self._decrypted(derived(own, Purpose.ENCRYPT), value.body, bound)
         metadata = json.loads(contents.text(contents.part(plain, 0, note.size_bytes)))
@@ -137,20 +137,11 @@ class Seals:
         """Return a mark's value as it was before it was closed; ``None`` if that isn't known."""
         if not self._keys:
             return value
-        known = f"{key} {value}"
-        text = self._opened.get(known)
-        if text is not None:
-            return text
         try:
-            text = opened_text(self._keys, key, value)
+            return self._open(key, value)
         except BrokenSeal as error:
             self._told(key, error)
             return None
-        # The same mark is read again every few seconds.
-        if len(self._opened) >= _MOST_OPENED:
-            self._opened.clear()
-        self._opened[known] = text
-        return text
 
     # Bodies that lie apart
 
@@ -205,9 +196,8 @@ class Seals:
         if self._ciphers is None or size_bytes < MAC_BYTES:
             raise BrokenSeal(BrokenSeal.BROKEN, "it was cut short")
         part = contents.part(sealed, MAC_BYTES, size_bytes)
-        mac = await self._ciphers.sign(secret, bound, part)
-        if not hmac.compare_digest(mac, contents.octets(contents.part(sealed, 0, MAC_BYTES))):
-            raise BrokenSeal(BrokenSeal.BROKEN, "it was changed, or belongs elsewhere")
+        given = contents.octets(contents.part(sealed, 0, MAC_BYTES))
+        require_mac(await self._ciphers.sign(secret, bound, part), given)
         return part
 
 
