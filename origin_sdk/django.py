@@ -107,7 +107,8 @@ class CacheFields:
     def _revise(self, draft: Draft, request: Any, response: Any) -> None:
         with unobserved():
             exchanged = _exchanged(request, response)
-        _set_fields(response, revise(draft, exchanged, strict=self._strict, observers=self._observers))
+        revised = revise(draft, exchanged, strict=self._strict, observers=self._observers)
+        revised.set_on(response.headers)
 
 
 def _changed(draft: Draft, response: Any, finished: Finished) -> Any:
@@ -116,19 +117,11 @@ def _changed(draft: Draft, response: Any, finished: Finished) -> Any:
         response.content = b""
         for name in [name for name in response.headers if not Finished.kept_by_304(name)]:
             del response.headers[name]
-    _set_fields(response, finished)
+    finished.set_on(response.headers)
     if draft.reads.shared_as and getattr(response, "file_to_stream", None) is None:
         watch = watched_async if response.is_async else watched
         response.streaming_content = watch(response.streaming_content, draft.reads, draft.observed)
     return response
-
-
-def _set_fields(response: Any, finished: Finished) -> None:
-    for name, value in finished.fields.items():
-        if value:
-            response.headers[name] = value
-        else:
-            del response.headers[name]
 
 
 def _exchanged(request: Any, response: Any) -> Exchanged:

@@ -98,7 +98,7 @@ def _end(response: Response) -> Response:
         response.set_data(b"")
         for name in [name for name in response.headers.keys() if not Finished.kept_by_304(name)]:  # noqa: SIM118 - werkzeug's
             del response.headers[name]
-    _set_fields(response, finished)
+    finished.set_on(response.headers)
     if draft.reads.shared_as and not response.direct_passthrough:
         parts = watched(response.response, draft.reads, draft.observed)
         response.response = cast("Iterable[bytes]", parts)
@@ -114,18 +114,11 @@ def _revising(process: Callable[[Response], Response]) -> Callable[[Response], R
         if draft and draft.observed.is_undecided:
             with unobserved():
                 exchanged = _exchanged(processed)
-            _set_fields(processed, revise(draft, exchanged, strict=_is_strict(), observers=_observers()))
+            revised = revise(draft, exchanged, strict=_is_strict(), observers=_observers())
+            revised.set_on(processed.headers)
         return processed
 
     return process_response
-
-
-def _set_fields(response: Response, finished: Finished) -> None:
-    for name, value in finished.fields.items():
-        if value:
-            response.headers[name] = value
-        else:
-            del response.headers[name]
 
 
 def _observers() -> tuple[str, ...]:

@@ -56,43 +56,21 @@ SDK_ROOMS: Mapping[str, tuple[str, ...]] = {
 }
 # These rooms do without any package.
 STANDARD_LIBRARY_ONLY = ("origin_sdk/_values/", "origin_sdk/_process/", "origin_sdk/_responses/")
+# What simulates has the Worker's policy, and not what carries it out.
+_OF_SIMULATION = (
+    *("origin_sdk_edge.adapters", "origin_sdk_edge.handler", "entry", "hooks", "workers", "tests"),
+    *_RUNTIME,
+)
 # Outside the Worker any package may be used, but for the rooms of the other side.
 BANNED_ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     # It is driven by the Worker's own policy, and holds what the Worker would hold.
-    "origin_sdk/simulation/": (
-        *(
-            "origin_sdk_edge.adapters",
-            "origin_sdk_edge.handler",
-            "entry",
-            "hooks",
-            "workers",
-            "scripts",
-            "tests",
-        ),
-        *_RUNTIME,
-    ),
+    "origin_sdk/simulation/": (*_OF_SIMULATION, "scripts"),
     "origin_sdk/": ("origin_sdk_edge", "entry", "hooks", "workers", "scripts", "tests", *_RUNTIME),
     "examples/": ("origin_sdk_edge", "entry", "hooks", "workers", "scripts", "tests", *_RUNTIME),
     "scripts/benches/workers/": (),
     "scripts/runtime/workers/": (),
-    "scripts/benches/apis.py": (
-        "origin_sdk_edge.adapters",
-        "origin_sdk_edge.handler",
-        "entry",
-        "hooks",
-        "workers",
-        "tests",
-        *_RUNTIME,
-    ),
-    "scripts/benches/scale.py": (
-        "origin_sdk_edge.adapters",
-        "origin_sdk_edge.handler",
-        "entry",
-        "hooks",
-        "workers",
-        "tests",
-        *_RUNTIME,
-    ),
+    "scripts/benches/apis.py": _OF_SIMULATION,
+    "scripts/benches/scale.py": _OF_SIMULATION,
     "scripts/runtime/fuzz.py": ("entry", "hooks", "workers", "tests", *_RUNTIME),
     "scripts/": ("origin_sdk_edge", "entry", "hooks", "workers", "tests", *_RUNTIME),
 }

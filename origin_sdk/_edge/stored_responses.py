@@ -275,22 +275,28 @@ async def with_head(
     """Take a listed key apart, and read its value if its head lies there, or to ``verify`` its seal."""
     listed = read_listed(key)
     can_open = bool(seals.keys) and not listed.is_broken and (verify or listed.seal is Seal.ENCRYPT)
-    match key.metadata:
-        case {"o": int(size)} if size > 0:
-            pass
-        case _ if listed.seal is Seal.NONE or not can_open:
-            return listed
+    is_opened = can_open and listed.seal is not Seal.NONE
+    if not (is_opened or _head_bytes(key.metadata)):
+        return listed
     value = await namespace.read(exchange, key.name) or b""
     opened = key
-    if can_open:
+    if is_opened:
         try:
             metadata, value = seals.opened(key.name, key.metadata, value)
         except BrokenSeal:
             return replace(listed, record=None, index=None, is_broken=True)
         opened = replace(key, metadata=metadata)
-    size = opened.metadata.get("o", 0) if isinstance(opened.metadata, dict) else 0
+    size = _head_bytes(opened.metadata)
     read = read_listed(opened, value[:size].decode("utf-8", "replace") if size else None)
     return replace(read, seal=listed.seal)
+
+
+def _head_bytes(metadata: object) -> int:
+    """Return how many bytes of the value are the head; 0 where it isn't there."""
+    match metadata:
+        case {"o": int(size)} if size > 0:
+            return size
+    return 0
 
 
 async def bodies(exchange: Exchange, namespace: Namespace, cursor: str) -> tuple[list[str], str]:

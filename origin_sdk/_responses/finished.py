@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 from origin_sdk._responses.cacheability import obstacles
 from origin_sdk._responses.draft import NEGATIVE, Draft, Lifetimes, checked_group
@@ -59,6 +60,14 @@ class Exchanged:
     route: str = ""
 
 
+class _Headers(Protocol):
+    """The fields of a framework's response."""
+
+    def __setitem__(self, name: str, value: str, /) -> None: ...
+
+    def __delitem__(self, name: str, /) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     """The fields to set on the response, names in lower case; an empty one is to be removed.
@@ -73,6 +82,14 @@ class Finished:
     def kept_by_304(name: str) -> bool:
         """Whether a field stays on a 304."""
         return name.lower() in _KEPT_BY_304
+
+    def set_on(self, headers: _Headers) -> None:
+        """Set the fields among those of a framework's response."""
+        for name, value in self.fields.items():
+            if value:
+                headers[name] = value
+            else:
+                del headers[name]  # no framework minds if there is none
 
 
 def finish(

@@ -10,6 +10,7 @@ from typing import Any
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk_wire.config import problems
 from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.values import from_json
 
 __all__ = [
     "DEFAULT_PROJECT",
@@ -195,9 +196,8 @@ def _purge_log(table: Mapping[str, Any], top: Mapping[str, Any], found: list[str
 
 
 def _flies_globally(rules: object) -> bool:
-    if isinstance(rules, str):
-        return '"global"' in rules
-    tables = rules if isinstance(rules, Sequence) else ()
+    given = from_json(rules) if isinstance(rules, str) else rules
+    tables = given if isinstance(given, Sequence) else ()
     return any(isinstance(rule, Mapping) and rule.get("single_flight") == "global" for rule in tables)
 
 

@@ -52,14 +52,13 @@ def doctor(
         origin-sdk doctor --live https://api.example.com/products/17 --env production
     """
     context = Context(config, environment, namespace_id, base_url, as_json)
-    if live:
-        checked_url(live)
+    url = checked_url(live) if live else ""
     findings = list(_of_configuration(context))
     if not any(finding.verdict is Grade.BAD for finding in findings):
         with context.unchecked_client() as client:
             findings += client.check(may_write=write)
-            if live and not any(finding.verdict is Grade.BAD for finding in findings):
-                findings += _live(context, client, checked_url(live), debug_secret)
+            if url and not any(finding.verdict is Grade.BAD for finding in findings):
+                findings += _live(context, client, url, debug_secret)
     context.show([finding.as_json() for finding in findings], lambda screen: _draw(screen, findings))
     if any(finding.verdict is Grade.BAD for finding in findings):
         raise typer.Exit(1)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from origin_sdk import PurgeClient
+from origin_sdk._edge.live import Answer
 from origin_sdk.errors import OriginSdkError
 from origin_sdk_wire.exposition import parse_document
 from scripts.runtime.live_place import LiveError, Place
@@ -67,14 +68,11 @@ def measure(place: Place, requests: int, purges: int) -> Measured:
     found, run = Measured(), secrets.token_hex(4)
     with httpx.Client(base_url=place.url, timeout=30) as reader, PurgeClient(place.settings) as client:
         _begin(reader)
-        for number in range(requests):
-            found.misses.append(_timed(reader, f"/{run}/miss/{number}")[0])
-        hits = [_timed(reader, f"/{run}/hit") for _ in range(requests)]
-        found.hits = [seconds for seconds, _ in hits]
-        found.hit_share = (
-            sum("; hit" in answer.headers.get("cache-status", "") for _, answer in hits) / requests
-        )
-        found.location = hits[-1][1].headers.get("cf-ray", "").partition("-")[2]
+        found.misses = [_asked(reader, f"/{run}/miss/{number}").seconds for number in range(requests)]
+        hits = [_asked(reader, f"/{run}/hit") for _ in range(requests)]
+        found.hits = [answer.seconds for answer in hits]
+        found.hit_share = sum(answer.is_hit for answer in hits) / requests
+        found.location = hits[-1].location
         for number in range(purges):
             _purge(found, reader, client, f"/{run}/purged/{number}", is_confirmed=number < _CONFIRMED)
         _count(found, place, reader)
@@ -102,10 +100,10 @@ def _begin(reader: httpx.Client) -> None:
     raise LiveError(f"{reader.base_url} doesn't answer after {_BEGIN_SECONDS:g} s")
 
 
-def _timed(reader: httpx.Client, path: str) -> tuple[float, httpx.Response]:
+def _asked(reader: httpx.Client, path: str) -> Answer:
     began = time.monotonic()
-    answer = reader.get(path)
-    return time.monotonic() - began, answer
+    response = reader.get(path)
+    return Answer(response.status_code, response.headers, time.monotonic() - began)
 
 
 def _purge(

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from origin_sdk import Settings
+from origin_sdk._values.settings import DEFAULT_BASE_URL
 from scripts.runtime import paths
 from scripts.runtime.build import built
 from scripts.runtime.workerd import Workerd
@@ -25,7 +26,6 @@ from scripts.runtime.wrangler import QUIET, Wrangler, read_config, with_purge_lo
 
 __all__ = ["Account", "LiveError", "Place", "checked", "local", "scratch"]
 
-_API = "https://api.cloudflare.com/client/v4"
 _ORIGIN = Path(__file__).parent / "workers" / "live_origin.js"
 _URL = re.compile(r"https://\S+\.workers\.dev")
 _DEPLOY_SECONDS = 180.0
@@ -77,7 +77,7 @@ class Account:
 
     def request(self, method: str, path: str, told: Mapping[str, Any] | None = None) -> Any:
         """Ask the REST API of KV; raises :class:`LiveError`."""
-        url = f"{_API}/accounts/{self.id}/storage/kv/namespaces{path}"
+        url = f"{DEFAULT_BASE_URL}/accounts/{self.id}/storage/kv/namespaces{path}"
         fields = {"authorization": f"Bearer {self.token}"}
         try:
             answer = self.client.request(method, url, json=told, headers=fields).json()
@@ -159,7 +159,7 @@ def _deployed(account: Account, config: str) -> str:
 
 def checked(folder: Path, name: str) -> Iterator[str]:
     """Have wrangler check the configurations without deploying; say what would be done."""
-    yield f"POST {_API}/accounts/…/storage/kv/namespaces: the namespace {name}"
+    yield f"POST {DEFAULT_BASE_URL}/accounts/…/storage/kv/namespaces: the namespace {name}"
     key = {"live": {"secret": secrets.token_urlsafe(32)}}
     for config in (
         _origin_config(folder, f"{name}-origin"),
