@@ -32,7 +32,6 @@ from origin_sdk._values.project import DEFAULT_PROJECT, Project
 from origin_sdk._values.receipt import PartialPurgeError, Receipt
 from origin_sdk._values.settings import Settings
 from origin_sdk._values.targets import Purge, parse_url, shown_url, texts
-from origin_sdk_wire.bounds import MAX_SEALED_BYTES
 from origin_sdk_wire.marks import url_mark
 
 __all__ = ["Operations"]
@@ -55,9 +54,8 @@ class Operations:
     def __init__(self, settings: Settings, project: Project, options: Options) -> None:
         self.settings = settings
         keys = settings.parsed_store_keys
-        most_bytes = min(project.max_body_bytes, MAX_SEALED_BYTES) if keys else project.max_body_bytes
         self._seals = Seals(keys)
-        self.project = replace(project, store_keys=keys, max_body_bytes=most_bytes)
+        self.project = project.sealed_with(keys)
         self.options = options
         self.skew = Skew()
         self._shared = SharedMark()

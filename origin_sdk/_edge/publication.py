@@ -121,7 +121,7 @@ class _Draft:
     selected_by: tuple[str, ...] = ()
     """The names of the request fields in its key: found when the index of its URL was read."""
 
-    @property
+    @cached_property
     def by_name(self) -> dict[str, str]:
         return combined(self.publication.fields)
 
@@ -131,7 +131,7 @@ class _Draft:
         settings = replace(self.project, lifetime_jitter=0)
         return freshness_of(self.record(), self.by_name, self.rule or _NO_RULE, settings)
 
-    @property
+    @cached_property
     def groups(self) -> tuple[str, ...]:
         """As the Worker collects them: of the rule, the response's fields, and those given."""
         fields = self.by_name
@@ -160,7 +160,7 @@ class _Draft:
             return ContentKey(())
         return content_key(publication.method, self.rule.body, self._request_fields, publication.content)
 
-    @property
+    @cached_property
     def parts(self) -> list[tuple[str, str | None]]:
         """The declared identity, in the rule's order, and what the content adds."""
         version = self.project.version_parts
@@ -185,7 +185,7 @@ class _Draft:
         concealed = self.project.key_identity(self.rule, tuple(parts))
         return [*concealed, *search_parts(self.rule), *(self._content.parts or ()), *version]
 
-    @property
+    @cached_property
     def _request_fields(self) -> dict[str, str]:
         fields = combined(tuple(self.publication.request_headers.items()))
         if self.rule and self.rule.negotiates:
@@ -200,19 +200,19 @@ class _Draft:
         """How it is sealed: by the rule and the keys that there are."""
         return self.project.seal_of(self.rule or _NO_RULE)
 
-    @property
+    @cached_property
     def vary(self) -> tuple[str, ...]:
         names = selecting_names(self.by_name)
         if self.rule and self.rule.no_vary_search:
             return tuple(sorted({*names, query_name(dict([variance_field(self.by_name)]))}))
         return names
 
-    @property
+    @cached_property
     def index_key(self) -> str:
         target = parse_url(self.publication.url)
         return variant_key(record_key(key_target(self.rule, target) if self.rule else target), self.parts)
 
-    @property
+    @cached_property
     def key(self) -> str:
         target = parse_url(self.publication.url)
         base = record_key(key_target(self.rule, target) if self.rule else target)

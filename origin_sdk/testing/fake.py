@@ -14,14 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import RLock, Thread
+from http.server import BaseHTTPRequestHandler
+from threading import RLock
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import httpx
 
 from origin_sdk._cloudflare.kv import MAX_BATCH_BYTES, MAX_BATCH_PAIRS, MAX_READ_KEYS, PAGE_KEYS
+from origin_sdk._development.loopback import serving
 from origin_sdk._process.clock import Clock
 from origin_sdk._values.settings import Settings
 from origin_sdk.testing.clock import ManualClock
@@ -169,15 +170,8 @@ class FakeKV:
     @contextmanager
     def serve(self) -> Iterator[str]:
         """Serve the API on 127.0.0.1 and yield the base URL for ``CLOUDFLARE_API_BASE_URL``."""
-        server = _Server(("127.0.0.1", 0), _handler(self))
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        with serving(_handler(self)) as url:
+            yield url
 
     # The API
 
@@ -409,11 +403,6 @@ def _refused(code: int, message: str) -> bytes:
     return json.dumps(
         {"success": False, "errors": [{"code": code, "message": message}], "messages": [], "result": None}
     ).encode()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128  # a connection that finds the queue full waits for a second
 
 
 def _handler(fake: FakeKV) -> type[BaseHTTPRequestHandler]:

@@ -14,14 +14,14 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
 
 import httpx
 
+from origin_sdk._development.loopback import serving
 from origin_sdk_wire.exposition import parse_document
 from origin_sdk_wire.marks import group_mark
 from origin_sdk_wire.purge_log import metadata_of, parse_state, purged
@@ -160,9 +160,5 @@ def _origin() -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Nobody reads it."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
+    with serving(Answering) as url:
+        yield url

@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock, Thread
@@ -35,6 +35,7 @@ from sqlalchemy import BigInteger, Engine, create_engine, event, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from origin_sdk import Options, OriginSdkError, PurgeClient, Retries, Settings
+from origin_sdk._development.loopback import LoopbackServer, serving
 from origin_sdk._process.clock import SystemClock
 from origin_sdk.events.sqlalchemy import EdgeEvents
 from origin_sdk.outbox import Drainer, Pace, State
@@ -135,15 +136,8 @@ class BadApi:
     @contextmanager
     def serve(self) -> Iterator[str]:
         """Serve it, and yield the base URL."""
-        server = _Server(("127.0.0.1", 0), _handler(self))
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        with serving(_handler(self), _Server) as url:
+            yield url
 
     def fault(self) -> str:
         """Choose how the next request ends; half the time well."""
@@ -170,9 +164,7 @@ _REFUSALS: dict[str, tuple[int, dict[str, str], bytes]] = {
 }
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
+class _Server(LoopbackServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of clients that were killed."""
 

@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any, Self
 
 import httpx
 
+from origin_sdk._development.loopback import serving
 from scripts.runtime.proxy import Proxy
 from scripts.runtime.snapshot import deployed
 from scripts.runtime.store import Store
@@ -58,12 +58,8 @@ class KvApi:
     def serve(self) -> Iterator[str]:
         """Serve it, and give its URL."""
         answering = type("Answering", (_Answering,), {"api": self})
-        with ThreadingHTTPServer(("127.0.0.1", 0), answering) as server:
-            Thread(target=server.serve_forever, daemon=True).start()
-            try:
-                yield f"http://127.0.0.1:{server.server_address[1]}"
-            finally:
-                server.shutdown()
+        with serving(answering) as url:
+            yield url
 
     def write(self, pairs: Sequence[Mapping[str, Any]]) -> list[str]:
         """Write, and return the keys that weren't."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import httpx
 import pytest
@@ -15,6 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
 
 from origin_sdk import Purge
+from origin_sdk._development.loopback import serving
 from origin_sdk._process.clock import SystemClock
 from origin_sdk._values.errors import ConnectionFailed
 from origin_sdk.cli.screen import Screen
@@ -66,13 +66,8 @@ def exporting(body: bytes, media_type: str = "text/plain", status: int = 200) ->
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/metrics"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as url:
+        yield f"{url}/metrics"
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from scripts.runtime.workerd_config import Json, Namespace, StandIn, Worker
 from tests.runtime.client import Response, exchange
 from tests.runtime.origin import ScriptedOrigin
 
-_PATIENCE_SECONDS = 15.0
+_PATIENCE_SECONDS = 40.0
 _POLL_SECONDS = 0.02
 _DETAIL = re.compile(r"; detail=([a-z-]+)")
 _numbers = count(1)
@@ -84,11 +84,11 @@ def is_hit(response: Response) -> bool:
     return (response.value("Cache-Status") or "").startswith("EdgeCache; hit")
 
 
-def eventually(look: Callable[[], _Seen], what: str) -> _Seen:
+def eventually(look: Callable[[], _Seen], what: str, seconds: float = _PATIENCE_SECONDS) -> _Seen:
     """Look until there is something to see, and return it. Raises AssertionError if that takes too long."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while not (seen := look()):
-        assert time.monotonic() < deadline, f"never came: {what}"
+        assert time.monotonic() < deadline, f"never came, in {seconds:g} s: {what}"
         time.sleep(_POLL_SECONDS)
     return seen
 

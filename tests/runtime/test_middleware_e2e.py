@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -18,10 +17,10 @@ from origin_sdk.asgi import CacheFields, add_groups, belongs_to_user, cache_for,
 from origin_sdk.layers import Family, LayeredCache
 from scripts.runtime import snapshot
 from scripts.runtime.wrangler import Wrangler
+from tests.runtime.edge import eventually
 
 MARK_INTERVAL = 1.0
 SLACK = 2.0
-_POLL_SECONDS = 0.05
 _START_SECONDS = 10.0
 
 
@@ -83,7 +82,7 @@ def edge(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    wait_until(lambda: server.started, seconds=_START_SECONDS)
+    eventually(lambda: server.started, "server", _START_SECONDS)
     port = server.servers[0].sockets[0].getsockname()[1]
     variables = {"ORIGIN": f"http://127.0.0.1:{port}", "MARK_INTERVAL": str(MARK_INTERVAL)}
     folder = tmp_path_factory.mktemp("middleware")
@@ -96,21 +95,14 @@ def edge(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx
     thread.join()
 
 
-def wait_until(holds: Callable[[], bool], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not so after {seconds:g} s"
-        time.sleep(_POLL_SECONDS)
-
-
 def test_a_write_through_the_worker_purges_with_no_call_of_the_api(edge: httpx.Client, shop: Shop) -> None:
     assert edge.get("/products/7").json() == {"price": 100}
-    wait_until(lambda: "; hit" in edge.get("/products/7").headers["cache-status"], seconds=5)
+    eventually(lambda: "; hit" in edge.get("/products/7").headers["cache-status"], "hit")
     asked = len(shop.asked)
     assert edge.get("/products/7").json() == {"price": 100}
     assert len(shop.asked) == asked, "it came from the edge"
     edge.put("/prices/200").raise_for_status()
-    wait_until(lambda: edge.get("/products/7").json() == {"price": 200}, seconds=MARK_INTERVAL + SLACK)
+    eventually(lambda: edge.get("/products/7").json() == {"price": 200}, "new price", MARK_INTERVAL + SLACK)
 
 
 def test_a_stream_that_reads_what_must_not_be_there_is_cut_off_and_not_kept(

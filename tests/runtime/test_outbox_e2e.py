@@ -10,8 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,11 @@ from origin_sdk.outbox.sqlite import SqliteOutbox
 from scripts.runtime import paths, snapshot
 from scripts.runtime.ports import free_port
 from scripts.runtime.wrangler import Wrangler
+from tests.runtime.edge import eventually
 
 MARK_INTERVAL = 1.0
 SLACK = 4.0
 """What the machine that runs the tests may take on top of a bound."""
-POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Shop:
         return httpx.get(self.edge + path)
 
     def becomes_cached(self, path: str) -> None:
-        wait_until(lambda: "; hit" in self.at_edge(path).headers["cache-status"], 5, f"hit on {path}")
+        eventually(lambda: "; hit" in self.at_edge(path).headers["cache-status"], f"hit on {path}")
 
     def drain(self, *options: str) -> str:
         """Run `origin-sdk drain --once` as a process of its own, and return what it says."""
@@ -82,13 +81,6 @@ class Shop:
 
     def change(self, values: Mapping[str, object], product: int = 17) -> None:
         httpx.patch(f"{self.origin}/products/{product}", json=values).raise_for_status()
-
-
-def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"no {what} after {seconds:g} s"
-        time.sleep(POLL_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +121,10 @@ def test_a_change_refreshes_page_lists_and_categories(shop: Shop) -> None:
         for path in paths_:
             if path == category and "kitchen" not in {before["category"], target}:
                 continue
-            wait_until(
+            eventually(
                 lambda path=path: shop.at_edge(path).text != old[path],  # type: ignore[misc]  # a lambda's default
-                MARK_INTERVAL + SLACK,
                 f"new {path}",
+                MARK_INTERVAL + SLACK,
             )
         assert "; hit" in shop.at_edge(other).headers["cache-status"]
 
@@ -148,10 +140,10 @@ def test_a_service_that_dies_after_its_commit_loses_no_purge(shop: Shop) -> None
     assert shop.drain().startswith("1 done")
 
     with shop.serving():
-        wait_until(
+        eventually(
             lambda: shop.at_edge("/products/17").json()["price_cents"] == old + 1,
-            MARK_INTERVAL + SLACK,
             "new price",
+            MARK_INTERVAL + SLACK,
         )
 
 
@@ -165,10 +157,10 @@ def test_a_republication_brings_the_new_response_before_anyone_asks(shop: Shop) 
 
         shop.drain("--origin", shop.origin)
 
-        wait_until(
+        eventually(
             lambda: shop.at_edge("/products/19").json()["price_cents"] == price,
-            MARK_INTERVAL + SLACK,
             "new price",
+            MARK_INTERVAL + SLACK,
         )
         with closing(SqliteOutbox(shop.database)) as outbox:
             assert "published r1/" in outbox.list([State.DONE], 1)[0].result

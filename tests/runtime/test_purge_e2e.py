@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -25,6 +24,7 @@ from origin_sdk._edge.options import Targets
 from scripts.runtime import snapshot
 from scripts.runtime.wrangler import Wrangler
 from tests.runtime.client import Response, ask
+from tests.runtime.edge import eventually
 from tests.runtime.origin import ScriptedOrigin
 from tests.runtime.replies import Reply, reply
 
@@ -34,7 +34,6 @@ SLACK = 2.0
 
 COMMAND = Path(sys.executable).parent / "origin-sdk"
 
-_POLL_SECONDS = 0.05
 _numbers = count(1)
 
 
@@ -80,7 +79,7 @@ class Page:
 
     def becomes_cached(self, *fields: tuple[str, str]) -> None:
         """Ask until the answer is a hit: the write to KV comes after the first response."""
-        wait_until(lambda: is_hit(self.get(*fields)), seconds=5, what="a hit")
+        eventually(lambda: is_hit(self.get(*fields)), seconds=5, what="a hit")
 
 
 def page(text: str, *fields: tuple[str, str]) -> Reply:
@@ -89,13 +88,6 @@ def page(text: str, *fields: tuple[str, str]) -> Reply:
 
 def is_hit(response: Response) -> bool:
     return "; hit" in (response.value("cache-status") or "")
-
-
-def wait_until(holds: Callable[[], bool], *, seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"no {what} after {seconds:g} s"
-        time.sleep(_POLL_SECONDS)
 
 
 @pytest.fixture
@@ -158,8 +150,8 @@ def test_the_old_response_is_gone_within_the_bound(
 ) -> None:
     assert cached.get().body == b"old"
     WAYS[way](client, KINDS[kind](cached) | Targets(hard=hard))
-    wait_until(lambda: cached.get().body == b"new", seconds=MARK_INTERVAL + SLACK, what="new response")
-    wait_until(lambda: is_hit(cached.get()), seconds=5, what="hit on the new response")
+    eventually(lambda: cached.get().body == b"new", seconds=MARK_INTERVAL + SLACK, what="new response")
+    eventually(lambda: is_hit(cached.get()), seconds=5, what="hit on the new response")
     assert cached.get().body == b"new"
 
 
@@ -169,7 +161,7 @@ def test_what_a_purge_does_not_name_stays_cached(client: PurgeClient, cached: Pa
     other.says("other", ("Cache-Groups", '"another"'))
     other.becomes_cached()
     client.purge(**KINDS[kind](cached) | Targets(hard=True))
-    wait_until(lambda: cached.get().body == b"new", seconds=MARK_INTERVAL + SLACK, what="new response")
+    eventually(lambda: cached.get().body == b"new", seconds=MARK_INTERVAL + SLACK, what="new response")
     assert is_hit(other.get())
     assert len(other.origin.requests(other.path)) == 1
 
@@ -184,7 +176,7 @@ def test_a_url_is_purged_with_all_its_variants(
         page.becomes_cached(language)
     page.says("new", ("Vary", "Accept-Language"))
     client.purge(urls=page.url)
-    wait_until(
+    eventually(
         lambda: all(page.get(language).body == b"new" for language in languages),
         seconds=MARK_INTERVAL + SLACK,
         what="new variants",
@@ -194,7 +186,7 @@ def test_a_url_is_purged_with_all_its_variants(
 def test_a_soft_purge_leaves_a_response_for_an_origin_that_is_down(client: PurgeClient, cached: Page) -> None:
     client.purge(urls=cached.url)
     cached.origin.on(cached.path, reply(503))
-    wait_until(
+    eventually(
         lambda: "stale-if-error" in (cached.get().value("cache-status") or ""),
         seconds=MARK_INTERVAL + SLACK,
         what="stale answer",
@@ -205,7 +197,7 @@ def test_a_soft_purge_leaves_a_response_for_an_origin_that_is_down(client: Purge
 def test_a_hard_purge_leaves_nothing_even_if_the_origin_is_down(client: PurgeClient, cached: Page) -> None:
     client.purge(urls=cached.url, hard=True)
     cached.origin.on(cached.path, reply(503))
-    wait_until(lambda: cached.get().status == 503, seconds=MARK_INTERVAL + SLACK, what="error of the origin")
+    eventually(lambda: cached.get().status == 503, seconds=MARK_INTERVAL + SLACK, what="error of the origin")
 
 
 def test_a_soft_purge_keeps_no_client_waiting_while_revalidating(
@@ -224,13 +216,13 @@ def test_a_soft_purge_keeps_no_client_waiting_while_revalidating(
         answers.append((response.body, is_hit(response)))
         return response.body == b"new"
 
-    wait_until(is_new, seconds=MARK_INTERVAL + SLACK, what="new response")
+    eventually(is_new, seconds=MARK_INTERVAL + SLACK, what="new response")
     assert all(hit for _, hit in answers), "a client waited for the origin"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_deleting_leaves_nothing_of_it_in_kv(client: PurgeClient, cached: Page, kind: str) -> None:
-    wait_until(lambda: bool(list(client.list(urls=cached.url))), seconds=5, what="record in KV")
+    eventually(lambda: bool(list(client.list(urls=cached.url))), seconds=5, what="record in KV")
     receipt = client.purge(**KINDS[kind](cached) | Targets(hard=True, delete=True))
     assert receipt.deleted >= 1
     assert list(client.list(urls=cached.url)) == []
@@ -297,7 +289,7 @@ def test_a_purge_that_came_while_rendering_wins_over_what_is_published(
         return "old"
 
     client.publish(page.url, render, headers={"cache-control": "max-age=600"}, groups=f"group-of-{page.path}")
-    wait_until(lambda: page.get().body == b"new", seconds=MARK_INTERVAL + SLACK, what="new response")
+    eventually(lambda: page.get().body == b"new", seconds=MARK_INTERVAL + SLACK, what="new response")
 
 
 def test_what_is_published_after_a_purge_is_not_purged_by_it(
@@ -319,14 +311,14 @@ def test_what_was_warmed_is_a_hit(client: PurgeClient, edge: Wrangler, origin: S
 
 
 def test_inspecting_tells_what_the_worker_does_next(client: PurgeClient, cached: Page) -> None:
-    wait_until(lambda: bool(client.inspect(cached.url).stored), seconds=5, what="record in KV")
+    eventually(lambda: bool(client.inspect(cached.url).stored), seconds=5, what="record in KV")
     [stored] = client.inspect(cached.url).stored
     assert (stored.status, stored.body_bytes, stored.groups) == (200, 3, (f"group-of-{cached.path}",))
     assert stored.outcome.value == "hit: fresh"
     client.purge(urls=cached.url, hard=True)
     [stored] = client.inspect(cached.url).stored
     assert stored.outcome.value == "miss: purged"
-    wait_until(lambda: cached.get().body == b"new", seconds=MARK_INTERVAL + SLACK, what="new response")
+    eventually(lambda: cached.get().body == b"new", seconds=MARK_INTERVAL + SLACK, what="new response")
 
 
 def test_the_doctor_tries_a_worker_through_its_address(edge: Wrangler, cached: Page) -> None:

@@ -27,6 +27,7 @@ from origin_sdk.outbox.sqlite import SqliteOutbox
 from scripts.runtime import snapshot
 from scripts.runtime.wrangler import Wrangler, with_purge_log
 from tests.runtime.client import Response, ask
+from tests.runtime.edge import eventually
 from tests.runtime.origin import ScriptedOrigin
 from tests.runtime.replies import Reply, reply
 
@@ -46,8 +47,6 @@ path = "/secret/**"
 seal = "encrypt"
 single_flight = "global"
 """
-_PATIENCE_SECONDS = 40.0
-"""More than any of this takes, on a machine that does something else as well."""
 _LOOKS = 50
 """They take longer than an isolate takes to learn of a purge."""
 _numbers = count(1)
@@ -100,13 +99,6 @@ def page(text: str, group: str) -> Reply:
     return reply(200, fields, text.encode())
 
 
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, f"no {what} after {_PATIENCE_SECONDS:g} s"
-        time.sleep(0.05)
-
-
 class Shown:
     """A page of a group of its own, which is cached as ``old`` while its origin says ``new``."""
 
@@ -114,7 +106,7 @@ class Shown:
         number = next(_numbers)
         self.edge, self.path, self.group = edge, f"/log/{number}", f"shop-{number}"
         origin.on(self.path, page("old", self.group))
-        wait_until(lambda: "; hit" in (self.get().value("cache-status") or ""), "hit")
+        eventually(lambda: "; hit" in (self.get().value("cache-status") or ""), "hit")
         origin.on(self.path, page("new", self.group))
         assert self.get().body == b"old"
 
@@ -159,14 +151,14 @@ def test_a_drainer_tells_the_log(client: PurgeClient, shown: Shown, tmp_path: Pa
     outbox.record(Purge.of(groups=shown.group, hard=True))
     [made] = Drainer(outbox, client).drain()
     assert made.done == 1
-    wait_until(lambda: shown.get().body == b"new", "new page")
+    eventually(lambda: shown.get().body == b"new", "new page")
     outbox.close()
 
 
 def test_a_key_purges_within_its_scope_alone(edge: Wrangler, shown: Shown) -> None:
     with PurgeClient(settings_of(edge, "shop")) as client:
         # A machine that does something else as well may be too slow to be told at once.
-        wait_until(lambda: client.purge(groups=shown.group).told is True, "log that is told")
+        eventually(lambda: client.purge(groups=shown.group).told is True, "log that is told")
         with pytest.raises(OutOfScope, match="group/hr"):
             client.purge(groups="hr")
     unscoped = json.dumps({"shop": {"secret": _KEYS["shop"]["secret"]}})
@@ -178,24 +170,24 @@ def test_a_switch_bypasses_until_it_is_taken_back(
     run: Callable[..., str], client: PurgeClient, shown: Shown
 ) -> None:
     assert "Set: bypass of everything until" in run("switch", "bypass", "--for", "10m", "--why", "a test")
-    wait_until(lambda: shown.get().body == b"new", "bypass")
+    eventually(lambda: shown.get().body == b"new", "bypass")
     assert "a test" in run("switch", "list")
     [found] = [each for each in client.check() if each.check == "switch"]
     assert (found.verdict, "a test" in found.message) == (Grade.WARNING, True)
     run("switch", "undo", "bypass")
-    wait_until(lambda: shown.get().body == b"old", "end of the bypass")
+    eventually(lambda: shown.get().body == b"old", "end of the bypass")
     assert client.switches() == ()
 
 
 def test_a_pause_holds_purges_back(client: PurgeClient, shown: Shown) -> None:
     client.switch("pause", until=client.now() + timedelta(minutes=10), reason="a test")
-    wait_until(lambda: bool(client.switches()), "pause that the log knows of")
+    eventually(lambda: bool(client.switches()), "pause that the log knows of")
     client.purge(groups=shown.group, hard=True)
     for _ in range(_LOOKS):
         assert shown.get().body == b"old"
         time.sleep(0.05)
     client.switch("pause")
-    wait_until(lambda: shown.get().body == b"new", "purge after the pause")
+    eventually(lambda: shown.get().body == b"new", "purge after the pause")
 
 
 _SMALL, _LARGE = b"small", bytes(range(256)) * 3000
@@ -242,9 +234,9 @@ def test_what_is_sealed_is_opened_on_the_other_side(
     assert origin.requests(published) == []
 
     origin.on(stored, reply(200, fields, body))
-    wait_until(lambda: "; hit" in (ask(edge.url, stored).value("cache-status") or ""), "hit")
+    eventually(lambda: "; hit" in (ask(edge.url, stored).value("cache-status") or ""), "hit")
     assert _is_whole(edge, stored, body)
-    wait_until(lambda: bool(both.inspect(edge.url + stored).stored), "record in KV")
+    eventually(lambda: bool(both.inspect(edge.url + stored).stored), "record in KV")
     [known] = both.inspect(edge.url + stored).stored
     assert (known.outcome, known.seal.value, known.body_bytes) == (
         Outcome.FRESH,

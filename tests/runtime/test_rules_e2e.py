@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,12 @@ from origin_sdk._edge.explanation import explain
 from scripts.runtime import snapshot
 from scripts.runtime.wrangler import Wrangler
 from tests.runtime.client import Response, ask
+from tests.runtime.edge import eventually
 from tests.runtime.origin import Request, ScriptedOrigin
 from tests.runtime.replies import Reply, reply
 
 MARK_INTERVAL = 1.0
 SLACK = 2.0
-_POLL_SECONDS = 0.05
 
 RULES = """
 [[vars.RULES]]
@@ -90,13 +89,6 @@ def key_of(response: Response) -> str:
     return re.sub(r"\\(.)", r"\1", found[1])
 
 
-def wait_until(holds: Callable[[], bool], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not so after {seconds:g} s"
-        time.sleep(_POLL_SECONDS)
-
-
 @pytest.mark.parametrize(
     "target",
     [
@@ -123,7 +115,7 @@ def test_a_url_is_purged_whatever_the_rule_drops(
     old = ask(edge.url, "/search/shoes?utm_source=mail&q=1").body
     assert ask(edge.url, "/search/shoes?q=1&fbclid=3").body == old
     client.purge(urls=f"{edge.url}/search/shoes?utm_campaign=x&q=1", hard=True)
-    wait_until(lambda: ask(edge.url, "/search/shoes?q=1").body != old, seconds=MARK_INTERVAL + SLACK)
+    eventually(lambda: ask(edge.url, "/search/shoes?q=1").body != old, "new shoes", MARK_INTERVAL + SLACK)
 
 
 def test_a_group_that_a_rule_adds_is_one_to_purge_by(
@@ -132,7 +124,7 @@ def test_a_group_that_a_rule_adds_is_one_to_purge_by(
     counting(origin)
     old = ask(edge.url, "/search/hats").body
     client.purge(groups="searches", hard=True)
-    wait_until(lambda: ask(edge.url, "/search/hats").body != old, seconds=MARK_INTERVAL + SLACK)
+    eventually(lambda: ask(edge.url, "/search/hats").body != old, "new hats", MARK_INTERVAL + SLACK)
 
 
 def test_what_is_published_for_an_identity_reaches_that_identity_alone(
@@ -156,4 +148,4 @@ def test_what_is_published_for_an_identity_reaches_that_identity_alone(
     assert b"/tenants/menu" in menu("acme", "usd")
     assert b"/tenants/menu" in menu("other", "eur")
     client.purge(urls=f"{edge.url}/tenants/menu", hard=True)
-    wait_until(lambda: b"/tenants/menu" in menu("acme", "eur"), seconds=MARK_INTERVAL + SLACK)
+    eventually(lambda: b"/tenants/menu" in menu("acme", "eur"), "new menu", MARK_INTERVAL + SLACK)

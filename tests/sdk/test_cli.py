@@ -8,14 +8,14 @@ import re
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
 from origin_sdk import Purge, PurgeClient, Receipt
+from origin_sdk._development.loopback import serving
 from origin_sdk._process.clock import SystemClock
 from origin_sdk._values.targets import parse_url
 from origin_sdk.cli import main
@@ -426,12 +426,8 @@ def edge() -> Iterator[Edge]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        yield Edge(f"http://127.0.0.1:{server.server_port}", asked, pages, redirects)
-        server.shutdown()
-        thread.join()
+    with serving(Handler) as url:
+        yield Edge(url, asked, pages, redirects)
 
 
 def test_a_sitemap_is_followed_and_what_the_edge_did_not_keep_is_shown(run: Run, edge: Edge) -> None:

@@ -1,12 +1,12 @@
 import re
 import tomllib
-from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
+from origin_sdk._development.loopback import serving
 from origin_sdk._edge.verdict import FIXES, Asked, Given, verdict_on
 from origin_sdk._values.reasons import REASONS
 from origin_sdk.cli import main
@@ -196,12 +196,11 @@ class _Origin(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+def url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Origin)
-    Thread(target=server.serve_forever, daemon=True).start()
-    return f"http://127.0.0.1:{server.server_port}"
+    with serving(_Origin) as served:
+        yield served
 
 
 def _run(arguments: list[str]) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from origin_sdk_wire.bounds import MAX_SEALED_BYTES
 from origin_sdk_wire.contradictions import errors_of, misplaced, warnings_of
 from origin_sdk_wire.fields import EXCHANGE_FIELDS, INTERNAL_FIELDS, PRIVATE_GROUP_FIELDS
 from origin_sdk_wire.rule_tables import RULE_SETTINGS, nearest, read_rules
@@ -120,9 +119,8 @@ def problems(environment: Mapping[str, object], *, has_secrets: bool = True) -> 
     errors += _at_odds(values)
     for name in _TAKEN_AWAY_BY.keys() & values.keys():
         values[name] |= _DEFAULTS[profile][name]
-    if values.get("store_keys"):
-        values["max_body_bytes"] = min(values.get("max_body_bytes", MAX_SEALED_BYTES), MAX_SEALED_BYTES)
     settings = Settings(**{**_DEFAULTS[profile], **values})
+    settings = settings.sealed_with(settings.store_keys)
     errors += errors_of(settings, values.keys())
     warnings += warnings_of(settings, values.keys())
     warnings += _undemanding(settings)

@@ -5,12 +5,14 @@ rules.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
+from typing import Self
 
 from origin_sdk_wire.api_keys import ApiKey, api_keys
+from origin_sdk_wire.bounds import MAX_SEALED_BYTES
 from origin_sdk_wire.issuers import Issuer, issuers
 from origin_sdk_wire.lifetimes import DEFAULT_JITTER
 from origin_sdk_wire.purge_log import MAX_WINDOW_SECONDS
@@ -382,6 +384,11 @@ class Settings:
     def hidden_parameters(self) -> frozenset[str]:
         """The query parameters that are for nobody to see, whatever rule applies."""
         return frozenset(name for rule in self.rules for name in rule.hidden_parameters)
+
+    def sealed_with(self, keys: tuple[StoreKey, ...]) -> Self:
+        """Return these settings with keys for the store, which leave room for seals in the largest body."""
+        most_bytes = min(self.max_body_bytes, MAX_SEALED_BYTES) if keys else self.max_body_bytes
+        return replace(self, store_keys=keys, max_body_bytes=most_bytes)
 
     def seal_of(self, rule: Rule) -> Seal:
         """Return how responses are sealed that a rule matches: without keys not at all."""

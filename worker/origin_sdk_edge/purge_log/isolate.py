@@ -4,7 +4,7 @@ from itertools import count
 from typing import Protocol
 
 from origin_sdk_edge.ports import Report, Timing
-from origin_sdk_edge.purge_log.reader import LogSource, Readers
+from origin_sdk_edge.purge_log.reader import Following, LogSource, Readers
 from origin_sdk_edge.purge_log.route import LogObject, Route
 from origin_sdk_edge.purge_log.switches import Switches
 from origin_sdk_edge.purge_log.writer import LogSink, Writer
@@ -32,7 +32,8 @@ class IsolateLog:
         isolate_id: str,
     ) -> None:
         marks = storage.marks
-        self.reader = marks.log_reader = Readers(log, marks.table, switches, timing, settings, report)
+        following = Following(log, marks.table, switches, timing, settings, report)
+        self.reader = marks.log_reader = Readers(following)
         if settings.purge_log_shards > 1:
             marks.follow = self.reader.follow
         ids = (f"{isolate_id}-{number}" for number in count(1))

@@ -6,6 +6,7 @@ nothing, and marks are read.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from origin_sdk_wire.errors import UnreadableEntry
 from origin_sdk_wire.purge_log import Page, Purged, Switch, parse_page, shard_of
 from origin_sdk_wire.settings import PurgeMode, Settings
 
-__all__ = ["ASK_MS", "LogSource", "Readers", "honoured_ms"]
+__all__ = ["ASK_MS", "Following", "LogSource", "Readers", "honoured_ms"]
 
 ASK_MS = 1000
 """How often an isolate asks while it has requests."""
@@ -55,28 +56,30 @@ def _relied_ms(settings: Settings) -> int:
     return max(int(settings.mark_interval * 1000), _LEAST_BOUND_MS)
 
 
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What following the log takes: where it is asked, and what is told of the answers."""
+
+    source: LogSource
+    table: MarkTable
+    switches: Switches
+    timing: Timing
+    settings: Settings
+    report: Report
+
+
 class Readers:
     """Reads the log: all shards that matter here."""
 
-    def __init__(
-        self,
-        source: LogSource,
-        table: MarkTable,
-        switches: Switches,
-        timing: Timing,
-        settings: Settings,
-        report: Report,
-    ) -> None:
-        self._table = table
-        self._switches = switches
-        self._timing = timing
-        self._shards = settings.purge_log_shards
-        self._by_shard: dict[int, _Reader] = {}
-        self._new: Callable[[int], _Reader] = lambda shard: _Reader(
-            source, table, switches, timing, settings, report, shard, self._combine
-        )
-        table.log.due_ms = 0
-        switches.on_change = self._note_switch
+    def __init__(self, following: Following) -> None:
+        self._following = following
+        self._table = following.table
+        self._switches = following.switches
+        self._timing = following.timing
+        self._shards = following.settings.purge_log_shards
+        self._by_shard: dict[int, _ShardReader] = {}
+        self._table.log.due_ms = 0
+        self._switches.on_change = self._note_switch
         if self._shards == 1:
             self._follow(0)
 
@@ -89,7 +92,7 @@ class Readers:
             self._follow(shard)
 
     def _follow(self, shard: int) -> None:
-        self._by_shard[shard] = self._new(shard)
+        self._by_shard[shard] = _ShardReader(self._following, shard, self._combine)
         self._table.log.due_ms = 0
         self._combine()
 
@@ -139,30 +142,20 @@ class Readers:
             self._table.generation += 1
 
 
-class _Reader:
+class _ShardReader:
     """What has been read of one shard, and when. ``combine`` is called with each change of ``knowledge``."""
 
-    def __init__(
-        self,
-        source: LogSource,
-        table: MarkTable,
-        switches: Switches,
-        timing: Timing,
-        settings: Settings,
-        report: Report,
-        shard: int,
-        combine: Callable[[], None],
-    ) -> None:
+    def __init__(self, following: Following, shard: int, combine: Callable[[], None]) -> None:
         self.knowledge = LogKnowledge()
         self._shard = shard
         self._combine = combine
-        self._source = source
-        self._table = table
-        self._switches = switches
-        self._timing = timing
-        self._report = report
-        self._relied_ms = _relied_ms(settings)
-        self._is_strict = settings.purge is PurgeMode.STRICT
+        self._source = following.source
+        self._table = following.table
+        self._switches = following.switches
+        self._timing = following.timing
+        self._report = following.report
+        self._relied_ms = _relied_ms(following.settings)
+        self._is_strict = following.settings.purge is PurgeMode.STRICT
         self._log = ""
         self._next = 0
         self._covers_from_ms = 0
