@@ -412,7 +412,7 @@ class Settings:
         windows = self.stale_while_revalidate, self.stale_if_error
         return repr((*windows, float(self.heuristic_fraction), float(self.lifetime_jitter)))
 
-    @property
+    @cached_property
     def is_safe(self) -> bool:
         """Whether product caution beyond the RFCs applies."""
         return self.profile is Profile.SAFE

@@ -1,6 +1,6 @@
 """The purge marks that this isolate knows, and how lately it read them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
@@ -92,7 +92,7 @@ class MarkTable:
     def is_untouched(self, groups: Iterable[str], birth_ms: int, oldest_ms: int) -> bool:
         """Whether nothing of a response was purged since its birth, as known at ``oldest_ms`` or later.
 
-        The short way of :meth:`known_until` and :meth:`verdict` for what is mostly so.
+        The short way of :meth:`verdict_as_of` for what is mostly so.
         """
         shared, known = self._shared, self._known
         if birth_ms >= self.log.since_ms and self.log.vouches(birth_ms, oldest_ms):
@@ -152,9 +152,20 @@ class MarkTable:
         """Return since when a stored response is stale or gone by the marks that are known."""
         if self.is_untouched(record.groups, record.birth_ms, 0):
             return VALID
+        return self._verdict_by(self.deciding(lookup.request.target, record), record.birth_ms)
+
+    def verdict_as_of(self, lookup: Lookup, record: Record, oldest_ms: int) -> Invalidity | None:
+        """Return the verdict if all purges up to ``oldest_ms`` are known; ``None`` if marks must be read."""
+        if self.is_untouched(record.groups, record.birth_ms, oldest_ms):
+            return VALID
+        wanted = self.deciding(lookup.request.target, record)
+        if self._known_until(wanted, record.birth_ms) < oldest_ms:
+            return None
+        return self._verdict_by(wanted, record.birth_ms)
+
+    def _verdict_by(self, wanted: Iterable[Wanted], birth_ms: int) -> Invalidity:
         # The indexes only say where to look: they cover what this response has no part in, too.
-        lanes = [lane for lane, _ in self.deciding(lookup.request.target, record) if not is_index(lane[2:])]
-        return self.invalidity(lanes, record.birth_ms)
+        return self.invalidity([lane for lane, _ in wanted if not is_index(lane[2:])], birth_ms)
 
     def invalidity(self, lanes: Iterable[str], birth_ms: int) -> Invalidity:
         """Return since when a response of ``birth_ms`` is stale or gone by these lanes."""
@@ -190,15 +201,31 @@ class MarkTable:
         It can't be older than the response itself, unless a mark was known that is forgotten now; or unless
         it is known that there is something to be read.
         """
-        wanted, log = self.deciding(target, record), self.log
-        by_log_ms = int(log.as_of_ms) if record.birth_ms >= log.since_ms else 0
+        return self._known_until(self.deciding(target, record), record.birth_ms)
+
+    def _known_until(self, wanted: Sequence[Wanted], birth_ms: int) -> int:
+        by_log_ms = int(self.log.as_of_ms) if birth_ms >= self.log.since_ms else 0
         read_ms = [max(self._get(lane).read_ms, by_log_ms) for lane, _ in wanted]
         if any(read < since_ms for read, (_, since_ms) in zip(read_ms, wanted, strict=True)):
             return 0
         oldest_ms = min(read_ms)
-        if not oldest_ms and record.birth_ms <= self._forgotten_ms:
+        if not oldest_ms and birth_ms <= self._forgotten_ms:
             return 0
-        return max(oldest_ms, record.birth_ms)
+        return max(oldest_ms, birth_ms)
+
+    def due_ahead(self, target: Target, record: Record, now_ms: int, share: float) -> list[str]:
+        """Return the lanes of a response in use that are to be read again before they are outdated.
+
+        None while all its purges are known up to ``share`` of the interval ago; else those that were read
+        longer than half of that ago, so that they are read together.
+        """
+        oldest_ms = now_ms - int(self.interval_ms * share)
+        if self.is_untouched(record.groups, record.birth_ms, oldest_ms):
+            return []
+        wanted = self.deciding(target, record)
+        if self._known_until(wanted, record.birth_ms) >= oldest_ms:
+            return []
+        return self.outdated(wanted, now_ms, share / 2)
 
     def outdated(self, wanted: Iterable[Wanted], now_ms: int, share: float = 1.0) -> list[str]:
         """Return the lanes that were read longer than ``share`` of the interval ago.

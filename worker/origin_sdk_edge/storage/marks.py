@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from origin_sdk_edge.policy.decision import VALID, Invalidity, Lookup
+from origin_sdk_edge.policy.decision import Invalidity, Lookup
 from origin_sdk_edge.ports import Background, Signal, StoreError, Timing
 from origin_sdk_edge.storage.mark_table import MarkTable, Wanted, group_lane
 from origin_sdk_edge.storage.memory import Table
@@ -88,13 +88,7 @@ class Marks:
 
     def known(self, lookup: Lookup, record: Record, now_ms: int) -> Invalidity | None:
         """Return what the purge marks say of a stored response; ``None`` if they have to be read first."""
-        table = self.table
-        oldest_ms = now_ms - table.interval_ms
-        if table.is_untouched(record.groups, record.birth_ms, oldest_ms):
-            return VALID
-        if table.known_until(lookup.request.target, record) < oldest_ms:
-            return None
-        return table.verdict(lookup, record)
+        return self.table.verdict_as_of(lookup, record, now_ms - self.table.interval_ms)
 
     def is_known_valid(self, record: Record, now_ms: int) -> bool:
         """Whether nothing of a response was purged, and nothing is to be read ahead: mostly so."""
@@ -214,13 +208,8 @@ class Marks:
         table, now_ms = self.table, self._tiers.timing.now_ms()
         if table.log.vouches(record.birth_ms, now_ms - table.interval_ms):
             return []  # it is asked what is new anyway
-        oldest_ms = now_ms - self._ahead_ms
-        if table.is_untouched(record.groups, record.birth_ms, oldest_ms):
-            return []
-        target = lookup.request.target
-        if table.known_until(target, record) >= oldest_ms:
-            return []
-        return table.claim(table.outdated(table.deciding(target, record), now_ms, MARKS_AHEAD / 2), now_ms)
+        due = table.due_ahead(lookup.request.target, record, now_ms, MARKS_AHEAD)
+        return table.claim(due, now_ms) if due else due
 
     def read_ahead(self, lookup: Lookup, record: Record, background: Background) -> None:
         """Read behind a response what will soon be outdated of what it fell under."""
