@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMa
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from origin_sdk._values.errors import InvalidSettings
-from origin_sdk_wire.edge_signature import EDGE_SIGNATURE, WINDOW_SECONDS, Asked, is_signed
+from origin_sdk_wire.edge_signature import EDGE_SIGNATURE, WINDOW_SECONDS, OriginRequest, is_signed
 
 __all__ = ["OnlyFromEdge", "OnlyFromEdgeWSGI"]
 
@@ -45,7 +45,7 @@ class _Gate(Generic[_App]):
         self._open_paths = frozenset(open_paths)
         self._window_seconds = window_seconds
 
-    def _lets_in(self, value: str, asked: Asked) -> bool:
+    def _lets_in(self, value: str, asked: OriginRequest) -> bool:
         """Whether a request may pass."""
         if asked.path.decode("latin-1") in self._open_paths:
             return True
@@ -79,7 +79,7 @@ class OnlyFromEdgeWSGI(_Gate[WSGIApp]):
         return [_REFUSAL]
 
 
-def _of_asgi(scope: MutableMapping[str, Any]) -> tuple[str, Asked]:
+def _of_asgi(scope: MutableMapping[str, Any]) -> tuple[str, OriginRequest]:
     fields: dict[bytes, list[bytes]] = {}
     for name, value in scope["headers"]:
         fields.setdefault(name.lower(), []).append(value)
@@ -92,15 +92,15 @@ def _of_asgi(scope: MutableMapping[str, Any]) -> tuple[str, Asked]:
     path = raw if raw is not None else scope["path"].encode()
     method = scope.get("method", "GET")
     host, scheme = only("x-forwarded-host") or only("host"), only("x-forwarded-proto")
-    asked = Asked(method, scheme, host, path, scope.get("query_string", b""), is_decoded=raw is None)
+    asked = OriginRequest(method, scheme, host, path, scope.get("query_string", b""), is_decoded=raw is None)
     return only(EDGE_SIGNATURE), asked
 
 
-def _of_wsgi(environ: dict[str, Any]) -> tuple[str, Asked]:
+def _of_wsgi(environ: dict[str, Any]) -> tuple[str, OriginRequest]:
     host = environ.get("HTTP_X_FORWARDED_HOST") or environ.get("HTTP_HOST", "")
     # PEP 3333: what was decoded is passed as if it were Latin-1.
     path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1")
     query = environ.get("QUERY_STRING", "").encode("latin-1")
     scheme = environ.get("HTTP_X_FORWARDED_PROTO", "")
-    asked = Asked(environ["REQUEST_METHOD"], scheme, host, path, query, is_decoded=True)
+    asked = OriginRequest(environ["REQUEST_METHOD"], scheme, host, path, query, is_decoded=True)
     return environ.get("HTTP_EDGE_SIGNATURE", ""), asked

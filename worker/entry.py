@@ -22,7 +22,7 @@ from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.fastpath import FRAMES_BODY, FastPath
 from origin_sdk_edge.handler import Handler, Served, facts_of
 from origin_sdk_edge.hooks import load_hooks
-from origin_sdk_edge.monitor import Monitor, Source
+from origin_sdk_edge.monitor import IsolateIdentity, Monitor
 from origin_sdk_edge.policy.access import METRICS_PATH
 from origin_sdk_edge.policy.decision import Lookup
 from origin_sdk_edge.ports import Incoming, Ports, Read
@@ -82,7 +82,7 @@ class Worker:
         self.short_path = ShortPath(
             settings, loaded, storage, self.handler.sender, self.handler.switches, timing, counters
         )
-        source = Source(new_isolate_id(), location, timing.now_ms())
+        source = IsolateIdentity(new_isolate_id(), location, timing.now_ms())
         self.log: IsolateLog | None = None
         if namespace:
             stub, switches = LogStub(namespace, location, settings.purge_log_shards), self.handler.switches

@@ -23,7 +23,7 @@ from origin_sdk_wire import WIRE_VERSION
 from origin_sdk_wire.errors import BrokenSeal
 from origin_sdk_wire.key import BODY_PREFIXES, RECORD_PREFIX
 from origin_sdk_wire.marks import MARK_PREFIX
-from origin_sdk_wire.purge_log import State
+from origin_sdk_wire.purge_log import LogState
 from origin_sdk_wire.seals import note_of
 
 __all__ = ["Finding", "Grade", "examine", "require_namespace"]
@@ -268,7 +268,7 @@ async def _purge_log(operation: Operation, project: Project) -> list[Finding]:
     return [Finding(check, Grade.GOOD, good), *await _unlogged(operation, state), *on]
 
 
-async def _unlogged(operation: Operation, state: State) -> list[Finding]:
+async def _unlogged(operation: Operation, state: LogState) -> list[Finding]:
     """Name those whose purges are in no entry of the log."""
     try:
         made = await unlogged(operation, state.covers_from_ms)

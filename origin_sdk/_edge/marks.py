@@ -6,7 +6,7 @@ from typing import Any
 
 from origin_sdk._cloudflare.kv import ListedKey
 from origin_sdk._edge.purge import Operation
-from origin_sdk._edge.seals import Seals
+from origin_sdk._edge.seals import ClientSeals
 from origin_sdk_wire.marks import MARK_PREFIX, Lane, is_index, is_shared
 from origin_sdk_wire.seals import without_seal
 
@@ -58,7 +58,7 @@ async def read_marks_page(operation: Operation, cursor: str) -> tuple[list[MarkE
     ], cursor
 
 
-def _is_forged(seals: Seals, key: ListedKey, value: str) -> bool:
+def _is_forged(seals: ClientSeals, key: ListedKey, value: str) -> bool:
     if not seals.keys:
         return False
     is_noted = isinstance(key.metadata, dict)

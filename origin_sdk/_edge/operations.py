@@ -18,8 +18,8 @@ from origin_sdk._edge.diagnosis import Finding, examine
 from origin_sdk._edge.options import AsyncBody, Body, Options, PublishArguments
 from origin_sdk._edge.publication import Publication, Published, publish
 from origin_sdk._edge.purge import Operation, SharedMark, purge, tell_again
-from origin_sdk._edge.purge_log import PurgeLog
-from origin_sdk._edge.seals import Seals
+from origin_sdk._edge.purge_log import LogClient
+from origin_sdk._edge.seals import ClientSeals
 from origin_sdk._edge.stored_responses import Coverage, Listing
 from origin_sdk._edge.switches import Setting, SwitchRecord, read_state, switch
 from origin_sdk._edge.visibility import Visible, wait_until_visible
@@ -54,14 +54,14 @@ class Operations:
     def __init__(self, settings: Settings, project: Project, options: Options) -> None:
         self.settings = settings
         keys = settings.parsed_store_keys
-        self._seals = Seals(keys)
+        self._seals = ClientSeals(keys)
         self.project = project.sealed_with(keys)
         self.options = options
         self.skew = Skew()
         self._shared = SharedMark()
         # A Worker that reads the log must find all purges there, whether or not this client may tell it.
         has_log = settings.parsed_log_key is not None or project.purge_log
-        self._log = PurgeLog(settings.log_url, settings.parsed_log_key) if has_log else None
+        self._log = LogClient(settings.log_url, settings.parsed_log_key) if has_log else None
         self._audit = options.audit or (AuditFile(Path(settings.audit_file)) if settings.audit_file else None)
         shared = RateBudget.shared(settings.token) if settings.is_cloudflare else RateBudget.unlimited()
         self._budget = options.budget or shared

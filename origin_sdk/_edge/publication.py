@@ -11,7 +11,7 @@ from typing import Any
 
 from origin_sdk._cloudflare.kv import Namespace, Pair
 from origin_sdk._edge.purge import Operation
-from origin_sdk._edge.seals import Seals
+from origin_sdk._edge.seals import ClientSeals
 from origin_sdk._edge.stored_responses import read_listed
 from origin_sdk._responses.cacheability import sentence
 from origin_sdk._values.errors import InvalidRequest, NotCacheable
@@ -372,7 +372,7 @@ def _selected_by(draft: _Draft, index: Index) -> tuple[str, ...]:
     return index.names if draft.project.is_safe else _NONE_NOMINATED
 
 
-def _record_pairs(draft: _Draft, seals: Seals) -> tuple[Pair | None, Pair]:
+def _record_pairs(draft: _Draft, seals: ClientSeals) -> tuple[Pair | None, Pair]:
     """Return the pair of the body, if it is to lie apart, and that of the record."""
     record, body, apart = draft.record(), draft.publication.body, None
     is_sealed = draft.seal is not Seal.NONE

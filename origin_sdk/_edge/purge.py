@@ -11,8 +11,8 @@ from typing import Any
 from origin_sdk._cloudflare.effects import Call, Progress
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import MAX_BATCH_PAIRS, Namespace, Pair, Unwritten, batches
-from origin_sdk._edge.purge_log import PurgeLog, pair_of, placeholder_of, tell
-from origin_sdk._edge.seals import UNSEALED, Seals
+from origin_sdk._edge.purge_log import LogClient, pair_of, placeholder_of, tell
+from origin_sdk._edge.seals import UNSEALED, ClientSeals
 from origin_sdk._edge.stored_responses import Coverage, Listing, StoredResponse, bodies
 from origin_sdk._process.clock import Clock
 from origin_sdk._values.errors import OriginSdkError, RequestRejected
@@ -73,9 +73,9 @@ class Operation:
     settings: Settings
     rules: Sequence[KeyRule] = ()
     shared: SharedMark = field(default_factory=SharedMark)
-    log: PurgeLog | None = None
+    log: LogClient | None = None
     """The purge log; ``None`` where the Worker has none, as far as is known."""
-    seals: Seals = UNSEALED
+    seals: ClientSeals = UNSEALED
 
     @property
     def clock(self) -> Clock:

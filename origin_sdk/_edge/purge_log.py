@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from origin_sdk._cloudflare.effects import EdgeCall, Reply
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import Pair
-from origin_sdk._edge.seals import Seals
+from origin_sdk._edge.seals import ClientSeals
 from origin_sdk._values.errors import OutOfScope
 from origin_sdk_wire.errors import UnreadableEntry
 from origin_sdk_wire.marks import PURGE_LOG_PREFIX
@@ -20,7 +20,7 @@ from origin_sdk_wire.purge_log import (
     ENTRY_SECONDS,
     MAX_ENTRIES_PAGE,
     Entry,
-    State,
+    LogState,
     Visibility,
     entry_key,
     parse_state,
@@ -42,7 +42,7 @@ from origin_sdk_wire.signed_requests import (
 
 __all__ = [
     "MAX_TELLS",
-    "PurgeLog",
+    "LogClient",
     "Untold",
     "ask_state",
     "ask_visible",
@@ -64,7 +64,7 @@ _TOLD_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class PurgeLog:
+class LogClient:
     """Where to tell of purges, and by which key; without, entries are written and nobody is told."""
 
     url: str = ""
@@ -106,7 +106,7 @@ def placeholder_of(entry: Entry) -> str:
     return f"{PURGE_LOG_PREFIX}{entry.id}"
 
 
-def pair_of(entry: Entry, moment_ms: int, seals: Seals) -> Pair:
+def pair_of(entry: Entry, moment_ms: int, seals: ClientSeals) -> Pair:
     """Return what to write at a moment."""
     now = replace(entry, moment_ms=moment_ms)
     return Pair(entry_key(now), "", ENTRY_SECONDS, sealed_metadata(now, seals.keys))
@@ -115,7 +115,7 @@ def pair_of(entry: Entry, moment_ms: int, seals: Seals) -> Pair:
 # Requests
 
 
-async def tell(exchange: Exchange, log: PurgeLog | None, entries: Sequence[Entry]) -> bool | None:
+async def tell(exchange: Exchange, log: LogClient | None, entries: Sequence[Entry]) -> bool | None:
     """Tell the Worker of entries, once and in bounded time.
 
     Return whether it took all of them; ``None`` where nobody is to be told, or there is nothing to tell.
@@ -134,7 +134,7 @@ async def tell(exchange: Exchange, log: PurgeLog | None, entries: Sequence[Entry
     return rest is None
 
 
-async def ask_visible(exchange: Exchange, log: PurgeLog, ids: Sequence[str]) -> Visibility:
+async def ask_visible(exchange: Exchange, log: LogClient, ids: Sequence[str]) -> Visibility:
     """Ask whether all locations honour entries; raises :class:`Untold` where that can't be had."""
     found = Visibility()
     for start in range(0, len(ids), MAX_ENTRIES_PAGE):
@@ -149,7 +149,7 @@ async def ask_visible(exchange: Exchange, log: PurgeLog, ids: Sequence[str]) -> 
     return found
 
 
-async def ask_state(exchange: Exchange, log: PurgeLog) -> State:
+async def ask_state(exchange: Exchange, log: LogClient) -> LogState:
     """Ask how the log is; raises :class:`Untold` where that can't be had."""
     reply = await _ask(exchange, log, STATE_PATH, b"{}")
     try:
@@ -159,7 +159,7 @@ async def ask_state(exchange: Exchange, log: PurgeLog) -> State:
 
 
 async def _ask(
-    exchange: Exchange, log: PurgeLog, path: str, body: bytes, seconds: float = _QUESTION_SECONDS
+    exchange: Exchange, log: LogClient, path: str, body: bytes, seconds: float = _QUESTION_SECONDS
 ) -> Reply:
     assert log.key  # noqa: S101 - whoever asks has looked
     time_ms = round((exchange.clock.now() + exchange.skew.seconds) * 1000)

@@ -14,9 +14,9 @@ from origin_sdk_wire.errors import BrokenSeal
 from origin_sdk_wire.seals import (
     GENERATION_BYTES,
     NONCE_BYTES,
-    Parts,
     Purpose,
     Seal,
+    SealedParts,
     StoreKey,
     authenticated,
     bound_to_body,
@@ -31,11 +31,11 @@ from origin_sdk_wire.seals import (
     verified,
 )
 
-__all__ = ["UNSEALED", "Seals"]
+__all__ = ["UNSEALED", "ClientSeals"]
 
 
 @dataclass(frozen=True, slots=True)
-class Seals:
+class ClientSeals:
     """The keys of one client, the first of which writes. Without any nothing is sealed."""
 
     keys: Sequence[StoreKey] = ()
@@ -80,7 +80,7 @@ class Seals:
     def closed_body(self, seal: Seal, body_key: str, body: bytes) -> bytes:
         """Return a body that lies apart in sealed parts."""
         own = self.keys[0]
-        parts = Parts(seal, own.id, os.urandom(GENERATION_BYTES), len(body))
+        parts = SealedParts(seal, own.id, os.urandom(GENERATION_BYTES), len(body))
         sealed = [parts.header]
         for number in range(parts.count):
             begin, end = parts.span(number)
@@ -106,7 +106,7 @@ class Seals:
         return json.loads(plain[: note.size_bytes]), plain[note.size_bytes :]
 
 
-UNSEALED = Seals()
+UNSEALED = ClientSeals()
 
 
 def _encrypt(secret: bytes, plain: bytes, bound: bytes) -> bytes:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import PAGE_KEYS, ListedKey, Namespace
-from origin_sdk._edge.seals import UNSEALED, Seals
+from origin_sdk._edge.seals import UNSEALED, ClientSeals
 from origin_sdk._values.targets import Purge, parse_url, stored_targets
 from origin_sdk_wire.errors import BrokenSeal, UnreadableRecord
 from origin_sdk_wire.key import BODY_PREFIXES, MAX_KEY_BYTES, RECORD_PREFIX, Target, record_key
@@ -229,7 +229,7 @@ class Listing:
     exchange: Exchange
     namespace: Namespace
     coverage: Coverage
-    seals: Seals = UNSEALED
+    seals: ClientSeals = UNSEALED
     scanned_keys: int = field(default=0, init=False)
     _scans: deque[Scan] = field(init=False)
     _cursor: str = field(default="", init=False)
@@ -270,7 +270,7 @@ class Listing:
 
 
 async def with_head(
-    exchange: Exchange, namespace: Namespace, key: ListedKey, seals: Seals, *, verify: bool = False
+    exchange: Exchange, namespace: Namespace, key: ListedKey, seals: ClientSeals, *, verify: bool = False
 ) -> StoredResponse:
     """Take a listed key apart, and read its value if its head lies there, or to ``verify`` its seal."""
     listed = read_listed(key)

@@ -7,13 +7,13 @@ from typing import Any
 
 from origin_sdk._cloudflare.kv import Pair
 from origin_sdk._edge.purge import Operation, learn_clock, purge_id
-from origin_sdk._edge.purge_log import PurgeLog, Untold, ask_state, pair_of, placeholder_of, tell
+from origin_sdk._edge.purge_log import LogClient, Untold, ask_state, pair_of, placeholder_of, tell
 from origin_sdk._values.errors import ConnectionFailed, InvalidRequest
 from origin_sdk_wire.purge_log import (
     MAX_NAME_BYTES,
     MAX_STALE_SECONDS,
     MAX_SWITCH_SECONDS,
-    State,
+    LogState,
     Switch,
     SwitchKind,
 )
@@ -143,7 +143,7 @@ async def switch(operation: Operation, setting: Setting) -> SwitchRecord:
     return SwitchRecord.of(tries[-1], told=await tell(operation.exchange, log, tries[-1:]))
 
 
-async def read_state(operation: Operation) -> State:
+async def read_state(operation: Operation) -> LogState:
     """Ask the Worker how its log is; raises :class:`ConnectionFailed` where it doesn't say."""
     log = _log_of(operation)
     await learn_clock(operation)
@@ -153,7 +153,7 @@ async def read_state(operation: Operation) -> State:
         raise ConnectionFailed(f"the purge log can't be asked: {error}") from error
 
 
-def _log_of(operation: Operation) -> PurgeLog:
+def _log_of(operation: Operation) -> LogClient:
     if operation.log is None or not operation.log.can_tell:
         raise InvalidRequest(_NO_LOG)
     return operation.log

@@ -14,7 +14,7 @@ from origin_sdk.advice.trial import tried
 from origin_sdk.cli.context import AsJson, ConfigFile, Context, Environment
 from origin_sdk.cli.screen import Screen, counted
 from origin_sdk.cli.simulate import BaseUrl, LogFormat, Mapped, Responses, bar, mapping_of, variables_of
-from origin_sdk.dashboard.route import Route
+from origin_sdk.dashboard.route import MetricsRoute
 from origin_sdk.errors import InvalidRequest
 from origin_sdk.simulation.accesslog import AccessLog
 from origin_sdk.simulation.assumptions import Assumptions, parse_response_fields
@@ -103,7 +103,7 @@ def _of_metrics(place: str, secret: str, context: Context) -> Evidence:
 def _read(place: str, secret: str) -> Document:
     if place.startswith(("http://", "https://")):
         with httpx.Client() as client:
-            return Route(place, client, secret).read()
+            return MetricsRoute(place, client, secret).read()
     try:
         return parse_document(Path(place).read_bytes())
     except OSError as error:

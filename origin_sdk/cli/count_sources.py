@@ -21,7 +21,7 @@ from origin_sdk._values.errors import InvalidRequest, InvalidSettings
 from origin_sdk._values.settings import DEFAULT_BASE_URL
 
 if TYPE_CHECKING:
-    from origin_sdk.dashboard.analytics import AnalyticsEngine
+    from origin_sdk.dashboard.analytics import AnalyticsSource
     from origin_sdk.dashboard.holdings import Holdings
     from origin_sdk.dashboard.observatory import Intervals, Observatory
     from origin_sdk.dashboard.services import Service
@@ -103,12 +103,12 @@ class Sources:
                 "with its dataset of Analytics Engine, or both"
             )
 
-    def analytics(self) -> "AnalyticsEngine | None":
+    def analytics(self) -> "AnalyticsSource | None":
         """Return Analytics Engine, if it is named.
 
         Raises :class:`InvalidSettings` if something that it needs is missing.
         """
-        from origin_sdk.dashboard.analytics import AnalyticsEngine, AnalyticsSettings  # noqa: PLC0415
+        from origin_sdk.dashboard.analytics import AnalyticsSettings, AnalyticsSource  # noqa: PLC0415
 
         if not self.dataset:
             return None
@@ -121,7 +121,7 @@ class Sources:
             )
         url = f"{DEFAULT_BASE_URL}/accounts/{quote(account, safe='')}/analytics_engine/sql"
         settings = AnalyticsSettings(self.analytics_url or url, token.strip(), self.dataset)
-        return AnalyticsEngine(settings, SystemClock())
+        return AnalyticsSource(settings, SystemClock())
 
 
 @contextmanager
@@ -139,9 +139,9 @@ def observatory(
     """
     from origin_sdk.dashboard.history import History  # noqa: PLC0415
     from origin_sdk.dashboard.observatory import Intervals, Observatory  # noqa: PLC0415
-    from origin_sdk.dashboard.route import Route  # noqa: PLC0415
+    from origin_sdk.dashboard.route import MetricsRoute  # noqa: PLC0415
     from origin_sdk.dashboard.sources import Recorded  # noqa: PLC0415
-    from origin_sdk.dashboard.steps import YOUNG_SECONDS  # noqa: PLC0415
+    from origin_sdk.dashboard.tallies import YOUNG_SECONDS  # noqa: PLC0415
 
     given.check()
     clock = SystemClock()
@@ -152,7 +152,7 @@ def observatory(
             stack.callback(analytics.close)
             sources.append(analytics)
         if given.edge:
-            route = Route(given.edge, client, given.debug_secret.strip())
+            route = MetricsRoute(given.edge, client, given.debug_secret.strip())
             kept = stack.enter_context(History(history or ":memory:"))
             young = YOUNG_SECONDS if young_seconds is None else young_seconds
             sources.append(Recorded(kept, route.read, clock, route.url, young_seconds=young))

@@ -65,7 +65,7 @@ def doctor(
 
 
 def _live(context: Context, client: PurgeClient, url: str, secret: str) -> Iterator[Finding]:
-    from origin_sdk.dashboard.route import Route  # noqa: PLC0415 - only when it is asked for
+    from origin_sdk.dashboard.route import MetricsRoute  # noqa: PLC0415 - only when it is asked for
 
     bound = purge_bound_seconds(context.project.mark_interval)
     context.note(f"trying {url}; seeing a purge may take {bound:.0f} s")
@@ -82,7 +82,7 @@ def _live(context: Context, client: PurgeClient, url: str, secret: str) -> Itera
             return Answer(response.status_code, response.headers, time.monotonic() - began)
 
         def count() -> tuple[int, int]:
-            counts = Route(str(httpx.URL(url).join("/")), asking, secret.strip()).read().total()
+            counts = MetricsRoute(str(httpx.URL(url).join("/")), asking, secret.strip()).read().total()
             requests, keys = (
                 sum(cells[0] for cells in counts.cells(name)) for name in ("requests", "kv_keys")
             )

@@ -51,14 +51,14 @@ def metrics(
     from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415
 
     from origin_sdk.dashboard.exporter import Exporter, create_app  # noqa: PLC0415
-    from origin_sdk.dashboard.route import Route  # noqa: PLC0415
+    from origin_sdk.dashboard.route import MetricsRoute  # noqa: PLC0415
 
     sources = Sources(edge, debug_secret, services=service or ())
     if not (edge or service or outbox):
         raise InvalidRequest("nothing to export: give --edge, --service or --outbox")
     with ExitStack() as stack:
         client = stack.enter_context(httpx.Client())
-        route = Route(edge, client, sources.debug_secret.strip()) if edge else None
+        route = MetricsRoute(edge, client, sources.debug_secret.strip()) if edge else None
         outboxes = {without_secrets(url): open_outbox(url) for url in outbox or ()}
         for each in outboxes.values():
             stack.callback(each.close)

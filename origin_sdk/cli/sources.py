@@ -14,7 +14,7 @@ import httpx
 from origin_sdk._edge.warmup import MAX_DOCUMENT_BYTES, authority_of, urls_of_openapi, urls_of_sitemap
 from origin_sdk._values.errors import InvalidRequest
 
-__all__ = ["Found", "of_openapi", "of_sitemap"]
+__all__ = ["FoundUrls", "of_openapi", "of_sitemap"]
 
 _MAX_SITEMAPS = 50
 _MAX_REDIRECTS = 5
@@ -23,7 +23,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass
-class Found:
+class FoundUrls:
     """URLs to ask for; what was left out, and why; and what a person should know."""
 
     urls: list[str] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-def of_sitemap(place: str, base: str, found: Found) -> None:
+def of_sitemap(place: str, base: str, found: FoundUrls) -> None:
     """Add the URLs of a sitemap, and of those that it names; raises :class:`InvalidRequest`.
 
     A sitemap on the web may name URLs and sitemaps on its own host, and on that of ``base``; one in a file is
@@ -68,7 +68,7 @@ def _named(hosts: set[str]) -> str:
     return " or ".join(sorted(hosts)) or "any http(s) host"
 
 
-def of_openapi(place: str, base: str, found: Found) -> None:
+def of_openapi(place: str, base: str, found: FoundUrls) -> None:
     """Add the URLs of an OpenAPI document; raises :class:`InvalidRequest`."""
     urls, left_out = urls_of_openapi(fetched(place), base)
     found.urls += urls

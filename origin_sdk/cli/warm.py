@@ -15,7 +15,7 @@ from origin_sdk.cli.context import AsJson, Context, interruptible
 from origin_sdk.cli.lines import Lines
 from origin_sdk.cli.requests import Content, Method, RequestHeaders, content_of, fields_of
 from origin_sdk.cli.screen import Screen, counted
-from origin_sdk.cli.sources import Found, of_openapi, of_sitemap
+from origin_sdk.cli.sources import FoundUrls, of_openapi, of_sitemap
 
 __all__ = ["warm"]
 
@@ -100,11 +100,11 @@ def warm(
 
 def _found(
     urls: list[str], file: str | None, sitemap: str | None, openapi: str | None, base: str
-) -> Found | None:
+) -> FoundUrls | None:
     """Gather what to ask for; ``None`` if nothing was named to take it from."""
     if not (urls or file or sitemap or openapi):
         return None
-    found = Found()
+    found = FoundUrls()
     for url in urls:
         found.urls.append(checked_url(url))
     with ExitStack() as stack:

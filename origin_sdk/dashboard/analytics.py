@@ -23,11 +23,11 @@ from origin_sdk._values.errors import (
 )
 from origin_sdk.dashboard.board import Window
 from origin_sdk.dashboard.ranges import Range
-from origin_sdk.dashboard.sources import Health
-from origin_sdk.dashboard.steps import MOST_URLS, Step, UrlSums
+from origin_sdk.dashboard.sources import SourceHealth
+from origin_sdk.dashboard.tallies import MOST_URLS, Tally, UrlSums
 from origin_sdk_wire.analytics import GROUPS, URL_COLUMNS, Group, add_row, selection
 
-__all__ = ["AnalyticsEngine", "AnalyticsSettings"]
+__all__ = ["AnalyticsSettings", "AnalyticsSource"]
 
 _VERSION = "1"
 _SECONDS = 30.0
@@ -57,7 +57,7 @@ class AnalyticsSettings:
         return f"AnalyticsSettings(url={self.url!r}, dataset={self.dataset!r})"
 
 
-class AnalyticsEngine:
+class AnalyticsSource:
     """A source over the SQL API."""
 
     name = "analytics"
@@ -75,14 +75,14 @@ class AnalyticsEngine:
         )
         self._known: dict[str, tuple[float, Window]] = {}
         self._lock = Lock()
-        self._health = Health()
+        self._health = SourceHealth()
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
     @property
-    def health(self) -> Health:
+    def health(self) -> SourceHealth:
         """How the last query went."""
         return self._health
 
@@ -101,16 +101,16 @@ class AnalyticsEngine:
             return known
 
     def _asked(self, span: Range, now: float) -> Window:
-        steps: dict[int, Step] = {}
+        steps: dict[int, Tally] = {}
         starts, earlier = span.starts(now), span.starts_before(now)
         queries = [self._counts_query(group, span, earlier.start) for group in GROUPS.values()]
         with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             *counted, urls = pool.map(self._rows, [*queries, self._urls_query(starts.start)])
         for group, rows in zip(GROUPS.values(), counted, strict=True):
             for row in rows:
-                add_row(steps.setdefault(_start(row), Step()).counts, group, row)
+                add_row(steps.setdefault(_start(row), Tally()).counts, group, row)
         for row in urls:
-            _add_url(steps.setdefault(starts[-1], Step()), row)
+            _add_url(steps.setdefault(starts[-1], Tally()), row)
         return Window.of(
             span,
             now,
@@ -164,7 +164,7 @@ def _start(row: dict[str, Any]) -> int:
     return int(float(str(row["t"])))
 
 
-def _add_url(step: Step, row: dict[str, Any]) -> None:
+def _add_url(step: Tally, row: dict[str, Any]) -> None:
     numbers = [float(str(row[name])) for name in URL_COLUMNS]
     step.urls[str(row["url"])] = UrlSums(str(row["rule"]), *numbers)
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 from origin_sdk._values.prices import MONTH_SECONDS, PRICES, Usage, dollars
 from origin_sdk._values.reasons import REASONS
 from origin_sdk.dashboard.ranges import Range
-from origin_sdk.dashboard.steps import Step, UrlSums
+from origin_sdk.dashboard.tallies import Tally, UrlSums
 from origin_sdk_wire.metrics import METRICS, Cells, Counts, Tier, quantile
 
 __all__ = ["HIT_TIERS", "Summary", "Window", "board", "cost", "month_start", "usage"]
@@ -41,7 +41,7 @@ class Summary:
     usage: Usage
 
     @classmethod
-    def of(cls, step: Step) -> Self:
+    def of(cls, step: Tally) -> Self:
         """Sum up a step."""
         counts = step.counts
         return cls(
@@ -89,19 +89,19 @@ class Window:
     span: Range
     now: float
     since: float
-    total: Step
-    before: Step
+    total: Tally
+    before: Tally
     summaries: Mapping[int, Summary]
 
     @classmethod
-    def of(cls, span: Range, now: float, steps: Mapping[int, Step], before: Mapping[int, Step]) -> Self:
+    def of(cls, span: Range, now: float, steps: Mapping[int, Tally], before: Mapping[int, Tally]) -> Self:
         """Sum up steps by their starts."""
         return cls(
             span,
             now,
             min(steps, default=now),
-            Step.sum(each for _, each in sorted(steps.items())),
-            Step.sum(each for _, each in sorted(before.items())),
+            Tally.sum(each for _, each in sorted(steps.items())),
+            Tally.sum(each for _, each in sorted(before.items())),
             {start: Summary.of(each) for start, each in steps.items()},
         )
 
@@ -374,5 +374,5 @@ def month_start(now: float) -> float:
     )
 
 
-EMPTY = Summary.of(Step())
+EMPTY = Summary.of(Tally())
 """Of a step without anything."""

@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from origin_sdk._values.errors import OriginSdkError
 from origin_sdk.dashboard.services import Service, parsed_families
-from origin_sdk.dashboard.steps import Readings, Step
+from origin_sdk.dashboard.tallies import Readings, Tally
 from origin_sdk.outbox import Outbox, State
 from origin_sdk_wire.exposition import Document
 from origin_sdk_wire.metrics import METRICS, Cells, Kind
@@ -49,7 +49,7 @@ class Exporter(Collector):
         self._services = services
         self._outboxes = outboxes or {}
         self._readings = Readings(young_seconds=float("inf"))
-        self._total = Step()
+        self._total = Tally()
         self._lock = Lock()
 
     def describe(self) -> Iterable[Metric]:

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk.dashboard.ranges import RANGES, Range
-from origin_sdk.dashboard.steps import READINGS_KEPT_SECONDS, Step, UrlSums
+from origin_sdk.dashboard.tallies import READINGS_KEPT_SECONDS, Tally, UrlSums
 from origin_sdk_wire.errors import UnreadableMetrics
 from origin_sdk_wire.exposition import Isolate, isolate_text, parse_isolate
 from origin_sdk_wire.metrics import METRICS
@@ -50,7 +50,7 @@ class History:
     def __init__(self, path: Path | str, ranges: Iterable[Range] = RANGES.values()) -> None:
         self._ranges = tuple(ranges)
         self._lock = Lock()
-        self._current: dict[tuple[str, int], tuple[int, Step]] = {}
+        self._current: dict[tuple[str, int], tuple[int, Tally]] = {}
         try:
             if isinstance(path, Path):
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ class History:
         with self._lock:
             self._database.close()
 
-    def add(self, source: str, now: float, counted: Step, readings: Iterable[Isolate] = ()) -> None:
+    def add(self, source: str, now: float, counted: Tally, readings: Iterable[Isolate] = ()) -> None:
         """Add what was counted since the last reading to the steps that hold ``now``, and keep the readings.
 
         Both or neither: a dashboard that ends in between counts nothing twice.
@@ -117,8 +117,8 @@ class History:
                 found.append(parse_isolate(text))
         return found
 
-    def _add_to_step(self, source: str, span: Range, start: int, counted: Step) -> None:
-        known_start, step = self._current.get((source, span.step), (-1, Step()))
+    def _add_to_step(self, source: str, span: Range, start: int, counted: Tally) -> None:
+        known_start, step = self._current.get((source, span.step), (-1, Tally()))
         if known_start != start:
             step = self._read_step(source, span.step, start)
             self._current[source, span.step] = start, step
@@ -129,13 +129,13 @@ class History:
             "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?)", (source, span.step, start, _packed(step))
         )
 
-    def _read_step(self, source: str, step: int, start: int) -> Step:
+    def _read_step(self, source: str, step: int, start: int) -> Tally:
         found = self._database.execute(
             "SELECT counted FROM steps WHERE source = ? AND step = ? AND start = ?", (source, step, start)
         ).fetchone()
-        return _unpacked(found[0]) if found else Step()
+        return _unpacked(found[0]) if found else Tally()
 
-    def steps(self, source: str, span: Range, starts: range) -> dict[int, Step]:
+    def steps(self, source: str, span: Range, starts: range) -> dict[int, Tally]:
         """Return the steps of ``span`` within ``starts``, by their starts; empty ones are left out."""
         with self._lock:
             rows: Sequence[tuple[int, bytes]] = self._database.execute(
@@ -150,7 +150,7 @@ class History:
             return int(self._database.execute("SELECT COUNT(*) FROM steps").fetchone()[0])
 
 
-def _packed(step: Step) -> bytes:
+def _packed(step: Tally) -> bytes:
     counts = {
         name: [[*labels, cells] for labels, cells in series.items()]
         for name, series in step.counts.series.items()
@@ -160,10 +160,10 @@ def _packed(step: Step) -> bytes:
     return zlib.compress(json.dumps({"counts": counts, "urls": urls}, separators=(",", ":")).encode(), 1)
 
 
-def _unpacked(data: bytes) -> Step:
+def _unpacked(data: bytes) -> Tally:
     """Read a step; metrics and shapes of another version are left out."""
     table: dict[str, Any] = json.loads(zlib.decompress(data))
-    step = Step()
+    step = Tally()
     for name, series in table["counts"].items():
         size = _SIZES.get(name)
         for *labels, cells in series:

@@ -20,7 +20,7 @@ from origin_sdk._process.audit import AuditFile
 from origin_sdk._process.clock import Clock
 from origin_sdk._values.errors import InvalidRequest, OriginSdkError
 from origin_sdk._values.targets import Purge
-from origin_sdk.dashboard.sources import Health
+from origin_sdk.dashboard.sources import SourceHealth
 from origin_sdk_wire.exposition import SeenPurge
 from origin_sdk_wire.marks import Lane
 
@@ -57,7 +57,7 @@ class Holdings:
     clock: Clock
     may_purge: bool = False
     audit_file: str = ""
-    health: Health = field(default_factory=Health)
+    health: SourceHealth = field(default_factory=SourceHealth)
     stored: Stored | None = None
     _marks: Sequence[MarkEntry] = ()
     _intents: dict[str, tuple[float, Purge]] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from origin_sdk._values.errors import (
 from origin_sdk_wire.errors import UnreadableMetrics
 from origin_sdk_wire.exposition import JSON_TYPE, Document, parse_document
 
-__all__ = ["Route"]
+__all__ = ["MetricsRoute"]
 
 _SECONDS = 10.0
 _SHOWN_CHARACTERS = 200
@@ -22,7 +22,7 @@ PATH = "/.edge-cache/metrics"
 
 
 @dataclass
-class Route:
+class MetricsRoute:
     """Asks the Worker at ``url``; ``secret`` is its DEBUG_SECRET."""
 
     url: str

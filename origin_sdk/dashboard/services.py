@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 
 from origin_sdk._process.clock import Clock
 from origin_sdk._values.errors import ConnectionFailed, RequestRejected
-from origin_sdk.dashboard.sources import Health
+from origin_sdk.dashboard.sources import SourceHealth
 
 __all__ = ["Sample", "Service", "parsed", "parsed_families"]
 
@@ -114,7 +114,7 @@ class Service:
     url: str
     clock: Clock
     client: httpx.Client
-    health: Health = field(default_factory=Health)
+    health: SourceHealth = field(default_factory=SourceHealth)
     _scrapes: deque[Scraped] = field(default_factory=deque, repr=False)
     export: tuple[str, str] = ("", "")
     """What it exported last, and its media type."""

@@ -14,10 +14,10 @@ from origin_sdk._values.errors import OriginSdkError
 from origin_sdk.dashboard.board import Summary, Window
 from origin_sdk.dashboard.history import History
 from origin_sdk.dashboard.ranges import Range
-from origin_sdk.dashboard.steps import YOUNG_SECONDS, Readings, Step
+from origin_sdk.dashboard.tallies import YOUNG_SECONDS, Readings, Tally
 from origin_sdk_wire.exposition import Document, SeenPurge
 
-__all__ = ["Health", "Recorded", "Source"]
+__all__ = ["Recorded", "Source", "SourceHealth"]
 
 _IDLE_WRITE_SECONDS = 20.0
 """A reading without news is written this often, for the gauges."""
@@ -25,7 +25,7 @@ MOST_PURGES = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class SourceHealth:
     """How a source is: ``waiting`` before its first answer, then ``ok`` or ``failing``.
 
     ``good_at`` is when it last answered, in seconds since the epoch.
@@ -39,11 +39,11 @@ class Health:
         """Return it as JSON types."""
         return {"state": self.state, "message": self.message, "good_at": self.good_at}
 
-    def worked(self, now: float) -> "Health":
+    def worked(self, now: float) -> "SourceHealth":
         """Return how it is after an answer."""
-        return Health("ok", "", now)
+        return SourceHealth("ok", "", now)
 
-    def failed(self, error: Exception) -> "Health":
+    def failed(self, error: Exception) -> "SourceHealth":
         """Return how it is after a failure."""
         return replace(self, state="failing", message=str(error))
 
@@ -62,7 +62,7 @@ class Source(Protocol):
         ...
 
     @property
-    def health(self) -> Health:
+    def health(self) -> SourceHealth:
         """How it is."""
         ...
 
@@ -78,8 +78,8 @@ class _Past:
     first: int
     last: int
     since: float
-    total: Step
-    before: Step
+    total: Tally
+    before: Tally
     summaries: dict[int, Summary]
 
 
@@ -107,14 +107,14 @@ class Recorded:
         self._clock = clock
         self._key = key
         self._readings = Readings(history.readings(key), young_seconds=young_seconds)
-        self._health = Health()
+        self._health = SourceHealth()
         self._past: dict[str, _Past] = {}
         self._lock = Lock()
         self._written_at = 0.0
         self._document: Document | None = None
 
     @property
-    def health(self) -> Health:
+    def health(self) -> SourceHealth:
         """How the last reading went."""
         return self._health
 
@@ -155,7 +155,7 @@ class Recorded:
             if past is None or (past.first, past.last) != (starts[0], last):
                 past = self._past[span.name] = self._read_past(span, now)
             current = self._history.steps(self._key, span, range(last, last + span.step, span.step))
-        total = Step.sum((past.total, *current.values()))
+        total = Tally.sum((past.total, *current.values()))
         summaries = past.summaries | {start: Summary.of(step) for start, step in current.items()}
         since = min(past.since, *current, now)
         return Window(span, now, since, total, past.before, summaries)

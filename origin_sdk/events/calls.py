@@ -19,13 +19,13 @@ from origin_sdk._values.targets import Purge, Texts
 from origin_sdk.events._models.rules import gathered
 from origin_sdk.outbox._stores.entries import Intent, Republish
 
-__all__ = ["Recording", "Records", "purging", "recording"]
+__all__ = ["Recorder", "Recording", "purging", "recording"]
 
 _Targets: TypeAlias = Callable[..., Texts] | Texts
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-class Records(Protocol):
+class Recorder(Protocol):
     """Puts intents into an outbox: an outbox's ``record``, or ``partial(record, session)``."""
 
     def __call__(self, *intents: Intent) -> None:
@@ -49,7 +49,7 @@ class Recording:
 
 
 @contextmanager
-def recording(record: Records) -> Iterator[Recording]:
+def recording(record: Recorder) -> Iterator[Recording]:
     """Record what the block asked for at its end; if it raises, nothing."""
     made = Recording()
     yield made
@@ -58,7 +58,7 @@ def recording(record: Records) -> Iterator[Recording]:
 
 
 def purging(
-    record: Records,
+    record: Recorder,
     *,
     groups: _Targets = (),
     urls: _Targets = (),

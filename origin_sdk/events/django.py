@@ -24,7 +24,7 @@ from django.db.backends.signals import connection_created
 from django.db.models import signals
 
 from origin_sdk.events._models.django_relations import Dependent, left_by, relation_name
-from origin_sdk.events._models.django_statements import Statements
+from origin_sdk.events._models.django_statements import StatementWatch
 from origin_sdk.events._models.django_tables import (
     by_key,
     concrete,
@@ -79,7 +79,7 @@ class EdgeEvents(Registry):
 
     def __init__(self) -> None:
         super().__init__()
-        self._statements = Statements(self)
+        self._statements = StatementWatch(self)
         self._is_checked = False
 
     def added(self, _: EdgeRule, /) -> None:

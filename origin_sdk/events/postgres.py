@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from origin_sdk._values.errors import InvalidRequest
-from origin_sdk.events.calls import Records
+from origin_sdk.events.calls import Recorder
 from origin_sdk.events.messages import Reads, intents_of, read_narrowly
 from origin_sdk.outbox._stores.entries import Intent, payload_of
 
@@ -45,7 +45,7 @@ class PostgresListener:
         self,
         conninfo: str,
         channel: str,
-        record: Records,
+        record: Recorder,
         *,
         read: Reads = read_narrowly,
         missed: Iterable[Intent] = (),

@@ -54,7 +54,7 @@ from origin_sdk.events._models.rules import (
     unknown_watch,
 )
 from origin_sdk.events._models.sqlalchemy_history import WithoutHistory, old_values
-from origin_sdk.events._models.sqlalchemy_statements import Reach, Written, table_names, written_by
+from origin_sdk.events._models.sqlalchemy_statements import Reach, WrittenTables, table_names, written_by
 from origin_sdk.outbox._stores.entries import Intent
 from origin_sdk.outbox.sqlalchemy import record
 
@@ -194,7 +194,7 @@ class EdgeEvents(Registry):
             if session is None or not self._is_of_flush(session, context, written):
                 self._on_written(session, connection, written)
 
-    def _is_of_flush(self, session: Session, context: Any, written: Written) -> bool:
+    def _is_of_flush(self, session: Session, context: Any, written: WrittenTables) -> bool:
         flush = session.info.get((self, "flush"))
         if flush is None or getattr(flush, "transaction", None) is None:
             return False  # a flush that found nothing to do has no transaction, and no end
@@ -204,7 +204,7 @@ class EdgeEvents(Registry):
             for rule in self.all_rules()
         )
 
-    def _on_written(self, session: Session | None, connection: Connection, written: Written) -> None:
+    def _on_written(self, session: Session | None, connection: Connection, written: WrittenTables) -> None:
         looked_up = () if session is None else session.info.get((self, "looked up"), ())
         for rule in self.all_rules():
             reach = self._reach(rule)

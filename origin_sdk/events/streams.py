@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from origin_sdk.events.calls import Records
+from origin_sdk.events.calls import Recorder
 from origin_sdk.events.messages import Reads, intents_of, read_message
 
 __all__ = ["StreamConsumer"]
@@ -28,7 +28,7 @@ class StreamConsumer:
         self,
         client: "redis.Redis",
         stream: str,
-        record: Records,
+        record: Recorder,
         *,
         group: str = "edge-cache",
         consumer: str = "1",

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 
 from origin_sdk._process.clock import Clock, SystemClock
 from origin_sdk._values.errors import InvalidRequest, InvalidSettings
-from origin_sdk.events.calls import Records
+from origin_sdk.events.calls import Recorder
 from origin_sdk.events.messages import Reads, read_intents, read_message
 
 __all__ = ["TOLERANCE_SECONDS", "Webhook", "signature"]
@@ -46,7 +46,7 @@ class Webhook:
     """
 
     def __init__(
-        self, secrets: str, record: Records, *, read: Reads = read_message, clock: Clock | None = None
+        self, secrets: str, record: Recorder, *, read: Reads = read_message, clock: Clock | None = None
     ) -> None:
         self._keys = [_key(secret) for secret in secrets.split()]
         if not self._keys:

@@ -32,7 +32,7 @@ from origin_sdk.outbox._stores.ports import AsyncOutbox, Outbox
 
 if TYPE_CHECKING:
     from origin_sdk.outbox._delivery.drainer import AsyncDrainer, Drainer, Pace, Round
-    from origin_sdk.outbox._delivery.layers import AsyncLayer, Layer, Told
+    from origin_sdk.outbox._delivery.layers import AsyncLayer, Layer, LayerOutcome
     from origin_sdk.outbox._delivery.renderers import CanRender, OriginRenderer, Renderers, Rendition
     from origin_sdk.outbox._delivery.threads import InThreads
     from origin_sdk.outbox._stores.sql import Run
@@ -49,6 +49,7 @@ __all__ = [
     "InThreads",
     "Intent",
     "Layer",
+    "LayerOutcome",
     "Listed",
     "OriginRenderer",
     "Outbox",
@@ -61,7 +62,6 @@ __all__ = [
     "Settlement",
     "State",
     "Status",
-    "Told",
     "acting",
 ]
 
@@ -71,7 +71,7 @@ _HOMES = {
     "CanRender": "_delivery.renderers",
     "Layer": "_delivery.layers",
     "Run": "_stores.sql",
-    "Told": "_delivery.layers",
+    "LayerOutcome": "_delivery.layers",
     "AsyncDrainer": "_delivery.drainer",
     "Drainer": "_delivery.drainer",
     "InThreads": "_delivery.threads",

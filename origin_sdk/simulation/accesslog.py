@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 from origin_sdk._values.errors import InvalidRequest
-from origin_sdk.simulation.exchanges import Exchange, UnreadableLine
+from origin_sdk.simulation.exchanges import LoggedRequest, UnreadableLine
 from origin_sdk.simulation.formats.archive import entries_of, read_entry
 from origin_sdk.simulation.formats.columns import NamedColumns, looks_of_balancer, read_of_balancer
 from origin_sdk.simulation.formats.combined import looks_combined, read_combined
@@ -32,7 +32,7 @@ _LONGEST_LINE = 1024 * 1024
 _LARGEST_ARCHIVE = 1024 * 1024 * 1024
 _GZIP = b"\x1f\x8b"
 
-Read = Callable[[str], Exchange | None]
+Read = Callable[[str], LoggedRequest | None]
 
 
 @dataclass
@@ -62,7 +62,7 @@ class AccessLog:
         if wrong := sorted(set(self.mapping) - set(FACTS)):
             raise InvalidRequest(f"--map {wrong[0]}=…: give one of {', '.join(FACTS)}")
 
-    def __iter__(self) -> Iterator[Exchange]:
+    def __iter__(self) -> Iterator[LoggedRequest]:
         """Yield the exchanges in the order of the log.
 
         Raises :class:`InvalidRequest` if the file can't be read, or more than one line in a hundred.
@@ -83,7 +83,7 @@ class AccessLog:
         self.size_bytes = os.fstat(raw.fileno()).st_size
         return raw
 
-    def _exchanges(self, raw: io.BufferedReader) -> Iterator[Exchange]:
+    def _exchanges(self, raw: io.BufferedReader) -> Iterator[LoggedRequest]:
         is_compressed = raw.peek(2)[:2] == _GZIP
         lines = self._lines(gzip.GzipFile(fileobj=raw) if is_compressed else raw, raw)
         first = [line for _, line in zip(range(_LOOKED_AT), lines, strict=False)]
@@ -115,7 +115,7 @@ class AccessLog:
                 yield number, text
         self.read_bytes = self.size_bytes
 
-    def _of_archive(self, lines: Iterable[tuple[int, str]]) -> Iterator[Exchange]:
+    def _of_archive(self, lines: Iterable[tuple[int, str]]) -> Iterator[LoggedRequest]:
         text = io.StringIO()
         for _, line in lines:
             text.write(line + "\n")
@@ -127,7 +127,7 @@ class AccessLog:
             entries = list(entries_of(json.loads(text.getvalue())))
         except (ValueError, RecursionError) as error:
             raise InvalidRequest(f"{self.place}: {error}") from None
-        exchanges: list[Exchange] = []
+        exchanges: list[LoggedRequest] = []
         for number, entry in enumerate(entries, 1):
             self.lines += 1
             try:
@@ -136,7 +136,7 @@ class AccessLog:
                 self._note(f"entry {number} {error}")
         yield from sorted(exchanges, key=lambda each: each.time_ms)
 
-    def _one(self, read: Read, number: int, line: str) -> Iterator[Exchange]:
+    def _one(self, read: Read, number: int, line: str) -> Iterator[LoggedRequest]:
         try:
             exchange = read(line)
         except UnreadableLine as error:

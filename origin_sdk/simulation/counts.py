@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from origin_sdk._values.prices import Usage
 
-__all__ = ["HITS", "Counts", "Histogram", "Step", "Timeline"]
+__all__ = ["HITS", "Bucket", "Histogram", "RuleCounts", "Timeline"]
 
 HITS = frozenset({"memory", "kv", "stale"})
 """The tiers that answer from what is stored, without waiting for the origin."""
@@ -36,14 +36,14 @@ class Histogram:
 
 
 @dataclass(slots=True)
-class Step:
+class Bucket:
     """What came in one stretch of time."""
 
     requests: float = 0.0
     hits: float = 0.0
     origin_requests: float = 0.0
 
-    def add(self, other: "Step") -> None:
+    def add(self, other: "Bucket") -> None:
         """Take another stretch in."""
         self.requests += other.requests
         self.hits += other.hits
@@ -56,9 +56,9 @@ class Timeline:
     def __init__(self) -> None:
         self.first_ms = 0
         self.step_ms = 1000
-        self.steps: list[Step] = []
+        self.steps: list[Bucket] = []
 
-    def at(self, now_ms: int) -> Step:
+    def at(self, now_ms: int) -> Bucket:
         """Return the step that a moment lies in; moments never go back."""
         if not self.steps:
             self.first_ms = now_ms
@@ -67,7 +67,7 @@ class Timeline:
             self._double()
             place = (now_ms - self.first_ms) // self.step_ms
         while len(self.steps) <= place:
-            self.steps.append(Step())
+            self.steps.append(Bucket())
         return self.steps[place]
 
     def _double(self) -> None:
@@ -82,7 +82,7 @@ class Timeline:
 
 
 @dataclass
-class Counts:
+class RuleCounts:
     """What one rule's requests led to. All but the peaks are estimates where URLs were sampled."""
 
     requests: float = 0.0

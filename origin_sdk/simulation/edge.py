@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from origin_sdk.simulation.assumptions import Assumptions
-from origin_sdk.simulation.counts import HITS, Counts, Timeline
-from origin_sdk.simulation.exchanges import Exchange
-from origin_sdk.simulation.sample import Sample
-from origin_sdk.simulation.store import Marks, Store
+from origin_sdk.simulation.counts import HITS, RuleCounts, Timeline
+from origin_sdk.simulation.exchanges import LoggedRequest
+from origin_sdk.simulation.sample import KeySample
+from origin_sdk.simulation.store import SimulatedMarks, SimulatedStore
 from origin_sdk_edge.policy.decision import (
     VALID,
     Ask,
@@ -31,7 +31,7 @@ from origin_sdk_edge.policy.decision import (
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.outcome import Plan, on_forwarded, on_origin
 from origin_sdk_edge.policy.selection import nominated
-from origin_sdk_edge.policy.status import Forwarded
+from origin_sdk_edge.policy.status import FwdReason
 from origin_sdk_edge.policy.validation import conditional_fields
 from origin_sdk_edge.storage.mark_table import MarkTable
 from origin_sdk_edge.storage.memory import Entry, Memory
@@ -100,13 +100,13 @@ class Answered(NamedTuple):
 class _Visit:
     """One request on its way through the model."""
 
-    exchange: Exchange
+    exchange: LoggedRequest
     location: int
     isolate: _Isolate
     now_ms: int
     weight: float
     part: int
-    counts: tuple[Counts, ...]
+    counts: tuple[RuleCounts, ...]
 
     @property
     def took_ms(self) -> int:
@@ -122,20 +122,20 @@ class Edge:
     def __init__(self, settings: Settings, assumptions: Assumptions, *, max_keys: int = 100_000) -> None:
         self.settings = settings
         self.assumptions = assumptions
-        self.overall = Counts()
-        self.by_rule: dict[str, Counts] = {}
+        self.overall = RuleCounts()
+        self.by_rule: dict[str, RuleCounts] = {}
         self.timeline = Timeline()
         self.parts = [[0.0, 0.0] for _ in range(_PARTS)]
         """Requests and hits of equal parts of the URLs that stand for others: how they differ tells how sure
         a sample is."""
-        self.sample = Sample(max_keys)
+        self.sample = KeySample(max_keys)
         self.on_answered: Callable[[Answered], None] = _nobody_listens
         """Called for each request that the cache took part in."""
         self.on_let_go: Callable[[str], None] = _nobody_minds
         """Called for each URL that is followed no more."""
         cached_ms = int(assumptions.kv_seconds * 1000)
-        self.kv: Store[Held] = Store(assumptions.locations, cached_ms)
-        self._marks = Marks(assumptions.locations, cached_ms)
+        self.kv: SimulatedStore[Held] = SimulatedStore(assumptions.locations, cached_ms)
+        self._marks = SimulatedMarks(assumptions.locations, cached_ms)
         self._names: dict[str, tuple[str, ...]] = {}
         self._sizes: dict[str, int] = {}
         self._keys: dict[str, set[str]] = {}
@@ -143,7 +143,7 @@ class Edge:
         self._decisions: dict[tuple[object, ...], Forward | Lookup] = {}
         self._drawn = assumptions.seed
 
-    def answer(self, exchange: Exchange, facts: RequestFacts, now_ms: int) -> None:
+    def answer(self, exchange: LoggedRequest, facts: RequestFacts, now_ms: int) -> None:
         """Run one request of the log through the cache."""
         decision = self._decide(facts, now_ms)
         path = decision.key if isinstance(decision, Lookup) else str(facts.target)
@@ -152,7 +152,7 @@ class Edge:
             return
         rule = decision.rule.name
         if (counts := self.by_rule.get(rule)) is None:
-            counts = self.by_rule[rule] = Counts()
+            counts = self.by_rule[rule] = RuleCounts()
         location = crc32(exchange.client.encode()) % self.assumptions.locations
         visit = _Visit(
             exchange,
@@ -267,7 +267,7 @@ class Edge:
         size_bytes = 0 if is_head else entry.size_bytes
         self._done(lookup, visit, tier, str(use.reason), size_bytes, entry.record)
         if use.refresh:
-            ask = Ask(Forwarded.STALE, Reason.STALE, entry.record, conditional_fields(entry.fields))
+            ask = Ask(FwdReason.STALE, Reason.STALE, entry.record, conditional_fields(entry.fields))
             self._ask_origin(lookup, ask, entry, entry.key, visit, is_background=True)
 
     def _ask_origin(
@@ -351,7 +351,7 @@ class Edge:
         self.kv.write(key, held, visit.location, record.response_ms)
         self._count_writes(1 + (size_bytes > self.settings.memory_item_bytes), visit)
 
-    def _size(self, lookup: Lookup, exchange: Exchange, entry: Entry | None) -> int:
+    def _size(self, lookup: Lookup, exchange: LoggedRequest, entry: Entry | None) -> int:
         if exchange.size_bytes and exchange.status != 304:
             return exchange.size_bytes
         return entry.size_bytes if entry else self._sizes.get(lookup.key, 0)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Exchange", "UnreadableLine"]
+__all__ = ["LoggedRequest", "UnreadableLine"]
 
 
 class UnreadableLine(ValueError):
@@ -11,7 +11,7 @@ class UnreadableLine(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class LoggedRequest:
     """One request, and how it was answered.
 
     ``target`` is an absolute URL, or a path where the log names no host. ``size_bytes`` is of the body.

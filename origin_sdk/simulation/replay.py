@@ -14,7 +14,7 @@ from origin_sdk.simulation.accesslog import AccessLog
 from origin_sdk.simulation.assumptions import Assumptions
 from origin_sdk.simulation.curves import LifetimeCurve, MemoryCurve
 from origin_sdk.simulation.edge import Answered, Edge
-from origin_sdk.simulation.exchanges import Exchange
+from origin_sdk.simulation.exchanges import LoggedRequest
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.relay import end_to_end
 from origin_sdk_wire.errors import InvalidTarget
@@ -132,7 +132,7 @@ class Replay:
 
     # What is replayed
 
-    def _facts(self, exchange: Exchange) -> RequestFacts | None:
+    def _facts(self, exchange: LoggedRequest) -> RequestFacts | None:
         target = self._target(exchange.target)
         if target is None:
             self.skipped["have no URL that HTTP allows"] += 1
@@ -163,7 +163,7 @@ class Replay:
         self._targets[text] = target
         return target
 
-    def _prepared(self, exchange: Exchange, target: Target) -> Exchange:
+    def _prepared(self, exchange: LoggedRequest, target: Target) -> LoggedRequest:
         """Return the exchange as an origin would have answered it now."""
         logged = exchange.response_fields
         self.has_response_fields = self.has_response_fields or "cache-control" in logged

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from math import sqrt
 
 from origin_sdk._values.prices import MONTH_SECONDS, dollars
-from origin_sdk.simulation.counts import Counts
+from origin_sdk.simulation.counts import RuleCounts
 from origin_sdk.simulation.edge import TIERS, Edge
 from origin_sdk.simulation.replay import Parameter, Replay
 
@@ -22,7 +22,7 @@ class RuleReport:
     """What came of the requests of one rule, or of all."""
 
     name: str
-    counts: Counts
+    counts: RuleCounts
     seconds: float
 
     @property

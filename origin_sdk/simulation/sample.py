@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
-__all__ = ["Followed", "Sample"]
+__all__ = ["Followed", "KeySample"]
 
 _SPACE = 1 << 32
 
@@ -29,7 +29,7 @@ def _place(key: str) -> int:
     return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=4).digest())
 
 
-class Sample:
+class KeySample:
     """At most ``max_keys`` keys; of more, half are let go, but for the busiest quarter."""
 
     def __init__(self, max_keys: int) -> None:

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from origin_sdk_wire.marks import SHARED_RENEWAL_MS, Mark, is_shared, parse_mark, value_of
 
-__all__ = ["Marks", "Store"]
+__all__ = ["SimulatedMarks", "SimulatedStore"]
 
 _REMEMBERED_MOMENTS = 4
 
@@ -29,7 +29,7 @@ class _Seen(Generic[_Value]):
     until_ms: int
 
 
-class Store(Generic[_Value]):
+class SimulatedStore(Generic[_Value]):
     """Values by key, for ``locations`` that each cache what they read for ``cached_ms``."""
 
     def __init__(self, locations: int, cached_ms: int) -> None:
@@ -67,7 +67,7 @@ class Store(Generic[_Value]):
                 seen.pop(key, None)
 
 
-class Marks:
+class SimulatedMarks:
     """The moments of purges by the keys of their marks, of which the latest counts."""
 
     def __init__(self, locations: int, cached_ms: int) -> None:

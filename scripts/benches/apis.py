@@ -19,8 +19,8 @@ from examples.apis.catalog import variables_of
 from origin_sdk._values.prices import dollars
 from origin_sdk.simulation.assumptions import Assumptions
 from origin_sdk.simulation.edge import Edge
-from origin_sdk.simulation.exchanges import Exchange
-from origin_sdk_edge.policy.facts import Content, RequestFacts, Token
+from origin_sdk.simulation.exchanges import LoggedRequest
+from origin_sdk_edge.policy.facts import CheckedToken, Content, RequestFacts
 from origin_sdk_wire.config import load
 from origin_sdk_wire.content import content_key
 from origin_sdk_wire.key import parse_target
@@ -81,7 +81,9 @@ def measured(name: str, requests: int = _REQUESTS) -> Measured:
     for _, (facts, fields, size_bytes) in zip(range(requests), traffic(chance), strict=False):
         at_ms += chance.expovariate(rate / 1000)
         client, target = f"client-{chance.randrange(_CLIENTS)}", str(facts.target)
-        exchange = Exchange(int(at_ms), client, facts.method, target, 200, size_bytes, response_fields=fields)
+        exchange = LoggedRequest(
+            int(at_ms), client, facts.method, target, 200, size_bytes, response_fields=fields
+        )
         edge.answer(exchange, facts, int(at_ms))
     counts = edge.overall
     return Measured(
@@ -102,7 +104,9 @@ class _Popularity:
         return bisect(self._cumulated, chance.random() * self._cumulated[-1])
 
 
-def _get(path: str, fields: Mapping[str, str] | None = None, token: Token | None = None) -> RequestFacts:
+def _get(
+    path: str, fields: Mapping[str, str] | None = None, token: CheckedToken | None = None
+) -> RequestFacts:
     return RequestFacts("GET", parse_target(f"{_HOST}{path}"), fields or {}, token=token)
 
 
@@ -160,7 +164,7 @@ def _telemetry(chance: random.Random) -> Iterator[Asked]:
 def _tenants(chance: random.Random) -> Iterator[Asked]:
     tenants, reports = _Popularity(30), _Popularity(100)
     while True:
-        token = Token({"iss": "me", "tenant": f"tenant-{tenants.draw(chance)}"}, is_checked=True)
+        token = CheckedToken({"iss": "me", "tenant": f"tenant-{tenants.draw(chance)}"}, is_checked=True)
         request = _get(f"/reports/{reports.draw(chance)}", {"authorization": "Bearer …"}, token)
         yield request, {"cache-control": "private, max-age=60"}, 600
 

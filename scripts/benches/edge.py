@@ -30,7 +30,7 @@ from tempfile import TemporaryDirectory
 import httpx
 
 from origin_sdk._development.process import ProcessError
-from origin_sdk._edge.seals import Seals
+from origin_sdk._edge.seals import ClientSeals
 from origin_sdk_wire.fields import combined
 from origin_sdk_wire.freshness import freshness_of
 from origin_sdk_wire.prepared import prepared_for
@@ -315,7 +315,7 @@ def _fill(workerd: Workerd, urls: int) -> None:
             url = f"{workerd.url('javascript')}/fill"
             httpx.post(url, json=asked, timeout=60, trust_env=False).raise_for_status()
     workerd.store().put(f"{host}/stale", _BODY.encode(), metadata=stale)
-    seals = Seals(parse_store_keys(_STORE_KEY))
+    seals = ClientSeals(parse_store_keys(_STORE_KEY))
     for seal in Seal:
         key = f"{host}/{seal}"
         sealed, value = seals.closed(seal, key, _metadata(0, len(_SEALED_BODY)), _SEALED_BODY)

@@ -27,10 +27,10 @@ from rich.table import Table
 from origin_sdk._values.prices import MONTH_SECONDS, PRICES
 from origin_sdk._values.targets import Purge
 from origin_sdk.simulation.assumptions import Assumptions
-from origin_sdk.simulation.counts import HITS, Counts, Histogram
+from origin_sdk.simulation.counts import HITS, Histogram, RuleCounts
 from origin_sdk.simulation.edge import Answered, Edge, Held
-from origin_sdk.simulation.exchanges import Exchange
-from origin_sdk.simulation.store import Store
+from origin_sdk.simulation.exchanges import LoggedRequest
+from origin_sdk.simulation.store import SimulatedStore
 from origin_sdk_edge.policy.decision import DEFAULT_RULE
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.purge_log.reader import ASK_MS
@@ -145,14 +145,14 @@ class World:
         edge.kv, edge.on_answered = others, others.look
         for now_ms, number in _requests(self, chance):
             if not others.is_watching and now_ms >= _START_MS + self.seconds * 1000:
-                edge.overall, others.is_watching = Counts(), True
+                edge.overall, others.is_watching = RuleCounts(), True
             others.purge_until(now_ms)
             facts = RequestFacts("GET", parse_target(f"{_HOST}/items/{number}"), {})
             edge.answer(_answer_of(number, now_ms), facts, now_ms)
         return Result(self, edge.overall, others)
 
 
-class Others(Store[Held]):
+class Others(SimulatedStore[Held]):
     """KV, and all that aren't followed: they renew what expired when somebody asks, and purge."""
 
     def __init__(self, edge: Edge, world: World, chance: random.Random) -> None:
@@ -235,7 +235,7 @@ class Result:
     """What the followed isolates of a world counted."""
 
     world: World
-    counts: Counts
+    counts: RuleCounts
     others: Others
 
     @property
@@ -281,8 +281,10 @@ def _fields(number: int) -> Mapping[str, str]:
     return {"cache-control": lifetime, "surrogate-key": " ".join(_groups(number)), "etag": '"1"'}
 
 
-def _answer_of(number: int, now_ms: int) -> Exchange:
-    return Exchange(now_ms, _CLIENT, "GET", "", 200, _BODY_BYTES, _ORIGIN_MS, response_fields=_fields(number))
+def _answer_of(number: int, now_ms: int) -> LoggedRequest:
+    return LoggedRequest(
+        now_ms, _CLIENT, "GET", "", 200, _BODY_BYTES, _ORIGIN_MS, response_fields=_fields(number)
+    )
 
 
 def _held(number: int, birth_ms: int) -> Held:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from origin_sdk._edge.seals import Seals
+from origin_sdk._edge.seals import ClientSeals
 from origin_sdk_wire.errors import BrokenSeal
 from origin_sdk_wire.seals import HEADER_BYTES, Seal, StoreKey, parse_parts
 from scripts.runtime.fuzz_cases import Chance, hold
@@ -24,15 +24,15 @@ def seals(chance: Chance) -> None:
     member: Any = chance.one([chance.text(_PIECES), 1, None, [["a"]], {}])
     metadata: dict[str, Any] = {chance.one("hopvx"): member}
     value = chance.long_text(_PIECES).encode("utf-8", "replace")
-    seal, own = chance.one([Seal.AUTHENTICATE, Seal.ENCRYPT]), Seals(_KEYS)
+    seal, own = chance.one([Seal.AUTHENTICATE, Seal.ENCRYPT]), ClientSeals(_KEYS)
     try:
-        closed, sealed = Seals([chance.one(_KEYS)]).closed(seal, _KEY, metadata, value)
+        closed, sealed = ClientSeals([chance.one(_KEYS)]).closed(seal, _KEY, metadata, value)
     except UnicodeEncodeError:
         return  # half a surrogate pair is no JSON in UTF-8
     closed = json.loads(json.dumps(closed))
     hold(own.opened(_KEY, closed, sealed) == (metadata, value), "another record than was sealed", metadata)
     _is_refused(own, _KEY + "y", closed, sealed)
-    _is_refused(Seals([_STRANGER]), _KEY, closed, sealed)
+    _is_refused(ClientSeals([_STRANGER]), _KEY, closed, sealed)
     octets = bytearray(sealed + b"x")
     octets[chance.random.randrange(len(octets))] ^= 1 << chance.random.randrange(8)
     _is_refused(own, _KEY, closed, bytes(octets))
@@ -47,7 +47,7 @@ def seals(chance: Chance) -> None:
     hold(own.opened_text(_KEY, own.text(_KEY, text)) == text or "\n" in text, "another mark", text)
 
 
-def _is_refused(keys: Seals, key: str, metadata: object, value: bytes) -> None:
+def _is_refused(keys: ClientSeals, key: str, metadata: object, value: bytes) -> None:
     try:
         opened = keys.opened(key, metadata, value)
     except BrokenSeal:

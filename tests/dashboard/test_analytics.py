@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from origin_sdk._values.errors import InvalidSettings
-from origin_sdk.dashboard.analytics import AnalyticsEngine, AnalyticsSettings
+from origin_sdk.dashboard.analytics import AnalyticsSettings, AnalyticsSource
 from origin_sdk.dashboard.board import board
 from origin_sdk.dashboard.ranges import RANGES
 from origin_sdk.testing import ManualClock
@@ -80,9 +80,9 @@ def api() -> SqlApi:
 
 
 @pytest.fixture
-def engine(api: SqlApi) -> Iterator[AnalyticsEngine]:
+def engine(api: SqlApi) -> Iterator[AnalyticsSource]:
     settings = AnalyticsSettings(URL, TOKEN, "edge_cache")
-    source = AnalyticsEngine(settings, ManualClock(NOW), httpx.MockTransport(api))
+    source = AnalyticsSource(settings, ManualClock(NOW), httpx.MockTransport(api))
     yield source
     source.close()
 
@@ -95,7 +95,7 @@ def counted(requests: int) -> Counts:
     return counts
 
 
-def test_what_was_written_is_what_is_shown(api: SqlApi, engine: AnalyticsEngine) -> None:
+def test_what_was_written_is_what_is_shown(api: SqlApi, engine: AnalyticsSource) -> None:
     step = shop_step(NOW, 20)
     api.write(NOW - 60, points_of(step.counts, "a", "FRA"))
     shown = board(engine.window(HOUR, NOW))
@@ -108,7 +108,7 @@ def test_what_was_written_is_what_is_shown(api: SqlApi, engine: AnalyticsEngine)
     assert engine.health.state == "ok"
 
 
-def test_a_row_stands_for_as_many_points_as_it_says(api: SqlApi, engine: AnalyticsEngine) -> None:
+def test_a_row_stands_for_as_many_points_as_it_says(api: SqlApi, engine: AnalyticsSource) -> None:
     api.write(NOW - 60, points_of(counted(10), "a", "FRA"), sample_interval=3)
     api.write(NOW - 60, points_of(counted(5), "b", "OSA"))
     shown = board(engine.window(HOUR, NOW))
@@ -117,7 +117,7 @@ def test_a_row_stands_for_as_many_points_as_it_says(api: SqlApi, engine: Analyti
     assert shown["kv"]["keys"] == [{"operation": "read", "purpose": "mark", "count": 70}]
 
 
-def test_each_step_has_its_own_and_the_span_before_is_apart(api: SqlApi, engine: AnalyticsEngine) -> None:
+def test_each_step_has_its_own_and_the_span_before_is_apart(api: SqlApi, engine: AnalyticsSource) -> None:
     starts = HOUR.starts(NOW)
     for at, requests in ((starts[0], 1), (starts[-1], 2), (starts[0] - 1, 4), (starts[0] - 3700, 8)):
         api.write(at, points_of(counted(requests), "a", "FRA"))
@@ -126,7 +126,7 @@ def test_each_step_has_its_own_and_the_span_before_is_apart(api: SqlApi, engine:
     assert (shown["totals"]["requests"], shown["before"]["requests"]) == (3, 4)
 
 
-def test_urls_are_summed_up(api: SqlApi, engine: AnalyticsEngine) -> None:
+def test_urls_are_summed_up(api: SqlApi, engine: AnalyticsSource) -> None:
     for isolate in ("a", "b"):
         url = UrlCount("https://h/it's", "default", 7, 700, 2, 0.5)
         api.write(NOW - 60, points_of(Counts(), isolate, "FRA", [url]), sample_interval=2)
@@ -134,7 +134,7 @@ def test_urls_are_summed_up(api: SqlApi, engine: AnalyticsEngine) -> None:
     assert (busiest["url"], busiest["requests"], busiest["origin_seconds"]) == ("https://h/it's", 28, 2.0)
 
 
-def test_it_is_asked_again_after_half_a_minute_and_not_before(api: SqlApi, engine: AnalyticsEngine) -> None:
+def test_it_is_asked_again_after_half_a_minute_and_not_before(api: SqlApi, engine: AnalyticsSource) -> None:
     engine.window(HOUR, NOW)
     asked = len(api.queries)
     engine.window(HOUR, NOW + 29)
@@ -160,7 +160,7 @@ def test_it_is_asked_again_after_half_a_minute_and_not_before(api: SqlApi, engin
     ],
 )
 def test_what_fails_is_told_and_what_is_known_stays(
-    api: SqlApi, engine: AnalyticsEngine, answer: httpx.Response | Exception, message: str
+    api: SqlApi, engine: AnalyticsSource, answer: httpx.Response | Exception, message: str
 ) -> None:
     api.write(NOW - 60, points_of(counted(5), "a", "FRA"))
     engine.window(HOUR, NOW)

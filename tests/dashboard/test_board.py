@@ -10,7 +10,7 @@ import pytest
 from origin_sdk._values.reasons import REASONS
 from origin_sdk.dashboard.board import Window, board, cost, month_start, usage
 from origin_sdk.dashboard.ranges import RANGES, Range
-from origin_sdk.dashboard.steps import Step
+from origin_sdk.dashboard.tallies import Tally
 from tests.dashboard.worlds import HOST, Made, huge, nothing, shop_step
 
 NOW = 1_764_355_000.0
@@ -18,14 +18,14 @@ HOUR = RANGES["1h"]
 _BOARD_SECONDS = 1.0
 
 
-def step(*answers: tuple[str, str, int], rule: str = "r", status: str = "2xx") -> Step:
-    made = Step()
+def step(*answers: tuple[str, str, int], rule: str = "r", status: str = "2xx") -> Tally:
+    made = Tally()
     for reason, tier, count in answers:
         made.counts.add("requests", (HOST, rule, reason, tier, status), count)
     return made
 
 
-def window(*steps: Step, before: Step | None = None) -> Window:
+def window(*steps: Tally, before: Tally | None = None) -> Window:
     """The last steps of an hour, in order."""
     starts = HOUR.starts(NOW)[-len(steps) :]
     earlier = {HOUR.starts_before(NOW)[0]: before} if before else {}

@@ -10,7 +10,7 @@ import pytest
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk.dashboard.history import History
 from origin_sdk.dashboard.ranges import RANGES
-from origin_sdk.dashboard.steps import Step, UrlSums
+from origin_sdk.dashboard.tallies import Tally, UrlSums
 from origin_sdk_wire.exposition import Isolate
 from origin_sdk_wire.metrics import Counts
 
@@ -18,8 +18,8 @@ NOW = 1_764_355_000.0
 HOUR = RANGES["1h"]
 
 
-def counted(requests: int) -> Step:
-    step = Step(urls={"https://h/a": UrlSums("default", requests, 10.0, 1.0, 0.25)})
+def counted(requests: int) -> Tally:
+    step = Tally(urls={"https://h/a": UrlSums("default", requests, 10.0, 1.0, 0.25)})
     step.counts.add("requests", ("h", "default", "fresh", "memory", "2xx"), requests)
     step.counts.observe("origin_seconds", 0.03, ("default",))
     return step
@@ -28,7 +28,7 @@ def counted(requests: int) -> Step:
 def total(history: History, name: str, now: float, source: str = "s") -> float:
     span = RANGES[name]
     steps = history.steps(source, span, span.starts(now))
-    return Step.sum(steps.values()).counts.total("requests")
+    return Tally.sum(steps.values()).counts.total("requests")
 
 
 @pytest.mark.parametrize("name", RANGES)

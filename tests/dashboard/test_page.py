@@ -13,8 +13,8 @@ from origin_sdk._process.clock import SystemClock
 from origin_sdk.dashboard.board import board
 from origin_sdk.dashboard.holdings import Holdings
 from origin_sdk.dashboard.ranges import RANGES
-from origin_sdk.dashboard.sources import Health
-from origin_sdk.dashboard.steps import Step
+from origin_sdk.dashboard.sources import SourceHealth
+from origin_sdk.dashboard.tallies import Tally
 from origin_sdk.testing import FakeKV
 from tests.dashboard.test_server import Opened
 from tests.dashboard.worlds import HOST, Made, Still, huge, nothing, shop_step
@@ -160,7 +160,7 @@ _TOO_WIDE = """() => [...document.querySelectorAll(".panel, .tile, .top")].filte
 
 @pytest.mark.parametrize("make", [shop_step, huge], ids=["shop", "huge"])
 def test_nothing_is_wider_than_the_window(
-    page: Page, serve: Serve, make: Callable[[float, float], Step]
+    page: Page, serve: Serve, make: Callable[[float, float], Tally]
 ) -> None:
     page.goto(serve(Still(make, points=4)))
     expect(page.locator("#live")).to_have_text("live")
@@ -174,7 +174,7 @@ def test_nothing_is_wider_than_the_window(
 
 
 def test_names_are_text_whatever_is_in_them(page: Page, serve: Serve) -> None:
-    step = Step()
+    step = Tally()
     name = "<img src=x onerror=alert(1)>\u202e"
     step.counts.add("requests", ("<b>h</b>", name, "<script>", "miss", "2xx"), 5)
     step.urls["https://h/<img src=x onerror=alert(2)>"] = shop_step(0, 9).urls[f"https://{HOST}/products/3"]
@@ -193,7 +193,7 @@ def test_without_any_request_it_says_how_to_begin(page: Page, serve: Serve) -> N
 def test_a_source_that_fails_is_told_and_what_is_known_stays(page: Page, serve: Serve, shop: Still) -> None:
     page.goto(serve(shop))
     expect(page.locator("#live")).to_have_text("live")
-    shop.health = Health(
+    shop.health = SourceHealth(
         "failing", "the Worker refused: <b>set</b> EDGE_CACHE_DEBUG_SECRET", SystemClock().now() - 60
     )
     expect(page.locator("#notices")).to_contain_text("Worker's route: no numbers since")
@@ -201,7 +201,7 @@ def test_a_source_that_fails_is_told_and_what_is_known_stays(page: Page, serve: 
     expect(page.locator("#live")).to_have_text("failing")
     expect(page.locator("#main")).to_have_class("old")
     expect(page.locator("#rules tbody tr").first).to_be_visible()
-    shop.health = Health("ok", "", SystemClock().now())
+    shop.health = SourceHealth("ok", "", SystemClock().now())
     expect(page.locator("#notices")).to_be_empty()
     expect(page.locator("#live")).to_have_text("live")
 

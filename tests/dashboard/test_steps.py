@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from origin_sdk.dashboard.steps import MOST_SERIES, MOST_URLS, Readings, Step, UrlSums
+from origin_sdk.dashboard.tallies import MOST_SERIES, MOST_URLS, Readings, Tally, UrlSums
 from origin_sdk_wire.exposition import Document, Isolate, UrlCount
 from origin_sdk_wire.metrics import Counts
 
@@ -88,15 +88,15 @@ def test_a_urls_requests_are_its_own(
 
 
 def test_gauges_are_the_latest_and_counters_add_up() -> None:
-    total = Step.sum([Step(isolate(5).counts), Step(isolate(2).counts)])
+    total = Tally.sum([Tally(isolate(5).counts), Tally(isolate(2).counts)])
     assert total.counts.total("requests") == 7
     assert total.counts.value("memory_bytes") == 1002
 
 
 def test_a_step_has_a_bound() -> None:
-    step = Step()
+    step = Tally()
     for number in range(MOST_SERIES + 100):
-        more = Step(urls={f"/{number}": UrlSums("r", number)})
+        more = Tally(urls={f"/{number}": UrlSums("r", number)})
         more.counts.add("expiries", (f"rule-{number}",))
         step.add(more)
     assert len(step.counts.series["expiries"]) == MOST_SERIES

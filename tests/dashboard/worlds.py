@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from origin_sdk.dashboard.board import Window
 from origin_sdk.dashboard.ranges import Range
-from origin_sdk.dashboard.sources import Health
-from origin_sdk.dashboard.steps import Step, UrlSums
+from origin_sdk.dashboard.sources import SourceHealth
+from origin_sdk.dashboard.tallies import Tally, UrlSums
 from origin_sdk_wire.metrics import Counts
 
 HOST = "api.shop.example"
@@ -60,9 +60,9 @@ SHOP = (
 )
 
 
-def shop_step(start: float, seconds: float, rules: Sequence[Rule] = SHOP) -> Step:
+def shop_step(start: float, seconds: float, rules: Sequence[Rule] = SHOP) -> Tally:
     """Return what a shop counts in a step: a day's tide, and half an hour's outage of the origin."""
-    step = Step()
+    step = Tally()
     tide = 1 + 0.55 * math.sin(start / 86_400 * math.tau - 2) + 0.08 * math.sin(start / 137)
     is_down = 64_800 <= start % 86_400 < 66_600
     for rule in rules:
@@ -121,10 +121,10 @@ def _ask_origin(counts: Counts, rule: Rule, asked: int, *, is_down: bool) -> Non
 class Made:
     """A source whose steps a function makes."""
 
-    make: Callable[[float, float], Step]
+    make: Callable[[float, float], Tally]
     name: str = "route"
     title: str = "Worker's route"
-    health: Health = field(default_factory=lambda: Health("ok", "", 0.0))
+    health: SourceHealth = field(default_factory=lambda: SourceHealth("ok", "", 0.0))
 
     def window(self, span: Range, now: float) -> Window:
         """Return made steps for the range and the span before."""
@@ -133,7 +133,7 @@ class Made:
         return Window.of(span, now, steps, {start: self.make(start, span.step) for start in before})
 
 
-_taken: dict[tuple[Callable[[float, float], Step], str], Window] = {}
+_taken: dict[tuple[Callable[[float, float], Tally], str], Window] = {}
 
 
 @dataclass
@@ -153,12 +153,12 @@ class Still(Made):
         return replace(known, now=now)
 
 
-def nothing(_: float, __: float) -> Step:
+def nothing(_: float, __: float) -> Tally:
     """Return a step in which nobody asked."""
-    return Step()
+    return Tally()
 
 
-def huge(start: float, seconds: float) -> Step:
+def huge(start: float, seconds: float) -> Tally:
     """Return a step of a big service: 300 rules with long names, and large numbers."""
     rules = [
         Rule(

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from origin_sdk_edge.policy.facts import OriginFailure
-from origin_sdk_edge.policy.status import Forwarded, Status, cache_status
+from origin_sdk_edge.policy.status import FwdReason, Status, cache_status
 from origin_sdk_wire.bounds import MAX_GROUPS
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.fields import TARGETED_FIELDS
@@ -53,7 +53,7 @@ def test_every_parameter_is_documented() -> None:
     status = Status(
         Reason.STORED,
         hit=True,
-        forwarded=Forwarded.STALE,
+        forwarded=FwdReason.STALE,
         forwarded_status=200,
         stored=True,
         collapsed=True,
@@ -67,7 +67,7 @@ def test_every_parameter_is_documented() -> None:
     documented = [row[0].strip("`") for row in _rows(_WORDS, "| parameter | meaning |")]
     assert sorted(part.partition("=")[0] for part in shown) == sorted(documented)
     (reasons,) = [row[1] for row in _rows(_WORDS, "| parameter | meaning |") if row[0] == "`fwd`"]
-    assert {forwarded for forwarded in Forwarded if f"`{forwarded}`" in reasons} == set(Forwarded)
+    assert {forwarded for forwarded in FwdReason if f"`{forwarded}`" in reasons} == set(FwdReason)
 
 
 _ENDS = {

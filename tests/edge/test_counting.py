@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from origin_sdk_edge.busiest import Busiest
 from origin_sdk_edge.counters import Counters, shown_url
 from origin_sdk_edge.exchange import Exchange
-from origin_sdk_edge.monitor import Monitor, Sinks, Source
+from origin_sdk_edge.monitor import IsolateIdentity, Monitor, Sinks
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
-from origin_sdk_edge.policy.status import Forwarded, Status
+from origin_sdk_edge.policy.status import FwdReason, Status
 from origin_sdk_edge.ports import StoreError
 from origin_sdk_wire.analytics import Point
 from origin_sdk_wire.config import load
@@ -51,7 +51,7 @@ def _exchange(url: str = URL, status: Status | None = None, found: Tier | None =
         pytest.param(Status(Reason.FRESH, hit=True), Tier.KV, Tier.KV, id="a hit out of KV"),
         pytest.param(Status(Reason.SLOW_ORIGIN, hit=True), Tier.KV, Tier.STALE, id="for a slow origin"),
         pytest.param(
-            Status(Reason.STALE_IF_ERROR, forwarded=Forwarded.STALE),
+            Status(Reason.STALE_IF_ERROR, forwarded=FwdReason.STALE),
             Tier.KV,
             Tier.STALE,
             id="for one that fails",
@@ -63,17 +63,23 @@ def _exchange(url: str = URL, status: Status | None = None, found: Tier | None =
             id="for one that fails another",
         ),
         pytest.param(
-            Status(Reason.VALIDATED, forwarded=Forwarded.STALE), Tier.MEMORY, Tier.VALIDATED, id="validated"
+            Status(Reason.VALIDATED, forwarded=FwdReason.STALE),
+            Tier.MEMORY,
+            Tier.VALIDATED,
+            id="validated",
         ),
         pytest.param(Status(Reason.ABSENT, collapsed=True), Tier.KV, Tier.COLLAPSED, id="another's answer"),
         pytest.param(
-            Status(Reason.NO_STORE, forwarded=Forwarded.URI_MISS), Tier.KV, Tier.MISS, id="not stored"
+            Status(Reason.NO_STORE, forwarded=FwdReason.URI_MISS), Tier.KV, Tier.MISS, id="not stored"
         ),
         pytest.param(
-            Status(Reason.METHOD, forwarded=Forwarded.METHOD), None, Tier.PASS, id="the cache took no part"
+            Status(Reason.METHOD, forwarded=FwdReason.METHOD),
+            None,
+            Tier.PASS,
+            id="the cache took no part",
         ),
         pytest.param(
-            Status(Reason.CREDENTIALS, forwarded=Forwarded.BYPASS), Tier.KV, Tier.MISS, id="asked alone"
+            Status(Reason.CREDENTIALS, forwarded=FwdReason.BYPASS), Tier.KV, Tier.MISS, id="asked alone"
         ),
     ],
 )
@@ -234,7 +240,7 @@ class Monitored:
         self.log: list[dict[str, object]] = []
         self.points: list[Point] = []
         sinks = Sinks(lambda line: self.log.append(json.loads(line)), self.points.append, shared)
-        source = Source(name, "FRA", START_MS)
+        source = IsolateIdentity(name, "FRA", START_MS)
         edge = self.edge
         self.monitor = Monitor(self.settings, edge.counters, edge.storage, edge.fast_path, source, sinks)
 

@@ -22,7 +22,7 @@ from origin_sdk_edge.policy.decision import (
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.outcome import Fail, Plan, Relay, Reuse, on_forwarded, on_origin
 from origin_sdk_edge.policy.relay import http_date, outbound_fields, relayed_fields
-from origin_sdk_edge.policy.status import Forwarded, cache_status
+from origin_sdk_edge.policy.status import FwdReason, cache_status
 from origin_sdk_wire.facts import Fields, Reason, ResponseFacts
 from origin_sdk_wire.fields import combined
 from origin_sdk_wire.key import parse_target
@@ -137,26 +137,36 @@ def test_what_is_used(fields: Fields, age: int, asked: Fields, reason: Reason) -
 @pytest.mark.parametrize(
     ("fields", "age", "asked", "forwarded", "reason"),
     [
-        pytest.param(TEN, 10, {}, Forwarded.STALE, Reason.STALE, id="as old as its lifetime"),
-        pytest.param(TEN, 5, {CC: "no-cache"}, Forwarded.REQUEST, Reason.REQUEST_NO_CACHE, id="no-cache"),
-        pytest.param(TEN, 5, {"pragma": "no-cache"}, Forwarded.REQUEST, Reason.REQUEST_NO_CACHE, id="Pragma"),
-        pytest.param(TEN, 5, {CC: "max-age=4"}, Forwarded.REQUEST, Reason.REQUEST_MAX_AGE, id="too old"),
-        pytest.param(TEN, 0, {CC: "max-age=0"}, Forwarded.REQUEST, Reason.REQUEST_MAX_AGE, id="max-age=0"),
+        pytest.param(TEN, 10, {}, FwdReason.STALE, Reason.STALE, id="as old as its lifetime"),
+        pytest.param(TEN, 5, {CC: "no-cache"}, FwdReason.REQUEST, Reason.REQUEST_NO_CACHE, id="no-cache"),
+        pytest.param(TEN, 5, {"pragma": "no-cache"}, FwdReason.REQUEST, Reason.REQUEST_NO_CACHE, id="Pragma"),
+        pytest.param(TEN, 5, {CC: "max-age=4"}, FwdReason.REQUEST, Reason.REQUEST_MAX_AGE, id="too old"),
+        pytest.param(TEN, 0, {CC: "max-age=0"}, FwdReason.REQUEST, Reason.REQUEST_MAX_AGE, id="max-age=0"),
         pytest.param(
-            TEN, 5, {CC: "min-fresh=6"}, Forwarded.REQUEST, Reason.REQUEST_MIN_FRESH, id="not fresh enough"
+            TEN,
+            5,
+            {CC: "min-fresh=6"},
+            FwdReason.REQUEST,
+            Reason.REQUEST_MIN_FRESH,
+            id="not fresh enough",
         ),
-        pytest.param(TEN, 13, {CC: "max-stale=2"}, Forwarded.STALE, Reason.STALE, id="too stale"),
-        pytest.param(TEN, 13, {CC: "max-stale=x"}, Forwarded.STALE, Reason.STALE, id="an invalid max-stale"),
+        pytest.param(TEN, 13, {CC: "max-stale=2"}, FwdReason.STALE, Reason.STALE, id="too stale"),
+        pytest.param(TEN, 13, {CC: "max-stale=x"}, FwdReason.STALE, Reason.STALE, id="an invalid max-stale"),
         pytest.param(
-            {CC: "max-age=10, no-cache"}, 0, {}, Forwarded.STALE, Reason.NO_CACHE, id="its no-cache"
+            {CC: "max-age=10, no-cache"}, 0, {}, FwdReason.STALE, Reason.NO_CACHE, id="its no-cache"
         ),
         pytest.param(
-            {CC: "s-maxage=10"}, 12, {CC: "max-stale"}, Forwarded.STALE, Reason.STALE, id="s-maxage, stale"
+            {CC: "s-maxage=10"},
+            12,
+            {CC: "max-stale"},
+            FwdReason.STALE,
+            Reason.STALE,
+            id="s-maxage, stale",
         ),
     ],
 )
 def test_what_is_asked_about(
-    fields: Fields, age: int, asked: Fields, forwarded: Forwarded, reason: Reason
+    fields: Fields, age: int, asked: Fields, forwarded: FwdReason, reason: Reason
 ) -> None:
     decision = decide(stored(fields, age=age), asked)
     assert isinstance(decision, Ask)

@@ -6,7 +6,7 @@ from origin_sdk_edge.policy.decision import Ask, Lookup, on_request
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.outcome import on_origin
 from origin_sdk_edge.policy.relay import outbound_fields
-from origin_sdk_edge.policy.status import Forwarded
+from origin_sdk_edge.policy.status import FwdReason
 from origin_sdk_edge.policy.trace import with_valid_trace
 from origin_sdk_wire.config import load
 from origin_sdk_wire.facts import Reason, ResponseFacts
@@ -94,6 +94,6 @@ def test_a_trace_reaches_the_origin_and_costs_no_sharing(
     sent = outbound_fields(lookup.request, settings)
     assert {name: sent.get(name) for name in trace} == (trace if is_sent else dict.fromkeys(trace))
     response = ResponseFacts(200, {"cache-control": "max-age=60"}, NOW, NOW)
-    plan = on_origin(lookup, Ask(Forwarded.URI_MISS, Reason.ABSENT), response, {}, settings)
+    plan = on_origin(lookup, Ask(FwdReason.URI_MISS, Reason.ABSENT), response, {}, settings)
     assert plan.store is not None
     assert "vary" not in dict(plan.store.fields)

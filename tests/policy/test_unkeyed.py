@@ -12,7 +12,7 @@ from origin_sdk_edge.policy.decision import Ask, Lookup, on_request
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.outcome import on_origin
 from origin_sdk_edge.policy.relay import outbound_fields
-from origin_sdk_edge.policy.status import Forwarded
+from origin_sdk_edge.policy.status import FwdReason
 from origin_sdk_wire.config import load
 from origin_sdk_wire.facts import Reason, ResponseFacts
 from origin_sdk_wire.fields import combined
@@ -23,7 +23,7 @@ from origin_sdk_wire.vary import selecting_names, selecting_values
 NOW = 1_795_744_800_000
 SETTINGS = load({"ORIGIN": "http://origin.test"})
 CANARY = "canary-4f2a"
-ASK = Ask(Forwarded.URI_MISS, Reason.ABSENT)
+ASK = Ask(FwdReason.URI_MISS, Reason.ABSENT)
 
 _KNOWN = sorted(
     {name.replace("*", "x") for name in SAFE_UNKEYED_FIELDS | DESCRIPTIVE_FIELDS | NEGOTIATED_FIELDS}

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from origin_sdk_wire.marks import Lane, Mark, mark_key, value_of, written_keys
-from origin_sdk_wire.purge_log import Entry, Purged, State, entry_key, metadata_of, parse_state, purged
+from origin_sdk_wire.purge_log import Entry, LogState, Purged, entry_key, metadata_of, parse_state, purged
 from origin_sdk_wire.signed_requests import STATE_PATH, TELL_PATH, VISIBLE_PATH, LogKey, sign
 from scripts.runtime.store import Store
 from tests.runtime.edge import HOST
@@ -50,7 +50,7 @@ def visible(url: str, *ids: str) -> Mapping[str, Any]:
     return answer
 
 
-def state(url: str) -> State:
+def state(url: str) -> LogState:
     """Ask how the log is."""
     return parse_state(post(url, STATE_PATH, {}).raise_for_status().text)
 

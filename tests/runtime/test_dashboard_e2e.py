@@ -16,7 +16,7 @@ from origin_sdk._process.clock import SystemClock
 from origin_sdk.cli import main
 from origin_sdk.dashboard.history import History
 from origin_sdk.dashboard.observatory import Observatory
-from origin_sdk.dashboard.route import Route
+from origin_sdk.dashboard.route import MetricsRoute
 from origin_sdk.dashboard.services import parsed
 from origin_sdk.dashboard.sources import Recorded
 from scripts.runtime.workerd import Workerd
@@ -86,7 +86,7 @@ def asked(edge: Workerd, running_origin: ScriptedOrigin) -> Client:
 @pytest.fixture
 def watched(edge: Workerd) -> Iterator[Observatory]:
     with httpx.Client() as client, History(":memory:") as history:
-        route = Route(edge.url("edge"), client, SECRET)
+        route = MetricsRoute(edge.url("edge"), client, SECRET)
         yield Observatory(SystemClock(), [Recorded(history, route.read, SystemClock(), "edge")])
 
 

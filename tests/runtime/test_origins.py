@@ -13,7 +13,7 @@ import pytest
 
 from origin_sdk_edge.origins import weighted
 from origin_sdk_edge.policy.access import METRICS_PATH
-from origin_sdk_wire.edge_signature import Asked, is_signed
+from origin_sdk_wire.edge_signature import OriginRequest, is_signed
 from origin_sdk_wire.exposition import parse_document
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json
@@ -335,7 +335,7 @@ def test_what_the_origin_is_asked_is_signed(
     [asked] = [*origin.requests(), *origins.first.requests()]
     [value] = asked.values("Edge-Signature")
     signed, _, query = asked.target.partition("?")
-    told = Asked(method, "http", HOST, signed.encode(), query.encode())
+    told = OriginRequest(method, "http", HOST, signed.encode(), query.encode())
     now = time.time()  # noqa: TID251 - signatures are dated
     assert is_signed(value, told, [SECRET], now)
     assert not is_signed(value, told, ["another secret"], now)

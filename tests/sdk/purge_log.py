@@ -8,7 +8,7 @@ import httpx
 
 from origin_sdk._process.clock import Clock
 from origin_sdk_wire.errors import RefusedRequest
-from origin_sdk_wire.purge_log import Entry, State, Switch, Visibility, parse_question, parse_told
+from origin_sdk_wire.purge_log import Entry, LogState, Switch, Visibility, parse_question, parse_told
 from origin_sdk_wire.signed_requests import (
     STATE_PATH,
     TELL_PATH,
@@ -70,9 +70,9 @@ class FakeLog:
         behind = self.behind.pop(0) if self.behind else ()
         return httpx.Response(200, text=str(Visibility(tuple(unknown), behind, readers=3)))
 
-    def _state(self, now_ms: int) -> State:
+    def _state(self, now_ms: int) -> LogState:
         latest = {entry.place: entry for entry in self.entries.values() if isinstance(entry, Switch)}
-        return State(
+        return LogState(
             log="5d0c",
             next=len(self.entries),
             covers_from_ms=now_ms - 3_600_000,

@@ -14,12 +14,12 @@ import pytest
 
 from origin_sdk.errors import InvalidSettings
 from origin_sdk.from_edge import OnlyFromEdge, OnlyFromEdgeWSGI
-from origin_sdk_wire.edge_signature import Asked, signature_of
+from origin_sdk_wire.edge_signature import OriginRequest, signature_of
 
 SECRET, NEXT, FOREIGN = (
     f"the {name} secret of these tests, of 32 bytes" for name in ("one", "next", "other")
 )
-ASKED = Asked("GET", "https", "api.example.com", b"/a/%C3%A9", b"b=%20c")
+ASKED = OriginRequest("GET", "https", "api.example.com", b"/a/%C3%A9", b"b=%20c")
 PUBLIC = {"x-forwarded-host": "api.example.com", "x-forwarded-proto": "https"}
 URL = "http://127.0.0.1:8000/a/%C3%A9?b=%20c"
 
@@ -59,7 +59,7 @@ async def status_by_wsgi(method: str, url: str, fields: Mapping[str, str]) -> in
     return int(lines[0].split()[0])
 
 
-def signed(asked: Asked = ASKED, secret: str = SECRET, *, seconds_ago: float = 0) -> dict[str, str]:
+def signed(asked: OriginRequest = ASKED, secret: str = SECRET, *, seconds_ago: float = 0) -> dict[str, str]:
     now = int(time.time() - seconds_ago)  # noqa: TID251 - signatures are dated
     return {**PUBLIC, "edge-signature": signature_of(asked, secret, now)}
 

@@ -11,7 +11,7 @@ import pytest
 
 from origin_sdk.errors import InvalidRequest
 from origin_sdk.simulation.accesslog import AccessLog
-from origin_sdk.simulation.exchanges import Exchange
+from origin_sdk.simulation.exchanges import LoggedRequest
 
 AT_MS = 1_795_891_426_000
 """28 November 2026, 18:43:46 UTC."""
@@ -217,7 +217,7 @@ def test_tells_of_the_few_lines_that_it_leaves_out(tmp_path: Path) -> None:
     assert log.unreadable[0].startswith("line 201 ")
 
 
-def _only(text: str, tmp_path: Path) -> tuple[Exchange, AccessLog]:
+def _only(text: str, tmp_path: Path) -> tuple[LoggedRequest, AccessLog]:
     path = tmp_path / "access.log"
     path.write_text(text)
     log = AccessLog(str(path))

@@ -11,12 +11,12 @@ import pytest
 
 from origin_sdk.simulation.accesslog import AccessLog
 from origin_sdk.simulation.assumptions import Assumptions, parse_response_fields
-from origin_sdk.simulation.counts import Counts, Timeline
+from origin_sdk.simulation.counts import RuleCounts, Timeline
 from origin_sdk.simulation.curves import MemoryCurve
 from origin_sdk.simulation.page import page_of
 from origin_sdk.simulation.replay import Replay, read_purges
 from origin_sdk.simulation.report import Report
-from origin_sdk.simulation.sample import Sample
+from origin_sdk.simulation.sample import KeySample
 from origin_sdk.simulation.what_if import NOW, varied
 
 Line = Mapping[str, Any]
@@ -44,7 +44,7 @@ def replayed(
     return replay
 
 
-def counts(replay: Replay, name: str = NOW) -> Counts:
+def counts(replay: Replay, name: str = NOW) -> RuleCounts:
     return replay.edges[name].overall
 
 
@@ -162,7 +162,7 @@ def test_a_sample_stands_for_all(tmp_path: Path) -> None:
 
 
 def test_a_sample_lets_go_of_what_is_rare_and_keeps_what_is_hot() -> None:
-    sample = Sample(100)
+    sample = KeySample(100)
     for _ in range(100):
         assert sample.follow("hot")
     for number in range(10_000):

@@ -15,7 +15,7 @@ from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.outcome import Fail, Plan, Relay, on_origin, unstored
 from origin_sdk_edge.policy.ranges import Join, completed
 from origin_sdk_edge.policy.relay import http_date, localised
-from origin_sdk_edge.policy.status import Forwarded, Status
+from origin_sdk_edge.policy.status import FwdReason, Status
 from origin_sdk_edge.policy.trouble import Trouble, trouble_of
 from origin_sdk_edge.policy.unkeyed import disclosing, neutral
 from origin_sdk_edge.policy.voice import voice_of
@@ -66,7 +66,7 @@ class Question:
     @property
     def is_wish(self) -> bool:
         """Whether what is stored would do, if this client didn't want another."""
-        return self.ask.fallback and self.ask.forwarded is Forwarded.REQUEST
+        return self.ask.fallback and self.ask.forwarded is FwdReason.REQUEST
 
     @property
     def stored_fields(self) -> Fields:

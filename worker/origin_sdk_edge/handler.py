@@ -13,7 +13,7 @@ from origin_sdk_edge.hooks import HookAnswer, HookRequest, Hooks
 from origin_sdk_edge.judge import Judge
 from origin_sdk_edge.policy.credentials import bearer_token, claims_of
 from origin_sdk_edge.policy.decision import DEFAULT_RULE, Ask, Awaited, Forward, Lookup, Use, on_request
-from origin_sdk_edge.policy.facts import Content, RequestFacts, Token
+from origin_sdk_edge.policy.facts import CheckedToken, Content, RequestFacts
 from origin_sdk_edge.policy.relay import end_to_end, lacks_length
 from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead
 from origin_sdk_edge.policy.status import Status
@@ -144,7 +144,7 @@ class Handler:
             return await self._with_content(forward, incoming.body)
         if awaited is Awaited.REVOCATION:
             return await self._with_standing(forward, exchange)
-        text, token = bearer_token(forward.request.fields), Token(None)
+        text, token = bearer_token(forward.request.fields), CheckedToken(None)
         if self._verifier:
             token = await self._verifier.verify(text, exchange.background)
         return replace(forward.request, token=token)

@@ -7,7 +7,7 @@ such as the key of a ``kid`` that nobody knows, once in a while at most.
 from dataclasses import dataclass
 
 from origin_sdk_edge.claims import Expected, verified_claims
-from origin_sdk_edge.policy.facts import Token
+from origin_sdk_edge.policy.facts import CheckedToken
 from origin_sdk_edge.policy.tokens import (
     Jwk,
     SignedToken,
@@ -53,26 +53,26 @@ class Verifier:
         self._sets = {each.issuer: _KeySet() for each in settings.token_issuers}
         self._verified_until_ms: Table[int] = memory.table(1 / 64)
 
-    async def verify(self, text: str, background: Background) -> Token:
+    async def verify(self, text: str, background: Background) -> CheckedToken:
         """Verify a token in compact form. What isn't valid has no claims."""
         settings, now_ms = self._settings, self._timing.now_ms()
         expected = Expected(settings.token_audience, settings.token_issuer, settings.token_claims)
         shared = verified_claims(text, settings.token_secret, now_ms // 1000, expected, settings.token_leeway)
         if shared is not None:
             # Who knows the secret isn't one of the issuers that have keys of their own.
-            return Token(None if shared.get("iss") in self._sets else shared)
+            return CheckedToken(None if shared.get("iss") in self._sets else shared)
         token = signed_token(text, settings.token_issuers)
         if token is None:
-            return Token(None)
+            return CheckedToken(None)
         claims = accepted_claims(token, now_ms // 1000, settings.token_leeway)
         if claims is None:
-            return Token(None)
+            return CheckedToken(None)
         name = digest("token", text)
         if now_ms >= (self._verified_until_ms.get(name) or 0):
             if not await self._is_signed(token, background):
-                return Token(None)
+                return CheckedToken(None)
             self._verified_until_ms.set(name, now_ms + _VERIFIED_MS)
-        return Token(claims)
+        return CheckedToken(claims)
 
     async def _is_signed(self, token: SignedToken, background: Background) -> bool:
         issuer = token.issuer

@@ -32,7 +32,7 @@ from origin_sdk_wire.marks import BY_EDGE
 from origin_sdk_wire.metrics import Counts, Tier
 from origin_sdk_wire.settings import MetricsUrls, Settings
 
-__all__ = ["Monitor", "SharedCounts", "Sinks", "Source", "Told"]
+__all__ = ["IsolateIdentity", "MetricsReply", "Monitor", "SharedCounts", "Sinks"]
 
 FLUSH_SECONDS = 60
 WATCHED_FLUSH_SECONDS = 10
@@ -58,7 +58,7 @@ class SharedCounts(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class IsolateIdentity:
     """Where counts come from."""
 
     isolate_id: str
@@ -76,7 +76,7 @@ class Sinks:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class MetricsReply:
     """An answer of the route."""
 
     code: int
@@ -102,7 +102,7 @@ class Monitor:
         counters: Counters,
         storage: Storage,
         fast_path: FastPath,
-        source: Source,
+        source: IsolateIdentity,
         sinks: Sinks,
     ) -> None:
         self._settings = settings
@@ -149,17 +149,19 @@ class Monitor:
         is_open = bool(self._settings.debug_secret) or self._settings.development
         return is_open and request.target.path == METRICS_PATH
 
-    async def answer(self, request: RequestFacts, now_ms: int) -> Told:
+    async def answer(self, request: RequestFacts, now_ms: int) -> MetricsReply:
         """Answer a request of the route: JSON, or OpenMetrics for who prefers that."""
         if not may_read_metrics(request, self._settings):
             return _refusal(self._settings)
         if request.method not in {"GET", "HEAD"}:
-            return Told(405, (("allow", "GET, HEAD"), *_PLAIN), "The metrics can only be read, by GET.\n")
+            return MetricsReply(
+                405, (("allow", "GET, HEAD"), *_PLAIN), "The metrics can only be read, by GET.\n"
+            )
         self._watched_until_ms = now_ms + _WATCHED_MS
         self._next_ms = min(self._next_ms, self._flushed.at_ms + WATCHED_FLUSH_SECONDS * 1000)
         isolates = (self.isolate(now_ms), *await self._others(now_ms))
         if "application/openmetrics-text" in request.fields.get("accept", ""):
-            return Told(200, _typed(OPENMETRICS_TYPE), openmetrics(isolates))
+            return MetricsReply(200, _typed(OPENMETRICS_TYPE), openmetrics(isolates))
         document = Document(
             now_ms,
             self._settings.cache_name,
@@ -168,7 +170,7 @@ class Monitor:
             is_shared=self._sinks.shared is not None,
             flush_seconds=WATCHED_FLUSH_SECONDS,
         )
-        return Told(200, _typed(JSON_TYPE), f"{document}\n")
+        return MetricsReply(200, _typed(JSON_TYPE), f"{document}\n")
 
     async def _others(self, now_ms: int) -> list[Isolate]:
         """Return what others left; it is read once in ten seconds, as each of them costs a read of KV."""
@@ -330,12 +332,12 @@ def _typed(media_type: str) -> tuple[tuple[str, str], ...]:
     return ("content-type", media_type), ("vary", "accept, authorization"), _NEVER_STORED
 
 
-def _refusal(settings: Settings) -> Told:
+def _refusal(settings: Settings) -> MetricsReply:
     if settings.debug_secret:
         text = "Send DEBUG_SECRET as a bearer token in Authorization, or in Cache-Debug.\n"
     else:
         text = "Call the Worker localhost, or set DEBUG_SECRET to read the metrics.\n"
-    return Told(401, (("www-authenticate", 'Bearer realm="metrics"'), *_PLAIN), text)
+    return MetricsReply(401, (("www-authenticate", 'Bearer realm="metrics"'), *_PLAIN), text)
 
 
 def _urls_since(urls: tuple[UrlCount, ...], before: dict[str, UrlCount]) -> list[UrlCount]:

@@ -8,7 +8,7 @@ is on its way is nobody's who was revoked.
 from collections.abc import Mapping
 
 from origin_sdk_edge.policy.credentials import issued_ms, revoking_groups
-from origin_sdk_edge.policy.facts import Token
+from origin_sdk_edge.policy.facts import CheckedToken
 from origin_sdk_edge.storage.marks import Marks
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.settings import Rule
@@ -16,14 +16,14 @@ from origin_sdk_wire.settings import Rule
 __all__ = ["checked"]
 
 
-async def checked(claims: Mapping[str, object] | None, rule: Rule, marks: Marks, now_ms: int) -> Token:
+async def checked(claims: Mapping[str, object] | None, rule: Rule, marks: Marks, now_ms: int) -> CheckedToken:
     """Return what becomes of a valid credential by the purges of its groups; these are read if need be."""
     groups = None if claims is None else revoking_groups(rule, claims)
     if claims is None or groups is None:
-        return Token(None, is_checked=True)
+        return CheckedToken(None, is_checked=True)
     is_revoked = await marks.is_purged(groups, issued_ms(claims, now_ms))
     if is_revoked is None:
-        return Token(None, is_checked=True, refusal=Reason.MARKS_UNKNOWN)
+        return CheckedToken(None, is_checked=True, refusal=Reason.MARKS_UNKNOWN)
     if is_revoked:
-        return Token(None, is_checked=True, refusal=Reason.REVOKED)
-    return Token(claims, is_checked=True)
+        return CheckedToken(None, is_checked=True, refusal=Reason.REVOKED)
+    return CheckedToken(claims, is_checked=True)

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["EDGE_SIGNATURE", "WINDOW_SECONDS", "Asked", "is_signed", "signature_of"]
+__all__ = ["EDGE_SIGNATURE", "WINDOW_SECONDS", "OriginRequest", "is_signed", "signature_of"]
 
 EDGE_SIGNATURE = "edge-signature"
 WINDOW_SECONDS = 300
@@ -27,7 +27,7 @@ _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OriginRequest:
     """A request as the origin gets it; ``scheme`` and ``host`` are those that the client asked for."""
 
     method: str
@@ -40,14 +40,14 @@ class Asked:
     """Whether the path is decoded already."""
 
 
-def signature_of(asked: Asked, secret: str, seconds: int) -> str:
+def signature_of(asked: OriginRequest, secret: str, seconds: int) -> str:
     """Return the value of the field for a request that is sent at ``seconds`` since the epoch."""
     return f"t={seconds}, s={_mac(asked, secret, seconds)}"
 
 
 def is_signed(
     value: str,
-    asked: Asked,
+    asked: OriginRequest,
     secrets: Iterable[str],
     now_seconds: float,
     window_seconds: float = WINDOW_SECONDS,
@@ -66,7 +66,7 @@ def is_signed(
     return any(right)
 
 
-def _mac(asked: Asked, secret: str, seconds: int) -> str:
+def _mac(asked: OriginRequest, secret: str, seconds: int) -> str:
     path = (
         asked.path if asked.is_decoded else _PERCENT.sub(lambda found: bytes([int(found[1], 16)]), asked.path)
     )

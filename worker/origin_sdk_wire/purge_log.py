@@ -41,10 +41,10 @@ __all__ = [
     "MAX_SWITCH_SECONDS",
     "MAX_WINDOW_SECONDS",
     "Entry",
+    "LogState",
     "Page",
     "Purged",
     "Shard",
-    "State",
     "Switch",
     "SwitchKind",
     "Visibility",
@@ -406,7 +406,7 @@ def parse_page(text: str) -> Page:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class LogState:
     """How a log is.
 
     ``next`` is the number of its last entry; it keeps ``entries``. It vouches for what was born since
@@ -429,7 +429,7 @@ class State:
         return json.dumps({**members, "readers": dict(self.readers), "switches": told})
 
 
-def parse_state(text: str | bytes) -> State:
+def parse_state(text: str | bytes) -> LogState:
     """Read the state of a log; raises :class:`UnreadableEntry`."""
     read = _table(text)
     readers, switches = read.get("readers"), parse_entries(read.get("switches"))
@@ -440,7 +440,7 @@ def parse_state(text: str | bytes) -> State:
     )
     asked = {name: _number(readers, name, _MAX_MOMENT_MS) for name in readers}
     on = tuple(switch for switch in switches if isinstance(switch, Switch))
-    return State(_text(read, "log", 80), number, covers_from_ms, known_ms, entries, asked, on)
+    return LogState(_text(read, "log", 80), number, covers_from_ms, known_ms, entries, asked, on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,7 +489,7 @@ def all_visible(shards: Sequence[Visibility]) -> Visibility:
     return Visibility(tuple(unknown), tuple(behind), readers)
 
 
-def state_of_all(shards: Sequence[State]) -> State:
+def state_of_all(shards: Sequence[LogState]) -> LogState:
     """Return the states of all shards as one: it vouches for what each of them does."""
     first, *others = shards
     if not others:
@@ -498,7 +498,7 @@ def state_of_all(shards: Sequence[State]) -> State:
     for each in shards:
         for name, asked_ms in each.readers.items():
             readers[name] = min(asked_ms, readers.get(name, asked_ms))
-    return State(
+    return LogState(
         first.log,
         sum(each.next for each in shards),
         max(each.covers_from_ms for each in shards),

@@ -11,7 +11,7 @@ purge log is authenticated in the same way, its value being empty. A *mark* has 
 ``MOMENT PURGE-ID KEY-ID:MAC``, since marks are read without metadata.
 
 A large body lies apart and is sealed in *parts*, so that it can be read as a stream, and from the middle: see
-:class:`Parts`.
+:class:`SealedParts`.
 
 The keys for each purpose are derived from a secret by HKDF-Expand (RFC 5869 section 2.3) with SHA-256; the
 secret is itself uniformly random, so that section 3.3 lets Extract be skipped. MACs are HMAC-SHA256 (RFC
@@ -37,10 +37,10 @@ __all__ = [
     "NONCE_BYTES",
     "PART_BYTES",
     "SEAL_BYTES",
-    "Parts",
     "Purpose",
     "Seal",
     "SealNote",
+    "SealedParts",
     "StoreKey",
     "authenticated",
     "bound_to_body",
@@ -283,7 +283,7 @@ def concealed(
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class SealedParts:
     """How a body is sealed that lies apart: what its value begins with.
 
     Byte 0 is 1 for encrypted parts, 2 for authenticated ones; byte 1 the length of the key's id, which
@@ -333,7 +333,7 @@ HEADER_BYTES = 2 + 32 + GENERATION_BYTES + 8
 """The longest header."""
 
 
-def parse_parts(value: bytes) -> Parts:
+def parse_parts(value: bytes) -> SealedParts:
     """Read the beginning of a sealed body, at most :data:`HEADER_BYTES`; raises :class:`BrokenSeal`."""
     kind, id_bytes = (value[0], value[1]) if len(value) > 1 else (0, 0)
     end = 2 + id_bytes + GENERATION_BYTES + 8
@@ -342,10 +342,10 @@ def parse_parts(value: bytes) -> Parts:
     key_id = value[2 : 2 + id_bytes].decode("ascii", "replace")
     seal = Seal.ENCRYPT if kind == 1 else Seal.AUTHENTICATE
     generation = value[2 + id_bytes : end - 8]
-    return Parts(seal, key_id, generation, int.from_bytes(value[end - 8 : end], "big"))
+    return SealedParts(seal, key_id, generation, int.from_bytes(value[end - 8 : end], "big"))
 
 
-def bound_to_body(parts: Parts, body_key: str, number: int) -> bytes:
+def bound_to_body(parts: SealedParts, body_key: str, number: int) -> bytes:
     """Return what is bound into a part."""
     return _json(["part", parts.header.hex(), body_key, number]) + b"\n"
 

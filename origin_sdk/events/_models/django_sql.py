@@ -7,10 +7,10 @@ from enum import Enum, auto
 from types import FrameType
 from typing import Any
 
-__all__ = ["Condition", "Origin", "condition_of", "origin_of", "set_columns"]
+__all__ = ["Condition", "Initiator", "condition_of", "initiator_of", "set_columns"]
 
 
-class Origin(Enum):
+class Initiator(Enum):
     """Who has a statement executed."""
 
     SIGNALLED = auto()
@@ -22,19 +22,19 @@ class Origin(Enum):
 
 # The innermost of these functions decides; what a receiver of a signal executes is its own.
 _ORIGINS = {
-    ("django.db.models.base", "_save_table"): Origin.SIGNALLED,
-    ("django.db.models.deletion", "delete"): Origin.SIGNALLED,
-    ("django.db.models.fields.related_descriptors", "_add_items"): Origin.SIGNALLED,
-    ("django.db.models.fields.related_descriptors", "_remove_items"): Origin.SIGNALLED,
-    ("django.dispatch.dispatcher", "send"): Origin.OTHER,
-    ("django.dispatch.dispatcher", "send_robust"): Origin.OTHER,
+    ("django.db.models.base", "_save_table"): Initiator.SIGNALLED,
+    ("django.db.models.deletion", "delete"): Initiator.SIGNALLED,
+    ("django.db.models.fields.related_descriptors", "_add_items"): Initiator.SIGNALLED,
+    ("django.db.models.fields.related_descriptors", "_remove_items"): Initiator.SIGNALLED,
+    ("django.dispatch.dispatcher", "send"): Initiator.OTHER,
+    ("django.dispatch.dispatcher", "send_robust"): Initiator.OTHER,
 }
 _MANAGERS = {"django.db.models.fields.related_descriptors", "django.contrib.contenttypes.fields"}
 _MANAGERS_VERBS = {"add", "remove", "clear", "_clear", "set"}
 _MOST_FRAMES = 80
 
 
-def origin_of(frame: FrameType | None, *, is_association: bool) -> Origin:
+def initiator_of(frame: FrameType | None, *, is_association: bool) -> Initiator:
     """Return on whose behalf the statement runs that is executed in ``frame``."""
     for _ in range(_MOST_FRAMES):
         if frame is None:
@@ -43,9 +43,9 @@ def origin_of(frame: FrameType | None, *, is_association: bool) -> Origin:
         if where in _ORIGINS and not (is_association and _sends_nothing(frame)):
             return _ORIGINS[where]
         if where[0] in _MANAGERS and where[1] in _MANAGERS_VERBS:
-            return Origin.SIGNALLED if is_association else Origin.RELATION
+            return Initiator.SIGNALLED if is_association else Initiator.RELATION
         frame = frame.f_back
-    return Origin.OTHER
+    return Initiator.OTHER
 
 
 def _sends_nothing(frame: FrameType) -> bool:

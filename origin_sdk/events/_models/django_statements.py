@@ -12,16 +12,16 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from django.db import DatabaseError, connections, transaction
 
-from origin_sdk.events._models.django_sql import Condition, Origin, condition_of, origin_of, set_columns
+from origin_sdk.events._models.django_sql import Condition, Initiator, condition_of, initiator_of, set_columns
 from origin_sdk.events._models.django_tables import Hit, Tables, by_key, concrete
 from origin_sdk.events._models.rules import EdgeRule, UnseenChangeWarning
 from origin_sdk.events._models.sql_text import TextualWrite, textual_writes
 from origin_sdk.outbox._stores.entries import Intent
 
-__all__ = ["Statements"]
+__all__ = ["StatementWatch"]
 
 
-class Edge(Protocol):
+class Rulebook(Protocol):
     """The rules, and how to record."""
 
     def all_rules(self) -> Iterator[EdgeRule]:
@@ -64,10 +64,10 @@ class _LookedUp:
     intents: list[Intent]
 
 
-class Statements:
+class StatementWatch:
     """Watches what the connections of a process execute."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Rulebook) -> None:
         self._edge = edge
         self._tables: Tables | None = None
         self._covered: ContextVar[tuple[type, ...]] = ContextVar("origin_sdk_covered", default=())
@@ -131,12 +131,14 @@ class Statements:
     def _is_seen(self, statement: "_Statement", hit: Hit) -> bool:
         if any(issubclass(concrete(hit.rule.model), model) for model in self._covered.get()):
             return True
-        return statement.origin(hit) is Origin.SIGNALLED
+        return statement.initiator(hit) is Initiator.SIGNALLED
 
     def _before(self, statement: "_Statement", write: TextualWrite, hit: Hit) -> _LookedUp | None:
         """Look rows up where that can be done and is asked for; else purge groups, or warn."""
         rule = hit.rule
-        may_look = rule.bulk == "rows" or (rule.bulk == "warn" and statement.origin(hit) is Origin.RELATION)
+        may_look = rule.bulk == "rows" or (
+            rule.bulk == "warn" and statement.initiator(hit) is Initiator.RELATION
+        )
         is_lookable = may_look and hit.owner is not None and write.verb in {"update", "delete"}
         if is_lookable and (keys := statement.keys(hit)) is not None:
             rows = by_key(hit.model, keys, statement.connection.alias)
@@ -176,8 +178,8 @@ class _Statement:
     connection: Any
     frame: FrameType
 
-    def origin(self, hit: Hit) -> Origin:
-        return origin_of(self.frame, is_association=hit.owner is None)
+    def initiator(self, hit: Hit) -> Initiator:
+        return initiator_of(self.frame, is_association=hit.owner is None)
 
     def where(self) -> tuple[str, int]:
         """Return file and line of whoever executes it, past Django's frames and these."""

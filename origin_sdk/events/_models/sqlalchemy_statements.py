@@ -10,11 +10,11 @@ from sqlalchemy.orm import Mapper
 
 from origin_sdk.events._models.sql_text import textual_writes
 
-__all__ = ["Reach", "Written", "written_by"]
+__all__ = ["Reach", "WrittenTables", "written_by"]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenTables:
     """Tables that a statement writes to, by their names in lower case; ``what`` says it in a warning."""
 
     what: str
@@ -23,7 +23,7 @@ class Written:
     can_look_up: bool = False
 
 
-def written_by(context: Any, statement: str) -> Iterator[Written]:
+def written_by(context: Any, statement: str) -> Iterator[WrittenTables]:
     """Yield what the statement of an execution context writes: itself, and what stands in its CTEs."""
     compiled = context.compiled
     if compiled is None:
@@ -33,7 +33,7 @@ def written_by(context: Any, statement: str) -> Iterator[Written]:
         yield from _compiled(element, statement)
 
 
-def _compiled(element: Any, statement: str) -> Iterator[Written]:
+def _compiled(element: Any, statement: str) -> Iterator[WrittenTables]:
     # `select(Model).from_statement(…)`, a CTE and `text(…).columns(…)` hold the statement in `element`.
     while not isinstance(element, Update | Delete | Insert | TextClause):
         element = getattr(element, "element", None)
@@ -46,12 +46,12 @@ def _compiled(element: Any, statement: str) -> Iterator[Written]:
     is_lookable = isinstance(element, Update | Delete)
     tables = table_names([element.table])
     what = f"a bulk {verb} on {', '.join(sorted(tables))}"
-    yield Written(what, tables, isinstance(element, Delete), is_lookable)
+    yield WrittenTables(what, tables, isinstance(element, Delete), is_lookable)
 
 
-def _textual(statement: str) -> Iterator[Written]:
+def _textual(statement: str) -> Iterator[WrittenTables]:
     for write in textual_writes(statement):
-        yield Written("a textual statement", write.tables, write.may_delete)
+        yield WrittenTables("a textual statement", write.tables, write.may_delete)
 
 
 def table_names(tables: Iterable[Any]) -> frozenset[str]:

@@ -16,7 +16,7 @@ __all__ = ["AsyncLayer", "Layer", "insisting", "tell", "tell_async"]
 _log = logging.getLogger("origin_sdk.outbox")
 
 
-class Told(Protocol):
+class LayerOutcome(Protocol):
     """What came of it."""
 
     @property
@@ -28,7 +28,7 @@ class Told(Protocol):
 class Layer(Protocol):
     """A :class:`origin_sdk.layers.LayeredCache`."""
 
-    def invalidate(self, *, groups: Iterable[str], at_edge: bool) -> Told:
+    def invalidate(self, *, groups: Iterable[str], at_edge: bool) -> LayerOutcome:
         """Invalidate groups in memory and Redis."""
         ...
 
@@ -36,7 +36,7 @@ class Layer(Protocol):
 class AsyncLayer(Protocol):
     """An :class:`origin_sdk.layers.AsyncLayeredCache`."""
 
-    async def invalidate(self, *, groups: Iterable[str], at_edge: bool) -> Told:
+    async def invalidate(self, *, groups: Iterable[str], at_edge: bool) -> LayerOutcome:
         """Invalidate groups in memory and Redis."""
         ...
 

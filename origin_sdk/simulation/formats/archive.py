@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from origin_sdk.simulation.exchanges import Exchange, UnreadableLine
+from origin_sdk.simulation.exchanges import LoggedRequest, UnreadableLine
 from origin_sdk.simulation.formats.json_lines import read_time_ms
 
 __all__ = ["entries_of", "read_entry"]
@@ -20,13 +20,13 @@ def entries_of(document: object) -> Iterator[Any]:
     yield from entries
 
 
-def read_entry(entry: object) -> Exchange:
+def read_entry(entry: object) -> LoggedRequest:
     """Read one entry; raises :class:`UnreadableLine`."""
     try:
         request, response = entry["request"], entry["response"]  # type: ignore[index]
         size = response.get("bodySize", -1)
         content = response.get("content", {}).get("size", 0)
-        return Exchange(
+        return LoggedRequest(
             time_ms=read_time_ms(entry["startedDateTime"]),  # type: ignore[index]
             client="",
             method=str(request["method"]),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import unquote, urlsplit
 
-from origin_sdk.simulation.exchanges import Exchange, UnreadableLine
+from origin_sdk.simulation.exchanges import LoggedRequest, UnreadableLine
 
 __all__ = ["NamedColumns", "looks_of_balancer", "read_of_balancer"]
 
@@ -24,7 +24,7 @@ class NamedColumns:
     def __init__(self) -> None:
         self._names: tuple[str, ...] = ()
 
-    def read(self, line: str) -> Exchange | None:
+    def read(self, line: str) -> LoggedRequest | None:
         """Read one line, ``None`` for a directive; raises :class:`UnreadableLine`."""
         if line.startswith("#"):
             if line.lower().startswith(_HEADER):
@@ -38,7 +38,7 @@ class NamedColumns:
         return _exchange({name: cell for name, cell in zip(self._names, cells, strict=True) if cell != "-"})
 
 
-def _exchange(cells: Mapping[str, str]) -> Exchange:
+def _exchange(cells: Mapping[str, str]) -> LoggedRequest:
     try:
         moment = datetime.fromisoformat(f"{cells['date']}T{cells['time']}").replace(tzinfo=UTC)
         method, path, status = cells["cs-method"], cells["cs-uri-stem"], int(cells["sc-status"])
@@ -50,7 +50,7 @@ def _exchange(cells: Mapping[str, str]) -> Exchange:
     host = cells.get("x-host-header") or cells.get("cs(host)") or cells.get("cs-host", "")
     target = path if not query else f"{path}?{query}"
     taken = cells.get("time-taken")
-    return Exchange(
+    return LoggedRequest(
         time_ms=int(moment.timestamp() * 1000),
         client=cells.get("c-ip", ""),
         method=method,
@@ -85,7 +85,7 @@ def looks_of_balancer(line: str) -> bool:
     return has_columns and line.partition(" ")[0] in _BALANCER_KINDS
 
 
-def read_of_balancer(line: str) -> Exchange:
+def read_of_balancer(line: str) -> LoggedRequest:
     """Read one line of an Application Load Balancer; raises :class:`UnreadableLine`."""
     try:
         cells = shlex.split(line)
@@ -101,7 +101,7 @@ def read_of_balancer(line: str) -> Exchange:
         parts = urlsplit(url)
         host = parts.hostname or ""
         query = f"?{parts.query}" if parts.query else ""
-        return Exchange(
+        return LoggedRequest(
             time_ms=int(moment.timestamp() * 1000),
             client=cells[3].rpartition(":")[0],
             method=method,

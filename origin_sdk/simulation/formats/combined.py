@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from functools import lru_cache
 
-from origin_sdk.simulation.exchanges import Exchange, UnreadableLine
+from origin_sdk.simulation.exchanges import LoggedRequest, UnreadableLine
 
 __all__ = ["looks_combined", "read_combined"]
 
@@ -27,7 +27,7 @@ def looks_combined(line: str) -> bool:
     return _LINE.fullmatch(line) is not None
 
 
-def read_combined(line: str) -> Exchange:
+def read_combined(line: str) -> LoggedRequest:
     """Read one line; raises :class:`UnreadableLine`."""
     found = _LINE.fullmatch(line)
     if found is None:
@@ -43,7 +43,7 @@ def read_combined(line: str) -> Exchange:
     if host and target.startswith("/"):
         target = f"//{host}{target}"
     duration = _SECONDS.search(found["rest"] or "")
-    return Exchange(
+    return LoggedRequest(
         time_ms=_time_ms(found["time"]),
         client=client,
         method=request[1],

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from origin_sdk.simulation.exchanges import Exchange, UnreadableLine
+from origin_sdk.simulation.exchanges import LoggedRequest, UnreadableLine
 
 __all__ = ["FACTS", "JsonLines", "read_time_ms"]
 
@@ -72,7 +72,7 @@ class JsonLines:
         self._places = {fact: (own[fact],) if fact in own else places for fact, places in FACTS.items()}
         self._found: dict[str, str] = {}
 
-    def read(self, line: str) -> Exchange:
+    def read(self, line: str) -> LoggedRequest:
         """Read one line; raises :class:`UnreadableLine`."""
         try:
             values = json.loads(line)
@@ -86,7 +86,7 @@ class JsonLines:
         time = self._value("time", values)
         if time is None:
             raise UnreadableLine(self._missing("time"))
-        return Exchange(
+        return LoggedRequest(
             time_ms=read_time_ms(time),
             client=self._text("client", values),
             method=method,

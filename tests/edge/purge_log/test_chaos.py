@@ -25,7 +25,7 @@ from origin_sdk._cloudflare.exchange import Exchange, Retries
 from origin_sdk._cloudflare.kv import Namespace
 from origin_sdk._cloudflare.skew import Skew
 from origin_sdk._edge.purge import Operation, SharedMark, purge, tell_again
-from origin_sdk._edge.purge_log import PurgeLog
+from origin_sdk._edge.purge_log import LogClient
 from origin_sdk._flow import AnyStep, drive
 from origin_sdk._values import settings as sdk_settings
 from origin_sdk._values.errors import OriginSdkError
@@ -200,7 +200,7 @@ class Chaos:
     def _operation(self) -> Operation:
         configured = sdk_settings.Settings(namespace_id="n", base_url="http://localhost")
         exchange = Exchange(self._clock, RateBudget.unlimited(), self._skew, Retries(attempts=3), 60.0)
-        log = PurgeLog("https://a.example", _KEY)
+        log = LogClient("https://a.example", _KEY)
         return Operation(exchange, Namespace("http://localhost/n"), configured, (), self._shared, log)
 
     def _do(self, step: AnyStep) -> Answer | None:

@@ -20,7 +20,7 @@ from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.identity import Parts, identity_of
 from origin_sdk_edge.policy.invalidation import SAFE_METHODS
 from origin_sdk_edge.policy.ranges import completing_fields, range_fields
-from origin_sdk_edge.policy.status import Forwarded
+from origin_sdk_edge.policy.status import FwdReason
 from origin_sdk_edge.policy.storability import is_for_everyone
 from origin_sdk_edge.policy.unkeyed import sent_fields, undisclosed_fields, unkeyed_names
 from origin_sdk_edge.policy.validation import PRECONDITIONS, conditional_fields
@@ -87,7 +87,7 @@ class Forward:
     request: RequestFacts
     rule: Rule
     reason: Reason
-    forwarded: Forwarded = Forwarded.BYPASS
+    forwarded: FwdReason = FwdReason.BYPASS
     awaits: Awaited | None = None
     """What the decision hangs on: who can have that does, and decides again."""
 
@@ -159,7 +159,7 @@ class Ask:
     ``fallback`` says.
     """
 
-    forwarded: Forwarded
+    forwarded: FwdReason
     reason: Reason
     stored: Record | None = None
     conditional: Mapping[str, str] = field(default_factory=dict)
@@ -188,9 +188,9 @@ class Refuse:
 
 
 _MISSES = {
-    Reason.ABSENT: Ask(Forwarded.URI_MISS, Reason.ABSENT),
-    Reason.OTHER_VARIANT: Ask(Forwarded.VARY_MISS, Reason.OTHER_VARIANT),
-    Reason.BROKEN_SEAL: Ask(Forwarded.URI_MISS, Reason.BROKEN_SEAL),
+    Reason.ABSENT: Ask(FwdReason.URI_MISS, Reason.ABSENT),
+    Reason.OTHER_VARIANT: Ask(FwdReason.VARY_MISS, Reason.OTHER_VARIANT),
+    Reason.BROKEN_SEAL: Ask(FwdReason.URI_MISS, Reason.BROKEN_SEAL),
 }
 """What is done where there is nothing that may be used, by why that is so."""
 
@@ -206,7 +206,7 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
         rule = replace(rule, origins=spelt.origins, weights=spelt.weights)
     is_further = request.method not in _READING
     if is_further and not _is_looked_up(request, rule):
-        forwarded = Forwarded.BYPASS if request.method in SAFE_METHODS else Forwarded.METHOD
+        forwarded = FwdReason.BYPASS if request.method in SAFE_METHODS else FwdReason.METHOD
         return Forward(request, rule, Reason.METHOD, forwarded)
     if reason := _passes(request, rule, settings):
         return Forward(request, rule, reason)
@@ -428,8 +428,8 @@ def _by_part(
     own = range_fields(client.fields)
     asked = own or completing_fields(fields)
     if client.method != "GET" or not asked or record.body_key:
-        return Ask(Forwarded.PARTIAL, Reason.PARTIAL)
-    return Ask(Forwarded.PARTIAL, Reason.PARTIAL, record, asked, completes=not own)
+        return Ask(FwdReason.PARTIAL, Reason.PARTIAL)
+    return Ask(FwdReason.PARTIAL, Reason.PARTIAL, record, asked, completes=not own)
 
 
 def _use_or_ask(
@@ -442,16 +442,16 @@ def _use_or_ask(
     settings: Settings,
 ) -> Use | Ask:
     if invalidity.hard_ms:
-        return Ask(Forwarded.URI_MISS, Reason.PURGED_HARD)
+        return Ask(FwdReason.URI_MISS, Reason.PURGED_HARD)
     if _is_credential_risk(lookup, fields, settings):
-        return Ask(Forwarded.BYPASS, Reason.CREDENTIALS)
+        return Ask(FwdReason.BYPASS, Reason.CREDENTIALS)
     standing = _standing(lookup, record, invalidity, freshness, now_ms, settings)
     forbidden = _forbidden(standing)
     if not forbidden and knows_better(lookup.client, record, fields, now_ms, settings):
-        forbidden = Forwarded.REQUEST, Reason.PRECONDITION
+        forbidden = FwdReason.REQUEST, Reason.PRECONDITION
     usable = None if forbidden else _usable(standing)
     if usable is None:
-        stale = Forwarded.STALE, Reason.PURGED_SOFT if invalidity.soft_ms else Reason.STALE
+        stale = FwdReason.STALE, Reason.PURGED_SOFT if invalidity.soft_ms else Reason.STALE
         forwarded, reason = forbidden or stale
         fallback, disconnected = _fallback(standing, record, lookup.client, settings)
         return Ask(forwarded, reason, record, conditional_fields(fields), fallback, disconnected)
@@ -491,16 +491,16 @@ def _standing(
     return _Standing(freshness, age_ms, staleness_ms, invalidity, wishes)
 
 
-def _forbidden(standing: _Standing) -> tuple[Forwarded, Reason] | None:
+def _forbidden(standing: _Standing) -> tuple[FwdReason, Reason] | None:
     """Return why the response may not be used without validation, fresh or not."""
     if standing.invalidity.is_unknown:
-        return Forwarded.STALE, Reason.MARKS_UNKNOWN
+        return FwdReason.STALE, Reason.MARKS_UNKNOWN
     if standing.invalidity.must_validate:
-        return Forwarded.STALE, Reason.PURGED_SOFT
+        return FwdReason.STALE, Reason.PURGED_SOFT
     if standing.freshness.must_validate:
-        return Forwarded.STALE, Reason.NO_CACHE
+        return FwdReason.STALE, Reason.NO_CACHE
     refusal = refused_by_client(standing.wishes, standing.age_ms, standing.staleness_ms)
-    return (Forwarded.REQUEST, refusal) if refusal else None
+    return (FwdReason.REQUEST, refusal) if refusal else None
 
 
 def _usable(standing: _Standing) -> Reason | None:

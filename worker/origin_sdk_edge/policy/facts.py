@@ -8,7 +8,7 @@ from typing import Any
 from origin_sdk_wire.facts import Fields, Reason
 from origin_sdk_wire.key import Target
 
-__all__ = ["Content", "OriginFailure", "RequestFacts", "Token"]
+__all__ = ["CheckedToken", "Content", "OriginFailure", "RequestFacts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class CheckedToken:
     """What became of a request's token or API key: its claims if it is valid, now and here, else ``None``."""
 
     claims: Mapping[str, object] | None
@@ -45,7 +45,7 @@ class RequestFacts:
     """Names of the fields that a hook has set, and not the client."""
     content: Content | None = None
     """What came with it, once it has been read."""
-    token: Token | None = None
+    token: CheckedToken | None = None
     """Its token or API key, once it has been verified."""
     asked: Target | None = None
     """The target as the origin sees it, where that has what no key may show."""

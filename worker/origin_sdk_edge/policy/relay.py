@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from origin_sdk_edge.policy.access import DEBUG, knows_secret
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_wire.directives import split_list
-from origin_sdk_wire.edge_signature import EDGE_SIGNATURE, Asked, signature_of
+from origin_sdk_wire.edge_signature import EDGE_SIGNATURE, OriginRequest, signature_of
 from origin_sdk_wire.facts import Fields
 from origin_sdk_wire.key import Target
 from origin_sdk_wire.search_variance import SEARCH_VARIANCE
@@ -117,7 +117,7 @@ def signature_field(
     target = request.asked or request.target
     path = base.partition("://")[2].partition("/")[1:] if base else ()
     host = fields.get("x-forwarded-host", target.host)
-    asked = Asked(
+    asked = OriginRequest(
         request.method,
         target.scheme,
         host,

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from origin_sdk_edge.policy.decision import Ask, Lookup, Use
-from origin_sdk_edge.policy.status import Forwarded
+from origin_sdk_edge.policy.status import FwdReason
 from origin_sdk_edge.policy.validation import PRECONDITIONS, conditional_fields
 from origin_sdk_wire.facts import Fields, Reason
 from origin_sdk_wire.record import Record
@@ -14,14 +14,14 @@ __all__ = ["ABSENT", "is_due_ahead", "own_lookup", "refresh_of", "with_condition
 _CLIENT_CONDITIONS = (*sorted(PRECONDITIONS), "if-none-match", "if-modified-since", "if-range", "range")
 _CLIENT_WISHES = frozenset({"cache-control", "pragma"})
 
-ABSENT = Ask(Forwarded.URI_MISS, Reason.ABSENT)
+ABSENT = Ask(FwdReason.URI_MISS, Reason.ABSENT)
 """What is asked where nothing is stored, or nothing that can be sent."""
 
 
 def refresh_of(record: Record, fields: Fields) -> Ask:
     """Return how the origin is asked, behind a response that was sent, whether it still holds."""
     return Ask(
-        Forwarded.STALE,
+        FwdReason.STALE,
         Reason.STALE,
         record,
         conditional_fields(fields),

@@ -7,14 +7,14 @@ from operator import attrgetter
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.structured import serialise_string
 
-__all__ = ["Forwarded", "Status", "cache_status"]
+__all__ = ["FwdReason", "Status", "cache_status"]
 
 
 _UNKEYED_SHOWN = 8
 """Names at most: a client chooses how many it sends."""
 
 
-class Forwarded(StrEnum):
+class FwdReason(StrEnum):
     """Why a request went to the origin (RFC 9211 section 2.2)."""
 
     BYPASS = "bypass"
@@ -32,7 +32,7 @@ class Status:
 
     detail: Reason | str
     hit: bool = False
-    forwarded: Forwarded | None = None
+    forwarded: FwdReason | None = None
     forwarded_status: int | None = None
     stored: bool = False
     collapsed: bool = False

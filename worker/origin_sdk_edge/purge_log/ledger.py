@@ -14,9 +14,9 @@ from origin_sdk_wire.errors import BrokenSeal, UnreadableEntry
 from origin_sdk_wire.purge_log import (
     MAX_ENTRIES_PAGE,
     Entry,
+    LogState,
     Page,
     Shard,
-    State,
     Switch,
     Visibility,
     id_of,
@@ -184,9 +184,9 @@ class Ledger:
         knew_ms = reader.knew_at(number)
         return knew_ms is not None and now_ms >= knew_ms + self._limits.reader_ms
 
-    def state(self, now_ms: int) -> State:
+    def state(self, now_ms: int) -> LogState:
         """Say how the log is."""
-        return State(
+        return LogState(
             self.log,
             self._last(),
             max(self._covers_from_ms, now_ms - self._limits.window_ms),

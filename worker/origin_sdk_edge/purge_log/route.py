@@ -21,7 +21,7 @@ from origin_sdk_wire.signed_requests import (
     verify,
 )
 
-__all__ = ["LogObject", "Reply", "Route"]
+__all__ = ["LogObject", "LogReply", "Route"]
 
 
 class LogObject(Protocol):
@@ -38,7 +38,7 @@ class LogObject(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class LogReply:
     """An answer of the route; JSON, an error as its text."""
 
     code: int
@@ -68,38 +68,40 @@ class Route:
         """Whether a request is for the route, which there is only where a key opens it."""
         return bool(self._keys) and path.startswith(LOG_PATH)
 
-    def refusal(self, method: str, content_length: str) -> Reply | None:
+    def refusal(self, method: str, content_length: str) -> LogReply | None:
         """Refuse what is not to be read: anybody may send it, and memory is small."""
         if method != "POST":
-            return Reply(405, "The purge log takes signed requests by POST: see docs/wire-format.md.\n")
+            return LogReply(405, "The purge log takes signed requests by POST: see docs/wire-format.md.\n")
         if not content_length.isdecimal():
-            return Reply(411, "Send Content-Length: the purge log reads no body of unknown size.\n")
+            return LogReply(411, "Send Content-Length: the purge log reads no body of unknown size.\n")
         if int(content_length) > MAX_BODY_BYTES:
-            return Reply(413, f"The body has more than {MAX_BODY_BYTES} bytes: send several.\n")
+            return LogReply(413, f"The body has more than {MAX_BODY_BYTES} bytes: send several.\n")
         return None
 
-    async def answer(self, path: str, fields: Mapping[str, str], body: bytes) -> Reply:
+    async def answer(self, path: str, fields: Mapping[str, str], body: bytes) -> LogReply:
         """Answer a POST; ``fields`` are in lower case."""
         try:
             key, nonce = verify(self._keys, path, fields, body, self._now_ms())
         except RefusedRequest as error:
-            return Reply(401, f"{error}\n")
+            return LogReply(401, f"{error}\n")
         try:
             return await self._answered(path, key, nonce, body)
         except UnreadableEntry as error:
-            return Reply(400, f"{error}\n")
+            return LogReply(400, f"{error}\n")
         except StoreError as error:
             self._report("log", error)
-            return Reply(503, "The purge log can't be reached; marks hold without it.\n")
+            return LogReply(503, "The purge log can't be reached; marks hold without it.\n")
 
-    async def _answered(self, path: str, key: LogKey, nonce: str, body: bytes) -> Reply:
+    async def _answered(self, path: str, key: LogKey, nonce: str, body: bytes) -> LogReply:
         if path == TELL_PATH:
             if refused := list(out_of_scope(key, parse_told(body))):
-                return Reply(403, "".join(f"{line}\n" for line in refused))
+                return LogReply(403, "".join(f"{line}\n" for line in refused))
             told = await self._log.told(nonce, self._now_ms() + 2 * REQUEST_WINDOW_MS, body.decode())
-            return Reply(200, told, has_told=True) if told else Reply(409, "The nonce was used before.\n")
+            return (
+                LogReply(200, told, has_told=True) if told else LogReply(409, "The nonce was used before.\n")
+            )
         if path == VISIBLE_PATH:
-            return Reply(200, await self._log.visible(json.dumps({"ids": parse_question(body)})))
+            return LogReply(200, await self._log.visible(json.dumps({"ids": parse_question(body)})))
         if path == STATE_PATH:
-            return Reply(200, await self._log.state())
-        return Reply(404, f"{TELL_PATH}, {VISIBLE_PATH} and {STATE_PATH} are all there is.\n")
+            return LogReply(200, await self._log.state())
+        return LogReply(404, f"{TELL_PATH}, {VISIBLE_PATH} and {STATE_PATH} are all there is.\n")

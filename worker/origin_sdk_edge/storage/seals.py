@@ -15,9 +15,9 @@ from origin_sdk_wire.seals import (
     GENERATION_BYTES,
     HEADER_BYTES,
     MAC_BYTES,
-    Parts,
     Purpose,
     Seal,
+    SealedParts,
     SealNote,
     authenticated,
     bound_to_body,
@@ -150,7 +150,7 @@ class Seals:
         contents, ciphers, own = self.contents, self._ciphers, self._keys[0]
         if ciphers is None:
             return body
-        parts = Parts(seal, own.id, ciphers.random(GENERATION_BYTES), contents.size(body))
+        parts = SealedParts(seal, own.id, ciphers.random(GENERATION_BYTES), contents.size(body))
         whole, at = contents.room(parts.sealed_bytes), len(parts.header)
         contents.put(whole, 0, contents.from_octets(parts.header))
         for number in range(parts.count):
@@ -180,7 +180,7 @@ class Seals:
         return body
 
     async def opened_part(
-        self, parts: Parts, secret: bytes, body_key: str, number: int, sealed: Body
+        self, parts: SealedParts, secret: bytes, body_key: str, number: int, sealed: Body
     ) -> Body:
         """Return what a part holds; raises :class:`BrokenSeal`."""
         try:
@@ -188,7 +188,7 @@ class Seals:
         except BrokenSeal as error:
             raise self._told(body_key, error) from error
 
-    async def _opened_part(self, parts: Parts, secret: bytes, bound: bytes, sealed: Body) -> Body:
+    async def _opened_part(self, parts: SealedParts, secret: bytes, bound: bytes, sealed: Body) -> Body:
         contents = self.contents
         if parts.seal is Seal.ENCRYPT:
             return await self._decrypted(secret, sealed, bound)
@@ -208,7 +208,9 @@ _MOST_OPENED = 1024
 class OpenedBody:
     """A body in sealed parts while it is read: one part at a time is in memory, whatever its size."""
 
-    def __init__(self, seals: Seals, body_key: str, parts: Parts, secret: bytes, counted: Counted) -> None:
+    def __init__(
+        self, seals: Seals, body_key: str, parts: SealedParts, secret: bytes, counted: Counted
+    ) -> None:
         self.size_bytes = parts.size_bytes
         self._seals = seals
         self._body_key = body_key

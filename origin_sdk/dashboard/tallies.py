@@ -8,7 +8,7 @@ from typing import Self
 from origin_sdk_wire.exposition import Document, Isolate, UrlCount
 from origin_sdk_wire.metrics import METRICS, Counts, Kind
 
-__all__ = ["READINGS_KEPT_SECONDS", "YOUNG_SECONDS", "Readings", "Step", "UrlSums"]
+__all__ = ["READINGS_KEPT_SECONDS", "YOUNG_SECONDS", "Readings", "Tally", "UrlSums"]
 
 MOST_SERIES = 5000
 """How many series a step holds: labels are bounded by the Worker, and a source that isn't one may lie."""
@@ -62,13 +62,13 @@ class UrlSums:
 
 
 @dataclass(slots=True)
-class Step:
+class Tally:
     """What was counted; gauges are as they were at the end."""
 
     counts: Counts = field(default_factory=Counts)
     urls: dict[str, UrlSums] = field(default_factory=dict)
 
-    def add(self, other: "Step") -> None:
+    def add(self, other: "Tally") -> None:
         """Add what was counted later."""
         self._add_counts(other.counts)
         for url, sums in other.urls.items():
@@ -95,7 +95,7 @@ class Step:
                     room -= 1
 
     @classmethod
-    def sum(cls, steps: Iterable["Step"]) -> Self:
+    def sum(cls, steps: Iterable["Tally"]) -> Self:
         """Return all of them, the earliest given first."""
         total = cls()
         for step in steps:
@@ -117,13 +117,13 @@ class Readings:
         self._young_seconds = young_seconds
         self._known = {isolate.id: isolate for isolate in known}
 
-    def gained(self, document: Document) -> Step:
+    def gained(self, document: Document) -> Tally:
         """Return what was counted since the last document.
 
         Of an isolate that wasn't known that is everything if it started within ``young_seconds``, else
         nothing: when it was counted isn't known.
         """
-        gained = Step()
+        gained = Tally()
         counts_from_ms = document.made_ms - self._young_seconds * 1000
         for isolate in document.isolates:
             before = self._known.get(isolate.id)
@@ -138,7 +138,7 @@ class Readings:
         return gained
 
     @staticmethod
-    def _add_urls(gained: Step, isolate: Isolate, before: Isolate | None) -> None:
+    def _add_urls(gained: Tally, isolate: Isolate, before: Isolate | None) -> None:
         earlier = {each.url: each for each in before.urls} if before else {}
         for each in isolate.urls:
             sums = UrlSums.since(each, earlier.get(each.url))
