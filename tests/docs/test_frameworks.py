@@ -69,8 +69,52 @@ def test_django_names_the_public_host_and_takes_its_forms() -> None:
     assert json.loads(ran.stdout) == ["https://api.example.com/products?page=2", True]
 
 
-def test_the_viewset_is_python() -> None:
-    compile(snippet("Django", 1), "docs/frameworks.md", "exec")
+VIEWSET = """
+import django
+from django.conf import settings
+settings.configure(
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"],
+    MIDDLEWARE=["origin_sdk.django.CacheFields"],
+    ROOT_URLCONF="__main__",
+    ALLOWED_HOSTS=["*"],
+)
+django.setup()
+from django.contrib.auth.models import Group
+from django.core.management import call_command
+from django.urls import path
+from rest_framework.serializers import ModelSerializer
+{viewset}
+class GroupSerializer(ModelSerializer):
+    class Meta:
+        model = Group
+        fields = ["name"]
+given = {"queryset": Group.objects.all(), "serializer_class": GroupSerializer}
+urlpatterns = [path("products", ProductViewSet.as_view({"get": "list"}, **given))]
+call_command("migrate", verbosity=0)
+from django.test import Client
+answer = Client().get("/products", headers={"cookie": "sessionid=alice"})
+print(answer.status_code, answer["CDN-Cache-Control"], answer["Cache-Groups"])
+"""
+
+
+def test_the_list_of_the_viewset_is_for_everyone() -> None:
+    code = VIEWSET.replace("{viewset}", snippet("Django", 1))
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert re.fullmatch(r'200 public, max-age=300.* "products"\n', ran.stdout)
+
+
+def test_who_goes_around_the_edge_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORIGIN_SECRET", "0123456789abcdef0123456789abcdef")
+    app = app_of("Refusing")
+
+    async def ask(path: str) -> int:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return (await client.get(path)).status_code
+
+    assert [asyncio.run(ask(path)) for path in ("/products", "/health")] == [403, 404]
 
 
 @pytest.mark.parametrize(

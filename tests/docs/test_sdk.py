@@ -26,13 +26,16 @@ pytest_plugins = ["pytester"]
 
 _FOLDER = Path(__file__).parents[2] / "docs"
 _PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted(_FOLDER.glob("sdk*.md"))}
+_OTHERS = [_FOLDER.parent / "README.md", _FOLDER / "purging.md", _FOLDER / "purge-log.md"]
+"""Pages that show how to purge."""
 
 
 def _blocks(language: str) -> list[object]:
     fence = re.compile(rf"^```{language}\n(.*?)^```", re.DOTALL | re.MULTILINE)
+    others = {path.name: path.read_text(encoding="utf-8") for path in _OTHERS if language == "python"}
     return [
         pytest.param(block, id=f"{name}-{number}")
-        for name, page in _PAGES.items()
+        for name, page in {**_PAGES, **others}.items()
         for number, block in enumerate(fence.findall(page))
     ]
 
