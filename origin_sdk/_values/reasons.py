@@ -248,7 +248,7 @@ REASONS: Mapping[str, Explained] = {
         "See the answer: it says what failed.",
     ),
     "answer-unread": Explained(
-        'The rule has `groups_from` or `key_body = "graphql"`, and the body isn\'t JSON, is coded by something else than gzip, or is above `MEMORY_ITEM_BYTES`.',
+        'The rule has `groups_from` or `key_body = "graphql"`, and the body isn\'t JSON, is coded by something else than gzip or Brotli, or is above `MEMORY_ITEM_BYTES`.',
         "Narrow the rule, or name the groups in `Cache-Groups`.",
     ),
     "not-understood": Explained(

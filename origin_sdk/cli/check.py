@@ -1,14 +1,16 @@
 """`origin-sdk check`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import typer
 
+from origin_sdk._values.brotli import INSTALL, brotli_module
 from origin_sdk._values.project import Configuration, read_configuration, read_configurations
 from origin_sdk.cli.context import AsJson, ConfigFile, Context, Environment, config_file
 from origin_sdk.cli.screen import Screen, counted
 from origin_sdk_wire.config import problems
+from origin_sdk_wire.settings import PublishCoding, Settings
 
 __all__ = ["Checked", "check", "checked", "examined"]
 
@@ -48,7 +50,13 @@ def checked(configuration: Configuration) -> Checked:
     """Check one environment's settings."""
     found = problems(configuration.variables, has_secrets=False)
     errors = [*found.errors, *configuration.problems]
-    return Checked(configuration.name, tuple(errors), found.warnings)
+    return Checked(configuration.name, tuple(errors), (*found.warnings, *_missing(found.settings)))
+
+
+def _missing(settings: Settings | None) -> Iterator[str]:
+    """Say what the settings want of this machine and it hasn't got."""
+    if settings and settings.publish_coding is PublishCoding.BR and brotli_module() is None:
+        yield f"PUBLISH_CODING = br: without Brotli, what is published from here is gzip; {INSTALL}"
 
 
 def examined(context: Context) -> Checked | None:

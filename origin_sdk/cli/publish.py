@@ -111,5 +111,7 @@ def _draw(screen: Screen, published: Published) -> None:
     screen.print(f"Published {published.url}", style="green")
     screen.row("key", published.key)
     screen.row("fresh for", f"{published.fresh_seconds} s, kept for {published.seconds} s")
-    screen.row("stored", f"{published.stored_bytes} bytes in {counted(published.requests, 'request')}")
+    coding = f" ({published.coding})" if published.coding else ""
+    requests = counted(published.requests, "request")
+    screen.row("stored", f"{published.stored_bytes} bytes{coding} in {requests}")
     screen.row("everywhere", f"by {published.visible_by:%Y-%m-%d %H:%M:%S} UTC")

@@ -20,6 +20,7 @@ BENCHES = {
     "layers": "the SDK's layers of cache at the origin",
     "scale": "what the edge costs at the size of the internet, simulated",
     "apis": "what the traffic of the examples costs at the edge, simulated",
+    "codings": "what gzip and Brotli save of a published body, and take",
     "eviction": "what the layers' memory keeps",
 }
 """Each is a module of this package with `add_arguments(parser)` and `measure(options) -> list[Row]`."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -216,7 +217,7 @@ def whole(python: str, name: str) -> Iterator[str]:
         each.replace("psycopg", "psycopg-binary") for each in requirements if each.startswith("psycopg>")
     ]
     requirements += binary
-    packages = [least(each) if name == "least" else each.partition(">=")[0] for each in requirements]
+    packages = [least(each) if name == "least" else re.sub(">=[^;]*", "", each) for each in requirements]
     done = Environment(python, name, tuple(dict.fromkeys((*packages, *TOOLS)))).run(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header", "-p", "no:xdist"),
         # An installed SDK brings it.

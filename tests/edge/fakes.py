@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import brotli
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -150,8 +151,8 @@ class FakeBodies:
     async def gzip(self, body: bytes) -> bytes:
         return gzip.compress(body, mtime=0)
 
-    async def gunzip(self, body: bytes, most_bytes: int) -> bytes:
-        expanded = gzip.decompress(body)
+    async def expanded(self, body: bytes, coding: str, most_bytes: int) -> bytes:
+        expanded = brotli.decompress(body) if coding == "br" else gzip.decompress(body)
         if len(expanded) > most_bytes:
             raise ValueError("too much")
         return expanded

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Iterator
 
+import brotli
 import pytest
 
+from origin_sdk import Project, PurgeClient
+from origin_sdk._process.clock import SystemClock
+from origin_sdk.testing import FakeKV
+from origin_sdk_wire.settings import PublishCoding
 from scripts.runtime.workerd import Workerd
-from scripts.runtime.workerd_config import Json
+from scripts.runtime.workerd_config import Json, StandIn
 from tests.runtime.client import Response
-from tests.runtime.edge import Variables, detail, get, is_hit, new_path, running
+from tests.runtime.crowd import Asked, crowd
+from tests.runtime.edge import HOST, Variables, detail, get, is_hit, new_path, running
+from tests.runtime.kv import BreakableKV, Entry
 from tests.runtime.origin import Request, ScriptedOrigin
 from tests.runtime.replies import Reply, reply
 
+NESTED = b'{"id": "' + b"0" * 20_000_000 + b'"}'
+ITEMS = json.dumps([{"id": number, "name": f"item {number}"} for number in range(2000)]).encode()
+PLAIN, CODED = (None, '"v1"'), ("br", 'W/"v1"')
+"""Content-Encoding and ETag of what is sent."""
 CHROME, SAFARI, CURL = "gzip, deflate, br, zstd", "gzip, deflate, br", "gzip"
 
 
@@ -62,6 +74,9 @@ def ask(edge: Workerd, worker: str, path: str, accepted: str) -> Response:
         pytest.param("edge", "dcb, dcz, br", "br", id="codings by a dictionary"),
         pytest.param("edge", "identity", "identity", id="none"),
         pytest.param("edge", "*;q=0", "identity", id="nothing at all"),
+        pytest.param("edge", "br;q=0.0000, gzip;q=2, *", "identity", id="weights that can't be read"),
+        pytest.param("edge", "gzip, br, gzip;q=0", "br", id="one that is named twice"),
+        pytest.param("edge", 'br;level=9;q=1, ;, =, "gzip', "identity", id="garbage"),
         pytest.param("edge", "GZIP\t; q=0.5", "gzip", id="in capitals"),
     ],
 )
@@ -104,8 +119,12 @@ def test_a_dictionary_of_a_client_splits_nothing(edge: Workerd, origin: Scripted
     ("content", "reason"),
     [
         pytest.param(gzip.compress(b'{"id": 7}'), "absent", id="a small one is read"),
-        pytest.param(gzip.compress(b'{"id": "' + b"0" * 20_000_000 + b'"}'), "answer-unread", id="a bomb"),
+        pytest.param(gzip.compress(NESTED), "answer-unread", id="a bomb"),
         pytest.param(b"\x1f\x8b\x08 no gzip", "answer-unread", id="what is none"),
+        pytest.param(brotli.compress(b'{"id": 7}'), "absent", id="Brotli is read"),
+        pytest.param(brotli.compress(b'{"id": 7}') + b"tail", "absent", id="and what follows it isn't"),
+        pytest.param(brotli.compress(NESTED)[:-3], "answer-unread", id="Brotli that is cut off"),
+        pytest.param(brotli.compress(NESTED), "answer-unread", id="a bomb of Brotli"),
     ],
 )
 def test_what_expands_without_end_is_not_read(
@@ -114,7 +133,7 @@ def test_what_expands_without_end_is_not_read(
     path = new_path("read/t")
     coded = [
         ("Cache-Control", "max-age=600"),
-        ("Content-Encoding", "gzip"),
+        ("Content-Encoding", "gzip" if content.startswith(b"\x1f\x8b") else "br"),
         ("Content-Type", "application/json"),
     ]
     origin.on(path, reply(200, coded, content))
@@ -122,3 +141,108 @@ def test_what_expands_without_end_is_not_read(
     told = ask(edge, "edge", path, CURL)
 
     assert (told.status, told.body == content, detail(told)) == (200, True, reason)
+
+
+@pytest.fixture(scope="module")
+def stored(
+    running_origin: ScriptedOrigin, running_kv: BreakableKV, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workerd]:
+    folder, store = tmp_path_factory.mktemp("stored"), StandIn(running_kv.address)
+    with running(folder, running_origin, {"edge": {}}, store=store) as workerd:
+        yield workerd
+
+
+@pytest.fixture
+def published(breakable_kv: BreakableKV) -> str:
+    """Publish some JSON, compressed with Brotli, and return its path."""
+    path, fake = new_path(), FakeKV(SystemClock())
+    project = Project(publish_coding=PublishCoding.BR)
+    headers = {"Cache-Control": "max-age=600", "ETag": '"v1"', "Content-Type": "application/json"}
+    with PurgeClient(fake.settings, project=project, transport=fake.transport) as client:
+        told = client.publish(f"http://{HOST}{path}", lambda: ITEMS, headers=headers)
+    assert told.coding == "br"
+    breakable_kv.entries[told.key] = Entry(fake.read(told.key) or b"", json.dumps(fake.metadata(told.key)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("accepted", "sent"),
+    [
+        pytest.param(CHROME, CODED, id="among others"),
+        pytest.param("BR;Q=0.001", CODED, id="at the least weight"),
+        pytest.param("*", CODED, id="any"),
+        pytest.param(CURL, PLAIN, id="gzip alone"),
+        pytest.param(None, PLAIN, id="no field"),
+        pytest.param("", PLAIN, id="none"),
+        pytest.param("br;q=0, *", PLAIN, id="any other"),
+        pytest.param("br;q=0.0000", PLAIN, id="refused with many digits"),
+        pytest.param("br, br;q=0", PLAIN, id="named and refused"),
+        pytest.param('br;q=2, br;q="1", br;x=1, ;br, "br', PLAIN, id="garbage"),
+        pytest.param(",".join(["x"] * 3000) + ",br", CODED, id="behind many others"),
+        # RFC 9110 section 12.5.3: where nothing that is accepted can be sent, 406 or the plain body.
+        pytest.param("identity;q=0", PLAIN, id="nothing that there is"),
+        pytest.param("*;q=0", PLAIN, id="nothing at all"),
+        pytest.param("dcb, dcz", PLAIN, id="codings by a dictionary alone"),
+    ],
+)
+def test_what_publish_compressed_is_for_who_accepts_it(
+    stored: Workerd, published: str, accepted: str | None, sent: tuple[str | None, str]
+) -> None:
+    fields = [] if accepted is None else [("Accept-Encoding", accepted)]
+    for told in (get(stored.url("edge"), published, *fields) for _ in range(3)):
+        assert is_hit(told)
+        assert (told.value("Content-Encoding"), told.value("ETag")) == sent
+        assert told.value("Vary") == "Accept-Encoding"
+        assert told.body == ITEMS if sent is PLAIN else brotli.decompress(told.body) == ITEMS
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "sent"),
+    [
+        pytest.param([("If-None-Match", 'W/"v1"')], 304, None, id="a tag that came with Brotli"),
+        pytest.param([("If-None-Match", '"v1"')], 304, None, id="a tag that came without"),
+        pytest.param([("Range", "bytes=0-9")], 206, ITEMS[:10], id="a part is of the plain body"),
+        pytest.param(
+            [("Range", "bytes=0-9"), ("If-Range", '"v1"')], 206, ITEMS[:10], id="of a plain body in hand"
+        ),
+        pytest.param([("Range", "bytes=0-9"), ("If-Range", 'W/"v1"')], 200, ITEMS, id="of Brotli in hand"),
+        pytest.param([("Range", "bytes=99999999-")], 416, b"", id="behind its end"),
+    ],
+)
+@pytest.mark.parametrize("accepted", [CHROME, CURL])
+def test_conditions_and_parts_hold_over_codings(
+    stored: Workerd,
+    published: str,
+    fields: list[tuple[str, str]],
+    status: int,
+    sent: bytes | None,
+    accepted: str,
+) -> None:
+    told = get(stored.url("edge"), published, ("Accept-Encoding", accepted), *fields)
+
+    assert (told.status, is_hit(told)) == (status, True)
+    if status == 206:
+        assert (told.value("ETag"), told.value("Content-Encoding")) == ('"v1"', None)
+    body = brotli.decompress(told.body) if told.value("Content-Encoding") else told.body
+    assert body == (sent or b"")
+
+
+@pytest.mark.parametrize(("accepted", "sent"), [(CHROME, CODED), (CURL, PLAIN)])
+def test_a_head_tells_what_a_get_would_send(
+    stored: Workerd, published: str, accepted: str, sent: tuple[str | None, str]
+) -> None:
+    told = get(stored.url("edge"), published, ("Accept-Encoding", accepted), method="HEAD")
+
+    assert (told.value("Content-Encoding"), told.value("ETag")) == sent
+    assert told.value("Content-Length") == (None if sent is CODED else str(len(ITEMS)))
+
+
+def test_a_crowd_of_all_kinds_of_clients_gets_what_each_accepts(stored: Workerd, published: str) -> None:
+    kinds = [CHROME, CURL, "br;q=0", "identity"]
+    told = crowd(
+        stored.url("edge"), [Asked(published, [("Accept-Encoding", kinds[n % 4])]) for n in range(500)]
+    )
+
+    for n, each in enumerate(told):
+        assert each.response.value("Content-Encoding") == (None if n % 4 else "br")
+        assert (each.body if n % 4 else brotli.decompress(each.body)) == ITEMS

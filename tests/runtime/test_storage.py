@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from urllib.parse import unquote
 
+import brotli
 import pytest
 
 from origin_sdk_wire.key import body_key, parse_target, record_key
@@ -181,7 +183,17 @@ def _metadata(head: str) -> str:
         pytest.param('{"v": [["accept"]]}', b"", id="an index of nothing"),
         pytest.param(json.dumps({"v": [[str(n)] for n in range(50)]}), b"", id="a long index"),
         pytest.param(_metadata(_record(b"longer body")), b"body", id="half a body"),
-        pytest.param(_metadata(_record(b"body", coding="gzip")), b"body", id="a broken coding"),
+        *(
+            pytest.param(_metadata(_record(b"body", coding=coding)), value, id=f"{coding}: {what}")
+            for coding, compress in (("gzip", gzip.compress), ("br", brotli.compress))
+            for what, value in (
+                ("none", b"body"),
+                ("cut off", compress(b"body")[:-3]),
+                ("longer than said", compress(b"a body")),
+                ("a bomb", compress(bytes(20_000_000))),
+            )
+        ),
+        pytest.param(_metadata(_record(b"body")).replace(" - -", " zstd -"), b"body", id="another coding"),
         pytest.param(_metadata(_record(b"body", body_key=body_key("gone"))), b"", id="a body that is gone"),
         pytest.param(
             _metadata(_record(b"body").replace(" 200 ", " 999 ")), b"body", id="an impossible status"

@@ -677,6 +677,19 @@ def test_a_check_holds_every_environment_against_the_workers_own_validation(run:
     assert "no [env.nowhere]" in run("check", "--env", "nowhere").err
 
 
+def test_a_check_says_that_brotli_is_missing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wrangler.toml").write_text(
+        'vars = { ORIGIN = "https://o.example", PUBLISH_CODING = "br" }\n'
+        'kv_namespaces = [{ binding = "CACHE", id = "live" }]\n'
+    )
+    assert "warning" not in run("check").out
+    monkeypatch.setattr("origin_sdk.cli.check.brotli_module", lambda: None)
+    ran = run("check")
+    assert (ran.code, "pip install 'origin-sdk[brotli]'" in ran.out) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("rule", "secret"),
     [

@@ -1,11 +1,13 @@
 """What `publish` writes; that the Worker serves it is shown in tests/runtime/test_purge_e2e.py."""
 
 import gzip
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import brotli
 import pytest
 from django.utils.safestring import mark_safe
 from markupsafe import Markup
@@ -13,6 +15,7 @@ from markupsafe import Markup
 from origin_sdk import AsyncPurgeClient, NotCacheable, Project, PurgeClient
 from origin_sdk._edge.explanation import explain
 from origin_sdk._process.audit import AuditEvent
+from origin_sdk._values.brotli import brotli_module
 from origin_sdk._values.media_types import encoded
 from origin_sdk.errors import DataClassViolation, InvalidRequest
 from origin_sdk.layers import AsyncLayeredCache, DataClass, Family, LayeredCache
@@ -29,7 +32,7 @@ from origin_sdk_wire.prepared import read_prepared
 from origin_sdk_wire.record import Index, Record, parse_head, prepared_in, read_metadata
 from origin_sdk_wire.rules import KeyBody
 from origin_sdk_wire.settings import DataClass as EdgeDataClass
-from origin_sdk_wire.settings import Profile, Rule, Settings
+from origin_sdk_wire.settings import Profile, PublishCoding, Rule, Settings
 
 URL = "https://a.example/x"
 FRESH = {"cache-control": "max-age=600"}
@@ -161,6 +164,31 @@ def test_text_is_stored_compressed_where_that_pays(client: PurgeClient, fake_kv:
     record = record_at(fake_kv, key)
     assert (record.coding, record.body_bytes) == ("gzip", 10_000)
     assert gzip.decompress(fake_kv.read(key) or b"") == b"text " * 2000
+
+
+@pytest.mark.parametrize("size", [pytest.param(2000, id="small"), pytest.param(20_000, id="large")])
+def test_brotli_is_published_where_it_is_set_and_installed(
+    new_client: Callable[..., PurgeClient], fake_kv: FakeKV, size: int
+) -> None:
+    client = new_client(project=Project(publish_coding=PublishCoding.BR))
+    published = client.publish(URL, lambda: "text " * size, headers=FRESH)
+    assert (published.coding, record_at(fake_kv, published.key).coding) == ("br", "br")
+    assert record_at(fake_kv, published.key).body_bytes == size * 5
+    assert brotli.decompress(fake_kv.read(published.key)) == b"text " * size
+
+
+def test_without_brotli_gzip_is_published_and_told(
+    new_client: Callable[..., PurgeClient], fake_kv: FakeKV, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("brotli", "brotlicffi"):
+        monkeypatch.setitem(sys.modules, name, None)
+    brotli_module.cache_clear()
+    try:
+        client = new_client(project=Project(publish_coding=PublishCoding.BR))
+        published = client.publish(URL, lambda: "text " * 2000, headers=FRESH)
+    finally:
+        brotli_module.cache_clear()
+    assert (published.coding, record_at(fake_kv, published.key).coding) == ("gzip", "gzip")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from origin_sdk_wire.facts import Fields, Reason, ResponseFacts
 from origin_sdk_wire.fields import combined
 from origin_sdk_wire.freshness import is_of_use
 from origin_sdk_wire.marks import Lane
-from origin_sdk_wire.record import Record
+from origin_sdk_wire.record import STORED_CODINGS, Record
 from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.storability import content_length
 from origin_sdk_wire.succession import speaks_of_resource
@@ -298,11 +298,13 @@ class Asker:
         from origin_sdk_wire.answers import read_answer  # noqa: PLC0415 - only such rules pay for it
 
         coding = combined(record.fields).get("content-encoding", "")
-        if coding not in {"", "gzip"} or self._bodies.size(body) > self._settings.memory_item_bytes:
+        if coding not in {"", *STORED_CODINGS} or self._bodies.size(body) > self._settings.memory_item_bytes:
             return Reason.ANSWER_UNREAD
         try:
             most_bytes = self._settings.memory_item_bytes
-            content = self._bodies.octets(await self._bodies.gunzip(body, most_bytes) if coding else body)
+            if coding:
+                body = await self._bodies.expanded(body, coding, most_bytes)
+            content = self._bodies.octets(body)
         except ValueError:
             return Reason.ANSWER_UNREAD
         groups = read_answer(record.status, content, rule)

@@ -156,8 +156,11 @@ class Bodies(Protocol):
     async def gzip(self, body: Body) -> Body:
         """Compress."""
 
-    async def gunzip(self, body: Body, most_bytes: int) -> Body:
-        """Decompress; raises :class:`ValueError`, also as soon as it comes to more than ``most_bytes``."""
+    async def expanded(self, body: Body, coding: str, most_bytes: int) -> Body:
+        """Take a coding of :data:`origin_sdk_wire.record.STORED_CODINGS` off.
+
+        Raises :class:`ValueError`, also as soon as it comes to more than ``most_bytes``.
+        """
 
     def empty(self) -> Body:
         """Return no bytes."""

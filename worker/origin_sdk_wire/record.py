@@ -38,6 +38,7 @@ from origin_sdk_wire.marks import group_mark
 __all__ = [
     "MAX_INDEX_SETS",
     "MAX_METADATA_BYTES",
+    "STORED_CODINGS",
     "Index",
     "Record",
     "Stored",
@@ -54,11 +55,15 @@ MAX_METADATA_BYTES = 1024
 MAX_INDEX_SETS = 4
 """How many different sets of selecting header fields are remembered for a URL."""
 
+STORED_CODINGS = ("gzip", "br")
+"""The content codings that a cache or ``publish`` gives a body, and that the Worker can take off again."""
+
 _VERSION = "1"
 _NO_VALUE = "-"
+_CODING = "|".join((_NO_VALUE, *STORED_CODINGS))
 _NUMBER = r"(\d{1,15})"
 _FACTS = re.compile(
-    rf"{_VERSION} {_NUMBER} {_NUMBER} {_NUMBER} {_NUMBER} {_NUMBER} ({_NO_VALUE}|gzip) ([^ ]*)",
+    rf"{_VERSION} {_NUMBER} {_NUMBER} {_NUMBER} {_NUMBER} {_NUMBER} ({_CODING}) ([^ ]*)",
     re.ASCII | re.DOTALL,
 )
 """The first line of a head. In one step: each hit from KV reads one."""
@@ -70,9 +75,9 @@ class Record:
 
     ``birth_ms`` and ``response_ms`` are RFC 9111's request_time and response_time, ``initial_age_ms`` its
     corrected_initial_age (section 4.2.3). ``body_bytes`` is the length of the representation's data as
-    clients receive it, before the cache's own ``coding`` ("" or "gzip"). ``body_key`` is set where the body
-    has a key of its own. ``fields`` are name and value, names in lower case, repeated where the response
-    repeated them.
+    clients receive it, before the cache's own ``coding``, "" or one of :data:`STORED_CODINGS`. ``body_key``
+    is set where the body has a key of its own. ``fields`` are name and value, names in lower case, repeated
+    where the response repeated them.
     """
 
     status: int

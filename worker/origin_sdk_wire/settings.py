@@ -49,6 +49,7 @@ __all__ = [
     "Forwarded",
     "MetricsUrls",
     "Profile",
+    "PublishCoding",
     "PurgeMode",
     "Rule",
     "ServerTiming",
@@ -81,6 +82,13 @@ class Profile(StrEnum):
 
     SAFE = "safe"
     RFC9111 = "rfc9111"
+
+
+class PublishCoding(StrEnum):
+    """With which coding the SDK's ``publish`` compresses; both are served to who accepts them."""
+
+    GZIP = "gzip"
+    BR = "br"
 
 
 class ServerTiming(StrEnum):
@@ -289,6 +297,9 @@ class Settings:
     """Bodies of at least this size are written to KV when they are asked for again; 0 at once."""
     compress_min_bytes: int = setting(4096, size(most=25 * _MIB))
     """Text of at least this size is stored compressed; 0 switches it off."""
+
+    publish_coding: PublishCoding = setting(PublishCoding.GZIP, one_of(PublishCoding))
+    """With what ``publish`` compresses where that pays, if Brotli is installed there; the Worker has gzip."""
 
     codings: tuple[str, ...] = setting(("br", "gzip"), coding_names())
     """The content codings that origins are asked for of those that a client accepts, in this order."""

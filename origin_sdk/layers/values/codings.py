@@ -7,6 +7,7 @@ from functools import cache
 from importlib import import_module
 from typing import NamedTuple
 
+from origin_sdk._values.brotli import brotli_module
 from origin_sdk._values.errors import InvalidSettings
 
 __all__ = ["CODINGS", "Coding", "coding_named", "coding_numbered"]
@@ -34,7 +35,9 @@ def _gzip() -> Coding:
 
 
 def _brotli() -> Coding:
-    module = import_module("brotli")
+    module = brotli_module()
+    if module is None:
+        raise ModuleNotFoundError("brotli")
 
     def expand(data: bytes, most: int) -> bytes:
         decompressor = module.Decompressor()

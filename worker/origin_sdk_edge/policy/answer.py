@@ -3,23 +3,21 @@
 Preconditions, ranges, HEAD, the cache's own coding, Age.
 """
 
-import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from origin_sdk_edge.policy.codings import accepted_codings
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.ranges import requested
 from origin_sdk_edge.policy.validation import PRECONDITIONS, evaluated
-from origin_sdk_wire.directives import split_list
 from origin_sdk_wire.facts import Fields
 from origin_sdk_wire.freshness import current_age_ms
 from origin_sdk_wire.parts import Part, content_part
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.vary import selecting_names
 
-__all__ = ["BodyKind", "StoredAnswer", "accepts_gzip", "answer_from", "answers_range"]
+__all__ = ["BodyKind", "StoredAnswer", "answer_from", "answers_range"]
 
-_QUALITY = re.compile(r";[ \t]*q=([01](?:\.\d{0,3})?)[ \t]*$", re.IGNORECASE)
 _NOT_IN_304 = frozenset(
     {"content-length", "content-type", "content-encoding", "content-range", "content-language"}
 )
@@ -68,7 +66,7 @@ def answer_from(record: Record, fields: Fields, request: RequestFacts, now_ms: i
 
 
 def _whole(record: Record, shown: list[tuple[str, str]], request: RequestFacts) -> StoredAnswer:
-    is_coded = bool(record.coding) and accepts_gzip(request.fields)
+    is_coded = bool(record.coding) and _accepts(record.coding, request.fields)
     if record.coding:
         shown = _varying(shown)
     if is_coded:
@@ -128,14 +126,6 @@ def answers_range(record: Record, fields: Fields, request: RequestFacts, now_ms:
     return _partial(record, fields, [], request, now_ms) is not None
 
 
-def accepts_gzip(request: Fields) -> bool:
-    """Whether a client accepts the gzip coding (RFC 9110 section 12.5.3)."""
-    wildcard = False
-    for member in split_list(request.get("accept-encoding", "").lower()):
-        coding = member.partition(";")[0].strip()
-        quality = _QUALITY.search(member)
-        accepted = not quality or float(quality[1]) > 0
-        if coding in {"gzip", "x-gzip"}:
-            return accepted
-        wildcard = wildcard or (coding == "*" and accepted)
-    return wildcard
+def _accepts(coding: str, request: Fields) -> bool:
+    # Without the field any coding may be sent; programs that don't name one seldom understand it.
+    return accepted_codings(request.get("accept-encoding", "")).takes(coding)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from origin_sdk_edge.policy.answer import answers_range
+from origin_sdk_edge.policy.codings import accepted_codings
 from origin_sdk_edge.policy.credentials import bearer_token
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.identity import Parts, identity_of
@@ -363,12 +364,8 @@ def _sent(request: RequestFacts, target: Target, rule: Rule, settings: Settings)
 def _codings(value: str, asked_for: tuple[str, ...]) -> str:
     # A few values in place of one for each kind of client: fewer variants where the origin varies. Codings by
     # a dictionary of the client's (RFC 9842) are in none of them.
-    members = [member.split(";") for member in value.lower().replace(" ", "").replace("\t", "").split(",")]
-    refused = {member[0] for member in members if len(member) > 1 and member[1].strip("0.") == "q="}
-    accepted = {member[0] for member in members} - refused
-    takes_any = "*" in accepted
-    found = (each for each in asked_for if each in accepted or (takes_any and each not in refused))
-    return ", ".join(found) or "identity"
+    accepted = accepted_codings(value)
+    return ", ".join(each for each in asked_for if accepted.takes(each)) or "identity"
 
 
 # May it reuse?

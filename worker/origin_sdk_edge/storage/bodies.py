@@ -110,7 +110,9 @@ class StoredBodies:
         body = await self.stored(entry)
         try:
             decoded = (
-                None if body is None else await self._tiers.contents.gunzip(body, entry.record.body_bytes)
+                None
+                if body is None
+                else await self._tiers.contents.expanded(body, entry.record.coding, entry.record.body_bytes)
             )
         except ValueError:
             return None
