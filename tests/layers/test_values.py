@@ -252,7 +252,7 @@ SCALARS = (
     st.none()
     | st.booleans()
     | st.integers()
-    | st.floats()
+    | st.floats(allow_nan=False)
     | st.text(max_size=4)
     | st.binary(max_size=4)
     | st.decimals(allow_nan=False)

@@ -18,6 +18,7 @@ from origin_sdk_wire.marks import (
     Mark,
     group_mark,
     host_mark,
+    is_group,
     mark_key,
     parse_mark,
     prefix_index_mark,
@@ -51,7 +52,9 @@ _LONG_URLS = st.builds(
     "https://a.example/{}{}".format, st.text("ab/", min_size=440, max_size=520), st.text("ab?&", max_size=40)
 )
 _PARTS = st.lists(st.tuples(st.text(max_size=8), st.none() | st.text(max_size=8)), min_size=1, max_size=3)
-_GROUPS = st.text(st.characters(exclude_categories=["C", "Z"]) | st.just(" "), min_size=1, max_size=256)
+_GROUPS = st.text(
+    st.characters(exclude_categories=["C", "Z"]) | st.just(" "), min_size=1, max_size=256
+).filter(is_group)
 
 
 def _target(url: str) -> Target:
@@ -206,7 +209,7 @@ _RECORDS = st.builds(
     fields=st.lists(st.tuples(_TOKENS, _VALUES), max_size=6).map(tuple),
     groups=st.lists(_GROUPS, max_size=4).map(tuple),
     body_bytes=st.integers(0, 10**12),
-    coding=st.sampled_from(["", "gzip"]),
+    coding=st.sampled_from(["", "gzip", "br"]),
     body_key=st.sampled_from(["", "b1/0123"]),
 )
 
