@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
-__all__ = ["FRAMEWORKS", "Framework", "guess", "texts"]
+__all__ = ["FRAMEWORKS", "Framework", "guess", "requirements_of", "sources_of"]
 
 _FILES = (
     "requirements*.txt",
@@ -50,24 +50,35 @@ FRAMEWORKS: Mapping[str, Framework] = {
     )
 }
 
-_SIGNS = {
-    # Django first: a project of it may have another framework beside.
-    "django": re.compile(r"(?mi)^\s*(?:from|import)\s+django\b|^[\s\"']*django\s*(?:[\[<>=~!\"';#]|$)"),
-    "fastapi": re.compile(r"(?mi)^\s*(?:from|import)\s+fastapi\b|^[\s\"']*fastapi\s*(?:[\[<>=~!\"';#]|$)"),
-    "flask": re.compile(r"(?mi)^\s*(?:from|import)\s+flask\b|^[\s\"']*flask\s*(?:[\[<>=~!\"';#]|$)"),
+# Django first: a project of it may have another framework beside.
+_NAMES = ("django", "fastapi", "flask")
+_REQUIRED = {
+    # On a line of its own, or quoted within a list: as pip, uv, Poetry and setuptools write it.
+    name: re.compile(rf"(?mi)(?:^\s*|[\"']){name}\s*(?:[\[<>=~!^\"';#@]|$)")
+    for name in _NAMES
 }
+_IMPORTED = {name: re.compile(rf"(?mi)^\s*(?:from|import)\s+{name}\b") for name in _NAMES}
 
 
-def guess(contents: Iterable[str]) -> Framework:
+def guess(requirements: Iterable[str], sources: Iterable[str]) -> Framework:
     """Return the framework that these files require or import; the one named ``none`` if they don't."""
-    found = {name for text in contents for name, sign in _SIGNS.items() if sign.search(text)}
-    return FRAMEWORKS[next((name for name in _SIGNS if name in found), "none")]
+    found = {name for text in requirements for name, sign in _REQUIRED.items() if sign.search(text)}
+    found |= {name for text in sources for name, sign in _IMPORTED.items() if sign.search(text)}
+    return FRAMEWORKS[next((name for name in _NAMES if name in found), "none")]
 
 
-def texts(folder: Path) -> Iterator[str]:
-    """Yield the files that tell a service's framework: its requirements, then sources near the top."""
-    sources = islice(_matching(folder, _SOURCES), _MOST_SOURCES)
-    for file in chain(_matching(folder, _FILES), sources):
+def requirements_of(folder: Path) -> Iterator[str]:
+    """Yield the files in which a service says what it requires."""
+    return _texts(_matching(folder, _FILES))
+
+
+def sources_of(folder: Path) -> Iterator[str]:
+    """Yield sources of a service, those near the top."""
+    return _texts(islice(_matching(folder, _SOURCES), _MOST_SOURCES))
+
+
+def _texts(files: Iterable[Path]) -> Iterator[str]:
+    for file in files:
         try:
             with file.open(encoding="utf-8", errors="replace") as opened:
                 yield opened.read(_MOST_CHARACTERS)

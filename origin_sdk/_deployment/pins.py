@@ -7,8 +7,10 @@ import re
 __all__ = [
     "COMPATIBILITY_DATE",
     "NODE_VERSION",
+    "PIN_FILE",
     "WRANGLER_VERSION",
     "changes_between",
+    "is_older",
     "pinned_version",
     "with_compatibility_date",
     "with_version",
@@ -21,6 +23,8 @@ WRANGLER_VERSION = "4.164.0"
 """That with which this version of the Worker is tested."""
 NODE_VERSION = (22, 12)
 """The least that wrangler runs on."""
+PIN_FILE = "origin-sdk.txt"
+"""The requirements file of a project: it pins the version of the Worker."""
 
 _PIN = re.compile(r"(?mi)^(\s*origin[-_.]sdk(?:\[[^\]]*\])?\s*==\s*)([^\s;#\\]+)")
 _WRANGLER = re.compile(r'("wrangler"\s*:\s*")([^"]*)(")')
@@ -40,8 +44,13 @@ def with_version(requirements: str, version: str) -> str:
 
 
 def with_wrangler(package: str) -> str:
-    """Return a package.json with the wrangler that this version is tested with."""
-    return _WRANGLER.sub(rf"\g<1>{WRANGLER_VERSION}\g<3>", package)
+    """Return a package.json with the wrangler that this version is tested with, unless its own is newer."""
+
+    def newer(found: re.Match[str]) -> str:
+        is_behind = is_older(found[2].lstrip("^~=v> "), WRANGLER_VERSION)
+        return f"{found[1]}{WRANGLER_VERSION}{found[3]}" if is_behind else found[0]
+
+    return _WRANGLER.sub(newer, package)
 
 
 def with_compatibility_date(configuration: str) -> str:
@@ -56,8 +65,13 @@ def changes_between(changelog: str, before: str, version: str) -> str:
     return "\n\n".join(
         f"## {name}\n\n{text.strip()}"
         for name, text in sections
-        if _order(before) < _order(name) <= _order(version)
+        if is_older(before, name) and not is_older(version, name)
     )
+
+
+def is_older(version: str, other: str) -> bool:
+    """Whether a version comes before another one."""
+    return _order(version) < _order(other)
 
 
 def _order(version: str) -> tuple[int, ...]:

@@ -45,9 +45,10 @@ _CI = {
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a project shall be: the Worker's name, the folder's, versions, and addresses of the service.
+    """What a project shall be: the Worker's name, versions, and addresses of the service.
 
-    With a ``template_url`` it is a template, which is published at that address.
+    ``folder`` is where it lies in the repository, ``.`` for its top. With a ``template_url`` it is a
+    template, which is published at that address.
     """
 
     name: str
@@ -80,6 +81,8 @@ def _values(wishes: Wishes) -> Mapping[str, str]:
     return {
         "name": wishes.name,
         "folder": wishes.folder,
+        # In front of the paths of its files, as the hosts match them.
+        "prefix": "" if wishes.folder == "." else f"{wishes.folder}/",
         "version": wishes.version,
         "origin": wishes.origin,
         "production_origin": wishes.production_origin,

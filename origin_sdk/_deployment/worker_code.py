@@ -135,10 +135,15 @@ def put(file: Path, content: bytes) -> bool:
         return False
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as new:
-        new.write(content)
-    made = Path(new.name)
-    made.chmod(0o644)
-    made.replace(file)
+        made = Path(new.name)
+        try:
+            new.write(content)
+            new.close()
+            made.chmod(0o644)
+            made.replace(file)
+        except BaseException:
+            made.unlink(missing_ok=True)
+            raise
     return True
 
 

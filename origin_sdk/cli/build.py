@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from origin_sdk._deployment.pins import pinned_version
+from origin_sdk._deployment.pins import PIN_FILE, pinned_version
 from origin_sdk._deployment.worker_code import STAMP, Written, installed_version, write
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk._values.project import read_configuration
 from origin_sdk.cli.context import AsJson, ConfigFile, Context, config_file
 from origin_sdk.cli.screen import Screen, counted
 
-__all__ = ["build", "built", "is_checkout"]
+__all__ = ["build", "built", "is_checkout", "placed"]
 
-_REQUIREMENTS = "origin-sdk.txt"
 _MAIN = "worker/entry.py"
 
 
@@ -30,18 +29,23 @@ def build(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
 def built(config: Path) -> Written:
     """Build a project. Raises :class:`InvalidSettings` if it isn't one, or pins another version."""
-    folder, main = config.parent, read_configuration(config).main
-    if is_checkout(folder):
-        raise InvalidSettings(f"{folder / 'worker'} is the source of the Worker: scripts/build builds it")
-    if main != _MAIN:
-        raise InvalidSettings(f"{config}: main = {main!r}, but the Worker is built at {_MAIN!r}")
-    requirements = folder / _REQUIREMENTS
+    requirements = config.parent / PIN_FILE
     pinned = pinned_version(requirements.read_text(encoding="utf-8")) if requirements.exists() else ""
     if pinned and pinned != installed_version():
         raise InvalidSettings(
             f"{requirements} pins origin-sdk {pinned}, but {installed_version()} is installed: "
             f"pip install -r {requirements}, or move the project with `origin-sdk upgrade`"
         )
+    return placed(config)
+
+
+def placed(config: Path) -> Written:
+    """Put the installed version's Worker into a project. Raises :class:`InvalidSettings` if it isn't one."""
+    folder, main = config.parent, read_configuration(config).main
+    if is_checkout(folder):
+        raise InvalidSettings(f"{folder / 'worker'} is the source of the Worker: scripts/build builds it")
+    if main != _MAIN:
+        raise InvalidSettings(f"{config}: main = {main!r}, but the Worker is built at {_MAIN!r}")
     return write(folder / "worker")
 
 

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bar
 
 from origin_sdk._cloudflare.effects import Progress
+from origin_sdk._deployment.pins import PIN_FILE
 from origin_sdk._edge.client import PurgeClient
 from origin_sdk._edge.operations import resolved
 from origin_sdk._edge.options import Options
@@ -100,8 +101,14 @@ AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print only JSON
 
 
 def config_file(given: Path | None) -> Path:
-    """Return the wrangler.toml that is given, else the one here, else that of the project in `edge/`."""
-    return given or (_CONFIG_BESIDE if not _CONFIG.exists() and _CONFIG_BESIDE.exists() else _CONFIG)
+    """Return the wrangler.toml that is given, else the one here, else that of the project in `edge/`.
+
+    One here that isn't of a project, but of some other Worker, doesn't hide the project.
+    """
+    is_here = _CONFIG.exists() and (
+        Path(PIN_FILE).exists() or not (_CONFIG_BESIDE.parent / PIN_FILE).exists()
+    )
+    return given or (_CONFIG_BESIDE if _CONFIG_BESIDE.exists() and not is_here else _CONFIG)
 
 
 @dataclass(frozen=True)

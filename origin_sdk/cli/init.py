@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from origin_sdk._deployment.frameworks import FRAMEWORKS, guess, texts
+from origin_sdk._deployment.frameworks import FRAMEWORKS, guess, requirements_of, sources_of
 from origin_sdk._deployment.project_files import Wishes, project_files, shared_files
-from origin_sdk._deployment.worker_code import installed_version, starting_hooks
+from origin_sdk._deployment.worker_code import installed_version, put, starting_hooks
 from origin_sdk._values.errors import InvalidRequest
 from origin_sdk.cli.context import AsJson, Context
 from origin_sdk.cli.screen import Screen
@@ -24,6 +25,9 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,52}[a-z0-9])?")  # a Worker's name, 
 _URL = re.compile(
     r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?|https?://\[[0-9a-f:.]+\](?::[0-9]{1,5})?/?"
 )
+_FOLDER = re.compile(r"[\w ./-]+")
+_OF_ANOTHER = ("wrangler.json", "wrangler.jsonc")
+"""What wrangler takes before a wrangler.toml."""
 _TEMPLATE = re.compile(r"https://git(?:hub|lab)\.com(?:/[A-Za-z0-9_.-]+){2,}")
 
 
@@ -81,31 +85,30 @@ def init(
     """
     context = Context(as_json=as_json)
     service = Path.cwd()
-    # A folder above may be given, or this one: files of the repository go to where the service is.
-    inside = (
-        folder.absolute().relative_to(service)
-        if folder.absolute().is_relative_to(service)
-        else Path(folder.name)
-    )
-    chosen = FRAMEWORKS[framework] if framework else guess(texts(service))
+    repository = _repository(service)
+    host = "none" if template_url else ci or _ci(repository)
+    guessed = guess(requirements_of(service), sources_of(service))
+    chosen = FRAMEWORKS[framework] if framework else guessed
     wishes = Wishes(
         name=_checked(name or _worker_name(service.name)),
-        folder=inside.as_posix(),
+        folder="" if host == "none" else _place(folder, repository),
         framework=chosen,
         version=installed_version(),
         origin=_url("--origin", origin or f"http://127.0.0.1:{chosen.port}"),
         production_origin=_url(
             "--production-origin", production_origin or context.ask(_QUESTION, _PRODUCTION)
         ),
-        ci="none" if template_url else ci or _ci(service),
+        ci=host,
         template_url=_template_url(template_url),
     )
     planned = {folder / path: text for path, text in project_files(wishes, starting_hooks()).items()}
-    planned |= {Path(path): text for path, text in shared_files(wishes).items()}
+    planned |= {_near(repository / path): text for path, text in shared_files(wishes).items()}
+    if other := next((folder / each for each in _OF_ANOTHER if (folder / each).exists()), None):
+        raise InvalidRequest(f"wrangler would take {other} before a wrangler.toml: name another folder")
     try:
         made = _made(folder, wishes, planned, force=force)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = f"{error.filename or folder}: {error.strerror}" if isinstance(error, OSError) else error
         raise InvalidRequest(f"{folder} can't hold a project: {reason}; name another folder") from error
     values = {
         "folder": str(made.folder),
@@ -120,11 +123,9 @@ def init(
 def _made(folder: Path, wishes: Wishes, planned: Mapping[Path, str], *, force: bool) -> _Made:
     """Write what isn't there, and with ``force`` what is there otherwise; what is there like that stays."""
     missing = [path for path in planned if not path.exists()]
-    others = [path for path in planned if path not in missing and path.read_text("utf-8") != planned[path]]
-    written = [*missing, *(others if force else ())]
-    for path in written:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(planned[path], encoding="utf-8")
+    others = [path for path in planned if path not in missing and not _is_so(path, planned[path])]
+    for path in (*missing, *(others if force else ())):
+        put(path, planned[path].encode())
     return _Made(
         folder,
         wishes.framework.name,
@@ -132,6 +133,11 @@ def _made(folder: Path, wishes: Wishes, planned: Mapping[Path, str], *, force: b
         overwritten=tuple(map(str, others if force else ())),
         kept=tuple(map(str, () if force else others)),
     )
+
+
+def _is_so(path: Path, text: str) -> bool:
+    """Whether a file holds a text, with the line ends of any system."""
+    return path.read_bytes().replace(b"\r\n", b"\n") == text.encode()
 
 
 def _draw(screen: Screen, made: _Made) -> None:
@@ -176,10 +182,37 @@ def _template_url(url: str) -> str:
     return url
 
 
-def _ci(service: Path) -> Literal["github", "gitlab"]:
+def _repository(service: Path) -> Path:
+    """Return the top of the repository that a service is in; its own folder if it is in none."""
+    return next((each for each in (service, *service.parents) if (each / ".git").exists()), service)
+
+
+def _place(folder: Path, repository: Path) -> str:
+    """Return where a folder is in the repository: workflows know it by that."""
+    place = Path(os.path.normpath(folder.absolute()))
+    if not place.is_relative_to(repository):
+        raise InvalidRequest(
+            f"{folder} is outside of {repository}, whose workflows would deploy it: name a folder inside, or "
+            "write no workflows (--ci none)"
+        )
+    inside = place.relative_to(repository).as_posix()
+    if not _FOLDER.fullmatch(inside):
+        raise InvalidRequest(
+            f"workflows can't name the folder {inside!r}: name one of letters, digits, spaces, ., _, -, or "
+            "write no workflows (--ci none)"
+        )
+    return inside
+
+
+def _near(path: Path) -> Path:
+    """Return a path as one would say it from here."""
+    return Path(os.path.relpath(path))
+
+
+def _ci(repository: Path) -> Literal["github", "gitlab"]:
     """Return whose workflows the repository runs: that of its remote, else GitHub's."""
-    git = service / ".git" / "config"
-    is_gitlab = (service / ".gitlab-ci.yml").exists() or (
-        git.is_file() and "gitlab" in git.read_text("utf-8")
+    git = repository / ".git" / "config"
+    is_gitlab = (repository / ".gitlab-ci.yml").exists() or (
+        git.is_file() and "gitlab" in git.read_text("utf-8", errors="replace")
     )
     return "gitlab" if is_gitlab else "github"

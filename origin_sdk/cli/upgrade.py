@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from origin_sdk._deployment.changelog import changelog
 from origin_sdk._deployment.pins import (
+    PIN_FILE,
     changes_between,
+    is_older,
     pinned_version,
     with_compatibility_date,
     with_version,
     with_wrangler,
 )
-from origin_sdk._deployment.worker_code import installed_version
+from origin_sdk._deployment.worker_code import installed_version, put
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk._values.project import read_configurations
-from origin_sdk.cli.build import built
+from origin_sdk.cli.build import placed
 from origin_sdk.cli.check import Checked, checked
 from origin_sdk.cli.context import AsJson, ConfigFile, Context, config_file
 from origin_sdk.cli.screen import Screen
@@ -32,21 +35,20 @@ def upgrade(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """
     file = config_file(config)
     folder, version = file.parent, installed_version()
-    requirements = folder / "origin-sdk.txt"
+    requirements = folder / PIN_FILE
     _text(file)  # before anything is changed
-    before = pinned_version(_text(requirements))
-    if not before:
-        raise InvalidSettings(f"{requirements} pins no origin-sdk: write origin-sdk[cli]=={version}")
+    before = _pinned(requirements, version)
+    done = placed(file)
     moved = [
         path.name
         for path, change in (
-            (requirements, lambda text: with_version(text, version)),
             (folder / "package.json", with_wrangler),
             (file, with_compatibility_date),
+            # Last: until then a run that was interrupted is told again from where it began.
+            (requirements, lambda text: with_version(text, version)),
         )
         if _changed(path, change)
     ]
-    done = built(file)
     changes = changes_between(changelog(), before, version)
     results = [checked(each) for each in read_configurations(file)]
     values = {
@@ -61,6 +63,19 @@ def upgrade(config: ConfigFile = None, as_json: AsJson = False) -> None:
     Context(as_json=as_json).show(values, lambda screen: _draw(screen, values, results))
 
 
+def _pinned(requirements: Path, version: str) -> str:
+    """Return the version that a project is of. Raises :class:`InvalidSettings` if that isn't to be left."""
+    before = pinned_version(_text(requirements))
+    if not before:
+        raise InvalidSettings(f"{requirements} pins no origin-sdk: write origin-sdk[cli]=={version}")
+    if is_older(version, before):
+        raise InvalidSettings(
+            f"{requirements} pins origin-sdk {before}, and the older {version} is installed: pip install -r "
+            f"{requirements}; to go back, write origin-sdk[cli]=={version} there"
+        )
+    return before
+
+
 def _changed(path: Path, change: Callable[[str], str]) -> bool:
     try:
         text = _text(path)
@@ -70,23 +85,26 @@ def _changed(path: Path, change: Callable[[str], str]) -> bool:
         raise
     changed = change(text)
     if changed != text:
-        path.write_text(changed, encoding="utf-8")
+        put(path, changed.encode())
     return changed != text
 
 
 def _text(path: Path) -> str:
+    """Return a file with the line ends that it has."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"{path} can't be read: {error}; give --config FILE") from error
 
 
 def _draw(screen: Screen, values: Mapping[str, object], results: Sequence[Checked]) -> None:
-    before, version, moved = values["before"], values["version"], values["moved"]
+    before, version, moved = values["before"], values["version"], cast("list[str]", values["moved"])
     if before == version:
         screen.print(f"this project is of origin-sdk {version}, the installed version")
     else:
-        screen.print(f"moved from origin-sdk {before} to {version}: {', '.join(map(str, moved))}")  # type: ignore[call-overload]
+        screen.print(f"moved from origin-sdk {before} to {version}")
+    if moved:
+        screen.print(f"changed: {', '.join(moved)}")
     if values["changes"]:
         screen.print(values["changes"])
     for each in results:

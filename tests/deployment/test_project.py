@@ -11,10 +11,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from origin_sdk._deployment import pins, worker_code
 from origin_sdk._deployment.compact import compact
-from origin_sdk._deployment.frameworks import FRAMEWORKS, guess, texts
+from origin_sdk._deployment.frameworks import FRAMEWORKS, guess, requirements_of, sources_of
 from origin_sdk._values.project import read_configurations
 from origin_sdk.cli import main
 from origin_sdk_wire.config import problems
@@ -39,28 +40,34 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("contents", "framework"),
+    ("required", "framework"),
     [
-        pytest.param([], "none", id="nothing at all"),
-        pytest.param(["Django>=5\n"], "django", id="a requirement"),
-        pytest.param(['dependencies = [\n  "fastapi[standard]>=0.115",\n]'], "fastapi", id="with an extra"),
-        pytest.param(["from flask import Flask\n"], "flask", id="an import"),
-        pytest.param(["flask\n", "django==4.2\n"], "django", id="Django with another one beside"),
-        pytest.param(
-            ["django-flask-like-tool\n", "# fastapi is fine"], "none", id="names that only begin so"
-        ),
-        pytest.param(["djangorestframework==3.15\nDjango==5.2\n"], "django", id="Django beside DRF"),
+        pytest.param("", "none", id="nothing at all"),
+        pytest.param("Django>=5\n", "django", id="a requirement"),
+        pytest.param('dependencies = [\n  "fastapi[standard]>=0.115",\n]', "fastapi", id="with an extra"),
+        pytest.param('dependencies = ["a", "flask"]\n', "flask", id="a list in one line, as uv writes it"),
+        pytest.param('[tool.poetry.dependencies]\nfastapi = "^0.115"\n', "fastapi", id="Poetry"),
+        pytest.param('[packages]\nflask = {version = "*"}\n', "flask", id="a Pipfile"),
+        pytest.param('setup(install_requires=["Django~=5.2"])', "django", id="setup.py"),
+        pytest.param("flask @ file:///x.whl\r\n", "flask", id="a URL, with the line ends of Windows"),
+        pytest.param("flask\ndjango==4.2\n", "django", id="Django with another one beside"),
+        pytest.param("django-flask-like-tool\n# fastapi is fine", "none", id="names that only begin so"),
+        pytest.param("djangorestframework==3.15\nDjango==5.2\n", "django", id="Django beside DRF"),
     ],
 )
-def test_the_framework_is_guessed(contents: list[str], framework: str) -> None:
-    assert guess(contents).name == framework
+def test_the_framework_is_what_the_service_requires(required: str, framework: str) -> None:
+    assert guess([required], []).name == framework
+
+
+def test_the_framework_is_what_the_sources_import() -> None:
+    assert guess([], ["from flask import Flask\n", '"django"\n']).name == "flask"
 
 
 def test_what_is_installed_beside_the_service_is_no_sign(service: Path) -> None:
     (service / ".venv").mkdir()
     (service / ".venv" / "x.py").write_text("import django\n")
     (service / "app.py").write_text("import fastapi\n")
-    assert guess(texts(service)).name == "fastapi"
+    assert guess(requirements_of(service), sources_of(service)).name == "fastapi"
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -95,6 +102,11 @@ def test_nothing_that_is_there_is_overwritten_without_being_told_to(
     assert hooks.read_text() == worker_code.starting_hooks()
 
 
+def _repository(top: Path, remote: str) -> None:
+    (top / ".git").mkdir()
+    (top / ".git" / "config").write_text(f'[remote "origin"]\nurl = git@{remote}:me/shop.git\n')
+
+
 @pytest.mark.parametrize(
     ("remote", "written"),
     [
@@ -105,8 +117,7 @@ def test_nothing_that_is_there_is_overwritten_without_being_told_to(
 def test_the_workflows_are_those_of_the_remote(
     remote: str, written: str, service: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (service / ".git").mkdir()
-    (service / ".git" / "config").write_text(f'[remote "origin"]\nurl = git@{remote}:me/shop.git\n')
+    _repository(service, remote)
     run(capsys, "init")
     workflow = (service / written).read_text()
     for command in ("origin-sdk check --env", "wrangler deploy --env", "wrangler rollback --env"):
@@ -116,6 +127,76 @@ def test_the_workflows_are_those_of_the_remote(
         - {written}
         - {str(each.relative_to(service)) for each in service.rglob("*.yml")}
     )
+
+
+@pytest.mark.parametrize(
+    ("top", "folder", "place", "pattern"),
+    [
+        pytest.param("", "edge", "edge", "edge/**", id="a service at the top"),
+        pytest.param("..", "edge", "My shop/edge", "My shop/edge/**", id="a service below the top"),
+        pytest.param("..", "../edge", "edge", "edge/**", id="the project beside a service below the top"),
+        pytest.param("", ".", ".", "**", id="the project at the top"),
+        pytest.param("", "a/../b/./c", "b/c", "b/c/**", id="a roundabout path"),
+        pytest.param("", "../edge", None, None, id="outside of the repository"),
+        pytest.param("", 'the "edge"', None, None, id="a name that YAML reads otherwise"),
+    ],
+)
+def test_workflows_lie_at_the_top_and_name_the_folder_from_there(
+    top: str,
+    folder: str,
+    place: str | None,
+    pattern: str | None,
+    service: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    repository = (service / top).resolve()
+    _repository(repository, "github.com")
+
+    code, told = run(capsys, "init", folder)
+
+    if place is None or pattern is None:
+        assert code == 2
+        assert "--ci none" in told
+        assert not list(service.rglob("*.toml")), "nothing is written"
+        assert run(capsys, "init", folder, "--ci", "none")[0] == 0
+        return
+    assert code == 0
+    workflow = YAML(typ="safe").load(repository / ".github" / "workflows" / "edge-cache.yml")
+    assert workflow["defaults"]["run"]["working-directory"] == place
+    assert workflow["on"]["push"]["paths"] == [pattern]
+    assert (repository / place / "wrangler.toml").exists()
+
+
+@pytest.mark.parametrize("name", ["wrangler.json", "wrangler.jsonc"])
+def test_a_folder_where_wrangler_would_take_another_configuration_is_refused(
+    name: str, service: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (service / "edge").mkdir()
+    (service / "edge" / name).write_text("{}")
+    code, told = run(capsys, "init")
+    assert code == 2
+    assert f"wrangler would take edge/{name}" in told
+    assert [each.name for each in (service / "edge").iterdir()] == [name]
+
+
+def test_another_workers_configuration_beside_the_service_hides_no_project(
+    service: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (service / "wrangler.toml").write_text('name = "site"\nmain = "src/index.ts"\n')
+    run(capsys, "init")
+    assert "the Worker of origin-sdk" in run(capsys, "build")[1]
+
+
+def test_files_with_the_line_ends_of_windows_are_as_they_were_written(
+    service: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "init")
+    for file in service.rglob("*.toml"):
+        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    (service / "edge" / "worker" / "hooks.py").write_bytes(b"# \xe9, of another encoding\n")
+    told = run(capsys, "init")[1]
+    assert told.count("kept:") == 1
+    assert "kept: edge/worker/hooks.py" in told
 
 
 TEMPLATE = "https://github.com/someone/edge-cache-template"
@@ -242,7 +323,7 @@ def test_an_upgrade_moves_the_pins_and_nothing_of_ones_own(
     values = json.loads(told)
     assert code == 0
     assert (values["before"], values["version"]) == ("0.0.1", worker_code.installed_version())
-    assert values["moved"] == ["origin-sdk.txt", "package.json", "wrangler.toml"]
+    assert values["moved"] == ["package.json", "wrangler.toml", "origin-sdk.txt"]
     assert "entry.py" in values["written"]
     assert values["changes"]
     assert {each["environment"].rpartition("[")[2] for each in values["problems"]} == {
@@ -254,6 +335,44 @@ def test_an_upgrade_moves_the_pins_and_nothing_of_ones_own(
     assert config.read_text().endswith("# mine\n")
     assert (edge / "worker" / "hooks.py").read_text() == "# mine\n"
     assert "is of origin-sdk" in run(capsys, "upgrade")[1]
+
+
+def test_an_upgrade_keeps_line_ends_and_what_is_newer(
+    service: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "init")
+    _pin(service, "0.0.1")
+    edge = service / "edge"
+    package = edge / "package.json"
+    package.write_text(package.read_text().replace(pins.WRANGLER_VERSION, "^99.1.0"))
+    config = edge / "wrangler.toml"
+    config.write_bytes(config.read_bytes().replace(b"\n", b"\r\n").replace(b"2026-11-01", b"2026-09-08"))
+    assert json.loads(run(capsys, "upgrade", "--json")[1])["moved"] == ["wrangler.toml", "origin-sdk.txt"]
+    assert b'"2026-11-01"\r\n' in config.read_bytes()
+    assert config.read_bytes().count(b"\n") == config.read_bytes().count(b"\r\n")
+
+
+def test_an_upgrade_that_was_interrupted_is_told_again_from_where_it_began(
+    service: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "init")
+    _pin(service, "0.0.1")
+    in_the_way = service / "edge" / "worker" / "entry.py"
+    in_the_way.mkdir()
+    before = {file: file.read_bytes() for file in service.rglob("*") if file.is_file()}
+    assert run(capsys, "upgrade")[0] == 2
+    assert {file: file.read_bytes() for file in before} == before, "the code first, then the pins"
+    in_the_way.rmdir()
+    assert json.loads(run(capsys, "upgrade", "--json")[1])["before"] == "0.0.1"
+
+
+def test_an_upgrade_goes_no_version_back(service: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "init")
+    _pin(service, "99.0.0")
+    code, told = run(capsys, "upgrade")
+    assert code == 2
+    assert "pins origin-sdk 99.0.0, and the older" in told
+    assert "pip install -r edge/origin-sdk.txt" in told
 
 
 def test_changes_are_those_after_the_one_version_up_to_the_other() -> None:
