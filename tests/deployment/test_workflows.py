@@ -51,6 +51,7 @@ _GITHUB = paths.ROOT / ".github"
             id="issue forms",
         ),
         pytest.param("github-issue-config", [_GITHUB / "ISSUE_TEMPLATE" / "config.yml"], id="their menu"),
+        pytest.param("dependabot", [_GITHUB / "dependabot.yml"], id="updates"),
         pytest.param("github-workflows", "github/.github/workflows/edge-cache.yml", id="a project's, GitHub"),
         pytest.param("gitlab-ci", "gitlab/edge/gitlab-ci.yml", id="a project's, GitLab"),
     ],
@@ -67,12 +68,21 @@ def test_the_form_is_that_of_the_host(
     assert done.returncode == 0, done.stdout
 
 
+def test_nothing_in_them_is_unsafe(projects: Mapping[str, Path]) -> None:
+    """Actions by hash, least permissions, no token left in the tree, nothing of a request in a script."""
+    command: list[str | Path] = [TOOLS / "zizmor", "--offline", "--quiet", "--format", "plain"]
+    done = subprocess.run(
+        [*command, _GITHUB, projects["github"] / ".github"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.timeout(240)
 def test_what_a_projects_workflows_run_works(projects: Mapping[str, Path]) -> None:
     folder = projects["github"] / "edge"
     commands = {command for host, service in projects.items() for command in _commands(service, host)}
     needing = [found for each in commands if (found := _NEEDS_ACCOUNT.fullmatch(each))]
-    runnable = {each for each in commands if not _INSTALLS.match(each) and each != "cd edge"}
+    runnable = {each for each in commands if not _INSTALLS.match(each) and each != 'cd "edge"'}
     for command in sorted(runnable - {found[0] for found in needing}):
         _run(command, folder)
     assert {found[1] for found in needing} == {"wrangler deploy", "wrangler rollback"}
