@@ -6,6 +6,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
@@ -18,6 +19,8 @@ from scripts.runtime.ports import reserved_ports
 __all__ = ["ClusterOfSix", "RedisServer", "SentinelSet", "ShiftedClock", "client_program"]
 
 START_SECONDS = 20.0
+_POLL_SECONDS = 0.02
+_FAILING: Final = frozenset({"fail", "fail?", "handshake"})
 _CLOCK_SOURCE: Final = Path(__file__).with_name("clock_shift.c")
 
 
@@ -271,7 +274,28 @@ class ClusterOfSix:
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:3])
         return f"redis{'s' if self._secured else ''}+cluster://{hosts}"
 
+    def thaw(self) -> None:
+        """Let all nodes go on."""
+        for node in self.nodes:
+            node.thaw()
+
+    def wait_until_whole(self) -> None:
+        """Wait until each node takes all the others for well."""
+        deadline = time.monotonic() + START_SECONDS
+        while not all(_is_whole(node) for node in self.nodes):
+            if time.monotonic() > deadline:
+                raise ProcessError(f"the cluster isn't whole after {START_SECONDS:g} s")
+            time.sleep(_POLL_SECONDS)
+
     def stop(self) -> None:
         """End all."""
         for node in self.nodes:
             node.stop()
+
+
+def _is_whole(node: RedisServer) -> bool:
+    with node.client() as client:
+        known: Any = client.execute_command("CLUSTER NODES")
+        told: Any = client.execute_command("CLUSTER INFO")
+    is_ok = told["cluster_state"] == "ok"
+    return is_ok and all(_FAILING.isdisjoint(each["flags"].split(",")) for each in known.values())

@@ -45,6 +45,20 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterO
     running.stop()
 
 
+@pytest.fixture(scope="session")
+def running_steady_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterOfSix]:
+    running = ClusterOfSix(tmp_path_factory.mktemp("steady"), "--cluster-replica-no-failover", "yes")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def steady_cluster(running_steady_cluster: ClusterOfSix) -> ClusterOfSix:
+    """A cluster whose nodes may be frozen: no replica takes over, so that it is as before once they thaw."""
+    running_steady_cluster.wait_until_whole()
+    return running_steady_cluster
+
+
 @pytest.fixture
 def prefix() -> str:
     """A prefix of the test's own, so that servers can be shared."""

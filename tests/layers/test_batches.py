@@ -443,19 +443,19 @@ def test_many_are_loaded_although_redis_forgot_the_scripts(
 @pytest.mark.timed
 @pytest.mark.parametrize("nodes", [1, 3], ids=["one of the nodes", "half of the nodes"])
 def test_many_wait_at_most_the_timeout_while_nodes_are_frozen(
-    redis_cluster: ClusterOfSix, prefix: str, driver: str, nodes: int
+    steady_cluster: ClusterOfSix, prefix: str, driver: str, nodes: int
 ) -> None:
-    cache = make(driver, RedisOptions(url=redis_cluster.url, prefix=prefix, timeout=SOFT_SECONDS))
+    cache = make(driver, RedisOptions(url=steady_cluster.url, prefix=prefix, timeout=SOFT_SECONDS))
     try:
         assert cache.wait_until_synced(30)
         cache.get_many_or_load(keys_of(range(50)), Shelf())
-        for node in redis_cluster.nodes[:nodes]:
+        for node in steady_cluster.nodes[:nodes]:
             node.freeze()
         began = time.monotonic()
         assert len(cache.get_many_or_load(keys_of(range(50, 150)), Shelf())) == 100
         assert time.monotonic() - began < SOFT_SECONDS * 2 + BUSY_SECONDS
     finally:
-        for node in redis_cluster.nodes[:nodes]:
+        for node in steady_cluster.nodes[:nodes]:
             node.thaw()
         cache.close()
 

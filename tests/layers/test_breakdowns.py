@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
@@ -57,6 +58,31 @@ def connect(driver: str) -> Iterator[Callable[..., Any]]:
     yield new
     for cache in made:
         cache.close()
+
+
+@pytest.fixture
+def connect_each() -> Iterator[Callable[..., list[Any]]]:
+    """Makes a cache of each driver, which a Redis that takes long to break down breaks down for at once."""
+    made: list[Any] = []
+
+    def new(url: str, timeout: float = SOFT_SECONDS, **options: Any) -> list[Any]:
+        some = [
+            make(driver, RedisOptions(url=url, prefix=driver, timeout=timeout, **options))
+            for driver in ("sync", "async")
+        ]
+        made.extend(some)
+        assert all(cache.wait_until_synced(30) for cache in some)
+        return some
+
+    yield new
+    for cache in made:
+        cache.close()
+
+
+def of_each(act: Callable[..., object], *caches: list[Any]) -> None:
+    """Act on the caches of each driver side by side: what breaks down is down for a while."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(act, *caches))
 
 
 def assert_answers_at_once(cache: Any) -> None:
@@ -277,13 +303,10 @@ def test_full(connect: Callable[..., Any], server: RedisServer) -> None:
 
 
 @pytest.mark.timeout(90)
-def test_failover_by_sentinels(connect: Callable[..., Any], tmp_path: Path) -> None:
-    running = SentinelSet(tmp_path)
-    try:
-        cache = connect(running.url)
-        key = FAMILY.key(id=17)
-        cache.get_or_load(key, Source("old"))
-        running.primary.stop()
+def test_failover_by_sentinels(connect_each: Callable[..., list[Any]], tmp_path: Path) -> None:
+    key = FAMILY.key(id=17)
+
+    def fail_over(cache: Any) -> None:
         assert_answers_at_once(cache)
         cache.invalidate(groups=["product-17"])
         assert cache.get_or_load(key, Source("new")) == "new"
@@ -291,50 +314,67 @@ def test_failover_by_sentinels(connect: Callable[..., Any], tmp_path: Path) -> N
         cache.memory.clear()
         assert cache.get(key) in {None, "new"}
         assert cache.get_or_load(key, Source("new")) == "new"
+
+    running = SentinelSet(tmp_path)
+    try:
+        caches = connect_each(running.url)
+        for cache in caches:
+            cache.get_or_load(key, Source("old"))
+        running.primary.stop()
+        of_each(fail_over, caches)
     finally:
         running.stop()
 
 
 @pytest.mark.timeout(90)
 def test_a_failover_that_loses_an_invalidation_does_not_bring_the_old_value_back(
-    connect: Callable[..., Any], tmp_path: Path
+    connect_each: Callable[..., list[Any]], tmp_path: Path
 ) -> None:
+    invalidated, deleted, kept = (FAMILY.key(id=number) for number in (17, 18, 19))
+
+    def fail_over(ours: Any, others: Any) -> None:
+        eventually(lambda: not ours.link.is_up)
+        eventually(lambda: bool(ours.link.is_up and others.link.is_up), 40)
+
+    def forget(cache: Any) -> None:
+        cache.memory.clear()
+        eventually(lambda: cache.get(kept) == "old")
+        assert [cache.get(key) for key in (invalidated, deleted)] == [None, None]
+
     running = SentinelSet(tmp_path)
     try:
-        ours, others = connect(running.url, 1.0), connect(running.url, 1.0)
-        invalidated, deleted, kept = (FAMILY.key(id=number) for number in (17, 18, 19))
-        for key in (invalidated, deleted, kept):
-            ours.get_or_load(key, Source("old"))
+        ours, others = connect_each(running.url, 1.0), connect_each(running.url, 1.0)
+        for cache in ours:
+            for key in (invalidated, deleted, kept):
+                cache.get_or_load(key, Source("old"))
         eventually(lambda: all(has(replica, kept.name) for replica in running.replicas))
         for replica in running.replicas:
             replica.freeze()
         with running.primary.client() as client:
             client.execute_command("CLIENT", "KILL", "TYPE", "replica")
-        assert ours.invalidate(groups=["product-17"]).in_redis
-        ours.delete(deleted)
+        for cache in ours:
+            assert cache.invalidate(groups=["product-17"]).in_redis
+            cache.delete(deleted)
         running.primary.stop()
         for replica in running.replicas:
             replica.thaw()
-        eventually(lambda: not ours.link.is_up)
-        eventually(lambda: bool(ours.link.is_up and others.link.is_up), 40)
-        later = connect(running.url, 1.0)
-        for cache in (ours, others, later):
-            cache.memory.clear()
-            eventually(lambda cache=cache: cache.get(kept) == "old")  # type: ignore[misc]  # a lambda's default
-            assert [cache.get(key) for key in (invalidated, deleted)] == [None, None]
+        of_each(fail_over, ours, others)
+        for cache in (*ours, *others, *connect_each(running.url, 1.0)):
+            forget(cache)
     finally:
         running.stop()
 
 
 @pytest.mark.timeout(90)
 def test_who_is_connected_to_a_primary_on_its_way_out_leaves_it_within_seconds(
-    connect: Callable[..., Any], tmp_path: Path
+    connect_each: Callable[..., list[Any]], tmp_path: Path
 ) -> None:
     """In a planned failover it answers, and takes writes, until a sentinel tells it of the new one."""
     running = SentinelSet(tmp_path)
     try:
         key = FAMILY.key(id=17)
-        caches = [connect(running.url, 1.0, arguments={"client_name": "cache"}) for _ in range(2)]
+        ours, others = (connect_each(running.url, 1.0, arguments={"client_name": "cache"}) for _ in range(2))
+        caches = [*ours, *others]
         for cache in caches:
             cache.get_or_load(key, Source("old"))
         with running.sentinels[0].client() as client:
@@ -347,8 +387,8 @@ def test_who_is_connected_to_a_primary_on_its_way_out_leaves_it_within_seconds(
             left = [each for each in client.client_list() if each["name"] == "cache"]
             was_told: Any = client.execute_command("ROLE")
         assert not left or was_told[0] != b"master"
-        assert caches[0].invalidate(groups=key.groups).in_redis
-        eventually(lambda: caches[1].get(key) is None)
+        assert all(cache.invalidate(groups=key.groups).in_redis for cache in ours)
+        eventually(lambda: [cache.get(key) for cache in others] == [None, None])
     finally:
         running.stop()
 
@@ -365,39 +405,39 @@ def _failed_over(sentinel: Any, service: str) -> bool:
     return False
 
 
-def test_an_invalidation_waits_for_replicas_and_says_how_many_had_it(driver: str, tmp_path: Path) -> None:
+def test_an_invalidation_waits_for_replicas_and_says_how_many_had_it(
+    connect_each: Callable[..., list[Any]], tmp_path: Path
+) -> None:
     running = SentinelSet(tmp_path)
-    options = RedisOptions(url=running.url, prefix="t", timeout=1.0, wait_replicas=2)
-    cache = make(driver, options)
     try:
-        assert cache.wait_until_synced(30)
+        caches = connect_each(running.url, 1.0, wait_replicas=2)
         with running.primary.client() as client:
             eventually(lambda: client.wait(2, 100) == 2)
-        assert cache.invalidate(groups=["a"]).in_replicas == 2
+        for cache in caches:
+            assert cache.invalidate(groups=["a"]).in_replicas == 2
         running.replicas[0].freeze()
-        receipt = cache.invalidate(groups=["a", "b"])
-        assert (receipt.in_redis, receipt.in_replicas) == (True, 1)
+        for cache in caches:
+            receipt = cache.invalidate(groups=["a", "b"])
+            assert (receipt.in_redis, receipt.in_replicas) == (True, 1)
         running.primary.freeze()
-        assert cache.invalidate(groups=["a"]).in_replicas == 0
+        for cache in caches:
+            assert cache.invalidate(groups=["a"]).in_replicas == 0
     finally:
-        cache.close()
         running.stop()
 
 
 def has(server: RedisServer, name: str) -> bool:
+    """Whether it holds an entry of the caches of both drivers."""
     with server.client() as client:
-        return bool(client.exists(f"{{t:0}}e:{name}"))
+        held = client.exists(*(f"{{{driver}:0}}e:{name}" for driver in ("sync", "async")))
+        return bool(held == 2)
 
 
 @pytest.mark.timeout(90)
-def test_failover_in_a_cluster(connect: Callable[..., Any], tmp_path: Path) -> None:
-    running = ClusterOfSix(tmp_path)
-    try:
-        cache = connect(running.url)
-        keys = [FAMILY.key(id=number) for number in range(30)]
-        for key in keys:
-            cache.get_or_load(key, Source("old"))
-        running.nodes[0].stop()
+def test_failover_in_a_cluster(connect_each: Callable[..., list[Any]], tmp_path: Path) -> None:
+    keys = [FAMILY.key(id=number) for number in range(30)]
+
+    def fail_over(cache: Any) -> None:
         for key in keys:
             cache.memory.drop(key.name)
             assert cache.get_or_load(key, Source("old")) == "old"
@@ -407,15 +447,26 @@ def test_failover_in_a_cluster(connect: Callable[..., Any], tmp_path: Path) -> N
         eventually(lambda: bool(cache.link.is_up) and not cache.link.owed, 40)
         cache.memory.clear()
         assert {cache.get(key) for key in keys} <= {None, "new"}
+
+    running = ClusterOfSix(tmp_path)
+    try:
+        caches = connect_each(running.url)
+        for cache in caches:
+            for key in keys:
+                cache.get_or_load(key, Source("old"))
+        running.nodes[0].stop()
+        of_each(fail_over, caches)
     finally:
         running.stop()
 
 
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("is_known", [True, False], ids=["in use", "never reached before"])
-def test_a_cluster_that_is_frozen_costs_one_timeout(driver: str, tmp_path: Path, *, is_known: bool) -> None:
-    running, seconds = ClusterOfSix(tmp_path), 0.4
-    cache = make(driver, RedisOptions(url=running.url, prefix="t", timeout=seconds))
+def test_a_cluster_that_is_frozen_costs_one_timeout(
+    driver: str, steady_cluster: ClusterOfSix, prefix: str, *, is_known: bool
+) -> None:
+    running, seconds = steady_cluster, 0.4
+    cache = make(driver, RedisOptions(url=running.url, prefix=prefix, timeout=seconds))
     try:
         if is_known:
             assert cache.wait_until_synced(30)
@@ -431,10 +482,9 @@ def test_a_cluster_that_is_frozen_costs_one_timeout(driver: str, tmp_path: Path,
             began = time.monotonic()
             verb()
             assert time.monotonic() - began < seconds + BUSY_SECONDS
-        for node in running.nodes:
-            node.thaw()
+        running.thaw()
         eventually(lambda: bool(cache.link.is_up) and not cache.link.owed)
         cache.get_or_load(FAMILY.key(id=3), Source("a"))
     finally:
-        running.stop()
+        running.thaw()
         cache.close()

@@ -669,18 +669,18 @@ def test_a_debt_is_paid_at_the_end_where_redis_is_back(
 
 
 def test_a_closed_cache_leaves_no_connection_to_a_cluster(
-    driver: str, redis_cluster: ClusterOfSix, prefix: str
+    driver: str, steady_cluster: ClusterOfSix, prefix: str
 ) -> None:
     def ours() -> int:
         total = 0
-        for node in redis_cluster.nodes:
+        for node in steady_cluster.nodes:
             with node.client() as client:
                 listed: Any = client.client_list(_type="normal") + client.client_list(_type="pubsub")
                 total += len(listed)
         return total
 
     before = ours()
-    with make(driver, RedisOptions(url=redis_cluster.url, prefix=prefix, timeout=2.0)) as cache:
+    with make(driver, RedisOptions(url=steady_cluster.url, prefix=prefix, timeout=2.0)) as cache:
         assert cache.wait_until_synced(20)
         keys = [FAMILY.key(id=number) for number in range(50)]
         cache.get_many_or_load(keys, lambda some: dict.fromkeys(some, "a"))
@@ -710,9 +710,11 @@ def test_a_big_value_costs_itself_and_is_named(
 
 
 @pytest.mark.timeout(90)
-def test_a_node_that_hangs_costs_its_own_keys_alone(driver: str, tmp_path: Path) -> None:
-    running = ClusterOfSix(tmp_path, "--cluster-replica-no-failover", "yes")
-    cache = make(driver, RedisOptions(url=running.url, prefix="t", timeout=SOFT_SECONDS))
+def test_a_node_that_hangs_costs_its_own_keys_alone(
+    driver: str, steady_cluster: ClusterOfSix, prefix: str
+) -> None:
+    running = steady_cluster
+    cache = make(driver, RedisOptions(url=running.url, prefix=prefix, timeout=SOFT_SECONDS))
     try:
         assert cache.wait_until_synced(20)
         keys = [FAMILY.key(id=number) for number in range(60)]
@@ -730,8 +732,8 @@ def test_a_node_that_hangs_costs_its_own_keys_alone(driver: str, tmp_path: Path)
         for key in keys:
             cache.get_or_load(key, Source("a"))
         assert time.monotonic() - began < SOFT_SECONDS * 8
-        running.nodes[0].thaw()
+        running.thaw()
         eventually(lambda: bool(cache.link.is_up))
     finally:
-        running.stop()
+        running.thaw()
         cache.close()
