@@ -88,8 +88,8 @@ class Exchange:
         """Wait; if the deadline would pass, raise ``problem`` or, without one, :class:`DeadlineExceeded`."""
         if self._passes_deadline(seconds):
             cause = problem or DeadlineExceeded(
-                f"{self.seconds:g} s are over, and the next request may go in {seconds:.1f} s; give a "
-                "longer timeout"
+                f"the timeout of {self.seconds:g} s would expire before the next request, which may go out "
+                f"in {seconds:.1f} s; give a longer one"
             )
             raise cause
         await Pause(seconds)
@@ -102,7 +102,7 @@ class Exchange:
         while wait := self.budget.take(self.clock.monotonic()):
             await self.pause(wait)
         if self._passes_deadline(0):
-            raise DeadlineExceeded(f"the timeout of {self.seconds:g} s is over; give a longer one")
+            raise DeadlineExceeded(f"the timeout of {self.seconds:g} s has expired; give a longer one")
 
     def in_time(self, call: Call) -> Call:
         """Return the call with no more time for its answer than there is left."""

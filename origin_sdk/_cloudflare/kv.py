@@ -84,7 +84,7 @@ class Unwritten(OriginSdkError):
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
-        super().__init__(f"{len(keys)} keys aren't done, the first of them {keys[0]!r}")
+        super().__init__(f"{len(keys)} keys aren't done, beginning with {keys[0]!r}")
         self.keys = keys
 
 

@@ -227,7 +227,7 @@ async def _seals(operation: Operation) -> list[Finding]:
         by = ", ".join(f"{name} ({count})" for name, count in unsealed.most_common(_NAMED) if count)
         message = (
             f"{unsealed.total()} of the marks that were looked at aren't sealed, by {by}: the Worker counts "
-            "none of these purges; unless they are of before it had STORE_KEYS, give those who purge "
+            "none of these purges; unless they are older than its STORE_KEYS, give those who purge "
             "EDGE_CACHE_STORE_KEYS, and purge again"
         )
         return [Finding("seals", Grade.WARNING, message)]
@@ -273,12 +273,12 @@ async def _unlogged(operation: Operation, state: LogState) -> list[Finding]:
     try:
         made = await unlogged(operation, state.covers_from_ms)
     except OriginSdkError as error:
-        return [Finding("purge log", Grade.WARNING, f"whether all purges are in it can't be seen: {error}")]
+        return [Finding("purge log", Grade.WARNING, f"can't tell whether all purges are in it: {error}")]
     if not made:
         return []
     by = ", ".join(f"{name} ({count})" for name, count in made.most_common(_NAMED))
     missing = (
-        f"{made.total()} purges of late are in no entry of it, by {by}: what was young then may be served "
+        f"{made.total()} recent purges are in no entry of it, by {by}: what was young then may be served "
         "until PURGE_LOG_WINDOW is over; give these clients EDGE_CACHE_LOG_KEY or your wrangler.toml, and "
         "purge again"
     )
@@ -298,7 +298,7 @@ async def _versions(operation: Operation, kind: str) -> set[str]:
 def _clock(operation: Operation) -> Finding:
     skew = operation.exchange.skew
     if not skew.is_known:
-        return Finding("clock", Grade.GOOD, "the API tells no date: this machine's clock is taken")
+        return Finding("clock", Grade.GOOD, "the API sends no Date: this machine's clock is used")
     if abs(skew.seconds) > _GREATEST_SKEW_SECONDS:
         return Finding(
             "clock",

@@ -189,10 +189,10 @@ def _merged(url: str, target: Target, rule: Rule | None) -> list[str]:
         merged.append("the order of query parameters")
     if rule and rule.no_vary_search:
         merged.append(
-            "queries that the response's No-Vary-Search calls the same; a purge of one is one of all"
+            "queries that the response's No-Vary-Search treats as equal; a purge of one is one of all"
         )
     if rule and rule.api_key_parameters:
-        merged.append("API keys of which API_KEY_TABLE says the same; the origin sees the key")
+        merged.append("API keys with the same entry in API_KEY_TABLE; the origin sees the key")
     merged += _negotiated(rule) if rule else ()
     if not (rule and rule.declares_identity):
         merged.append(
@@ -224,7 +224,7 @@ def _places(rule: Rule) -> str:
 
 def _split_by(target: Target, rule: Rule | None, key: str, method: str, project: Project) -> list[str]:
     if not key and not (rule and rule.never_stores):
-        return [f"nothing: {method} passes by the cache, unless a rule has key_body (key_preflight)"]
+        return [f"nothing: {method} bypasses the cache, unless a rule has key_body (key_preflight)"]
     if not key:
         return ["nothing: the rule keeps it from the edge, each request goes to the origin"]
     split = ["scheme, host and path", *([_of_query(rule)] if target.query else [])]

@@ -35,7 +35,7 @@ class Outcome(StrEnum):
     EXPIRED = "asks the origin; nothing can stand in"
     PURGED = "miss: purged"
     UNREADABLE = "miss: not a record of this version"
-    BROKEN_SEAL = "miss: nobody sealed it who has the keys"
+    BROKEN_SEAL = "miss: it isn't sealed by any of the keys"
     SEALED = "encrypted: EDGE_CACHE_STORE_KEYS shows what it is"
 
 

@@ -77,8 +77,8 @@ def _tried(trial: Trial) -> Iterator[Finding]:
         yield Finding(
             "address",
             Grade.BAD,
-            f"{trial.url} answered {answer.status} without Cache-Status: the Worker isn't on the way; look "
-            "at its routes, and at what stands in front of it",
+            f"{trial.url} answered {answer.status} without Cache-Status: the request doesn't reach the "
+            "Worker; check its routes, and what is in front of it",
         )
         return
     at = f" at {answer.location}" if answer.location else ""
@@ -89,7 +89,7 @@ def _tried(trial: Trial) -> Iterator[Finding]:
             "store",
             Grade.BAD,
             f"no hit within {_STORE_SECONDS:.0f} s, the last response says {answer.cache_status!r}: give the "
-            f"URL of what may be stored; `origin-sdk why {trial.url}` tells what to change",
+            f"URL of a response that may be stored; `origin-sdk why {trial.url}` tells what to change",
         )
         return
     yield Finding("store", Grade.GOOD, f"a hit after {seconds:.1f} s")

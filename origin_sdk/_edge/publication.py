@@ -59,8 +59,8 @@ _NONE_NOMINATED = ("",)
 _NO_RULE = Rule()
 _STALE_AT_ONCE = frozenset({Reason.NO_CACHE, Reason.NO_FRESHNESS, Reason.EXPIRED})
 _REMEDIES: Mapping[Reason, str] = {
-    Reason.PRIVATE: 'it says private: only a rule with data_class = "private" lets it lie at the edge, for a '
-    "declared identity",
+    Reason.PRIVATE: 'it says private: only a rule with data_class = "private" lets it be stored at the '
+    "edge, for a declared identity",
 }
 __all__ = ["Publication", "Published", "compressed", "publish"]
 
@@ -279,7 +279,7 @@ class _Draft:
         if len(self.groups) > MAX_GROUPS:
             yield f"it has {len(self.groups)} groups; a response may have {MAX_GROUPS}"
         if "accept-encoding" in self.vary or "content-encoding" in self.by_name:
-            yield "it is or varies by an encoding: publish the plain body, the cache compresses it itself"
+            yield "it is encoded, or varies by encoding: publish the plain body; the cache compresses it"
 
     def _unmet(self) -> Iterator[str]:
         """Say why no request would meet it."""

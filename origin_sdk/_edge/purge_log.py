@@ -129,7 +129,9 @@ async def tell(exchange: Exchange, log: LogClient | None, entries: Sequence[Entr
         for body in told:
             await _ask(exchange, log, TELL_PATH, body, _TELL_SECONDS)
     except Untold as reason:
-        _log.warning("the purge log isn't told of %s, and finds it in KV: %s", entries[0].id, reason)
+        _log.warning(
+            "the purge log couldn't be told of %s, and will find it in KV: %s", entries[0].id, reason
+        )
         return False
     return rest is None
 

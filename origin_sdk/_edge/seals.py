@@ -122,7 +122,7 @@ def _decrypt(secret: bytes, sealed: bytes, bound: bytes) -> bytes:
     try:
         plain: bytes = cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
     except (InvalidTag, ValueError) as error:
-        raise BrokenSeal(BrokenSeal.BROKEN, "it was changed, or belongs elsewhere") from error
+        raise BrokenSeal(BrokenSeal.BROKEN, "it was altered, or moved from another key") from error
     return plain
 
 

@@ -21,7 +21,7 @@ from origin_sdk_wire.purge_log import (
 __all__ = ["Setting", "SwitchRecord", "read_state", "switch", "switch_kind"]
 
 _NO_LOG = (
-    "switches go through the purge log, of which nothing is known here: set EDGE_CACHE_LOG_URL and "
+    "switches go through the purge log, which isn't configured here: set EDGE_CACHE_LOG_URL and "
     "EDGE_CACHE_LOG_KEY (docs/purge-log.md)"
 )
 
@@ -83,10 +83,10 @@ class Setting:
     def check(self, rules: Sequence[str], now: datetime) -> None:
         """Raise :class:`InvalidRequest` for what can't be meant; ``rules`` are those that have a name."""
         if self.rule and self.kind is SwitchKind.PAUSE:
-            raise InvalidRequest(f"rule = {self.rule!r}: a pause is for all purges; leave the rule away")
+            raise InvalidRequest(f"rule = {self.rule!r}: a pause is for all purges; leave the rule out")
         if self.rule and rules and self.rule not in rules:
             raise InvalidRequest(
-                f"rule = {self.rule!r}: wrangler.toml has no rule of that name, but {', '.join(rules)}"
+                f"rule = {self.rule!r}: wrangler.toml has no rule of that name; it has {', '.join(rules)}"
             )
         if len(self.rule.encode()) > MAX_NAME_BYTES:
             raise InvalidRequest(f"rule = {self.rule[:40]!r}…: longer than {MAX_NAME_BYTES} bytes")
@@ -97,7 +97,7 @@ class Setting:
         if not now < self.until <= now + timedelta(seconds=MAX_SWITCH_SECONDS):
             raise InvalidRequest(
                 f"until = {self.until:%Y-%m-%d %H:%M:%S %Z}: give a time within the next "
-                f"{MAX_SWITCH_SECONDS // 3600} hours; what is to last belongs into wrangler.toml"
+                f"{MAX_SWITCH_SECONDS // 3600} hours; what is permanent belongs in wrangler.toml"
             )
         if (self.kind is SwitchKind.STALE) != (self.seconds > 0) or self.seconds > MAX_STALE_SECONDS:
             raise InvalidRequest(

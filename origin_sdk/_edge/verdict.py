@@ -29,7 +29,7 @@ class Fix:
 
 
 FIXES: Mapping[str, Fix] = {
-    "method": Fix("Offer what is only read by GET."),
+    "method": Fix("Offer read-only requests by GET."),
     "bypass-rule": Fix(rule="bypass = false"),
     "bypass-switch": Fix(),
     "class-never": Fix(rule='data_class = "public"'),
@@ -47,17 +47,17 @@ FIXES: Mapping[str, Fix] = {
     "bad-url": Fix(),
     "fresh": Fix(),
     "stale-while-revalidate": Fix("Send a longer lifetime, if it shouldn't be stale so soon."),
-    "stale-if-error": Fix("Mend the origin: it failed just now."),
+    "stale-if-error": Fix("Fix the origin: it failed just now."),
     "max-stale": Fix(setting="HONOUR_REQUEST_DIRECTIVES = false"),
-    "validated": Fix("Send Cache-Control: max-age, so that not each request has to ask."),
+    "validated": Fix("Send Cache-Control: max-age, so that not every request has to ask the origin."),
     "slow-origin": Fix("Make the origin faster.", setting='SOFT_TIMEOUT = "5s"'),
     "throttled": Fix(setting='REFRESH_THROTTLE = "5s"'),
     "breaker-open": Fix(
-        "Mend the origin: it was away several times in a row.", setting="BREAKER_FAILURES = 10"
+        "Fix the origin: it was unreachable several times in a row.", setting="BREAKER_FAILURES = 10"
     ),
     "absent": Fix(),
     "broken-seal": Fix("Give everybody who writes to the namespace the keys of STORE_KEYS."),
-    "other-variant": Fix("Name fewer fields in Vary, or such with fewer values."),
+    "other-variant": Fix("Name fewer fields in Vary, or fields with fewer values."),
     "stale": Fix(
         "Send stale-while-revalidate in Cache-Control, if a stale response is better than waiting.",
         'stale_while_revalidate = "1m"',
@@ -89,8 +89,8 @@ FIXES: Mapping[str, Fix] = {
         "Send Cache-Control: public or s-maxage, or Vary: Cookie.",
         "ignore_cookies = true  # if the response doesn't depend on them",
     ),
-    "set-cookie": Fix("Set cookies in a response of their own."),
-    "vary-any": Fix("Name fields in Vary: each by itself, no *."),
+    "set-cookie": Fix("Set cookies in a separate response."),
+    "vary-any": Fix("Name each field in Vary, not *."),
     "unkeyed-field": Fix(
         "Name the field in Vary, if the response depends on it.",
         'key_fields = ["X-Api-Key"]  # the field that it depends on',
@@ -101,7 +101,7 @@ FIXES: Mapping[str, Fix] = {
     "no-freshness": Fix(
         "Send Cache-Control: max-age, or CDN-Cache-Control for the edge alone.", 'default_lifetime = "1m"'
     ),
-    "expired": Fix("Send an Age and a Date that are true, or a longer lifetime."),
+    "expired": Fix("Send a correct Age and Date, or a longer lifetime."),
     "body-awaited": Fix("Send Content-Length, so that a small body is stored immediately."),
     "too-large": Fix("Make the response smaller, or split it into pages."),
     "stream": Fix(),
@@ -210,7 +210,7 @@ def _why_no_cache(given: Given) -> str:
     return (
         f"The answer came from {server!r}, perhaps not through the Worker."
         if server
-        else ("The request didn't come to the Worker, or CACHE_STATUS is off there.")
+        else ("The request didn't reach the Worker, or CACHE_STATUS is off there.")
     )
 
 
@@ -228,7 +228,7 @@ def _parameters(text: str) -> dict[str, str]:
 _FORWARDED = {
     "uri-miss": "nothing was stored that it could use",
     "vary-miss": "only other variants of it were stored",
-    "stale": "what was stored had to be asked for again",
+    "stale": "what was stored had to be revalidated or replaced",
     "partial": "only a part was stored, or asked for",
     "request": "the client wanted no stored response",
     "method": "such a method isn't answered from a store",
@@ -241,7 +241,7 @@ def _done(name: str, parameters: Mapping[str, str]) -> Iterator[str]:
     if "hit" in parameters:
         yield f"{name} answered from what it has stored, without waiting for the origin{_lasting(ttl)}."
     elif "collapsed" in parameters:
-        yield f"{name} let the request wait for the origin's answer to another one like it, and shared that."
+        yield f"{name} had the request wait for the answer to another one like it, and shared that answer."
     elif "fwd" in parameters:
         why = _FORWARDED.get(parameters["fwd"], parameters["fwd"])
         status = parameters.get("fwd-status")

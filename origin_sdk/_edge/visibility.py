@@ -68,6 +68,6 @@ async def wait_until_visible(operation: Operation, receipt: Receipt) -> Visible:
 
 def _not_yet(receipt: Receipt, missing: str) -> DeadlineExceeded:
     return DeadlineExceeded(
-        f"purge {receipt.id} isn't known to be seen everywhere in the time given: {missing}; it is by "
+        f"purge {receipt.id} wasn't confirmed everywhere in the time given: {missing}; it is by "
         f"{receipt.visible_by:%H:%M:%S} UTC at the latest"
     )

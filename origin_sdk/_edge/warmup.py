@@ -112,7 +112,7 @@ def urls_of_sitemap(content: bytes) -> tuple[list[str], list[str]]:
     try:
         reader.read(_gunzipped(content) if content.startswith(b"\x1f\x8b") else content)
     except (expat.ExpatError, zlib.error) as error:
-        raise InvalidRequest(f"not a sitemap: {error}; give one as of sitemaps.org") from error
+        raise InvalidRequest(f"not a sitemap: {error}; give one in the format of sitemaps.org") from error
     return reader.urls, reader.sitemaps
 
 

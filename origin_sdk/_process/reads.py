@@ -142,8 +142,8 @@ def made_to_publish(what: str) -> Iterator[Reads]:
         yield reads
     if reads.is_stale:
         raise NotCacheable(
-            f"{what} isn't published: it is made of values that were invalidated softly, and are loaded anew "
-            "behind this call: publish again, or invalidate without soft=True"
+            f"{what} isn't published: it is made of values that were invalidated softly, and are being "
+            "reloaded behind this call: publish again, or invalidate without soft=True"
         )
     if problem := reads.refuse(what):
         raise DataClassViolation(f"{what} can't be published: {problem}")

@@ -21,8 +21,8 @@ _SENTENCES: Mapping[Reason, str] = {
     Reason.VARY_ANY: "it says Vary: *, so that no request matches it",
     Reason.NO_CACHE: "it says no-cache, so that every request asks the origin",
     Reason.NO_FRESHNESS: "it has no freshness lifetime: give max-age, s-maxage or CDN-Cache-Control",
-    Reason.SET_COOKIE: "it carries Set-Cookie, which would reach everyone: set cookies in a response of "
-    "their own",
+    Reason.SET_COOKIE: "it carries Set-Cookie, which would reach everyone: set cookies in a separate "
+    "response",
     **dict.fromkeys((Reason.STATUS, Reason.CLIENT_ERROR, Reason.SERVER_ERROR), "its status is {status}"),
 }
 """For a response that is being made; the table of reasons speaks of one that came."""

@@ -90,7 +90,7 @@ class Draft:
 def checked_group(group: object) -> str:
     """Return a group that can be sent; raises InvalidRequest for another."""
     if not isinstance(group, str):
-        raise InvalidRequest(f"group {group!r}: pass texts, such as add_groups(*names) for a list of them")
+        raise InvalidRequest(f"group {group!r}: pass strings, such as add_groups(*names) for a list of them")
     try:
         group_mark(group)
         serialise_strings((group,))

@@ -136,7 +136,9 @@ def read_configurations(path: Path) -> Sequence[Configuration]:
         raise InvalidSettings(f"{path} isn't TOML: {error}") from error
     environments = declared.get("env", {})
     if not isinstance(environments, Mapping):
-        raise InvalidSettings(f"{path}: env = {environments!r} isn't a table: write [env.production], say")
+        raise InvalidSettings(
+            f"{path}: env = {environments!r} isn't a table: write one such as [env.production]"
+        )
     tables = {"": declared, **environments}
     return [_configuration(path, name, table, declared) for name, table in tables.items()]
 

@@ -32,7 +32,7 @@ def plain(markdown: str) -> str:
 
 REASONS: Mapping[str, Explained] = {
     "method": Explained(
-        "The method is neither GET nor HEAD, and so the request passes by the cache.",
+        "The method is neither GET nor HEAD, so the request bypasses the cache.",
         "Nothing. Reading by GET can be cached, and by QUERY and POST under a rule with `key_body`.",
     ),
     "bypass-rule": Explained(
@@ -201,7 +201,7 @@ REASONS: Mapping[str, Explained] = {
     ),
     "set-cookie": Explained(
         "The response sets a cookie, which would reach everyone.",
-        "Set cookies in a response of their own.",
+        "Set cookies in a separate response.",
     ),
     "vary-any": Explained(
         "`Vary: *`, or a member of Vary that isn't a field's name.",

@@ -300,7 +300,7 @@ KINDS: Final = (
 NAMES: Final = tuple(kind.name for kind in KINDS)
 
 _TYPES: Mapping[str, str] = {
-    **dict.fromkeys(NAMES, "a text or a list of texts"),
+    **dict.fromkeys(NAMES, "a string or a list of strings"),
     **dict.fromkeys(("everything", "hard", "delete"), "true or false"),
     "reason": "a text",
 }

@@ -149,7 +149,7 @@ def _stale_misses(evidence: Evidence) -> Iterator[Advice]:
             "stale",
             f"Refresh {rule} behind the response",
             f"{share:.0%} of its requests waited for the origin{took} "
-            "though a response lay there, just out of date",
+            "although a response was stored, which had just become stale",
             _in_rule(rule, 'stale_while_revalidate = "1m"'),
             f"{_requests_a_month(evidence, waits)} that no longer wait",
             f"{_place(rule)}.stale_while_revalidate=1m",

@@ -42,7 +42,7 @@ def advise(
         str,
         typer.Option(
             "--secret",
-            help="Its DEBUG_SECRET, better from the environment.",
+            help="Its DEBUG_SECRET, better set in the environment.",
             envvar="EDGE_CACHE_DEBUG_SECRET",
             show_envvar=True,
         ),

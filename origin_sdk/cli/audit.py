@@ -75,7 +75,7 @@ def _draw(screen: Screen, marks: Sequence[MarkEntry], events: Sequence[Mapping[s
         screen.print(f"{mark.kind} purge of {mark.target}", style="bold")
         screen.row("when", moment)
         if mark.is_forged:
-            screen.row("seal", "nobody sealed it who has the keys: the Worker doesn't count it")
+            screen.row("seal", "it isn't sealed by any of the keys: the Worker doesn't count it")
         if mark.by:
             screen.row("by", mark.by)
         if mark.why:

@@ -55,8 +55,8 @@ DebugSecret: TypeAlias = Annotated[
     str,
     typer.Option(
         "--debug-secret",
-        help="The Worker's DEBUG_SECRET, which the route asks for; rather in EDGE_CACHE_DEBUG_SECRET, as "
-        "others on this machine see a command's options.",
+        help="The Worker's DEBUG_SECRET, which the route asks for; better set EDGE_CACHE_DEBUG_SECRET, since "
+        "other users of this machine can see a command's options.",
         envvar="EDGE_CACHE_DEBUG_SECRET",
         show_envvar=False,
         rich_help_panel=_FROM,

@@ -61,7 +61,7 @@ def list_(
 def replay(
     outbox_url: OutboxUrl,
     ids: Annotated[list[str] | None, typer.Argument(help="Ids, as `outbox list` shows them.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that wait or are dead.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All entries that are waiting or dead.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make entries due now, dead ones included."""
@@ -108,7 +108,7 @@ def _draw(screen: Screen, listed: Sequence[Listed], lag: float | None) -> None:
         if entry.attempts:
             tries = "1 try" if entry.attempts == 1 else f"{entry.attempts} tries"
             screen.row("result", f"{entry.result or '-'} ({tries})")
-    screen.print("Nothing waits." if lag is None else f"The oldest that waits does so for {lag:.1f} s.")
+    screen.print("Nothing waits." if lag is None else f"The oldest has waited for {lag:.1f} s.")
 
 
 def _what(entry: Listed) -> str:

@@ -102,7 +102,7 @@ def _typed(fields: dict[str, str], file: str) -> dict[str, str]:
     if media_type is None:
         raise InvalidRequest(
             f"{'standard input' if file == '-' else file}: its name doesn't tell the media type; "
-            "pass -H 'Content-Type: application/json', say"
+            "pass one, such as -H 'Content-Type: application/json'"
         )
     return {**fields, "Content-Type": media_type}
 

@@ -123,8 +123,8 @@ Wait = Annotated[
     bool,
     typer.Option(
         "--wait",
-        help="Return once every location honours the purge: seconds with a purge log, else the whole "
-        "bound. Exits with 4 if that isn't known by --wait-seconds.",
+        help="Return once every location honours the purge: within seconds with a purge log, else the whole "
+        "bound. Exits with 4 if that isn't confirmed within --wait-seconds.",
         rich_help_panel=_HOW,
     ),
 ]
@@ -134,7 +134,7 @@ WaitSeconds = Annotated[
         "--wait-seconds",
         min=0,
         max=_MAX_SECONDS,
-        help="Wait for so long at most; implies --wait. Default: until the bound is over.",
+        help="Wait at most this long; implies --wait. Default: until the bound is over.",
         rich_help_panel=_HOW,
     ),
 ]
@@ -354,7 +354,7 @@ def _tell_how_to_go_on(
     done = (
         f"{listed.lines.path}: purged up to line {total.lines}, in {counted(total.marks, 'mark')}"
         if total.lines
-        else f"{listed.lines.path}: no line of it is known to be purged"
+        else f"{listed.lines.path}: no line of it is known to have been purged"
     )
     values = {**total.as_json(), "error": {"message": reason}, "next_line": next_line}
 

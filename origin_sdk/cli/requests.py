@@ -16,7 +16,7 @@ _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 9.1
 
 def _checked_method(given: str) -> str:
     if not _METHOD.fullmatch(given):
-        raise InvalidRequest(f"--method {given!r} isn't a method: give GET, say")
+        raise InvalidRequest(f"--method {given!r} isn't a method: give one such as GET")
     return given
 
 

@@ -17,7 +17,7 @@ __all__ = ["switch"]
 
 switch = typer.Typer(
     name="switch",
-    help="What the cache does differently until a time, without a deploy. Needs a purge log.",
+    help="What the cache does differently for a while, without a deploy. Needs a purge log.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -28,7 +28,7 @@ Until = Annotated[
     datetime | None,
     typer.Option("--until", help="Until when, UTC.", formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]),
 ]
-Why = Annotated[str, typer.Option("--why", help="Why, for the audit and for who meets it.")]
+Why = Annotated[str, typer.Option("--why", help="Why, for the audit and for whoever comes across it.")]
 
 
 @switch.command()
@@ -139,7 +139,7 @@ def _seconds(name: str, text: object) -> int:
     try:
         found = quantity(text, SECONDS)
     except ValueError as error:
-        raise InvalidRequest(f"{name} {text}: give seconds, or a text such as 90s, 15m or 2h") from error
+        raise InvalidRequest(f"{name} {text}: give seconds, or a duration such as 90s, 15m or 2h") from error
     if not 1 <= found <= MAX_STALE_SECONDS:
         raise InvalidRequest(f"{name} {text}: give a second to a year")
     return round(found)

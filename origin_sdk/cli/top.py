@@ -60,7 +60,7 @@ def top(
         ),
     ] = "1h",
     interval: Annotated[
-        float, typer.Option("--interval", min=0.5, max=86400, help="Seconds from one look to the next.")
+        float, typer.Option("--interval", min=0.5, max=86400, help="Seconds between updates.")
     ] = 2.0,
     as_json_: AsJson = False,
     analytics_url: AnalyticsUrl = None,

@@ -100,7 +100,7 @@ def _text(path: Path) -> str:
 def _draw(screen: Screen, values: Mapping[str, object], results: Sequence[Checked]) -> None:
     before, version, moved = values["before"], values["version"], cast("list[str]", values["moved"])
     if before == version:
-        screen.print(f"this project is of origin-sdk {version}, the installed version")
+        screen.print(f"this project uses origin-sdk {version}, the installed version")
     else:
         screen.print(f"moved from origin-sdk {before} to {version}")
     if moved:

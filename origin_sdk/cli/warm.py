@@ -42,7 +42,7 @@ def warm(
         ),
     ] = None,
     base: Annotated[
-        str, typer.Option("--base", help="Ask this scheme and host instead of those in the list.")
+        str, typer.Option("--base", help="Ask this scheme and host in place of those in the list.")
     ] = "",
     method: Method = "GET",
     content: Content = None,

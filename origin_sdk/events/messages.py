@@ -56,7 +56,7 @@ def intents_of(
         return read_intents(read, message)
     except InvalidRequest as error:
         why = _in_one_line(str(error))
-        _log.error("a message from %s isn't understood, and is put aside: %s", source, why)
+        _log.error("a message from %s can't be read, and is set aside: %s", source, why)
         put_aside(why)
         return []
 

@@ -68,7 +68,7 @@ class PostgresListener:
             try:
                 self._listen(poll_seconds)
             except Exception:  # noqa: BLE001 - whatever failed, what is missed is recorded on the next connection
-                _log.exception("listening on %s failed; it is tried again", self._channel)
+                _log.exception("listening on %s failed; it will be retried", self._channel)
                 self.is_listening.clear()
                 self._stopping.wait(retry_seconds)
 

@@ -59,7 +59,7 @@ class StreamConsumer:
                     if not self.take(poll_seconds):
                         self.take_over()
             except Exception:  # noqa: BLE001 - whatever failed, what is in hand comes again
-                _log.exception("the stream %s can't be taken from; it is tried again", self._stream)
+                _log.exception("the stream %s can't be read; it will be retried", self._stream)
                 self._stopping.wait(retry_seconds)
 
     def take(self, wait_seconds: float = 0.0, after: str = ">") -> int:

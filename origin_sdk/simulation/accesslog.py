@@ -91,7 +91,7 @@ class AccessLog:
         if not name:
             shown = first[0][1][:120] if first else ""
             raise InvalidRequest(
-                f"{self.place} is of no format that is known: {shown!r}; give --format {' or '.join(FORMATS)}"
+                f"{self.place} is in no known format: {shown!r}; give --format {' or '.join(FORMATS)}"
                 if first
                 else f"{self.place} is empty"
             )
@@ -160,7 +160,7 @@ class AccessLog:
             return
         raise InvalidRequest(
             f"{self.unreadable_count:,} of the {self.lines:,} lines of {self.place} can't be read as "
-            f"{self.format}:\n" + "\n".join(self.unreadable) + "\ngive the --format that it is of"
+            f"{self.format}:\n" + "\n".join(self.unreadable) + "\nname its format with --format"
         )
 
 

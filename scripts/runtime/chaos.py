@@ -216,7 +216,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--replay", nargs="*", metavar="AT:NAME:NUMBER", help="break just this, as --shrink prints it"
     )
-    parser.add_argument("--shrink", action="store_true", help="look for the fewest faults that fail")
+    parser.add_argument(
+        "--shrink", action="store_true", help="look for the smallest set of faults that fails"
+    )
     parser.add_argument(
         "--code", type=Path, default=ROOT, metavar="FOLDER", help="try the SDK of another checkout"
     )

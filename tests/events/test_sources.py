@@ -218,7 +218,7 @@ def test_poison_is_put_aside_and_holds_nothing_up(
     aside: Any = stream_client.xrange("events:aside")
     assert [fields[b"message"].decode() for _, fields in aside] == list(POISON.values())
     assert all(fields[b"why"] for _, fields in aside)
-    assert "put aside" in caplog.text
+    assert "set aside" in caplog.text
 
 
 def test_a_reader_of_ones_own_that_fails_holds_nothing_up(

@@ -144,7 +144,7 @@ def test_listing_shows_who_why_what_and_how_it_stands(outbox: SqliteOutbox) -> N
         {"purge": {"groups": ["[a]"]}},
     )
     text = command("outbox", "list").output
-    assert all(part in text for part in ("alice", "typo", "[a]", "The oldest that waits"))
+    assert all(part in text for part in ("alice", "typo", "[a]", "The oldest has waited"))
 
 
 def test_what_is_dropped_can_be_replayed(outbox: SqliteOutbox) -> None:

@@ -458,7 +458,7 @@ def test_a_sitemap_that_is_not_there(run: Run) -> None:
 def test_a_body_from_standard_input(run: Run, kv: FakeKV, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"piped")))
     fields = ["-H", "Cache-Control: max-age=60"]
-    assert "pass -H 'Content-Type" in run("publish", "https://a.example/x", "-", *fields).err
+    assert "such as -H 'Content-Type" in run("publish", "https://a.example/x", "-", *fields).err
     fields += ["-H", "Content-Type: text/plain"]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"piped")))
     assert run("publish", "https://a.example/x", "-", *fields).code == 0

@@ -71,7 +71,7 @@ def _refused() -> tuple[int, int]:
 @pytest.mark.parametrize(
     ("world", "check", "verdict", "told"),
     [
-        pytest.param(World([NONE]), "address", Grade.BAD, "isn't on the way", id="no cache answers"),
+        pytest.param(World([NONE]), "address", Grade.BAD, "doesn't reach", id="no cache answers"),
         pytest.param(World([MISS]), "store", Grade.BAD, "origin-sdk why https://a/1", id="never a hit"),
         pytest.param(
             World([HIT], [HIT]), "purge", Grade.BAD, "EDGE_CACHE_NAMESPACE_ID", id="a purge that isn't seen"

@@ -230,7 +230,7 @@ def test_the_command_asks_once_as_a_client_would(url: str, capsys: pytest.Captur
     assert "The response sets the cookie sid." in told
     assert "The response sets the cookie lang." in told
     assert "By wrangler.toml the rule mine applies." in told
-    assert "What to do: Set cookies in a response of their own." in told
+    assert "What to do: Set cookies in a separate response." in told
     assert "t0k3n" not in told
     expected = {"accept-language": "de", "cookie": "a=1; b=2", "authorization": "Bearer t0k3n"}
     assert {name: _Origin.seen.get(name) for name in expected} == expected

@@ -188,8 +188,8 @@ def test_reads_names_of_ones_own(tmp_path: Path) -> None:
     ("content", "message"),
     [
         pytest.param(b"", "is empty", id="an empty file"),
-        pytest.param(b"root:x:0:0\nbin:x:1:1\n", "no format that is known", id="another file"),
-        pytest.param(b"\x00\x01\xff" * 100, "no format that is known", id="a binary file"),
+        pytest.param(b"root:x:0:0\nbin:x:1:1\n", "no known format", id="another file"),
+        pytest.param(b"\x00\x01\xff" * 100, "no known format", id="a binary file"),
         pytest.param(
             gzip.compress(_COMMON.encode())[:-12], "cut off", id="a compressed file without its end"
         ),
@@ -198,7 +198,7 @@ def test_reads_names_of_ones_own(tmp_path: Path) -> None:
         ),
         pytest.param(b'{"log": 1}\n{"log": 2}\n', "can't be read", id="JSON of something else"),
         pytest.param(b"{\n  1\n", "Expecting property name", id="half of an archive"),
-        pytest.param(b"[" * 100_000, "no format that is known", id="deeply nested"),
+        pytest.param(b"[" * 100_000, "no known format", id="deeply nested"),
     ],
 )
 def test_refuses_what_is_no_log(content: bytes, message: str, tmp_path: Path) -> None:

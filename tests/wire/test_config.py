@@ -213,8 +213,8 @@ def test_a_rule_reads_all_its_settings() -> None:
             id="a field either passes or doesn't",
         ),
         pytest.param({"TOKEN_CLAIMS": "use=access"}, "give a table", id="claims are a table"),
-        pytest.param({"TOKEN_CLAIMS": {"use": ["a"]}}, "texts, numbers or booleans", id="of plain values"),
-        pytest.param({"TOKEN_AUDIENCE": 3}, "give a text or a list of texts", id="audiences are texts"),
+        pytest.param({"TOKEN_CLAIMS": {"use": ["a"]}}, "strings, numbers or booleans", id="of plain values"),
+        pytest.param({"TOKEN_AUDIENCE": 3}, "give a string or a list of strings", id="audiences are texts"),
         pytest.param({"TOKEN_SECRET": "short"}, "at least 32 bytes", id="a secret is long enough for HS256"),
         pytest.param(
             {"MEMORY_BYTES": 100}, "MEMORY_ITEM_BYTES = 1048576: is more than", id="an item fits into memory"
@@ -292,7 +292,7 @@ def test_refuses(environment: dict[str, object], expected: str) -> None:
         ),
         pytest.param(
             [{"data_class": "private", "key_cookies": "sid", "single_flight": "global"}],
-            "isn't carried to other isolates",
+            "isn't shared with other isolates",
             id="what is private stays where it is",
         ),
         pytest.param(
@@ -504,7 +504,7 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
         ),
         pytest.param(
             {"RULES": [{"key_parameters": ["utm_id"], "query_drop": ["utm_*"]}]},
-            "query_drop: takes away 'utm_id'",
+            "query_drop: removes 'utm_id'",
             id="a parameter that is dropped",
         ),
         pytest.param({"TOKEN_ISSUERS": {"issuer": "me"}}, "give a list of tables", id="a single table"),
@@ -535,7 +535,7 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
         pytest.param({"RULES": [{"origins": ["a.example"]}]}, "isn't the URL of an origin", id="no URL"),
         pytest.param(
             {"RULES": [{"origins": ["https://a.example"], "weights": [1, 2]}]},
-            "weights = [1.0, 2.0]: are 2, and origins are 1",
+            "weights = [1.0, 2.0]: has 2 entries for 1 origins",
             id="more weights than origins",
         ),
         pytest.param({"RULES": [{"weights": [0]}]}, "a list of numbers from 0.001", id="no weight"),
@@ -553,10 +553,10 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
         pytest.param({"RULES": [{"origins": []}]}, "or a list of such", id="no origin at all"),
         pytest.param(
             {"RULES": [{"origins": ["https://a.example", "https://a.example/"]}]},
-            "an origin is in it twice",
+            "an origin is listed twice",
             id="one origin twice",
         ),
-        pytest.param({"KEY_VERSION": "x" * 65}, "a text of at most 64 characters", id="a long version"),
+        pytest.param({"KEY_VERSION": "x" * 65}, "a string of at most 64 characters", id="a long version"),
         pytest.param(
             {"RULES": [{"key_body": "xml"}]},
             "key_body = 'xml': write true for the content's bytes, or one of none, raw, json, graphql",
@@ -564,7 +564,7 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
         ),
         pytest.param(
             {"RULES": [{"data_class": "private", "key_body": True}]},
-            "the key holds nothing of whom the response is for",
+            "nothing in the key says whom the response is for",
             id="a content is no identity",
         ),
         pytest.param(
@@ -613,7 +613,7 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
         pytest.param({"RULES": [{"key_fields": ["Host"]}]}, "in every key anyway", id="the host"),
         pytest.param(
             {"RULES": [{"query_keep": ["page", "utm_source"], "query_drop": ["utm_*"]}]},
-            "query_keep = 'utm_source': query_drop takes it away again",
+            "query_keep = 'utm_source': query_drop removes it again",
             id="a parameter that is kept and dropped",
         ),
         pytest.param(
@@ -636,7 +636,7 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
         ),
         pytest.param(
             {"RULES": [{"groups": [f"g{number}" for number in range(257)]}]},
-            "more than 256 isn't stored",
+            "more than 256 groups isn't stored",
             id="more groups than a response may have",
         ),
         pytest.param(

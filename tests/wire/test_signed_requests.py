@@ -50,9 +50,13 @@ def test_a_signed_request_tells_its_key_and_its_nonce() -> None:
         pytest.param(
             TELL_PATH, _signed(**{"edge-log-nonce": "2f" * 16}), _BODY, _NOW, "signature", id="another nonce"
         ),
-        pytest.param(TELL_PATH, _signed(**{"edge-log-nonce": "1f"}), _BODY, _NOW, "signed", id="short nonce"),
-        pytest.param(TELL_PATH, _signed(**{"edge-log-time": "now"}), _BODY, _NOW, "signed", id="no time"),
-        pytest.param(TELL_PATH, {}, _BODY, _NOW, "signed", id="unsigned"),
+        pytest.param(
+            TELL_PATH, _signed(**{"edge-log-nonce": "1f"}), _BODY, _NOW, "no signature", id="short nonce"
+        ),
+        pytest.param(
+            TELL_PATH, _signed(**{"edge-log-time": "now"}), _BODY, _NOW, "no signature", id="no time"
+        ),
+        pytest.param(TELL_PATH, {}, _BODY, _NOW, "no signature", id="unsigned"),
         pytest.param(TELL_PATH, _signed(), _BODY, _NOW + REQUEST_WINDOW_MS + 1, "clock", id="too late"),
         pytest.param(TELL_PATH, _signed(), _BODY, _NOW - REQUEST_WINDOW_MS - 1, "clock", id="too early"),
         pytest.param(TELL_PATH, _signed(), b"x" * (MAX_BODY_BYTES + 1), _NOW, "bytes", id="too large"),
@@ -80,8 +84,8 @@ def test_a_key_that_does_not_exist_has_no_empty_secret() -> None:
         pytest.param({"a": {"secret": "s"}}, "32 bytes", id="a short secret"),
         pytest.param({"a": {"secret": "s" * 32, "host": ["h"]}}, "'host'", id="a misspelt member"),
         pytest.param({"a": {"secret": "s" * 32, "may": ["all"]}}, "'all'", id="an unknown permission"),
-        pytest.param({"a": {"secret": "s" * 32, "groups": []}}, "leave groups away", id="an empty scope"),
-        pytest.param({"a": {"secret": "s" * 32, "hosts": "h"}}, "list of texts", id="a text for a list"),
+        pytest.param({"a": {"secret": "s" * 32, "groups": []}}, "leave groups out", id="an empty scope"),
+        pytest.param({"a": {"secret": "s" * 32, "hosts": "h"}}, "list of strings", id="a text for a list"),
     ],
 )
 def test_keys_that_cannot_be_read_say_what_to_do(given: object, said: str) -> None:

@@ -371,7 +371,7 @@ class Asker:
         if fill.is_oversized:
             self._note_oversized(question, outcome)
         elif not fill.is_abandoned:
-            explanation = f"MEMORY_BYTES has no room for {question.key} beside what is on its way"
+            explanation = f"MEMORY_BYTES has no room for {question.key} next to the bodies under way"
             self._report("store", StoreError(explanation))
         return None
 

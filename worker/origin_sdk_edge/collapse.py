@@ -57,7 +57,7 @@ class _Answered:
     async def result(self) -> Outcome:
         await self.signal.wait(None)
         if self.outcome is None:
-            raise self.error or RuntimeError("the origin was asked in a request that is lost")
+            raise self.error or RuntimeError("the request that asked the origin is lost")
         return self.outcome
 
 

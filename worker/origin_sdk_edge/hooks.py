@@ -210,7 +210,7 @@ def _require_valid(fields: Mapping[str, str | None]) -> None:
         if not _NAME.fullmatch(name):
             raise HookError(f"{name!r} isn't the name of a field; use letters, digits and -")
         if not _VALUE.fullmatch(value or ""):
-            raise HookError(f"{name} can't be {value!r}; a field's value is one line of Latin-1 text")
+            raise HookError(f"{name} = {value!r} isn't a field's value; give one line of Latin-1 text")
 
 
 def _read_only(fields: Mapping[str, str]) -> Mapping[str, str]:

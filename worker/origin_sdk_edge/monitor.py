@@ -155,7 +155,7 @@ class Monitor:
             return _refusal(self._settings)
         if request.method not in {"GET", "HEAD"}:
             return MetricsReply(
-                405, (("allow", "GET, HEAD"), *_PLAIN), "The metrics can only be read, by GET.\n"
+                405, (("allow", "GET, HEAD"), *_PLAIN), "The metrics are read-only: send GET.\n"
             )
         self._watched_until_ms = now_ms + _WATCHED_MS
         self._next_ms = min(self._next_ms, self._flushed.at_ms + WATCHED_FLUSH_SECONDS * 1000)
@@ -336,7 +336,7 @@ def _refusal(settings: Settings) -> MetricsReply:
     if settings.debug_secret:
         text = "Send DEBUG_SECRET as a bearer token in Authorization, or in Cache-Debug.\n"
     else:
-        text = "Call the Worker localhost, or set DEBUG_SECRET to read the metrics.\n"
+        text = "Address the Worker as localhost, or set DEBUG_SECRET, to read the metrics.\n"
     return MetricsReply(401, (("www-authenticate", 'Bearer realm="metrics"'), *_PLAIN), text)
 
 

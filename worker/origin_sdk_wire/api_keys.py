@@ -76,7 +76,9 @@ def api_keys() -> ValueKind:
 def _key(digest: str, entry: object) -> ApiKey:
     claims = {name: value for name, value in entry.items() if name not in _TIMES} if _is_table(entry) else {}
     if not claims:
-        raise ValueError(f'{digest[:12]}… doesn\'t say whose it is; write {{ tenant = "acme" }}, say')
+        raise ValueError(
+            f'{digest[:12]}… doesn\'t say whose it is; write a table such as {{ tenant = "acme" }}'
+        )
     begins, ends = (_seconds(digest, name, entry) for name in _TIMES)
     if begins is not None and ends is not None and begins >= ends:
         raise ValueError(f"{digest[:12]}… ends before it begins")

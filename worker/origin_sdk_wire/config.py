@@ -206,8 +206,8 @@ def _undemanding(settings: Settings) -> Iterator[str]:
         and not (settings.token_audience or settings.token_claims)
     ):
         yield (
-            "TOKEN_CLAIMS = {}: each token that the secret signs, be it one to refresh another or to reset a "
-            "password, opens what is stored for its user; say what an access token has, such as "
+            "TOKEN_CLAIMS = {}: any token that the secret signs, a refresh or password-reset token "
+            "included, opens what is stored for its user; say what marks an access token, such as "
             '{ token_type = "access" }, or whom it is for in TOKEN_AUDIENCE'
         )
 

@@ -93,7 +93,7 @@ def errors_of(settings: Settings, given: Collection[str]) -> Iterator[str]:
         )
     if settings.max_body_bytes == 0:
         yield (
-            "MAX_BODY_BYTES = 0: nothing could be stored; raise it, or let requests pass by the cache with a "
+            "MAX_BODY_BYTES = 0: nothing could be stored; raise it, or let requests bypass the cache with a "
             "rule that has bypass = true"
         )
 
@@ -114,7 +114,7 @@ def warnings_of(settings: Settings, given: Collection[str]) -> Iterator[str]:
     if settings.token_issuers and not takes_tokens:
         yield "TOKEN_ISSUERS: no rule uses it; add key_claims to one, or remove it"
     if settings.api_key_table and not any(rule.takes_api_keys for rule in settings.rules):
-        yield 'API_KEY_TABLE: no rule uses it; say in one where keys are, such as api_key_in = "X-API-Key"'
+        yield 'API_KEY_TABLE: no rule uses it; say in a rule where keys are, such as api_key_in = "X-API-Key"'
     if not settings.origin_timeout > settings.kv_timeout:
         yield (
             f"KV_TIMEOUT = {settings.kv_timeout:g}: is no less than ORIGIN_TIMEOUT = "
@@ -126,9 +126,15 @@ def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:
     """Say which settings of one rule can't be meant beside others; ``given`` are those in its table."""
     unused = sorted(set(given) - _MATCHING - _NOT_STORING)
     if rule.bypass and unused:
-        yield f"bypass = true: what passes by has no use for {', '.join(unused)}; remove one of them"
+        yield (
+            f"bypass = true: a request that bypasses the cache has no use for {', '.join(unused)}; "
+            "remove one of them"
+        )
     elif rule.data_class is DataClass.NEVER and unused:
-        yield f'data_class = "never": what isn\'t kept has no use for {", ".join(unused)}; remove one of them'
+        yield (
+            f'data_class = "never": a response that isn\'t stored has no use for {", ".join(unused)}; '
+            "remove one of them"
+        )
     elif rule.methods and not _is_looked_up(rule) and (unused or rule.data_class is DataClass.PRIVATE):
         yield (
             f"methods = {shown_value(sorted(rule.methods))}: only answers to GET are stored (with "
@@ -137,7 +143,7 @@ def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:
         )
     if rule.data_class is DataClass.PRIVATE and not rule.declares_identity:
         yield (
-            'data_class = "private": the key holds nothing of whom the response is for; '
+            'data_class = "private": nothing in the key says whom the response is for; '
             "declare it with key_cookies, key_fields, key_claims or key_parameters"
         )
     yield from _credential_errors(rule)
@@ -169,12 +175,17 @@ def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:
 
 def _credential_errors(rule: Rule) -> Iterator[str]:
     if rule.takes_api_keys and not rule.claims:
-        yield "api_key_in: says nothing of whose a response is; name in key_claims what API_KEY_TABLE says"
+        yield (
+            "api_key_in: doesn't say whose a response is; name in key_claims what API_KEY_TABLE says of a key"
+        )
     if rule.takes_api_keys and rule.data_class is not DataClass.PRIVATE:
-        yield f'data_class = "{rule.data_class}": what needs an API key is for its owner; write "private"'
+        yield (
+            f'data_class = "{rule.data_class}": a response that needs an API key is for its owner alone; '
+            'write "private"'
+        )
     if rule.revoked_by and not rule.claims:
         yield (
-            f"revoked_by = {shown_value(list(rule.revoked_by))}: is filled with claims, and there are none; "
+            f"revoked_by = {shown_value(list(rule.revoked_by))}: is made of claims, and there are none; "
             "add key_claims, or remove it"
         )
 
@@ -195,15 +206,14 @@ def _key_errors(rule: KeyRule) -> Iterator[str]:
     for kept in rule.query_keep or ():
         if covers_name(rule.query_drop, kept):
             yield (
-                f"query_keep = {shown_value(kept)}: query_drop takes it away "
-                "again; remove it from one of them"
+                f"query_keep = {shown_value(kept)}: query_drop removes it again; remove it from one of them"
             )
     yield from _parameter_errors(rule)
     for path in rule.paths:
         if any(segment in {".", ".."} for segment in path.split("/")):
             yield (
                 f"path = {shown_value(path)}: matches nothing, since . and .. are "
-                "resolved first; write it without"
+                "resolved first; write it without them"
             )
 
 
@@ -211,7 +221,7 @@ def _parameter_errors(rule: KeyRule) -> Iterator[str]:
     for name in rule.hidden_parameters:
         if covers_name(rule.query_drop, name):
             yield (
-                f"query_drop: takes away {shown_value(name)}, which key_parameters or api_key_in looks for; "
+                f"query_drop: removes {shown_value(name)}, which key_parameters or api_key_in needs; "
                 "remove it from one of them"
             )
         if name in rule.parameters and name in rule.api_key_parameters:
@@ -236,18 +246,21 @@ def _storing_errors(rule: Rule) -> Iterator[str]:
         )
     if rule.weights and len(rule.weights) != len(rule.origins):
         yield (
-            f"weights = {shown_value(list(rule.weights))}: are {len(rule.weights)}, and origins are "
-            f"{len(rule.origins)}; give one for each"
+            f"weights = {shown_value(list(rule.weights))}: has {len(rule.weights)} entries for "
+            f"{len(rule.origins)} origins; give one for each"
         )
     if rule.single_flight is SingleFlight.GLOBAL and rule.data_class is DataClass.PRIVATE:
         yield (
-            'single_flight = "global": what is private isn\'t carried to other isolates; remove it, or '
+            'single_flight = "global": a private response isn\'t shared with other isolates; remove it, or '
             'data_class = "private"'
         )
     for status in sorted(_NEVER_STORED & rule.negative_lifetimes.keys()):
         yield f"negative_lifetimes = {status}: is never stored (RFC 6585); remove it"
     if len(rule.groups) > MAX_GROUPS:
-        yield f"groups: are {len(rule.groups)}, and a response with more than {MAX_GROUPS} isn't stored"
+        yield (
+            f"groups: has {len(rule.groups)} names, and a response in more than {MAX_GROUPS} groups isn't "
+            "stored; remove some"
+        )
 
 
 def rule_warnings(rule: Rule) -> Iterator[str]:
@@ -263,8 +276,8 @@ def rule_warnings(rule: Rule) -> Iterator[str]:
     is_shared = rule.data_class is DataClass.PUBLIC
     if rule.seal is Seal.NONE and not is_shared:
         yield (
-            'seal = "none": who can read the namespace reads what is private; remove it, so that STORE_KEYS '
-            "encrypts what is stored"
+            'seal = "none": anyone who can read the namespace can read private responses; remove it, so that '
+            "STORE_KEYS encrypts what is stored"
         )
     if is_shared and "authorization" in rule.fields:
         yield (

@@ -448,7 +448,7 @@ def _text(table: Mapping[str, Any], setting: str, where: str) -> str:
     value = table.get(setting, "")
     if not isinstance(value, str):
         raise InvalidRule(
-            f'{where}.{setting} = {shown_value(value)}: give one text, such as {setting} = "..."'
+            f'{where}.{setting} = {shown_value(value)}: give one string, such as {setting} = "..."'
         )
     return value
 
@@ -458,7 +458,7 @@ def _texts(table: Mapping[str, Any], setting: str, where: str) -> tuple[str, ...
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list | tuple) or not all(isinstance(item, str) and item for item in values):
         raise InvalidRule(
-            f"{where}.{setting} = {shown_value(value)}: give a text or a list of texts, "
+            f"{where}.{setting} = {shown_value(value)}: give a string or a list of strings, "
             f'such as {setting} = ["..."]'
         )
     return tuple(values)

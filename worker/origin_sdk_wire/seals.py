@@ -78,7 +78,7 @@ _AUTHENTICATED = re.compile(r"([A-Za-z0-9._-]{1,32}) ([A-Za-z0-9_-]{43})", re.AS
 _SEALED_TEXT = re.compile(r"(.*) ([A-Za-z0-9._-]{1,32}):([A-Za-z0-9_-]{43})", re.ASCII)
 _LABEL = b"origin-sdk-store/1 "
 _EXPECTED = (
-    "give keys as ID:BASE64 with commas between them, the one that writes first: an id of 1 to 32 letters, "
+    "give comma-separated keys, each ID:BASE64, the one that writes first: an id of 1 to 32 letters, "
     'digits and ".", "_", "-", and 32 random bytes, as `openssl rand -base64 32` makes them'
 )
 
@@ -127,7 +127,7 @@ def parse_store_keys(given: object) -> tuple[StoreKey, ...]:
         if len(set(secret)) < 8:
             raise ValueError(f"the key {found[1]} isn't random; `openssl rand -base64 32` makes one")
         if any(found[1] == key.id or secret == key.secret for key in keys):
-            raise ValueError(f"the key {found[1]} is in it twice; remove one, or give it an id of its own")
+            raise ValueError(f"the key {found[1]} is listed twice; remove one, or give it an id of its own")
         keys.append(StoreKey(found[1], secret))
     return tuple(keys)
 
@@ -166,11 +166,11 @@ def note_of(metadata: object) -> SealNote | None:
     if (text := metadata.get("e")) is not None:
         if found := isinstance(text, str) and _ENCRYPTED.fullmatch(text):
             return SealNote(Seal.ENCRYPT, found[1], size_bytes=int(found[2]))
-        raise BrokenSeal(BrokenSeal.BROKEN, "the metadata name no key")
+        raise BrokenSeal(BrokenSeal.BROKEN, "the metadata names no key")
     if (text := metadata.get("a")) is not None:
         if found := isinstance(text, str) and _AUTHENTICATED.fullmatch(text):
             return SealNote(Seal.AUTHENTICATE, found[1], mac=found[2])
-        raise BrokenSeal(BrokenSeal.BROKEN, "the metadata have no MAC")
+        raise BrokenSeal(BrokenSeal.BROKEN, "the metadata has no MAC")
     return None
 
 
@@ -191,7 +191,7 @@ def bound_to_value(key_id: str, key: str, metadata: Mapping[str, object] | int) 
         return _json([Seal.AUTHENTICATE.value, key_id, key, without_mac(metadata)]) + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
         # Whoever writes to KV chooses what its metadata are, and JavaScript's null is no value of JSON here.
-        raise BrokenSeal(BrokenSeal.BROKEN, "the metadata aren't what is sealed") from error
+        raise BrokenSeal(BrokenSeal.BROKEN, "the metadata isn't what was sealed") from error
 
 
 def with_mac(metadata: str, key_id: str, mac: bytes) -> str:
@@ -213,7 +213,7 @@ def mac_text(mac: bytes) -> str:
 def require_mac(made: AnyStr, given: AnyStr) -> None:
     """Raise :class:`BrokenSeal` unless the MAC that was given is the one that was made."""
     if not hmac.compare_digest(made, given):
-        raise BrokenSeal(BrokenSeal.BROKEN, "it was changed, or belongs elsewhere")
+        raise BrokenSeal(BrokenSeal.BROKEN, "it was altered, or moved from another key")
 
 
 def authenticated(

@@ -145,7 +145,10 @@ def _key(key_id: str, table: object) -> LogKey:
         )
     may = _names(key_id, table, "may")
     if unknown := sorted(may - frozenset(Permission)):
-        raise ValueError(f"the key {key_id} may {unknown[0]!r}: give some of {', '.join(Permission)}")
+        raise ValueError(
+            f"the key {key_id} may {unknown[0]!r}, which is no permission: give some of "
+            f"{', '.join(Permission)}"
+        )
     permissions = frozenset(map(Permission, may)) | {Permission.READ} if may else frozenset(Permission)
     prefixes = frozenset(prefix.rstrip("/") for prefix in _names(key_id, table, "prefixes"))
     hosts, groups = _names(key_id, table, "hosts"), _names(key_id, table, "groups")
@@ -155,9 +158,9 @@ def _key(key_id: str, table: object) -> LogKey:
 def _names(key_id: str, table: Mapping[str, object], member: str) -> frozenset[str]:
     given = table.get(member, [])
     if not isinstance(given, list | tuple) or not all(isinstance(name, str) and name for name in given):
-        raise ValueError(f"the key {key_id} has {member} that aren't a list of texts")
+        raise ValueError(f"the key {key_id} has {member} that isn't a list of strings")
     if member in table and not given:
-        raise ValueError(f"the key {key_id} has no {member}: leave {member} away, or name some")
+        raise ValueError(f"the key {key_id} has no {member}: leave {member} out, or name some")
     return frozenset(given)
 
 
@@ -194,15 +197,17 @@ def verify(
     if len(body) > MAX_BODY_BYTES:
         raise RefusedRequest(f"The body has more than {MAX_BODY_BYTES} bytes: send several.")
     if not (_TIME.fullmatch(time) and _NONCE.fullmatch(nonce)):
-        raise RefusedRequest("The request isn't signed, or not completely: see docs/wire-format.md.")
+        raise RefusedRequest("The request has no signature, or an incomplete one: see docs/wire-format.md.")
     key_id = fields.get(KEY, "")
     key = keys.get(key_id) or LogKey(key_id, "")
     expected = _hmac(key.secret, signed_text("POST", path, key_id, int(time), nonce, body))
     given = fields.get(SIGNATURE, "").encode("utf-8", "replace")
     if not hmac.compare_digest(expected.encode(), given) or not key.secret:
-        raise RefusedRequest("The signature isn't that of a key in PURGE_LOG_KEYS.")
+        raise RefusedRequest("The signature matches no key in PURGE_LOG_KEYS.")
     if abs(int(time) - now_ms) > REQUEST_WINDOW_MS:
-        raise RefusedRequest(f"The request's time is {int(time) - now_ms} ms off: set the clock right.")
+        raise RefusedRequest(
+            f"The request's time is {int(time) - now_ms} ms off: correct the sender's clock."
+        )
     return key, nonce
 
 

@@ -99,7 +99,9 @@ def kinds_of(declared: type) -> Mapping[str, ValueKind]:
 
 def duration(*, whole: bool = False, least: float = 0, most: float = inf) -> ValueKind:
     """Seconds as a number, or a text such as ``"30s"``; an ``int`` if ``whole``, else a ``float``."""
-    expects = "seconds, or a text such as 500ms, 30s, 5m, 2h or 7d" + _limits(least, most, _write_duration)
+    expects = "seconds, or a duration such as 500ms, 30s, 5m, 2h or 7d" + _limits(
+        least, most, _write_duration
+    )
 
     def read(value: object) -> object:
         seconds = _quantity(value, SECONDS, expects)
@@ -114,7 +116,7 @@ def duration(*, whole: bool = False, least: float = 0, most: float = inf) -> Val
 
 def size(*, most: int) -> ValueKind:
     """Bytes as a number, or a text such as ``"25MiB"``."""
-    expects = "bytes, or a text such as 512KiB or 25MiB" + _limits(0, most, _write_size)
+    expects = "bytes, or a size such as 512KiB or 25MiB" + _limits(0, most, _write_size)
 
     def read(value: object) -> object:
         found = _quantity(value, BYTES, expects)
@@ -193,7 +195,7 @@ def token() -> ValueKind:
 
 def word() -> ValueKind:
     """A short text; an empty one stands for none."""
-    expects = "a text of at most 64 characters, such as 2026-11-28"
+    expects = "a string of at most 64 characters, such as 2026-11-28"
 
     def read(value: object) -> object:
         text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
@@ -207,7 +209,7 @@ def word() -> ValueKind:
 def field_names() -> ValueKind:
     """Header field names: a list, or a text with commas between them; a frozen set in lower case."""
     return ValueKind(
-        "a list of header field names, or a text with commas between them",
+        "a list of header field names, or a comma-separated string",
         lambda value: frozenset(name.lower() for name in read_names(value)),
         lambda value: ", ".join(sorted(value)) if isinstance(value, frozenset) else str(value),
     )
@@ -231,7 +233,7 @@ def coding_names() -> ValueKind:
 
 def texts() -> ValueKind:
     """Some texts: a list, or one text with commas between them; a frozen set."""
-    expects = 'a text or a list of texts, such as ["https://api.example.com"]'
+    expects = 'a string or a list of strings, such as ["https://api.example.com"]'
 
     def read(value: object) -> object:
         given = value.split(",") if isinstance(value, str) else value
@@ -253,7 +255,7 @@ def table() -> ValueKind:
         if not isinstance(found, Mapping) or not all(
             isinstance(item, str | int | float) for item in found.values()
         ):
-            raise ValueError(f"give {expects}; its values are texts, numbers or booleans")
+            raise ValueError(f"give {expects}; its values are strings, numbers or booleans")
         return MappingProxyType({str(name): item for name, item in found.items()})
 
     return ValueKind(expects, read, lambda value: json.dumps(dict(value)) if value else "")  # type: ignore[call-overload]
@@ -288,7 +290,7 @@ def origin_urls() -> ValueKind:
         if not urls or not all(urls):
             raise ValueError(f"give {one.expects}, or a list of such")
         if len(set(urls)) < len(urls):
-            raise ValueError("an origin is in it twice; remove one")
+            raise ValueError("an origin is listed twice; remove one")
         return tuple(urls)
 
     return ValueKind("URLs of origins", read)
@@ -359,7 +361,7 @@ def log_keys() -> ValueKind:
 
 def store_keys() -> ValueKind:
     """The keys of the store, each with its id."""
-    return ValueKind("keys as ID:BASE64 with commas between them", parse_store_keys, lambda _: "")
+    return ValueKind("comma-separated keys, each ID:BASE64", parse_store_keys, lambda _: "")
 
 
 def error_lifetimes(lifetime: ValueKind) -> ValueKind:

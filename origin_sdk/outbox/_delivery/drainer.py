@@ -151,7 +151,7 @@ def _unexpected_named() -> Iterator[None]:
     except OriginSdkError:
         raise
     except Exception as error:
-        _log.exception("a delivery failed in an unexpected way")
+        _log.exception("a delivery failed unexpectedly")
         raise Unexpected(error) from error
 
 
@@ -253,7 +253,7 @@ class Drainer:
                 self.drain()
                 patience, failures = self._drain.patience(self.outbox.due_in()), 0
             except Exception:  # noqa: BLE001 - a drainer outlives whatever its store raises
-                _log.exception("the outbox can't be drained; it is tried again")
+                _log.exception("the outbox can't be drained; it will be retried")
                 patience, failures = (
                     self.pace.backoff.delay(min(failures, 60), self.clock.fraction()),
                     failures + 1,
@@ -369,7 +369,7 @@ class AsyncDrainer:
                 await self.drain()
                 patience, failures = self._drain.patience(await self.outbox.due_in()), 0
             except Exception:  # noqa: BLE001 - a drainer outlives whatever its store raises
-                _log.exception("the outbox can't be drained; it is tried again")
+                _log.exception("the outbox can't be drained; it will be retried")
                 patience, failures = (
                     self.pace.backoff.delay(min(failures, 60), self.clock.fraction()),
                     failures + 1,

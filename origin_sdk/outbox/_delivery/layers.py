@@ -48,7 +48,7 @@ def tell(layers: Sequence[Layer], purge: Purge) -> bool:
     try:
         told = [layer.invalidate(groups=purge.groups, at_edge=False) for layer in layers]
     except Exception:  # noqa: BLE001 - one layer must not keep the edge from being purged
-        _log.exception("a layered cache can't be told of %s", purge)
+        _log.exception("a layered cache couldn't be told of %s", purge)
         return False
     return all(each.in_redis for each in told)
 
@@ -60,7 +60,7 @@ async def tell_async(layers: Sequence[AsyncLayer], purge: Purge) -> bool:
     try:
         told = [await layer.invalidate(groups=purge.groups, at_edge=False) for layer in layers]
     except Exception:  # noqa: BLE001 - see above
-        _log.exception("a layered cache can't be told of %s", purge)
+        _log.exception("a layered cache couldn't be told of %s", purge)
         return False
     return all(each.in_redis for each in told)
 

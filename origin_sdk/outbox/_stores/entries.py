@@ -80,7 +80,7 @@ def read_payload(payload: str) -> Intent:
 def _republish(url: object, renderer: object = "", arguments: object = None) -> Republish:
     arguments = {} if arguments is None else arguments
     if not (isinstance(url, str) and isinstance(renderer, str) and isinstance(arguments, dict)):
-        raise TypeError("url and renderer are texts, arguments an object")
+        raise TypeError("url and renderer are strings, arguments an object")
     return Republish(str(parse_url(url)), renderer, arguments)
 
 

@@ -153,7 +153,7 @@ class JsCounted:
         except JsException as error:
             raise StoreError(f"a body broke off: {error}") from error
         except TimeoutError as error:
-            raise StoreError(f"nothing came of a body for {_SILENCE_SECONDS:g} s") from error
+            raise StoreError(f"no bytes of a body for {_SILENCE_SECONDS:g} s") from error
         piece = step.value
         return piece.slice().buffer if piece else js.ArrayBuffer.new(0)
 

@@ -65,7 +65,7 @@ class JsPieces:
         except JsException as error:
             raise OriginError(OriginFailure.TRUNCATED, str(error)) from error
         except TimeoutError as error:
-            explanation = f"nothing came of the body for {self._silence_seconds:g} s"
+            explanation = f"no bytes of the body for {self._silence_seconds:g} s"
             raise OriginError(OriginFailure.TIMEOUT, explanation) from error
         self._heard()
         if step.done:

@@ -102,7 +102,7 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
         ledger, now_ms = self._ledger_of(query), epoch_ms()
         if path == "/page":
             if not ledger.may_ask(now_ms):
-                raise StoreError("more questions a second than it takes")
+                raise StoreError("more questions per second than it accepts")
             await self._list(ledger, now_ms)
             return str(ledger.page(int(query["since"]), query["location"], epoch_ms()))
         if path == "/tell":

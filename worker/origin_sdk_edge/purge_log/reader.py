@@ -207,7 +207,7 @@ class _ShardReader:
             if not page.more:
                 self._rely_on(page, began_ms)
                 return
-        raise UnreadableEntry("the purge log had always more to tell; it is read on with the next request")
+        raise UnreadableEntry("the purge log has still more pages; the next request reads on")
 
     def _begin(self, log: str) -> None:
         """Read another history from its beginning: what is new in it can't be told from what is known."""

@@ -104,4 +104,4 @@ class Route:
             return LogReply(200, await self._log.visible(json.dumps({"ids": parse_question(body)})))
         if path == STATE_PATH:
             return LogReply(200, await self._log.state())
-        return LogReply(404, f"{TELL_PATH}, {VISIBLE_PATH} and {STATE_PATH} are all there is.\n")
+        return LogReply(404, f"{TELL_PATH}, {VISIBLE_PATH} and {STATE_PATH} are its only routes.\n")

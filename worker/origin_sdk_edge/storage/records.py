@@ -143,7 +143,7 @@ class Records:
         """Return a response as it lies in KV; raises :class:`UnreadableRecord`."""
         item = self._decoded(key, value)
         if isinstance(item, Index):
-            raise UnreadableRecord("an index where a response was to be")
+            raise UnreadableRecord("an index where a response was expected")
         return item
 
     def _decoded(self, key: str, value: StoredValue) -> Entry | Index:
@@ -158,7 +158,7 @@ class Records:
             return Entry(key, record, None, record.body_bytes, prepared=prepared)
         size = self._tiers.contents.size(body)
         if not record.coding and size != record.body_bytes:
-            raise UnreadableRecord(f"{size} bytes where the record says {record.body_bytes}")
+            raise UnreadableRecord(f"{size} bytes, but the record says {record.body_bytes}")
         return Entry(key, record, body, size, prepared=prepared)
 
     def _split(self, value: Body, head_bytes: int) -> tuple[Record, Body]:

@@ -72,7 +72,7 @@ class Retention:
         unwritten = self._tiers.unwritten
         with self._tiers.memory.used(entry) as has_room:
             if not has_room:
-                raise StoreError(f"MEMORY_BYTES has no room for {entry.key} beside what is being written")
+                raise StoreError(f"MEMORY_BYTES has no room for {entry.key} next to what is being written")
             if not entry.is_held and entry.body is not None:
                 unwritten[entry.key] = entry
             try:

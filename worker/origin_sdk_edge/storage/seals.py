@@ -120,7 +120,7 @@ class Seals:
         try:
             return await self._ciphers.decrypt(secret, sealed, bound)
         except ValueError as error:
-            raise BrokenSeal(BrokenSeal.BROKEN, "it was changed, or belongs elsewhere") from error
+            raise BrokenSeal(BrokenSeal.BROKEN, "it was altered, or moved from another key") from error
 
     # Values of one line
 

@@ -10,7 +10,7 @@ from origin_sdk.outbox.django.management.delegation import delegate
 __all__ = ["Command"]
 
 _VALUES = {
-    "--poll": "seconds between two looks (default: 1)",
+    "--poll": "seconds between polls (default: 1)",
     "--lease": "seconds until another drainer takes entries over (default: 120)",
     "--keep-days": "how long done entries stay (default: 7)",
     "--origin": "the origin's own URL, past the edge: where responses to be published come from",

@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("ids", nargs="*", help="ids, as `list` shows them")
         parser.add_argument("--state", help="list: waiting, dead, open (both), or all")
         parser.add_argument("--limit", help="list: how many, the latest first")
-        parser.add_argument("--all", action="store_true", help="replay: all that wait or are dead")
+        parser.add_argument("--all", action="store_true", help="replay: all entries that are waiting or dead")
         parser.add_argument("--json", action="store_true", help="print JSON, and nothing else")
 
     def handle(self, *_: Any, **options: Any) -> None:
