@@ -334,7 +334,7 @@ def test_an_upgrade_moves_the_pins_and_nothing_of_ones_own(
     assert f'compatibility_date = "{pins.COMPATIBILITY_DATE}"' in config.read_text()
     assert config.read_text().endswith("# mine\n")
     assert (edge / "worker" / "hooks.py").read_text() == "# mine\n"
-    assert "is of origin-sdk" in run(capsys, "upgrade")[1]
+    assert "uses origin-sdk" in run(capsys, "upgrade")[1]
 
 
 def test_an_upgrade_keeps_line_ends_and_what_is_newer(

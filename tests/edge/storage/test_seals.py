@@ -372,10 +372,10 @@ def test_the_index_of_what_varies_is_sealed_too() -> None:
         pytest.param("k", "key 1 isn't one", id="no secret"),
         pytest.param("k:c2hvcnQ=", "32 random bytes", id="too short"),
         pytest.param("k:" + "A" * 43 + "=", "isn't random", id="zeros"),
-        pytest.param(f"{NEW},{NEW}", "is in it twice", id="twice"),
-        pytest.param(f"{NEW},other:{NEW.partition(':')[2]}", "is in it twice", id="one secret of two names"),
+        pytest.param(f"{NEW},{NEW}", "is listed twice", id="twice"),
+        pytest.param(f"{NEW},other:{NEW.partition(':')[2]}", "is listed twice", id="one secret of two names"),
         pytest.param(f"a b:{NEW.partition(':')[2]}", "letters, digits", id="a space in the name"),
-        pytest.param(7, "give keys as", id="a number"),
+        pytest.param(7, "give comma-separated keys", id="a number"),
     ],
 )
 def test_keys_that_are_none_are_refused_and_not_shown(value: object, remedy: str) -> None:
