@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -103,7 +104,7 @@ def init(
     )
     planned = {folder / path: text for path, text in project_files(wishes, starting_hooks()).items()}
     planned |= {_near(repository / path): text for path, text in shared_files(wishes).items()}
-    if other := next((folder / each for each in _OF_ANOTHER if (folder / each).exists()), None):
+    if other := _configuration_of_another(folder):
         raise InvalidRequest(f"wrangler would take {other} before a wrangler.toml: name another folder")
     try:
         made = _made(folder, wishes, planned, force=force)
@@ -118,6 +119,13 @@ def init(
         "kept": list(made.kept),
     }
     context.show(values, lambda screen: _draw(screen, made))
+
+
+def _configuration_of_another(folder: Path) -> Path | None:
+    """Return the file that wrangler prefers to a wrangler.toml; none in a folder that can't be."""
+    with suppress(OSError, ValueError):
+        return next((folder / each for each in _OF_ANOTHER if (folder / each).exists()), None)
+    return None
 
 
 def _made(folder: Path, wishes: Wishes, planned: Mapping[Path, str], *, force: bool) -> _Made:
