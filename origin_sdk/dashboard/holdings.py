@@ -19,7 +19,7 @@ from origin_sdk._edge.marks import MarkEntry
 from origin_sdk._process.audit import AuditFile
 from origin_sdk._process.clock import Clock
 from origin_sdk._values.errors import InvalidRequest, OriginSdkError
-from origin_sdk._values.targets import Purge
+from origin_sdk._values.targets import NAMES, Purge
 from origin_sdk.dashboard.sources import SourceHealth
 from origin_sdk_wire.exposition import SeenPurge
 from origin_sdk_wire.marks import Lane
@@ -192,7 +192,7 @@ def _purge_of_event(event: Mapping[str, Any]) -> dict[str, Any] | None:
         at = datetime.fromisoformat(str(event.get("at"))).timestamp()
     except ValueError:
         return None
-    named = [each for name in ("urls", "groups", "prefixes", "hosts") for each in event.get(name) or ()]
+    named = [each for name in NAMES for each in event.get(name) or ()]
     return {
         "at": at,
         "target": named[0] if named else "everything",

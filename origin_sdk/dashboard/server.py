@@ -20,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from origin_sdk._values.errors import InvalidRequest, OriginSdkError
+from origin_sdk._values.targets import NAMES
 from origin_sdk.dashboard.observatory import Observatory
 from origin_sdk.dashboard.ranges import DEFAULT_RANGE
 
@@ -29,7 +30,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _MARK = "x-edge-dashboard"
 """A field that a page of another site can't send: browsers ask first, and nothing here allows it."""
 _MOST_BODY_BYTES = 100_000
-_TARGETS = frozenset({"urls", "groups", "prefixes", "hosts", "hard", "reason"})
+_TARGETS = frozenset({*NAMES, "hard", "reason"})
 
 _HEADERS: Mapping[str, str] = {
     "cache-control": "no-store",

@@ -9,7 +9,7 @@ from pathlib import Path
 from zlib import crc32
 
 from origin_sdk._values.errors import InvalidRequest, OriginSdkError
-from origin_sdk._values.targets import Purge
+from origin_sdk._values.targets import NAMES, Purge, Targets
 from origin_sdk.simulation.accesslog import AccessLog
 from origin_sdk.simulation.assumptions import Assumptions
 from origin_sdk.simulation.curves import LifetimeCurve, MemoryCurve
@@ -242,15 +242,8 @@ def _logged_purge(line: str, where: str) -> LoggedPurge | None:
         if event["action"] != "purge" or event["outcome"] != "done":
             return None
         at_ms = int(datetime.fromisoformat(event["at"]).timestamp() * 1000)
-        targets = {name: event.get(name) or () for name in ("urls", "groups", "prefixes", "hosts")}
-        purge = Purge.of(
-            urls=targets["urls"],
-            groups=targets["groups"],
-            prefixes=targets["prefixes"],
-            hosts=targets["hosts"],
-            everything=bool(event.get("everything")),
-            hard=bool(event.get("hard")),
-        )
+        targets = Targets(everything=bool(event.get("everything")), hard=bool(event.get("hard")))
+        purge = Purge.of(**targets, **{name: event.get(name) or () for name in NAMES})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OriginSdkError) as error:
         raise InvalidRequest(f"{where}, isn't a purge of an audit file: {error!r}") from error
     return LoggedPurge(at_ms, purge)

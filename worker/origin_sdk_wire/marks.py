@@ -44,6 +44,7 @@ __all__ = [
     "SHARED_RENEWAL_MS",
     "Lane",
     "Mark",
+    "Reach",
     "covering_marks",
     "group_mark",
     "host_group_mark",
@@ -63,6 +64,7 @@ __all__ = [
     "prefix_index_mark",
     "prefix_mark",
     "prefix_marks",
+    "reach_of",
     "shared_names",
     "url_mark",
     "value_of",
@@ -148,6 +150,34 @@ def index_of(name: str) -> str:
         return ""
     host = rest.partition("/")[0]
     return {"prefix": f"prefixes/{host}", "host-group": f"host-groups/{host}"}.get(kind, SHARED)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a mark covers: all of a ``host``, or of it only a ``location`` (host and path) or a ``group``.
+
+    What is empty isn't narrowed by that.
+    """
+
+    host: str = ""
+    location: str = ""
+    group: str = ""
+
+
+def reach_of(name: str) -> Reach | None:
+    """Return what the mark of this name covers; ``None`` for an index, and a kind that isn't known."""
+    kind, _, rest = name.partition("/")
+    host, _, within = rest.partition("/")
+    match kind:
+        case "url" | "prefix":
+            return Reach(host, location=rest)
+        case "host":
+            return Reach(rest)
+        case "group":
+            return Reach(group=rest)
+        case "host-group":
+            return Reach(host, group=within)
+    return Reach() if name == EVERYTHING else None
 
 
 def written_keys(names: Iterable[str], lane: Lane) -> dict[str, None]:

@@ -28,7 +28,7 @@ from typing import TypeAlias, TypeGuard
 
 from origin_sdk_wire.errors import UnreadableEntry
 from origin_sdk_wire.key import CUT, fit, hostname_of
-from origin_sdk_wire.marks import PURGE_LOG_PREFIX, Lane, is_index
+from origin_sdk_wire.marks import PURGE_LOG_PREFIX, Lane, is_index, reach_of
 from origin_sdk_wire.record import MAX_METADATA_BYTES
 from origin_sdk_wire.seals import SEAL_BYTES, StoreKey, authenticated
 
@@ -92,7 +92,6 @@ _DECADE = 10
 _MAX_MOMENT_MS = 10**15
 _MAX_NAMES = 64
 """More names than fit into an entry."""
-_OF_ONE_HOST = frozenset({"url", "prefix", "host", "host-group"})
 _ID = re.compile(r"[A-Za-z0-9._~-]{1,80}")
 _KEY = re.compile(rf"{PURGE_LOG_PREFIX}([0-9]{{8}})/([A-Za-z0-9._~-]{{1,80}})")
 _DOES_NOT_FIT = "{} = {!r:.80}: not what an entry of the purge log has there"
@@ -196,9 +195,9 @@ def shards_of(entry: Entry, of: int) -> frozenset[int]:
 
 def _host_of(name: str) -> str:
     """Return the host that a mark's name is about; empty for several, and for one that is cut."""
-    kind, _, rest = name.partition("/")
-    host = rest.partition("/")[0].partition("?")[0]
-    return "" if kind not in _OF_ONE_HOST or CUT in host else host
+    reach = reach_of(name)
+    host = reach.host.partition("?")[0] if reach else ""
+    return "" if CUT in host else host
 
 
 # Keys

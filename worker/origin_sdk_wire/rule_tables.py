@@ -99,7 +99,7 @@ def _remedy(setting: str) -> str:
 
 
 def _key_values(table: Mapping[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
-    """Read the settings that origin_sdk_wire knows, one by one, so that each reports its own problem."""
+    """Read the settings that match requests and make keys, one by one: each reports its own problem."""
     good: dict[str, Any] = {}
     for setting in sorted(KEY_RULE_SETTINGS & table.keys()):
         try:

@@ -23,6 +23,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 from origin_sdk_wire.errors import RefusedRequest
+from origin_sdk_wire.marks import reach_of
 from origin_sdk_wire.purge_log import Entry, Purged
 
 __all__ = [
@@ -100,25 +101,17 @@ class LogKey:
 
     def covers(self, name: str) -> bool:
         """Whether all that the mark of this name covers lies in the scope."""
-        kind, _, rest = name.partition("/")
-        host, _, path = rest.partition("/")
-        match kind:
-            case "group":
-                return not self.is_scoped or self._has_group(rest)
-            case "host-group":
-                return not self.is_scoped or host in self.hosts or self._has_group(path)
-            case "host":
-                return not self.is_scoped or rest in self.hosts
-            case "url" | "prefix":
-                return not self.is_scoped or host in self.hosts or self._has_path(rest)
-        return name == "everything" and not self.is_scoped
+        reach = reach_of(name)
+        if reach is None or not self.is_scoped:
+            return reach is not None
+        return reach.host in self.hosts or self._has_group(reach.group) or self._has_path(reach.location)
 
     def _has_group(self, group: str) -> bool:
-        return any(fnmatchcase(group, pattern) for pattern in self.groups)
+        return bool(group) and any(fnmatchcase(group, pattern) for pattern in self.groups)
 
     def _has_path(self, location: str) -> bool:
         path = location.partition("?")[0]
-        return any(path == prefix or path.startswith(f"{prefix}/") for prefix in self.prefixes)
+        return bool(path) and any(path == prefix or path.startswith(f"{prefix}/") for prefix in self.prefixes)
 
 
 # Keys
