@@ -3,7 +3,7 @@
 Hooks are plain functions, run between steps that don't wait: no ``await``, no network. They take and return
 values that can't be changed in place; ``with_field``, ``without_field`` and ``with_url`` return changed ones.
 ``None`` means no change. A hook that raises is reported in the log, and the request goes on: after a failed
-``before_lookup`` it passes by the cache, and after a failed ``after_origin`` the response isn't stored.
+``before_lookup`` it bypasses the cache, and after a failed ``after_origin`` the response isn't stored.
 
 At the top level of this file, make no JavaScript objects: Cloudflare saves the memory of a Worker after its
 imports, and refuses one that holds any. What is random there, or the time, is the same for all isolates.

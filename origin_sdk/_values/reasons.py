@@ -40,8 +40,8 @@ REASONS: Mapping[str, Explained] = {
         "Narrow the rule, if this request should be cached.",
     ),
     "bypass-switch": Explained(
-        "A [switch](wire-format.md#the-purge-log) sends requests past the cache for a while.",
-        "Nothing. It is over by itself, or once it is taken back.",
+        "A [switch](wire-format.md#the-purge-log) makes requests bypass the cache for a while.",
+        "Nothing. It ends by itself, or once it is undone.",
     ),
     "class-never": Explained(
         'A rule with `data_class = "never"` matches, perhaps only under another spelling of the path.',

@@ -103,7 +103,7 @@ Report: TypeAlias = Callable[[str, Exception], None]
 class Hooks:
     """The hooks that do something, made safe: none raises, and one that changes nothing returns what it got.
 
-    ``before_lookup`` returns ``None`` if it failed: the request then passes by the cache, since what it
+    ``before_lookup`` returns ``None`` if it failed: the request then bypasses the cache, since what it
     should have changed may belong in the key. ``after_origin`` returns ``None`` if it failed: the response
     then isn't stored, since the hook may be what forbids it.
     """

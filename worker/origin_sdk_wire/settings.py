@@ -346,7 +346,7 @@ class Settings:
     server_timing: ServerTiming = setting(ServerTiming.NONE, one_of(ServerTiming))
     metrics_urls: MetricsUrls = setting(MetricsUrls.NONE, one_of(MetricsUrls))
     metrics_shared: bool = setting(False, switch())
-    """Whether isolates leave their counts in KV, so that one can tell those of all."""
+    """Whether isolates store their counts in KV, so that one can tell those of all."""
     log_writes: bool = setting(False, switch())
     """Whether the log has a line for each response and mark that the Worker writes to KV, for an audit."""
     log_sampling: float = setting(0.0, share(or_all=True))

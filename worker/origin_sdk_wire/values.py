@@ -263,7 +263,7 @@ def table() -> ValueKind:
 
 def origin_url() -> ValueKind:
     """The URL of an origin, without a slash at its end; an empty text stays empty."""
-    expects = "scheme and host, perhaps a port and a path, such as https://api.example.com"
+    expects = "scheme and host, optionally a port and a path, such as https://api.example.com"
 
     def read(value: object) -> object:
         if not isinstance(value, str):

@@ -130,7 +130,7 @@ def signature_field(
 def localised(fields: Fields, target: Target, rule: Rule, settings: Settings) -> Fields:
     """Return a response's fields, references to an origin's own address turned into such to ``target``'s.
 
-    As a reverse proxy does: a client that followed them would otherwise pass by the cache.
+    As a reverse proxy does: a client that followed them would otherwise bypass the cache.
     """
     bases = rule.origins or ((settings.origin,) if settings.origin else ())
     changed = {
