@@ -13,7 +13,7 @@ from origin_sdk_edge.adapters.clock import JsTiming, WaitUntil, epoch_ms
 from origin_sdk_edge.adapters.flights import FlightStub
 from origin_sdk_edge.adapters.javascript import stringified_fields
 from origin_sdk_edge.adapters.kv import KvStore
-from origin_sdk_edge.adapters.origin import FetchOrigin
+from origin_sdk_edge.adapters.origin import FetchOrigin, ServiceShield
 from origin_sdk_edge.adapters.promises import deferred, drive, give_up_lost, promised
 from origin_sdk_edge.adapters.purge_log import LogStub, PurgeLog
 from origin_sdk_edge.adapters.responses import JsResponses
@@ -32,6 +32,7 @@ from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.variants import variant
 from origin_sdk_wire.config import ConfigError, is_development, load
 from origin_sdk_wire.settings import Settings, SingleFlight
+from origin_sdk_wire.shield import SHIELD_BINDING, SHIELD_FIELD, SHIELD_PROPS
 from origin_sdk_wire.signed_requests import LOG_PATH
 
 __all__ = ["PurgeLog", "on_fetch"]
@@ -77,7 +78,9 @@ class Worker:
         if not namespace and any(rule.single_flight is SingleFlight.GLOBAL for rule in settings.rules):
             warn('single_flight = "global": has no effect without the binding PURGE_LOG (docs/purge-log.md)')
         flights = FlightStub(namespace) if namespace else None
-        self.handler = Handler(settings, loaded, storage, ports, counters, flights)
+        binding = getattr(environment, SHIELD_BINDING, None)
+        shield = ServiceShield(binding, settings) if binding else None
+        self.handler = Handler(settings, loaded, storage, ports, counters, flights, shield)
         self.fast_path = FastPath(settings, loaded, storage.marks.table, storage.memory, outgoing, counters)
         self.short_path = ShortPath(
             settings, loaded, storage, self.handler.sender, self.handler.switches, timing, counters
@@ -113,7 +116,8 @@ class Worker:
         if lookup:
             work = self._answered_by_store(request, url, fields, background, lookup, now_ms)
         else:
-            work = self._answered(request, method, url, fields, background)
+            is_from_edge = asks_shield(context, fields)
+            work = self._answered(request, method, url, fields, background, is_from_edge=is_from_edge)
         drive(work, resolve, fail)
         return promise
 
@@ -135,12 +139,15 @@ class Worker:
         fields: str,
         background: WaitUntil,
         read: Read | None = None,
+        *,
+        is_from_edge: bool = False,
     ) -> Any:
         has_body = method not in {"GET", "HEAD"} or FRAMES_BODY.search(fields)
         if self.log and LOG_PATH in url and self.log.route.is_for(path := js.URL.new(url).pathname):
             return await self._told(self.log, path, request, json.loads(fields), background)
-        incoming = Incoming(method, url, json.loads(fields), request if has_body else None)
-        asked = facts_of(incoming) if METRICS_PATH in url else None
+        body = request if has_body else None
+        incoming = Incoming(method, url, json.loads(fields), body, is_from_edge)
+        asked = facts_of(incoming) if METRICS_PATH in url and not is_from_edge else None
         if asked and self.monitor.is_for(asked):
             told = await self.monitor.answer(asked, epoch_ms())
             return self._outgoing.plain(told.code, told.fields, told.text)
@@ -186,6 +193,14 @@ def _ciphers(settings: Settings) -> Any:
     from origin_sdk_edge.adapters.ciphers import WebCiphers  # noqa: PLC0415 - only where there are keys
 
     return WebCiphers()
+
+
+def asks_shield(context: Any, fields: str) -> bool:
+    """Whether an edge asks this Worker as its shield: by the binding that it came over, and nothing else."""
+    if f'"{SHIELD_FIELD}":' not in fields:
+        return False
+    props = getattr(context, "props", None)
+    return bool(props) and json.loads(js.JSON.stringify(props) or "{}") == SHIELD_PROPS
 
 
 def is_at_cloudflare(request: Any) -> bool:

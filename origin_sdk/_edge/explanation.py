@@ -13,6 +13,7 @@ from origin_sdk_wire.marks import covering_marks
 from origin_sdk_wire.rules import asked_target, first_match, key_target
 from origin_sdk_wire.seals import Seal
 from origin_sdk_wire.settings import Rule
+from origin_sdk_wire.shield import is_shielded
 
 __all__ = ["Explanation", "RuleVerdict", "explain"]
 
@@ -52,6 +53,8 @@ class Explanation:
     kept: str = ""
     """Where what is stored lies by the rule, and how it is sealed."""
     single_flight: str = ""
+    shield: str = ""
+    """The Worker near the origin through which misses go."""
     """Among whom one request to the origin is enough: those of an isolate, or of the world (``global``)."""
 
     def as_json(self) -> dict[str, Any]:
@@ -72,6 +75,7 @@ class Explanation:
             "readings": list(self.readings),
             "kept": self.kept,
             "single_flight": self.single_flight,
+            "shield": self.shield,
         }
 
 
@@ -106,6 +110,7 @@ def explain(
         readings=tuple(_readings(method, target, spelled, rule)),
         kept=_kept(rule or Rule()),
         single_flight=rule.single_flight.value if key and rule else "",
+        shield=project.shield_service if key and is_shielded(rule or Rule(), project) else "",
         merged=tuple(_merged(url, target, rule)),
         split_by=tuple(_split_by(target, rule, key, method, project)),
         marks=covering_marks(keyed, ()),

@@ -10,6 +10,7 @@ from typing import Any
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk_wire.config import problems
 from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.shield import SHIELD_BINDING, SHIELD_PROPS
 from origin_sdk_wire.values import from_json
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "read_configuration",
     "read_configurations",
     "read_project",
+    "shield_binding",
+    "worker_name",
 ]
 
 _BINDING = "CACHE"
@@ -34,6 +37,8 @@ class Project(Settings):
     """The route patterns of ``wrangler.toml``, such as ``api.example.com/*``; empty if it names none."""
     purge_log: bool = False
     """Whether the Worker has a purge log: every purge must be in it then."""
+    shield_service: str = ""
+    """The Worker that is its shield."""
 
     def differences(self, namespace_id: str, mark_interval: float) -> Iterator[str]:
         """Say where this machine's settings contradict the Worker's."""
@@ -78,6 +83,7 @@ class Configuration:
     problems: tuple[str, ...]
     main: str = ""
     purge_log: bool = False
+    shield_service: str = ""
 
     @property
     def name(self) -> str:
@@ -112,6 +118,7 @@ def _project(configuration: Configuration) -> Project:
         namespace_id=configuration.namespace_id,
         routes=configuration.routes,
         purge_log=configuration.purge_log,
+        shield_service=configuration.shield_service,
     )
 
 
@@ -157,12 +164,15 @@ def _configuration(path: Path, environment: str, table: object, top: Mapping[str
     routes = _routes(table if "routes" in table or "route" in table else top, found)
     main = table.get("main", top.get("main", ""))
     log = _purge_log(table, top, found)
-    if not log and _flies_globally(variables.get("RULES", ())):
+    if not log and _flies_globally(variables):
         found.append(
             f'single_flight = "global" needs the Durable Object of the purge log: bind {_LOG} '
             "(docs/purge-log.md), or remove it"
         )
-    return Configuration(path, environment, variables, namespace_id, routes, tuple(found), str(main), log)
+    shield = _shield(environment, table, top, variables, found)
+    return Configuration(
+        path, environment, variables, namespace_id, routes, tuple(found), str(main), log, shield
+    )
 
 
 def _namespace_id(bindings: object, found: list[str]) -> str:
@@ -197,10 +207,61 @@ def _purge_log(table: Mapping[str, Any], top: Mapping[str, Any], found: list[str
     return True
 
 
-def _flies_globally(rules: object) -> bool:
+def shield_binding(table: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the service binding of the shield in a table of ``wrangler.toml``, if there is one."""
+    bound = [each for each in _tables(table, "services") if each.get("binding") == SHIELD_BINDING]
+    return bound[0] if bound else None
+
+
+def worker_name(environment: str, table: Mapping[str, Any], top: Mapping[str, Any]) -> str:
+    """Return under which name wrangler deploys an environment."""
+    if not environment or "name" in table:
+        return str(table.get("name", ""))
+    return f"{top.get('name', '')}-{environment}"
+
+
+def _shield(
+    environment: str,
+    table: Mapping[str, Any],
+    top: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    found: list[str],
+) -> str:
+    """Return which Worker is bound as the shield, and say what that lacks."""
+    binding, rules = shield_binding(table), _rules(variables)
+    if binding is None:
+        if any(rule.get("shield") is True for rule in rules):
+            found.append(
+                f"shield = true needs a shield: bind {SHIELD_BINDING} (docs/shield.md), or remove it"
+            )
+        return ""
+    service = str(binding.get("service", ""))
+    if not service or service == worker_name(environment, table, top):
+        found.append(
+            f"the binding {SHIELD_BINDING} has service = {service!r}: name another Worker, such as "
+            f"{worker_name(environment, table, top)}-shield"
+        )
+    if binding.get("props") != SHIELD_PROPS:
+        found.append(
+            f"the binding {SHIELD_BINDING} has props = {binding.get('props')!r}: write "
+            'props = { asks = "shield" }, by which the shield knows who asks'
+        )
+    if "entrypoint" in binding:
+        found.append(f"the binding {SHIELD_BINDING} has an entrypoint, which isn't placed: remove it")
+    if not variables.get("ORIGIN") and not any(rule.get("origins") for rule in rules):
+        found.append(f"the binding {SHIELD_BINDING} needs ORIGIN: the shield has no zone whose origin to ask")
+    return service
+
+
+def _flies_globally(variables: Mapping[str, Any]) -> bool:
+    return any(rule.get("single_flight") == "global" for rule in _rules(variables))
+
+
+def _rules(variables: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    rules = variables.get("RULES", ())
     given = from_json(rules) if isinstance(rules, str) else rules
     tables = given if isinstance(given, Sequence) else ()
-    return any(isinstance(rule, Mapping) and rule.get("single_flight") == "global" for rule in tables)
+    return [rule for rule in tables if isinstance(rule, Mapping)]
 
 
 def _tables(holder: object, name: str) -> list[Mapping[str, Any]]:

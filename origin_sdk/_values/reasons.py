@@ -163,6 +163,10 @@ REASONS: Mapping[str, Explained] = {
         "The purge marks couldn't be read, so that the origin was asked.",
         "See the log: KV failed, or took longer than `KV_TIMEOUT`.",
     ),
+    "shield-refused": Explained(
+        "Said by a shield to an edge, and never to a client: it was deployed with other settings.",
+        "Deploy both.",
+    ),
     "credentials": Explained(
         "The request has Authorization, and what is stored doesn't say that it is for everyone.",
         "Say `public` or `s-maxage`, if it is.",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 from origin_sdk._deployment.pins import PIN_FILE, pinned_version
+from origin_sdk._deployment.shield_config import SHIELD_FILE, shield_config
 from origin_sdk._deployment.worker_code import STAMP, Written, installed_version, write
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk._values.project import read_configuration
 from origin_sdk.cli.context import AsJson, ConfigFile, Context, config_file
 from origin_sdk.cli.screen import Screen, counted
 
-__all__ = ["build", "built", "is_checkout", "placed"]
+__all__ = ["build", "built", "is_checkout", "placed", "put_shield"]
 
 _MAIN = "worker/entry.py"
 
@@ -46,7 +48,20 @@ def placed(config: Path) -> Written:
         raise InvalidSettings(f"{folder / 'worker'} is the source of the Worker: scripts/build builds it")
     if main != _MAIN:
         raise InvalidSettings(f"{config}: main = {main!r}, but the Worker is built at {_MAIN!r}")
-    return write(folder / "worker")
+    done = write(folder / "worker")
+    put_shield(config)
+    return done
+
+
+def put_shield(config: Path) -> bool:
+    """Write the shield's configuration beside ``wrangler.toml``, and remove one that is no longer wanted."""
+    file, text = config.parent / SHIELD_FILE, shield_config(tomllib.loads(config.read_text(encoding="utf-8")))
+    if text is None:
+        file.unlink(missing_ok=True)
+        return False
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
+        file.write_text(text, encoding="utf-8")
+    return True
 
 
 def is_checkout(folder: Path) -> bool:

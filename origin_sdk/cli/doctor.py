@@ -108,7 +108,12 @@ def _of_configuration(context: Context) -> list[Finding]:
         return []
     findings = [Finding(configuration.name, Grade.BAD, error) for error in configuration.errors]
     findings += [Finding(configuration.name, Grade.WARNING, warning) for warning in configuration.warnings]
-    return findings or [Finding(configuration.name, Grade.GOOD, "the Worker can use its settings")]
+    findings = findings or [Finding(configuration.name, Grade.GOOD, "the Worker can use its settings")]
+    if not configuration.errors and (shield := context.project.shield_service):
+        place = context.project.shield_placement
+        told = f"misses go through the Worker {shield} ({place}): deploy both"
+        findings.append(Finding("shield", Grade.GOOD, told))
+    return findings
 
 
 def _draw(screen: Screen, findings: Sequence[Finding]) -> None:

@@ -48,6 +48,7 @@ def _draw(screen: Screen, explanation: Explanation) -> None:
         ("split", explanation.split_by),
         ("purged", explanation.marks),
         ("revoked", tuple(f"by a purge of the group {each}" for each in explanation.revoked_by)),
+        ("through", [f"the shield {explanation.shield}"] if explanation.shield else []),
         ("asks", explanation.origins),
         ("lies", [explanation.kept]),
         ("once", ["one request to the origin in the world"] if explanation.single_flight == "global" else []),

@@ -14,7 +14,7 @@ from origin_sdk.cli.context import AsJson, ConfigFile, Context, Environment, con
 from origin_sdk.cli.screen import Screen
 from origin_sdk.errors import InvalidRequest
 from origin_sdk.simulation.accesslog import FORMATS, AccessLog
-from origin_sdk.simulation.assumptions import Assumptions, parse_response_fields
+from origin_sdk.simulation.assumptions import Assumptions, parse_region, parse_response_fields
 from origin_sdk.simulation.page import page_of
 from origin_sdk.simulation.replay import Replay, read_purges
 from origin_sdk.simulation.report import Report, RuleReport, VariantReport
@@ -105,6 +105,19 @@ def simulate(
     purge_log: Annotated[
         bool, typer.Option("--purge-log", help="As if purges were read from a log.", rich_help_panel=_ASSUMED)
     ] = False,
+    shield: Annotated[
+        bool, typer.Option("--shield", help="Run it once more, with a shield near the origin.")
+    ] = False,
+    regions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--region",
+            metavar="NAME=MS",
+            help="How far the origin is from some of the locations, there and back: asia=220. They are "
+            "shared out evenly.",
+            rich_help_panel=_ASSUMED,
+        ),
+    ] = None,
     keys: Annotated[
         int, typer.Option("--keys", min=1000, help="How many URLs to follow; beyond that, they are sampled.")
     ] = 100_000,
@@ -128,6 +141,7 @@ def simulate(
         origin_ms=origin_ms,
         base_url=base_url,
         purge_log=purge_log,
+        regions=dict(map(parse_region, regions or ())),
         responses=[parse_response_fields(each) for each in responses or ()],
     )
     replay = Replay(
@@ -136,6 +150,7 @@ def simulate(
         assumptions,
         list(read_purges(purges)) if purges else (),
         keys,
+        shield,
     )
     with bar(context, f"replaying {log}") as on_progress:
         replay.run(on_progress)
@@ -223,6 +238,11 @@ def _draw_variant(screen: Screen, variant: VariantReport, *, several: bool) -> N
     screen.print(
         f"at most {_short(peak.request_peak)} requests a second, {_short(peak.origin_peak)} of the origin"
     )
+    if peak.shield_answers:
+        screen.print(f"{_short(peak.shield_answers)} were answered by the shield, without the origin")
+    if variant.waits_ms:
+        waits = "  ".join(f"{name} {each:.1f} ms" for name, each in variant.waits_ms.items())
+        screen.print(f"waits for the origin or the shield, hits included: {waits}")
 
 
 def _draw_reasons(screen: Screen, overall: RuleReport) -> None:

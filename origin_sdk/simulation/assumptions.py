@@ -1,7 +1,7 @@
 """What a simulation takes for granted, since no access log holds it; every report prints it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 from origin_sdk._values.errors import InvalidRequest
@@ -9,7 +9,7 @@ from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS
 from origin_sdk_wire.key import Target
 from origin_sdk_wire.rules import KeyRule
 
-__all__ = ["Assumptions", "ResponseFields", "parse_response_fields"]
+__all__ = ["Assumptions", "ResponseFields", "parse_region", "parse_response_fields"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,10 @@ class Assumptions:
     """Scheme and host of requests of which the log tells only the path."""
     purge_log: bool = False
     """Whether purges are read from a log, so that a hit reads no marks."""
+    shield: bool = False
+    """Whether misses go through a shield, which lies where the origin does."""
+    regions: Mapping[str, float] = field(default_factory=dict)
+    """How far the origin is from locations, there and back in milliseconds: they are shared out evenly."""
     responses: Sequence[ResponseFields] = ()
     seed: int = 1
 
@@ -65,8 +69,21 @@ class Assumptions:
             "origin, where not logged": f"{self.origin_ms:g} ms",
             "host, where not logged": self.base_url,
             "purge log": "yes" if self.purge_log else "no",
+            **{f"from {name} to the origin and back": f"{ms:g} ms" for name, ms in self.regions.items()},
             **{f"{each.rule.paths[0]} {each.name}": each.value for each in self.responses},
         }
+
+
+def parse_region(text: str) -> tuple[str, float]:
+    """Read ``NAME=MS``, such as ``asia=220``; raises :class:`InvalidRequest`."""
+    name, _, number = text.partition("=")
+    try:
+        away_ms = float(number)
+    except ValueError:
+        away_ms = -1.0
+    if not name.strip() or not 0 <= away_ms < inf:
+        raise InvalidRequest(f"--region {text!r}: write a name and milliseconds, such as asia=220")
+    return name.strip(), away_ms
 
 
 def parse_response_fields(text: str) -> ResponseFields:

@@ -93,6 +93,8 @@ class RuleCounts:
     origin_requests: float = 0.0
     origin_bytes: float = 0.0
     origin_errors: float = 0.0
+    shield_answers: float = 0.0
+    """Requests that a shield answered without asking the origin."""
     origin_peak: float = 0.0
     """The most origin requests in one second."""
     request_peak: float = 0.0

@@ -42,6 +42,7 @@ from origin_sdk_wire.metrics import Tier
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.search_variance import QUERY
 from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.shield import is_shielded
 from origin_sdk_wire.vary import selecting_values
 
 __all__ = ["TIERS", "Answered", "Edge", "Held"]
@@ -121,6 +122,7 @@ class Edge:
 
     def __init__(self, settings: Settings, assumptions: Assumptions, *, max_keys: int = 100_000) -> None:
         self.settings = settings
+        self._shielded = replace(settings, origin=settings.origin or "https://origin.invalid")
         self.assumptions = assumptions
         self.overall = RuleCounts()
         self.by_rule: dict[str, RuleCounts] = {}
@@ -134,8 +136,11 @@ class Edge:
         self.on_let_go: Callable[[str], None] = _nobody_minds
         """Called for each URL that is followed no more."""
         cached_ms = int(assumptions.kv_seconds * 1000)
-        self.kv: SimulatedStore[Held] = SimulatedStore(assumptions.locations, cached_ms)
-        self._marks = SimulatedMarks(assumptions.locations, cached_ms)
+        self.waited_ms: dict[str, list[float]] = {name: [0.0, 0.0] for name in assumptions.regions}
+        """By region: its requests, and for how long they waited for the shield or the origin in all."""
+        places = assumptions.locations + assumptions.shield
+        self.kv: SimulatedStore[Held] = SimulatedStore(places, cached_ms)
+        self._marks = SimulatedMarks(places, cached_ms)
         self._names: dict[str, tuple[str, ...]] = {}
         self._sizes: dict[str, int] = {}
         self._keys: dict[str, set[str]] = {}
@@ -215,6 +220,7 @@ class Edge:
     def _forward(self, forward: Forward, visit: _Visit) -> None:
         exchange = visit.exchange
         self._ask(visit, exchange.size_bytes)
+        self._wait(visit, visit.took_ms)
         plan = on_forwarded(forward, _response(visit), self.settings)
         self._write_marks(plan.marks, visit)
         self._count(visit, "pass", str(forward.reason), exchange.size_bytes)
@@ -281,6 +287,15 @@ class Edge:
         is_background: bool = False,
     ) -> None:
         exchange = visit.exchange
+        shield = self._at_shield(lookup, visit)
+        if shield and (held := self._held_by(shield, lookup, key, visit)):
+            self._hold(lookup, key, held, visit)
+            for counts in visit.counts:
+                counts.shield_answers += visit.weight
+            if not is_background:
+                self._wait(visit, 0)
+                self._done(lookup, visit, "miss", str(ask.reason), held.size_bytes, held.record)
+            return
         response = _response(visit)
         is_same = _answers_not_modified(ask, entry, response)
         size_bytes = self._size(lookup, exchange, entry)
@@ -291,13 +306,46 @@ class Edge:
             response = replace(response, status=200)
         self._ask(visit, 0 if is_same else size_bytes)
         plan = on_origin(lookup, ask, response, entry.fields if entry else _NO_FIELDS, self.settings)
-        self._carry_out(plan, lookup, key, size_bytes, visit)
+        self._carry_out(plan, lookup, key, size_bytes, shield or visit)
+        if shield and (record := plan.store or plan.freshen):
+            self._hold(lookup, self._key(lookup), Held(record, size_bytes, nominated(record)), visit)
         if is_background:
             return
+        self._wait(visit, visit.took_ms)
         detail = ask.reason if plan.status.stored and not is_same else plan.status.detail
         if detail == Reason.STALE_IF_ERROR and entry:
             self._count_stale(visit.now_ms - entry.record.response_ms, visit)
         self._done(lookup, visit, _TIERS_OF.get(str(detail), "miss"), str(detail), size_bytes)
+
+    # The shield
+
+    def _at_shield(self, lookup: Lookup, visit: _Visit) -> _Visit | None:
+        """Return the visit as the shield has it; ``None`` where none is asked."""
+        assumed = self.assumptions
+        # Whose address the origin has makes no difference here.
+        if not assumed.shield or not is_shielded(lookup.rule, self._shielded):
+            return None
+        return replace(
+            visit, location=assumed.locations, isolate=self._isolate(assumed.locations, visit.now_ms)
+        )
+
+    def _held_by(self, shield: _Visit, lookup: Lookup, key: str, visit: _Visit) -> Held | None:
+        """Return what the shield answers with, without asking the origin."""
+        entry, _ = self._find(lookup, key, shield)
+        if entry is None or self._invalidity(lookup, entry.record, visit)[0] is not VALID:
+            return None
+        if entry.record.response_ms <= shield.now_ms:
+            invalidity, _ = self._invalidity(lookup, entry.record, shield)
+            decision = on_stored(lookup, entry.record, entry.fields, invalidity, shield.now_ms, self.settings)
+            if not (isinstance(decision, Use) and decision.reason is Reason.FRESH):
+                return None
+        return Held(entry.record, entry.size_bytes, entry.names)
+
+    def _wait(self, visit: _Visit, took_ms: int) -> None:
+        """Count for how long a request waits for what isn't at its location."""
+        for number, (name, away_ms) in enumerate(self.assumptions.regions.items()):
+            if visit.location % len(self.waited_ms) == number:
+                self.waited_ms[name][1] += (away_ms + took_ms) * visit.weight
 
     # What is stored
 
@@ -401,6 +449,8 @@ class Edge:
     def _count(self, visit: _Visit, tier: str, reason: str, size_bytes: int) -> None:
         for counts in visit.counts:
             counts.count(tier, reason, visit.weight, size_bytes, visit.now_ms)
+        if self.waited_ms:
+            self.waited_ms[list(self.waited_ms)[visit.location % len(self.waited_ms)]][0] += visit.weight
         step, hits = self.timeline.at(visit.now_ms), visit.weight if tier in HITS else 0.0
         step.requests += visit.weight
         step.hits += hits

@@ -65,12 +65,20 @@ class Replay:
     assumptions: Assumptions = field(default_factory=Assumptions)
     purges: Sequence[LoggedPurge] = ()
     max_keys: int = 100_000
+    shield: bool = False
+    """Whether each of the variants runs once more, with a shield."""
 
     def __post_init__(self) -> None:
         self.edges = {
             name: Edge(settings, self.assumptions, max_keys=self.max_keys)
             for name, settings in self.variants.items()
         }
+        if self.shield:
+            assumptions = replace(self.assumptions, shield=True)
+            self.edges |= {
+                f"{name}, with a shield": Edge(settings, assumptions, max_keys=self.max_keys)
+                for name, settings in self.variants.items()
+            }
         self.first_ms = 0
         self.last_ms = 0
         self.skipped: Counter[str] = Counter()

@@ -1,7 +1,7 @@
 """What a replay found, as values: for JSON, for the terminal and for a page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import sqrt
 
@@ -80,6 +80,8 @@ class VariantReport:
     keys: int
     sampled: float
     """The share of rarely asked URLs that were followed; 1 for all."""
+    waits_ms: Mapping[str, float] = field(default_factory=dict)
+    """By region: how long a request waits for the shield or the origin on average, hits included."""
 
     def as_json(self) -> Mapping[str, object]:
         """Return it as JSON types."""
@@ -88,6 +90,8 @@ class VariantReport:
             "hit_ratio_range": [round(bound, 4) for bound in self.hit_ratio_range],
             "keys_followed": self.keys,
             "sampling_rate": self.sampled,
+            "shield_answers": round(self.overall.counts.shield_answers),
+            "waits_ms": {name: round(each, 2) for name, each in self.waits_ms.items()},
             "rules": {rule.name: rule.as_json() for rule in self.rules},
         }
 
@@ -192,6 +196,7 @@ def _variant(name: str, edge: Edge, seconds: float) -> VariantReport:
         _range(edge),
         len(edge.sample),
         edge.sample.rate,
+        {name: waited / requests for name, (requests, waited) in edge.waited_ms.items() if requests},
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from origin_sdk._deployment.worker_code import deploy, put, worker_code
 from origin_sdk._values.errors import InvalidSettings
+from origin_sdk.cli.build import put_shield
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "build" / "worker"
@@ -54,5 +55,6 @@ def built() -> Path:
 if __name__ == "__main__":
     try:
         build()
+        put_shield(ROOT / "wrangler.toml")
     except (InvalidSettings, OSError) as error:
         sys.exit(f"scripts/build: {error}")

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import capnp
 
+from origin_sdk_wire.shield import SHIELD_BINDING, SHIELD_PROPS
 from scripts.runtime import paths
 from scripts.runtime.build import built
 from scripts.runtime.wrangler import BUNDLE_FLAG, read_config
@@ -73,6 +74,9 @@ class Worker:
     """The Worker, of this process, whose purge log it is bound to: its own, or that of another."""
     remote_log: StandIn | None = None
     """Where the `log_door.js` of another process listens, whose purge log it is bound to."""
+
+    shield: str = ""
+    """The Worker, of this process, that it asks as its shield."""
 
     @property
     def is_javascript(self) -> bool:
@@ -144,6 +148,7 @@ def _worker_service(worker: Worker) -> Config:
                 *({"name": name, "kvNamespace": s.designator()} for name, s in worker.stores.items()),
                 *({"name": name, "analyticsEngine": s.designator()} for name, s in worker.datasets.items()),
                 *_log_binding(worker),
+                *_shield_binding(worker),
             ],
             **(_log_storage(worker.name) if worker.log == worker.name else {}),
         },
@@ -174,6 +179,11 @@ def _log_binding(worker: Worker) -> list[Config]:
         return []
     place = {"className": _LOG_CLASS, "serviceName": worker.log}
     return [{"name": "PURGE_LOG", "durableObjectNamespace": place}]
+
+
+def _shield_binding(worker: Worker) -> list[Config]:
+    place = {"name": worker.shield, "props": {"json": json.dumps(SHIELD_PROPS)}}
+    return [{"name": SHIELD_BINDING, "service": place}] if worker.shield else []
 
 
 def _modules(worker: Worker) -> list[Config]:

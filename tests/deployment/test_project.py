@@ -270,6 +270,60 @@ def test_a_build_puts_the_worker_in_place_and_takes_away_what_is_no_longer_of_it
     assert "is in place" in run(capsys, "build")[1]
 
 
+_SHIELDED = """
+[[env.production.services]]
+binding = "SHIELD"
+service = "my-shop-edge-shield"
+props = { asks = "shield" }
+
+[[env.production.services]]
+binding = "OTHER"
+service = "other"
+
+[[env.production.durable_objects.bindings]]
+name = "PURGE_LOG"
+class_name = "PurgeLog"
+
+[[env.production.analytics_engine_datasets]]
+binding = "METRICS"
+dataset = "edge_cache"
+"""
+
+
+def test_a_build_writes_the_shield_of_the_environments_that_bind_one(
+    service: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "init", "--production-origin", "https://origin.example.com")
+    config, file = service / "edge" / "wrangler.toml", service / "edge" / "wrangler.shield.json"
+    run(capsys, "build", "--config", str(config))
+    assert not file.exists()
+
+    before = config.read_text()
+    routed, origin = before.replace("# routes = [", "routes = ["), 'ORIGIN = "https://origin.example.com"\n'
+    placed = routed.replace(origin, f'{origin}SHIELD_PLACEMENT = "aws:eu-central-1"\n')
+    config.write_text(placed + _SHIELDED)
+    run(capsys, "build", "--config", str(config))
+    whole = json.loads(file.read_text())
+    assert whole["env"].keys() == {"production"}
+    shield = whole["env"]["production"]
+    declared = tomllib.loads(config.read_text())["env"]["production"]
+    assert (shield["name"], shield["placement"]) == ("my-shop-edge-shield", {"region": "aws:eu-central-1"})
+    assert (shield["workers_dev"], shield["preview_urls"]) == (False, False)
+    assert "routes" in declared
+    assert "routes" not in shield, "nobody reaches it but the edge"
+    assert shield["vars"] == {**declared["vars"], "CACHE_NAME": "EdgeCache-shield"}
+    assert shield["kv_namespaces"] == declared["kv_namespaces"]
+    assert [each["binding"] for each in shield["services"]] == ["OTHER"], "a shield has none"
+    assert shield["durable_objects"]["bindings"][0]["script_name"] == "my-shop-edge"
+    assert shield["analytics_engine_datasets"][0]["dataset"] == "edge_cache_shield"
+    assert whole["name"] == "my-shop-edge-shield", "no deploy of it replaces an edge"
+    assert whole["main"] == tomllib.loads(before)["main"]
+
+    config.write_text(before)
+    run(capsys, "build", "--config", str(config))
+    assert not file.exists(), "what is no longer bound is gone"
+
+
 @pytest.mark.parametrize("in_the_way", ["worker", "worker/entry.py", "worker/origin_sdk_edge"])
 def test_a_place_that_cant_be_written_to_is_named(
     service: Path, capsys: pytest.CaptureFixture[str], in_the_way: str

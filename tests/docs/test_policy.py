@@ -61,6 +61,7 @@ def test_every_parameter_is_documented() -> None:
         ttl_seconds=1,
         is_without_log=True,
         is_without_flight=True,
+        is_without_shield=True,
         unkeyed=("x-api-key",),
     )
     shown = cache_status("C", status, "k").split("; ")[1:]

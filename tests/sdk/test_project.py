@@ -217,3 +217,35 @@ def test_the_worker_looks_at_what_a_purge_marks(url: str, kind: str) -> None:
     }
     purge = Purge.of(**{kind: given[kind]})
     assert set(purge.marks((Rule(**EDITS),))) <= {mark_key(name, Lane.SOFT) for name in names}
+
+
+_SHIELD = '[[services]]\nbinding = "SHIELD"\nservice = "shop-shield"\nprops = { asks = "shield" }\n'
+_ORIGIN = '[vars]\nORIGIN = "https://o.example"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "service", "problem"),
+    [
+        pytest.param("", "", "", id="no binding"),
+        pytest.param(_SHIELD + _ORIGIN, "shop-shield", "", id="a binding"),
+        pytest.param(_SHIELD.replace("shop-shield", "shop") + _ORIGIN, "shop", "name another", id="itself"),
+        pytest.param(_SHIELD.replace('"shield"', '"x"') + _ORIGIN, "shop-shield", "write props", id="props"),
+        pytest.param(
+            _SHIELD.split("props", maxsplit=1)[0] + _ORIGIN, "shop-shield", "props = None", id="no props"
+        ),
+        pytest.param(
+            _SHIELD + 'entrypoint = "Shield"\n' + _ORIGIN, "shop-shield", "isn't placed", id="an entrypoint"
+        ),
+        pytest.param(_SHIELD, "shop-shield", "needs ORIGIN", id="nobody to ask"),
+        pytest.param("[[vars.RULES]]\nshield = true\n", "", "bind SHIELD", id="a rule without a shield"),
+        pytest.param("[[vars.RULES]]\nshield = false\n", "", "", id="a rule that wants none"),
+        pytest.param("services = 7\n", "", "", id="no tables"),
+    ],
+)
+def test_the_shields_binding_is_read(tmp_path: Path, text: str, service: str, problem: str) -> None:
+    namespace = '[[kv_namespaces]]\nbinding = "CACHE"\nid = "x"\n'
+    (tmp_path / "wrangler.toml").write_text('name = "shop"\n' + text + namespace)
+    configuration = read_configuration(tmp_path / "wrangler.toml")
+    assert configuration.shield_service == service
+    assert problem in "".join(configuration.problems)
+    assert bool(problem) is bool(configuration.problems)

@@ -239,3 +239,30 @@ def test_stale_goes_out_while_it_is_refreshed(tmp_path: Path) -> None:
     found = counts(replayed([line(at, fields=fields) for at in (0, 20, 21)], tmp_path))
     assert found.by_tier == {"miss": 1, "stale": 1, "memory": 1}
     assert found.origin_requests == 2
+
+
+def _from_everywhere() -> list[Line]:
+    # What is stale is asked for wherever KV doesn't show yet what another location has stored.
+    fields = {"cache-control": "max-age=20"}
+    return [line(number / 2, client=f"198.51.100.{number % 200}", fields=fields) for number in range(400)]
+
+
+def test_a_shield_takes_the_misses_of_all_locations(tmp_path: Path) -> None:
+    assumptions = Assumptions(locations=10, regions={"near": 10.0, "far": 200.0})
+    replay = replayed(_from_everywhere(), tmp_path, assumptions=assumptions, shield=True)
+    without, shielded = counts(replay), counts(replay, f"{NOW}, with a shield")
+    assert shielded.origin_requests == 10, "one each lifetime"
+    assert without.origin_requests > 3 * shielded.origin_requests
+    assert shielded.shield_answers > 2 * shielded.origin_requests
+    assert shielded.kv_writes == shielded.origin_requests, "who asks the origin writes"
+    assert without.requests == shielded.requests
+    for variant in Report(replay).variants:
+        assert variant.waits_ms["near"] < variant.waits_ms["far"]
+
+
+def test_a_rule_keeps_out_of_the_shield(tmp_path: Path) -> None:
+    rules = {**_VARIABLES, "RULES": [{"path": "/a", "shield": False}]}
+    replay = replayed(_from_everywhere(), tmp_path, rules, Assumptions(locations=10), shield=True)
+    found = counts(replay, f"{NOW}, with a shield")
+    assert found.origin_requests == counts(replay).origin_requests
+    assert found.shield_answers == 0

@@ -122,6 +122,7 @@ def test_a_rule_reads_all_its_settings() -> None:
         "api_key_in": ["X-API-Key", "?key"],
         "revoked_by": "user-{sub}",
         "seal": "encrypt",
+        "shield": False,
     }
     secrets = {"API_KEY_TABLE_SECRET": _LONG_TEXT, "STORE_KEYS": _STORE_KEY}
     (rule,) = load({"RULES": [table], **secrets}).rules
@@ -159,6 +160,7 @@ def test_a_rule_reads_all_its_settings() -> None:
         device_field="x-device",
         groups_from=("user-{id}",),
         seal=Seal.ENCRYPT,
+        shield=False,
     )
     assert table.keys() | {"lifetime", "bypass", "ignore_cookies", "ignore_origin"} == RULE_SETTINGS
 

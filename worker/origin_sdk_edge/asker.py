@@ -10,7 +10,7 @@ from origin_sdk_edge.health import Health, Subject
 from origin_sdk_edge.hooks import HookRequest, HookResponse, Hooks
 from origin_sdk_edge.nominations import Nominations
 from origin_sdk_edge.origins import Origins
-from origin_sdk_edge.policy.decision import Ask, Lookup
+from origin_sdk_edge.policy.decision import VALID, Ask, Invalidity, Lookup
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.outcome import Fail, Plan, Relay, on_origin, unstored
 from origin_sdk_edge.policy.ranges import Join, completed
@@ -20,6 +20,7 @@ from origin_sdk_edge.policy.trouble import Trouble, trouble_of
 from origin_sdk_edge.policy.unkeyed import disclosing, neutral
 from origin_sdk_edge.policy.voice import voice_of
 from origin_sdk_edge.ports import Body, OriginError, OriginResponse, Ports, StoreError
+from origin_sdk_edge.shield import Shield, ShieldError
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.memory import Entry, Table
 from origin_sdk_wire.bounds import MAX_GROUPS
@@ -29,12 +30,16 @@ from origin_sdk_wire.freshness import is_of_use
 from origin_sdk_wire.marks import Lane
 from origin_sdk_wire.record import STORED_CODINGS, Record
 from origin_sdk_wire.settings import Rule, Settings
-from origin_sdk_wire.storability import content_length
+from origin_sdk_wire.storability import content_length, groups_of
 from origin_sdk_wire.succession import speaks_of_resource
 
 __all__ = ["Asker", "Outcome", "Question"]
 
 _OVERSIZED_MS = 600_000
+_SHIELD_TRIES = 2
+"""The second time it knows of the purge that it didn't know of the first time."""
+_ANY = Record(200, 1, 1, 0, ())
+"""One that any purge of its URL comes after."""
 _AT_ONCE_SECONDS = 0.02
 """What comes within so long of what came before is taken for one answer."""
 
@@ -90,6 +95,8 @@ class Outcome:
     fill: Fill | None = None
     trouble: Trouble | None = None
     """What the answer says of the origin's state."""
+    is_shielded: bool = False
+    """Whether it came from the shield, which writes to KV what is stored."""
 
     @property
     def failure(self) -> OriginFailure | None:
@@ -111,11 +118,28 @@ class Outcome:
         return speaks_of_resource(self.facts.status)
 
 
+@dataclass(frozen=True, slots=True)
+class _Came:
+    """A response, and what the policy sees of it."""
+
+    response: OriginResponse
+    facts: ResponseFacts
+    is_shielded: bool = False
+    may_store: bool = True
+    is_without_shield: bool = False
+
+
 class Asker:
-    """Asks the origin and stores its answers."""
+    """Asks the origin, or the shield before it, and stores the answers."""
 
     def __init__(
-        self, settings: Settings, hooks: Hooks, storage: Storage, ports: Ports, counters: Counters
+        self,
+        settings: Settings,
+        hooks: Hooks,
+        storage: Storage,
+        ports: Ports,
+        counters: Counters,
+        shield: Shield | None = None,
     ) -> None:
         self.health = Health(settings, storage.memory)
         self._nominations = Nominations(storage.memory)
@@ -124,6 +148,7 @@ class Asker:
         self._storage = storage
         self._oversized_until_ms: Table[int] = storage.memory.table(1 / 64)
         self.origins = Origins(settings, ports.origin, ports.timing, ports.report, counters)
+        self._shield = shield
         self._counters = counters
         self._bodies = ports.bodies
         self._timing = ports.timing
@@ -132,15 +157,10 @@ class Asker:
     async def ask(self, question: Question) -> Outcome:
         """Ask the origin; read the body of what is to be stored, where it is small enough to be checked."""
         subject = self.subject(question)  # what is purged from here on is to be asked for once more
-        outcome = await self._asked(question)
+        outcome = await self._answered(question)
         if outcome.plan.again:
             question = replace(question, ask=replace(question.ask, conditional={}))
-            outcome = await self._asked(question)
-        if outcome.plan.store and outcome.response:
-            try:
-                outcome = await self._with_body(question, outcome, outcome.plan.store, outcome.response)
-            except OriginError as error:
-                outcome = self._failed(question, error)
+            outcome = await self._answered(question)
         if outcome.plan.freshen and question.entry:
             outcome.entry = self._freshened(question.lookup, question.entry, outcome.plan.freshen)
         self._note_health(subject, outcome.trouble)
@@ -166,24 +186,89 @@ class Asker:
             outcome.ended = question.entry
             self._storage.retention.end_here(question.entry)
 
-    async def _asked(self, question: Question) -> Outcome:
-        lookup, ask = self._disclosing(question), question.ask
-        birth_ms = self._timing.now_ms()
+    async def _answered(self, question: Question) -> Outcome:
+        """Return what was answered, with the body of what is to be stored."""
+        outcome = await self._asked(question)
         try:
-            response = await self.origins.fetch(lookup.rule, lookup.request, ask.conditional, None)
+            return await self._read(question, outcome)
+        except OriginError as error:
+            if not outcome.is_shielded:
+                return self._failed(question, error)
+            self._report("shield", error)
+        outcome = await self._asked(question, directly=True)
+        try:
+            return await self._read(question, outcome)
         except OriginError as error:
             return self._failed(question, error)
-        facts = self.facts_of(lookup.rule, lookup.request, response, birth_ms)
-        hooked = self._after_origin(lookup.request, facts)
-        if hooked is None:
+
+    async def _read(self, question: Question, outcome: Outcome) -> Outcome:
+        if outcome.plan.store and outcome.response:
+            return await self._with_body(question, outcome, outcome.plan.store, outcome.response)
+        return outcome
+
+    async def _asked(self, question: Question, *, directly: bool = False) -> Outcome:
+        lookup, ask = self._disclosing(question), question.ask
+        try:
+            came = await self._came(question, lookup, directly=directly)
+        except OriginError as error:
+            return self._failed(question, error)
+        response, facts = came.response, came.facts
+        hooked = facts if came.is_shielded else self._after_origin(lookup.request, facts)
+        if hooked is None or not came.may_store:
             status = Status(Reason.HOOK_FAILED, forwarded=ask.forwarded, forwarded_status=facts.status)
             return Outcome(Plan(Relay(), status, may_share=False), response, facts, trouble=trouble_of(facts))
         if self._nominations.learn(lookup, hooked.fields):
-            response.discard()
-            return await self._asked(question)
+            if not came.is_shielded:
+                response.discard()
+                return await self._asked(question, directly=directly)
+            lookup = self._disclosing(question)  # the shield had them, and has done so
         asked = question if lookup is question.lookup else replace(question, lookup=lookup)
         plan = self._plan(asked, hooked)
-        return Outcome(plan, response, hooked, trouble=trouble_of(facts))
+        if came.is_without_shield:
+            plan = replace(plan, status=replace(plan.status, is_without_shield=True))
+        return Outcome(plan, response, hooked, trouble=trouble_of(facts), is_shielded=came.is_shielded)
+
+    async def _came(self, question: Question, lookup: Lookup, *, directly: bool) -> _Came:
+        """Ask the shield, if there is one for this, else the origin; raises :class:`OriginError`."""
+        shield, conditional, is_without_shield = self._shield, question.ask.conditional, False
+        if shield and not directly and not question.ask.hit_for_miss and shield.is_for(lookup):
+            is_without_shield = shield.rests()
+            if not is_without_shield:
+                try:
+                    if came := await self._from_shield(shield, question, lookup):
+                        return came
+                except ShieldError as error:
+                    self._report("shield", error)
+                    self._counters.shield_tried(has_answered=False)
+                    is_without_shield = True
+        birth_ms = self._timing.now_ms()
+        response = await self.origins.fetch(lookup.rule, lookup.request, conditional, None)
+        if shield and is_without_shield and not shield.rests():
+            shield.rest()  # only now is it clear that it isn't the origin that is slow
+        facts = self.facts_of(lookup.rule, lookup.request, response, birth_ms)
+        return _Came(response, facts, is_without_shield=is_without_shield)
+
+    async def _from_shield(self, shield: Shield, question: Question, lookup: Lookup) -> _Came | None:
+        """Ask the shield; ``None`` if it has nothing that wasn't purged before it was asked."""
+        purged = self._purged(lookup, question.entry.record if question.entry else _ANY)
+        for _ in range(_SHIELD_TRIES):
+            came = await shield.fetch(lookup, question.ask.conditional, purged)
+            self._counters.shield_tried(has_answered=True)
+            now_ms = self._timing.now_ms()
+            fields = localised(came.fields, lookup.request.target, lookup.rule, self._settings)
+            facts = came.facts(now_ms, fields)
+            groups = groups_of(fields, lookup.rule)
+            if came.response.status == 304 and question.entry and not groups:
+                groups = question.entry.record.groups
+            record = Record(facts.status, facts.birth_ms, now_ms, 0, (), groups)
+            purged = VALID if came.told.is_later else self._purged(lookup, record)
+            if purged == VALID:
+                return _Came(came.response, facts, is_shielded=True, may_store=came.told.may_store)
+            came.response.discard()
+        return None
+
+    def _purged(self, lookup: Lookup, record: Record) -> Invalidity:
+        return self._storage.marks.table.verdict(lookup, record)
 
     def _plan(self, question: Question, outcome: ResponseFacts | OriginFailure) -> Plan:
         lookup, ask = question.lookup, question.ask
@@ -404,9 +489,13 @@ class Asker:
                 await self._storage.marks.mark_everywhere(plan.marks, Lane.HARD, "origin-response")
             if outcome.ended and not lookup.rule.is_kept_in_memory:
                 await self._storage.retention.end(outcome.ended.key)
-            if entry and (
-                plan.store
-                or (plan.freshen and is_of_use(entry.record, entry.fields, lookup.rule, self._settings))
+            if (
+                entry
+                and not outcome.is_shielded
+                and (
+                    plan.store
+                    or (plan.freshen and is_of_use(entry.record, entry.fields, lookup.rule, self._settings))
+                )
             ):
                 await self._storage.retention.keep(lookup, entry, str(plan.status.detail))
         except (StoreError, ValueError) as error:

@@ -142,6 +142,10 @@ class Counters:
         host = origin.partition("://")[2].partition("/")[0] or "zone"
         self.counts.add("origin_attempts", (host, ATTEMPTS[not has_answered]))
 
+    def shield_tried(self, *, has_answered: bool) -> None:
+        """Count that the shield was asked in place of an origin."""
+        self.counts.add("origin_attempts", ("shield", ATTEMPTS[not has_answered]))
+
     def breaker_opened(self) -> None:
         """Count an origin that is left alone from now on."""
         self.counts.add("breaker_openings")

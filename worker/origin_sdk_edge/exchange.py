@@ -46,6 +46,8 @@ class Exchange:
     size_bytes: int = 0
     is_own: bool = False
     """Whether the answer is the Worker's own."""
+    is_for_edge: bool = False
+    """Whether an edge gets the answer, and not a client."""
     flights_before: int | None = None
     """How many flights this isolate had begun when it turned out that the origin is to be asked."""
     read: Read | None = None

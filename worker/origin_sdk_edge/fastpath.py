@@ -32,6 +32,7 @@ from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.freshness import current_age_ms
 from origin_sdk_wire.metrics import Tier
 from origin_sdk_wire.settings import Rule, ServerTiming, Settings
+from origin_sdk_wire.shield import SHIELD_FIELD
 
 __all__ = ["CHANGES_DECISION", "FRAMES_BODY", "FastPath", "Rendered", "Rendering", "Repeated", "text_of"]
 
@@ -49,6 +50,7 @@ _CHANGING = (
     "content-length",
     "transfer-encoding",
     DEBUG,
+    SHIELD_FIELD,
 )
 CHANGES_DECISION = re.compile(rf'"(?:{"|".join(_CHANGING)})":', re.IGNORECASE)
 """Finds, in the JSON text of a request's fields, one that the full path has to see."""

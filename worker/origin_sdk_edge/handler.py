@@ -1,6 +1,7 @@
 """Carries out what the policy decides: finds, asks, waits, sends. It holds no rule of HTTP."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from origin_sdk_edge.asker import Asker
@@ -16,6 +17,7 @@ from origin_sdk_edge.policy.decision import DEFAULT_RULE, Ask, Awaited, Forward,
 from origin_sdk_edge.policy.facts import CheckedToken, Content, RequestFacts
 from origin_sdk_edge.policy.relay import end_to_end, lacks_length
 from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead
+from origin_sdk_edge.policy.shielding import parse_asking, received
 from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.policy.trace import with_valid_trace
 from origin_sdk_edge.ports import Background, ContentError, Incoming, Ports, Read
@@ -23,14 +25,17 @@ from origin_sdk_edge.purge_log.switches import Switches
 from origin_sdk_edge.refresher import Refresher
 from origin_sdk_edge.refreshes import Refreshes
 from origin_sdk_edge.sender import BodyGoneError, Sender
+from origin_sdk_edge.shield import Shield, ShieldPort
 from origin_sdk_edge.storage import Found, Storage
 from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_wire.errors import InvalidTarget
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.freshness import current_age_ms
 from origin_sdk_wire.key import parse_target
+from origin_sdk_wire.marks import Lane, url_mark
 from origin_sdk_wire.metrics import Tier
 from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.shield import SHIELD_FIELD, settings_digest
 
 __all__ = ["Handler", "Served", "facts_of"]
 
@@ -56,7 +61,8 @@ class Served:
 class Handler:
     """Answers requests. One for each isolate: it holds what concurrent requests share.
 
-    By ``flights`` it shares answers of the origin with other isolates, where rules say so.
+    By ``flights`` it shares answers of the origin with other isolates, where rules say so; by ``shield`` with
+    other locations.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class Handler:
         ports: Ports,
         counters: Counters,
         flights: FlightPort | None = None,
+        shield: ShieldPort | None = None,
     ) -> None:
         self.settings = settings
         self.switches = Switches()
@@ -80,7 +87,8 @@ class Handler:
         self._verifier = _verifier_of(settings, storage, ports)
         self.sender = Sender(settings, hooks, storage, ports)
         self._judge = Judge(settings, storage, ports.timing)
-        asker = Asker(settings, hooks, storage, ports, counters)
+        front = Shield(shield, settings, ports.timing) if shield else None
+        asker = Asker(settings, hooks, storage, ports, counters, front)
         self._forwarder = Forwarder(settings, storage, asker, self.sender, ports, counters)
         pilot = Pilot(flights, settings, storage, self._judge, asker, ports) if flights else None
         self._collapse = Collapse(
@@ -88,6 +96,10 @@ class Handler:
         )
         refreshes = Refreshes(ports.timing, settings.refresh_concurrency)
         self._refresher = Refresher(refreshes, self._collapse, storage, counters)
+
+    @cached_property
+    def _settings_digest(self) -> str:
+        return settings_digest(self.settings)
 
     async def handle(self, incoming: Incoming, background: Background, read: Read | None = None) -> Served:
         """Answer one request. A fault of the cache itself is reported, and the request goes to the origin.
@@ -103,9 +115,10 @@ class Handler:
         request = exchange.request = facts_of(incoming)
         if request is None or lacks_length(request):
             return Served(exchange, self._refused(exchange, request))
-        hooked = self._before_lookup(request)
-        if isinstance(hooked, HookAnswer):
-            return Served(exchange, self._answered_by_hook(exchange, hooked))
+        exchange.is_for_edge = incoming.is_from_edge
+        hooked = self._from_edge(request) if incoming.is_from_edge else self._before_lookup(request)
+        if isinstance(hooked, HookAnswer) or (hooked is None and incoming.is_from_edge):
+            return Served(exchange, self._answered_at_once(exchange, hooked))
         try:
             decision = await self._decide(request, hooked, incoming, exchange)
         except ContentError:
@@ -166,7 +179,27 @@ class Handler:
         key = content_key(request.method, forward.rule.body, request.fields, self._bodies.octets(body))
         return replace(request, content=Content(body, key.parts, key.is_write))
 
-    def _answered_by_hook(self, exchange: Exchange, answer: HookAnswer) -> Any:
+    def _from_edge(self, request: RequestFacts) -> RequestFacts | None:
+        """Return what an edge asks this shield; ``None`` if it goes by other settings.
+
+        What it knows of purges is known here from now on.
+        """
+        try:
+            asking = parse_asking(request.fields.get(SHIELD_FIELD, ""))
+        except ValueError as error:
+            self._report("shield", error)
+            return None
+        if asking.settings != self._settings_digest:
+            return None
+        names, marks = (url_mark(request.target),), self.storage.marks
+        for lane, moment_ms in ((Lane.SOFT, asking.soft_ms), (Lane.HARD, asking.hard_ms)):
+            if moment_ms:
+                marks.mark_here(names, lane, moment_ms, must_validate=True)
+        return received(request, asking)
+
+    def _answered_at_once(self, exchange: Exchange, answer: HookAnswer | None) -> Any:
+        if answer is None:
+            return self.sender.refused(exchange)
         exchange.answer(None, answer.status, len(answer.text.encode()), is_own=True)
         return self._outgoing.plain(answer.status, list(answer.fields.items()), answer.text)
 

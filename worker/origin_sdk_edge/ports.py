@@ -260,6 +260,8 @@ class Incoming:
     url: str
     fields: Mapping[str, str]
     body: Any = None
+    is_from_edge: bool = False
+    """Whether the runtime says that an edge asks this Worker as its shield."""
 
 
 class Outgoing(Protocol):

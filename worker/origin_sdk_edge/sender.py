@@ -12,16 +12,18 @@ from origin_sdk_edge.policy.decision import Lookup
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.relay import relayed_bytes, relayed_fields, shown_fields, shown_key
 from origin_sdk_edge.policy.server_timing import full_timing, short_timing
+from origin_sdk_edge.policy.shielding import REFUSED, told_failure, told_response
 from origin_sdk_edge.policy.status import Status, cache_status
 from origin_sdk_edge.policy.validation import evaluated
 from origin_sdk_edge.ports import Background, Body, OriginResponse, Ports
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.memory import Entry
-from origin_sdk_wire.facts import ResponseFacts
+from origin_sdk_wire.facts import Reason, ResponseFacts
 from origin_sdk_wire.fields import combined
 from origin_sdk_wire.freshness import current_age_ms, freshness_of
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.settings import ServerTiming, Settings
+from origin_sdk_wire.shield import SHIELD_FIELD
 from origin_sdk_wire.storability import content_length
 
 __all__ = ["BodyGoneError", "Sender"]
@@ -78,7 +80,7 @@ class Sender:
             answer = StoredAnswer(answer.status, [*kept, *unstored], answer.body, answer.part)
         if status.ttl_seconds is None:
             status = self._with_ttl(lookup, entry, record, status)
-        return self._sent(exchange, lookup, status, answer, body, size_bytes)
+        return self._sent(exchange, lookup, status, answer, body, size_bytes, record.birth_ms)
 
     def at_hand(
         self, exchange: Exchange, lookup: Lookup, entry: Entry, status: Status, now_ms: int
@@ -87,7 +89,8 @@ class Sender:
         answer = answer_from(entry.record, entry.fields, lookup.client, now_ms)
         if answer.body is not BodyKind.AS_STORED or entry.body is None:
             return None
-        return self._sent(exchange, lookup, status, answer, entry.body, entry.size_bytes)
+        birth_ms = entry.record.birth_ms
+        return self._sent(exchange, lookup, status, answer, entry.body, entry.size_bytes, birth_ms)
 
     def _sent(
         self,
@@ -97,11 +100,14 @@ class Sender:
         answer: StoredAnswer,
         body: Body | None,
         size_bytes: int,
+        birth_ms: int,
     ) -> Any:
-        fields = answer.fields
-        if self._hooks.before_send:
+        fields, is_for_edge = answer.fields, exchange.is_for_edge
+        if self._hooks.before_send and not is_for_edge:
             fields = self._before_send(lookup.client, answer.status, fields)
-        fields = shown_fields(fields, self._settings)
+        fields = shown_fields(fields, self._settings, is_for_edge=is_for_edge)
+        if is_for_edge:
+            fields.append((SHIELD_FIELD, told_response(birth_ms, exchange.began_ms)))
         exchange.answer(status, answer.status, size_bytes)
         if shown := self._cache_status(status, lookup.client, lookup.key):
             fields.append(("cache-status", shown))
@@ -152,17 +158,22 @@ class Sender:
         if code := self.code_by_fields(facts, request, key):
             exchange.answer(status, code, 0)
             return self._bodiless(exchange, code, facts, self._cache_status(status, request, key))
+        is_for_edge = exchange.is_for_edge
         exchange.answer(
             status, facts.status, relayed_bytes(request.method, facts.status, response.fields) or 0
         )
-        fields = self._hooked(request, facts.status, facts.fields)
+        fields = facts.fields if is_for_edge else self._hooked(request, facts.status, facts.fields)
         added = {
             "cache-status": self._cache_status(status, request, key),
             "server-timing": self._server_timing(exchange),
         }
-        return self._outgoing.relayed(
-            response, relayed_fields(response.fields, fields, added, facts.response_ms, self._settings)
+        changes = relayed_fields(
+            response.fields, fields, added, facts.response_ms, self._settings, is_for_edge=is_for_edge
         )
+        if is_for_edge:
+            may_store = status.detail is not Reason.HOOK_FAILED
+            changes[SHIELD_FIELD] = told_response(facts.birth_ms, exchange.began_ms, may_store=may_store)
+        return self._outgoing.relayed(response, changes)
 
     def code_by_fields(self, facts: ResponseFacts, request: RequestFacts, key: str) -> int | None:
         """Return the status code where the fields of what came answer the client's precondition."""
@@ -170,8 +181,10 @@ class Sender:
         return evaluated(request.fields, facts.fields, facts.response_ms) if is_page else None
 
     def _bodiless(self, exchange: Exchange, code: int, facts: ResponseFacts, shown: str) -> Any:
-        fields = shown_fields(facts.fields.items(), self._settings)
+        fields = shown_fields(facts.fields.items(), self._settings, is_for_edge=exchange.is_for_edge)
         fields = [(name, value) for name, value in fields if not name.startswith("content-")]
+        if exchange.is_for_edge:
+            fields.append((SHIELD_FIELD, told_response(facts.birth_ms, exchange.began_ms)))
         if shown:
             fields.append(("cache-status", shown))
         if timing := self._server_timing(exchange):
@@ -181,12 +194,20 @@ class Sender:
     def failed(self, exchange: Exchange, failure: OriginFailure, status: Status) -> Any:
         """Answer 502 or 504 for an origin that failed."""
         code = 504 if failure is OriginFailure.TIMEOUT else 502
-        return self.plain(exchange, code, _EXPLANATIONS[failure], status)
+        told = told_failure(failure) if exchange.is_for_edge else ""
+        return self.plain(exchange, code, _EXPLANATIONS[failure], status, told)
 
-    def plain(self, exchange: Exchange, code: int, text: str, status: Status) -> Any:
-        """Answer with an explanation of the cache's own."""
+    def refused(self, exchange: Exchange) -> Any:
+        """Answer an edge that goes by other settings."""
+        text = "This shield was deployed with other settings than who asks it."
+        return self.plain(exchange, 409, text, Status(Reason.SHIELD_REFUSED), REFUSED)
+
+    def plain(self, exchange: Exchange, code: int, text: str, status: Status, told: str = "") -> Any:
+        """Answer with an explanation of the cache's own, and to an edge with what it is ``told``."""
         exchange.answer(status, code, len(text) + 1, is_own=True)
         fields = [("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")]
+        if told:
+            fields.append((SHIELD_FIELD, told))
         if shown := self._cache_status(status):
             fields.append(("cache-status", shown))
         if timing := self._server_timing(exchange):

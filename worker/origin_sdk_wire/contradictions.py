@@ -115,6 +115,11 @@ def warnings_of(settings: Settings, given: Collection[str]) -> Iterator[str]:
         yield "TOKEN_ISSUERS: no rule uses it; add key_claims to one, or remove it"
     if settings.api_key_table and not any(rule.takes_api_keys for rule in settings.rules):
         yield 'API_KEY_TABLE: no rule uses it; say in a rule where keys are, such as api_key_in = "X-API-Key"'
+    if "shield_timeout" in given and settings.shield_timeout > settings.origin_timeout:
+        yield (
+            f"SHIELD_TIMEOUT = {settings.shield_timeout:g}: is never reached, since the shield gives the "
+            f"origin up after ORIGIN_TIMEOUT = {settings.origin_timeout:g}; lower it"
+        )
     if not settings.origin_timeout > settings.kv_timeout:
         yield (
             f"KV_TIMEOUT = {settings.kv_timeout:g}: is no less than ORIGIN_TIMEOUT = "

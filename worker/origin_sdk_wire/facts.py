@@ -21,6 +21,13 @@ class ResponseFacts:
     response_ms: int
     set_cookies: tuple[str, ...] = ()
     """Set-Cookie, which can't be combined (RFC 9110 section 5.3)."""
+    asked_ms: int | None = None
+    """When a shield was asked for it, which had asked for it at ``birth_ms``."""
+
+    @property
+    def request_ms(self) -> int:
+        """RFC 9111's request_time: when whoever answered was asked, who may have had it for a while."""
+        return self.birth_ms if self.asked_ms is None else self.asked_ms
 
 
 class Reason(StrEnum):
@@ -68,6 +75,7 @@ class Reason(StrEnum):
     CREDENTIALS = "credentials"
     PARTIAL = "partial"
     ONLY_IF_CACHED = "only-if-cached"
+    SHIELD_REFUSED = "shield-refused"
     # a response is stored, or not
     STORED = "stored"
     REQUEST_NO_STORE = "request-no-store"

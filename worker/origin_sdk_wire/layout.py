@@ -14,6 +14,7 @@ from origin_sdk_wire.key import body_key, digest
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.search_variance import SEARCH_VARIANCE
 from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.shield import SHIELD_FIELD
 from origin_sdk_wire.structured import parse_strings
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
 
 COMPRESSION_LEVEL = 6
 
-NEVER_STORED_FIELDS = frozenset({CACHE_STATUS, SEARCH_VARIANCE, "age", *PRIVATE_GROUP_FIELDS})
+NEVER_STORED_FIELDS = frozenset({CACHE_STATUS, SEARCH_VARIANCE, SHIELD_FIELD, "age", *PRIVATE_GROUP_FIELDS})
 """Fields of a response that a record doesn't keep, beside those of one connection: they are about one hop."""
 
 MIN_TTL_SECONDS = 60

@@ -31,6 +31,7 @@ from origin_sdk_wire.values import (
     one_of,
     origin_url,
     origin_urls,
+    placement,
     secret,
     setting,
     share,
@@ -177,6 +178,8 @@ class Rule(KeyRule):
     origin_timeout: float | None = setting(None, _WAIT)
     """As the setting of that name, for these requests; so is ``soft_timeout``."""
     soft_timeout: float | None = setting(None, _SOFT_WAIT)
+    shield: bool | None = setting(None, switch())
+    """Whether misses go through the shield; ``None`` leaves that to the class of data."""
     bypass: bool = setting(False, switch())
     data_class: DataClass = setting(DataClass.PUBLIC, one_of(DataClass))
     ignore_cookies: bool = setting(False, switch())
@@ -308,6 +311,10 @@ class Settings:
     """The longest wait for the origin's response fields."""
     between_bytes_timeout: float = setting(10.0, _WAIT)
     """The longest silence in the body of a response that is stored. How long it takes in all has no bound."""
+    shield_placement: str = setting("smart", placement())
+    """Where the shield runs, as Cloudflare calls the place: for `origin-sdk build`."""
+    shield_timeout: float = setting(5.0, _WAIT)
+    """The longest wait for the shield's response fields, after which the origin itself is asked."""
     soft_timeout: float = setting(3.0, _SOFT_WAIT)
     """With a usable stale response at hand, the wait after which it is sent; the late result is kept."""
     kv_timeout: float = setting(1.0, _WAIT)

@@ -130,7 +130,7 @@ def useless(response: ResponseFacts, directives: Directives, rule: Rule, setting
     """Return why a stored response would be of no use to anyone."""
     if len(groups_of(response.fields, rule)) > MAX_GROUPS:
         return Reason.TOO_MANY_GROUPS
-    age_ms = initial_age_ms(response.fields, response.birth_ms, response.response_ms)
+    age_ms = initial_age_ms(response.fields, response.request_ms, response.response_ms)
     record = Record(response.status, response.birth_ms, response.response_ms, age_ms, ())
     freshness = freshness_of(record, response.fields, rule, settings)
     is_explicit = freshness.is_explicit or directives.permits("public")
@@ -213,7 +213,7 @@ def record_of(response: ResponseFacts, rule: Rule, settings: Settings) -> Record
         status=response.status,
         birth_ms=response.birth_ms,
         response_ms=response.response_ms,
-        initial_age_ms=initial_age_ms(response.fields, response.birth_ms, response.response_ms),
+        initial_age_ms=initial_age_ms(response.fields, response.request_ms, response.response_ms),
         fields=tuple(fields),
         groups=groups_of(response.fields, rule),
     )

@@ -35,6 +35,7 @@ __all__ = [
     "one_of",
     "origin_url",
     "origin_urls",
+    "placement",
     "read_names",
     "secret",
     "setting",
@@ -60,6 +61,10 @@ _TEMPLATES = {
     "claims": 'a claim such as "sub", or a name with one: "user-{sub}"',
 }
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+_PLACEMENT = re.compile(
+    r"smart|(?:aws|azure|gcp):[a-z0-9-]{1,40}|host:[A-Za-z0-9.-]{1,253}:[0-9]{1,5}|hostname:[A-Za-z0-9.-]{1,253}"
+)
 
 _SWITCHES = {
     "true": True,
@@ -202,6 +207,18 @@ def word() -> ValueKind:
         if text is None or len(text) > 64 or not text.isprintable():
             raise ValueError(f"give {expects}")
         return text
+
+    return ValueKind(expects, read)
+
+
+def placement() -> ValueKind:
+    """Where a Worker runs: by itself, in a cloud's region, or near a host."""
+    expects = "smart, a cloud's region such as aws:eu-central-1, host:HOST:PORT or hostname:HOST"
+
+    def read(value: object) -> object:
+        if not isinstance(value, str) or not _PLACEMENT.fullmatch(value):
+            raise ValueError(f"give {expects}")
+        return value
 
     return ValueKind(expects, read)
 

@@ -1,7 +1,8 @@
-"""The origin, through the runtime's fetch."""
+"""The origin, through the runtime's fetch, and the shield, through a service binding."""
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import js
@@ -14,13 +15,18 @@ from origin_sdk_edge.adapters.promises import Promised, promised, unawaited, wit
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.relay import origin_url, outbound_fields, signature_field
 from origin_sdk_edge.ports import Body, OriginError
+from origin_sdk_wire.fields import HOP_BY_HOP
 from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.storability import content_length
 
-__all__ = ["FetchOrigin", "FetchedResponse", "JsPieces"]
+__all__ = ["FetchOrigin", "FetchedResponse", "JsPieces", "ServiceShield"]
 
 # Cloudflare's own cache stays out of it; bytes come and go as they are coded.
 _INIT = {"redirect": "manual", "encodeResponseBody": "manual", "cf": {"cacheTtlByStatus": {"200-599": -1}}}
+_SERVICE_INIT = {"redirect": "manual", "encodeResponseBody": "manual"}
+_ONE_HOP = frozenset(
+    {"host", "content-length", "cf-connecting-ip", "cf-worker", "cf-ew-via", "cdn-loop", *HOP_BY_HOP}
+)
 _PIECE_BYTES = 256 * 1024
 
 _fetch = js.fetch
@@ -145,25 +151,65 @@ class FetchOrigin:
         fields = {**outbound_fields(request, self._settings, base), **conditional}
         secret = self._settings.origin_secret
         fields |= signature_field(request, fields, base, secret, epoch_ms() // 1000)
-        target: Any = origin_url(request.asked or request.target, base)
-        content = request.content
-        if content is None and body is not None and request.method in {"GET", "HEAD"}:
-            # The runtime makes no such request with a body, but by one that has it.
-            init = from_json(json.dumps({"headers": list(fields.items()), **_INIT}))
-            target = js.Request.new(target, body)
-        else:
-            described = {"method": request.method, "headers": list(fields.items()), **_INIT}
-            init = from_json(json.dumps(described))
-            if content:
-                init.body = content.body
-            elif body is not None:
-                init.body = body.body
-        controller = _new_controller()
-        init.signal = controller.signal
-        try:
-            raw = await within(timeout_seconds, promised(_fetch, None, target, init), controller.abort)
-        except JsException as error:
-            raise OriginError(OriginFailure.UNREACHABLE, str(error)) from error
-        except TimeoutError as error:
-            raise OriginError(OriginFailure.TIMEOUT, f"no response within {timeout_seconds:g} s") from error
-        return FetchedResponse(raw, self._settings.between_bytes_timeout)
+        target = origin_url(request.asked or request.target, base)
+        described = {"headers": list(fields.items()), **_INIT}
+        way = _Way(_fetch, None, timeout_seconds, self._settings.between_bytes_timeout)
+        return await _sent(way, target, request, described, body)
+
+
+class ServiceShield:
+    """See :class:`origin_sdk_edge.shield.ShieldPort`."""
+
+    def __init__(self, binding: Any, settings: Settings) -> None:
+        self._binding = binding
+        self._settings = settings
+
+    async def fetch(
+        self, request: RequestFacts, fields: Mapping[str, str], timeout_seconds: float
+    ) -> FetchedResponse:
+        """Send a request."""
+        target, binding = str(request.asked or request.target), self._binding
+        kept = {name: value for name, value in fields.items() if name not in _ONE_HOP}
+        return await _sent(
+            _Way(binding.fetch, binding, timeout_seconds, self._settings.between_bytes_timeout),
+            target,
+            request,
+            {"headers": list(kept.items()), **_SERVICE_INIT},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A function of the runtime that sends requests, and how long to wait for its response and in it."""
+
+    fetch: Any
+    receiver: Any
+    timeout_seconds: float
+    silence_seconds: float
+
+
+async def _sent(
+    way: _Way, url: str, request: RequestFacts, described: Mapping[str, Any], body: Any = None
+) -> FetchedResponse:
+    target: Any = url
+    content = request.content
+    if content is None and body is not None and request.method in {"GET", "HEAD"}:
+        # The runtime makes no such request with a body, but by one that has it.
+        init = from_json(json.dumps(described))
+        target = js.Request.new(target, body)
+    else:
+        init = from_json(json.dumps({"method": request.method, **described}))
+        if content:
+            init.body = content.body
+        elif body is not None:
+            init.body = body.body
+    controller = _new_controller()
+    init.signal = controller.signal
+    seconds = way.timeout_seconds
+    try:
+        raw = await within(seconds, promised(way.fetch, way.receiver, target, init), controller.abort)
+    except JsException as error:
+        raise OriginError(OriginFailure.UNREACHABLE, str(error)) from error
+    except TimeoutError as error:
+        raise OriginError(OriginFailure.TIMEOUT, f"no response within {seconds:g} s") from error
+    return FetchedResponse(raw, way.silence_seconds)

@@ -49,6 +49,8 @@ class RequestFacts:
     """Its token or API key, once it has been verified."""
     asked: Target | None = None
     """The target as the origin sees it, where that has what no key may show."""
+    is_from_edge: bool = False
+    """Whether an edge asks this Worker as its shield."""
 
 
 class OriginFailure(StrEnum):

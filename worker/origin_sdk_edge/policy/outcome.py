@@ -11,7 +11,7 @@ from origin_sdk_edge.policy.storability import may_store, speaks_for_others, unn
 from origin_sdk_edge.policy.unkeyed import with_implied_vary
 from origin_sdk_edge.policy.validation import can_freshen, freshened, head_agrees
 from origin_sdk_wire.facts import Fields, Reason, ResponseFacts
-from origin_sdk_wire.fields import combined
+from origin_sdk_wire.fields import CACHE_STATUS, combined
 from origin_sdk_wire.freshness import freshness_of
 from origin_sdk_wire.marks import url_mark
 from origin_sdk_wire.record import Record
@@ -234,6 +234,8 @@ def _on_not_modified(stored: Record, reply: _Reply) -> Plan:
     status = replace(reply.status, detail=Reason.VALIDATED if is_stored else reason, stored=is_stored)
     # In the strict profile cookies are stored, and so among the record's fields.
     own = tuple(("set-cookie", value) for value in reply.response.set_cookies if reply.settings.is_safe)
+    if by_others := reply.response.fields.get(CACHE_STATUS):
+        own = (*own, (CACHE_STATUS, by_others))
     plan = Plan(
         Reuse(record), status, freshen=record if is_stored else None, may_share=is_stored, own_fields=own
     )

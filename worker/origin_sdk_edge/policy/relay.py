@@ -13,6 +13,7 @@ from origin_sdk_wire.facts import Fields
 from origin_sdk_wire.key import Target
 from origin_sdk_wire.search_variance import SEARCH_VARIANCE
 from origin_sdk_wire.settings import Forwarded, Rule, Settings
+from origin_sdk_wire.shield import SHIELD_FIELD
 from origin_sdk_wire.storability import content_length, hop_by_hop
 from origin_sdk_wire.unkeyed import selected
 
@@ -40,6 +41,7 @@ _NOT_FORWARDED = frozenset(
         "cdn-loop",
         DEBUG,
         EDGE_SIGNATURE,
+        SHIELD_FIELD,
         "x-forwarded-host",
         "x-forwarded-proto",
         # WSGI would take them for those that this cache sets.
@@ -55,6 +57,8 @@ _DAYS = ("Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _WITHOUT_BODY = frozenset({101, 204, 205, 304})
 _REFERENCES = ("location", "content-location")
+_OWN = frozenset({SEARCH_VARIANCE, SHIELD_FIELD})
+"""Response fields of this cache's own."""
 
 
 def origin_url(target: Target, base: str) -> str:
@@ -145,13 +149,17 @@ def localised(fields: Fields, target: Target, rule: Rule, settings: Settings) ->
 
 def is_internal(name: str, settings: Settings) -> bool:
     """Whether a response field is between origin and caches, and not for clients."""
-    return name == SEARCH_VARIANCE or selected(settings.internal_fields, settings.shown_fields)[name]
+    return name in _OWN or selected(settings.internal_fields, settings.shown_fields)[name]
 
 
-def shown_fields(fields: Iterable[tuple[str, str]], settings: Settings) -> list[tuple[str, str]]:
-    """Return the fields of a response that are for clients."""
+def shown_fields(
+    fields: Iterable[tuple[str, str]], settings: Settings, *, is_for_edge: bool = False
+) -> list[tuple[str, str]]:
+    """Return the fields of a response that are for clients, or for an edge: one more cache."""
+    if is_for_edge:
+        return [field for field in fields if field[0] not in _OWN]
     is_hidden = selected(settings.internal_fields, settings.shown_fields)
-    return [field for field in fields if field[0] != SEARCH_VARIANCE and not is_hidden[field[0]]]
+    return [field for field in fields if field[0] not in _OWN and not is_hidden[field[0]]]
 
 
 def shown_key(key: str, request: Fields, settings: Settings) -> str:
@@ -168,7 +176,13 @@ def relayed_bytes(method: str, status: int, fields: Fields) -> int | None:
 
 
 def relayed_fields(
-    before: Fields, fields: Fields, added: Fields, now_ms: int, settings: Settings
+    before: Fields,
+    fields: Fields,
+    added: Fields,
+    now_ms: int,
+    settings: Settings,
+    *,
+    is_for_edge: bool = False,
 ) -> dict[str, str | None]:
     """Return what changes in the fields of a response that is handed on.
 
@@ -182,7 +196,11 @@ def relayed_fields(
     }
     changes |= {name: None for name in before if name not in fields}
     one_hop = hop_by_hop(before)
-    changes |= {name: None for name in before if name in one_hop or is_internal(name, settings)}
+    changes |= {
+        name: None
+        for name in before
+        if name in one_hop or name in _OWN or (not is_for_edge and is_internal(name, settings))
+    }
     if "date" not in fields:
         changes["date"] = http_date(now_ms)  # RFC 9110 section 6.6.1
     for name, value in added.items():

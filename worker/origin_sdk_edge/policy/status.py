@@ -45,6 +45,8 @@ class Status:
     """Whether marks had to say that it wasn't purged, as the purge log couldn't be had."""
     is_without_flight: bool = False
     """Whether others in the world couldn't wait for this answer, as the board of flights couldn't be had."""
+    is_without_shield: bool = False
+    """Whether the origin itself was asked, as the shield couldn't be had."""
 
 
 _WORDS = (
@@ -53,6 +55,7 @@ _WORDS = (
     ("apart=hit-for-miss", attrgetter("hit_for_miss")),
     ("log=unavailable", attrgetter("is_without_log")),
     ("single-flight=unavailable", attrgetter("is_without_flight")),
+    ("shield=unavailable", attrgetter("is_without_shield")),
 )
 
 

@@ -70,7 +70,7 @@ def freshened(stored: Record, response: ResponseFacts, rule: Rule, settings: Set
         stored,
         birth_ms=response.birth_ms,
         response_ms=response.response_ms,
-        initial_age_ms=initial_age_ms(response.fields, response.birth_ms, response.response_ms),
+        initial_age_ms=initial_age_ms(response.fields, response.request_ms, response.response_ms),
         fields=(*kept, *new),
         groups=groups_of(response.fields, rule) if names_groups else stored.groups,
     )
