@@ -40,6 +40,7 @@ FIXES: Mapping[str, Fix] = {
         rule='data_class = "private"\nkey_cookies = ["session"]  # or key_fields, key_claims'
     ),
     "revoked": Fix("Give the client a new token, if it is to be let in again."),
+    "undeclared-credential": Fix(rule="ignore_cookies = true  # if no response depends on them"),
     "malformed-cookie": Fix(rule='key_cookies = ["session"]  # each once, without spaces around its name'),
     "request-body": Fix("Take what selects the response from the query, and no body with GET."),
     "not-a-query": Fix("Send persisted queries by GET or QUERY."),

@@ -67,6 +67,10 @@ REASONS: Mapping[str, Explained] = {
         "The token or API key is valid, and was revoked: a group that the rule's `revoked_by` makes of its claims was purged since it was issued. The origin answers.",
         "Nothing, if that was meant. Else let the client have a new token, or give the key a later `begins`.",
     ),
+    "undeclared-credential": Explained(
+        "A rule of the class `private` matches, and the request proves whose it is by something else, too: a cookie beside a token, a token beside an API key. Or its query has, perhaps spelt otherwise, a parameter that only another rule's `key_parameters` or `api_key_in` names. The answer may be for that identity; the origin gives it.",
+        "Put it into the key (`key_cookies`, `key_fields`, `key_parameters`); or, if no response depends on it, say so: `ignore_cookies = true`, or `PASSED_FIELDS` for a field.",
+    ),
     "malformed-cookie": Explained(
         "The rule has `key_cookies`, and the Cookie field can be read in two ways.",
         "Correct the client: no spaces around the name, each cookie once.",

@@ -20,7 +20,8 @@ from origin_sdk_wire.marks import (
     url_mark,
     written_keys,
 )
-from origin_sdk_wire.rules import KeyRule, without_parameters
+from origin_sdk_wire.parameters import without_parameters
+from origin_sdk_wire.rules import KeyRule, hidden_by
 
 __all__ = [
     "KINDS",
@@ -259,7 +260,7 @@ def stored_targets(target: Target, rules: Sequence[KeyRule]) -> tuple[Target, ..
 
 def shown_url(url: str, rules: Sequence[KeyRule]) -> str:
     """Return a URL without the parameters that any of the rules hides: a key, or a signature."""
-    hidden = [name for rule in rules for name in rule.hidden_parameters]
+    hidden = hidden_by(rules)
     try:
         return str(without_parameters(parse_url(url), hidden)) if hidden else url
     except InvalidRequest:

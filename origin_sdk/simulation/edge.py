@@ -39,6 +39,7 @@ from origin_sdk_wire.bounds import MARKS_AHEAD
 from origin_sdk_wire.facts import Reason, ResponseFacts
 from origin_sdk_wire.marks import Lane, lane_key, written_keys
 from origin_sdk_wire.metrics import Tier
+from origin_sdk_wire.parameters import without_parameters
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.search_variance import QUERY
 from origin_sdk_wire.settings import Settings
@@ -151,7 +152,7 @@ class Edge:
     def answer(self, exchange: LoggedRequest, facts: RequestFacts, now_ms: int) -> None:
         """Run one request of the log through the cache."""
         decision = self._decide(facts, now_ms)
-        path = decision.key if isinstance(decision, Lookup) else str(facts.target)
+        path = decision.key if isinstance(decision, Lookup) else self._shown(facts)
         followed = self.sample.follow(path)
         if followed is None:
             return
@@ -186,6 +187,9 @@ class Edge:
                 self._decisions.clear()
             decision = self._decisions[remembered] = on_request(facts, self.settings, now_ms)
         return decision
+
+    def _shown(self, facts: RequestFacts) -> str:
+        return str(without_parameters(facts.target, self.settings.hidden_parameters))
 
     def _isolate(self, location: int, now_ms: int) -> _Isolate:
         place = location, int(self._draw() * self.assumptions.isolates)

@@ -15,6 +15,9 @@ __all__ = ["Report", "RuleReport", "VariantReport"]
 _REASONS = 12
 _PARAMETERS = 20
 _SIGMAS = 2
+_OF_CREDENTIALS = frozenset(
+    {"authorization", "cookie", "credentials", "identity-missing", "undeclared-credential"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ class Report:
 
     def _names_cookies(self) -> bool:
         reasons = {reason for _, reason in self.first.overall.counts.by_reason}
-        return not reasons.isdisjoint({"cookie", "authorization", "credentials", "identity-missing"})
+        return not reasons.isdisjoint(_OF_CREDENTIALS)
 
     def as_json(self) -> Mapping[str, object]:
         """Return it as JSON types."""

@@ -15,6 +15,7 @@ _SECRETS = dict.fromkeys(("TOKEN_SECRET", "API_KEY_TABLE_SECRET"), "0123456789ab
 _SECRETS["STORE_KEYS"] = "k:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 _NEEDED: Mapping[str, Mapping[str, object]] = {
     "api_key_in": {"key_claims": ["tenant"], "data_class": "private"},
+    "audience": {"key_claims": ["sub"]},
     "revoked_by": {"key_claims": ["sub"]},
     "weights": {"origins": ["https://a.example", "https://b.example"]},
 }

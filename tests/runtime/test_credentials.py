@@ -24,6 +24,7 @@ from tests.runtime.replies import Reply, reply
 
 SECRET = "a secret of the tests that has thirty-two bytes"  # noqa: S105 - a test's
 OLD = "another secret of the tests, of thirty-two bytes"
+DEBUG_SECRET = "one more secret of the tests, of thirty-two bytes"  # noqa: S105 - a test's
 BEGAN, OVER, LATER = "2026-01-01", "2026-01-02T00:00:00Z", "2999-01-01"
 
 
@@ -64,6 +65,9 @@ RULES: list[Json] = [
         **PRIVATE,
     },
     {"path": "/parameters/**", "key_parameters": ["k"], **PRIVATE},
+    {"path": "/fields/**", "key_fields": ["X-Partner"], **PRIVATE},
+    {"path": "/uncookied/**", "key_fields": ["X-Partner"], "ignore_cookies": True, **PRIVATE},
+    {"path": "/cookies/**", "key_cookies": ["sid"], **PRIVATE},
     {"path": "/signed/**", "key_parameters": ["sig"], "query_sort": True, "default_lifetime": "10m"},
 ]
 VARIABLES: Mapping[str, Json] = {
@@ -73,6 +77,13 @@ VARIABLES: Mapping[str, Json] = {
     "API_KEY_TABLE_OLD_SECRET": OLD,
     "TOKEN_SECRET": SECRET,
     "MARK_INTERVAL": "100ms",
+    "PASSED_FIELDS": ["X-Access-Token"],
+    "UNKEYED_FIELDS": ["X-Jwt"],
+    "DEBUG_SECRET": DEBUG_SECRET,
+    "METRICS_URLS": "full",
+    "LOG_SAMPLING": 1,
+    "LOG_WRITES": True,
+    "CACHE_STATUS_KEY": True,
 }
 
 
@@ -159,14 +170,114 @@ def test_what_is_no_key_gets_nothing_that_is_stored(
     assert [detail(each) for each in told] == ["identity-missing"] * 2
 
 
-def test_a_key_beside_a_token_is_nobodys(edge: Workerd, origin: ScriptedOrigin) -> None:
-    path = new_path("revocable/t")
+ALICES = ("Authorization", "Bearer of alice")
+SESSION = ("Cookie", "session=alice")
+
+
+@pytest.mark.parametrize(
+    ("place", "own", "other"),
+    [
+        pytest.param("revocable", [by_field("acme-2")], ALICES, id="a key and a token"),
+        pytest.param("revocable", [by_field("acme-2")], SESSION, id="a key and a cookie"),
+        pytest.param("revocable", [by_field("acme-2")], ("X-Auth-Token", "alice"), id="a key and a field"),
+        pytest.param("fields", [("X-Partner", "acme")], ALICES, id="a declared field and a token"),
+        pytest.param("fields", [("X-Partner", "acme")], SESSION, id="a declared field and a cookie"),
+        pytest.param("fields", [("X-Partner", "acme")], by_field("acme-2"), id="a declared field and a key"),
+        pytest.param("cookies", [("Cookie", "sid=a")], ALICES, id="a cookie and a token"),
+        pytest.param("cookies", [("Cookie", "sid=a")], by_field("acme-2"), id="a cookie and a key"),
+        pytest.param("parameters", [], ALICES, id="a parameter and a token"),
+        pytest.param("parameters", [], SESSION, id="a parameter and a cookie"),
+    ],
+)
+def test_an_answer_to_two_credentials_is_not_stored_for_one(
+    edge: Workerd, origin: ScriptedOrigin, place: str, own: list[tuple[str, str]], other: tuple[str, str]
+) -> None:
+    path = new_path(f"{place}/t")
+    url = f"{path}?k=1" if place == "parameters" else path
     serve(origin, path)
-    tokens = [("Authorization", f"Bearer of {user}") for user in ("alice", "bob")]
 
-    told = [get(edge.url("edge"), path, by_field("acme-2"), token) for token in tokens]
+    both = [get(edge.url("edge"), url, *own, other) for _ in range(2)]
+    alone = [get(edge.url("edge"), url, *own) for _ in range(3)]  # the last one by the fast path
 
-    assert [detail(each) for each in told] == ["identity-missing"] * 2
+    assert [detail(each) for each in both] == ["undeclared-credential"] * 2
+    assert [is_hit(each) for each in alone] == [False, True, True]
+    assert detail(get(edge.url("edge"), url, *own, other)) == "undeclared-credential"
+
+
+@pytest.mark.parametrize(
+    ("place", "other"),
+    [
+        pytest.param("uncookied", SESSION, id="cookies that the rule ignores"),
+        pytest.param("fields", ("X-Access-Token", "a"), id="a field that passes"),
+        pytest.param("fields", ("X-Jwt", "a"), id="a field that doesn't reach the origin"),
+        pytest.param("fields", ("X-Other", "a"), id="a field that proves nothing"),
+    ],
+)
+def test_what_is_said_not_to_matter_is_no_second_credential(
+    edge: Workerd, origin: ScriptedOrigin, place: str, other: tuple[str, str]
+) -> None:
+    path, own = new_path(f"{place}/t"), ("X-Partner", "acme")
+    serve(origin, path)
+
+    assert [is_hit(get(edge.url("edge"), path, own, other)) for _ in range(2)] == [False, True]
+
+
+SPELT = [
+    "API_KEY=s3cr3t", "v=1;api_key=s3cr3t", "api%255Fkey=s3cr3t", "api.key=s3cr3t", "api+key=s3cr3t",
+    "api_key[]=s3cr3t", "api_key%00x=s3cr3t", "+api_key=s3cr3t", "%61pi_key=s3cr3t", "a=?api_key=s3cr3t",
+    "a=1&api_key=s3cr3t&api_key=t", "%E2%84%AA=s3cr3t", "sig=s3cr3t",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("place", "query"),
+    [
+        *[(place, query) for place in ("KEYS", "open") for query in SPELT],
+        *[(place, "api_key=s3cr3t") for place in ("keys", "KEYS", "open", "keys%00", "signed", "cookies")],
+    ],
+)
+def test_a_hidden_parameter_is_shown_nowhere_however_it_is_spelt(
+    edge: Workerd, origin: ScriptedOrigin, place: str, query: str
+) -> None:
+    path = new_path(f"{place}/t")
+    origin.otherwise(lambda _: reply(200, [("Cache-Control", "public, max-age=600"), ("ETag", '"a"')]))
+    url, debug = f"{path}?{query}", ("Cache-Debug", DEBUG_SECRET)
+
+    told = [get(edge.url("edge"), url, debug) for _ in range(2)]
+    for plain in (path, f"{path}/"):
+        get(edge.url("edge"), plain)
+    get(edge.url("edge"), url, debug, method="DELETE")
+    get(edge.url("edge"), f"{path}/", method="DELETE")  # which writes after it
+
+    eventually(lambda: any(f"{path}/" in key for key in edge.store().keys("m2/")), "the marks")
+    shown = [each.value("Cache-Status") or "" for each in told]
+    counted = get(edge.url("edge"), "/.edge-cache/metrics", ("Authorization", f"Bearer {DEBUG_SECRET}"))
+    assert not [text for text in [*edge.store().keys(), *shown, counted.body.decode()] if "s3cr3t" in text]
+    assert "s3cr3t" not in edge.process.output()
+    assert "s3cr3t" in origin.requests(path)[0].target
+
+
+@pytest.mark.parametrize("query", ["v=1;sig=x", "SIG=x", "s%2569g=x", "sig=x&sig=y", "sig=x&sig[]=y"])
+def test_what_may_be_the_parameter_to_some_is_nobodys(
+    edge: Workerd, origin: ScriptedOrigin, query: str
+) -> None:
+    path = new_path("signed/t")
+    origin.decide(path, lambda asked: reply(200, [], asked.target.encode()))
+
+    told = [get(edge.url("edge"), f"{path}?{query}") for _ in range(2)]
+
+    assert not any(map(is_hit, told))
+    assert told[0].body == f"{path}?{query}".encode()
+
+
+@pytest.mark.parametrize("query", ["s%69g=x", "sigs=x", "v=sig", "filter[sig]=x"])
+def test_what_no_origin_takes_for_the_parameter_is_none(
+    edge: Workerd, origin: ScriptedOrigin, query: str
+) -> None:
+    path = new_path("signed/t")
+    origin.decide(path, lambda _: reply(200, []))
+
+    assert [is_hit(get(edge.url("edge"), f"{path}?{query}")) for _ in range(2)] == [False, True]
 
 
 def test_a_key_in_the_query_reaches_the_origin_and_no_store(edge: Workerd, origin: ScriptedOrigin) -> None:

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -39,7 +39,7 @@ JSON = ("Content-Type", "application/json")
 def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workerd]:
     folder: Path = tmp_path_factory.mktemp("content")
     safe: Mapping[str, Json] = {"RULES": RULES, "KEY_BODY_BYTES": BOUND, "MARK_INTERVAL": "200ms"}
-    workers: Variables = {"safe": safe, "twin": safe}
+    workers: Variables = {"safe": safe, "twin": safe, "large": {"RULES": RULES}}
     with running(folder, running_origin, workers) as workerd:
         yield workerd
 
@@ -78,6 +78,7 @@ OTHER_HASH: Json = {"persistedQuery": {"version": 1, "sha256Hash": sha256(b"{ q 
 HASH_ALONE = json.dumps({"extensions": PERSISTED}).encode()
 POST = Sent(method="POST")
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
+UTF_7 = ("Content-Type", "application/json; charset=utf-7")
 NESTED = b"[" * 900 + b"]" * 900
 
 # what the first request stores answers the second, or doesn't
@@ -129,6 +130,47 @@ APART = [
     pytest.param("json", Sent(b'{"a": 1, "a": 2}'), Sent(b'{"a": 2}'), id="a repeated name"),
     pytest.param("json", Sent(b'{"a": 1}'), Sent(b'{"a": 1, "__proto__": {}}'), id="one member more"),
     pytest.param("json", Sent(fields=[FORM]), Sent(b'{"b":2,"a":1}', fields=[FORM]), id="no type of JSON"),
+    *[
+        pytest.param("json", Sent(f"[{one}]".encode()), Sent(f"[{other}]".encode()), id=f"{one} and {other}")
+        for one, other in (
+            ("9007199254740992", "9007199254740993"),
+            ("0", "-0"),
+            ("100", "1e2"),
+            ("1e400", "1e401"),
+            ('"\\ud800"', '"\\ud801"'),
+            ('"\\ud800"', '"\\ufffd"'),
+            ('"\\u0000"', '""'),
+            ('"é"', '"e\u0301"'),
+            ("null", "NaN"),
+            ("{}", "[]"),
+            ('""', "null"),
+        )
+    ],
+    pytest.param("json", Sent(b'{"id": 1, "ID": 2}'), Sent(b'{"ID": 2, "id": 1}'), id="a name in two cases"),
+    pytest.param(
+        "json",
+        Sent(b'{"a": {"k": 1, "\xe2\x84\xaa": 2}}'),
+        Sent(b'{"a": {"\xe2\x84\xaa": 2, "k": 1}}'),
+        id="a name with the sign of Kelvin",
+    ),
+    pytest.param("json", Sent(), Sent(b"\xef\xbb\xbf" + Sent().content), id="a BOM"),
+    pytest.param("json", Sent(), Sent(Sent().content.decode().encode("utf-16-le")), id="UTF-16"),
+    pytest.param(
+        "json",
+        Sent(b'["+AGE-"]', fields=[UTF_7]),
+        Sent(b'["\\u002bAGE-"]', fields=[UTF_7]),
+        id="what is the same in UTF-8 alone",
+    ),
+    pytest.param("json", Sent(), Sent(fields=[(JSON[0], f"{JSON[1]}, text/plain")]), id="two media types"),
+    pytest.param("json", Sent(b"[" * 900 + b"]" * 900), Sent(b"[" * 899 + b"]" * 899), id="deep nests"),
+    pytest.param("raw", Sent(b"a=1&a=2", fields=[FORM]), Sent(b"a=2&a=1", fields=[FORM]), id="a field twice"),
+    pytest.param("raw", Sent(b"a=1", fields=[FORM]), Sent(b"%61=1", fields=[FORM]), id="a field, encoded"),
+    pytest.param(
+        "graphql",
+        Sent(b'{"query": "{ p(a: \\"\\ud800\\") }"}', "POST"),
+        Sent(b'{"query": "{ p(a: \\"?\\") }"}', "POST"),
+        id="half a surrogate pair",
+    ),
     pytest.param("graphql", graphql("{ p }"), graphql("{ q }"), id="another document"),
     pytest.param("graphql", graphql("{ p }"), graphql("{ p }", variables={"a": 1}), id="other variables"),
     pytest.param("graphql", graphql("{ p }"), graphql("{ p }", operationName="A"), id="an operation name"),
@@ -199,6 +241,28 @@ PASSED = [
     pytest.param("graphql", Sent(b'{"query": "{a}", "query": ""}', "POST"), "not-a-query", id="a name twice"),
     pytest.param("graphql", Sent(b"query=%7Ba%7D", "POST", [FORM]), "not-a-query", id="a form"),
     pytest.param("graphql", Sent(NESTED, "POST"), "not-a-query", id="what is nested deeply"),
+    pytest.param(
+        "graphql",
+        Sent(b'{"query": "{a}", "Query": "mutation {b}"}', "POST"),
+        "not-a-query",
+        id="a name in two cases",
+    ),
+    *[
+        pytest.param("graphql", replace(graphql("{ p }"), query=query), "not-a-query", id=f"beside {query}")
+        for query in (
+            "?query=mutation{a}",
+            "?a=1&%71uery=mutation{a}",
+            "?operationName=B",
+            "?QUERY=mutation{a}",
+        )
+    ],
+    pytest.param(
+        "graphql",
+        Sent(graphql("{ p }").content, "POST", [JSON, ("Content-Encoding", "gzip")]),
+        "not-a-query",
+        id="gzip",
+    ),
+    pytest.param("graphql", Sent(graphql("{ p }").content, "POST", [UTF_7]), "not-a-query", id="UTF-7"),
     pytest.param("graphql", Sent(b"\xff\xfe", "POST"), "not-a-query", id="what isn't UTF-8"),
 ]
 
@@ -227,6 +291,24 @@ def test_what_does_not_say_how_long_it_is_is_passed_on(edge: Workerd, origin: Sc
 
     assert detail(told) == "request-body"
     assert [asked.body for asked in origin.requests(path)] == [b"abc"]
+
+
+@pytest.mark.parametrize("rule", ["json", "graphql"])
+@pytest.mark.parametrize(
+    "content", [pytest.param(b"[" * 60_000, id="a list"), pytest.param(b'{"a":' * 10_000, id="a table")]
+)
+def test_no_nest_is_so_deep_that_it_ends_the_isolate(
+    edge: Workerd, origin: ScriptedOrigin, rule: str, content: bytes
+) -> None:
+    path = new_path(f"{rule}/t")
+    answers(origin, path)
+
+    told = [Sent(content, "POST").to(edge.url("large"), path) for _ in range(2)]
+    page = [get(edge.url("large"), f"{path}/page") for _ in range(2)]
+
+    assert [each.status for each in told] == [200] * 2
+    assert [asked.body for asked in origin.requests(path)] == [content] * (1 if is_hit(told[1]) else 2)
+    assert [each.status for each in page] == [501] * 2
 
 
 def test_a_smuggled_length_reaches_neither_the_key_nor_the_origin(
@@ -437,6 +519,7 @@ ITEMS = json.dumps({"items": [{"id": 1}, {"id": "b"}, {"name": "c"}], "shop": Tr
         pytest.param("grouped", _answered(b"x", ("Content-Encoding", "gzip")), "answer-unread", id="no gzip"),
         pytest.param("grouped", _answered(b"x", ("Content-Encoding", "br")), "answer-unread", id="no Brotli"),
         pytest.param("grouped", _answered(NESTED * 99), "answer-unread", id="what is nested deeply"),
+        pytest.param("grouped", _answered(b"[" * 99_000), "answer-unread", id="a nest without an end"),
         pytest.param("grouped", _answered(b"no JSON", status=404), "fresh", id="an error of any kind"),
         pytest.param(
             "grouped",

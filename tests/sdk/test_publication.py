@@ -420,13 +420,13 @@ def test_a_rule_that_keeps_it_from_the_edge_holds_here_too(new_client: Callable[
 DISGUISED = Project(
     rules=(
         Rule("account", paths=("/account/**",), data_class=EdgeDataClass.NEVER),
-        Rule("mine", paths=("/mine/**",), data_class=EdgeDataClass.PRIVATE, fields=("x-api-key",)),
+        Rule("mine", paths=("/mine/**",), data_class=EdgeDataClass.PRIVATE, fields=("x-partner",)),
         Rule("yours", paths=("/yours/**",), data_class=EdgeDataClass.PRIVATE, fields=("x-tenant",)),
         Rule("localised", paths=("/localised/**",), fields=("x-country",)),
         Rule("tracked", paths=("/tracked/**",), query_drop=("utm",)),
     )
 )
-ASKED = {"X-Api-Key": "a", "X-Tenant": "b", "X-Country": "at"}
+ASKED = {"X-Partner": "a", "X-Tenant": "b", "X-Country": "at"}
 
 
 @pytest.mark.parametrize("profile", Profile)

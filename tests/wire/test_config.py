@@ -162,7 +162,9 @@ def test_a_rule_reads_all_its_settings() -> None:
         seal=Seal.ENCRYPT,
         shield=False,
     )
-    assert table.keys() | {"lifetime", "bypass", "ignore_cookies", "ignore_origin"} == RULE_SETTINGS
+    assert (
+        table.keys() | {"audience", "lifetime", "bypass", "ignore_cookies", "ignore_origin"} == RULE_SETTINGS
+    )
 
 
 @pytest.mark.parametrize(
@@ -501,6 +503,7 @@ _ISSUER = {"issuer": "me", "keys": "https://me.example/keys", "audience": "a"}
             {"RULES": [_BY_KEY | {"api_key_in": "?"}]}, "isn't the name of a", id="a parameter without a name"
         ),
         pytest.param({"RULES": [{"revoked_by": "user-{sub}"}]}, "add key_claims", id="nobody to be revoked"),
+        pytest.param({"RULES": [{"audience": "a"}]}, "add key_claims", id="an audience of no tokens"),
         pytest.param(
             {"RULES": [_BY_KEY | {"revoked_by": "user-{}"}]}, "give a claim such as", id="revoked by nothing"
         ),
@@ -692,7 +695,7 @@ def test_what_cant_be_meant_is_refused(environment: dict[str, object], expected:
         pytest.param({"API_KEY_TABLE": {"0" * 64: {"a": 1}}}, "no rule uses it", id="keys without a use"),
         pytest.param(
             {"RULES": [{"methods": ["QUERY"], "key_body": True, "key_parameters": ["sig"], "lifetime": 5}]},
-            "counted with 'sig' in its URL; add GET",
+            "passes by the cache; add GET",
             id="a parameter that other methods show",
         ),
         pytest.param(

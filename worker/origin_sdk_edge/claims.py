@@ -14,9 +14,11 @@ from typing import TypeGuard
 
 from origin_sdk_wire.strict_json import strictly_read
 
-__all__ = ["Expected", "decoded", "is_acceptable", "is_access", "json_object", "verified_claims"]
+__all__ = ["Expected", "decoded", "is_acceptable", "is_access", "is_for", "json_object", "verified_claims"]
 
 _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
+
+_LARGEST_TIME = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def verified_claims(
         return None
     try:
         header, claims = json_object(head), json_object(payload)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     if header.get("alg") != "HS256" or not is_access(header):
         return None
@@ -70,21 +72,23 @@ def is_acceptable(
 def is_access(header: Mapping[str, object]) -> bool:
     """Whether a token may be one that grants access (RFC 8725 section 3.11, RFC 9068 section 2.1).
 
-    Extensions that are marked critical make it invalid: none is understood (RFC 7515 section 4.1.11).
+    Extensions that are marked critical make it invalid: none is understood (RFC 7515 section 4.1.11). No
+    token leaves its payload unencoded (RFC 7797 section 7).
     """
     kind = header.get("typ", "JWT")
-    return "crit" not in header and isinstance(kind, str) and kind.lower() in _TYPES
+    is_plain = "crit" not in header and header.get("b64", True) is True
+    return is_plain and isinstance(kind, str) and kind.lower() in _TYPES
 
 
 def _is_as(expected: Expected, claims: Mapping[str, object]) -> bool:
     return (
-        _is_for(expected.audiences, claims)
+        is_for(expected.audiences, claims)
         and (not expected.issuers or _is_one_of(claims.get("iss"), expected.issuers))
         and all(_is_same(claims.get(name), value) for name, value in expected.claims.items())
     )
 
 
-def _is_for(audiences: frozenset[str], claims: Mapping[str, object]) -> bool:
+def is_for(audiences: frozenset[str], claims: Mapping[str, object]) -> bool:
     """Whether a token is for one of ``audiences`` (RFC 7519 section 4.1.3)."""
     if "aud" not in claims:
         return not audiences
@@ -120,11 +124,12 @@ def _is_current(claims: Mapping[str, object], now_seconds: float, leeway_seconds
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether a claim is a time: what is larger than all of these is none, or infinite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST_TIME
 
 
 def json_object(encoded: str) -> Mapping[str, object]:
-    """Read a part of a token; raises :class:`ValueError`, and RecursionError."""
+    """Read a part of a token; raises :class:`ValueError`."""
     value = strictly_read(decoded(encoded).decode())  # RFC 7519 section 4: a name twice may mean either
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - what was read is at fault

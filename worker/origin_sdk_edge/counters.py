@@ -11,7 +11,7 @@ from origin_sdk_wire.exposition import SeenPurge, UrlCount
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.marks import Lane, Mark
 from origin_sdk_wire.metrics import ATTEMPTS, FAULTS, OTHER, Counts, Labels, Tier, status_class
-from origin_sdk_wire.rules import without_parameters
+from origin_sdk_wire.parameters import without_parameters
 from origin_sdk_wire.settings import MetricsUrls, Settings
 
 __all__ = ["Counters", "shown_url"]

@@ -118,6 +118,8 @@ class _Variants:
     names: tuple[str, ...]
     rule: Rule | None = None
     """The rule, if it brings the values of some fields down to a few."""
+    undeclared: re.Pattern[str] | None = None
+    """Finds a credential that the full path has to see."""
     by_values: dict[_Values, _Decided] = field(default_factory=dict)
 
 
@@ -156,7 +158,7 @@ class FastPath:
         variants = self._by_url[url]
         if now_ms >= self._marks.log.due_ms:
             return None  # the full path asks the purge log behind its response
-        if CHANGES_DECISION.search(fields):
+        if CHANGES_DECISION.search(fields) or (variants.undeclared and variants.undeclared.search(fields)):
             return None
         values = _values_of(variants.names, fields, variants.rule) if variants.names else ()
         decided = variants.by_values.get(values)
@@ -227,7 +229,7 @@ class FastPath:
             is_by_log,
             self._rendering.rendered(answer.status, fields_shown, entry.body),
         )
-        self._place(url, _Variants(names, rule), values, decided)
+        self._place(url, _Variants(names, rule, self._undeclared(lookup.rule)), values, decided)
 
     def _is_repeatable(self, lookup: Lookup, entry: Entry, use: Use) -> bool:
         return (
@@ -239,6 +241,11 @@ class FastPath:
             and entry.hits > 1
         )
 
+    def _undeclared(self, rule: Rule) -> re.Pattern[str] | None:
+        if not rule.is_for_one:
+            return None
+        return _any_of(self._settings.credential_fields - rule.declared_credentials)
+
     def _until_ms(self, lookup: Lookup, entry: Entry, use: Use, *, is_by_log: bool) -> int:
         until_ms = use.until_ms - int(use.lifetime_ms * self._settings.refresh_ahead)
         if is_by_log:
@@ -249,7 +256,7 @@ class FastPath:
 
     def _place(self, url: str, like: _Variants, values: _Values, decided: _Decided) -> None:
         variants = self._by_url.get(url)
-        if variants and (variants.names, variants.rule) != (like.names, like.rule):
+        if variants and _likeness(variants) != _likeness(like):
             for known in list(variants.by_values):
                 self._remove(url, known)
         self._remove(url, values)
@@ -290,6 +297,16 @@ class FastPath:
     def _forget(self, entry: Entry) -> None:
         for url, values in list(self._places.get(entry, ())):
             self._remove(url, values)
+
+
+def _likeness(variants: _Variants) -> tuple[object, ...]:
+    return variants.names, variants.rule, variants.undeclared
+
+
+@lru_cache(maxsize=16)
+def _any_of(names: frozenset[str]) -> re.Pattern[str] | None:
+    listed = "|".join(map(re.escape, sorted(names)))
+    return re.compile(rf'"(?:{listed})":', re.IGNORECASE) if names else None
 
 
 def _names(lookup: Lookup, entry: Entry) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.marks import is_group
 from origin_sdk_wire.rules import KeyBody
 from origin_sdk_wire.settings import Rule
+from origin_sdk_wire.strict_json import shallow
 
 __all__ = ["named_groups", "read_answer"]
 
@@ -23,8 +24,8 @@ def read_answer(status: int, body: bytes, rule: Rule) -> tuple[str, ...] | Reaso
     body of any kind.
     """
     try:
-        value = json.loads(body.decode()) if body else None
-    except (ValueError, RecursionError):
+        value = json.loads(shallow(body.decode())) if body else None
+    except ValueError:
         return Reason.ANSWER_UNREAD if 200 <= status < 300 else ()
     if rule.body is KeyBody.GRAPHQL and isinstance(value, dict) and value.get("errors"):
         return Reason.GRAPHQL_ERRORS

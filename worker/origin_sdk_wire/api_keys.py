@@ -40,7 +40,7 @@ class ApiKey:
 
 def key_digest(key: str, secret: str) -> str:
     """Return the digest by which the table knows ``key``."""
-    return hmac.new(secret.encode(), key.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+    return hmac.new(secret.encode(), key.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
 
 def found_key(key: str, secrets: tuple[str, ...], keys: Mapping[str, ApiKey]) -> ApiKey | None:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, TypeAlias
 
+from origin_sdk_wire.key import Target
+from origin_sdk_wire.parameters import has_undeclared
 from origin_sdk_wire.rules import KeyBody
 from origin_sdk_wire.strict_json import strictly_read
 
-__all__ = ["ContentKey", "content_key", "is_query_document"]
+__all__ = ["ContentKey", "content_key", "is_query_document", "names_operation"]
 
 Parts: TypeAlias = tuple[tuple[str, str | None], ...]
 
@@ -79,14 +81,19 @@ def _json_of(media_type: str, fields: Mapping[str, str], content: bytes) -> tupl
     """Return the value of a JSON content in a tuple; ``None`` if it isn't JSON, or parsers may differ."""
     if fields.get("content-encoding", "identity") != "identity":
         return None
-    if not _JSON.fullmatch(media_type.partition(";")[0]):
+    kind, *parameters = media_type.split(";")
+    # RFC 8259 section 8.1 has UTF-8 alone; an origin that goes by another charset reads other texts.
+    if not _JSON.fullmatch(kind) or any(_names_charset(each) for each in parameters):
         return None
     try:
-        value = strictly_read(content.decode(), _Number)
-        _digest(value)  # what is nested too deeply is no JSON here
-    except (ValueError, RecursionError):
+        return (strictly_read(content.decode(), _Number),)
+    except ValueError:
         return None
-    return (value,)
+
+
+def _names_charset(parameter: str) -> bool:
+    name, _, value = parameter.lower().partition("=")
+    return name.strip().startswith("charset") and value.strip(' "') not in {"utf-8", "utf8"}
 
 
 def _digest(value: object) -> str:
@@ -109,6 +116,14 @@ def _tagged(value: Any) -> Any:
 # GraphQL over HTTP
 
 
+_OPERATION = frozenset({"query", "operationName", "variables", "extensions"})
+
+
+def names_operation(target: Target) -> bool:
+    """Whether a URL says what to do, too: express-graphql goes by that, whatever the content says."""
+    return has_undeclared(target, (), _OPERATION)
+
+
 def _operation(method: str, value: tuple[Any] | None) -> str | None:
     """Return what tells a GraphQL request from others; ``None`` if it isn't surely a query.
 
@@ -122,7 +137,7 @@ def _operation(method: str, value: tuple[Any] | None) -> str | None:
     extensions = dict(extensions) if isinstance(extensions, dict) else {}
     persisted = _persisted(extensions.pop("persistedQuery", None))
     if isinstance(document, str) and document:
-        digest = sha256(document.encode("utf-8", "replace")).hexdigest()
+        digest = sha256(document.encode("utf-8", "surrogatepass")).hexdigest()
         if persisted not in {None, digest} or not is_query_document(document):
             return None
     elif document is None and persisted and _DIGEST.fullmatch(persisted) and method == "QUERY":

@@ -193,6 +193,11 @@ def _credential_errors(rule: Rule) -> Iterator[str]:
             f"revoked_by = {shown_value(list(rule.revoked_by))}: is made of claims, and there are none; "
             "add key_claims, or remove it"
         )
+    if rule.audience and (rule.takes_api_keys or not rule.claims):
+        yield (
+            f"audience = {shown_value(sorted(rule.audience))}: is of tokens, whose claims aren't in the key; "
+            "add key_claims, or remove it"
+        )
 
 
 def _is_looked_up(rule: KeyRule) -> bool:
@@ -298,8 +303,8 @@ def rule_warnings(rule: Rule) -> Iterator[str]:
     if rule.hidden_parameters and rule.methods and "GET" not in rule.methods:
         hidden = shown_value(", ".join(sorted(rule.hidden_parameters)))
         yield (
-            f"methods = {shown_value(sorted(rule.methods))}: a GET of the same path isn't this rule's, and "
-            f"is stored, listed and counted with {hidden} in its URL; add GET"
+            f"methods = {shown_value(sorted(rule.methods))}: a GET of the same path with {hidden} in its URL "
+            "isn't this rule's, and passes by the cache; add GET"
         )
     if is_shared and rule.cookies and (rule.lifetime or rule.default_lifetime):
         yield (

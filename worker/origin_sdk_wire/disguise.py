@@ -13,7 +13,16 @@ from itertools import product
 from typing import TypeVar
 
 from origin_sdk_wire.key import Target, escape_path, unescape
-from origin_sdk_wire.rules import FURTHER_METHODS, KeyBody, KeyRule, first_match, folded, key_target
+from origin_sdk_wire.parameters import without_parameters
+from origin_sdk_wire.rules import (
+    FURTHER_METHODS,
+    KeyBody,
+    KeyRule,
+    first_match,
+    folded,
+    hidden_by,
+    key_target,
+)
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 
 __all__ = ["AMBIGUOUS", "applied_rule", "forbids", "keyed_targets", "readings_met", "strictest_rule"]
@@ -69,7 +78,7 @@ def keyed_targets(target: Target, rules: Sequence[KeyRule]) -> tuple[Target, ...
     """
     further = _methods_keyed(rules)
     spelt = first_match(rules, "GET", target)
-    # By other methods only what a rule looks up is stored: no mark need show what a rule hides in the URL.
+    # By other methods only what a rule looks up is stored.
     found = [rule for method in further if (rule := _looking_up(method, first_match(rules, method, target)))]
     targets = [key_target(rule, target) if rule else target for rule in (spelt, *found)]
     if (
@@ -80,7 +89,9 @@ def keyed_targets(target: Target, rules: Sequence[KeyRule]) -> tuple[Target, ...
         for method in ("GET", *further):
             met = _rules_of_readings(method, target, rules)
             targets += [key_target(rule, target) for rule in met if _looking_up(method, rule)]
-    return tuple(dict.fromkeys(targets))
+    # What any rule hides is stored under no key that shows it: no mark need.
+    hidden = hidden_by(rules)
+    return tuple(dict.fromkeys(without_parameters(each, hidden) for each in targets))
 
 
 def _looking_up(method: str, rule: _Rule | None) -> _Rule | None:
@@ -112,7 +123,7 @@ def _identity(rule: Rule) -> tuple[str, ...]:
     if rule.data_class is not DataClass.PRIVATE:
         return ()
     places = (*rule.api_key_fields, *rule.hidden_parameters)
-    return (*rule.fields, *rule.cookies, *rule.claims, *places, *rule.revoked_by)
+    return (*rule.fields, *rule.cookies, *rule.claims, *places, *rule.revoked_by, *sorted(rule.audience))
 
 
 def _is_odd(target: Target) -> bool:

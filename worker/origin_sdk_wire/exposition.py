@@ -11,6 +11,7 @@ from typing import Any
 
 from origin_sdk_wire.errors import UnreadableMetrics
 from origin_sdk_wire.metrics import METRICS, Cells, Counts, Kind, Labels, Metric
+from origin_sdk_wire.strict_json import shallow
 
 __all__ = [
     "FORMAT",
@@ -159,7 +160,7 @@ def _short(number: float) -> float:
 def parse_document(text: str | bytes) -> Document:
     """Read what the route answered; raises :class:`UnreadableMetrics`."""
     try:
-        table = json.loads(text)
+        table = json.loads(shallow(text if isinstance(text, str) else text.decode()))
         if table["format"] != FORMAT:
             raise UnreadableMetrics(f'not a document of {FORMAT}: "format" is {table["format"]!r}')
         _check_version(table)
@@ -180,7 +181,7 @@ def parse_document(text: str | bytes) -> Document:
 def parse_isolate(text: str) -> Isolate:
     """Read what :func:`isolate_text` wrote; raises :class:`UnreadableMetrics`."""
     try:
-        table = json.loads(text)
+        table = json.loads(shallow(text))
         _check_version(table)
         return _read_isolate(table)
     except (ValueError, KeyError, TypeError) as error:

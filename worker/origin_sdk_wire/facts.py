@@ -46,6 +46,7 @@ class Reason(StrEnum):
     HOOK_FAILED = "hook-failed"
     IDENTITY_MISSING = "identity-missing"
     REVOKED = "revoked"
+    UNDECLARED_CREDENTIAL = "undeclared-credential"
     MALFORMED_COOKIE = "malformed-cookie"
     BODY = "request-body"
     NOT_A_QUERY = "not-a-query"

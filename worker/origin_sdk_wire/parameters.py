@@ -1,11 +1,24 @@
-"""Parameters of a query, read so that no two frameworks could read them differently."""
+"""Parameters of a query, read so that no two frameworks could read them differently.
 
-from collections.abc import Mapping
+What is *the* parameter of a name is as the WHATWG URL standard (section 5.1) has it, and with it Django,
+Starlette and Flask: between ``&``, percent-decoded once, in the case that it is written in, and there once.
+What another origin may take for it is hidden as it is, and nobody's: in another case (ASP.NET), behind ``;``
+(Rack, and Python until 3.9), decoded twice, with ``[]``, a dot or a space in it (PHP), cut off at a NUL.
+"""
 
-from origin_sdk_wire.key import Target
+import re
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+
+from origin_sdk_wire.key import Target, unescape
+from origin_sdk_wire.memo import remember_short
 from origin_sdk_wire.rules import decoded_name
 
-__all__ = ["parameters_of"]
+__all__ = ["has_undeclared", "parameters_of", "without_parameters"]
+
+_ALSO_SEPARATES = re.compile(r"[;?]")
+_UNSEEN = re.compile(r"[\x00-\x20\x7f-\xa0]+")
+_AS_UNDERSCORE = str.maketrans(" .[", "___")
 
 
 def parameters_of(target: Target, names: tuple[str, ...]) -> Mapping[str, str] | None:
@@ -24,3 +37,44 @@ def parameters_of(target: Target, names: tuple[str, ...]) -> Mapping[str, str] |
                 return None
             found[name] = value
     return found
+
+
+def without_parameters(target: Target, names: Collection[str]) -> Target:
+    """Return a target without what any origin may read as a parameter of one of ``names``."""
+    if target.query is None or not names:
+        return target
+    folded = _folded(frozenset(names))
+    kept = [each for each in target.query.split("&") if folded.isdisjoint(_readings(each))]
+    return Target(target.scheme, target.host, target.path, "&".join(kept) or None)
+
+
+def has_undeclared(target: Target, declared: Collection[str], hidden: frozenset[str]) -> bool:
+    """Whether an origin may read a parameter of one of the ``hidden`` names that isn't a ``declared`` one."""
+    if target.query is None or not hidden:
+        return False
+    folded = _folded(hidden)
+    return any(
+        decoded_name(each.partition("=")[0]) not in declared and not folded.isdisjoint(_readings(each))
+        for each in target.query.split("&")
+    )
+
+
+@lru_cache(maxsize=16)
+def _folded(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(map(_fold, names))
+
+
+@remember_short(256)
+def _readings(parameter: str) -> frozenset[str]:
+    """Return the names, folded, by which some origin may read what stands between two ``&``."""
+    found: set[str] = set()
+    for part in _ALSO_SEPARATES.split(parameter):
+        name = part.partition("=")[0]
+        for _ in range(2):  # some decode twice
+            name = unescape(name.replace("+", " "))
+            found |= {_fold(name), _fold(name.partition("\0")[0]), _fold(name.partition("[")[0])}
+    return frozenset(found)
+
+
+def _fold(name: str) -> str:
+    return _UNSEEN.sub(" ", name).strip().casefold().translate(_AS_UNDERSCORE)

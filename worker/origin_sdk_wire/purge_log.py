@@ -31,6 +31,7 @@ from origin_sdk_wire.key import CUT, fit, hostname_of
 from origin_sdk_wire.marks import PURGE_LOG_PREFIX, Lane, is_index, reach_of
 from origin_sdk_wire.record import MAX_METADATA_BYTES
 from origin_sdk_wire.seals import SEAL_BYTES, StoreKey, authenticated
+from origin_sdk_wire.strict_json import shallow
 
 __all__ = [
     "ENTRY_SECONDS",
@@ -513,8 +514,8 @@ def state_of_all(shards: Sequence[LogState]) -> LogState:
 
 def _table(text: str | bytes) -> Mapping[str, object]:
     try:
-        read = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        read = json.loads(shallow(text if isinstance(text, str) else text.decode()))
+    except ValueError as error:
         raise UnreadableEntry(_DOES_NOT_FIT.format("text", text)) from error
     if not _is_table(read):
         raise UnreadableEntry(_DOES_NOT_FIT.format("text", text))

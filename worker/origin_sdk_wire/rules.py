@@ -31,11 +31,11 @@ __all__ = [
     "decoded_name",
     "first_match",
     "folded",
+    "hidden_by",
     "key_target",
     "known_query",
     "parse_key_rule",
     "search_parts",
-    "without_parameters",
 ]
 
 KEY_RULE_SETTINGS = frozenset(
@@ -202,6 +202,11 @@ class KeyRule:
 _Rule = TypeVar("_Rule", bound=KeyRule)
 
 
+def hidden_by(rules: Iterable[KeyRule]) -> frozenset[str]:
+    """Return the query parameters that are for nobody to see, whatever rule applies."""
+    return frozenset(name for rule in rules for name in rule.hidden_parameters)
+
+
 def first_match(rules: Iterable[_Rule], method: str, target: Target) -> _Rule | None:
     """Return the rule that applies, or ``None``."""
     return next((rule for rule in rules if rule.matches(method, target)), None)
@@ -218,12 +223,6 @@ def key_target(rule: KeyRule, target: Target) -> Target:
         # Responses of one path may take different queries for the same: all lie under the path.
         return Target(target.scheme, target.host, target.path)
     return _edited(rule, target, rule.hidden_parameters)
-
-
-def without_parameters(target: Target, names: Iterable[str]) -> Target:
-    """Return a target without the query parameters of these names, percent-decoded."""
-    hidden = tuple(names)
-    return key_target(KeyRule(parameters=hidden), target) if hidden else target
 
 
 def known_query(rule: KeyRule, target: Target) -> str | None:

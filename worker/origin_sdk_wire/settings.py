@@ -16,9 +16,10 @@ from origin_sdk_wire.bounds import MAX_SEALED_BYTES
 from origin_sdk_wire.issuers import Issuer, issuers
 from origin_sdk_wire.lifetimes import DEFAULT_JITTER
 from origin_sdk_wire.purge_log import MAX_WINDOW_SECONDS
-from origin_sdk_wire.rules import KeyBody, KeyRule
+from origin_sdk_wire.rules import KeyBody, KeyRule, hidden_by
 from origin_sdk_wire.seals import Seal, StoreKey, concealed
 from origin_sdk_wire.signed_requests import LogKey
+from origin_sdk_wire.unkeyed import CREDENTIAL_FIELDS, is_among
 from origin_sdk_wire.values import (
     coding_names,
     count,
@@ -171,6 +172,8 @@ class Rule(KeyRule):
     """Where the JSON body of a response names groups: paths, perhaps inside braces in a name."""
     revoked_by: tuple[str, ...] = setting((), group_templates("claims"))
     """The groups whose purge revokes the credentials that were issued before: named by their claims."""
+    audience: frozenset[str] = setting(frozenset(), texts())
+    """Whom tokens must be for (``aud``) beside what all rules ask: one of these."""
     origins: tuple[str, ...] = setting((), origin_urls())
     """Where requests go in place of ``origin``: to the first, to the next where that gives no answer."""
     weights: tuple[float, ...] = setting((), shares())
@@ -190,6 +193,21 @@ class Rule(KeyRule):
     single_flight: SingleFlight = setting(SingleFlight.ISOLATE, one_of(SingleFlight))
     seal: Seal | None = setting(None, one_of(Seal))
     """How what is stored is protected; ``None`` leaves that to the class of data."""
+
+    @cached_property
+    def declared_credentials(self) -> frozenset[str]:
+        """The request fields with credentials that the key covers, or on which no response depends."""
+        declared = {*self.fields, *self.api_key_fields}
+        if self.claims and not self.takes_api_keys:
+            declared.add("authorization")
+        if self.cookies or self.ignore_cookies:
+            declared.add("cookie")
+        return frozenset(declared)
+
+    @property
+    def is_for_one(self) -> bool:
+        """Whether what it stores is for one identity, and so for no other that a request proves."""
+        return self.data_class is DataClass.PRIVATE or self.takes_api_keys
 
     @property
     def grants_stale(self) -> bool:
@@ -401,7 +419,14 @@ class Settings:
     @cached_property
     def hidden_parameters(self) -> frozenset[str]:
         """The query parameters that are for nobody to see, whatever rule applies."""
-        return frozenset(name for rule in self.rules for name in rule.hidden_parameters)
+        return hidden_by(self.rules)
+
+    @cached_property
+    def credential_fields(self) -> frozenset[str]:
+        """The request fields that prove who a client is, but for those that are said not to matter."""
+        named = CREDENTIAL_FIELDS.union(*(rule.api_key_fields for rule in self.rules))
+        ignored = self.passed_fields | self.unkeyed_fields
+        return frozenset(name for name in named if not is_among(name, ignored))
 
     def sealed_with(self, keys: tuple[StoreKey, ...]) -> Self:
         """Return these settings with keys for the store, which leave room for seals in the largest body."""

@@ -6,7 +6,14 @@ Each name may end in ``*`` for all that begin so.
 from collections.abc import Mapping
 from functools import lru_cache
 
-__all__ = ["DESCRIPTIVE_FIELDS", "NEGOTIATED_FIELDS", "SAFE_UNKEYED_FIELDS", "is_among", "selected"]
+__all__ = [
+    "CREDENTIAL_FIELDS",
+    "DESCRIPTIVE_FIELDS",
+    "NEGOTIATED_FIELDS",
+    "SAFE_UNKEYED_FIELDS",
+    "is_among",
+    "selected",
+]
 
 SAFE_UNKEYED_FIELDS = frozenset(
     {
@@ -139,6 +146,51 @@ An origin gets to see it where its responses nominate it with Vary.
 NEGOTIATED_FIELDS = frozenset({"accept", "accept-charset", "accept-language", "origin", "x-requested-with"})
 """What origins choose a response by: it selects, whether Vary names it or not."""
 
+CREDENTIAL_FIELDS = frozenset(
+    {
+        "authorization",
+        "cookie",
+        # Where APIs take keys and tokens: API gateways (Kong, Azure, AWS, Google, Tyk, RapidAPI), frameworks'
+        # extensions (Django REST framework, FastAPI, Rails, Laravel), OpenStack, GitLab, Shopify, Vault.
+        "access-token",
+        "api-key",
+        "api-token",
+        "apikey",
+        "auth-token",
+        "authentication",
+        "client-secret",
+        "dpop",
+        "job-token",
+        "ocp-apim-subscription-key",
+        "private-token",
+        "session-token",
+        "token",
+        "x-access-token",
+        "x-api-key",
+        "x-api-token",
+        "x-apikey",
+        "x-app-token",
+        "x-auth",
+        "x-auth-key",
+        "x-auth-token",
+        "x-authorization",
+        "x-functions-key",
+        "x-id-token",
+        "x-jwt",
+        "x-jwt-assertion",
+        "x-rapidapi-key",
+        "x-secret",
+        "x-session",
+        "x-session-id",
+        "x-session-token",
+        "x-shopify-access-token",
+        "x-subject-token",
+        "x-token",
+        "x-user-token",
+        "x-vault-token",
+    }
+)
+"""By which a request proves whose it is. No answer is one identity's where another is proved beside it."""
 
 _MOST_NAMES = 1024
 """Origins choose them."""

@@ -1,7 +1,7 @@
 """Bodies are ArrayBuffers that never enter the Python heap."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -9,10 +9,10 @@ import js
 from pyodide.ffi import JsException, to_js
 
 from origin_sdk_edge.adapters.javascript import from_json
-from origin_sdk_edge.adapters.promises import promised, unawaited, within
+from origin_sdk_edge.adapters.promises import Promised, promised, unawaited, within
 from origin_sdk_edge.ports import Body, ContentError, StoreError
 
-__all__ = ["ArrayBuffers", "JsCounted", "JsPipe", "joined"]
+__all__ = ["ArrayBuffers", "JsCounted", "JsPipe", "joined", "read_at_most"]
 
 _SILENCE_SECONDS = 10.0
 """A body of the store of which nothing comes for so long is given up."""
@@ -93,17 +93,10 @@ class ArrayBuffers:
 
     async def _gunzip(self, body: Body, most_bytes: int) -> Body:
         stream = js.Response.new(body).body.pipeThrough(js.DecompressionStream.new("gzip"))
-        reader, pieces, size = stream.getReader(), [], 0
         try:
-            while not (step := await promised(reader.read, reader)).done:
-                size += step.value.byteLength
-                if size > most_bytes:
-                    unawaited(promised(reader.cancel, reader))
-                    raise ValueError(f"it expands to more than {most_bytes} bytes")
-                pieces.append(step.value)
+            return await read_at_most(most_bytes, stream)
         except JsException as error:
             raise ValueError(str(error)) from error
-        return joined(pieces)
 
     def empty(self) -> Body:
         """Return no bytes."""
@@ -112,6 +105,28 @@ class ArrayBuffers:
     def pipe(self, size_bytes: int | None) -> "JsPipe":
         """Make a body for a client, of this size if it is known."""
         return JsPipe(size_bytes)
+
+
+async def read_at_most(
+    most_bytes: int, stream: Any, bounded: Callable[[Promised], Promised] | None = None
+) -> Body:
+    """Return all of a stream; raises :class:`ValueError` as soon as that is too much.
+
+    ``bounded`` says how long each piece is waited for.
+    """
+    reader, pieces, size = stream.getReader(), [], 0
+
+    def reading() -> Promised:
+        piece = promised(reader.read, reader)
+        return bounded(piece) if bounded else piece
+
+    while not (step := await reading()).done:
+        size += step.value.byteLength
+        if size > most_bytes:
+            unawaited(promised(reader.cancel, reader))
+            raise ValueError(f"it has more than {most_bytes} bytes")
+        pieces.append(step.value)
+    return joined(pieces)
 
 
 def joined(bodies: Sequence[Body]) -> Body:

@@ -7,8 +7,9 @@ from typing import Any
 import js
 from pyodide.ffi import JsException, to_js
 
+from origin_sdk_edge.adapters.bodies import read_at_most
 from origin_sdk_edge.adapters.javascript import from_json
-from origin_sdk_edge.adapters.promises import promised, within
+from origin_sdk_edge.adapters.promises import Promised, promised, within
 from origin_sdk_edge.ports import KeysError
 
 __all__ = ["WebKeys"]
@@ -35,18 +36,25 @@ class WebKeys:
         """Return the JWK Set at a URL."""
         init, controller = from_json(_GET), js.AbortController.new()
         init.signal = controller.signal
+        ends_ms = js.Date.now() + timeout_seconds * 1000
+
+        def bounded(waiting: Promised) -> Promised:
+            return within(max(0.001, (ends_ms - js.Date.now()) / 1000), waiting, controller.abort)
+
         try:
-            response = await within(timeout_seconds, promised(js.fetch, None, url, init), controller.abort)
+            response = await bounded(promised(js.fetch, None, url, init))
             if response.status != 200:
+                controller.abort()
                 raise KeysError(f"{url} answered {response.status}")
-            body = await within(timeout_seconds, promised(response.arrayBuffer, response), controller.abort)
+            body = await read_at_most(_MOST_BYTES, response.body, bounded) if response.body else None
+        except ValueError as error:
+            controller.abort()
+            raise KeysError(f"{url}: {error}, and a JWK Set has at most that") from error
         except JsException as error:
             raise KeysError(f"{url}: {error}") from error
         except TimeoutError as error:
             raise KeysError(f"{url} took longer than {timeout_seconds:g} s") from error
-        if body.byteLength > _MOST_BYTES:
-            raise KeysError(f"{url} has {body.byteLength} bytes, and a JWK Set at most {_MOST_BYTES}")
-        octets: bytes = body.to_bytes()
+        octets: bytes = body.to_bytes() if body else b""
         return octets.decode("utf-8", "replace")
 
     async def verify(self, algorithm: str, key: Mapping[str, str], signature: bytes, message: bytes) -> bool:

@@ -5,16 +5,16 @@ A credential is revoked by a purge of a group that its claims name by ``revoked_
 
 from collections.abc import Mapping
 
-from origin_sdk_edge.claims import Expected, verified_claims
+from origin_sdk_edge.claims import Expected, is_for, verified_claims
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_wire.answers import named_groups
 from origin_sdk_wire.api_keys import found_key
 from origin_sdk_wire.facts import Fields
 from origin_sdk_wire.key import unescape
-from origin_sdk_wire.parameters import parameters_of
+from origin_sdk_wire.parameters import has_undeclared, parameters_of
 from origin_sdk_wire.settings import Rule, Settings
 
-__all__ = ["bearer_token", "claims_of", "issued_ms", "revoking_groups"]
+__all__ = ["bearer_token", "claims_of", "has_undeclared_credential", "issued_ms", "revoking_groups"]
 
 _AHEAD_SECONDS = 300
 """By so much the clock of an issuer may be ahead."""
@@ -22,10 +22,33 @@ _MOST_CHARACTERS = 1024
 """Of an API key."""
 
 
+def has_undeclared_credential(request: RequestFacts, rule: Rule, settings: Settings) -> bool:
+    """Whether a request proves whose it is by something of which its rule says nothing.
+
+    The answer may be for whom that proves: it is no other identity's, and a parameter that some rule hides is
+    for no key to show. Declared is what the key covers, and what is said to make no difference by
+    ``PASSED_FIELDS``, ``UNKEYED_FIELDS`` and ``ignore_cookies``, and what a hook has set.
+    """
+    hidden = settings.hidden_parameters
+    if hidden and has_undeclared(request.target, rule.hidden_parameters, hidden):
+        return True
+    if not rule.is_for_one:
+        return False
+    proving = settings.credential_fields - rule.declared_credentials
+    return any(name in request.fields and name not in request.own for name in proving)
+
+
 def claims_of(
     request: RequestFacts, rule: Rule, settings: Settings, now_ms: int
 ) -> Mapping[str, object] | None:
     """Return the claims of a request's credential, or ``None`` if it has none that is valid, now and here."""
+    claims = _verified(request, rule, settings, now_ms)
+    return claims if claims is None or not rule.audience or is_for(rule.audience, claims) else None
+
+
+def _verified(
+    request: RequestFacts, rule: Rule, settings: Settings, now_ms: int
+) -> Mapping[str, object] | None:
     if request.token:
         return request.token.claims
     if rule.takes_api_keys:
@@ -51,8 +74,6 @@ def bearer_token(fields: Fields) -> str:
 def _claims_of_key(
     request: RequestFacts, rule: Rule, settings: Settings, now_ms: int
 ) -> Mapping[str, object] | None:
-    if "authorization" in request.fields.keys() - {*rule.api_key_fields, *rule.fields}:
-        return None  # the key may be an application's, and the answer this user's
     given = _keys_given(request, rule)
     if len(given) != 1 or not 0 < len(given[0]) <= _MOST_CHARACTERS:
         return None  # of two, one can't tell which the origin takes

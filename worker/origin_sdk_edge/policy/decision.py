@@ -16,7 +16,7 @@ from enum import Enum, auto
 
 from origin_sdk_edge.policy.answer import answers_range
 from origin_sdk_edge.policy.codings import accepted_codings
-from origin_sdk_edge.policy.credentials import bearer_token
+from origin_sdk_edge.policy.credentials import bearer_token, has_undeclared_credential
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.identity import Parts, identity_of
 from origin_sdk_edge.policy.invalidation import SAFE_METHODS
@@ -40,6 +40,7 @@ from origin_sdk_wire.key import Target, record_key
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.rules import (
     PREFLIGHT_FIELDS,
+    KeyBody,
     asked_target,
     first_match,
     key_target,
@@ -234,6 +235,8 @@ def on_bare_request(target: Target, settings: Settings) -> Lookup | None:
     if not is_plain or rule.reads_answers or strictest_rule(rule, "GET", target, settings) is not rule:
         return None
     request = RequestFacts("GET", target, {})
+    if has_undeclared_credential(request, rule, settings):
+        return None
     return Lookup(request, request, rule, record_key(target), settings.version_parts)
 
 
@@ -285,9 +288,18 @@ def _key_parts(request: RequestFacts, rule: Rule, settings: Settings, now_ms: in
     if request.method in _READING and not (settings.key_version or rule.no_vary_search):
         return identity
     further: Parts | None = request.content.parts if request.content else _preflight_parts(request)
-    if further is None:
+    if further is None or _may_do_otherwise(request, rule):
         return Reason.NOT_A_QUERY
     return (*identity, *search_parts(rule), *further, *settings.version_parts)
+
+
+def _may_do_otherwise(request: RequestFacts, rule: Rule) -> bool:
+    """Whether the URL of a GraphQL request may have the origin do another thing than its content says."""
+    if rule.body is not KeyBody.GRAPHQL or not request.content:
+        return False
+    from origin_sdk_wire.content import names_operation  # noqa: PLC0415 - only such rules pay for it
+
+    return names_operation(request.target)
 
 
 def _preflight_parts(request: RequestFacts) -> Parts:
@@ -304,10 +316,10 @@ def _preflight_parts(request: RequestFacts) -> Parts:
 
 
 def _passes(request: RequestFacts, rule: Rule, settings: Settings) -> Reason | None:
-    if rule.bypass:
-        return Reason.BYPASS_RULE
-    if rule.data_class is DataClass.NEVER:
-        return Reason.CLASS_NEVER
+    if rule.never_stores:
+        return Reason.BYPASS_RULE if rule.bypass else Reason.CLASS_NEVER
+    if has_undeclared_credential(request, rule, settings):
+        return Reason.UNDECLARED_CREDENTIAL
     if "upgrade" in request.fields:
         return Reason.UPGRADE
     if request.method in _READING:

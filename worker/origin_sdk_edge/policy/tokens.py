@@ -6,13 +6,13 @@ issuer's keys to look, and ``kid``, at which of these. Keys and places of keys t
 algorithm of shared secrets.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from origin_sdk_edge.claims import Expected, decoded, is_acceptable, is_access, json_object
 from origin_sdk_wire.issuers import Issuer
+from origin_sdk_wire.strict_json import strictly_read
 
 __all__ = ["Jwk", "SignedToken", "accepted_claims", "candidates", "read_key_set", "signed_token"]
 
@@ -21,6 +21,11 @@ _MOST_CANDIDATES = 4
 _MOST_CHARACTERS = 8192
 _LEAST_RSA_BYTES = 256
 """RFC 7518 section 3.3: a key of 2048 bits or larger."""
+_PRIME = (1 << 255) - 19
+_D = -121665 * pow(121666, -1, _PRIME)
+"""Of Ed25519 (RFC 8032 section 5.1)."""
+_SECRET = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+"""What no public key has (RFC 7518 section 6): by one that has been made known anybody may sign."""
 _RSA = ("kty", "n", "e")
 _KINDS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "RS256": ("RSA", "", _RSA),
@@ -60,7 +65,7 @@ def signed_token(token: str, issuers: Sequence[Issuer]) -> SignedToken | None:
         return None
     try:
         header, claims, signed = json_object(head), json_object(payload), decoded(signature)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     issuer = next((each for each in issuers if each.issuer == claims.get("iss")), None)
     algorithm, key_id = header.get("alg"), header.get("kid")
@@ -82,10 +87,7 @@ def accepted_claims(
 
 def read_key_set(text: str) -> tuple[Jwk, ...]:
     """Read the public keys for signatures of a JWK Set; raises :class:`ValueError` for what is none."""
-    try:
-        found = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    found = strictly_read(text)
     keys = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(keys, list):
         raise ValueError('not a JWK Set: it has no list "keys"')  # noqa: TRY004 - what was read is at fault
@@ -94,7 +96,7 @@ def read_key_set(text: str) -> tuple[Jwk, ...]:
 
 def _jwks(keys: list[Any]) -> Iterator[Jwk]:
     for key in keys:
-        if not isinstance(key, dict) or key.get("use", "sig") != "sig":
+        if not isinstance(key, dict) or key.get("use", "sig") != "sig" or not key.keys().isdisjoint(_SECRET):
             continue
         operations, said = key.get("key_ops", ["verify"]), (key.get("kid"), key.get("alg"))
         if not isinstance(operations, list) or "verify" not in operations:
@@ -103,8 +105,22 @@ def _jwks(keys: list[Any]) -> Iterator[Jwk]:
             continue
         for kind, curve, names in dict.fromkeys(_KINDS.values()):
             members = {name: key[name] for name in names if isinstance(key.get(name), str)}
-            if len(members) == len(names) and members["kty"] == kind and members.get("crv", "") == curve:
+            is_whole = len(members) == len(names) and not (kind == "OKP" and _is_weak(members["x"]))
+            if is_whole and members["kty"] == kind and members.get("crv", "") == curve:
                 yield Jwk(*said, members)
+
+
+def _is_weak(key: str) -> bool:
+    """Whether a key of Ed25519 is a point whose order divides 8: to it anybody can make signatures.
+
+    RFC 8032 section 8.3 leaves the check to implementations, and WebCrypto doesn't make it. The points are
+    where y is 0, 1 or -1, or the double has y = 0: d y^4 + 2 y^2 = 1.
+    """
+    try:
+        y = int.from_bytes(decoded(key), "little") % (1 << 255) % _PRIME
+    except ValueError:
+        return False  # which WebCrypto takes for no key
+    return y in {0, 1, _PRIME - 1} or (_D * pow(y, 4, _PRIME) + 2 * y * y - 1) % _PRIME == 0
 
 
 def candidates(keys: Sequence[Jwk], token: SignedToken) -> list[Jwk]:
