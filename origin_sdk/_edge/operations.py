@@ -188,7 +188,7 @@ class Operations:
         if born.tzinfo is None:
             raise InvalidRequest(f"born = {born}: has no time zone; take it from client.now()")
         if "after" in arguments:
-            born = max(born, arguments["after"].moment + timedelta(milliseconds=1))
+            born = max(born, arguments["after"].latest_moment + timedelta(milliseconds=1))
         return born
 
     async def _audited(self, action: str, details: dict[str, Any], flow: Flow[_Result]) -> _Result:

@@ -120,7 +120,8 @@ class _Marking:
     entries: Mapping[str, Purged] = field(default_factory=dict)
     """What goes into the purge log, by what it is asked for by."""
     written: list[str] = field(default_factory=list)
-    moment_ms: int = 0
+    moments_ms: list[int] = field(default_factory=list)
+    """Those of all tries: one that was given up on may be carried out last, so that any may hold."""
     _skew: float = 0.0
     _lead_seconds: float = 0.0
 
@@ -133,7 +134,7 @@ class _Marking:
         self._skew = operation.exchange.skew.seconds
         moment = operation.mark_moment()
         self._lead_seconds, moment_ms = moment - operation.clock.now(), round(moment * 1000)
-        self.moment_ms = max(self.moment_ms, moment_ms)
+        self.moments_ms.append(moment_ms)
         mark, metadata, entries = Mark(moment_ms, self.id), self._metadata(moment_ms), self.entries
         return [
             pair_of(entries[key], moment_ms, operation.seals)
@@ -154,10 +155,20 @@ class _Marking:
         return tuple(key for key in self.written if key not in entries) if entries else tuple(self.written)
 
     @property
+    def earliest_ms(self) -> int:
+        """What each mark covers at least."""
+        return min(self.moments_ms, default=0)
+
+    @property
+    def latest_ms(self) -> int:
+        """What no mark goes beyond."""
+        return max(self.moments_ms, default=0)
+
+    @property
     def logged(self) -> list[Purged]:
         """The entries that are written, with the latest moment of all: it covers what each of them does."""
         written = (self.entries[key] for key in self.written if key in self.entries)
-        return [replace(entry, moment_ms=self.moment_ms) for entry in written]
+        return [replace(entry, moment_ms=self.latest_ms) for entry in written]
 
     def _may_be_wrong(self) -> bool:
         """Whether the reply showed a clock by which the moment is wrong, or may be before that of the write.
@@ -182,10 +193,11 @@ class _Marking:
     async def write(self, keys: Sequence[str]) -> list[str]:
         """Write one batch; return the keys that Cloudflare didn't take in spite of all tries."""
         exchange, namespace = self.operation.exchange, self.operation.namespace
+        earlier_tries = len(self.moments_ms)
         try:
             await namespace.write(exchange, keys, self.pairs)
             if self._may_be_wrong():
-                self.moment_ms = 0
+                del self.moments_ms[earlier_tries:]
                 await exchange.pause(1.0)
                 await namespace.write(exchange, keys, self.pairs)
         except Unwritten as error:
@@ -236,7 +248,7 @@ async def purge(operation: Operation, purge: Purge) -> Receipt:
     if missing or cause:
         raise _incomplete(operation, marking, marks, cause)
     if any(map(is_shared, marks)):
-        operation.shared.moment_ms = marking.moment_ms + SHARED_AHEAD_MS
+        operation.shared.moment_ms = marking.earliest_ms + SHARED_AHEAD_MS
     receipt = _receipt(operation, marking, told=told)
     if not purge.delete:
         return receipt
@@ -262,7 +274,7 @@ def _entries(operation: Operation, purge: Purge, id_: str) -> Sequence[Purged]:
 
 async def tell_again(operation: Operation, receipt: Receipt) -> Receipt:
     """Tell the log once more of a purge; return its receipt, with how that ended."""
-    moment_ms = round(receipt.moment.timestamp() * 1000)
+    moment_ms = round(receipt.latest_moment.timestamp() * 1000)
     made = _entries(operation, receipt.purge, receipt.id)
     entries = [replace(entry, moment_ms=moment_ms) for entry in made if entry.id in receipt.log]
     return replace(receipt, told=await tell(operation.exchange, operation.log, entries))
@@ -288,7 +300,8 @@ def _receipt(operation: Operation, marking: _Marking, *, told: bool | None = Non
         purge=marking.purge,
         marks=marking.marks,
         requests=operation.exchange.requests,
-        moment=datetime.fromtimestamp(marking.moment_ms / 1000, UTC),
+        moment=datetime.fromtimestamp(marking.earliest_ms / 1000, UTC),
+        latest_moment=datetime.fromtimestamp(marking.latest_ms / 1000, UTC),
         visible_by=datetime.fromtimestamp(operation.cloudflare_now(), UTC) + bound,
         log=tuple(entry.id for entry in marking.logged) if marking.entries else (),
         told=told,

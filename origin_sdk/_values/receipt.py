@@ -15,9 +15,10 @@ class Receipt:
     """Proof of a purge.
 
     ``marks`` are the KV keys written. Stored responses that the origin was asked for at or before ``moment``
-    are purged. From ``visible_by`` on, every location honours it: KV's propagation and the Worker's mark
-    interval after the last write. ``requests`` counts API requests, tries included, and ``deleted`` the keys
-    removed from KV.
+    are purged, and none that it was asked for after ``latest_moment``: a mark that took several tries may
+    hold the moment of any. From ``visible_by`` on, every location honours it: KV's propagation and the
+    Worker's mark interval after the last write. ``requests`` counts API requests, tries included, and
+    ``deleted`` the keys removed from KV.
 
     ``log`` are the ids of the purge's entries in the purge log, none where there is no log. ``told`` says
     whether the Worker took them, which otherwise finds them in KV; ``None`` where nobody was to be told.
@@ -28,6 +29,7 @@ class Receipt:
     marks: tuple[str, ...]
     requests: int
     moment: datetime
+    latest_moment: datetime
     visible_by: datetime
     deleted: int = 0
     log: tuple[str, ...] = ()
@@ -41,6 +43,7 @@ class Receipt:
             "marks": list(self.marks),
             "requests": self.requests,
             "moment": self.moment.isoformat(),
+            "latest_moment": self.latest_moment.isoformat(),
             "visible_by": self.visible_by.isoformat(),
             "deleted": self.deleted,
             "log": list(self.log),

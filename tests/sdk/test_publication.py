@@ -471,10 +471,15 @@ def test_birth_is_before_rendering(client: PurgeClient, fake_kv: FakeKV, kv_cloc
     assert (record.response_ms - record.birth_ms, record.initial_age_ms) == (5000, 5000)
 
 
-def test_after_a_purge_it_counts_as_newer(client: PurgeClient, fake_kv: FakeKV) -> None:
+def test_after_a_purge_it_counts_as_newer_than_each_of_its_marks(
+    client: PurgeClient, fake_kv: FakeKV
+) -> None:
+    fake_kv.leave_unsuccessful("m2/s/url/a.example/x")
     receipt = client.purge(urls=URL)
     record = record_at(fake_kv, client.publish(URL, lambda: b"", headers=FRESH, after=receipt).key)
-    assert datetime.fromtimestamp(record.birth_ms / 1000, UTC) - receipt.moment == timedelta(milliseconds=1)
+    born = datetime.fromtimestamp(record.birth_ms / 1000, UTC)
+    assert born - receipt.latest_moment == timedelta(milliseconds=1)
+    assert receipt.latest_moment > receipt.moment
 
 
 SEARCH = Rule("search", paths=("/search/**",), methods=frozenset({"QUERY", "POST"}), body=KeyBody.JSON)

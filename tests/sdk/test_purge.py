@@ -15,6 +15,7 @@ import pytest
 from origin_sdk import AsyncPurgeClient, Options, PurgeClient, Settings
 from origin_sdk._cloudflare.budget import RateBudget
 from origin_sdk._cloudflare.effects import Progress
+from origin_sdk._cloudflare.kv import MAX_BATCH_PAIRS
 from origin_sdk._edge.purge import CLOUDFLARE_MARGIN_SECONDS
 from origin_sdk.errors import (
     AuthenticationFailed,
@@ -166,7 +167,51 @@ def test_a_mark_written_again_carries_a_later_moment(
     fake_kv.leave_unsuccessful("m2/s/group/b")
     receipt = client.purge(groups=["a", "b"])
     assert kv_clock.now() >= began + 1, "KV takes one write a second to one key"
-    assert fake_kv.marks_in_force()["m2/s/group/b"].moment_ms == round(receipt.moment.timestamp() * 1000)
+    assert _moments(fake_kv, "a", "b") == [receipt.moment, receipt.latest_moment]
+
+
+def test_what_is_written_in_batches_is_purged_as_of_the_first(client: PurgeClient, fake_kv: FakeKV) -> None:
+    fake_kv.latency_seconds = 0.5
+    receipt = client.purge(groups=[str(number) for number in range(MAX_BATCH_PAIRS + 1)])
+    assert _moments(fake_kv, "0", str(MAX_BATCH_PAIRS)) == [receipt.moment, receipt.latest_moment]
+    assert receipt.moment < receipt.latest_moment
+
+
+class Overtaken(httpx.BaseTransport):
+    """A network on which the first write is given up on, and is carried out after all others."""
+
+    def __init__(self, fake_kv: FakeKV, clock: ManualClock) -> None:
+        self._transport, self._clock = fake_kv.transport, clock
+        self._late: list[httpx.Request] = []
+        self._writes = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self._writes += request.method == "PUT"
+        if self._writes == 1:
+            self._late.append(request)
+            self._clock.advance(5)
+            raise httpx.ReadTimeout("no reply", request=request)
+        return self._transport.handle_request(request)
+
+    def arrive(self) -> None:
+        for request in self._late:
+            self._transport.handle_request(request)
+
+
+def test_a_receipt_holds_even_if_a_try_that_was_given_up_on_comes_last(
+    new_client: MakeClient, fake_kv: FakeKV, kv_clock: ManualClock
+) -> None:
+    network = Overtaken(fake_kv, kv_clock)
+    receipt = new_client(transport=network).purge(groups="a")
+    assert _moments(fake_kv, "a") == [receipt.latest_moment]
+
+    network.arrive()
+    assert _moments(fake_kv, "a") == [receipt.moment]
+
+
+def _moments(fake_kv: FakeKV, *groups: str) -> list[datetime]:
+    marks = fake_kv.marks_in_force()
+    return [datetime.fromtimestamp(marks[f"m2/s/group/{name}"].moment_ms / 1000, UTC) for name in groups]
 
 
 @pytest.mark.parametrize("status", [400, 413, 403], ids=["refused", "too large", "a firewall's"])

@@ -120,7 +120,9 @@ def test_a_later_try_has_a_later_moment_and_the_same_id(
     first, second = (keys[-1] for keys in written(fake_kv))
     assert first != second
     assert id_of(first) == id_of(second) == receipt.id
-    assert [entry.moment_ms for entry in log.entries.values()] == [round(receipt.moment.timestamp() * 1000)]
+    assert [entry.moment_ms for entry in log.entries.values()] == [
+        round(receipt.latest_moment.timestamp() * 1000)
+    ]
 
 
 def test_an_entry_that_is_not_written_leaves_its_targets_to_purge(
