@@ -232,7 +232,8 @@ REASONS: Mapping[str, Explained] = {
         "Say `max-age`, or set `default_lifetime` in a rule.",
     ),
     "expired": Explained(
-        "The response was as old as its lifetime when it came (Age, Date).",
+        "The response was as old as its lifetime when it was sent (Age, Date), or when it came, and may not be used "
+        "stale.",
         "Look for another cache on the way, and a clock that is wrong.",
     ),
     "body-awaited": Explained(

@@ -315,12 +315,51 @@ def outcome(
     settings: Settings = STRICT,
     method: str = "GET",
     cookies: tuple[str, ...] = (),
+    took_ms: int = 0,
 ) -> Plan:
     lookup = looked_up(asked, method=method, settings=settings)
     known = combined(record.fields) if record else {}
     ask = on_stored(lookup, record, known, VALID, NOW, settings)
     assert isinstance(ask, Ask)
-    return on_origin(lookup, ask, ResponseFacts(status, fields, NOW, NOW, cookies), known, settings)
+    response = ResponseFacts(status, fields, NOW - took_ms, NOW, cookies)
+    return on_origin(lookup, ask, response, known, settings)
+
+
+ONE = {CC: "max-age=1"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "took_ms", "settings", "reason"),
+    [
+        (ONE, 900, SAFE, None),
+        (ONE, 1000, SAFE, None),
+        (ONE, 1000, replace(SAFE, stale_if_error=0), Reason.EXPIRED),
+        (ONE, SAFE.stale_if_error * 1000 + 1000, SAFE, Reason.EXPIRED),
+        ({**ONE, "date": http_date(NOW - 1)}, 5, SAFE, None),
+        ({**ONE, "date": http_date(NOW - 2000)}, 5, SAFE, Reason.EXPIRED),
+        ({**ONE, "age": "1"}, 5, SAFE, Reason.EXPIRED),
+        ({CC: "max-age=1, must-revalidate"}, 1000, SAFE, Reason.EXPIRED),
+        ({CC: "max-age=1, stale-if-error=0"}, 1000, SAFE, Reason.EXPIRED),
+        ({CC: "max-age=1, no-cache"}, 1000, SAFE, Reason.NO_CACHE),
+    ],
+    ids=[
+        "in time",
+        "a slow origin",
+        "nothing stands in",
+        "slower than it may be of use",
+        "the clock turned to the next second",
+        "sent with an old Date",
+        "sent with an Age",
+        "must-revalidate",
+        "by its own word not",
+        "no-cache",
+    ],
+)
+def test_what_used_up_its_lifetime_on_the_way_is_kept_for_when_the_origin_fails(
+    fields: Fields, took_ms: int, settings: Settings, reason: Reason | None
+) -> None:
+    plan = outcome(200, fields, settings=settings, took_ms=took_ms)
+    assert (plan.store is None, plan.status.detail) == (reason is not None, reason or Reason.ABSENT)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,16 @@ NO_ANSWER = [
 ]
 
 
+def test_what_a_slow_origin_said_last_stands_in_when_it_fails(edge: Workerd, origin: ScriptedOrigin) -> None:
+    path = new_path()
+    origin.on(path, reply(200, [("Cache-Control", "max-age=1")], b"late").after(Pause(1.1)), reply(503))
+
+    assert get(edge.url("edge"), path).body == b"late"
+
+    response = get(edge.url("edge"), path)
+    assert (response.status, response.body, detail(response)) == (200, b"late", "stale-if-error")
+
+
 @pytest.mark.parametrize(("broken", "status"), NO_ANSWER)
 def test_nothing_stored_makes_a_plain_error(
     edge: Workerd, origin: ScriptedOrigin, broken: Reply, status: int

@@ -106,6 +106,12 @@ ROWS = [
         [get(FETCHED), get(ASKED, pause=OVER, status=200, body=b"reply 1")],
     ),
     Row(
+        "but not by what an upstream cache had kept for longer than its lifetime",
+        "safe",
+        [cc(SHORT, ("Age", "9")), says(status=503)],
+        [get(FETCHED), get(ASKED, status=503)],
+    ),
+    Row(
         "but not where must-revalidate forbids it",
         "safe",
         [cc("max-age=1, must-revalidate"), says(status=503)],

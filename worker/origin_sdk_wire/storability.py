@@ -139,7 +139,7 @@ def useless(response: ResponseFacts, directives: Directives, rule: Rule, setting
     if settings.is_safe and (reason := _error_of_one_client(response, directives, rule)):
         return reason
     is_fresh = freshness.lifetime_ms > age_ms and not freshness.must_validate
-    if is_fresh or _may_be_of_use_stale(response, directives, freshness, settings, is_explicit=is_explicit):
+    if is_fresh or _may_be_of_use_stale(response, age_ms, freshness, settings, is_explicit=is_explicit):
         return None
     if freshness.must_validate:
         return Reason.NO_CACHE
@@ -160,7 +160,7 @@ def _error_of_one_client(response: ResponseFacts, directives: Directives, rule: 
 
 def _may_be_of_use_stale(
     response: ResponseFacts,
-    directives: Directives,
+    age_ms: int,
     freshness: Freshness,
     settings: Settings,
     *,
@@ -174,8 +174,22 @@ def _may_be_of_use_stale(
         return False
     if any(name in response.fields for name in _VALIDATORS) and (is_explicit or not settings.is_safe):
         return True
-    has_window = freshness.stale_while_revalidate_ms or directives.window("stale-if-error")
+    has_window = (
+        freshness.stale_while_revalidate_ms
+        or response_directives(response.fields).window("stale-if-error")
+        or _was_used_up_on_the_way(response, age_ms, freshness)
+    )
     return is_explicit and not freshness.forbids_stale and bool(has_window or not settings.is_safe)
+
+
+def _was_used_up_on_the_way(response: ResponseFacts, age_ms: int, freshness: Freshness) -> bool:
+    """Whether the lifetime that a response was sent with had ended when it came, and it may still stand in.
+
+    It is a slow origin's last word, often the one before it fails.
+    """
+    sent_age_ms = initial_age_ms(response.fields, response.birth_ms, response.birth_ms)
+    was_fresh = freshness.lifetime_ms > sent_age_ms and not freshness.must_validate
+    return was_fresh and freshness.longest_use_ms > age_ms
 
 
 def unstored_fields(response: ResponseFacts, rule: Rule, settings: Settings) -> list[tuple[str, str]]:
