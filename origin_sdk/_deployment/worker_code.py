@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -103,6 +104,7 @@ def deploy(folder: Path, code: Mapping[str, bytes], version: str) -> Written:
     return Written(before, version, tuple(written), tuple(removed))
 
 
+@lru_cache(maxsize=512)  # a process that builds often builds the same
 def _compacted(name: str, source: bytes) -> bytes:
     """Return a module as it is deployed; raises :class:`InvalidSettings` for one that isn't Python."""
     try:
