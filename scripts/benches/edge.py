@@ -39,8 +39,8 @@ from origin_sdk_wire.seals import Seal, parse_store_keys
 from origin_sdk_wire.settings import Rule, Settings
 from scripts.benches import nginx
 from scripts.benches.cost import Requests, cost_rows, measure_usage
-from scripts.benches.counting import counting_rows
-from scripts.benches.load import HOST, Load, Target
+from scripts.benches.counting import Turns, counting_rows
+from scripts.benches.load import HOST, Load, Target, loads
 from scripts.benches.rows import AtLeast, AtMost, Row, row
 from scripts.benches.start_up import Start, import_milliseconds
 from scripts.runtime.snapshot import save_memory
@@ -104,6 +104,8 @@ class _Extent:
     seconds: int
     starts: int
     counting_rounds: int
+    at_once: int
+    """How many targets are under load at the same time: one, where the numbers are to be believed."""
     urls: int
     requests: Requests
 
@@ -114,6 +116,7 @@ _FULL = _Extent(
     seconds=1,
     starts=7,
     counting_rounds=31,
+    at_once=1,
     urls=10_000,
     requests=Requests(2000, 12.0, 100, 6.0),
 )
@@ -123,6 +126,7 @@ _QUICK = _Extent(
     seconds=1,
     starts=1,
     counting_rounds=1,
+    at_once=4,
     urls=500,
     requests=Requests(100, 0.5, 10, 0.0),
 )
@@ -170,7 +174,10 @@ def _say(text: str) -> None:
 def _counting_rows(folder: Path, extent: _Extent) -> list[Row]:
     with Workerd(folder / "counted-origin", [Worker("origin", _WORKERS, main="origin.js")]) as behind:
         return counting_rows(
-            folder, behind.url("origin"), lambda workerd: _fill(workerd, 1), extent.counting_rounds
+            folder,
+            behind.url("origin"),
+            lambda workerd: _fill(workerd, 1),
+            Turns(extent.warm_ups, extent.counting_rounds, extent.at_once),
         )
 
 
@@ -178,15 +185,17 @@ def _counting_rows(folder: Path, extent: _Extent) -> list[Row]:
 
 
 def _load_rows(folder: Path, extent: _Extent) -> list[Row]:
-    loads: dict[str, list[Load]] = {}
+    runs: dict[str, list[Load]] = {}
     with _targets(folder, extent) as targets:
         for _ in range(extent.warm_ups + extent.rounds):
-            for target in targets:
-                loads.setdefault(target.name, []).append(Load.on(target, extent.seconds, folder))
+            for target, load in zip(
+                targets, loads(targets, extent.seconds, at_once=extent.at_once), strict=True
+            ):
+                runs.setdefault(target.name, []).append(load)
         _check(targets)
-    loads = {name: own[extent.warm_ups :] for name, own in loads.items()}
-    rates = {name: [load.requests_per_second for load in own] for name, own in loads.items()}
-    cpu = {name: [load.cpu_microseconds for load in own] for name, own in loads.items()}
+    runs = {name: own[extent.warm_ups :] for name, own in runs.items()}
+    rates = {name: [load.requests_per_second for load in own] for name, own in runs.items()}
+    cpu = {name: [load.cpu_microseconds for load in own] for name, own in runs.items()}
     return [
         *_compared("load", "requests/s", rates, {c: AtLeast(c.least) for c in _COMPARISONS if c.least}),
         *_compared("CPU", "µs/request", cpu, {c: AtMost(1 / c.least) for c in _COMPARISONS if c.least}),
@@ -363,11 +372,13 @@ def _start_rows(folder: Path, extent: _Extent) -> list[Row]:
             for snapshots in [saved[worker.name] if part == _AS_DEPLOYED else None]
         ]
         starts: dict[tuple[str, str], list[Start]] = {}
-        # The first turn fills KV, so that the first response of a start is a KV hit.
-        for _ in range(1 + extent.starts):
+        for worker in workers:  # fills KV, so that the first response of each other start is a KV hit
+            Start.of(worker, folder / worker.name, "/p/0", saved[worker.name])
+        for _ in range(extent.warm_ups + extent.starts):
             for part, worker, snapshots in cases:
                 start = Start.of(worker, folder / worker.name, "/p/0", snapshots)
                 starts.setdefault((part, worker.name), []).append(start)
+        starts = {case: own[extent.warm_ups :] for case, own in starts.items()}
     imports = [import_milliseconds(folder / f"imports-{turn}") for turn in range(extent.starts)]
     return [
         *(each for part in _START_PARTS for each in _start_part(part, starts)),
@@ -376,7 +387,7 @@ def _start_rows(folder: Path, extent: _Extent) -> list[Row]:
 
 
 def _start_part(part: str, starts: Mapping[tuple[str, str], Sequence[Start]]) -> Iterator[Row]:
-    own, least = starts[part, "edge"][1:], starts[part, "least"][1:]
+    own, least = starts[part, "edge"], starts[part, "least"]
     for unit, of in (("ms", _milliseconds), ("ms of CPU", _cpu_milliseconds)):
         baseline, aim = [of(start) for start in least], AtMost(_MOST_START_UP)
         yield row(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from origin_sdk._development.process import Process, ProcessError
 
-__all__ = ["HOST", "Load", "Target", "cpu_seconds"]
+__all__ = ["HOST", "Load", "Target", "cpu_seconds", "loads"]
 
 HOST = "bench.test"
 _CONNECTIONS = 8
@@ -20,19 +22,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _DONE = re.compile(r"(\d+) requests in ([\d.]+)(ms|s|m)\b")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _FAILED = re.compile(r"Non-2xx or 3xx responses: \d+|Socket errors: .+")
-# wrk's own counter restarts with each run, so that the bench says where to go on.
-_SCRIPT = """\
-local at, count
-function init(arguments)
-  at, count = tonumber(arguments[1]), tonumber(arguments[2])
-end
-function request()
-  local path = wrk.path .. "/" .. at
-  at = at + 1
-  if count > 0 and at >= count then at = 0 end
-  return wrk.format(nil, path)
-end
-"""
+_PATHS = Path(__file__).with_name("paths.lua")
 
 
 @dataclass(slots=True)
@@ -64,10 +54,10 @@ class Load:
     """CPU time of the server's process for each request."""
 
     @classmethod
-    def on(cls, target: Target, seconds: int, folder: Path) -> Load:
+    def on(cls, target: Target, seconds: int) -> Load:
         """Put ``target`` under load. Raises ProcessError where anything but 2xx and 3xx comes back."""
         before = cpu_seconds(target.process)
-        output = _wrk(target, seconds, folder)
+        output = _wrk(target, seconds)
         used = cpu_seconds(target.process) - before
         done = _DONE.search(output)
         failed = _FAILED.search(output)
@@ -79,14 +69,18 @@ class Load:
         return cls(requests / (float(done[2]) * _UNITS[done[3]]), used / requests * 1e6)
 
 
-def _wrk(target: Target, seconds: int, folder: Path) -> str:
+def loads(targets: Sequence[Target], seconds: int, *, at_once: int) -> list[Load]:
+    """Put targets under load, so many at the same time, and return what came of each."""
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(lambda target: Load.on(target, seconds), targets))
+
+
+def _wrk(target: Target, seconds: int) -> str:
     command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{seconds}s", "-H", f"Host: {HOST}"]
     if target.paths is None:
         command.append(target.base + target.path)
     else:
-        script = folder / "paths.lua"
-        script.write_text(_SCRIPT, encoding="utf-8")
-        command += ["-s", str(script), target.base + target.path, "--", str(target.at), str(target.paths)]
+        command += ["-s", str(_PATHS), target.base + target.path, "--", str(target.at), str(target.paths)]
     # The bench's own arguments, no shell; wrk is Debian's.
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
 

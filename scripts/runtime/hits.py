@@ -64,7 +64,7 @@ class Kept:
 def hits(count: int, *, show: bool = False) -> list[Kept]:
     """Make ``count`` hits, half of each kind, and return what was kept. It needs wrk."""
     with tempfile.TemporaryDirectory() as name, _edge(Path(name)) as edge:
-        return [_kept(edge, tier, count // 2, Path(name), show=show) for tier in _MEMORY_BYTES]
+        return [_kept(edge, tier, count // 2, show=show) for tier in _MEMORY_BYTES]
 
 
 @contextmanager
@@ -80,24 +80,24 @@ def _edge(folder: Path) -> Iterator[Workerd]:
         yield stack.enter_context(Workerd(folder / "edge", workers, arguments=INSPECTOR, v8_flags=V8_FLAGS))
 
 
-def _kept(edge: Workerd, tier: str, count: int, folder: Path, *, show: bool) -> Kept:
+def _kept(edge: Workerd, tier: str, count: int, *, show: bool) -> Kept:
     url = edge.url(tier)
     target = Target(tier, url, "/p/0", edge.process)
     for _ in range(3):
         httpx.get(target.url, headers={"Host": HOST}, timeout=60, trust_env=False).raise_for_status()
-    warm_hits = _make(target, int(count * _WARM_SHARE), folder, show=show)
+    warm_hits = _make(target, int(count * _WARM_SHARE), show=show)
     warm = Holdings.of(url)
-    made = _make(target, count - warm_hits, folder, show=show)
+    made = _make(target, count - warm_hits, show=show)
     shown = httpx.get(target.url, headers={"Host": HOST}, timeout=60, trust_env=False).headers["cache-status"]
     if "; hit;" not in shown:
         raise RuntimeError(f"{tier}: what was to be a hit came with {shown!r}")
     return Kept(tier, made, warm, Holdings.of(url), held_bytes(edge, tier))
 
 
-def _make(target: Target, count: int, folder: Path, *, show: bool) -> int:
+def _make(target: Target, count: int, *, show: bool) -> int:
     made = 0
     while made < count:
-        made += round(Load.on(target, _SECONDS, folder).requests_per_second * _SECONDS)
+        made += round(Load.on(target, _SECONDS).requests_per_second * _SECONDS)
         if show:
             print(f"\r{target.name:<7} {made:>9,} of {count:,} hits ", end="", file=sys.stderr)
     return made
