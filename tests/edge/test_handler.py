@@ -187,3 +187,16 @@ def test_what_is_kept_in_memory_alone_never_reaches_kv() -> None:
         assert cold.short_path.lookup(URL, "{}", cold.timing.ms) is None
 
     asyncio.run(run())
+
+
+async def test_what_is_handed_on_answers_a_precondition_with_all_but_what_describes_its_content() -> None:
+    fields = {
+        **FRESH,
+        "cache-control": "no-store",
+        "content-location": "/x.txt",
+        "content-security-policy": "default-src 'self'",
+    }
+    sent = await ask(edge(FakeResponse(200, fields, b"body")), fields={"if-none-match": '"1", "2"'})
+    assert sent.status == 304
+    assert {"content-location", "content-security-policy"} <= sent.fields.keys()
+    assert "content-type" not in sent.fields

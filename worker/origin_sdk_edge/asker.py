@@ -14,7 +14,7 @@ from origin_sdk_edge.policy.decision import VALID, Ask, Invalidity, Lookup
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.outcome import Fail, Plan, Relay, on_origin, unstored
 from origin_sdk_edge.policy.ranges import Join, completed
-from origin_sdk_edge.policy.relay import http_date, localised
+from origin_sdk_edge.policy.relay import dated, localised
 from origin_sdk_edge.policy.status import FwdReason, Status
 from origin_sdk_edge.policy.trouble import Trouble, trouble_of
 from origin_sdk_edge.policy.unkeyed import disclosing, neutral
@@ -309,11 +309,9 @@ class Asker:
         self, rule: Rule, request: RequestFacts, response: OriginResponse, birth_ms: int
     ) -> ResponseFacts:
         """Return what the policy sees of a response to a request that was sent at ``birth_ms``; count it."""
-        fields = localised(response.fields, request.target, rule, self._settings)
         now_ms = self._timing.now_ms()
+        fields = dated(localised(response.fields, request.target, rule, self._settings), now_ms)
         self._counters.origin_answered(rule.name, response.status, now_ms - birth_ms)
-        if "date" not in fields:
-            fields = {**fields, "date": http_date(now_ms)}  # RFC 9110 section 6.6.1
         return ResponseFacts(response.status, fields, birth_ms, now_ms, response.set_cookies)
 
     def _after_origin(self, request: RequestFacts, facts: ResponseFacts) -> ResponseFacts | None:

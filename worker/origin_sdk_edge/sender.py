@@ -7,14 +7,20 @@ from typing import Any
 from origin_sdk_edge.exchange import Exchange
 from origin_sdk_edge.hooks import HookRequest, HookResponse, Hooks, changed_fields
 from origin_sdk_edge.policy.access import knows_secret
-from origin_sdk_edge.policy.answer import BodyKind, StoredAnswer, answer_from
+from origin_sdk_edge.policy.answer import (
+    BodyKind,
+    StoredAnswer,
+    answer_from,
+    code_by_fields,
+    code_of_failure,
+    without_content,
+)
 from origin_sdk_edge.policy.decision import Lookup
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.relay import relayed_bytes, relayed_fields, shown_fields, shown_key
 from origin_sdk_edge.policy.server_timing import full_timing, short_timing
 from origin_sdk_edge.policy.shielding import REFUSED, told_failure, told_response
 from origin_sdk_edge.policy.status import Status, cache_status
-from origin_sdk_edge.policy.validation import evaluated
 from origin_sdk_edge.ports import Background, Body, OriginResponse, Ports
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.memory import Entry
@@ -177,12 +183,11 @@ class Sender:
 
     def code_by_fields(self, facts: ResponseFacts, request: RequestFacts, key: str) -> int | None:
         """Return the status code where the fields of what came answer the client's precondition."""
-        is_page = request.method != "HEAD" and facts.status == 200 and key
-        return evaluated(request.fields, facts.fields, facts.response_ms) if is_page else None
+        return code_by_fields(facts, request) if key else None
 
     def _bodiless(self, exchange: Exchange, code: int, facts: ResponseFacts, shown: str) -> Any:
-        fields = shown_fields(facts.fields.items(), self._settings, is_for_edge=exchange.is_for_edge)
-        fields = [(name, value) for name, value in fields if not name.startswith("content-")]
+        shown_to_client = shown_fields(facts.fields.items(), self._settings, is_for_edge=exchange.is_for_edge)
+        fields = without_content(shown_to_client)
         if exchange.is_for_edge:
             fields.append((SHIELD_FIELD, told_response(facts.birth_ms, exchange.began_ms)))
         if shown:
@@ -193,9 +198,8 @@ class Sender:
 
     def failed(self, exchange: Exchange, failure: OriginFailure, status: Status) -> Any:
         """Answer 502 or 504 for an origin that failed."""
-        code = 504 if failure is OriginFailure.TIMEOUT else 502
         told = told_failure(failure) if exchange.is_for_edge else ""
-        return self.plain(exchange, code, _EXPLANATIONS[failure], status, told)
+        return self.plain(exchange, code_of_failure(failure), _EXPLANATIONS[failure], status, told)
 
     def refused(self, exchange: Exchange) -> Any:
         """Answer an edge that goes by other settings."""

@@ -3,20 +3,29 @@
 Preconditions, ranges, HEAD, the cache's own coding, Age.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from origin_sdk_edge.policy.codings import accepted_codings
-from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.ranges import requested
 from origin_sdk_edge.policy.validation import PRECONDITIONS, evaluated
-from origin_sdk_wire.facts import Fields
+from origin_sdk_wire.facts import Fields, ResponseFacts
 from origin_sdk_wire.freshness import current_age_ms
 from origin_sdk_wire.parts import Part, content_part
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.vary import selecting_names
 
-__all__ = ["BodyKind", "StoredAnswer", "answer_from", "answers_range"]
+__all__ = [
+    "BodyKind",
+    "StoredAnswer",
+    "answer_from",
+    "answers_range",
+    "code_by_fields",
+    "code_of_failure",
+    "without_content",
+]
 
 _NOT_IN_304 = frozenset(
     {"content-length", "content-type", "content-encoding", "content-range", "content-language"}
@@ -59,7 +68,7 @@ def answer_from(record: Record, fields: Fields, request: RequestFacts, now_ms: i
         return _whole(record, shown, request)
     # RFC 9110 section 13.2.2
     if 200 <= record.status < 300 and (code := evaluated(request.fields, fields, now_ms)):
-        return StoredAnswer(code, [field for field in shown if field[0] not in _NOT_IN_304], BodyKind.NONE)
+        return StoredAnswer(code, without_content(shown), BodyKind.NONE)
     if record.status in {200, 206} and (partial := _partial(record, fields, shown, request, now_ms)):
         return partial
     return _whole(record, shown, request)
@@ -112,8 +121,9 @@ def _partial(
     shown = [field for field in shown if field[0] != "content-range"]
     if asked[0] == asked[1]:
         # RFC 9110 section 15.5.17
-        shown = [field for field in shown if field[0] not in _NOT_IN_304]
-        return StoredAnswer(416, [*shown, ("content-range", f"bytes */{held.length}")], BodyKind.NONE)
+        return StoredAnswer(
+            416, [*without_content(shown), ("content-range", f"bytes */{held.length}")], BodyKind.NONE
+        )
     part = Part(*asked, held.length)
     if part.start < held.start or part.end > held.end:
         return None
@@ -124,6 +134,23 @@ def _partial(
 def answers_range(record: Record, fields: Fields, request: RequestFacts, now_ms: int) -> bool:
     """Whether a stored part holds all that a request asks for (RFC 9111 section 3.3)."""
     return _partial(record, fields, [], request, now_ms) is not None
+
+
+def code_by_fields(response: ResponseFacts, request: RequestFacts) -> int | None:
+    """Return the status code where the fields of the origin's response answer the client's precondition."""
+    if request.method == "HEAD" or response.status != 200:
+        return None
+    return evaluated(request.fields, response.fields, response.response_ms)
+
+
+def without_content(fields: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return fields without those that describe content; Content-Location stays (RFC 9110 section 15.4.5)."""
+    return [field for field in fields if field[0] not in _NOT_IN_304]
+
+
+def code_of_failure(failure: OriginFailure) -> int:
+    """Return the status code for an origin that failed, where nothing stands in (RFC 9110 section 15.6)."""
+    return 504 if failure is OriginFailure.TIMEOUT else 502
 
 
 def _accepts(coding: str, request: Fields) -> bool:

@@ -18,6 +18,7 @@ from origin_sdk_wire.storability import content_length, hop_by_hop
 from origin_sdk_wire.unkeyed import selected
 
 __all__ = [
+    "dated",
     "end_to_end",
     "http_date",
     "lacks_length",
@@ -202,11 +203,16 @@ def relayed_fields(
         if name in one_hop or name in _OWN or (not is_for_edge and is_internal(name, settings))
     }
     if "date" not in fields:
-        changes["date"] = http_date(now_ms)  # RFC 9110 section 6.6.1
+        changes["date"] = dated(fields, now_ms)["date"]
     for name, value in added.items():
         if value:
             changes[name] = f"{fields[name]}, {value}" if name in fields else value
     return changes
+
+
+def dated(fields: Fields, now_ms: int) -> Fields:
+    """Return the fields of a response that has just come, with a Date (RFC 9110 section 6.6.1)."""
+    return fields if "date" in fields else {**fields, "date": http_date(now_ms)}
 
 
 def http_date(now_ms: int) -> str:
