@@ -159,7 +159,8 @@ class PurgeClient(Operations):
     def list(self, **targets: Unpack[Targets]) -> Iterator[StoredResponse]:
         """Yield the stored responses that a purge of ``targets`` would hit, or all.
 
-        A page is in memory at a time.
+        A page is in memory at a time. What is encrypted is found by its groups with the keys of the store
+        alone: a warning says how much was passed over.
         """
         listing = self._listing(Purge.of(**targets) if targets else None)
         while not listing.is_done:

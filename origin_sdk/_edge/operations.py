@@ -61,7 +61,8 @@ class Operations:
         self._shared = SharedMark()
         # A Worker that reads the log must find all purges there, whether or not this client may tell it.
         has_log = settings.parsed_log_key is not None or project.purge_log
-        self._log = LogClient(settings.log_url, settings.parsed_log_key) if has_log else None
+        sealed_by = keys[0].id if keys else ""
+        self._log = LogClient(settings.log_url, settings.parsed_log_key, sealed_by) if has_log else None
         self._audit = options.audit or (AuditFile(Path(settings.audit_file)) if settings.audit_file else None)
         shared = RateBudget.shared(settings.token) if settings.is_cloudflare else RateBudget.unlimited()
         self._budget = options.budget or shared

@@ -41,7 +41,7 @@ from origin_sdk_wire.layout import (
 )
 from origin_sdk_wire.marks import group_mark
 from origin_sdk_wire.negotiation import negotiated
-from origin_sdk_wire.parameters import parameters_of
+from origin_sdk_wire.parameters import NOBODY, has_undeclared, parameters_of, without_parameters
 from origin_sdk_wire.prepared import prepared_for
 from origin_sdk_wire.record import Index, Record, head_of, metadata_for
 from origin_sdk_wire.rules import key_target, known_query, search_parts
@@ -127,6 +127,8 @@ class _Draft:
     now_ms: int
     selected_by: tuple[str, ...] = ()
     """The names of the request fields in its key: found when the index of its URL was read."""
+    concealed_by: int = 0
+    """Which of the store's keys conceals the identity."""
 
     @cached_property
     def by_name(self) -> dict[str, str]:
@@ -173,6 +175,14 @@ class _Draft:
         version = self.project.version_parts
         if not self.rule:
             return [*version]
+        concealed = self.project.key_identity(self.rule, self.identity, self.concealed_by)
+        return [*concealed, *search_parts(self.rule), *(self._content.parts or ()), *version]
+
+    @cached_property
+    def identity(self) -> tuple[tuple[str, str | None], ...]:
+        """The values of what the rule declares."""
+        if not self.rule:
+            return ()
         identity, headers = self.publication.identity, self._request_fields
         parts = [
             (f"field:{name}", _text(identity.get(f"field:{name}", headers.get(name))))
@@ -189,8 +199,7 @@ class _Draft:
             (f"parameter:{name}", _text(identity.get(f"parameter:{name}", in_url.get(name))))
             for name in self.rule.parameters
         ]
-        concealed = self.project.key_identity(self.rule, tuple(parts))
-        return [*concealed, *search_parts(self.rule), *(self._content.parts or ()), *version]
+        return tuple(parts)
 
     @cached_property
     def _request_fields(self) -> dict[str, str]:
@@ -284,6 +293,8 @@ class _Draft:
     def _unmet(self) -> Iterator[str]:
         """Say why no request would meet it."""
         publication, rule = self.publication, self.rule or _NO_RULE
+        if has_undeclared(parse_url(publication.url), rule.hidden_parameters, self.project.hidden_parameters):
+            yield sentence(Reason.UNDECLARED_CREDENTIAL, publication.status)
         if publication.method != "GET" and not rule.keys_content(publication.method):
             yield f"answers to {publication.method} are kept only where a rule with key_body matches"
         elif len(publication.content) > self.project.key_body_bytes:
@@ -313,8 +324,9 @@ class _Draft:
         is_private = self.rule is not None and self.rule.data_class is DataClass.PRIVATE
         missing = [
             name
-            for name, value in self.parts
-            if value is None and ":" in name and (is_private or name.startswith(("claim:", "api-key:")))
+            for name, value in self.identity
+            if (value is None and (is_private or name.startswith(("claim:", "api-key:"))))
+            or (is_private and value in NOBODY)
         ]
         if missing:
             yield f"the rule puts {', '.join(missing)} into the key: give identity={{{missing[0]!r}: ...}}"
@@ -329,6 +341,28 @@ async def publish(operation: Operation, publication: Publication, project: Proje
     now_ms = max(round(operation.cloudflare_now() * 1000), publication.birth_ms)
     draft = _Draft(publication, rule, project, now_ms)
     _check(draft)
+    # While keys of the store are changed, each side may look by another one of them first.
+    count = len(project.store_keys) if rule and project.conceals(rule) else 1
+    stored_bytes, unwritten = 0, draft
+    for number in reversed(range(count)):
+        draft, written_bytes = await _written(operation, replace(unwritten, concealed_by=number))
+        stored_bytes += written_bytes
+    bound = timedelta(seconds=purge_bound_seconds(project.mark_interval))
+    return Published(
+        url=_shown(draft),
+        key=draft.key,
+        groups=draft.groups,
+        fresh_seconds=draft.freshness.lifetime_ms // 1000,
+        seconds=draft.ttl_seconds,
+        stored_bytes=stored_bytes,
+        requests=operation.exchange.requests,
+        visible_by=datetime.fromtimestamp(operation.cloudflare_now(), UTC) + bound,
+        coding=draft.stored_body[0],
+    )
+
+
+async def _written(operation: Operation, draft: _Draft) -> tuple[_Draft, int]:
+    """Write a response under one name, and return how it lies there, and how many bytes that takes."""
     pairs: list[Pair] = []
     index = await _index(operation, draft)
     if index:
@@ -342,29 +376,22 @@ async def publish(operation: Operation, publication: Publication, project: Proje
     if apart:
         await _write(operation, [apart])  # before the record, which must never name a body that isn't there
     await _write(operation, pairs)
-    bound = timedelta(seconds=purge_bound_seconds(project.mark_interval))
-    return Published(
-        url=str(parse_url(publication.url)),
-        key=draft.key,
-        groups=draft.groups,
-        fresh_seconds=draft.freshness.lifetime_ms // 1000,
-        seconds=draft.ttl_seconds,
-        stored_bytes=sum(len(pair.value) for pair in (*pairs, *([apart] if apart else []))),
-        requests=operation.exchange.requests,
-        visible_by=datetime.fromtimestamp(operation.cloudflare_now(), UTC) + bound,
-        coding=draft.stored_body[0],
-    )
+    return draft, sum(len(pair.value) for pair in (*pairs, *([apart] if apart else [])))
 
 
 def _check(draft: _Draft) -> None:
     if problems := list(draft.problems()):
-        raise NotCacheable(f"{draft.publication.url} can't be published: {'; '.join(problems)}")
+        raise NotCacheable(f"{_shown(draft)} can't be published: {'; '.join(problems)}")
     try:
         for group in draft.groups:
             group_mark(group)
         head_of(draft.record())
     except (WireError, ValueError) as error:
-        raise InvalidRequest(f"{draft.publication.url} can't be published: {error}") from error
+        raise InvalidRequest(f"{_shown(draft)} can't be published: {error}") from error
+
+
+def _shown(draft: _Draft) -> str:
+    return str(without_parameters(parse_url(draft.publication.url), draft.project.hidden_parameters))
 
 
 async def _write(operation: Operation, pairs: Sequence[Pair]) -> None:

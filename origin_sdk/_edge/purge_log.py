@@ -69,6 +69,8 @@ class LogClient:
 
     url: str = ""
     key: LogKey | None = None
+    sealed_by: str = ""
+    """The id of the store's key that seals what is written to KV; none if it isn't sealed."""
 
     @property
     def can_tell(self) -> bool:
@@ -122,7 +124,7 @@ async def tell(exchange: Exchange, log: LogClient | None, entries: Sequence[Entr
     """
     if not (log and log.can_tell and entries):
         return None
-    *told, rest = *_bodies(entries), None
+    *told, rest = *_bodies(entries, log.sealed_by), None
     if len(told) > MAX_TELLS:
         told, rest = told[:MAX_TELLS], told[MAX_TELLS]
     try:
@@ -178,20 +180,20 @@ async def _ask(
     return answer
 
 
-def _bodies(entries: Iterable[Entry]) -> Iterator[bytes]:
+def _bodies(entries: Iterable[Entry], sealed_by: str) -> Iterator[bytes]:
     """Lay entries out in as few bodies as the Worker takes."""
     parts: list[str] = []
     size = 0
     for entry in entries:
         part = json.dumps(told_of(entry))
         if parts and (len(parts) == MAX_ENTRIES_PAGE or size + len(part) > MAX_BODY_BYTES - 1024):
-            yield _body(parts)
+            yield _body(parts, sealed_by)
             parts, size = [], 0
         parts.append(part)
         size += len(part) + 2
     if parts:
-        yield _body(parts)
+        yield _body(parts, sealed_by)
 
 
-def _body(parts: Iterable[str]) -> bytes:
-    return f'{{"entries": [{", ".join(parts)}]}}'.encode()
+def _body(parts: Iterable[str], sealed_by: str) -> bytes:
+    return f'{{"sealed_by": {json.dumps(sealed_by)}, "entries": [{", ".join(parts)}]}}'.encode()

@@ -1,5 +1,6 @@
 """What lies in KV under record keys, as lists show it, and which of it a purge covers."""
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ __all__ = [
     "scans_for",
 ]
 
+_log = logging.getLogger("origin_sdk")
 _CUT = "#~"
 _CUT_AT = MAX_KEY_BYTES - 80
 """No key is cut before this, so that lists by a prefix up to here miss nothing."""
@@ -231,6 +233,8 @@ class Listing:
     coverage: Coverage
     seals: ClientSeals = UNSEALED
     scanned_keys: int = field(default=0, init=False)
+    hidden: int = field(default=0, init=False)
+    """How many responses may be covered by a group, and can't be looked into."""
     _scans: deque[Scan] = field(init=False)
     _cursor: str = field(default="", init=False)
 
@@ -260,6 +264,14 @@ class Listing:
             stored = await self._read(key)
             if self.coverage.by_place(stored) or self.coverage.by_group(stored):
                 covered.append(stored)
+            elif self.coverage.purge.groups and stored.record is None and stored.seal is Seal.ENCRYPT:
+                self.hidden += 1
+        if self.is_done and self.hidden:
+            _log.warning(
+                "%d encrypted responses can't be looked into, and may belong to these groups: set "
+                "EDGE_CACHE_STORE_KEYS to all keys of the Worker's STORE_KEYS",
+                self.hidden,
+            )
         return covered
 
     async def _read(self, key: ListedKey) -> StoredResponse:

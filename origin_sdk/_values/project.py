@@ -84,6 +84,8 @@ class Configuration:
     main: str = ""
     purge_log: bool = False
     shield_service: str = ""
+    secrets: frozenset[str] = frozenset()
+    """The names of what is set as a secret, as far as ``[secrets] required`` says."""
 
     @property
     def name(self) -> str:
@@ -108,7 +110,7 @@ def read_configuration(path: Path, environment: str = "") -> Configuration:
 
 
 def _project(configuration: Configuration) -> Project:
-    found = problems(configuration.variables, has_secrets=False)
+    found = problems(configuration.variables, has_secrets=False, secrets=configuration.secrets)
     if found.settings is None:
         errors = "\n".join(found.errors)
         raise InvalidSettings(f"the Worker can't use the settings in {configuration.name}:\n{errors}")
@@ -171,8 +173,24 @@ def _configuration(path: Path, environment: str, table: object, top: Mapping[str
         )
     shield = _shield(environment, table, top, variables, found)
     return Configuration(
-        path, environment, variables, namespace_id, routes, tuple(found), str(main), log, shield
+        path,
+        environment,
+        variables,
+        namespace_id,
+        routes,
+        tuple(found),
+        str(main),
+        log,
+        shield,
+        _secrets(table),
     )
+
+
+def _secrets(table: Mapping[str, Any]) -> frozenset[str]:
+    """Return what wrangler is told to be set as secrets; an environment doesn't inherit it."""
+    declared = table.get("secrets", {})
+    required = declared.get("required", ()) if isinstance(declared, Mapping) else ()
+    return frozenset(filter(lambda name: isinstance(name, str), required))
 
 
 def _namespace_id(bindings: object, found: list[str]) -> str:

@@ -48,7 +48,7 @@ def check(
 
 def checked(configuration: Configuration) -> Checked:
     """Check one environment's settings."""
-    found = problems(configuration.variables, has_secrets=False)
+    found = problems(configuration.variables, has_secrets=False, secrets=configuration.secrets)
     errors = [*found.errors, *configuration.problems]
     return Checked(configuration.name, tuple(errors), (*found.warnings, *_missing(found.settings)))
 

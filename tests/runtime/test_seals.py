@@ -12,9 +12,10 @@ import pytest
 
 from origin_sdk_wire.exposition import parse_document
 from origin_sdk_wire.marks import Lane, Mark, group_mark, mark_key
-from origin_sdk_wire.purge_log import entry_key, sealed_metadata
+from origin_sdk_wire.purge_log import entry_key, metadata_of, sealed_metadata
 from origin_sdk_wire.record import Record, head_of
 from origin_sdk_wire.seals import PART_BYTES, parse_store_keys, sealed_text, verified
+from origin_sdk_wire.signed_requests import TELL_PATH
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, StandIn, Worker
 from tests.runtime import log
@@ -229,6 +230,85 @@ def test_parts_cant_be_moved(
     entries[key] = Entry(value[:head] + changed[how])
 
     assert _read(edge, path, ("Range", f"bytes=0-{len(LARGE) - 1}")).body == OTHERS
+
+
+@pytest.mark.parametrize("swapped", ["metadata", "value"])  # what is encrypted has all in its value
+def test_no_part_of_an_older_version_passes_for_one_of_a_newer(
+    edge: Workerd, origin: ScriptedOrigin, breakable_kv: BreakableKV, swapped: str
+) -> None:
+    path = new_path()
+    key = _stored(edge, origin, breakable_kv, path, by="reader")
+    older = breakable_kv.entries.pop(key)
+    assert _stored(edge, origin, breakable_kv, path, SMALL[::-1], by="writer") == key
+    newer = breakable_kv.entries[key]
+    breakable_kv.entries[key] = replace(newer, **{swapped: getattr(older, swapped)})
+
+    assert _read(edge, path).body == OTHERS
+
+
+@pytest.mark.parametrize("place", ["/x", "/secret"])
+def test_an_older_version_that_is_put_back_is_ended_by_a_purge_since_its_birth(
+    edge: Workerd, origin: ScriptedOrigin, breakable_kv: BreakableKV, place: str
+) -> None:
+    path, group = f"{place}{new_path()}", f"shop-{next(_groups)}"
+    key = _stored(edge, origin, breakable_kv, path, group=group)
+    older = breakable_kv.entries[key]
+    assert is_hit(_read(edge, path))
+
+    _mark(breakable_kv, lambda name, text: sealed_text(KEYS[0], name, text), group)
+    eventually(lambda: not is_hit(_read(edge, path)), "the purge")
+    breakable_kv.entries[key] = older
+
+    assert _read(edge, path).body == OTHERS
+
+
+def test_the_parts_of_two_writings_dont_mix(
+    edge: Workerd, origin: ScriptedOrigin, breakable_kv: BreakableKV
+) -> None:
+    path, entries = f"/secret{new_path()}", breakable_kv.entries
+    _stored(edge, origin, breakable_kv, path, LARGE)
+    [first] = [key for key in entries if key.startswith("b2/")]
+    older = entries[first].value
+    _stored(edge, origin, breakable_kv, f"{path}/2", LARGE)
+    [second] = [key for key in entries if key.startswith("b2/") and key != first]
+    head = 2 + older[1] + 24
+    entries[first] = Entry(older[: head + PART_BYTES + 28] + entries[second].value[head + PART_BYTES + 28 :])
+
+    assert _read(edge, path, ("Range", f"bytes=0-{len(LARGE) - 1}")).body == OTHERS
+
+
+def test_an_entry_of_the_log_counts_under_its_own_key(edge: Workerd, origin: ScriptedOrigin) -> None:
+    path, numbers = new_path(), count()
+    origin.decide(path, lambda _: reply(200, [*FRESH, ("Cache-Tag", "moved")], str(next(numbers)).encode()))
+    eventually(lambda: is_hit(get(edge.url("logged"), path)), "a hit")
+    before = get(edge.url("logged"), path).body
+    [entry], [other] = (log.entries_of(group_mark("moved")) for _ in range(2))
+
+    edge.store().put(entry_key(other), b"", metadata=sealed_metadata(entry, KEYS))
+    refused = edge.process.output().count("can't be opened")
+    eventually(
+        lambda: (
+            get(edge.url("logged"), path).status == 200
+            and edge.process.output().count("can't be opened") > refused
+        ),
+        "a listing",
+    )
+
+    assert get(edge.url("logged"), path).body == before
+    edge.store().delete(entry_key(other))
+
+
+@pytest.mark.parametrize(
+    ("sealed_by", "code"), [("new", 200), (None, 200), ("", 403), ("other", 403), (7, 200)]
+)
+def test_who_tells_of_purges_that_dont_count_in_kv_is_told(edge: Workerd, sealed_by: Json, code: int) -> None:
+    told = [{"id": entry.id, **metadata_of(entry)} for entry in log.entries_of(group_mark("told"))]
+    said = {} if sealed_by is None else {"sealed_by": sealed_by}
+
+    answer = log.post(edge.url("logged"), TELL_PATH, {"entries": told, **said})
+
+    assert answer.status_code == code
+    assert ("EDGE_CACHE_STORE_KEYS" in answer.text) is (code == 403)
 
 
 def test_keys_are_changed_one_after_the_other(

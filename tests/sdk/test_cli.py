@@ -677,6 +677,14 @@ def test_a_check_holds_every_environment_against_the_workers_own_validation(run:
     assert "no [env.nowhere]" in run("check", "--env", "nowhere").err
 
 
+def test_a_check_knows_what_is_said_to_be_a_secret(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "wrangler.toml"
+    file.write_text(f'{WRANGLER[: WRANGLER.index("[env")]}[[vars.RULES]]\npath = "/x"\nseal = "encrypt"\n')
+    assert "STORE_KEYS" in run("check").out
+    file.write_text(f'{file.read_text()}[secrets]\nrequired = ["STORE_KEYS"]\n')
+    assert "STORE_KEYS" not in run("check").out
+
+
 def test_a_check_says_that_brotli_is_missing(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,44 @@ def test_the_worker_opens_what_is_published(
     assert foreign.body == b"of the origin"
 
 
+@pytest.mark.parametrize("keys", [f"{OLD},{NEW}", f"{NEW},{OLD}", NEW])
+@pytest.mark.parametrize("body", [pytest.param(SMALL, id="small"), pytest.param(LARGE, id="in parts")])
+def test_while_keys_are_changed_the_worker_meets_what_is_published_in_either_order(
+    fake_kv: FakeKV, new_client: NewClient, keys: str, body: bytes
+) -> None:
+    with client(new_client, fake_kv, keys) as edge:
+        published = edge.publish(f"{HOST}/me/x", lambda: body, headers=FRESH, identity={"cookie:sid": "a"})
+        assert published.key in fake_kv.stored_keys()
+
+    for of_worker in (f"{NEW},{OLD}", f"{OLD},{NEW}"):
+        sent = ask(worker(fake_kv, of_worker), "/me/x", cookie="sid=a")
+        assert ("; hit;" in sent.fields["cache-status"]) is (of_worker.startswith(NEW) or keys != NEW)
+
+
+@pytest.mark.parametrize("keys", ["", NEW])
+@pytest.mark.parametrize("identity", [{}, {"cookie:sid": ""}])
+def test_what_is_private_is_published_for_somebody(
+    fake_kv: FakeKV, new_client: NewClient, keys: str, identity: dict[str, str]
+) -> None:
+    with client(new_client, fake_kv, keys) as edge, pytest.raises(NotCacheable, match="cookie:sid"):
+        edge.publish(f"{HOST}/me/x", lambda: SMALL, headers=FRESH, identity=identity)
+
+
+def test_what_a_list_of_a_group_cant_look_into_is_told(
+    fake_kv: FakeKV, new_client: NewClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with client(new_client, fake_kv) as edge:
+        for place, group in (("secret/a", "g"), ("secret/b", "h"), ("x", "g")):
+            edge.publish(f"{HOST}/{place}", lambda: SMALL, headers=FRESH, groups=[group])
+        assert len(list(edge.list(groups=["g"]))) == 2
+    assert not caplog.records
+    for keys in ("", OLD):
+        with client(new_client, fake_kv, keys) as stranger:
+            assert [each.path for each in stranger.list(groups=["g"])] == ["/x"]
+        assert "EDGE_CACHE_STORE_KEYS" in caplog.text
+        caplog.clear()
+
+
 def test_the_worker_counts_purges_of_who_has_the_keys_alone(fake_kv: FakeKV, new_client: NewClient) -> None:
     with client(new_client, fake_kv) as edge:
         edge.publish(

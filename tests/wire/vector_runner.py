@@ -276,7 +276,7 @@ def _parts(header: str) -> Json:
 
 def _concealed(keys: str, parts: list[list[str | None]]) -> Json:
     read = [(str(name), value) for name, value in parts]
-    return [list(part) for part in seals.concealed(read, seals.parse_store_keys(keys))]
+    return [list(part) for part in seals.concealed(read, seals.parse_store_keys(keys)[0])]
 
 
 CHECKS: dict[str, Callable[..., Json]] = {

@@ -6,7 +6,7 @@ a deploy (:func:`problems`): an *error* is what the Worker refuses to run with, 
 although it probably does harm or nothing. Each names the setting, the value and the remedy.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -103,11 +103,13 @@ def load(environment: Mapping[str, object], warn: Callable[[str], None] | None =
     return found.settings
 
 
-def problems(environment: Mapping[str, object], *, has_secrets: bool = True) -> Problems:
+def problems(
+    environment: Mapping[str, object], *, has_secrets: bool = True, secrets: Collection[str] = ()
+) -> Problems:
     """Check the Worker's variables, as :func:`load` takes them; never raises.
 
     ``has_secrets`` says whether secrets are among them, as they are in the Worker. In ``wrangler.toml`` they
-    are not, and what needs one is a warning.
+    are not, and what needs one is a warning, but for those that are said to be ``secrets``.
     """
     errors = list(_misspelt(environment))
     warnings = list(misplaced(environment, RULE_SETTINGS - _KINDS.keys()))
@@ -125,11 +127,11 @@ def problems(environment: Mapping[str, object], *, has_secrets: bool = True) -> 
     warnings += warnings_of(settings, values.keys())
     warnings += _undemanding(settings)
     missing = errors if has_secrets else warnings
-    if not (given.get("token_secret") or settings.token_issuers):
+    if not (given.get("token_secret") or "TOKEN_SECRET" in secrets or settings.token_issuers):
         missing += _unverifiable(settings)
-    if not given.get("api_key_table_secret"):
+    if not (given.get("api_key_table_secret") or "API_KEY_TABLE_SECRET" in secrets):
         missing += _unknown_keys(settings)
-    if not given.get("store_keys"):
+    if not (given.get("store_keys") or "STORE_KEYS" in secrets):
         missing += _unsealable(settings)
     return Problems(tuple(errors), tuple(warnings), None if errors else settings)
 

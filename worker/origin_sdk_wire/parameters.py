@@ -14,11 +14,14 @@ from origin_sdk_wire.key import Target, unescape
 from origin_sdk_wire.memo import remember_short
 from origin_sdk_wire.rules import decoded_name
 
-__all__ = ["has_undeclared", "parameters_of", "without_parameters"]
+__all__ = ["NOBODY", "has_undeclared", "parameters_of", "without_parameters"]
 
 _ALSO_SEPARATES = re.compile(r"[;?]")
 _UNSEEN = re.compile(r"[\x00-\x20\x7f-\xa0]+")
 _AS_UNDERSCORE = str.maketrans(" .[", "___")
+
+NOBODY = frozenset({None, "", '""', "[]", "{}"})
+"""Values of an identity that are the same for all who have none."""
 
 
 def parameters_of(target: Target, names: tuple[str, ...]) -> Mapping[str, str] | None:

@@ -61,6 +61,7 @@ __all__ = [
     "parse_entry",
     "parse_page",
     "parse_question",
+    "parse_sealed_by",
     "parse_state",
     "parse_told",
     "parse_visibility",
@@ -340,6 +341,12 @@ def parse_entries(told: object) -> list[Entry]:
 def parse_told(body: bytes) -> list[Entry]:
     """Read the body of a request that tells of entries; raises :class:`UnreadableEntry`."""
     return parse_entries(_table(body).get("entries"))
+
+
+def parse_sealed_by(body: bytes) -> str | None:
+    """Return by which key of the store is sealed what a client tells of, "" for none; ``None`` if unsaid."""
+    sealed_by = _table(body).get("sealed_by")
+    return sealed_by if isinstance(sealed_by, str) else None
 
 
 def parse_question(body: bytes) -> tuple[str, ...]:

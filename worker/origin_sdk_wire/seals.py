@@ -267,15 +267,13 @@ def _bound_to_text(key_id: str, kv_key: str, text: str) -> bytes:
 # Identities
 
 
-def concealed(
-    parts: Sequence[tuple[str, str | None]], keys: Sequence[StoreKey]
-) -> tuple[tuple[str, str | None], ...]:
+def concealed(parts: Sequence[tuple[str, str | None]], key: StoreKey) -> tuple[tuple[str, str | None], ...]:
     """Return the one part that stands for a declared identity in keys that nobody else can make.
 
     By a plain digest who can list the namespace could find out whether there is something of a user whose
     identity they guess.
     """
-    secret = derived(keys[0], Purpose.IDENTITY)
+    secret = derived(key, Purpose.IDENTITY)
     return (("identity", hmac.digest(secret, _json([list(part) for part in parts]), "sha256").hex()),)
 
 

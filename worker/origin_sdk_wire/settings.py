@@ -438,11 +438,18 @@ class Settings:
         return rule.own_seal if self.store_keys else Seal.NONE
 
     def key_identity(
-        self, rule: Rule, parts: tuple[tuple[str, str | None], ...]
+        self, rule: Rule, parts: tuple[tuple[str, str | None], ...], by: int = 0
     ) -> tuple[tuple[str, str | None], ...]:
-        """Return a declared identity as the key has it: with ``store_keys`` nobody else can guess the key."""
-        is_private = rule.data_class is DataClass.PRIVATE
-        return concealed(parts, self.store_keys) if parts and is_private and self.store_keys else parts
+        """Return a declared identity as the key has it: with ``store_keys`` nobody else can guess the key.
+
+        ``by`` is the number of the key that conceals it: the Worker looks by its first.
+        """
+        is_concealed = parts and self.conceals(rule)
+        return concealed(parts, self.store_keys[by]) if is_concealed else parts
+
+    def conceals(self, rule: Rule) -> bool:
+        """Whether identities of a rule are concealed in keys."""
+        return bool(self.store_keys) and rule.data_class is DataClass.PRIVATE
 
     @property
     def version_parts(self) -> tuple[tuple[str, str], ...]:

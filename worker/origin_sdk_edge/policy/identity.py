@@ -11,7 +11,7 @@ from origin_sdk_edge.policy.credentials import claims_of
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import claim_text
-from origin_sdk_wire.parameters import parameters_of
+from origin_sdk_wire.parameters import NOBODY, parameters_of
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 
 __all__ = ["Parts", "cookies_of", "identity_of"]
@@ -21,8 +21,6 @@ Parts = tuple[tuple[str, str | None], ...]
 # RFC 6265 section 4.2.1, with any white space where it has one space; "%" is decoded in names by some.
 _OCTETS = r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*"
 _PAIR = re.compile(rf"[ \t]*([!#$&'*+.^_`|~0-9A-Za-z-]+)=({_OCTETS}|\"{_OCTETS}\")")
-_NOBODY = frozenset({None, "", '""', "[]", "{}"})
-"""Values that are the same for all who have none."""
 _BLANK = re.compile(r"[ \t]*")
 
 
@@ -54,7 +52,7 @@ def identity_of(request: RequestFacts, rule: Rule, settings: Settings, now_ms: i
         if parameters is None:
             return Reason.IDENTITY_MISSING
         parts += [(f"parameter:{name}", parameters.get(name)) for name in rule.parameters]
-    if rule.data_class is DataClass.PRIVATE and any(value in _NOBODY for _, value in parts):
+    if rule.data_class is DataClass.PRIVATE and any(value in NOBODY for _, value in parts):
         return Reason.IDENTITY_MISSING
     return tuple(parts)
 

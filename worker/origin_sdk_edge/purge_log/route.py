@@ -7,7 +7,7 @@ from typing import Protocol
 
 from origin_sdk_edge.ports import Report, StoreError
 from origin_sdk_wire.errors import RefusedRequest, UnreadableEntry
-from origin_sdk_wire.purge_log import parse_question, parse_told
+from origin_sdk_wire.purge_log import parse_question, parse_sealed_by, parse_told
 from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.signed_requests import (
     LOG_PATH,
@@ -21,6 +21,10 @@ from origin_sdk_wire.signed_requests import (
     verify,
 )
 
+_UNSEALED = (
+    "The Worker has STORE_KEYS, and the marks of this purge in KV aren't sealed by one of them, so that they "
+    "don't count: set EDGE_CACHE_STORE_KEYS to the same keys, and purge again.\n"
+)
 __all__ = ["LogObject", "LogReply", "Route"]
 
 
@@ -61,6 +65,7 @@ class Route:
     def __init__(self, log: LogObject, settings: Settings, now_ms: Callable[[], int], report: Report) -> None:
         self._log = log
         self._keys = settings.purge_log_keys
+        self._key_ids = frozenset(key.id for key in settings.store_keys)
         self._now_ms = now_ms
         self._report = report
 
@@ -92,10 +97,16 @@ class Route:
             self._report("log", error)
             return LogReply(503, "The purge log can't be reached; marks hold without it.\n")
 
+    def _may_count(self, sealed_by: str | None) -> bool:
+        """Whether what was written to KV counts there: the log alone forgets it after its window."""
+        return not self._key_ids or sealed_by is None or sealed_by in self._key_ids
+
     async def _answered(self, path: str, key: LogKey, nonce: str, body: bytes) -> LogReply:
         if path == TELL_PATH:
             if refused := list(out_of_scope(key, parse_told(body))):
                 return LogReply(403, "".join(f"{line}\n" for line in refused))
+            if not self._may_count(parse_sealed_by(body)):
+                return LogReply(403, _UNSEALED)
             told = await self._log.told(nonce, self._now_ms() + 2 * REQUEST_WINDOW_MS, body.decode())
             return (
                 LogReply(200, told, has_told=True) if told else LogReply(409, "The nonce was used before.\n")
