@@ -12,12 +12,16 @@ from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Namespace, Worker
 from tests.runtime.client import Response
 from tests.runtime.edge import QUIET, eventually, get, new_path
-from tests.runtime.origin import ScriptedOrigin
+from tests.runtime.origin import Request, ScriptedOrigin
 from tests.runtime.replies import Pause, Reply, reply
 
 CACHED = [("Cache-Control", "max-age=60")]
 BODY = b"0123456789abcdef" * 20_000
-RULES = [{"name": "dear", "path": "/dear/**", "single_flight": "global"}, {"name": "others", "path": "/**"}]
+RULES = [
+    {"name": "dear", "path": "/dear/**", "single_flight": "global"},
+    {"name": "queried", "path": "/queried/**", "single_flight": "global", "no_vary_search": True},
+    {"name": "others", "path": "/**"},
+]
 _NAMES = ("one", "two", "three")
 
 
@@ -65,6 +69,30 @@ def test_requests_to_the_origin(
     answers = _ask_all(edge, path)
     assert len(origin.requests(path)) == requests
     assert len({(told.status, told.body) for told in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "most"),
+    [
+        pytest.param([("No-Vary-Search", "params")], 1, id="for all queries"),
+        pytest.param([], 6, id="for each its own"),
+    ],
+)
+def test_many_queries_wait_for_what_the_first_answer_says_of_them(
+    edge: Workerd, origin: ScriptedOrigin, fields: list[tuple[str, str]], most: int
+) -> None:
+    path = "/queried/" + new_path()[1:]
+
+    def answer(request: Request) -> Reply:
+        return reply(200, [*CACHED, *fields], request.target.encode()).after(Pause(1.5))
+
+    origin.decide(path, answer)
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda n: get(edge.url(_NAMES[n % 3]), f"{path}?utm={n // 2}"), range(6)))
+
+    assert len(origin.requests(path)) <= most
+    if most > 1:
+        assert [told.body.decode() for told in answers] == [f"{path}?utm={n // 2}" for n in range(6)]
 
 
 def test_a_failure_is_shared(edge: Workerd, origin: ScriptedOrigin) -> None:

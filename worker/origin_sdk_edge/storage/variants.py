@@ -8,7 +8,7 @@ from origin_sdk_edge.storage.memory import Entry, Table
 from origin_sdk_edge.storage.tiers import Tiers
 from origin_sdk_wire.key import variant_key
 from origin_sdk_wire.record import MAX_INDEX_SETS, Index, Record
-from origin_sdk_wire.search_variance import QUERY, is_of_query
+from origin_sdk_wire.search_variance import is_of_query
 from origin_sdk_wire.vary import selecting_values
 
 __all__ = ["Variants", "variant"]
@@ -95,6 +95,4 @@ class Variants:
         """Return the key of the response that ``lookup`` most likely gets, by what earlier ones varied by."""
         base = variant(lookup, ())
         index = self.index_at(base)
-        if index is None and lookup.rule.no_vary_search:
-            return variant(lookup, (QUERY,))
         return variant(lookup, index.sets[0]) if index else base
