@@ -9,7 +9,7 @@ import pytest
 
 from scripts.runtime import snapshot
 from scripts.runtime.workerd import Workerd
-from scripts.runtime.workerd_config import Namespace, Worker
+from scripts.runtime.workerd_config import Json, Namespace, Worker
 from tests.runtime.client import Response
 from tests.runtime.edge import QUIET, eventually, get, new_path
 from tests.runtime.origin import Request, ScriptedOrigin
@@ -17,7 +17,7 @@ from tests.runtime.replies import Pause, Reply, reply
 
 CACHED = [("Cache-Control", "max-age=60")]
 BODY = b"0123456789abcdef" * 20_000
-RULES = [
+RULES: list[Json] = [
     {"name": "dear", "path": "/dear/**", "single_flight": "global"},
     {"name": "queried", "path": "/queried/**", "single_flight": "global", "no_vary_search": True},
     {"name": "others", "path": "/**"},
