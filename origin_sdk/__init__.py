@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from origin_sdk._cloudflare.exchange import Retries
     from origin_sdk._edge.async_client import AsyncPurgeClient
     from origin_sdk._edge.batch import Batch
+    from origin_sdk._edge.blast_radius import BlastRadius
     from origin_sdk._edge.client import PurgeClient
     from origin_sdk._edge.diagnosis import Finding, Grade
     from origin_sdk._edge.inspection import AppliedMark, Inspected, Inspection, Outcome
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from origin_sdk._edge.null import AsyncNullPurgeClient, NullPurgeClient
     from origin_sdk._edge.options import Options, PublishArguments
     from origin_sdk._edge.publication import Published
-    from origin_sdk._edge.purge import BlastRadius
     from origin_sdk._edge.stored_responses import StoredResponse
     from origin_sdk._edge.switches import SwitchRecord
     from origin_sdk._edge.visibility import Visible
@@ -115,7 +115,7 @@ _HOMES = {
     "AuditFile": "_process.audit",
     "Auditor": "_process.audit",
     "Batch": "_edge.batch",
-    "BlastRadius": "_edge.purge",
+    "BlastRadius": "_edge.blast_radius",
     "Clock": "_process.clock",
     "Finding": "_edge.diagnosis",
     "Inspected": "_edge.inspection",

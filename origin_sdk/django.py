@@ -16,11 +16,11 @@ from origin_sdk._responses.observed import (
     OBSERVERS,
     USER,
     Observed,
-    ObservedEnviron,
     is_unobserved,
     observe_session,
     unobserved,
 )
+from origin_sdk._responses.observed_environ import ObservedEnviron
 from origin_sdk._responses.observed_scope import ObservedScope
 from origin_sdk._responses.streams import watched, watched_async
 from origin_sdk._values.errors import NotCacheable

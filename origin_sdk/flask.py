@@ -19,10 +19,10 @@ from origin_sdk._responses.observed import (
     EVERYTHING,
     OBSERVERS,
     Observed,
-    ObservedEnviron,
     observe_session,
     unobserved,
 )
+from origin_sdk._responses.observed_environ import ObservedEnviron
 from origin_sdk._responses.streams import watched
 from origin_sdk._values.header_fields import combined
 from origin_sdk.responses import (

@@ -12,6 +12,7 @@ from origin_sdk._cloudflare.connections import AsyncConnections, AsyncTransport
 from origin_sdk._cloudflare.drivers import AsyncDriver, OnProgress
 from origin_sdk._cloudflare.effects import Progress
 from origin_sdk._edge.batch import Batch
+from origin_sdk._edge.blast_radius import BlastRadius, blast_radius
 from origin_sdk._edge.diagnosis import Finding, require_namespace
 from origin_sdk._edge.inspection import Inspection, inspect
 from origin_sdk._edge.marks import MarkEntry, read_marks_page
@@ -25,7 +26,7 @@ from origin_sdk._edge.operations import (
 )
 from origin_sdk._edge.options import AsyncBody, Options, PublishArguments, Targets
 from origin_sdk._edge.publication import Published
-from origin_sdk._edge.purge import BlastRadius, blast_radius, learn_clock
+from origin_sdk._edge.purge import learn_clock
 from origin_sdk._edge.stored_responses import StoredResponse
 from origin_sdk._edge.switches import Setting, SwitchRecord, switch_kind
 from origin_sdk._edge.visibility import Visible

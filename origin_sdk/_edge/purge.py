@@ -6,14 +6,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import Any
 
 from origin_sdk._cloudflare.effects import Call, Progress
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import MAX_BATCH_PAIRS, Namespace, Pair, Unwritten, batches
 from origin_sdk._edge.purge_log import LogClient, pair_of, placeholder_of, tell
 from origin_sdk._edge.seals import UNSEALED, ClientSeals
-from origin_sdk._edge.stored_responses import Coverage, Listing, StoredResponse, bodies
+from origin_sdk._edge.stored_responses import Coverage, Listing, bodies
 from origin_sdk._process.clock import Clock
 from origin_sdk._values.errors import OriginSdkError, RequestRejected
 from origin_sdk._values.receipt import PartialPurgeError, Receipt
@@ -24,17 +23,7 @@ from origin_sdk_wire.marks import SHARED_AHEAD_MS, SHARED_RENEWAL_MS, Mark, is_s
 from origin_sdk_wire.purge_log import Purged, logged_name, purged
 from origin_sdk_wire.rules import KeyRule
 
-__all__ = [
-    "BlastRadius",
-    "Operation",
-    "SharedMark",
-    "blast_radius",
-    "delete_covered",
-    "learn_clock",
-    "purge",
-    "purge_id",
-    "tell_again",
-]
+__all__ = ["Operation", "SharedMark", "delete_covered", "learn_clock", "purge", "purge_id", "tell_again"]
 
 _log = logging.getLogger("origin_sdk")
 
@@ -54,7 +43,6 @@ _ENTRY_BYTES = 1500
 """More than one entry of the purge log takes."""
 
 _NOTE_BYTES = 200
-_SHOWN_EXAMPLES = 10
 
 
 @dataclass
@@ -378,57 +366,3 @@ async def _delete_batch(operation: Operation, doomed: list[str]) -> int:
     if batch:
         await operation.namespace.delete(operation.exchange, batch)
     return len(batch)
-
-
-@dataclass(frozen=True, slots=True)
-class BlastRadius:
-    """What a purge would hit.
-
-    ``responses`` stored responses of ``body_bytes`` in all, some of them as ``examples``.
-
-    Counted over a list of KV, which may be a minute old.
-    """
-
-    purge: Purge
-    marks: int
-    responses: int
-    body_bytes: int
-    scanned_keys: int
-    requests: int
-    examples: tuple[str, ...]
-    idle: tuple[str, ...] = ()
-    """The targets by which nothing is hit: each may be misspelled, or nothing of it is stored."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        return {name: getattr(self, name) for name in self.__slots__} | {
-            "purge": self.purge.as_json(),
-            "examples": list(self.examples),
-            "idle": list(self.idle),
-        }
-
-
-async def blast_radius(operation: Operation, purge: Purge) -> BlastRadius:
-    """Count what ``purge`` would hit, and write nothing."""
-    coverage = Coverage(purge, operation.rules)
-    listing = Listing(operation.exchange, operation.namespace, coverage, operation.seals)
-    responses, body_bytes = 0, 0
-    examples: dict[str, None] = {}
-    idle = dict.fromkeys(coverage.targets())
-    while not listing.is_done:
-        for stored in _responses(await listing.next_page()):
-            responses += 1
-            body_bytes += stored.body_bytes
-            for target in coverage.covering(stored) if idle else ():
-                idle.pop(target, None)
-            if len(examples) < _SHOWN_EXAMPLES:
-                examples[stored.url] = None
-        await Progress(listing.scanned_keys)
-    marks = len(purge.marks(operation.rules))
-    requests = operation.exchange.requests
-    scanned = listing.scanned_keys
-    return BlastRadius(purge, marks, responses, body_bytes, scanned, requests, tuple(examples), tuple(idle))
-
-
-def _responses(page: list[StoredResponse]) -> list[StoredResponse]:
-    return [stored for stored in page if stored.index is None]

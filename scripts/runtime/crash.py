@@ -10,7 +10,6 @@ change must be purged, after it was made, and none that was rolled back; and wha
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import multiprocessing
 import os
@@ -19,15 +18,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Thread
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -35,13 +32,11 @@ from sqlalchemy import BigInteger, Engine, create_engine, event, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from origin_sdk import Options, OriginSdkError, PurgeClient, Retries, Settings
-from origin_sdk._development.loopback import LoopbackServer, serving
-from origin_sdk._process.clock import SystemClock
 from origin_sdk.events.sqlalchemy import EdgeEvents
 from origin_sdk.outbox import Drainer, Pace, State
 from origin_sdk.outbox.sqlalchemy import SqlAlchemyOutbox, outbox_table
-from origin_sdk.testing import FakeKV, FakeRequest
 from origin_sdk_wire.marks import Lane, group_mark, mark_key
+from scripts.runtime.bad_api import CLOCK, READ_SECONDS, BadApi
 from scripts.runtime.servers import Postgres
 
 _WRITERS = 2
@@ -56,7 +51,6 @@ _MOST_SECONDS = 5.0
 _START_SECONDS = 120.0
 _END_SECONDS = 30.0
 """So long nothing may be delivered in the end, where something waits."""
-_READ_SECONDS = 0.15
 _PAUSE_SECONDS = 0.02
 """Writers rest up to so long: who waits for SQLite's lock waits in no queue, and drainers would starve."""
 _PACE = Pace(
@@ -65,7 +59,6 @@ _PACE = Pace(
     poll_seconds=0.02,
     backoff=Retries(attempts=10**6, first_seconds=0.02, longest_seconds=0.2),
 )
-_CLOCK = SystemClock()
 
 
 class Base(DeclarativeBase):
@@ -119,95 +112,11 @@ class Outcome:
         return not any(wrong)
 
 
-@dataclass
-class BadApi:
-    """Cloudflare's API on a bad day, on a port."""
-
-    seed: int
-    fake: FakeKV = field(default_factory=lambda: FakeKV(clock=_CLOCK, rate_limit=10**9))
-    faults: dict[str, int] = field(default_factory=dict)
-    is_well: bool = False
-    _lock: Lock = field(default_factory=Lock)
-
-    def __post_init__(self) -> None:
-        """Seed chance."""
-        self._random = random.Random(self.seed)  # noqa: S311 - a test's
-
-    @contextmanager
-    def serve(self) -> Iterator[str]:
-        """Serve it, and yield the base URL."""
-        with serving(_handler(self), _Server) as url:
-            yield url
-
-    def fault(self) -> str:
-        """Choose how the next request ends; half the time well."""
-        kinds = ["", "throttled", "failed", "partly", "late", "dropped before", "dropped after"]
-        with self._lock:
-            if self.is_well:
-                return ""
-            [kind] = self._random.choices(kinds, [50, 2, 8, 15, 5, 10, 10])
-            self.faults[kind or "none"] = self.faults.get(kind or "none", 0) + 1
-        return kind
-
-    def answer(self, request: FakeRequest, *, is_partly: bool) -> tuple[int, dict[str, str], bytes]:
-        """Do what is asked for; ``is_partly``, leave half of the keys unwritten."""
-        if is_partly:
-            keys = [pair["key"] for pair in json.loads(request.body)]
-            with self._lock:
-                self.fake.leave_unsuccessful(*self._random.sample(keys, (len(keys) + 1) // 2))
-        return self.fake.answer(request)
-
-
-_REFUSALS: dict[str, tuple[int, dict[str, str], bytes]] = {
-    "throttled": (429, {"retry-after": "1"}, b""),
-    "failed": (503, {}, b""),
-}
-
-
-class _Server(LoopbackServer):
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of clients that were killed."""
-
-
-def _handler(api: BadApi) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            self.do_PUT()
-
-        def do_PUT(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            fields = {name.lower(): value for name, value in self.headers.items()}
-            request = FakeRequest(self.command, urlsplit(self.path).path, {}, body, fields)
-            fault = api.fault()
-            self.close_connection = fault.startswith("dropped") or fault == "late"
-            if fault == "dropped before":
-                return
-            answer = _REFUSALS.get(fault) or api.answer(request, is_partly=bool(body) and fault == "partly")
-            if fault == "late":
-                time.sleep(_READ_SECONDS * 2)
-            if not self.close_connection:
-                self._answer(*answer)
-
-        def _answer(self, status: int, fields: dict[str, str], content: bytes) -> None:
-            self.send_response_only(status)
-            for name, value in {**fields, "content-length": str(len(content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
-            pass
-
-    return Handler
-
-
 class _Impatient(httpx.HTTPTransport):
     """Waits for an answer for so short a time that a late one is a timeout."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        request.extensions["timeout"]["read"] = _READ_SECONDS
+        request.extensions["timeout"]["read"] = READ_SECONDS
         return super().handle_request(request)
 
 
@@ -341,7 +250,7 @@ def _write(service: Service, chance: random.Random) -> None:
 
 
 def _change(kind: str) -> Change:
-    return Change(name=f"{kind}-{uuid4().hex}", at=_CLOCK.now())
+    return Change(name=f"{kind}-{uuid4().hex}", at=CLOCK.now())
 
 
 def run(url: str, kills: int, seed: int = 0, *, is_forked: bool = False) -> Outcome:

@@ -25,7 +25,7 @@ from origin_sdk.outbox._stores.urls import open_layers, open_outbox
 from origin_sdk.outbox.redis import RedisOutbox
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import FakeKV, assert_purged
-from scripts.runtime.crash import _CLOCK as CLOCK
+from scripts.runtime.bad_api import CLOCK
 from scripts.runtime.servers import Redis
 from tests.layers.test_breakdowns import eventually
 from tests.outbox.conftest import sqlalchemy_kind

@@ -15,6 +15,7 @@ from origin_sdk_wire import (
     directives,
     freshness,
     key,
+    key_rule_tables,
     marks,
     prepared,
     purge_log,
@@ -84,11 +85,11 @@ def _selecting(vary_value: str, request: dict[str, str]) -> Json:
 
 
 def _key_target(rule: dict[str, Json], url: str) -> Json:
-    return str(rules.key_target(rules.parse_key_rule(rule, "RULES[0]"), key.parse_target(url)))
+    return str(rules.key_target(key_rule_tables.parse_key_rule(rule, "RULES[0]"), key.parse_target(url)))
 
 
 def _first_match(tables: list[dict[str, Json]], method: str, url: str) -> Json:
-    read = [rules.parse_key_rule(table, f"RULES[{number}]") for number, table in enumerate(tables)]
+    read = [key_rule_tables.parse_key_rule(table, f"RULES[{number}]") for number, table in enumerate(tables)]
     rule = rules.first_match(read, method, key.parse_target(url))
     return rule.name if rule else None
 

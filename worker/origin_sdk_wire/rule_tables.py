@@ -12,7 +12,8 @@ from typing import Any
 from origin_sdk_wire.contradictions import rule_errors, rule_warnings
 from origin_sdk_wire.errors import InvalidRule
 from origin_sdk_wire.key import Target
-from origin_sdk_wire.rules import KEY_RULE_SETTINGS, KeyRule, parse_key_rule
+from origin_sdk_wire.key_rule_tables import parse_key_rule
+from origin_sdk_wire.rules import KEY_RULE_SETTINGS, KeyRule
 from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.values import kinds_of, shown_value
 
