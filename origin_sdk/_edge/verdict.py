@@ -31,6 +31,7 @@ class Fix:
 FIXES: Mapping[str, Fix] = {
     "method": Fix("Offer read-only requests by GET."),
     "bypass-rule": Fix(rule="bypass = false"),
+    "bypass-cookie": Fix(rule='bypass_cookies = ["sessionid"]  # fewer names'),
     "bypass-switch": Fix(),
     "class-never": Fix(rule='data_class = "public"'),
     "precondition": Fix(),

@@ -39,6 +39,10 @@ REASONS: Mapping[str, Explained] = {
         "A rule with `bypass = true` matches.",
         "Narrow the rule, if this request should be cached.",
     ),
+    "bypass-cookie": Explained(
+        "The request has a cookie that `bypass_cookies` of its rule names.",
+        "Nothing, if that is the session of somebody who is logged in. Else name fewer.",
+    ),
     "bypass-switch": Explained(
         "A [switch](wire-format.md#the-purge-log) makes requests bypass the cache for a while.",
         "Nothing. It ends by itself, or once it is undone.",

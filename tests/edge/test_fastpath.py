@@ -37,6 +37,7 @@ PATHS = ("/plain", "/plain?b=2&a=1", "/vary", "/big", "/short", "/keyed", "/cook
 RULES = (
     Rule(name="keyed", paths=("/keyed",), fields=("x-tenant",)),
     Rule(name="cookie", paths=("/cookie",), cookies=("lang",)),
+    Rule(name="members", paths=("/short",), bypass_cookies=frozenset({"lang"}), ignore_cookies=True),
     Rule(
         name="few",
         paths=("/few",),
@@ -195,6 +196,8 @@ PLAIN = Get("/plain", {"user-agent": "plain"})
 DEEP = Get("/deep/er/one", {"user-agent": "deep"})
 DEEP_AGAIN = Get("/deep/er/one", {"pragma": "no-cache"})
 
+GUEST, MEMBER = Get("/short", {}), Get("/short", {"cookie": "lang=de"})
+
 THIRD_IS_REPEATED: Steps = [PLAIN, PLAIN, PLAIN, PLAIN]
 
 
@@ -206,10 +209,11 @@ THIRD_IS_REPEATED: Steps = [PLAIN, PLAIN, PLAIN, PLAIN]
         pytest.param([*THIRD_IS_REPEATED, Wait(4_900), PLAIN], 1, id="not once marks are to be read again"),
         pytest.param([*THIRD_IS_REPEATED, Get("/plain", {"range": "bytes=0-1"})], 1, id="not for a range"),
         pytest.param([*THIRD_IS_REPEATED, Get("/plain", {"x": "y"})], 2, id="whatever doesn't select"),
+        pytest.param([*[GUEST] * 4, MEMBER], 1, id="not for a cookie that passes by"),
     ],
 )
 def test_when_a_decision_is_repeated(steps: Steps, repeated: int) -> None:
-    configured = replace(Settings(origin="http://origin"), lifetime_jitter=0.0)
+    configured = Settings(origin="http://origin", rules=RULES, lifetime_jitter=0.0)
     assert asyncio.run(_run(steps, configured)) == repeated
 
 

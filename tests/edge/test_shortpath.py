@@ -33,7 +33,9 @@ from origin_sdk_wire.settings import Profile, Rule, Settings, StoreOn
 from tests.edge.examples import examples
 from tests.edge.fakes import START_MS, FakeEdge, FakeResponse, FakeStore, FakeTiming, LateBackground, Sent
 from tests.edge.test_fastpath import (
+    GUEST,
     HOST,
+    MEMBER,
     PATHS,
     REQUEST_FIELDS,
     RULES,
@@ -120,6 +122,8 @@ KEYED = Get("/keyed", {"x-tenant": "a"})
         pytest.param([CODED, Get("/big", {})], 0, id="not for who doesn't"),
         pytest.param([VARYING, VARYING], 0, id="not what varies"),
         pytest.param([KEYED, KEYED], 0, id="not under an identity"),
+        pytest.param([GUEST, GUEST], 1, id="who has no cookie that passes by"),
+        pytest.param([GUEST, MEMBER], 0, id="not who has one"),
         pytest.param([PLAIN, Get("/plain", {"range": "bytes=0-1"})], 0, id="not a range"),
         pytest.param([PLAIN, Get("/plain", {"if-none-match": '"v"'})], 0, id="not a precondition"),
         pytest.param([PLAIN, Wait(4_999), PLAIN], 1, id="while the marks are known"),

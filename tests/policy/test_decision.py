@@ -75,6 +75,15 @@ def decide(
     return on_stored(lookup, record, fields, invalidity, NOW, settings)
 
 
+_LOGGED_IN = Rule(bypass_cookies=frozenset({"sessionid", "wp_in_*"}), ignore_cookies=True)
+
+
+@pytest.mark.parametrize("cookies", ["_ga=sessionid", "Sessionid=a", "xsessionid=a", "wp_i=a", ""])
+def test_whoever_has_none_of_these_cookies_shares_and_the_origin_sees_no_cookie(cookies: str) -> None:
+    lookup = looked_up({"cookie": cookies}, settings=replace(STRICT, rules=(_LOGGED_IN,)))
+    assert lookup.request.fields == {}
+
+
 @pytest.mark.parametrize(
     ("fields", "method", "rule", "reason"),
     [
@@ -90,6 +99,10 @@ def decide(
         pytest.param({"upgrade": "websocket"}, "GET", None, Reason.UPGRADE, id="an upgrade"),
         pytest.param({}, "GET", Rule(bypass=True), Reason.BYPASS_RULE, id="a rule that says so"),
         pytest.param({}, "GET", Rule(data_class=DataClass.NEVER), Reason.CLASS_NEVER, id="the class never"),
+        *(
+            pytest.param({"cookie": text}, "GET", _LOGGED_IN, Reason.BYPASS_COOKIE, id=f"the cookie {text}")
+            for text in ("sessionid=a", "a=1; sessionid=", " sessionid =a", "wp_in_7=x; a", "sessionid")
+        ),
     ],
 )
 def test_what_isnt_looked_up(fields: Fields, method: str, rule: Rule | None, reason: Reason) -> None:

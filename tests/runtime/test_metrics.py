@@ -41,6 +41,7 @@ STALE_AT_ONCE = [
 RULES: Sequence[Mapping[str, Json]] = [
     {"name": "bypassed", "path": "/bypassed/**", "bypass": True},
     {"name": "never", "path": "/never/**", "data_class": "never"},
+    {"name": "members", "path": "/members/**", "bypass_cookies": "sid", "ignore_cookies": True},
     {"name": "private", "path": "/me/**", "data_class": "private", "key_cookies": ["sid"]},
 ]
 _BASE: Mapping[str, Json] = {"DEBUG_SECRET": SECRET, "METRICS_URLS": "full", "RULES": RULES}
@@ -274,6 +275,7 @@ CASES = [
     Case("fresh", reply(200, FRESH), again=True),
     Case("method", reply(200), method="POST"),
     Case("bypass-rule", reply(200, FRESH), name="bypassed/x"),
+    Case("bypass-cookie", reply(200, FRESH), [("Cookie", "a=1; sid=2")], name="members/x"),
     Case("class-never", reply(200, FRESH), name="never/x"),
     Case("identity-missing", reply(200, FRESH), name="me/x"),
     Case("malformed-cookie", reply(200, FRESH), [("Cookie", "sid=1; sid=2")], name="me/x"),

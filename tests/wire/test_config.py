@@ -163,7 +163,8 @@ def test_a_rule_reads_all_its_settings() -> None:
         shield=False,
     )
     assert (
-        table.keys() | {"audience", "lifetime", "bypass", "ignore_cookies", "ignore_origin"} == RULE_SETTINGS
+        table.keys() | {"audience", "lifetime", "bypass", "bypass_cookies", "ignore_cookies", "ignore_origin"}
+        == RULE_SETTINGS
     )
 
 
@@ -298,6 +299,11 @@ def test_refuses(environment: dict[str, object], expected: str) -> None:
             [{"data_class": "private", "key_cookies": "sid", "single_flight": "global"}],
             "isn't shared with other isolates",
             id="what is private stays where it is",
+        ),
+        pytest.param(
+            [{"bypass_cookies": "s*", "key_cookies": "sid"}],
+            "past the cache",
+            id="passes by, or is in the key",
         ),
         pytest.param(
             [{"ignore_cookies": True, "key_cookies": "a"}], "remove one of them", id="cookies count or don't"

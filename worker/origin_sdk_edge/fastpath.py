@@ -312,7 +312,7 @@ def _any_of(names: frozenset[str]) -> re.Pattern[str] | None:
 def _names(lookup: Lookup, entry: Entry) -> tuple[str, ...]:
     """Return the request fields whose values select this response."""
     names = {*entry.names, *lookup.rule.fields} - {""}
-    if lookup.rule.cookies:
+    if lookup.rule.cookies or lookup.rule.bypass_cookies:
         names.add("cookie")
     if entry.record.coding or "content-encoding" in entry.fields:
         names.add("accept-encoding")

@@ -76,7 +76,9 @@ class ShortPath:
         if not self._is_enabled or len(url) > _MAX_CHARACTERS or CHANGES_DECISION.search(fields):
             return None
         lookup = self._remembered(url)
-        if lookup is None or self._switches.applied(lookup, now_ms) is not lookup:
+        if lookup is None or (lookup.rule.bypass_cookies and text_of("cookie", fields)):
+            return None
+        if self._switches.applied(lookup, now_ms) is not lookup:
             return None
         storage, key = self._storage, variant(lookup, ())
         if storage.marks.follow:

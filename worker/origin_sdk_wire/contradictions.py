@@ -157,9 +157,7 @@ def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:
             f"default_lifetime = {rule.default_lifetime}: is never used, since lifetime replaces what the "
             "response says; remove one of them"
         )
-    if rule.ignore_cookies and (rule.cookies or "cookie" in rule.fields):
-        setting = "key_cookies" if rule.cookies else "key_fields"
-        yield f"ignore_cookies = true: {setting} says that cookies change the response; remove one of them"
+    yield from _cookie_errors(rule)
     if rule.body is not KeyBody.NONE and rule.methods and not any(map(rule.keys_content, rule.methods)):
         yield (
             f"key_body = {shown_value(rule.body.value)}: only QUERY and POST have a content that is "
@@ -176,6 +174,15 @@ def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:
         yield f"ignore_origin = true: {setting} says that Origin changes the response; remove one of them"
     yield from _key_errors(rule)
     yield from _storing_errors(rule)
+
+
+def _cookie_errors(rule: Rule) -> Iterator[str]:
+    for name in rule.cookies:
+        if covers_name(tuple(rule.bypass_cookies), name):
+            yield f"key_cookies: bypass_cookies sends what has {name} past the cache; remove one of them"
+    if rule.ignore_cookies and (rule.cookies or "cookie" in rule.fields):
+        setting = "key_cookies" if rule.cookies else "key_fields"
+        yield f"ignore_cookies = true: {setting} says that cookies change the response; remove one of them"
 
 
 def _credential_errors(rule: Rule) -> Iterator[str]:

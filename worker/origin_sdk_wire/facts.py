@@ -39,6 +39,7 @@ class Reason(StrEnum):
     # a look-up isn't made
     METHOD = "method"
     BYPASS_RULE = "bypass-rule"
+    BYPASS_COOKIE = "bypass-cookie"
     BYPASS_SWITCH = "bypass-switch"
     CLASS_NEVER = "class-never"
     PRECONDITION = "precondition"

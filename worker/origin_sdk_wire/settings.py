@@ -185,6 +185,8 @@ class Rule(KeyRule):
     """Whether misses go through the shield; ``None`` leaves that to the class of data."""
     bypass: bool = setting(False, switch())
     data_class: DataClass = setting(DataClass.PUBLIC, one_of(DataClass))
+    bypass_cookies: frozenset[str] = setting(frozenset(), texts())
+    """Names of cookies, as patterns: a request that has one of them passes by the cache."""
     ignore_cookies: bool = setting(False, switch())
     """The response doesn't depend on cookies: they neither prevent storing nor reach the origin."""
     ignore_origin: bool = setting(False, switch())

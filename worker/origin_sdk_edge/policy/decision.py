@@ -18,7 +18,7 @@ from origin_sdk_edge.policy.answer import answers_range
 from origin_sdk_edge.policy.codings import accepted_codings
 from origin_sdk_edge.policy.credentials import bearer_token, has_undeclared_credential
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.policy.identity import Parts, identity_of
+from origin_sdk_edge.policy.identity import Parts, has_cookie, identity_of
 from origin_sdk_edge.policy.invalidation import SAFE_METHODS
 from origin_sdk_edge.policy.ranges import completing_fields, range_fields
 from origin_sdk_edge.policy.status import FwdReason
@@ -315,11 +315,18 @@ def _preflight_parts(request: RequestFacts) -> Parts:
     )
 
 
-def _passes(request: RequestFacts, rule: Rule, settings: Settings) -> Reason | None:
+def _kept_out(request: RequestFacts, rule: Rule, settings: Settings) -> Reason | None:
+    """Return why the rule itself keeps a request out of the cache, if it does."""
     if rule.never_stores:
         return Reason.BYPASS_RULE if rule.bypass else Reason.CLASS_NEVER
-    if has_undeclared_credential(request, rule, settings):
-        return Reason.UNDECLARED_CREDENTIAL
+    if rule.bypass_cookies and has_cookie(request.fields.get("cookie", ""), rule.bypass_cookies):
+        return Reason.BYPASS_COOKIE
+    return Reason.UNDECLARED_CREDENTIAL if has_undeclared_credential(request, rule, settings) else None
+
+
+def _passes(request: RequestFacts, rule: Rule, settings: Settings) -> Reason | None:
+    if reason := _kept_out(request, rule, settings):
+        return reason
     if "upgrade" in request.fields:
         return Reason.UPGRADE
     if request.method in _READING:

@@ -5,16 +5,17 @@ frameworks read in different ways is no identity.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from origin_sdk_edge.policy.credentials import claims_of
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import claim_text
 from origin_sdk_wire.parameters import NOBODY, parameters_of
+from origin_sdk_wire.rules import covers_name
 from origin_sdk_wire.settings import DataClass, Rule, Settings
 
-__all__ = ["Parts", "cookies_of", "identity_of"]
+__all__ = ["Parts", "cookies_of", "has_cookie", "identity_of"]
 
 Parts = tuple[tuple[str, str | None], ...]
 
@@ -55,6 +56,15 @@ def identity_of(request: RequestFacts, rule: Rule, settings: Settings, now_ms: i
     if rule.data_class is DataClass.PRIVATE and any(value in NOBODY for _, value in parts):
         return Reason.IDENTITY_MISSING
     return tuple(parts)
+
+
+def has_cookie(value: str, names: Iterable[str]) -> bool:
+    """Whether a Cookie field has a cookie that one of ``names``, which are patterns, matches.
+
+    However malformed: what passes by the cache for nothing is slower, and not wrong.
+    """
+    patterns = tuple(names)
+    return any(covers_name(patterns, text.partition("=")[0].strip()) for text in value.split(";"))
 
 
 def cookies_of(value: str, names: tuple[str, ...]) -> Mapping[str, str] | None:
