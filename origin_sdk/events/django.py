@@ -94,6 +94,8 @@ class EdgeEvents(Registry):
         self._connect(signals.pre_delete, self._pre_delete)
         self._connect(signals.post_delete, self._post_delete)
         self._connect(signals.m2m_changed, self._m2m_changed)
+        self._connect(signals.pre_migrate, self._statements.begin_migrations)
+        self._connect(signals.post_migrate, self._statements.end_migrations)
         self._connect(connection_created, self._statements.watch)
         for connection in connections.all(initialized_only=True):
             self._statements.watch(connection)

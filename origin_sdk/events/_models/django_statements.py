@@ -2,10 +2,11 @@
 
 import sys
 import warnings
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, WeakSet
@@ -17,6 +18,7 @@ from origin_sdk.events._models.django_tables import Hit, Tables, by_key, concret
 from origin_sdk.events._models.rules import EdgeRule, UnseenChangeWarning
 from origin_sdk.events._models.sql_text import TextualWrite, textual_writes
 from origin_sdk.outbox._stores.entries import Intent
+from origin_sdk.outbox._stores.sql import TABLE
 
 __all__ = ["StatementWatch"]
 
@@ -72,6 +74,7 @@ class StatementWatch:
         self._tables: Tables | None = None
         self._covered: ContextVar[tuple[type, ...]] = ContextVar("origin_sdk_covered", default=())
         self._unseen: WeakKeyDictionary[Any, WeakSet[_Unseen]] = WeakKeyDictionary()
+        self._postponed: dict[str, list[Intent]] = {}
 
     def watch(self, connection: Any, **_: Any) -> None:
         """Watch a connection."""
@@ -104,11 +107,27 @@ class StatementWatch:
             if concrete(unseen.rule.model) in models:
                 unseen.is_given = True
 
+    def begin_migrations(self, using: str, **_: Any) -> None:
+        """Postpone what is to be recorded: the outbox, and columns of the models, may not be there yet."""
+        self._postponed.setdefault(using, [])
+
+    def end_migrations(self, using: str, **_: Any) -> None:
+        """Record what the migrations of a database have changed, if it has an outbox by now."""
+        intents = self._postponed.get(using)
+        if not intents or TABLE not in connections[using].introspection.table_names():
+            return
+        self._postponed[using] = []
+        with transaction.atomic(using=using):
+            self._edge.record(intents, using)
+
     def _on_statement(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:  # noqa: FBT001 - Django's
         text = sql if isinstance(sql, str) else str(sql)
         if text[:7].upper() == "SELECT " and ";" not in text:
             return execute(sql, params, many, context)
-        statement = _Statement(text, params, many, context["connection"], sys._getframe(1))
+        statement = _Statement(text, params, many, context["connection"], context["cursor"], sys._getframe(1))
+        postponed = self._postponed.get(statement.connection.alias)
+        if postponed is not None and statement.is_of_migration():
+            return self._postpone(statement, postponed, partial(execute, sql, params, many, context))
         looked_up = [
             found
             for write in textual_writes(text)
@@ -118,6 +137,19 @@ class StatementWatch:
         result = execute(sql, params, many, context)
         for each in looked_up:
             self._after(statement, each)
+        return result
+
+    def _postpone(self, statement: "_Statement", postponed: list[Intent], execute: Callable[[], Any]) -> Any:
+        """Execute what a migration changes: of that groups are purged, and no row is looked up."""
+        writes = textual_writes(statement.sql)
+        hits = [(write, hit) for write in writes for hit in self._hits(statement, write)]
+        result = execute()
+        if statement.cursor.rowcount != 0:
+            for write, hit in hits:
+                if isinstance(hit.rule.bulk, str):
+                    self._warn(statement, write, hit.rule)
+                else:
+                    postponed += hit.rule.on_bulk()
         return result
 
     def _hits(self, statement: "_Statement", write: TextualWrite) -> Iterator[Hit]:
@@ -176,10 +208,17 @@ class _Statement:
     params: Any
     many: bool
     connection: Any
+    cursor: Any
     frame: FrameType
 
     def initiator(self, hit: Hit) -> Initiator:
         return initiator_of(self.frame, is_association=hit.owner is None)
+
+    def is_of_migration(self) -> bool:
+        frame: FrameType | None = self.frame
+        while frame and frame.f_globals.get("__name__") != "django.db.migrations.executor":
+            frame = frame.f_back
+        return frame is not None
 
     def where(self) -> tuple[str, int]:
         """Return file and line of whoever executes it, past Django's frames and these."""
