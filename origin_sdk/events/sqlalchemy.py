@@ -14,10 +14,12 @@ textual statements, ``bulk_save_objects`` and what the database deletes along, i
 services, triggers and engines aren't seen.
 """
 
+from __future__ import annotations
+
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import (
@@ -32,7 +34,6 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import (
     InstanceState,
     Mapper,
@@ -58,6 +59,9 @@ from origin_sdk.events._models.sqlalchemy_statements import Reach, WrittenTables
 from origin_sdk.outbox._stores.entries import Intent
 from origin_sdk.outbox.sqlalchemy import record
 
+if TYPE_CHECKING:  # SQLAlchemy 2.1 imports it only where greenlet is installed
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
 __all__ = [
     "EdgeEvents",
     "EdgeRule",
@@ -65,7 +69,8 @@ __all__ = [
 ]
 
 Sessions: TypeAlias = (
-    sessionmaker[Any] | async_sessionmaker[Any] | scoped_session[Any] | type[Session] | Session | AsyncSession
+    "sessionmaker[Any] | async_sessionmaker[Any] | scoped_session[Any] | "
+    "type[Session] | Session | AsyncSession"
 )
 
 _DELETED = "origin_sdk.deleted"
@@ -286,11 +291,12 @@ def _callers_level() -> int:
 
 
 def _synchronous(sessions: Any) -> Any:
-    if isinstance(sessions, AsyncSession):
-        return sessions.sync_session
     if isinstance(sessions, scoped_session):
         return sessions.session_factory
-    if isinstance(sessions, async_sessionmaker):
+    asynchronous: Any = sys.modules.get("sqlalchemy.ext.asyncio")  # imported by whoever made such a session
+    if asynchronous and isinstance(sessions, asynchronous.AsyncSession):
+        return sessions.sync_session
+    if asynchronous and isinstance(sessions, asynchronous.async_sessionmaker):
         base = sessions.kw.get("sync_session_class", sessions.class_.sync_session_class)
         made: type[Session] = type("EdgeSession", (base,), {})
         sessions.configure(sync_session_class=made)

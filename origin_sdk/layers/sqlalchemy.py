@@ -12,10 +12,12 @@ The purge is recorded in the outbox in the same transaction, and delivered by
 layers forget with the commit already. Before it nothing is forgotten: the old row would be read and kept.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 
 from origin_sdk._values.targets import Purge
@@ -24,6 +26,9 @@ from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.commits import invalidate_committed
 from origin_sdk.layers.values.families import as_texts
 from origin_sdk.outbox.sqlalchemy import record
+
+if TYPE_CHECKING:  # SQLAlchemy 2.1 imports it only where greenlet is installed
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 __all__ = ["invalidate_with", "invalidate_with_async"]
 

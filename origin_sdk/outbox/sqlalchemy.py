@@ -7,10 +7,12 @@
     Drainer(SqlAlchemyOutbox(engine), client)
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
@@ -31,7 +33,6 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.exc import OperationalError, ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
 from origin_sdk._process.spans import span
@@ -47,6 +48,9 @@ from origin_sdk.outbox._stores.sql import (
     dialect_of,
     recorded_rows,
 )
+
+if TYPE_CHECKING:  # SQLAlchemy 2.1 imports it only where greenlet is installed
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 __all__ = ["AsyncSqlAlchemyOutbox", "SqlAlchemyOutbox", "outbox_table", "record", "record_async"]
 
@@ -84,7 +88,7 @@ def record(session: Session | AsyncSession | Connection, *intents: Intent) -> No
 
     Of an asynchronous session, pass its ``sync_session`` inside ``run_sync``, or use :func:`record_async`.
     """
-    if isinstance(session, AsyncSession):
+    if not isinstance(session, Connection) and hasattr(session, "sync_session"):
         raise InvalidSettings("record() can't await: use `await record_async(session, ...)`")
     connection = session if isinstance(session, Connection) else session.connection()
     if rows := recorded_rows(intents):

@@ -112,6 +112,19 @@ def test_marking_responses_needs_no_httpx() -> None:
     assert python(code) == "origin_sdk.PurgeClient needs httpx: pip install 'origin-sdk[client]'"
 
 
+def test_sqlalchemy_without_anything_asynchronous_needs_no_greenlet() -> None:
+    code = (
+        "import sys; sys.modules['greenlet'] = None\n"
+        "import origin_sdk.events.sqlalchemy, origin_sdk.layers.sqlalchemy, origin_sdk.outbox.sqlalchemy\n"
+        "from sqlalchemy import create_engine\n"
+        "from sqlalchemy.orm import Session, sessionmaker\n"
+        "edge = origin_sdk.events.sqlalchemy.EdgeEvents()\n"
+        "edge.listen(sessionmaker(create_engine('sqlite://')))\n"
+        "print('sqlalchemy.ext.asyncio' in sys.modules)"
+    )
+    assert python(code) == "False"
+
+
 def test_the_command_without_its_extra_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['typer'] = None\n"
