@@ -42,10 +42,22 @@ FRAMEWORKS: Mapping[str, Framework] = {
         Framework(
             "django",
             8000,
-            ('name = "admin"\npath = "/admin/**"\nbypass = true', 'name = "static"\npath = "/static/**"'),
+            (
+                'name = "admin"\npath = "/admin/**"\nbypass = true',
+                'name = "static"\npath = "/static/**"\nignore_cookies = true\ndefault_lifetime = "1m"',
+            ),
         ),
-        Framework("fastapi", 8000, ('name = "docs"\npath = ["/docs", "/redoc", "/openapi.json"]',)),
-        Framework("flask", 5000, ('name = "static"\npath = "/static/**"',)),
+        Framework(
+            "fastapi",
+            8000,
+            ('name = "docs"\npath = ["/docs", "/redoc", "**/openapi.json"]\ndefault_lifetime = "1m"',),
+        ),
+        Framework(
+            "flask",
+            5000,
+            # Flask itself says no-cache of its files.
+            ('name = "static"\npath = "/static/**"\nignore_cookies = true\nlifetime = "1m"',),
+        ),
         Framework("none", 8000, ()),
     )
 }

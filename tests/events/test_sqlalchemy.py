@@ -737,6 +737,21 @@ def test_a_scoped_session_is_listened_to(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_groups_that_are_the_same_for_each_object_are_those_of_bulk_statements() -> None:
+    rule = EdgeEvents().register(Tag, groups="catalogue")
+    assert list(rule.on_change(Tag())) == list(rule.on_bulk()) == [Purge.of(groups="catalogue")]
+
+    others = EdgeEvents().register(Tag, groups=["catalogue"], urls=lambda _: "https://shop.example/1")
+    assert (others.bulk, list(others.on_bulk())) == ("warn", [])
+    assert EdgeEvents().register(Tag, groups=["catalogue"], bulk="rows").bulk == "rows"
+
+
+@pytest.mark.parametrize("groups", [5, [5], [""], ["a\nb"]])
+def test_groups_that_are_none_are_refused_where_they_are_registered(groups: object) -> None:
+    with pytest.raises(InvalidSettings, match="give a function of an object, or names"):
+        EdgeEvents().register(Tag, groups=groups)
+
+
 def test_a_rule_that_does_nothing_is_refused() -> None:
     with pytest.raises(InvalidSettings, match="give groups, urls or publish"):
         EdgeEvents().register(Tag)

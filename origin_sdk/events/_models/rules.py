@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import getattr_static
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
@@ -80,6 +80,21 @@ class EdgeRule:
         """Yield what to do about a statement, if ``bulk`` names groups."""
         if self.bulk and not isinstance(self.bulk, str):
             yield Purge(groups=tuple(self.bulk), hard=self.hard, reason=self.reason)
+
+
+def _always(given: tuple[str, ...], _: object) -> Texts:
+    return given
+
+
+def _same(model: type, name: str, given: Any) -> tuple[str, ...]:
+    """Return the groups or URLs of a rule that are the same for each object."""
+    try:
+        return tuple(getattr(Purge.of(**{name: given}), name))
+    except (InvalidRequest, TypeError) as error:
+        raise InvalidSettings(
+            f"{name} = {given!r} in the rule for {model.__name__}: give a function of an object, or names "
+            f"that are the same for each ({error})"
+        ) from error
 
 
 def _named(name: Name, versions: Iterable[Any]) -> tuple[str, ...]:
@@ -164,8 +179,19 @@ class Registry:
     def register(self, model: type, *, watch: Iterable[str] | None = None, **options: Any) -> EdgeRule:
         """Add a rule: see :class:`EdgeRule` for the options.
 
+        ``groups`` and ``urls`` may also be texts, the same for each object. Groups that are all there is to
+        purge are then those of ``bulk``, too, unless it is given.
+
         Raises :class:`InvalidSettings` if it would never purge or publish.
         """
+        same = {
+            name: _same(model, name, options[name])
+            for name in ("groups", "urls")
+            if name in options and not callable(options[name])
+        }
+        if same.keys() == {"groups"} and not options.keys() & {"urls", "publish"}:
+            options.setdefault("bulk", same["groups"])
+        options |= {name: partial(_always, given) for name, given in same.items()}
         rule = EdgeRule(model, watch=None if watch is None else frozenset(texts(watch)), **options)
         if (rule.groups, rule.urls, rule.publish) == (_nothing, _nothing, _no_pages):
             raise InvalidSettings(f"the rule for {model.__name__} does nothing: give groups, urls or publish")
