@@ -240,8 +240,10 @@ def test_a_hidden_parameter_is_shown_nowhere_however_it_is_spelt(
     edge: Workerd, origin: ScriptedOrigin, place: str, query: str
 ) -> None:
     path = new_path(f"{place}/t")
-    origin.otherwise(lambda _: reply(200, [("Cache-Control", "public, max-age=600"), ("ETag", '"a"')]))
     url, debug = f"{path}?{query}", ("Cache-Debug", DEBUG_SECRET)
+    fields = [("Cache-Control", "public, max-age=600"), ("ETag", '"a"')]
+    told_of = [("Location", url), ("Content-Location", f"{path}/?{query}")]
+    origin.otherwise(lambda asked: reply(200, [*fields, *(told_of if asked.method == "DELETE" else ())]))
 
     told = [get(edge.url("edge"), url, debug) for _ in range(2)]
     for plain in (path, f"{path}/"):

@@ -11,10 +11,11 @@ from itertools import count
 import pytest
 
 from origin_sdk_wire.exposition import parse_document
+from origin_sdk_wire.key import variant_key
 from origin_sdk_wire.marks import Lane, Mark, group_mark, mark_key
 from origin_sdk_wire.purge_log import entry_key, metadata_of, sealed_metadata
 from origin_sdk_wire.record import Record, head_of
-from origin_sdk_wire.seals import PART_BYTES, parse_store_keys, sealed_text, verified
+from origin_sdk_wire.seals import PART_BYTES, concealed, parse_store_keys, sealed_text, verified
 from origin_sdk_wire.signed_requests import TELL_PATH
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, StandIn, Worker
@@ -122,6 +123,17 @@ def test_another_isolate_serves_what_was_sealed(
         body[-64:] in entry.value or "text/plain" in (entry.metadata or "") for entry in entries
     )
     assert is_readable is (place in {"/x", "/open"})
+
+
+def test_nobody_without_the_keys_can_tell_whether_there_is_something_of_a_user(
+    edge: Workerd, origin: ScriptedOrigin, breakable_kv: BreakableKV
+) -> None:
+    path = f"/me{new_path()}"
+    key = _stored(edge, origin, breakable_kv, path, SMALL, ME)
+
+    assert key.startswith(f"{key_of(path)}#")
+    assert key != variant_key(key_of(path), [("cookie:sid", "a")])
+    assert key == variant_key(key_of(path), concealed([("cookie:sid", "a")], KEYS[0]))
 
 
 def test_what_is_kept_in_memory_alone_never_reaches_kv(

@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json
 from tests.runtime.client import Response
-from tests.runtime.edge import HOST, Variables, detail, get, is_hit, new_path, running
+from tests.runtime.edge import HOST, Variables, detail, eventually, get, is_hit, new_path, running
 from tests.runtime.origin import Request, ScriptedOrigin
 from tests.runtime.replies import Reply, chunked, reply
 
@@ -470,6 +470,30 @@ def test_a_token_for_one_host_opens_nothing_of_another(edge: Workerd, origin: Sc
     told = [asked(AUDIENCE, hosts[BILLING]), asked(BILLING, hosts[AUDIENCE])]
 
     assert [detail(each) for each in told] == ["identity-missing"] * 2
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        pytest.param(Token(ends=3), id="an issuer's"),
+        pytest.param(
+            Token(alg="HS256", sign=hs256(SECRET.encode()), claims={"iss": "me"}, ends=3), id="by the secret"
+        ),
+    ],
+)
+def test_a_token_that_ends_gets_nothing_more_that_is_stored(
+    edge: Workerd, origin: ScriptedOrigin, token: Token
+) -> None:
+    path = new_path("mine/t")
+    serve(origin, path)
+    text = token.text("alice")
+    ask(edge, path, token.text("alice"))
+
+    eventually(lambda: detail(ask(edge, path, text)) == "identity-missing", "the end of the token")
+
+    assert not is_hit(ask(edge, path, text))
+    lasting = replace(token, ends=3600).text("alice")
+    assert is_hit(ask(edge, path, lasting))  # what is stored is her other tokens' still
 
 
 def test_one_subject_of_two_issuers_is_two_users(edge: Workerd, origin: ScriptedOrigin) -> None:

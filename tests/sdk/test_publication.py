@@ -417,6 +417,21 @@ def test_a_rule_that_keeps_it_from_the_edge_holds_here_too(new_client: Callable[
         new_client(project=RULED).publish("https://a.example/never/x", lambda: b"", headers=FRESH)
 
 
+@pytest.mark.parametrize(
+    "query", ["API_KEY=s3cr3t", "a=1;api_key=s3cr3t", "api_key=s3cr3t", "api%255Fkey=s3cr3t"]
+)
+def test_a_parameter_that_some_rule_hides_is_published_under_no_other(
+    new_client: Callable[..., PurgeClient], query: str
+) -> None:
+    hiding = Rule("mine", paths=("/mine/**",), data_class=EdgeDataClass.PRIVATE, parameters=("api_key",))
+    client = new_client(project=Project(rules=(hiding, Rule("others"))))
+
+    with pytest.raises(NotCacheable, match="proves whose it is") as raised:
+        client.publish(f"https://a.example/x?{query}", dict, headers=FRESH)
+
+    assert "s3cr3t" not in str(raised.value)
+
+
 DISGUISED = Project(
     rules=(
         Rule("account", paths=("/account/**",), data_class=EdgeDataClass.NEVER),
