@@ -1,4 +1,4 @@
-"""Time and chance: the only module of the SDK that reads either."""
+"""Time and chance, by which the SDK decides; what only measures itself, as a command does, reads its own."""
 
 import asyncio
 import random

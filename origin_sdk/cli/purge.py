@@ -25,7 +25,7 @@ from origin_sdk.cli.context import (
     NamespaceId,
     interruptible,
 )
-from origin_sdk.cli.purge_list import LOGGED_PART_LINES, Listed, is_something, purge_listed, show_nothing
+from origin_sdk.cli.purge_list import LOGGED_PART_LINES, TargetList, is_something, purge_listed, show_nothing
 from origin_sdk.cli.screen import Screen, counted
 
 __all__ = ["purge"]
@@ -191,7 +191,7 @@ def purge(
         reason=reason,
     )
     with ExitStack() as stack:
-        listed = Listed.opened(context, stack, url_file, group_file, from_line)
+        listed = TargetList.opened(context, stack, url_file, group_file, from_line)
         client = stack.enter_context(context.client(timeout))
         if listed and not listed.count and not is_something(targets):
             show_nothing(context, listed)
@@ -250,7 +250,7 @@ def _warn_of_hosts(context: Context, project: Project, purges: Sequence[Purge]) 
         )
 
 
-def _preview(context: Context, client: PurgeClient, targets: Targets, listed: Listed | None) -> None:
+def _preview(context: Context, client: PurgeClient, targets: Targets, listed: TargetList | None) -> None:
     if listed:
         raise InvalidRequest(
             f"--dry-run looks at {MAX_BATCH_PAIRS:,} lines at most, and {listed.lines.path} has "

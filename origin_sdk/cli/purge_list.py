@@ -19,7 +19,7 @@ from origin_sdk.cli.context import Context
 from origin_sdk.cli.lines import Lines
 from origin_sdk.cli.screen import Screen, counted
 
-__all__ = ["LOGGED_PART_LINES", "Listed", "is_something", "purge_listed", "show_nothing"]
+__all__ = ["LOGGED_PART_LINES", "TargetList", "is_something", "purge_listed", "show_nothing"]
 
 _PART_LINES = MAX_BATCH_PAIRS - 1
 """So many URLs and the shared mark are one request."""
@@ -28,7 +28,7 @@ LOGGED_PART_LINES = 8_000
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class TargetList:
     """A file of targets, all of them checked."""
 
     lines: Lines
@@ -45,7 +45,7 @@ class Listed:
         url_file: str | None,
         group_file: str | None,
         from_line: int,
-    ) -> "Listed | None":
+    ) -> "TargetList | None":
         path = url_file or group_file
         if path is None:
             return None
@@ -103,7 +103,7 @@ class _Total:
 
 
 def purge_listed(
-    context: Context, client: PurgeClient, targets: Targets, listed: Listed, wait_seconds: float | None
+    context: Context, client: PurgeClient, targets: Targets, listed: TargetList, wait_seconds: float | None
 ) -> None:
     """Purge a list that takes several requests, with a batch of it in memory at a time."""
     if wait_seconds is not None:
@@ -128,7 +128,7 @@ def purge_listed(
 
 
 def _tell_how_to_go_on(
-    context: Context, listed: Listed, total: _Total, error: OriginSdkError | KeyboardInterrupt
+    context: Context, listed: TargetList, total: _Total, error: OriginSdkError | KeyboardInterrupt
 ) -> None:
     reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
     next_line = total.lines + 1 if total.lines else listed.from_line
@@ -147,7 +147,7 @@ def _tell_how_to_go_on(
     context.show(values, draw)
 
 
-def show_nothing(context: Context, listed: Listed) -> None:
+def show_nothing(context: Context, listed: TargetList) -> None:
     """Say that the list is empty, which is no error."""
     text = f"Nothing to purge: {listed.lines.path} lists nothing."
     context.show({**_Total().as_json(), "message": text}, lambda screen: screen.print(text))

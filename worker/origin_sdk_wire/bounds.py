@@ -1,4 +1,4 @@
-"""Numbers on which a purge's promise rests, and that both sides must therefore agree on."""
+"""Numbers that Worker and SDK must agree on: on most of them a purge's promise rests."""
 
 __all__ = [
     "CLOCK_TOLERANCE_MS",

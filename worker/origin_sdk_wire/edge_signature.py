@@ -1,4 +1,4 @@
-"""How the Worker signs what it asks an origin, so that the origin can refuse who goes around the edge.
+"""How the Worker signs what it asks an origin, so that the origin can refuse requests that bypass the edge.
 
 ::
 

@@ -44,7 +44,7 @@ __all__ = [
     "SHARED_RENEWAL_MS",
     "Lane",
     "Mark",
-    "Reach",
+    "MarkScope",
     "covering_marks",
     "group_mark",
     "host_group_mark",
@@ -64,7 +64,7 @@ __all__ = [
     "prefix_index_mark",
     "prefix_mark",
     "prefix_marks",
-    "reach_of",
+    "scope_of",
     "shared_names",
     "url_mark",
     "value_of",
@@ -153,7 +153,7 @@ def index_of(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class MarkScope:
     """What a mark covers: all of a ``host``, or of it only a ``location`` (host and path) or a ``group``.
 
     What is empty isn't narrowed by that.
@@ -164,20 +164,20 @@ class Reach:
     group: str = ""
 
 
-def reach_of(name: str) -> Reach | None:
+def scope_of(name: str) -> MarkScope | None:
     """Return what the mark of this name covers; ``None`` for an index, and a kind that isn't known."""
     kind, _, rest = name.partition("/")
     host, _, within = rest.partition("/")
     match kind:
         case "url" | "prefix":
-            return Reach(host, location=rest)
+            return MarkScope(host, location=rest)
         case "host":
-            return Reach(rest)
+            return MarkScope(rest)
         case "group":
-            return Reach(group=rest)
+            return MarkScope(group=rest)
         case "host-group":
-            return Reach(host, group=within)
-    return Reach() if name == EVERYTHING else None
+            return MarkScope(host, group=within)
+    return MarkScope() if name == EVERYTHING else None
 
 
 def written_keys(names: Iterable[str], lane: Lane) -> dict[str, None]:

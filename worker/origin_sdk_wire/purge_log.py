@@ -28,7 +28,7 @@ from typing import TypeAlias, TypeGuard
 
 from origin_sdk_wire.errors import UnreadableEntry
 from origin_sdk_wire.key import CUT, fit, hostname_of
-from origin_sdk_wire.marks import PURGE_LOG_PREFIX, Lane, is_index, reach_of
+from origin_sdk_wire.marks import PURGE_LOG_PREFIX, Lane, is_index, scope_of
 from origin_sdk_wire.record import MAX_METADATA_BYTES
 from origin_sdk_wire.seals import SEAL_BYTES, StoreKey, authenticated
 from origin_sdk_wire.strict_json import shallow
@@ -197,8 +197,8 @@ def shards_of(entry: Entry, of: int) -> frozenset[int]:
 
 def _host_of(name: str) -> str:
     """Return the host that a mark's name is about; empty for several, and for one that is cut."""
-    reach = reach_of(name)
-    host = reach.host.partition("?")[0] if reach else ""
+    scope = scope_of(name)
+    host = scope.host.partition("?")[0] if scope else ""
     return "" if CUT in host else host
 
 

@@ -1,4 +1,4 @@
-"""Durations and sizes as settings have them: numbers, or texts such as ``5m`` and ``25MiB``."""
+"""Durations and sizes as settings have them: numbers, or strings such as ``5m`` and ``25MiB``."""
 
 from collections.abc import Mapping
 from math import isfinite

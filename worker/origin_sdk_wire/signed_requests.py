@@ -23,7 +23,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 from origin_sdk_wire.errors import RefusedRequest
-from origin_sdk_wire.marks import reach_of
+from origin_sdk_wire.marks import scope_of
 from origin_sdk_wire.purge_log import Entry, Purged
 
 __all__ = [
@@ -101,10 +101,10 @@ class LogKey:
 
     def covers(self, name: str) -> bool:
         """Whether all that the mark of this name covers lies in the scope."""
-        reach = reach_of(name)
-        if reach is None or not self.is_scoped:
-            return reach is not None
-        return reach.host in self.hosts or self._has_group(reach.group) or self._has_path(reach.location)
+        scope = scope_of(name)
+        if scope is None or not self.is_scoped:
+            return scope is not None
+        return scope.host in self.hosts or self._has_group(scope.group) or self._has_path(scope.location)
 
     def _has_group(self, group: str) -> bool:
         return bool(group) and any(fnmatchcase(group, pattern) for pattern in self.groups)

@@ -1,4 +1,4 @@
-"""What a drainer needs of a store: kept by one contract suite over all of them (tests/outbox/contract)."""
+"""What a drainer needs of a store: one contract suite (tests/outbox/test_contract.py) holds them to it."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
