@@ -1,6 +1,6 @@
 """What is stored for a URL, which purge marks apply to it, and what the Worker would do next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -16,6 +16,7 @@ from origin_sdk_wire.disguise import applied_rule
 from origin_sdk_wire.freshness import Freshness, current_age_ms, freshness_of
 from origin_sdk_wire.key import Target, record_key
 from origin_sdk_wire.marks import Lane, Mark, covering_marks, mark_key, parse_mark
+from origin_sdk_wire.record import Record
 from origin_sdk_wire.rules import FURTHER_METHODS
 from origin_sdk_wire.seals import Seal
 from origin_sdk_wire.settings import Rule
@@ -174,19 +175,7 @@ def _inspected(
             expires_at=stored.expires_at,
             seal=stored.seal,
         )
-    over = tuple(
-        AppliedMark(
-            name,
-            lane,
-            moment_of(mark.moment_ms),
-            mark.purge_id,
-            applies=record.birth_ms <= mark.moment_ms,
-        )
-        for name in covering_marks(target, record.groups)
-        for lane in Lane
-        # A hard purge writes both lanes.
-        if (mark := marks.get((name, lane))) and (lane, mark) != (Lane.SOFT, marks.get((name, Lane.HARD)))
-    )
+    over = _marks_over(target, record, marks)
     age_ms = current_age_ms(record, now_ms)
     freshness = freshness_of(record, combined(record.fields), _rule(project, target), project)
     staleness_ms = _staleness_ms(over, age_ms - freshness.lifetime_ms, now_ms)
@@ -205,6 +194,24 @@ def _inspected(
         expires_at=stored.expires_at,
         marks=over,
         seal=stored.seal,
+    )
+
+
+def _marks_over(
+    target: Target, record: Record, marks: Mapping[tuple[str, Lane], Mark]
+) -> tuple[AppliedMark, ...]:
+    """Return the marks that cover a response, each once: a hard purge writes both lanes."""
+    return tuple(
+        AppliedMark(
+            name,
+            lane,
+            moment_of(mark.moment_ms),
+            mark.purge_id,
+            applies=record.birth_ms <= mark.moment_ms,
+        )
+        for name in covering_marks(target, record.groups)
+        for lane in Lane
+        if (mark := marks.get((name, lane))) and (lane, mark) != (Lane.SOFT, marks.get((name, Lane.HARD)))
     )
 
 

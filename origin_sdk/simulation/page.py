@@ -1,6 +1,6 @@
 """A report as one HTML file: tables, and plots as SVG; it asks no other host."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
 from origin_sdk.simulation.counts import Timeline
@@ -72,36 +72,29 @@ def _variant(variant: VariantReport) -> Iterable[str]:
         + "</p>"
     )
     yield _bars([*variant.rules[:20], variant.overall])
-    names = (
-        "rule",
-        "requests",
-        "hits",
-        "origin",
-        "peak/s",
-        "KV keys",
-        "stale, p95",
-        "$ a million",
-        "$ a month",
-    )
-    rows = []
-    for rule in (*variant.rules, variant.overall):
-        values = rule.as_json()
-        rows.append(
-            (
-                rule.name,
-                f"{rule.counts.requests:,.0f}",
-                f"{rule.counts.hit_ratio:.1%}",
-                f"{rule.counts.origin_requests:,.0f}",
-                f"{rule.counts.origin_peak:,.0f}",
-                f"{rule.kv_keys:.2f}",
-                f"{rule.counts.stale_ms.quantile(0.95) / 1000:,.1f} s"
-                if rule.counts.stale_ms.count
-                else "none",
-                f"{values['dollars_per_million']}",
-                f"{rule.month_dollars:,.2f}",
-            )
-        )
-    yield _table(names, rows)
+    yield _table(tuple(_COLUMNS), [_row(rule) for rule in (*variant.rules, variant.overall)])
+
+
+def _row(rule: RuleReport) -> tuple[str, ...]:
+    return tuple(shown(rule) for shown in _COLUMNS.values())
+
+
+def _stale(rule: RuleReport) -> str:
+    stale_ms = rule.counts.stale_ms
+    return f"{stale_ms.quantile(0.95) / 1000:,.1f} s" if stale_ms.count else "none"
+
+
+_COLUMNS: Mapping[str, Callable[[RuleReport], str]] = {
+    "rule": lambda rule: rule.name,
+    "requests": lambda rule: f"{rule.counts.requests:,.0f}",
+    "hits": lambda rule: f"{rule.counts.hit_ratio:.1%}",
+    "origin": lambda rule: f"{rule.counts.origin_requests:,.0f}",
+    "peak/s": lambda rule: f"{rule.counts.origin_peak:,.0f}",
+    "KV keys": lambda rule: f"{rule.kv_keys:.2f}",
+    "stale, p95": _stale,
+    "$ a million": lambda rule: f"{rule.as_json()['dollars_per_million']}",
+    "$ a month": lambda rule: f"{rule.month_dollars:,.2f}",
+}
 
 
 def _bars(rules: Sequence[RuleReport]) -> str:
