@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,14 +41,24 @@ def find_wrangler(folder: Path) -> Path | None:
 
 def install_packages(folder: Path, node: Path) -> None:
     """Install what package.json pins. Raises :class:`InvalidSettings` if npm is missing or fails."""
-    near = f"{node.parent}{os.pathsep}{Path(sys.executable).parent}"
-    npm = shutil.which("npm", path=near) or shutil.which("npm")
     command = f"npm install --prefix {folder}"
-    if npm is None:
+    npm = _npm(node)
+    if not npm:
         raise InvalidSettings(f"wrangler is missing, and npm, which installs it: {_REMEDY}; then: {command}")
-    arguments = [npm, "install", "--no-audit", "--no-fund", "--loglevel=error"]
-    if subprocess.run(arguments, cwd=folder, check=False).returncode:  # noqa: S603 - our own arguments, no shell
+    arguments = [*npm, "install", "--no-audit", "--no-fund", "--loglevel=error"]
+    # What npm starts finds this Node.js, rather than another one.
+    path = os.pathsep.join([str(node.parent), os.environ.get("PATH", os.defpath)])
+    if subprocess.run(arguments, cwd=folder, env={**os.environ, "PATH": path}, check=False).returncode:  # noqa: S603 - our own arguments, no shell
         raise InvalidSettings(f"npm could not install wrangler: see above, then run: {command}")
+
+
+def _npm(node: Path) -> tuple[str | Path, ...]:
+    """Return what runs npm: that which came with this Node.js, else any. `bin/npm` of its wheel isn't one."""
+    script = node.resolve().parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    if script.exists():
+        return node, script
+    found = shutil.which("npm")
+    return (found,) if found else ()
 
 
 def _candidates() -> Iterator[Path]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from origin_sdk._development.process import Process
+from origin_sdk._development.process import Process, ProcessError
 
 __all__ = ["QUIET", "Tools", "Wrangler", "declared"]
 
@@ -28,6 +28,7 @@ QUIET: Mapping[str, str] = {
 _FIRST_START_SECONDS = 300.0
 """workerd downloads Pyodide when it first starts a Python Worker, some 14 MB."""
 _READY = re.compile(r"Ready on (http://\S+)")
+_NO_PYODIDE = re.compile(r"Request for Pyodide bundle failed; url = (?:\x1b\[\d+m)?(https?://[^/\s]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,7 @@ class Wrangler:
                     environment={**QUIET, **tools.environment, **_own_files(folder)},
                 )
             )
-            self.url = self.process.wait_for(
-                self._ready_url, what="its `Ready on` line", seconds=tools.start_seconds
-            )
+            self.url = self._started(tools.start_seconds)
             self._running = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -121,6 +120,17 @@ class Wrangler:
     def explorer_url(self) -> str:
         """Return the address of the page that shows what is in local KV."""
         return f"{self.url}/cdn-cgi/local/explorer"
+
+    def _started(self, seconds: float) -> str:
+        try:
+            return self.process.wait_for(self._ready_url, what="its `Ready on` line", seconds=seconds)
+        except ProcessError as error:
+            if failed := _NO_PYODIDE.search(self.process.output()):
+                raise ProcessError(
+                    "workerd could not download Pyodide, which it needs once: let this machine reach "
+                    f"{failed[1]}, then start again"
+                ) from error
+            raise
 
     def _ready_url(self) -> str | None:
         match = _READY.search(self.process.output())

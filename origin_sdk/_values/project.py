@@ -139,6 +139,10 @@ def read_configurations(path: Path) -> Sequence[Configuration]:
     """
     try:
         declared = tomllib.loads(_text(path))
+    except FileNotFoundError as error:
+        raise InvalidSettings(
+            f"there is no {path}: give --config FILE, or make a project with `origin-sdk init`"
+        ) from error
     except OSError as error:
         raise InvalidSettings(f"{path} can't be read: {error.strerror}; give --config FILE") from error
     except (ValueError, RecursionError) as error:

@@ -36,7 +36,7 @@ def upgrade(config: ConfigFile = None, as_json: AsJson = False) -> None:
     file = config_file(config)
     folder, version = file.parent, installed_version()
     requirements = folder / PIN_FILE
-    _text(file)  # before anything is changed
+    read_configurations(file)  # before anything is changed
     before = _pinned(requirements, version)
     done = placed(file)
     moved = [

@@ -16,6 +16,9 @@ from ruamel.yaml import YAML
 from origin_sdk._deployment import pins, worker_code
 from origin_sdk._deployment.compact import compact
 from origin_sdk._deployment.frameworks import FRAMEWORKS, guess, requirements_of, sources_of
+from origin_sdk._deployment.node import _npm
+from origin_sdk._development.process import ProcessError
+from origin_sdk._development.wrangler import Tools, Wrangler
 from origin_sdk._values.project import read_configurations
 from origin_sdk.cli import main
 from origin_sdk_wire.config import problems
@@ -451,3 +454,22 @@ def test_projects_are_pinned_to_what_this_tree_is_tested_with() -> None:
 def _pin(service: Path, version: str) -> None:
     pin = service / "edge" / "origin-sdk.txt"
     pin.write_text(pin.read_text().replace(worker_code.installed_version(), version))
+
+
+def test_pyodide_that_cant_be_downloaded_is_named_with_the_remedy(
+    service: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "init")
+    url = "\x1b[4mhttps://pyodide.example/pyodide_3.capnp.bin;\x1b[0m"
+    script = service / "wrangler.py"
+    script.write_text(f"print({f'failed: Request for Pyodide bundle failed; url = {url} no such host'!r})")
+    with pytest.raises(ProcessError, match=r"let this machine reach https://pyodide\.example, then"):
+        Wrangler(
+            service / "log", tools=Tools(Path(sys.executable), script), config=service / "edge/wrangler.toml"
+        )
+
+
+def test_npm_is_that_of_the_same_node() -> None:
+    node, script = _npm(paths.NODE)
+    told = subprocess.run([node, script, "--version"], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", told.stdout)

@@ -155,7 +155,7 @@ def test_deleting_tells_how_much(run: Run, kv: FakeKV) -> None:
         pytest.param(
             ["explain", "a.example", "--env", "x"], 2, "no wrangler.toml", id="an environment of nothing"
         ),
-        pytest.param(["check"], 2, "wrangler.toml can't be read", id="nothing to check"),
+        pytest.param(["check"], 2, "there is no wrangler.toml: give", id="nothing to check"),
         pytest.param(["warm", "ftp://a"], 2, "isn't an absolute http or https URL", id="no URL to warm"),
         pytest.param(["warm", "--sitemap", "ftp://a/x"], 2, "an http or https URL", id="a sitemap by ftp"),
         pytest.param(
