@@ -11,7 +11,7 @@ from origin_sdk_wire.bounds import DEFAULT_MARK_INTERVAL_SECONDS, MARK_SECONDS, 
 from origin_sdk_wire.seals import StoreKey, parse_store_keys
 from origin_sdk_wire.signed_requests import LogKey, parse_keys
 
-__all__ = ["DEFAULT_BASE_URL", "Settings"]
+__all__ = ["DEFAULT_BASE_URL", "VARIABLES", "Settings"]
 
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
 
@@ -162,7 +162,7 @@ class Settings:
         environment = os.environ if environment is None else environment
         found: dict[str, object] = {
             name: value
-            for name, variable in _VARIABLES.items()
+            for name, variable in VARIABLES.items()
             if (value := environment.get(variable, "").strip())
         }
         given = {name: value for name, value in arguments.items() if value is not None}
@@ -215,7 +215,7 @@ def _split(name: str, url: str) -> SplitResult:
     return parts
 
 
-_VARIABLES = {
+VARIABLES: Mapping[str, str] = {
     "token": "CLOUDFLARE_API_TOKEN",
     "account_id": "CLOUDFLARE_ACCOUNT_ID",
     "namespace_id": "EDGE_CACHE_NAMESPACE_ID",
@@ -226,3 +226,4 @@ _VARIABLES = {
     "log_key": "EDGE_CACHE_LOG_KEY",
     "store_keys": "EDGE_CACHE_STORE_KEYS",
 }
+"""The environment variable of each setting."""

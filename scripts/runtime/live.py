@@ -1,4 +1,6 @@
-"""Deploy the edge cache with its purge log to a scratch Worker at Cloudflare, measure it, and remove it.
+"""Deploy the edge cache with its purge log to a scratch Worker at Cloudflare, try it, measure it, remove it.
+
+The trial is that of `origin-sdk doctor --live`, of which one deployed Worker of your own takes no more.
 
 **This was never run against Cloudflare**: its authors have no account, and ran it on one machine (`--local`).
 It takes CLOUDFLARE_API_TOKEN (Workers Scripts: Edit, Workers KV Storage: Edit) and CLOUDFLARE_ACCOUNT_ID,
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -56,16 +59,25 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
         return 0
     if options.local:
         with local(folder) as place:
-            _show(place, measure(place, options.requests, options.purges))
-        return 0
+            return _tried(place, options)
     print(_UNPROVEN, file=sys.stderr)
     account = Account.of(os.environ)
     if options.clean:
         return _left(account.clean(folder, name))
     print(f"scratch Workers {name} and {name}-origin; `scripts/live --clean {name}` removes them, too")
     with scratch(folder, account, name) as place:
-        _show(place, measure(place, options.requests, options.purges))
-    return _left(account.left)
+        code = _tried(place, options)
+    return max(code, _left(account.left))
+
+
+def _tried(place: Place, options: argparse.Namespace) -> int:
+    """Measure, then examine as a user would; return 1 if that finds a problem."""
+    measured = measure(place, options.requests, options.purges)
+    _show(place, measured)
+    url = f"{place.url}/doctor"
+    command = [sys.executable, "-m", "origin_sdk.cli", "doctor", "--config", str(place.config), "--live", url]
+    print(f"origin-sdk doctor --live {url}", flush=True)
+    return subprocess.run(command, env={**os.environ, **place.variables}, check=False).returncode  # noqa: S603 - our own
 
 
 def _show(place: Place, measured: Measured) -> None:

@@ -12,6 +12,8 @@ import httpx
 
 from origin_sdk import PurgeClient
 from origin_sdk._edge.live import Answer
+from origin_sdk._values.prices import PRICES, Usage, dollars
+from origin_sdk.dashboard.board import usage
 from origin_sdk.errors import OriginSdkError
 from origin_sdk_wire.exposition import parse_document
 from scripts.runtime.live_place import LiveError, Place
@@ -38,7 +40,7 @@ class Measured:
     lost: int = 0
     untold: int = 0
     confirmed: list[float] = field(default_factory=list)
-    kv_reads: float = 0.0
+    used: Usage = field(default_factory=dict)
     log: str = ""
 
     def rows(self) -> Iterator[tuple[str, str]]:
@@ -50,7 +52,7 @@ class Measured:
         yield "from its end until seen here", _quantiles(self.lags, 1, "s")
         yield "purges not seen, and not told", f"{self.lost} and {self.untold}"
         yield "seen by all locations that read", _quantiles(self.confirmed, 1, "s")
-        yield "KV keys a request, one isolate", f"{self.kv_reads:.2f}"
+        yield "counted by one isolate", _priced(self.used)
         yield "the log", self.log
 
 
@@ -61,6 +63,11 @@ def _quantiles(values: Sequence[float], scale: float, unit: str) -> str:
     last = ordered[round(0.99 * (len(ordered) - 1))]
     median = statistics.median(ordered)
     return f"p50 {median:.2f}, p99 {last:.2f}, worst {ordered[-1]:.2f} {unit} of {len(ordered)}"
+
+
+def _priced(used: Usage) -> str:
+    units = ", ".join(f"{units:,.0f} {PRICES[name].what}" for name, units in used.items() if units)
+    return f"{units or 'nothing'}: {dollars(used):.6f} dollars, with nothing included"
 
 
 def measure(place: Place, requests: int, purges: int) -> Measured:
@@ -130,6 +137,4 @@ def _count(found: Measured, place: Place, reader: httpx.Client) -> None:
     told = reader.get("/.edge-cache/metrics", headers={"Cache-Debug": place.debug_secret})
     if told.status_code != 200:
         return
-    counts = parse_document(told.text).isolates[0].counts
-    if requests := counts.total("requests"):
-        found.kv_reads = counts.total("kv_keys", operation="read") / requests
+    found.used = usage(parse_document(told.text).isolates[0].counts)

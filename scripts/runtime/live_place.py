@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from origin_sdk import Settings
-from origin_sdk._values.settings import DEFAULT_BASE_URL
+from origin_sdk._values.settings import DEFAULT_BASE_URL, VARIABLES
 from scripts.runtime import paths
 from scripts.runtime.build import built
 from scripts.runtime.workerd import Workerd
@@ -43,11 +43,18 @@ class LiveError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A running edge: its URL, the settings of a client that purges it, and what opens its metrics."""
+    """A running edge: its URL, the settings of a client that purges it, what opens its metrics, its file."""
 
     url: str
     settings: Settings
     debug_secret: str
+    config: Path
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The same for a program."""
+        told = {variable: str(getattr(self.settings, name)) for name, variable in VARIABLES.items()}
+        return {**told, "EDGE_CACHE_DEBUG_SECRET": self.debug_secret}
 
 
 @dataclass(slots=True)
@@ -56,6 +63,7 @@ class Account:
 
     id: str
     token: str = field(repr=False)
+    base_url: str = DEFAULT_BASE_URL
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=_API_SECONDS))
     run: Run | None = None
     """Runs wrangler, and returns what it prints."""
@@ -69,7 +77,8 @@ class Account:
         ]
         if missing:
             raise LiveError(f"set {' and '.join(missing)}, or measure on this machine with --local")
-        return cls(environment["CLOUDFLARE_ACCOUNT_ID"], environment["CLOUDFLARE_API_TOKEN"])
+        base_url = environment.get("CLOUDFLARE_API_BASE_URL") or DEFAULT_BASE_URL  # wrangler reads it, too
+        return cls(environment["CLOUDFLARE_ACCOUNT_ID"], environment["CLOUDFLARE_API_TOKEN"], base_url)
 
     def wrangler(self, *arguments: str) -> str:
         """Run wrangler; raises :class:`LiveError`."""
@@ -77,7 +86,7 @@ class Account:
 
     def request(self, method: str, path: str, told: Mapping[str, Any] | None = None) -> Any:
         """Ask the REST API of KV; raises :class:`LiveError`."""
-        url = f"{DEFAULT_BASE_URL}/accounts/{self.id}/storage/kv/namespaces{path}"
+        url = f"{self.base_url}/accounts/{self.id}/storage/kv/namespaces{path}"
         fields = {"authorization": f"Bearer {self.token}"}
         try:
             answer = self.client.request(method, url, json=told, headers=fields).json()
@@ -138,16 +147,18 @@ def scratch(folder: Path, account: Account, name: str) -> Iterator[Place]:
         namespace_id = account.request("POST", "", {"title": name})["id"]
         origin = _deployed(account, _origin_config(folder, f"{name}-origin"))
         secret, key = secrets.token_urlsafe(32), {"live": {"secret": secrets.token_urlsafe(32)}}
-        url = _deployed(account, _edge_config(folder, name, namespace_id, origin, key, secret))
+        config = _edge_config(folder, name, namespace_id, origin, key, secret)
+        url = _deployed(account, config)
         settings = Settings(
             account_id=account.id,
             namespace_id=namespace_id,
             token=account.token,
+            base_url=account.base_url,
             log_url=url,
             log_key=json.dumps(key),
             actor="scripts/live",
         )
-        yield Place(url, settings, secret)
+        yield Place(url, settings, secret, Path(config))
 
 
 def _deployed(account: Account, config: str) -> str:
@@ -238,4 +249,4 @@ def local(folder: Path) -> Iterator[Place]:
                 log_key=json.dumps(key),
                 actor="scripts/live",
             )
-            yield Place(wrangler.url, settings, secret)
+            yield Place(wrangler.url, settings, secret, config)

@@ -10,7 +10,7 @@ import pytest
 from origin_sdk import Settings
 from origin_sdk._edge.purge import CLOUDFLARE_MARGIN_SECONDS
 from origin_sdk._process.clock import SystemClock
-from origin_sdk._values.settings import _VARIABLES
+from origin_sdk._values.settings import VARIABLES
 from origin_sdk.cli import main
 from origin_sdk.cli.context import EXIT_CODES
 from origin_sdk.testing import FakeKV, assert_purged
@@ -112,7 +112,7 @@ def test_a_number_is_that_of_the_code(said: str) -> None:
     assert said in _PAGES["sdk.md"]
 
 
-@pytest.mark.parametrize(("setting", "variable"), list(_VARIABLES.items()))
+@pytest.mark.parametrize(("setting", "variable"), list(VARIABLES.items()))
 def test_every_variable_is_in_the_table(setting: str, variable: str) -> None:
     assert f"| `{setting}` | `{variable}` |" in _PAGES["sdk.md"]
     assert setting in Settings.__dataclass_fields__

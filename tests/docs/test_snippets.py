@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 
 from origin_sdk._development.request_log import shown
 from origin_sdk._values.reasons import REASONS
-from origin_sdk._values.settings import _VARIABLES
+from origin_sdk._values.settings import VARIABLES
 from origin_sdk.cli import main
 from origin_sdk.cli.app import app
 from scripts.runtime import paths
@@ -243,7 +243,7 @@ def _curl(arguments: Sequence[str]) -> None:
 
 
 def _export(arguments: Sequence[str]) -> None:
-    assert {each.partition("=")[0] for each in arguments} <= {"PATH", *_VARIABLES.values()}
+    assert {each.partition("=")[0] for each in arguments} <= {"PATH", *VARIABLES.values()}
 
 
 _PROGRAMS: Mapping[str, Callable[[Sequence[str]], None]] = {

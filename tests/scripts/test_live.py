@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -22,7 +26,8 @@ class FakeAccount:
         self.namespaces: dict[str, str] = {}
         self.workers: set[str] = set()
         self._failing = failing
-        self.account = Account("a", "t", httpx.Client(transport=httpx.MockTransport(self._answer)), self._run)
+        client = httpx.Client(transport=httpx.MockTransport(self._answer))
+        self.account = Account("a", "t", client=client, run=self._run)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         result: object = None
@@ -74,6 +79,92 @@ def test_whatever_comes_all_is_removed_that_can_be(
     assert ["the Worker" in told and NAME in told for told in fake.account.left] == [True] * len(left)
 
 
+class Api(BaseHTTPRequestHandler):
+    """As much of Cloudflare's API as a deploy by wrangler, and what takes it back, ask for."""
+
+    protocol_version = "HTTP/1.1"
+    namespaces: ClassVar[dict[str, str]] = {}
+    workers: ClassVar[dict[str, int]] = {}
+    """How many bytes were uploaded of each."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _serve(self) -> None:
+        content = self.rfile.read(int(self.headers.get("content-length") or 0))
+        asked = f"{self.command} {self.path.partition('?')[0].split('/', 3)[3]}"  # behind the account
+        found = ((route.fullmatch(asked), answer) for route, answer in _ROUTES)
+        result = next(
+            (answer(match[1] if match.re.groups else "", content) for match, answer in found if match), {}
+        )
+        failed = [{"code": 10090, "message": "workers.api.error.service_not_found"}] if result is None else []
+        told = json.dumps(
+            {"success": not failed, "errors": failed, "messages": [], "result": result}
+        ).encode()
+        self.send_response(404 if failed else 200)
+        self.send_header("content-length", str(len(told)))
+        self.end_headers()
+        self.wfile.write(told)
+
+    do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - http.server's names
+
+
+def _made(_: str, content: bytes) -> object:
+    Api.namespaces["f" * 32] = json.loads(content)["title"]
+    return {"id": "f" * 32}
+
+
+def _uploaded(name: str, content: bytes) -> object:
+    Api.workers[name] = len(content)
+    return {"id": name, "startup_time_ms": 1}
+
+
+_ROUTES: Sequence[tuple[re.Pattern[str], Callable[[str, bytes], object]]] = [
+    (re.compile(route), answer)
+    for route, answer in (
+        ("POST storage/kv/namespaces", _made),
+        (
+            "GET storage/kv/namespaces",
+            lambda *_: [{"id": key, "title": title} for key, title in Api.namespaces.items()],
+        ),
+        ("DELETE storage/kv/namespaces/(.+)", lambda name, _: {"title": Api.namespaces.pop(name)}),
+        ("GET workers/subdomain", lambda *_: {"subdomain": "me"}),
+        ("PUT workers/scripts/([^/]+)", _uploaded),
+        ("GET workers/services/([^/]+)", lambda name, _: {"id": name} if name in Api.workers else None),
+        ("DELETE workers/services/([^/]+)", lambda name, _: {"bytes": Api.workers.pop(name)}),
+        (
+            "GET workers/workers/([^/]+)",
+            lambda *_: {"subdomain": {"enabled": True, "previews_enabled": False}},
+        ),
+        ("GET workers/scripts/[^/]+/deployments", lambda *_: {"deployments": []}),
+        ("GET workers/(?:scripts/[^/]+/secrets|durable_objects/namespaces)", lambda *_: []),
+    )
+]
+
+
+@pytest.fixture
+def api() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server, ThreadPoolExecutor(1) as pool:
+        pool.submit(server.serve_forever)
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_wrangler_deploys_and_deletes_what_is_written_for_it(
+    api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"CLOUDFLARE_API_BASE_URL": api, "CLOUDFLARE_ACCOUNT_ID": "a" * 32, "CLOUDFLARE_API_TOKEN": "t"}
+    for name, value in {**told, "WRANGLER_LOG_PATH": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    account = Account.of(told)
+    with account.client, scratch(tmp_path, account, NAME) as place:
+        assert place.url == f"https://{NAME}.me.workers.dev"
+        assert Api.workers.keys() == {NAME, f"{NAME}-origin"}
+        assert Api.workers[NAME] > 400_000, "all modules of the Worker"
+        assert Api.namespaces == {"f" * 32: NAME}
+    assert (Api.workers, Api.namespaces, account.left) == ({}, {}, [])
+
+
 def test_without_an_account_it_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,8 +179,13 @@ def test_what_would_be_deployed_is_checked(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out.count(": checked") == 2
 
 
-def test_it_measures_on_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_measures_on_this_machine_and_examines_it_as_a_user_would(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     assert main(["--local", "--purges", "1", "--requests", "2"]) == 0
-    told = capsys.readouterr().out
+    told = capfd.readouterr().out
+    assert "dollars, with nothing included" in told
+    for check in ("address", "store", "latency", "purge", "counts", "left behind"):
+        assert re.search(rf"^ok +{check}: ", told, re.MULTILINE)
     assert "0 and " in told
     assert "it knows all purges since" in told
