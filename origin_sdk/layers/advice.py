@@ -30,7 +30,7 @@ def _on_the_cache(cache: BaseCache) -> Iterator[str]:
 
 
 def _on(cache: BaseCache, family: Family[object]) -> Iterator[str]:
-    policy = family.policy or cache.judge.default_policy
+    policy = cache.judge.families.policy_of(family)
     seal = cache.judge.wrapping.seal
     if family.data_class is DataClass.RESTRICTED and cache.link and not (seal and seal.hides):
         yield f"{family.name}: restricted values stay in memory alone, since the cache doesn't encrypt"

@@ -286,7 +286,7 @@ class AsyncLayeredCache(BaseCache):
 
     async def _wait(self, step: Wait[object]) -> object:
         told, redis = _Told(), await self._caller()
-        with cast("Link", self.link).expecting(step.names, told.set_by_thread):
+        with cast("Link", self.link).waiters.expecting(step.names, told.set_by_thread):
             replies = await redis.ask_many(step.commands)
             await told.wait(step.seconds_of(replies))
         return replies
@@ -375,7 +375,7 @@ def _decorated(
     hits = stats.hits_of(family.name)
     monotonic, render = cache.judge.clock.monotonic, family.render
     arity, is_direct = signature.arity, signature.is_direct
-    is_copied = (family.policy or cache.judge.default_policy).values == "copied"
+    is_copied = cache.judge.families.policy_of(family).values == "copied"
 
     @functools.wraps(function.call)
     async def cached(*args: object, **kwargs: object) -> Any:

@@ -168,7 +168,7 @@ class BaseCache:
     def warn_of_kept(self, function: Function, family: AnyFamily, ignore: Iterable[str]) -> None:
         """Warn of arguments outside of the key that loads in the background would keep from their callers."""
         names = sorted(ignore)
-        if names and (family.policy or self.judge.default_policy).outlives_callers:
+        if names and self.judge.families.policy_of(family).outlives_callers:
             warnings.warn(
                 f"{function.full_name}: ignore={names} with a policy that loads in the background (stale, "
                 "refresh_ahead, xfetch, soft_timeout, hard_timeout): the load keeps what its caller gave, "
@@ -178,12 +178,12 @@ class BaseCache:
 
     def register(self, family: AnyFamily) -> None:
         """Know a family. Raises InvalidFamily if another has its name and means something else."""
-        self.judge.know(family)
+        self.judge.families.know(family)
 
     @property
     def families(self) -> Mapping[str, AnyFamily]:
         """The families that were used or declared."""
-        return self.judge.families
+        return self.judge.families.by_prefix
 
     def family_for(self, function: Function, family: AnyFamily | str, options: FamilyOptions) -> AnyFamily:
         """Return the family that a decorated function belongs to."""

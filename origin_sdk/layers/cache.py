@@ -258,7 +258,7 @@ class LayeredCache(BaseCache):
 
     def _wait(self, step: Wait[object]) -> object:
         told = Event()
-        with cast("Link", self.link).expecting(step.names, told.set):
+        with cast("Link", self.link).waiters.expecting(step.names, told.set):
             replies = self._client.ask_many(step.commands)
             told.wait(step.seconds_of(replies))
         return replies
@@ -312,7 +312,7 @@ def _decorated(cache: LayeredCache, function: Function, family: AnyFamily, ignor
     hits = stats.hits_of(family.name)
     monotonic, render = cache.judge.clock.monotonic, family.render
     arity, is_direct = signature.arity, signature.is_direct
-    is_copied = (family.policy or cache.judge.default_policy).values == "copied"
+    is_copied = cache.judge.families.policy_of(family).values == "copied"
 
     @functools.wraps(function.call)
     def cached(*args: object, **kwargs: object) -> Any:

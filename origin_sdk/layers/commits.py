@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from origin_sdk.layers.async_cache import AsyncLayeredCache
 from origin_sdk.layers.cache import LayeredCache
-from origin_sdk.layers.rules.judge import checked_groups
+from origin_sdk.layers.rules.entries import checked_groups
 from origin_sdk.layers.values.families import as_texts
 
 __all__ = ["invalidate_committed"]

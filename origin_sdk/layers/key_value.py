@@ -18,7 +18,7 @@ from origin_sdk.layers.redis.lua import Script
 from origin_sdk.layers.redis.replies import FAILED, Failed
 from origin_sdk.layers.redis.scripts import ADD, PEEK, PUT, SWAP, TOUCH
 from origin_sdk.layers.rules import retrieval
-from origin_sdk.layers.rules.judge import checked_groups
+from origin_sdk.layers.rules.entries import checked_groups, wrap
 from origin_sdk.layers.rules.load_context import AnyContext
 from origin_sdk.layers.rules.loads import Loader
 from origin_sdk.layers.rules.steps import Ask, AskMany
@@ -192,9 +192,11 @@ class KeyValue:
         judge, link = self._judge, self._link
         self._forget(list(records))
         await self._reserve(records)
-        wrapped = {key: judge.wrap(key, record) if record else None for key, record in records.items()}
+        wrapped = {key: wrap(judge, key, record) if record else None for key, record in records.items()}
         commands = [
-            link.change(script, key.name, each, seconds, birth=_birth(records[key] if each else None))
+            link.commands.change(
+                script, key.name, each, seconds, birth=_birth(records[key] if each else None)
+            )
             for key, each in wrapped.items()
         ]
         by_key: dict[Key[bytes], ChangeReply | Failed] = {}
@@ -214,7 +216,11 @@ class KeyValue:
     async def _reserve(self, records: Mapping[Key[bytes], Record | None]) -> None:
         """Ask for the births of records that are sealed, in one round trip."""
         layout = self._link.layout
-        sealed = {key: record for key, record in records.items() if record and self._judge.seals(key.family)}
+        sealed = {
+            key: record
+            for key, record in records.items()
+            if record and self._judge.families.seals(key.family)
+        }
         shards = list({layout.shard(key.name) for key in sealed})
         if not shards:
             return
@@ -234,7 +240,7 @@ class KeyValue:
         self, key: Key[bytes], moment: float, record: Record | None, seconds: float, *, is_kept: bool = True
     ) -> None:
         if link := self._cache.link:
-            link.told(link.layout.shard(key.name), moment)
+            link.history.told(link.layout.shard(key.name), moment)
             moment = as_of(self._judge, key, moment, record)
         seq = self._judge.moments.add((key.name,), moment)
         # A write that came after this one, from another process, has the later moment.
@@ -286,10 +292,10 @@ class KeyValue:
                 if entry:
                     entry.fresh_until = entry.until = self._judge.clock.monotonic() + seconds
                 return entry is not None
-        if self._judge.seals(key.family):
+        if self._judge.families.seals(key.family):
             return (await self.change(key, lambda value: value, seconds)) is not None
         self._forget([key])
-        reply = await Ask(self._link.change(TOUCH, key.name, b"", seconds))
+        reply = await Ask(self._link.commands.change(TOUCH, key.name, b"", seconds))
         if reply is FAILED or reply[0] == b"0":
             return False
         self._heard(key, float(reply[0]), None, seconds)

@@ -349,7 +349,7 @@ def test_who_waits_is_woken_when_the_link_breaks(
         leading = pool.submit(ours.get_or_load, key, load)
         assert has_begun.wait(20)
         waiting = pool.submit(others.get_or_load, key, Source("b"))
-        eventually(lambda: bool(others.link._waiters))
+        eventually(lambda: bool(others.link.waiters))
         proxy.stalls_new = True
         for connection in proxy.connections:
             connection.cut()

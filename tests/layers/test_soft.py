@@ -27,7 +27,7 @@ def forget(cache: Any) -> None:
     """Let Redis be asked, by a process that has heard of what it did itself."""
     if cache.link:
         link = cache.link
-        told = [each[0] if each else 0.0 for each in link._told]
+        told = [each[0] if each else 0.0 for each in link.history._told]
         eventually(lambda: all(known >= last for known, last in zip(link.generations, told, strict=True)))
         cache.memory.clear()
 
@@ -191,7 +191,7 @@ def test_who_has_not_heard_takes_nothing_stale_for_fresh(new_cache: Callable[...
     one.get_or_load(keys[0], source)
     fields = {"x": 1}
     one.get_or_load(keys[1], lambda _: dict(fields))
-    two.link.hear = lambda _: None
+    two.link.history.hear = lambda _: None
     source.value, fields["x"] = 2, 2
     one.invalidate(groups=["softs"], soft=True)
     assert two.get_or_load(keys[0], source) == 2
@@ -282,6 +282,6 @@ def test_what_redis_could_not_be_told_is_stale_here(tmp_path: Any, prefix: str) 
         eventually(lambda: cache.get_or_load(KEY, source) == 2)
         link = cache.link
         assert link is not None
-        eventually(lambda: not link.debts())
+        eventually(lambda: not link.debts.shards())
         cache.memory.clear()
         assert cache.get_or_load(KEY, source) == 2

@@ -92,7 +92,7 @@ class SharedCache(LayeredCache):
 
     async def _await_others(self, step: Wait[object]) -> object:
         signal = _Signal()
-        with cast("Link", self.link).expecting(step.names, signal.set):
+        with cast("Link", self.link).waiters.expecting(step.names, signal.set):
             replies = await asyncio.to_thread(self._client.ask_many, step.commands)
             if (seconds := step.seconds_of(replies)) > 0:
                 await signal.wait(seconds)

@@ -14,7 +14,8 @@ from redis.exceptions import ResponseError
 from origin_sdk.layers.redis.client import RedisClient
 from origin_sdk.layers.redis.commands import Command
 from origin_sdk.layers.redis.failures import ERRORS, is_full
-from origin_sdk.layers.redis.link import RENEWALS, Inquiry, Link
+from origin_sdk.layers.redis.history import Inquiry
+from origin_sdk.layers.redis.link import RENEWALS, Link
 from origin_sdk.layers.redis.ports import Subscription
 from origin_sdk.layers.redis.replies import FAILED
 from origin_sdk.layers.redis.scripts import RENEW
@@ -63,7 +64,7 @@ class Listener:
             self._caller.close()
 
     def _settle(self) -> None:
-        for shard in self._link.debts():
+        for shard in self._link.debts.shards():
             try:
                 self._pay(shard)
             except ERRORS as error:
@@ -102,7 +103,7 @@ class Listener:
         link.epoch += 1
         self.is_synced.clear()
         link.explain(error)
-        link.wake_all()
+        link.waiters.tell_all()
         try:
             self._check()
         except Exception as failure:  # noqa: BLE001 - as this thread must go on
@@ -138,7 +139,7 @@ class Listener:
         if not any(link.up):
             raise TimeoutError("no shard of Redis answers")
         link.hears = True
-        link.wake_all()
+        link.waiters.tell_all()
         now = link.clock.monotonic()
         self._ping_at, self._check_at, self._pinged_at = now, now + _CHECK_SECONDS, None
         if link.can_hear:
@@ -151,7 +152,7 @@ class Listener:
         link = self._link
         link.doubted.clear()
         self._caller.find_primary()
-        inquiries = [link.since(shard) for shard in range(link.layout.shards)]
+        inquiries = [link.history.since(shard) for shard in range(link.layout.shards)]
         replies = self._caller.demand_each([inquiry.command for inquiry in inquiries])
         lost: dict[int, Exception] = {}
         for inquiry, reply in zip(inquiries, replies, strict=True):
@@ -171,7 +172,7 @@ class Listener:
         for _ in range(_CATCH_UPS):
             if self._caught_up(inquiry, reply):
                 break
-            inquiry = link.since(shard)
+            inquiry = link.history.since(shard)
             reply = self._caller.demand(inquiry.command)
         self._pay(shard)
         while not link.restore(shard):
@@ -179,32 +180,32 @@ class Listener:
 
     def _caught_up(self, inquiry: Inquiry, reply: list[bytes]) -> bool:
         link = self._link
-        if link.has_parted(inquiry, reply):
-            inquiry = link.since(inquiry.shard, shows_all=True)
+        if link.history.has_parted(inquiry, reply):
+            inquiry = link.history.since(inquiry.shard, shows_all=True)
             reply = self._caller.demand(inquiry.command)
-        lost = link.catch_up(inquiry, reply)
+        lost = link.history.catch_up(inquiry, reply)
         if not lost:
             return True
         _log.warning("Redis has lost invalidations that this process knows of: it is told again")
         for command in lost:
             repeated = self._caller.demand(command)
             link.stats.counts["invalidation-repeated", ""] += int(repeated)
-        link.agree(inquiry)
+        link.history.agree(inquiry)
         return False
 
     def _pay(self, shard: int) -> None:
         link = self._link
-        while shard in link.debts():
-            command, names = link.payment(shard)
-            is_all = command.script is link.drop(shard).script
+        while shard in link.debts.shards():
+            payment = link.debts.due(shard)
+            is_all = payment.is_all
             try:
-                reply = self._caller.demand(command)
+                reply = self._caller.demand(link.command_of(payment))
             except ResponseError as error:
                 if not is_full(error):
                     raise
                 is_all = True
-                reply = self._caller.demand(link.drop(shard))
-            link.pay(shard, names, float(reply if is_all else reply[0]), is_all=is_all)
+                reply = self._caller.demand(link.commands.drop(shard))
+            link.paid(payment, float(reply if is_all else reply[0]), is_all=is_all)
 
     # What is heard
 
@@ -238,9 +239,9 @@ class Listener:
             return
         text = message["data"].decode()
         if message["channel"].decode() == self._link.layout.loads:
-            self._link.loaded(text)
-        elif (shard := self._link.hear(text)) is not None:
-            inquiry = self._link.since(shard)
+            self._link.waiters.tell(text)
+        elif (shard := self._link.history.hear(text)) is not None:
+            inquiry = self._link.history.since(shard)
             self._mend(inquiry, self._caller.demand(inquiry.command))
 
     # What is held

@@ -77,11 +77,12 @@ async def get_many_or_load(
     call = _Call(cache, loader, single_flight, {key.name: key for key in keys}, judge.moments.seq)
     wanted, found = call.wanted, call.found
     families = {
-        key.family: judge.policy(key) for key in {key.family: key for key in wanted.values()}.values()
+        key.family: judge.families.policy(key)
+        for key in {key.family: key for key in wanted.values()}.values()
     }
     missing = _recall(call)
     if missing and (link := cache.listening()):
-        shared = {family for family in families if judge.reaches_redis(family)}
+        shared = {family for family in families if judge.families.reaches_redis(family)}
         asked = missing if len(shared) == len(families) else [key for key in missing if key.family in shared]
         entries, call.unanswered = await look(judge, link, asked)
         missing = _sift(call, missing, entries)
@@ -238,7 +239,7 @@ async def _lead(
     for name in fillings:
         waiting_for(node, flights[name].node)
     flow = fill_many(judge, call.loader, fillings, settle, node)
-    policies = [judge.policy(each.key) for each in fillings.values()]
+    policies = [judge.families.policy(each.key) for each in fillings.values()]
     has_timeout = any(each.soft_timeout is not None or each.hard_timeout is not None for each in policies)
     if cache.loads_inline and not has_timeout:
         await flow
@@ -277,7 +278,7 @@ async def _land(
 async def _wait(call: _Call, fillings: Mapping[str, Filling], flights: Mapping[str, Flight]) -> None:
     """Wait for the ends of flights, as long as the policies say; older values stand in for what is late."""
     judge = call.cache.judge
-    policies = [judge.policy(each.key) for each in fillings.values()]
+    policies = [judge.families.policy(each.key) for each in fillings.values()]
     soft = min((each.soft_timeout for each in policies if each.soft_timeout is not None), default=None)
     hard = min((each.hard_timeout for each in policies if each.hard_timeout is not None), default=None)
     has_spare = any(each.previous is not None for each in fillings.values())
@@ -296,4 +297,4 @@ async def _wait(call: _Call, fillings: Mapping[str, Filling], flights: Mapping[s
                 judge.stats.count("soft-timeout", filling.key.family.name, name)
                 call.found[name] = spare
             elif seconds == hard:
-                raise too_long(filling.key, judge.policy(filling.key))
+                raise too_long(filling.key, judge.families.policy(filling.key))

@@ -20,6 +20,7 @@ from origin_sdk.layers.redis.commands import Command
 from origin_sdk.layers.redis.link import RENEWALS, HeldLock, Link
 from origin_sdk.layers.redis.replies import FAILED, Failed
 from origin_sdk.layers.redis.scripts import CLAIM, HELD, NOTE
+from origin_sdk.layers.rules.admission import admit
 from origin_sdk.layers.rules.judge import Judge
 from origin_sdk.layers.rules.steps import Ask, AskMany
 from origin_sdk.layers.values.families import AnyKey
@@ -112,7 +113,7 @@ def bids_for(judge: Judge, link: Link, fillings: Iterable[Filling], *, may_lock:
     """Return the commands that claim the right to load."""
     alike: dict[tuple[int, bool], list[Filling]] = {}
     for each in fillings:
-        place = link.layout.shard(each.key.name), judge.keeps_parts(each.key.family)
+        place = link.layout.shard(each.key.name), judge.families.keeps_parts(each.key.family)
         alike.setdefault(place, []).append(each)
     return [
         _bids(judge, link, shard, some[start : start + _MOST_BIDS], may_lock=may_lock)
@@ -128,13 +129,13 @@ def _bids(judge: Judge, link: Link, shard: int, fillings: Sequence[Filling], *, 
     locks: list[HeldLock] = []
     entry_prefix, lock_prefix = layout.entry_prefixes[shard], layout.key(shard, "l:")
     for filling in fillings:
-        policy, name, token = judge.policy(filling.key), filling.key.name, link.new_token()
+        policy, name, token = judge.families.policy(filling.key), filling.key.name, link.new_token()
         excludes = may_lock and (filling.single_flight or policy.single_flight) == "processes"
         lock_key = lock_prefix + name if excludes else layout.key(shard, "c:", token)
         locks.append(HeldLock(name, lock_key, token, policy.lock, now + policy.lock / RENEWALS))
-        keys += (entry_prefix + name, lock_key, *judge.part_keys(filling.key))
+        keys += (entry_prefix + name, lock_key, *judge.families.part_keys(filling.key))
         arguments += (token, round(policy.lock * 1000), f"{_needed_freshness(filling, now):.0f}")
-    script = judge.script_for(CLAIM, fillings[0].key.family)
+    script = judge.families.script_for(CLAIM, fillings[0].key.family)
     return Bids(shard, fillings, locks, Command(script, tuple(keys), tuple(arguments), expires=True))
 
 
@@ -162,7 +163,7 @@ def claimed(
             link.locks[lock.token] = lock
             return LoadClaim(float(line[1:]), lock, link.generations[shard])
         case b"V":
-            found, _ = judge.admit(link, shard, (key,), (record,), seq)
+            found, _ = admit(judge, link, shard, (key,), (record,), seq)
             if found:
                 judge.stats.count("redis-hit", key.family.name, key.name)
                 return found[key.name]
@@ -172,7 +173,7 @@ def claimed(
             judge.stats.count("waited-for-process", key.family.name, key.name)
         case _:
             # Too late there, though the reply came in time: that clock has been stepped.
-            link.learn_time(shard, float(line[1:]))
+            link.clocks.learn(shard, float(line[1:]))
     return None
 
 

@@ -34,6 +34,7 @@ from origin_sdk.layers.rules.claims import (
     refuse_circles,
     seconds_to_wait,
 )
+from origin_sdk.layers.rules.entries import loaded, take_over, wrap
 from origin_sdk.layers.rules.judge import CachedError, Judge, opened
 from origin_sdk.layers.rules.load_context import AnyContext, LoadContext, NotModified
 from origin_sdk.layers.rules.steps import AskMany, Load, Wait
@@ -121,7 +122,7 @@ class _Loading:
     def failed(self, name: str, error: Exception, landing: "_Landing") -> None:
         """Let an older value stand in, if there is one; else the error, for a while if the policy says so."""
         filling, judge = self.rest[name], self.judge
-        policy = judge.policy(filling.key)
+        policy = judge.families.policy(filling.key)
         judge.stats.count("load-failed", filling.key.family.name, name)
         spare = None if filling.is_forced else judge.spare(filling.key, filling.previous)
         if (
@@ -131,7 +132,7 @@ class _Loading:
             and isinstance(error, policy.errors)
         ):
             context, seconds = landing.contexts[name], landing.seconds_by(judge.clock.monotonic())
-            entry, record = judge.loaded(filling.key, context, CachedError(error), landing.seq, 0.0, seconds)
+            entry, record = loaded(judge, filling.key, context, CachedError(error), landing.seq, 0.0, seconds)
             if record is not None:
                 _remember(judge, [_Made(filling.key, entry, is_kept=True, store=None)], {})
             spare = entry
@@ -185,7 +186,7 @@ async def fill_many(
 async def _fill(loading: _Loading) -> None:
     """Settle each key."""
     judge, rest = loading.judge, loading.rest
-    deadline = judge.clock.monotonic() + min(judge.policy(each.key).wait for each in rest.values())
+    deadline = judge.clock.monotonic() + min(judge.families.policy(each.key).wait for each in rest.values())
     try:
         while rest:
             claims = await _claims(loading, judge.link, deadline)
@@ -237,7 +238,7 @@ async def _claims(loading: _Loading, link: Link | None, deadline: float) -> dict
 def _asks(judge: Judge, link: Link, filling: Filling) -> bool:
     """Whether Redis is asked for the right to load."""
     key = filling.key
-    return not filling.is_alone and judge.reaches_redis(key.family) and link.asks(key.name)
+    return not filling.is_alone and judge.families.reaches_redis(key.family) and link.asks(key.name)
 
 
 @dataclass(slots=True)
@@ -318,20 +319,20 @@ def _made(
     """Make an entry and a record of a value. Raises what speaks against it."""
     key, context = filling.key, landing.contexts[filling.key.name]
     if not landing.reads.is_empty:
-        judge.take_over(key, context, landing.reads)
+        take_over(judge, key, context, landing.reads)
     if filling.previous and type(value) is NotModified:
         context.add_groups(filling.previous.groups)
-    entry, record = judge.loaded(key, context, value, landing.seq, claim.birth, seconds)
+    entry, record = loaded(judge, key, context, value, landing.seq, claim.birth, seconds)
     store = wrapped = None
     if record is not None and link is not None and claim.birth and claim.lock:
         known = _known_of(judge, record.groups, claim, landing)
-        wrapped = None if known is None else judge.wrap(key, record)
+        wrapped = None if known is None else wrap(judge, key, record)
         if wrapped is not None and known is not None:
             lock, kept_ms = claim.lock, max(1, round(record.kept_seconds * 1000))
             entry_key = link.layout.entry_prefixes[link.layout.shard(key.name)] + key.name
-            keys = (entry_key, lock.key, *judge.part_keys(key))
+            keys = (entry_key, lock.key, *judge.families.part_keys(key))
             arguments = (f"{claim.birth:.0f}", lock.token, kept_ms, wrapped, key.name)
-            script = judge.script_for(STORE, key.family)
+            script = judge.families.script_for(STORE, key.family)
             store = _Store(script, lock, keys, arguments, known, len(wrapped))
     # What it takes in memory, as of what comes out of Redis: to weigh it takes longer.
     entry.size += 3 * len(wrapped) if wrapped is not None else weight(entry.value)

@@ -12,6 +12,7 @@ from origin_sdk.layers.redis.commands import Command
 from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.replies import FAILED
 from origin_sdk.layers.redis.scripts import READ
+from origin_sdk.layers.rules.admission import admit, admit_read
 from origin_sdk.layers.rules.judge import Judge
 from origin_sdk.layers.rules.steps import Ask, AskMany
 from origin_sdk.layers.values.families import AnyKey
@@ -25,7 +26,11 @@ async def look(
     """Look into Redis for keys; return entries by name, and the keys for which it had no answer."""
     seq, layout = judge.moments.seq, link.layout
     # What a structure consists of is no part of its record: Redis puts it together as it judges.
-    unsure = [key for key in keys if judge.keeps_parts(key.family)] if judge.has_structures else []
+    unsure = (
+        [key for key in keys if judge.families.keeps_parts(key.family)]
+        if judge.families.has_structures
+        else []
+    )
     plain = [key for key in keys if key not in unsure] if unsure else keys
     shards, known = by_shard(link, plain), link.generations.copy()
     commands: list[Command[list[bytes | None]]] = []
@@ -40,7 +45,7 @@ async def look(
         if reply is FAILED:
             unanswered.update(some)
         else:
-            entries, doubtful = judge.admit_read(link, shard, some, reply, seq, known[shard])
+            entries, doubtful = admit_read(judge, link, shard, some, reply, seq, known[shard])
             found |= entries
             unsure += doubtful
     if unsure:
@@ -72,7 +77,7 @@ async def look_one(judge: Judge, link: Link, key: AnyKey) -> tuple[MemoryEntry |
     reply = await Ask(plain)
     if reply is FAILED:
         return None, True
-    found, unsure = judge.admit_read(link, shard, (key,), reply, seq, known)
+    found, unsure = admit_read(judge, link, shard, (key,), reply, seq, known)
     if unsure:
         found, unanswered = await _look_surely(judge, link, unsure, seq)
         if unanswered:
@@ -89,7 +94,9 @@ async def _look_surely(
     layout = link.layout
     ordered = [(shard, key) for shard, some in by_shard(link, keys).items() for key in some]
     commands: list[Command[bytes | None]] = [
-        judge.shaped(key, Command(READ, layout.keys(shard, "emh", key.name), link.knowledge_of(shard)))
+        judge.families.shaped(
+            key, Command(READ, layout.keys(shard, "emh", key.name), link.history.knowledge_of(shard))
+        )
         for shard, key in ordered
     ]
     unanswered: set[AnyKey] = set()
@@ -102,7 +109,7 @@ async def _look_surely(
             some.append(key)
             stored.append(reply)
     for shard, (some, stored) in records.items():
-        found |= judge.admit(link, shard, some, stored, seq)[0]
+        found |= admit(judge, link, shard, some, stored, seq)[0]
     return found, unanswered
 
 

@@ -26,7 +26,7 @@ _Value = TypeVar("_Value")
 async def get(cache: Cache, key: AnyKey, default: _Value | None) -> _Value | None:
     """Return what may be answered with, else ``default``."""
     judge = cache.judge
-    judge.know(key.family)
+    judge.families.know(key.family)
     state, entry = judge.peek(key, judge.clock.monotonic())
     is_hit = state in ANSWERS
     judge.stats.count("memory-hit" if is_hit else "memory-miss", key.family.name, key.name)
@@ -61,7 +61,7 @@ async def refresh(
 ) -> _Value:
     """Load now, whatever is stored."""
     cache.listening()
-    cache.judge.policy(key)
+    cache.judge.families.policy(key)
     _, previous = cache.judge.peek(key, cache.judge.clock.monotonic())
     entry = await _alone(cache, Filling(key, previous, is_forced=True, single_flight=single_flight), loader)
     _note(cache, key, entry)
@@ -73,7 +73,7 @@ async def _entry(
     cache: Cache, key: AnyKey, loader: Loader, single_flight: SingleFlight | None
 ) -> MemoryEntry:
     judge = cache.judge
-    policy = judge.policy(key)
+    policy = judge.families.policy(key)
     entry: MemoryEntry | None = None
     since = judge.moments.seq
     for _ in range(TRIES):
@@ -152,7 +152,7 @@ async def _resolve(cache: Cache, node: LoadNode, filling: Filling, loader: Loade
         filling.previous = found
     elif (landed := judge.fresh_in_memory(key)) is not None:
         return landed  # someone's load ended just now
-    policy = judge.policy(key)
+    policy = judge.families.policy(key)
     has_timeout = policy.soft_timeout is not None or policy.hard_timeout is not None
     if cache.loads_inline and not has_timeout and key.name not in cache.background:
         return await fill(judge, filling, loader, node)
@@ -162,7 +162,7 @@ async def _resolve(cache: Cache, node: LoadNode, filling: Filling, loader: Loade
 async def _wait(cache: Cache, node: LoadNode, filling: Filling, loader: Loader, since: int) -> MemoryEntry:
     """Load in the background, and wait as long as the policy says; the load goes on anyway."""
     judge, key, previous = cache.judge, filling.key, filling.previous
-    policy = judge.policy(key)
+    policy = judge.families.policy(key)
     soft, hard = policy.soft_timeout, policy.hard_timeout
     has_spare = previous is not None and judge.freshness(previous) is not Freshness.GONE
     seconds = soft if soft is not None and has_spare and (hard is None or soft < hard) else hard
@@ -184,7 +184,7 @@ async def _wait(cache: Cache, node: LoadNode, filling: Filling, loader: Loader, 
 
 def _link_for(cache: Cache, key: AnyKey) -> Link | None:
     """Return the way to Redis, if a key's values may go there."""
-    return cache.listening() if cache.judge.reaches_redis(key.family) else None
+    return cache.listening() if cache.judge.families.reaches_redis(key.family) else None
 
 
 def too_long(key: AnyKey, policy: Policy) -> LoadTimeout:

@@ -11,7 +11,8 @@ from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.lua import Script
 from origin_sdk.layers.redis.replies import FAILED, Failed
 from origin_sdk.layers.redis.scripts import PUT, RESERVE
-from origin_sdk.layers.rules.judge import Judge, checked_groups
+from origin_sdk.layers.rules.entries import checked_groups, entry_of, usable_groups, wrap
+from origin_sdk.layers.rules.judge import Judge
 from origin_sdk.layers.rules.ports import Cache
 from origin_sdk.layers.rules.steps import Ask, AskMany, PurgeEdge, Replicate
 from origin_sdk.layers.values.envelope import Record
@@ -42,7 +43,7 @@ async def put(judge: Judge, key: AnyKey, record: Record | None) -> None:
     seq = judge.moments.add(names, moment)
     # A write that came after this one, from another process, has the later moment.
     if record is not None and judge.moments.moment(key.name) <= moment:
-        entry = judge.entry_of(key, record, seq)
+        entry = entry_of(judge, key, record, seq)
         judge.memory.put(key.name, entry)
     judge.audit.note("set" if record else "delete", outcome, key=key.name)
 
@@ -80,22 +81,24 @@ async def changing(
     reply: ChangeReply | Failed = FAILED
     for _ in range(_CHANGES):
         birth = 0.0
-        if record and judge.seals(key.family):
+        if record and judge.families.seals(key.family):
             reserved = await Ask(reservation(link, shard))
             if reserved is FAILED:
                 return FAILED
             birth = record.birth = float(reserved)
-        wrapped = judge.wrap(key, record) if record else None
+        wrapped = wrap(judge, key, record) if record else None
         if wrapped is None and script is not PUT:
             return FAILED
-        command = link.change(script, key.name, wrapped, seconds, *more, birth=birth if wrapped else 0.0)
-        reply = await Ask(judge.shaped(key, command))
+        command = link.commands.change(
+            script, key.name, wrapped, seconds, *more, birth=birth if wrapped else 0.0
+        )
+        reply = await Ask(judge.families.shaped(key, command))
         if reply is FAILED or reply[0] != TOO_OLD:
             break
     if reply is FAILED or reply[0] == TOO_OLD:
         return FAILED
     if reply[0] != b"0":
-        link.told(shard, float(reply[0]))
+        link.history.told(shard, float(reply[0]))
     return reply
 
 
@@ -106,7 +109,7 @@ def reservation(link: Link, shard: int) -> Command[bytes]:
 
 def as_of(judge: Judge, key: AnyKey, moment: float, record: Record | None) -> float:
     """Return when what was there before became invalid: before the birth of a sealed record, which stays."""
-    return record.birth - 1 if record and judge.seals(key.family) else moment
+    return record.birth - 1 if record and judge.families.seals(key.family) else moment
 
 
 async def note_invalidation(judge: Judge, groups: tuple[str, ...]) -> Noted:
@@ -117,7 +120,7 @@ async def note_invalidation(judge: Judge, groups: tuple[str, ...]) -> Noted:
     if link is None:
         return Noted(in_redis=True)
     shards = range(link.layout.shards)
-    commands = [link.invalidation(shard, groups) for shard in shards]
+    commands = [link.commands.invalidation(shard, groups) for shard in shards]
     in_replicas: int | None = None
     if link.options.wait_replicas:
         replies, in_replicas = await Replicate(commands)
@@ -127,7 +130,7 @@ async def note_invalidation(judge: Judge, groups: tuple[str, ...]) -> Noted:
         shard: float(reply[0]) for shard, reply in zip(shards, replies, strict=True) if reply is not FAILED
     }
     for shard, moment in moments.items():
-        link.told(shard, moment)
+        link.history.told(shard, moment)
     if moments:
         judge.moments.add(groups, max(moments.values()), now)
     if len(moments) < len(replies):
@@ -140,9 +143,9 @@ async def set_value(
     cache: Cache, key: AnyKey, value: object, lifetime: float | None, groups: Iterable[str]
 ) -> None:
     """Write a value through all layers."""
-    policy, fraction = cache.judge.policy(key), cache.judge.clock.fraction()
+    policy, fraction = cache.judge.families.policy(key), cache.judge.clock.fraction()
     seconds = policy.lifetime_of(value, lifetime, fraction)
-    all_groups = cache.judge.usable_groups(key, as_texts(groups))
+    all_groups = usable_groups(cache.judge, key, as_texts(groups))
     if key.family.shape is not None:
         value = key.family.shape.normal(value)
     cache.listening()

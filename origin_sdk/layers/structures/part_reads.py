@@ -14,6 +14,7 @@ from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.replies import FAILED
 from origin_sdk.layers.redis.structure_scripts import PART
 from origin_sdk.layers.rules import retrieval
+from origin_sdk.layers.rules.admission import admit, unreadable
 from origin_sdk.layers.rules.claims import Filling
 from origin_sdk.layers.rules.judge import Judge, opened
 from origin_sdk.layers.rules.loads import fill
@@ -73,15 +74,15 @@ def _family_of_answers(family: AnyFamily) -> AnyFamily:
 async def reading(cache: Cache, key: AnyKey, loader: Loader, question: Question[_Answer]) -> _Answer:
     """Return the answer to a question, of memory, of Redis, or of what the loader returns."""
     judge = cache.judge
-    judge.know(key.family)
-    judge.policy(key)
+    judge.families.know(key.family)
+    judge.families.policy(key)
     state, whole = judge.peek(key, judge.clock.monotonic())
     if whole is not None and state in ANSWERS:
         judge.stats.count("memory-hit", key.family.name, key.name)
         _note(cache, key, whole, whole.written_groups)
         _refresh(cache, key, loader, whole, state)
         return _of(key, question, opened(whole))
-    if judge.keeps_parts(key.family):
+    if judge.families.keeps_parts(key.family):
         found = await _answer(cache, key, loader, question)
         if found is not _ABSENT:
             return found
@@ -122,7 +123,7 @@ async def _answer(
     try:
         answer = question.answer(shape, entry.value, judge.wrapping)
     except READ_ERRORS as error:
-        judge.unreadable(key, error)
+        unreadable(judge, key, error)
         judge.memory.drop(part.name)
         return _ABSENT
     stats.count(event, key.family.name, key.name)
@@ -168,7 +169,7 @@ async def _looking(
         link.doubt((shard,))
     if reply[0] != _FOUND:
         return None
-    found, _ = judge.admit(link, shard, (part,), (reply[1],), seq)
+    found, _ = admit(judge, link, shard, (part,), (reply[1],), seq)
     entry: MemoryEntry | None = found.get(part.name)
     return entry
 
@@ -177,4 +178,8 @@ def _command(link: Link, shard: int, key: AnyKey, question: Question[object]) ->
     layout = link.layout
     shape: AnyShape = key.family.shape  # type: ignore[assignment]  # see above
     keys = layout.keys(shard, "emhs", key.name)
-    return Command(PART, keys, (link.told_of(shard), link.known_from(shard), shape.letter, *question.words))
+    return Command(
+        PART,
+        keys,
+        (link.history.told_of(shard), link.history.known_from(shard), shape.letter, *question.words),
+    )

@@ -13,6 +13,7 @@ from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.replies import FAILED
 from origin_sdk.layers.redis.scripts import READ
 from origin_sdk.layers.redis.structure_scripts import REPLACE, WRITE
+from origin_sdk.layers.rules.entries import too_large, unsupported, wrap
 from origin_sdk.layers.rules.judge import CachedError, Judge, opened
 from origin_sdk.layers.rules.ports import Cache
 from origin_sdk.layers.rules.steps import Ask, AskMany
@@ -39,8 +40,8 @@ async def writing(
     the next one who asks loads it.
     """
     judge = cache.judge
-    judge.know(key.family)
-    judge.policy(key)
+    judge.families.know(key.family)
+    judge.families.policy(key)
     shape: AnyShape = key.family.shape  # type: ignore[assignment]  # who writes parts has looked
     if not shape.takes_parts:
         raise InvalidFamily(f"family {key.family.name}: a list is written as a whole: set() the key")
@@ -50,9 +51,9 @@ async def writing(
     if link is None:
         _write_here(cache, key, parts, removed)
         return
-    if judge.keeps_parts(key.family):
+    if judge.families.keeps_parts(key.family):
         await _write(judge, link, key, parts, removed)
-    elif judge.reaches_redis(key.family):
+    elif judge.families.reaches_redis(key.family):
         await _replace(judge, link, key, parts, removed)
     else:  # in memory alone, of other processes too: they hear that it has changed
         await put(judge, key, None)
@@ -76,7 +77,7 @@ def _write_here(cache: Cache, key: AnyKey, parts: Mapping[object, object], remov
         except (TypeError, ValueError, AttributeError):  # what the loader returned isn't what is declared
             return
         size = weight(value) + ENTRY_BYTES
-        if (key.family.policy or judge.default_policy).values == "copied":
+        if judge.families.policy_of(key.family).values == "copied":
             value = kept(value, key.family.typed)
         judge.memory.put(key.name, msgspec.structs.replace(entry, value=value, seq=written, size=size))
 
@@ -94,7 +95,7 @@ def _settle(judge: Judge, link: Link, key: AnyKey, reply: Any) -> None:
         link.owe((key.name,), (shard,))
     else:
         moment = float(reply[0])
-        link.told(shard, moment)
+        link.history.told(shard, moment)
         judge.moments.add((key.name + PARTS,), moment)
     judge.audit.note("set", "owed" if reply is FAILED else "done", key=key.name)
 
@@ -108,17 +109,22 @@ async def _write(
     try:
         pairs = [shape.part(member, value, judge.wrapping, preferred) for member, value in parts.items()]
     except UnsupportedValue as error:
-        judge.unsupported(key, error)
+        unsupported(judge, key, error)
         await put(judge, key, None)
         return
     if sum(len(value) for _, value in pairs) > judge.wrapping.max_bytes:
-        judge.too_large(key)
+        too_large(judge, key)
         await put(judge, key, None)
         return
     _forget(judge, key)
     flat = [each for pair in pairs for each in pair]
     names = [shape.member(each) for each in removed]
-    arguments = (*link.head(link.layout.shard(key.name), parts=True), key.name, shape.letter, len(pairs))
+    arguments = (
+        *link.commands.head(link.layout.shard(key.name), parts=True),
+        key.name,
+        shape.letter,
+        len(pairs),
+    )
     command = _command(link, key, WRITE, "emtgfhs", (*arguments, *flat, *names))
     _settle(judge, link, key, (await Ask(command)))
 
@@ -141,7 +147,7 @@ async def _replace(
     read: Command[bytes | None] = Command(
         READ, layout.keys(shard, "emh", key.name), (f"{link.generations[shard]:.0f}", "")
     )
-    head = (*link.head(layout.shard(key.name), parts=True), key.name)
+    head = (*link.commands.head(layout.shard(key.name), parts=True), key.name)
     for _ in range(_REPLACEMENTS):
         (stored,) = await AskMany([read])
         if stored is FAILED:
@@ -151,7 +157,7 @@ async def _replace(
             try:
                 record = judge.wrapping.unwrap(key, stored)
                 changed = None if record.value is None else shape.changed(record.value, parts, removed)
-                wrapped = None if changed is None else judge.wrap(key, replace(record, value=changed))
+                wrapped = None if changed is None else wrap(judge, key, replace(record, value=changed))
             except (UnreadableRecord, TypeError, ValueError, AttributeError):
                 wrapped = None
             if wrapped is None:
