@@ -29,6 +29,7 @@ from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.options import RedisOptions
 from origin_sdk.layers.rules import batches, retrieval, writes
 from origin_sdk.layers.rules.load_context import LoadContext
+from origin_sdk.layers.rules.loads import Loader
 from origin_sdk.layers.rules.steps import (
     PENDING,
     Ask,
@@ -43,7 +44,6 @@ from origin_sdk.layers.rules.steps import (
     Wait,
 )
 from origin_sdk.layers.structures.async_handles import AsyncFields, AsyncMembers, AsyncPages, AsyncRanking
-from origin_sdk.layers.structures.part_reads import Loader
 from origin_sdk.layers.traces import traced_load
 from origin_sdk.layers.values.copies import Original
 from origin_sdk.layers.values.families import AnyFamily, AnyKey, Key
@@ -205,23 +205,23 @@ class AsyncLayeredCache(BaseCache):
 
     @overload
     def fields(
-        self, key: Key[dict[_Member, _Value]], loader: Loader = None
+        self, key: Key[dict[_Member, _Value]], loader: Loader | None = None
     ) -> AsyncFields[_Member, _Value]: ...
     @overload
-    def fields(self, key: Key[Any], loader: Loader = None) -> AsyncFields[str, Any]: ...
-    def fields(self, key: Key[Any], loader: Loader = None) -> AsyncFields[Any, Any]:
+    def fields(self, key: AnyKey, loader: Loader | None = None) -> AsyncFields[str, Any]: ...
+    def fields(self, key: AnyKey, loader: Loader | None = None) -> AsyncFields[Any, Any]:
         """Return the fields of a key whose family is kept as a hash; ``loader`` loads the whole."""
         return AsyncFields(self, self._run, key, loader)
 
-    def members(self, key: Key[Any], loader: Loader = None) -> AsyncMembers[Any]:
+    def members(self, key: AnyKey, loader: Loader | None = None) -> AsyncMembers[Any]:
         """Return the members of a key whose family is kept as a set; ``loader`` loads the whole."""
         return AsyncMembers(self, self._run, key, loader)
 
-    def ranking(self, key: Key[dict[_Member, float]], loader: Loader = None) -> AsyncRanking[_Member]:
+    def ranking(self, key: Key[dict[_Member, float]], loader: Loader | None = None) -> AsyncRanking[_Member]:
         """Return what is ranked in a key whose family is a sorted set; ``loader`` loads the whole."""
         return AsyncRanking(self, self._run, key, loader)
 
-    def pages(self, key: Key[list[_Value]], loader: Loader = None) -> AsyncPages[_Value]:
+    def pages(self, key: Key[list[_Value]], loader: Loader | None = None) -> AsyncPages[_Value]:
         """Return the pages of a list whose family is kept as a sorted set; ``loader`` loads the whole."""
         return AsyncPages(self, self._run, key, loader)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from threading import RLock
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from origin_sdk._process.audit import AuditEvent
 from origin_sdk._process.clock import Clock, SystemClock
@@ -188,8 +188,9 @@ class BaseCache:
     def family_for(self, function: Function, family: AnyFamily | str, options: FamilyOptions) -> AnyFamily:
         """Return the family that a decorated function belongs to."""
         if isinstance(family, str):
-            arguments: dict[str, Any] = {"name": function.name, **options}
-            family = Family(arguments.pop("name"), family, function.returns, **arguments)
+            details = {option: value for option, value in options.items() if option != "name"}
+            name = options.get("name", function.name)
+            family = Family(name, family, function.returns, **cast("FamilyDetails", details))
             family.maker = function.full_name
         elif options:
             raise InvalidFamily(

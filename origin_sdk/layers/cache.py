@@ -19,6 +19,7 @@ from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.options import RedisOptions
 from origin_sdk.layers.rules import batches, retrieval, writes
 from origin_sdk.layers.rules.load_context import LoadContext
+from origin_sdk.layers.rules.loads import Loader
 from origin_sdk.layers.rules.steps import (
     PENDING,
     Ask,
@@ -33,7 +34,6 @@ from origin_sdk.layers.rules.steps import (
     Wait,
 )
 from origin_sdk.layers.structures.handles import Fields, Members, Pages, Ranking
-from origin_sdk.layers.structures.part_reads import Loader
 from origin_sdk.layers.traces import traced_load
 from origin_sdk.layers.values.copies import Original
 from origin_sdk.layers.values.families import AnyFamily, AnyKey, Key
@@ -174,22 +174,24 @@ class LayeredCache(BaseCache):
         return self._run(retrieval.refresh(self, key, loader, single_flight))
 
     @overload
-    def fields(self, key: Key[dict[_Member, _Value]], loader: Loader = None) -> Fields[_Member, _Value]: ...
+    def fields(
+        self, key: Key[dict[_Member, _Value]], loader: Loader | None = None
+    ) -> Fields[_Member, _Value]: ...
     @overload
-    def fields(self, key: Key[Any], loader: Loader = None) -> Fields[str, Any]: ...
-    def fields(self, key: Key[Any], loader: Loader = None) -> Fields[Any, Any]:
+    def fields(self, key: AnyKey, loader: Loader | None = None) -> Fields[str, Any]: ...
+    def fields(self, key: AnyKey, loader: Loader | None = None) -> Fields[Any, Any]:
         """Return the fields of a key whose family is kept as a hash; ``loader`` loads the whole."""
         return Fields(self, self._run, key, loader)
 
-    def members(self, key: Key[Any], loader: Loader = None) -> Members[Any]:
+    def members(self, key: AnyKey, loader: Loader | None = None) -> Members[Any]:
         """Return the members of a key whose family is kept as a set; ``loader`` loads the whole."""
         return Members(self, self._run, key, loader)
 
-    def ranking(self, key: Key[dict[_Member, float]], loader: Loader = None) -> Ranking[_Member]:
+    def ranking(self, key: Key[dict[_Member, float]], loader: Loader | None = None) -> Ranking[_Member]:
         """Return what is ranked in a key whose family is a sorted set; ``loader`` loads the whole."""
         return Ranking(self, self._run, key, loader)
 
-    def pages(self, key: Key[list[_Value]], loader: Loader = None) -> Pages[_Value]:
+    def pages(self, key: Key[list[_Value]], loader: Loader | None = None) -> Pages[_Value]:
         """Return the pages of a list whose family is kept as a sorted set; ``loader`` loads the whole."""
         return Pages(self, self._run, key, loader)
 

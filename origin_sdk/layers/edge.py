@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from origin_sdk._values.errors import InvalidSettings
 
@@ -32,7 +32,7 @@ class AsyncPurger(Protocol):
 class Records(Protocol):
     """Remembers a purge for a drainer: an outbox in a SQLite file or a Redis stream."""
 
-    def record(self, *intents: Any) -> object:
+    def record(self, *intents: "Purge") -> object:
         """Record; kept for certain when this returns."""
         ...
 

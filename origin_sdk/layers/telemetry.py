@@ -2,14 +2,17 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
 
 from origin_sdk.layers.base_cache import BaseCache
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 __all__ = ["COUNTERS", "GAUGES", "HISTOGRAMS", "PrometheusCollector", "instrument"]
 
@@ -124,7 +127,7 @@ def instrument(cache: BaseCache, meter: Meter | None = None) -> None:
     cache.stats.observers.append(observe)
 
 
-def _observer(cache: BaseCache, name: str) -> Any:
+def _observer(cache: BaseCache, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
         for values, count in counted(cache)[name].items():
             yield Observation(count, dict(zip(_LABELS[name], values, strict=True)))
@@ -156,7 +159,7 @@ class PrometheusCollector:
             each.counts[bisect_left(bounds, value)] += 1
             each.total += value
 
-    def collect(self) -> Iterator[Any]:
+    def collect(self) -> "Iterator[Metric]":
         """Yield the metrics as they are now."""
         from prometheus_client.core import (  # noqa: PLC0415 - an extra of its own
             CounterMetricFamily,
@@ -173,7 +176,7 @@ class PrometheusCollector:
             yield GaugeMetricFamily(f"cache_{name.replace('.', '_')}", GAUGES[name], value=value)
         yield from self._histograms()
 
-    def _histograms(self) -> Iterator[object]:
+    def _histograms(self) -> "Iterator[Metric]":
         from prometheus_client.core import HistogramMetricFamily  # noqa: PLC0415 - an extra of its own
 
         for measurement, each in HISTOGRAMS.items():

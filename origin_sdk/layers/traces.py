@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
 from origin_sdk._process.spans import Span, are_wanted, span
 from origin_sdk.layers.redis.commands import AnyCommand
 from origin_sdk.layers.redis.replies import FAILED
-from origin_sdk.layers.rules.load_context import LoadContext
+from origin_sdk.layers.rules.load_context import AnyContext, LoadContext
+from origin_sdk.layers.values.families import AnyKey
 
 __all__ = ["are_wanted", "failing", "traced_load", "traced_redis"]
 
 
-def traced_load(argument: Any) -> AbstractContextManager[Span]:
+def traced_load(argument: AnyContext | Sequence[AnyKey]) -> AbstractContextManager[Span]:
     """Open a span for the call of a loader, by what it is called with: a context, or a list of keys."""
     if not are_wanted():
         return span("cache load")

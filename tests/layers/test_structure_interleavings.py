@@ -44,7 +44,7 @@ class World:
     def everyone_heard(self) -> None:
         links = [cache.link for cache in self.caches if cache.link]
         if links:
-            client = self.caches[0]._redis.client()  # type: ignore[union-attr]  # there is Redis
+            client: Any = self.caches[0]._redis.client()  # type: ignore[union-attr]  # there is Redis
             last = float(client.get(links[0].layout.generations[0]) or 0)
             eventually(lambda: all(link.generations[0] >= last for link in links))
 
@@ -59,7 +59,7 @@ class World:
             for field, value in found.items():
                 assert value >= least[field], f"{field} is {value}, but was {least[field]} before this read"
 
-        parts = FieldFlows(cache, KEY, self.load)
+        parts: FieldFlows[str, int] = FieldFlows(cache, KEY, self.load)
         return Running(cache, parts.get_many(fields) if fields else parts.all(), check)
 
     def write(self, cache: LayeredCache, field: str) -> Running | None:
@@ -75,7 +75,8 @@ class World:
             self.writing.discard(field)
             self.least[field] = max(self.least[field], written)
 
-        return Running(cache, FieldFlows(cache, KEY, None).set_many({field: written}), done)
+        parts: FieldFlows[str, int] = FieldFlows(cache, KEY, None)
+        return Running(cache, parts.set_many({field: written}), done)
 
     def end(self, cache: LayeredCache, verb: str) -> Running:
         """Change the source, and invalidate."""

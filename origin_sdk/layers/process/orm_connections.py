@@ -8,16 +8,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import local
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakSet
 
 __all__ = ["like_a_request"]
 
 
+class _Session(Protocol):
+    def close(self) -> object:
+        """Give its connection back."""
+        ...
+
+
 class _Begun(local):
     """The sessions that began a transaction in this thread, while a load of ours ran in it."""
 
-    sessions: WeakSet[Any] | None = None
+    sessions: WeakSet[_Session] | None = None
 
 
 _begun = _Begun()
@@ -55,6 +61,6 @@ def _listen() -> None:
         event.listen(orm.Session, "after_begin", _note)
 
 
-def _note(session: object, *_: object) -> None:
+def _note(session: _Session, *_: object) -> None:
     if _begun.sessions is not None:
         _begun.sessions.add(session)

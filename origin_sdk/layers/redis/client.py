@@ -29,7 +29,7 @@ from origin_sdk.layers.redis.failures import (
     unclosed,
 )
 from origin_sdk.layers.redis.link import Link
-from origin_sdk.layers.redis.ports import Connection, Pool
+from origin_sdk.layers.redis.ports import Client, ClusterClient, Connection, Pool
 from origin_sdk.layers.redis.replies import FAILED, Failed
 from origin_sdk.layers.redis.wire import packed, packed_read, words
 from origin_sdk.layers.traces import failing, traced_redis
@@ -71,7 +71,7 @@ class RedisClient:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._client: Any = None
+        self._client: Client | None = None
         self._idle: list[Connection] = []
         """Connections of the client's pool, kept for reads."""
         self._most_idle = link.options.max_connections // 2
@@ -80,13 +80,16 @@ class RedisClient:
         self._turns = _Turns(link)
         self._lock = Lock()
 
-    def client(self) -> Any:
+    def client(self) -> Client:
         """Return the client; that of a cluster connects when it is made."""
         if self._client is None:
             with self._lock:  # a client that nobody keeps closes its connections, whoever uses them
                 if self._client is None:
                     self._client = self._link.options.client(self._link.found_primary)
         return self._client
+
+    def _cluster(self) -> ClusterClient:
+        return cast("ClusterClient", self.client())
 
     def ask(self, command: Command[Reply]) -> Reply | Failed:
         """Return the reply, or FAILED."""
@@ -107,8 +110,7 @@ class RedisClient:
                 if not up[shard]:
                     raise AwayError
                 if command.script is None and not self._is_cluster:
-                    reply: Reply = self._read(packed_read(command))
-                    return reply
+                    return cast("Reply", self._read(packed_read(command)))
                 with link.options.bounded():
                     return self.demand(command)
         except ERRORS as error:
@@ -124,7 +126,7 @@ class RedisClient:
                 connection.disconnect()
                 pool.release(connection)
 
-    def _read(self, packed: bytes) -> Any:
+    def _read(self, packed: bytes) -> object:
         """Read as redis-py does, without what its client adds to each command: nearly half of the time."""
         if self._epoch != self._link.epoch:
             self._renew()
@@ -140,7 +142,7 @@ class RedisClient:
 
     def _borrowed(self) -> Connection:
         """Take a connection of the pool; one that is as old as one that broke connects again."""
-        connection: Connection = self.client().connection_pool.get_connection()
+        connection = self.client().connection_pool.get_connection()
         if is_older(connection, self._link.epoch):
             connection.disconnect()
         return connection
@@ -176,8 +178,7 @@ class RedisClient:
     def _demand_once(self, command: Command[Reply], *, is_source: bool = False) -> Reply:
         parts = self._words(command, is_source=is_source)
         if self._is_cluster:
-            reply: Reply = self.client().execute_command(*parts)
-            return reply
+            return cast("Reply", self.client().execute_command(*parts))
         connection = self._borrowed()
         try:
             connection.send_packed_command((packed(parts),))
@@ -225,13 +226,13 @@ class RedisClient:
         """Find out which nodes a cluster has now."""
         if self._is_cluster and self._client is not None:
             with suppress(*ERRORS):
-                self._client.nodes_manager.initialize()
+                self._cluster().nodes_manager.initialize()
 
     def find_primary(self) -> None:
         """Find out which server is the primary now, if there are sentinels to ask; the link is told."""
         if self._link.options.is_watched:
             with suppress(*ERRORS):
-                self.client().connection_pool.get_master_address()
+                self.client().connection_pool.get_master_address()  # type: ignore[attr-defined]  # a pool of sentinels
 
     def ask_many(self, commands: Sequence[Command[Reply]]) -> list[Reply | Failed]:
         """Return the replies in order, in one round trip to each node."""
@@ -336,9 +337,9 @@ class RedisClient:
 
     def _pools(self, commands: Sequence[AnyCommand]) -> dict[Pool, list[int]]:
         """Return where to send the commands: each pool with their places."""
-        client = self.client()
         if not self._is_cluster:
-            return {client.connection_pool: list(range(len(commands)))}
+            return {self.client().connection_pool: list(range(len(commands)))}
+        client = self._cluster()
         pools: dict[Pool, list[int]] = {}
         for place, command in enumerate(commands):
             node = client.get_node_from_key(command.keys[0])

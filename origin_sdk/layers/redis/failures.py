@@ -68,6 +68,7 @@ AWAY = (
 )
 
 
+_EPOCH: Final = "origin_sdk_epoch"
 _LATE: Final = "LATE"
 """In what a script says that was asked too late to write."""
 ASK_AGAIN = (NoScriptError, AskError, MovedError, TryAgainError)
@@ -92,13 +93,14 @@ def may_repeat(error: object, command: AnyCommand) -> bool:
     return type(error) is RedisConnectionError and (command.script is None or command.script.may_repeat)
 
 
-def is_older(connection: Any, epoch: int) -> bool:
+def is_older(connection: object, epoch: int) -> bool:
     """Whether a connection is of an epoch before this one; it is of this one from now on.
 
     Whoever has taken it alone may ask, and connect again: redis-py's own way to let all idle ones of a pool
     go takes some from under those who take them at the same time.
     """
-    before, connection.origin_sdk_epoch = getattr(connection, "origin_sdk_epoch", epoch), epoch
+    before = getattr(connection, _EPOCH, epoch)
+    setattr(connection, _EPOCH, epoch)
     return bool(before != epoch)
 
 

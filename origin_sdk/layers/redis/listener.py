@@ -113,7 +113,7 @@ class Listener:
         self._keep_locks(link.clock.monotonic())
 
     def _subscribed(self) -> Subscription:
-        subscription: Subscription = self._caller.client().pubsub()
+        subscription = self._caller.client().pubsub()
         try:
             self._subscribe(subscription)
         except BaseException:

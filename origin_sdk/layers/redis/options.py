@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from origin_sdk._values.errors import InvalidSettings
+from origin_sdk.layers.redis.ports import Client
 
 __all__ = ["RedisOptions"]
 
@@ -111,30 +112,32 @@ class RedisOptions:
     def _path(self) -> str:
         return urlsplit(self.url).path.strip("/")
 
-    def client(self, found: FoundPrimary) -> object:
+    def client(self, found: FoundPrimary) -> Client:
         """Return a client for threads; ``found`` is told which primary sentinels name."""
+        made: Client
         redis = _redis("backoff", "retry")
         retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
         match self.scheme:
             case "redis+cluster":
-                return self._cluster_client(retry)
+                made = self._cluster_client(retry)
             case "redis+sentinel":
                 addresses = self._addresses(_DEFAULT_SENTINEL_PORT)
                 sentinels = _sentinels().Sentinels(addresses, found, self._sentinel(retry))
-                return sentinels.master_for(self._path, retry=retry, **self._common())
+                made = sentinels.master_for(self._path, retry=retry, **self._common())
             case _:
                 pool = redis.BlockingConnectionPool.from_url(
                     self.url, timeout=self.timeout, retry=retry, **self._common()
                 )
-                return redis.Redis(connection_pool=pool)
+                made = redis.Redis(connection_pool=pool)
+        return made
 
-    def _cluster_client(self, retry: object) -> object:
+    def _cluster_client(self, retry: object) -> Client:
         redis, bounding = _redis("cluster"), import_module("origin_sdk.layers.redis.time_limits")
         addresses = self._addresses(_DEFAULT_PORT)
         arguments = self._common()
         is_tls = arguments.pop("ssl", False)
         kind = bounding.BoundedSSLConnection if is_tls else bounding.BoundedConnection
-        return redis.RedisCluster(
+        made: Client = redis.RedisCluster(
             # Of a URL, redis-py makes pools that take a class of connections.
             url="redis://{}:{}".format(*addresses[0]),
             startup_nodes=[redis.cluster.ClusterNode(*each) for each in addresses],
@@ -142,6 +145,7 @@ class RedisOptions:
             connection_class=kind,
             **arguments,
         )
+        return made
 
     def bounded(self) -> AbstractContextManager[None]:
         """Bound what this thread asks of a cluster in a ``with`` block, however many nodes that takes."""

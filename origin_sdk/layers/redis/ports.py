@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-__all__ = ["AsyncConnection", "Connection", "Pool", "Subscription"]
+__all__ = ["AsyncConnection", "Client", "ClusterClient", "Connection", "Pool", "Subscription"]
 
 
 class Connection(Protocol):
@@ -75,4 +75,48 @@ class AsyncConnection(Protocol):
 
     async def disconnect(self, *, nowait: bool = False) -> object:
         """Close the socket; the next command opens it again."""
+        ...
+
+
+class Client(Protocol):
+    """A client of redis-py, for threads."""
+
+    @property
+    def connection_pool(self) -> Pool:
+        """Where its connections are; that of a cluster has one for each node."""
+        ...
+
+    def execute_command(self, *words: object) -> object:
+        """Ask, and return the reply."""
+        ...
+
+    def pubsub(self) -> Subscription:
+        """Return a connection for messages."""
+        ...
+
+    def close(self) -> object:
+        """Close the connections."""
+        ...
+
+
+class _Nodes(Protocol):
+    def initialize(self) -> object:
+        """Find out which nodes there are."""
+        ...
+
+
+class ClusterClient(Client, Protocol):
+    """A client of a cluster, for threads."""
+
+    @property
+    def nodes_manager(self) -> _Nodes:
+        """What knows its nodes."""
+        ...
+
+    def get_node_from_key(self, key: str) -> object:
+        """Return the node that a key lies at."""
+        ...
+
+    def get_redis_connection(self, node: object) -> Client:
+        """Return a node's client."""
         ...

@@ -4,8 +4,8 @@ redis-py believes the first sentinel that answers, and that only once all replic
 Until then, and as long as the old one isn't told, which takes eight seconds or more, there are two.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Generic, Protocol, TypeAlias, TypeVar, cast
 
 import redis.asyncio.sentinel
 import redis.sentinel
@@ -21,22 +21,42 @@ _QUESTIONS = ("SENTINEL MASTER", "SENTINEL GET-MASTER-ADDR-BY-NAME")
 _SILENT = (RedisConnectionError, RedisTimeoutError, ResponseError)
 
 
-class _Answers:
+class _Pool(Protocol):
+    @property
+    def connection_kwargs(self) -> Mapping[str, object]:
+        """What its connections are made with."""
+        ...
+
+
+class _Client(Protocol):
+    """A client of redis-py for one of them."""
+
+    @property
+    def connection_pool(self) -> _Pool:
+        """Which says where that is."""
+        ...
+
+
+_Sentinel = TypeVar("_Sentinel", bound=_Client)
+_State: TypeAlias = dict[str, int | str]
+
+
+class _Answers(Generic[_Sentinel]):
     """What sentinels said of a service, each its state and the address of its primary."""
 
     def __init__(self, service: str) -> None:
         self._service = service
-        self._given: list[tuple[dict[str, Any], Address]] = []
+        self._given: list[tuple[_State, Address]] = []
         self._errors: list[str] = []
-        self.answering: list[Any] = []
-        self.silent: list[Any] = []
+        self.answering: list[_Sentinel] = []
+        self.silent: list[_Sentinel] = []
 
-    def add(self, sentinel: object, state: dict[str, object], address: Address) -> None:
+    def add(self, sentinel: _Sentinel, state: _State, address: Address) -> None:
         """Note an answer."""
         self._given.append((state, address))
         self.answering.append(sentinel)
 
-    def fail(self, sentinel: Any, error: Exception) -> None:
+    def fail(self, sentinel: _Sentinel, error: Exception) -> None:
         """Note that there is none. Raises what isn't for lack of an answer: that the account has no right."""
         if isinstance(error, ResponseError) and "No such master" not in str(error):
             raise error
@@ -44,7 +64,7 @@ class _Answers:
         self._errors.append(f"{where.get('host')}:{where.get('port')}: {error}")
         self.silent.append(sentinel)
 
-    def primary(self, is_usable: Callable[[dict[str, object], str], bool]) -> Address:
+    def primary(self, is_usable: Callable[[_State, str], bool]) -> Address:
         """Return the address of the latest configuration. Raises MasterNotFoundError."""
         ordered = sorted(self._given, key=lambda given: -int(given[0].get("config-epoch", 0)))
         for state, address in ordered:
@@ -67,15 +87,15 @@ class Sentinels(redis.sentinel.Sentinel):
 
     def discover_master(self, service_name: str) -> Address:
         """Return the primary's address. Raises MasterNotFoundError."""
-        answers = _Answers(service_name)
-        sentinel: Any
+        answers: _Answers[redis.Redis] = _Answers(service_name)
         for sentinel in self.sentinels:
+            ask: Callable[[str, str], object] = sentinel.execute_command
             try:
-                state, address = (sentinel.execute_command(each, service_name) for each in _QUESTIONS)
+                state, address = (ask(each, service_name) for each in _QUESTIONS)
             except _SILENT as error:
                 answers.fail(sentinel, error)
             else:
-                answers.add(sentinel, state, address)
+                answers.add(sentinel, cast("_State", state), cast("Address", address))
         self.sentinels = [*answers.answering, *answers.silent]
         address = answers.primary(self.check_master_state)
         self._found(address)
@@ -93,16 +113,15 @@ class AsyncSentinels(redis.asyncio.sentinel.Sentinel):
 
     async def discover_master(self, service_name: str) -> Address:
         """Return the primary's address. Raises MasterNotFoundError."""
-        answers = _Answers(service_name)
-        sentinel: Any
+        answers: _Answers[redis.asyncio.Redis] = _Answers(service_name)
         for sentinel in self.sentinels:
+            ask: Callable[[str, str], Awaitable[object]] = sentinel.execute_command
             try:
-                state = await sentinel.execute_command(_QUESTIONS[0], service_name)
-                address = await sentinel.execute_command(_QUESTIONS[1], service_name)
+                state, address = [await ask(each, service_name) for each in _QUESTIONS]
             except _SILENT as error:
                 answers.fail(sentinel, error)
             else:
-                answers.add(sentinel, state, address)
+                answers.add(sentinel, cast("_State", state), cast("Address", address))
         self.sentinels = [*answers.answering, *answers.silent]
         address = answers.primary(self.check_master_state)
         self._found(address)

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from origin_sdk.layers.errors import InvalidFamily
 from origin_sdk.layers.values.families import AnyKey, Key, as_texts
@@ -26,7 +26,7 @@ class LoadContext(Generic[Value]):
     """One load: its key, the value that was stored before if there is one, and what becomes of the result."""
 
     key: Key[Value]
-    _previous: Any = _ABSENT
+    _previous: object = _ABSENT
     lifetime: float | None = None
     """Set it to choose the lifetime by the value."""
     groups: list[str] = field(default_factory=list)
@@ -43,8 +43,7 @@ class LoadContext(Generic[Value]):
         """The older value. Raises LookupError if there is none."""
         if self._previous is _ABSENT:
             raise LookupError(f"{self.key}: nothing was stored before")
-        value: Value = self._previous
-        return value
+        return cast("Value", self._previous)
 
     def add_groups(self, groups: Iterable[str]) -> None:
         """Let the value belong to more groups."""
@@ -54,11 +53,11 @@ class LoadContext(Generic[Value]):
         """Give the value to who waits for it, and forget it."""
         self.is_stored = False
 
-    def not_modified(self) -> Any:
+    def not_modified(self) -> Value:
         """Return this from the loader: the previous value is fresh again."""
         if self._previous is _ABSENT:
             raise InvalidFamily(f"{self.key}: nothing was stored before that could be unmodified")
-        return _NOT_MODIFIED
+        return cast("Value", _NOT_MODIFIED)
 
     def result(self, loaded: object) -> object:
         """Return the value that a loader's answer stands for."""

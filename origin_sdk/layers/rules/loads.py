@@ -11,7 +11,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast
 
 from origin_sdk._process.reads import Reads
 from origin_sdk.layers.errors import LoadCycle
@@ -174,7 +174,7 @@ async def fill_many(
 
     async def call(contexts: _Contexts, reads: Reads) -> Mapping[str, object]:
         keys = [context.key for context in contexts.values()]
-        values: Any = await Load(loader, keys, reads, node)
+        values = cast("Mapping[AnyKey, object]", await Load(loader, keys, reads, node))
         return {key.name: values[key] for key in keys if key in values}
 
     try:

@@ -1,20 +1,30 @@
 """Parts of structures, for an event loop: the verbs of :mod:`origin_sdk.layers.structures.handles`."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from math import inf
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
 from origin_sdk.layers.base_cache import BaseCache
+from origin_sdk.layers.rules.loads import Loader
 from origin_sdk.layers.rules.steps import Flow
-from origin_sdk.layers.structures.part_reads import Loader
 from origin_sdk.layers.structures.verbs import FieldFlows, MemberFlows, PageFlows, RankingFlows
 from origin_sdk.layers.values.families import AnyKey
 
 __all__ = ["AsyncFields", "AsyncMembers", "AsyncPages", "AsyncRanking"]
 
-Run = Callable[[Flow[Any]], Awaitable[Any]]
 _Field = TypeVar("_Field")
 _Value = TypeVar("_Value")
+_Default = TypeVar("_Default")
+_Result = TypeVar("_Result")
+
+
+class AsyncRun(Protocol):
+    """Runs a flow: a cache's driver."""
+
+    def __call__(self, flow: Flow[_Result], /) -> Awaitable[_Result]:
+        """Return what it comes to."""
+        ...
 
 
 class AsyncFields(Generic[_Field, _Value]):
@@ -24,23 +34,25 @@ class AsyncFields(Generic[_Field, _Value]):
     and what loads under way return isn't kept.
     """
 
-    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader) -> None:
+    def __init__(self, cache: BaseCache, run: AsyncRun, key: AnyKey, loader: Loader | None) -> None:
         self._run = run
-        self._flows = FieldFlows(cache, key, loader)
+        self._flows: FieldFlows[_Field, _Value] = FieldFlows(cache, key, loader)
 
-    async def get(self, field: _Field, default: object = None) -> Any:
+    @overload
+    async def get(self, field: _Field) -> _Value | None: ...
+    @overload
+    async def get(self, field: _Field, default: _Default) -> _Value | _Default: ...
+    async def get(self, field: _Field, default: _Default | None = None) -> _Value | _Default | None:
         """Return a field, from one round trip to Redis; ``default`` if it isn't there."""
         return await self._run(self._flows.get(field, default))
 
     async def get_many(self, fields: Iterable[_Field]) -> dict[_Field, _Value]:
         """Return those of the fields that are there, from one round trip."""
-        found: dict[_Field, _Value] = await self._run(self._flows.get_many(fields))
-        return found
+        return await self._run(self._flows.get_many(fields))
 
     async def count(self) -> int:
         """Return how many fields there are."""
-        count: int = await self._run(self._flows.count())
-        return count
+        return await self._run(self._flows.count())
 
     async def all(self) -> Any:
         """Return the whole value; None if nothing is stored, and there is no loader."""
@@ -62,28 +74,25 @@ class AsyncFields(Generic[_Field, _Value]):
 class AsyncMembers(Generic[_Value]):
     """The members of one set. Asking and writing is as with fields."""
 
-    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader) -> None:
+    def __init__(self, cache: BaseCache, run: AsyncRun, key: AnyKey, loader: Loader | None) -> None:
         self._run = run
-        self._flows = MemberFlows(cache, key, loader)
+        self._flows: MemberFlows[_Value] = MemberFlows(cache, key, loader)
 
     async def has(self, member: _Value) -> bool:
         """Say whether it is a member, from one round trip to Redis."""
-        found: bool = await self._run(self._flows.has(member))
-        return found
+        return await self._run(self._flows.has(member))
 
     async def has_many(self, members: Iterable[_Value]) -> set[_Value]:
         """Return those that are members, from one round trip."""
-        found: set[_Value] = await self._run(self._flows.has_many(members))
-        return found
+        return await self._run(self._flows.has_many(members))
 
     async def count(self) -> int:
         """Return how many members there are."""
-        count: int = await self._run(self._flows.count())
-        return count
+        return await self._run(self._flows.count())
 
-    async def all(self) -> Any:
+    async def all(self) -> AbstractSet[_Value] | None:
         """Return the whole set; None if nothing is stored, and there is no loader."""
-        return await self._run(self._flows.all())
+        return cast("AbstractSet[_Value] | None", await self._run(self._flows.all()))
 
     async def add(self, *members: _Value) -> None:
         """Write members through, in one round trip."""
@@ -101,18 +110,15 @@ class AsyncRanking(Generic[_Value]):
     are in the order of their bytes.
     """
 
-    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader) -> None:
+    def __init__(self, cache: BaseCache, run: AsyncRun, key: AnyKey, loader: Loader | None) -> None:
         self._run = run
-        self._flows = RankingFlows(cache, key, loader)
+        self._flows: RankingFlows[_Value] = RankingFlows(cache, key, loader)
 
     async def page(
         self, start: int = 0, count: int = 20, *, descending: bool = False
     ) -> list[tuple[_Value, float]]:
         """Return ``count`` members and scores from a rank on, from one round trip to Redis."""
-        found: list[tuple[_Value, float]] = await self._run(
-            self._flows.page(start, count, descending=descending)
-        )
-        return found
+        return await self._run(self._flows.page(start, count, descending=descending))
 
     async def between(
         self,
@@ -124,34 +130,27 @@ class AsyncRanking(Generic[_Value]):
         descending: bool = False,
     ) -> list[tuple[_Value, float]]:
         """Return members and scores from ``least`` to ``most``, both included; so many from a place on."""
-        found: list[tuple[_Value, float]] = await self._run(
-            self._flows.between(least, most, start, count, descending=descending)
-        )
-        return found
+        return await self._run(self._flows.between(least, most, start, count, descending=descending))
 
     async def rank(self, member: _Value, *, descending: bool = False) -> int | None:
         """Return a member's rank; None if it isn't there."""
-        rank: int | None = await self._run(self._flows.rank(member, descending=descending))
-        return rank
+        return await self._run(self._flows.rank(member, descending=descending))
 
     async def score(self, member: _Value) -> float | None:
         """Return a member's score; None if it isn't there."""
-        score: float | None = await self._run(self._flows.score(member))
-        return score
+        return await self._run(self._flows.score(member))
 
     async def scores(self, members: Iterable[_Value]) -> dict[_Value, float]:
         """Return the scores of those that are there, from one round trip."""
-        found: dict[_Value, float] = await self._run(self._flows.scores(members))
-        return found
+        return await self._run(self._flows.scores(members))
 
     async def count(self, least: float = -inf, most: float = inf) -> int:
         """Return how many have a score from ``least`` to ``most``."""
-        count: int = await self._run(self._flows.count_between(least, most))
-        return count
+        return await self._run(self._flows.count_between(least, most))
 
-    async def all(self) -> Any:
+    async def all(self) -> dict[_Value, float] | None:
         """Return the whole dict, in order; None if nothing is stored, and there is no loader."""
-        return await self._run(self._flows.all())
+        return cast("dict[_Value, float] | None", await self._run(self._flows.all()))
 
     async def set(self, member: _Value, score: float) -> None:
         """Write a score through, in one round trip."""
@@ -169,20 +168,18 @@ class AsyncRanking(Generic[_Value]):
 class AsyncPages(Generic[_Value]):
     """The items of one list, a page at a time. It is written as a whole."""
 
-    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader) -> None:
+    def __init__(self, cache: BaseCache, run: AsyncRun, key: AnyKey, loader: Loader | None) -> None:
         self._run = run
-        self._flows = PageFlows(cache, key, loader)
+        self._flows: PageFlows[_Value] = PageFlows(cache, key, loader)
 
     async def page(self, start: int = 0, count: int = 20, *, descending: bool = False) -> list[_Value]:
         """Return ``count`` items from a place on, or from the end, from one round trip to Redis."""
-        found: list[_Value] = await self._run(self._flows.page(start, count, descending=descending))
-        return found
+        return await self._run(self._flows.page(start, count, descending=descending))
 
     async def count(self) -> int:
         """Return how many items there are."""
-        count: int = await self._run(self._flows.count())
-        return count
+        return await self._run(self._flows.count())
 
-    async def all(self) -> Any:
+    async def all(self) -> Sequence[_Value] | None:
         """Return the whole list; None if nothing is stored, and there is no loader."""
-        return await self._run(self._flows.all())
+        return cast("Sequence[_Value] | None", await self._run(self._flows.all()))

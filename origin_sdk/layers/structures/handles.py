@@ -1,20 +1,30 @@
 """Parts of structures, for threads: what :class:`origin_sdk.layers.LayeredCache` gives of a key."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from math import inf
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
 from origin_sdk.layers.base_cache import BaseCache
+from origin_sdk.layers.rules.loads import Loader
 from origin_sdk.layers.rules.steps import Flow
-from origin_sdk.layers.structures.part_reads import Loader
 from origin_sdk.layers.structures.verbs import FieldFlows, MemberFlows, PageFlows, RankingFlows
 from origin_sdk.layers.values.families import AnyKey
 
 __all__ = ["Fields", "Members", "Pages", "Ranking", "Run"]
 
-Run = Callable[[Flow[Any]], Any]
 _Field = TypeVar("_Field")
 _Value = TypeVar("_Value")
+_Default = TypeVar("_Default")
+_Result = TypeVar("_Result")
+
+
+class Run(Protocol):
+    """Runs a flow: a cache's driver."""
+
+    def __call__(self, flow: Flow[_Result], /) -> _Result:
+        """Return what it comes to."""
+        ...
 
 
 class Fields(Generic[_Field, _Value]):
@@ -24,23 +34,25 @@ class Fields(Generic[_Field, _Value]):
     and what loads under way return isn't kept.
     """
 
-    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader) -> None:
+    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader | None) -> None:
         self._run = run
-        self._flows = FieldFlows(cache, key, loader)
+        self._flows: FieldFlows[_Field, _Value] = FieldFlows(cache, key, loader)
 
-    def get(self, field: _Field, default: object = None) -> Any:
+    @overload
+    def get(self, field: _Field) -> _Value | None: ...
+    @overload
+    def get(self, field: _Field, default: _Default) -> _Value | _Default: ...
+    def get(self, field: _Field, default: _Default | None = None) -> _Value | _Default | None:
         """Return a field, from one round trip to Redis; ``default`` if it isn't there."""
         return self._run(self._flows.get(field, default))
 
     def get_many(self, fields: Iterable[_Field]) -> dict[_Field, _Value]:
         """Return those of the fields that are there, from one round trip."""
-        found: dict[_Field, _Value] = self._run(self._flows.get_many(fields))
-        return found
+        return self._run(self._flows.get_many(fields))
 
     def count(self) -> int:
         """Return how many fields there are."""
-        count: int = self._run(self._flows.count())
-        return count
+        return self._run(self._flows.count())
 
     def all(self) -> Any:
         """Return the whole value; None if nothing is stored, and there is no loader."""
@@ -62,28 +74,25 @@ class Fields(Generic[_Field, _Value]):
 class Members(Generic[_Value]):
     """The members of one set. Asking and writing is as with fields."""
 
-    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader) -> None:
+    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader | None) -> None:
         self._run = run
-        self._flows = MemberFlows(cache, key, loader)
+        self._flows: MemberFlows[_Value] = MemberFlows(cache, key, loader)
 
     def has(self, member: _Value) -> bool:
         """Say whether it is a member, from one round trip to Redis."""
-        found: bool = self._run(self._flows.has(member))
-        return found
+        return self._run(self._flows.has(member))
 
     def has_many(self, members: Iterable[_Value]) -> set[_Value]:
         """Return those that are members, from one round trip."""
-        found: set[_Value] = self._run(self._flows.has_many(members))
-        return found
+        return self._run(self._flows.has_many(members))
 
     def count(self) -> int:
         """Return how many members there are."""
-        count: int = self._run(self._flows.count())
-        return count
+        return self._run(self._flows.count())
 
-    def all(self) -> Any:
+    def all(self) -> AbstractSet[_Value] | None:
         """Return the whole set; None if nothing is stored, and there is no loader."""
-        return self._run(self._flows.all())
+        return cast("AbstractSet[_Value] | None", self._run(self._flows.all()))
 
     def add(self, *members: _Value) -> None:
         """Write members through, in one round trip."""
@@ -101,16 +110,15 @@ class Ranking(Generic[_Value]):
     are in the order of their bytes.
     """
 
-    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader) -> None:
+    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader | None) -> None:
         self._run = run
-        self._flows = RankingFlows(cache, key, loader)
+        self._flows: RankingFlows[_Value] = RankingFlows(cache, key, loader)
 
     def page(
         self, start: int = 0, count: int = 20, *, descending: bool = False
     ) -> list[tuple[_Value, float]]:
         """Return ``count`` members and scores from a rank on, from one round trip to Redis."""
-        found: list[tuple[_Value, float]] = self._run(self._flows.page(start, count, descending=descending))
-        return found
+        return self._run(self._flows.page(start, count, descending=descending))
 
     def between(
         self,
@@ -122,34 +130,27 @@ class Ranking(Generic[_Value]):
         descending: bool = False,
     ) -> list[tuple[_Value, float]]:
         """Return members and scores from ``least`` to ``most``, both included; so many from a place on."""
-        found: list[tuple[_Value, float]] = self._run(
-            self._flows.between(least, most, start, count, descending=descending)
-        )
-        return found
+        return self._run(self._flows.between(least, most, start, count, descending=descending))
 
     def rank(self, member: _Value, *, descending: bool = False) -> int | None:
         """Return a member's rank; None if it isn't there."""
-        rank: int | None = self._run(self._flows.rank(member, descending=descending))
-        return rank
+        return self._run(self._flows.rank(member, descending=descending))
 
     def score(self, member: _Value) -> float | None:
         """Return a member's score; None if it isn't there."""
-        score: float | None = self._run(self._flows.score(member))
-        return score
+        return self._run(self._flows.score(member))
 
     def scores(self, members: Iterable[_Value]) -> dict[_Value, float]:
         """Return the scores of those that are there, from one round trip."""
-        found: dict[_Value, float] = self._run(self._flows.scores(members))
-        return found
+        return self._run(self._flows.scores(members))
 
     def count(self, least: float = -inf, most: float = inf) -> int:
         """Return how many have a score from ``least`` to ``most``."""
-        count: int = self._run(self._flows.count_between(least, most))
-        return count
+        return self._run(self._flows.count_between(least, most))
 
-    def all(self) -> Any:
+    def all(self) -> dict[_Value, float] | None:
         """Return the whole dict, in order; None if nothing is stored, and there is no loader."""
-        return self._run(self._flows.all())
+        return cast("dict[_Value, float] | None", self._run(self._flows.all()))
 
     def set(self, member: _Value, score: float) -> None:
         """Write a score through, in one round trip."""
@@ -167,20 +168,18 @@ class Ranking(Generic[_Value]):
 class Pages(Generic[_Value]):
     """The items of one list, a page at a time. It is written as a whole."""
 
-    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader) -> None:
+    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader | None) -> None:
         self._run = run
-        self._flows = PageFlows(cache, key, loader)
+        self._flows: PageFlows[_Value] = PageFlows(cache, key, loader)
 
     def page(self, start: int = 0, count: int = 20, *, descending: bool = False) -> list[_Value]:
         """Return ``count`` items from a place on, or from the end, from one round trip to Redis."""
-        found: list[_Value] = self._run(self._flows.page(start, count, descending=descending))
-        return found
+        return self._run(self._flows.page(start, count, descending=descending))
 
     def count(self) -> int:
         """Return how many items there are."""
-        count: int = self._run(self._flows.count())
-        return count
+        return self._run(self._flows.count())
 
-    def all(self) -> Any:
+    def all(self) -> Sequence[_Value] | None:
         """Return the whole list; None if nothing is stored, and there is no loader."""
-        return self._run(self._flows.all())
+        return cast("Sequence[_Value] | None", self._run(self._flows.all()))

@@ -1,9 +1,8 @@
 """The way to a part of a structure: memory, Redis, the loader of the whole."""
 
-from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar, cast
 
 from origin_sdk._process.reads import current_reads
 from origin_sdk.layers.errors import InvalidFamily
@@ -17,7 +16,7 @@ from origin_sdk.layers.rules import retrieval
 from origin_sdk.layers.rules.admission import admit, unreadable
 from origin_sdk.layers.rules.claims import Filling
 from origin_sdk.layers.rules.judge import Judge, opened
-from origin_sdk.layers.rules.loads import fill
+from origin_sdk.layers.rules.loads import Loader, fill
 from origin_sdk.layers.rules.ports import Cache
 from origin_sdk.layers.rules.steps import Ask, Flow
 from origin_sdk.layers.structures.questions import Question
@@ -26,9 +25,8 @@ from origin_sdk.layers.values.policy import ANSWERS, Freshness
 from origin_sdk.layers.values.serialization import NATIVE, READ_ERRORS, Form
 from origin_sdk.layers.values.shapes import AnyShape
 
-__all__ = ["Loader", "reading", "shape_for", "whole_of"]
+__all__ = ["reading", "shape_for", "whole_of"]
 
-Loader = Callable[[Any], Any] | None
 _Shape = TypeVar("_Shape", bound=AnyShape)
 _Answer = TypeVar("_Answer")
 _LOST, _FOUND = 0, 2
@@ -62,16 +60,15 @@ class _Answers:
 
 
 def _family_of_answers(family: AnyFamily) -> AnyFamily:
-    shape: Any = family.shape
+    shape: AnyShape = family.shape  # type: ignore[assignment]  # who asks for parts has looked
     if shape.answers is None:
         answers: AnyFamily = object.__new__(Family)
         vars(answers).update(vars(family) | {"shape": None, "typed": _Answers()})
         shape.answers = answers
-    made: AnyFamily = shape.answers
-    return made
+    return cast("AnyFamily", shape.answers)
 
 
-async def reading(cache: Cache, key: AnyKey, loader: Loader, question: Question[_Answer]) -> _Answer:
+async def reading(cache: Cache, key: AnyKey, loader: Loader | None, question: Question[_Answer]) -> _Answer:
     """Return the answer to a question, of memory, of Redis, or of what the loader returns."""
     judge = cache.judge
     judge.families.know(key.family)
@@ -89,7 +86,7 @@ async def reading(cache: Cache, key: AnyKey, loader: Loader, question: Question[
     return _of(key, question, (await whole_of(cache, key, loader)))
 
 
-def whole_of(cache: Cache, key: AnyKey, loader: Loader) -> Flow[object]:
+def whole_of(cache: Cache, key: AnyKey, loader: Loader | None) -> Flow[object]:
     """Return the whole; None if nothing is stored, and nothing loads it."""
     if loader is None:
         return retrieval.get(cache, key, None)
@@ -106,7 +103,7 @@ def _of(key: AnyKey, question: Question[_Answer], whole: object) -> _Answer:
 
 
 async def _answer(
-    cache: Cache, key: AnyKey, loader: Loader, question: Question[_Answer]
+    cache: Cache, key: AnyKey, loader: Loader | None, question: Question[_Answer]
 ) -> _Answer | Literal[_NotFound.ABSENT]:
     """Answer out of memory or Redis where the answer alone is there."""
     judge, stats = cache.judge, cache.judge.stats
@@ -141,7 +138,7 @@ def _note(cache: Cache, key: AnyKey, entry: MemoryEntry, groups: tuple[str, ...]
         reads.add(cache, key.family, groups, is_stale=entry.windows.is_soft)
 
 
-def _refresh(cache: Cache, key: AnyKey, loader: Loader, entry: MemoryEntry, state: Freshness) -> None:
+def _refresh(cache: Cache, key: AnyKey, loader: Loader | None, entry: MemoryEntry, state: Freshness) -> None:
     """Load the whole behind the caller's back if it is time."""
     if state is Freshness.FRESH or loader is None:
         return
@@ -169,12 +166,11 @@ async def _looking(
         link.doubt((shard,))
     if reply[0] != _FOUND:
         return None
-    found, _ = admit(judge, link, shard, (part,), (reply[1],), seq)
-    entry: MemoryEntry | None = found.get(part.name)
-    return entry
+    found, _ = admit(judge, link, shard, (part,), (cast("bytes", reply[1]),), seq)
+    return found.get(part.name)
 
 
-def _command(link: Link, shard: int, key: AnyKey, question: Question[object]) -> Command[list[Any]]:
+def _command(link: Link, shard: int, key: AnyKey, question: Question[object]) -> Command[list[int | bytes]]:
     layout = link.layout
     shape: AnyShape = key.family.shape  # type: ignore[assignment]  # see above
     keys = layout.keys(shard, "emhs", key.name)

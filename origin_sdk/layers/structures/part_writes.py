@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -10,7 +10,8 @@ from origin_sdk.layers.errors import InvalidFamily, UnreadableRecord, Unsupporte
 from origin_sdk.layers.process.moments import PARTS
 from origin_sdk.layers.redis.commands import ChangeReply, Command
 from origin_sdk.layers.redis.link import Link
-from origin_sdk.layers.redis.replies import FAILED
+from origin_sdk.layers.redis.lua import Script
+from origin_sdk.layers.redis.replies import FAILED, Failed
 from origin_sdk.layers.redis.scripts import READ
 from origin_sdk.layers.redis.structure_scripts import REPLACE, WRITE
 from origin_sdk.layers.rules.entries import too_large, unsupported, wrap
@@ -88,7 +89,7 @@ def _forget(judge: Judge, key: AnyKey) -> None:
     judge.memory.drop(key.name)
 
 
-def _settle(judge: Judge, link: Link, key: AnyKey, reply: Any) -> None:
+def _settle(judge: Judge, link: Link, key: AnyKey, reply: ChangeReply | Failed) -> None:
     """Note what became of a write: an unknown one ends the whole, as soon as Redis can be told."""
     shard = link.layout.shard(key.name)
     if reply is FAILED:
@@ -130,7 +131,7 @@ async def _write(
 
 
 def _command(
-    link: Link, key: AnyKey, script: Any, kinds: str, arguments: tuple[object, ...]
+    link: Link, key: AnyKey, script: Script, kinds: str, arguments: tuple[object, ...]
 ) -> Command[ChangeReply]:
     keys = link.layout.keys(link.layout.shard(key.name), kinds, key.name)
     return Command(script, keys, arguments, expires=True)

@@ -31,6 +31,7 @@ __all__ = [
 
 _Word: TypeAlias = str | bytes | int
 _Answer_co = TypeVar("_Answer_co", covariant=True)
+_Member = TypeVar("_Member")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +56,21 @@ class Question(Generic[_Answer_co]):
         return self.read(unpacked(payload[1:]), packing)
 
 
-def fields(shape: Hash, names: Sequence[object]) -> Question[dict[object, object]]:
+def fields(shape: Hash, names: Sequence[_Member]) -> Question[dict[_Member, object]]:
     """Ask for fields; the answer is a dict of those that are there."""
     encoded = {shape.member(name): name for name in names}
 
-    def read(flat: list[bytes], packing: Packing) -> dict[object, object]:
+    def read(flat: list[bytes], packing: Packing) -> dict[_Member, object]:
         pairs = zip(flat[::2], flat[1::2], strict=True)
         return {encoded[name]: shape.value_of(encoded[name], data, packing) for name, data in pairs}
 
-    def of(whole: object) -> dict[object, object]:
+    def of(whole: object) -> dict[_Member, object]:
         return {name: found[0] for name in names if (found := shape.field_of(whole, name))}
 
     return Question(("fields", *encoded), read, of, {})
 
 
-def members(shape: Members, given: Sequence[object]) -> Question[frozenset[object]]:
+def members(shape: Members, given: Sequence[_Member]) -> Question[frozenset[_Member]]:
     """Ask which of some are members; the answer is a frozenset of these."""
     encoded = {shape.member(each): each for each in given}
     return Question(
@@ -80,11 +81,11 @@ def members(shape: Members, given: Sequence[object]) -> Question[frozenset[objec
     )
 
 
-def scores(shape: SortedSet, given: Sequence[object]) -> Question[dict[object, float]]:
+def scores(shape: SortedSet, given: Sequence[_Member]) -> Question[dict[_Member, float]]:
     """Ask for scores; the answer is a dict of the members that are there."""
     encoded = {shape.member(each): each for each in given}
 
-    def read(flat: list[bytes], _: Packing) -> dict[object, float]:
+    def read(flat: list[bytes], _: Packing) -> dict[_Member, float]:
         pairs = zip(flat[::2], flat[1::2], strict=True)
         return {encoded[member]: shape.score_of(score) for member, score in pairs}
 
