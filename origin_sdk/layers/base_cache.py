@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from threading import RLock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from origin_sdk._process.audit import AuditEvent
@@ -108,6 +108,7 @@ class BaseCache:
         """Where memory is all there is, it makes looking at a structure and writing to it one."""
         self._listener: Listener | None = None
         self._listening_in = 0
+        self._start_lock = Lock()
         renew_after_fork(self)
 
     def renew(self) -> None:
@@ -118,18 +119,25 @@ class BaseCache:
         self.background.renew()
         self.parts_lock = RLock()
         self._listener, self._listening_in = None, 0
+        self._start_lock = Lock()
         if self.link:
             self.link.renew()
 
     def listening(self) -> Link | None:
         """Return the link to Redis, with its listener running in this process."""
         if self.link is not None and self._listening_in != os.getpid():
-            self._listening_in = os.getpid()
+            self._start_listening(self.link)
+        return self.link
+
+    def _start_listening(self, link: Link) -> None:
+        with self._start_lock:  # of a crowd of first callers one starts it
+            if self._listening_in == os.getpid():
+                return
             from origin_sdk.layers.redis.listener import Listener  # noqa: PLC0415 - imports redis, an extra
 
-            self._listener = Listener(self.link)
+            self._listener = Listener(link)
             self._listener.start()
-        return self.link
+            self._listening_in = os.getpid()
 
     def wait_until_synced(self, seconds: float = 5.0) -> bool:
         """Wait until this process hears of the others' invalidations; say whether it does."""

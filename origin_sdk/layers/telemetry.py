@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
 
+from origin_sdk._process.forks import renew_after_fork
 from origin_sdk.layers.base_cache import BaseCache
 
 if TYPE_CHECKING:
@@ -151,6 +152,11 @@ class PrometheusCollector:
         self._lock = Lock()
         self._observed: dict[tuple[str, str], _Distribution] = {}
         cache.stats.observers.append(self._observe)
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Start over after a fork, with a free lock."""
+        self._lock = Lock()
 
     def _observe(self, measurement: str, value: float, family: str) -> None:
         bounds = HISTOGRAMS[measurement].bounds

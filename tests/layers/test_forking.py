@@ -1,20 +1,25 @@
 """A cache that was used before a fork, as gunicorn's preload does, is a cache of its own after it."""
 
+import gc
 import os
+import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from threading import Lock, RLock, Timer
 from typing import Any
 
 import pytest
 
 from origin_sdk.layers import Family, LayeredCache, Policy, RedisOptions
+from origin_sdk.layers.telemetry import PrometheusCollector
 from tests.layers.servers import RedisServer
 from tests.layers.test_breakdowns import eventually
 from tests.layers.test_contract import Source
 
 FAMILY = Family("number", "{id}", int, groups=("group-{id}",))
 STALE = Family("stale", "{id}", str, policy=Policy(lifetime=0.05, stale=60, jitter=0))
+LOCKS = (type(Lock()), type(RLock()))
 pytestmark = pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 
 
@@ -102,11 +107,33 @@ def test_the_child_may_close_what_the_parent_goes_on_using(cache: LayeredCache) 
     read_and_write(cache, "parent")
 
 
+def locks_in(owners: Iterable[object]) -> list[Any]:
+    """Return the locks that these hold as attributes."""
+    held = [each for owner in owners for each in list(getattr(owner, "__dict__", {}).values())]
+    return list({id(each): each for each in held if isinstance(each, LOCKS)}.values())
+
+
 def test_what_was_locked_at_the_fork_is_free_in_the_child(cache: LayeredCache) -> None:
-    locked: list[Any] = [cache.moments._lock, cache.memory._lock, cache.flights._lock, cache.background._lock]
-    for each in locked:
+    collector = PrometheusCollector(cache)
+    modules = [module for name, module in sys.modules.items() if name.startswith("origin_sdk.layers")]
+    objects = [
+        each for each in gc.get_objects() if str(type(each).__module__).startswith("origin_sdk.layers")
+    ]
+    of_modules, of_objects = locks_in(modules), locks_in(objects)
+    assert of_modules
+    assert len(of_objects) > 8
+    held = [each for each in of_objects if each.acquire(blocking=False)]
+    for each in of_modules:  # a fork waits for these
         each.acquire()
-    child = Child(lambda: read_and_write(cache, "child"))
-    for each in locked:
+        Timer(0.1, each.release).start()
+
+    def use() -> None:
+        read_and_write(cache, "child")
+        outer, inner = FAMILY.key(id="outer"), FAMILY.key(id="inner")
+        assert cache.get_or_load(outer, lambda _: cache.get_or_load(inner, Source(1))) == 1
+        list(collector.collect())
+
+    child = Child(use)
+    for each in held:
         each.release()
     assert child.said() == "done"

@@ -5,6 +5,7 @@ a circle is told instead. Among processes it is noted in Redis, by the tokens of
 :func:`origin_sdk.layers.rules.claims.refuse_circles`.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -42,6 +43,8 @@ class LoadNode:
 
 
 _lock = Lock()
+# A fork waits until it is free: else it would be held for ever in the child, which lacks who holds it.
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _current: ContextVar[LoadNode | None] = ContextVar("origin_sdk_layers_load", default=None)
 
 
