@@ -282,6 +282,42 @@ def test_timeouts_answer_with_the_old_or_raise_and_keep_the_late(timed: Any, clo
     eventually(lambda: timed.get(keys[1]) == 10 and timed.get(keys[0]) == 0)
 
 
+def timed_key(name: str, **policy: Any) -> Key[int]:
+    made = Policy(jitter=0, lifetime=10, fail_safe=60, throttle=0, **policy)
+    return Family(name, "{id}", int, policy=made).key(id=1)
+
+
+def test_each_key_is_waited_for_as_its_own_policy_says(timed: Any, clock: ManualClock) -> None:
+    hasty, patient = timed_key("hasty", soft_timeout=0.01), timed_key("patient")
+
+    def slow(keys: Iterable[Key[int]]) -> Mapping[Key[int], int]:
+        eventually(lambda: timed.stats.counts["soft-timeout", "hasty"] > 0)
+        return dict.fromkeys(keys, 2)
+
+    timed.get_many_or_load([patient, hasty], lambda some: dict.fromkeys(some, 1))
+    clock.advance(20)
+    assert timed.get_many_or_load([patient, hasty], slow) == {patient: 2, hasty: 1}
+
+
+def test_the_timeout_is_told_of_the_key_whose_policy_has_it(timed: Any) -> None:
+    hasty, patient = timed_key("hasty", hard_timeout=0.01), timed_key("patient")
+    shelf = Shelf(is_open=False)
+    with pytest.raises(LoadTimeout, match=r"^hasty.v1:1: .*longer than 0\.01 s"):
+        timed.get_many_or_load([patient, hasty], shelf)
+    shelf.release.set()
+    eventually(lambda: timed.get(patient) == 10)
+
+
+def test_who_follows_a_load_of_many_is_as_patient_as_who_leads_it(timed: Any, clock: ManualClock) -> None:
+    key, shelf = timed_key("hasty", soft_timeout=0.01), Shelf(is_open=False)
+    timed.get_many_or_load([key], lambda some: dict.fromkeys(some, 1))
+    clock.advance(20)
+    assert timed.get_many_or_load([key], shelf) == {key: 1}
+    assert timed.get_or_load(key, lambda _: 2) == 1, "that load is still under way"
+    shelf.release.set()
+    eventually(lambda: timed.get_or_load(key, lambda _: 3) == 10)
+
+
 class SlowShelf:
     """Loads many when it is let."""
 

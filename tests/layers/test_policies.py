@@ -163,6 +163,22 @@ def test_a_hard_timeout_raises_and_keeps_the_late(timed: Any) -> None:
     assert timed.get_or_load(key, Source("c")) == "b"
 
 
+def test_an_older_value_that_is_invalidated_meanwhile_stands_in_for_nothing(
+    timed: Any, clock: ManualClock
+) -> None:
+    """The soft timeout is over then as if it weren't there: nobody is told that the load takes too long."""
+    key = key_with(lifetime=10, fail_safe=60, soft_timeout=0.01)
+
+    def slow(_: object) -> str:
+        timed.moments.add((key.name,), 0.0)
+        Event().wait(0.05)
+        return "b"
+
+    timed.get_or_load(key, Source("a"))
+    clock.advance(20)
+    assert timed.get_or_load(key, slow) == "b"
+
+
 @pytest.mark.parametrize(
     ("fraction", "remaining", "state"),
     [

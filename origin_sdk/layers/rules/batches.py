@@ -15,8 +15,8 @@ from origin_sdk.layers.rules.claims import Filling
 from origin_sdk.layers.rules.judge import SPECIAL, opened
 from origin_sdk.layers.rules.loads import BatchLoader, fill_many
 from origin_sdk.layers.rules.lookup import look
+from origin_sdk.layers.rules.patience import Patience, has_timeout, seconds_between
 from origin_sdk.layers.rules.ports import Cache
-from origin_sdk.layers.rules.retrieval import too_long
 from origin_sdk.layers.rules.steps import FollowAll
 from origin_sdk.layers.values.families import AnyKey, Key
 from origin_sdk.layers.values.policy import ANSWERS, Freshness, SingleFlight
@@ -239,9 +239,9 @@ async def _lead(
     for name in fillings:
         waiting_for(node, flights[name].node)
     flow = fill_many(judge, call.loader, fillings, settle, node)
-    policies = [judge.families.policy(each.key) for each in fillings.values()]
-    has_timeout = any(each.soft_timeout is not None or each.hard_timeout is not None for each in policies)
-    if cache.loads_inline and not has_timeout:
+    if cache.loads_inline and not any(
+        has_timeout(judge.families.policy(each.key)) for each in fillings.values()
+    ):
         await flow
     else:
         cache.background.run(flow)
@@ -277,24 +277,15 @@ async def _land(
 
 async def _wait(call: _Call, fillings: Mapping[str, Filling], flights: Mapping[str, Flight]) -> None:
     """Wait for the ends of flights, as long as the policies say; older values stand in for what is late."""
-    judge = call.cache.judge
-    policies = [judge.families.policy(each.key) for each in fillings.values()]
-    soft = min((each.soft_timeout for each in policies if each.soft_timeout is not None), default=None)
-    hard = min((each.hard_timeout for each in policies if each.hard_timeout is not None), default=None)
-    has_spare = any(each.previous is not None for each in fillings.values())
-    waits = [soft, hard] if soft is not None and has_spare and (hard is None or soft < hard) else [hard]
-    spent = 0.0
-    for seconds in waits:
-        late = {name: each for name, each in flights.items() if not each.is_done and name not in call.found}
-        left = None if seconds is None else seconds - spent
-        if not late or await FollowAll([*late.values()], left):
+    judge, spent = call.cache.judge, 0.0
+    waits = {name: Patience(judge, each) for name, each in fillings.items()}
+    while late := {
+        name: each for name, each in flights.items() if not each.is_done and name not in call.found
+    }:
+        until = min(waits[name].until(spent) for name in late)
+        if await FollowAll([*late.values()], seconds_between(spent, until)):
             return
-        spent = seconds or 0.0
-        for name in [name for name in late if not flights[name].is_done]:
-            filling = fillings[name]
-            spare = judge.spare(filling.key, filling.previous)
-            if spare is not None:
-                judge.stats.count("soft-timeout", filling.key.family.name, name)
+        spent = until
+        for name, flight in late.items():
+            if not flight.is_done and (spare := waits[name].spare(spent)) is not None:
                 call.found[name] = spare
-            elif seconds == hard:
-                raise too_long(filling.key, judge.families.policy(filling.key))

@@ -13,12 +13,13 @@ from origin_sdk.layers.rules.claims import Filling
 from origin_sdk.layers.rules.judge import opened
 from origin_sdk.layers.rules.loads import Loader, fill
 from origin_sdk.layers.rules.lookup import look_one
+from origin_sdk.layers.rules.patience import Patience, has_timeout, seconds_between
 from origin_sdk.layers.rules.ports import Cache
-from origin_sdk.layers.rules.steps import PENDING, Await, Follow
+from origin_sdk.layers.rules.steps import PENDING, Await, Follow, FollowAll
 from origin_sdk.layers.values.families import AnyKey, Key
-from origin_sdk.layers.values.policy import ANSWERS, Freshness, Policy, SingleFlight
+from origin_sdk.layers.values.policy import ANSWERS, Freshness, SingleFlight
 
-__all__ = ["get", "get_or_load", "refresh", "too_long"]
+__all__ = ["get", "get_or_load", "refresh"]
 
 _Value = TypeVar("_Value")
 
@@ -73,7 +74,7 @@ async def _entry(
     cache: Cache, key: AnyKey, loader: Loader, single_flight: SingleFlight | None
 ) -> MemoryEntry:
     judge = cache.judge
-    policy = judge.families.policy(key)
+    judge.families.policy(key)
     entry: MemoryEntry | None = None
     since = judge.moments.seq
     for _ in range(TRIES):
@@ -87,20 +88,37 @@ async def _entry(
             judge.stats.count("memory-hit", key.family.name, key.name)
             return _answer(cache, filling, loader, entry, state)
         judge.stats.count("memory-miss", key.family.name, key.name)
-        flight, leads, is_done = await Follow(key, policy.hard_timeout)
+        patience = Patience(judge, filling)
+        flight, leads, is_done = await Follow(key, seconds_between(0.0, patience.until(0.0)))
         if leads:
             return await _lead(cache, flight, filling, loader, since)
         judge.stats.count("waited", key.family.name, key.name)
+        spare = None if is_done else await _follow_on(flight, patience)
         judge.stats.observe("wait-seconds", judge.clock.monotonic() - began, key.family.name)
-        if not is_done:
-            gave_up(flight.node)
-            raise too_long(key, policy)
+        if spare is not None:
+            return spare
         if flight.error is not None:
             raise flight.error
         if flight.entry is not None and judge.may_give(key, flight.entry, since):
             return flight.entry
     # Invalidated again and again while others loaded: a load of one's own is new enough.
     return await _alone(cache, Filling(key, entry, single_flight=single_flight), loader)
+
+
+async def _follow_on(flight: Flight, patience: Patience) -> MemoryEntry | None:
+    """Follow a flight that has taken as long as was waited for; return what stands in for it, if need be."""
+    try:
+        spent = patience.until(0.0)
+        while (spare := patience.spare(spent)) is None:
+            until = patience.until(spent)
+            if await FollowAll([flight], seconds_between(spent, until)):
+                return None
+            spent = until
+    except LoadTimeout:
+        gave_up(flight.node)
+        raise
+    gave_up(flight.node)
+    return spare
 
 
 async def _alone(cache: Cache, filling: Filling, loader: Loader) -> MemoryEntry:
@@ -152,43 +170,30 @@ async def _resolve(cache: Cache, node: LoadNode, filling: Filling, loader: Loade
         filling.previous = found
     elif (landed := judge.fresh_in_memory(key)) is not None:
         return landed  # someone's load ended just now
-    policy = judge.families.policy(key)
-    has_timeout = policy.soft_timeout is not None or policy.hard_timeout is not None
-    if cache.loads_inline and not has_timeout and key.name not in cache.background:
+    waits = has_timeout(judge.families.policy(key))
+    if cache.loads_inline and not waits and key.name not in cache.background:
         return await fill(judge, filling, loader, node)
     return await _wait(cache, node, filling, loader, since)
 
 
 async def _wait(cache: Cache, node: LoadNode, filling: Filling, loader: Loader, since: int) -> MemoryEntry:
     """Load in the background, and wait as long as the policy says; the load goes on anyway."""
-    judge, key, previous = cache.judge, filling.key, filling.previous
-    policy = judge.families.policy(key)
-    soft, hard = policy.soft_timeout, policy.hard_timeout
-    has_spare = previous is not None and judge.freshness(previous) is not Freshness.GONE
-    seconds = soft if soft is not None and has_spare and (hard is None or soft < hard) else hard
+    judge, key = cache.judge, filling.key
+    patience, spent = Patience(judge, filling), 0.0
     while True:
         future = cache.background.start(key, partial(fill, judge, filling, loader))
         cache.background.wait_for(future, node)
-        entry = await Await(future, seconds)
+        until = patience.until(spent)
+        entry = await Await(future, seconds_between(spent, until))
         if entry is PENDING:
-            break
+            spent = until
+            if (spare := patience.spare(spent)) is not None:
+                return spare
         # A loader of many that runs may leave this key out, and one that began earlier may be outdated.
-        if entry is not None and judge.may_give(key, entry, since):
+        elif entry is not None and judge.may_give(key, entry, since):
             return entry
-    spare = judge.spare(key, previous)
-    if spare is None:
-        raise too_long(key, policy)
-    judge.stats.count("soft-timeout", key.family.name, key.name)
-    return spare
 
 
 def _link_for(cache: Cache, key: AnyKey) -> Link | None:
     """Return the way to Redis, if a key's values may go there."""
     return cache.listening() if cache.judge.families.reaches_redis(key.family) else None
-
-
-def too_long(key: AnyKey, policy: Policy) -> LoadTimeout:
-    """Return the error of a load that is waited for no longer."""
-    return LoadTimeout(
-        f"{key}: the loader takes longer than {policy.hard_timeout} s; its result will be kept"
-    )
