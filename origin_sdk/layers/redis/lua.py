@@ -32,13 +32,18 @@ local function floor(set, key)
   redis.call('ZADD', set, text(n), '')
   return n
 end
+-- A record's birth; 0, at which nothing is born, for what is none: from 2^53 on a double skips microseconds.
+local function birth_of(v)
+  local birth = #v >= 8 and struct.unpack('>d', v) or 0
+  return birth > 0 and birth < 9007199254740992 and birth or 0
+end
 local function groups_of(v)
   local length = struct.unpack('>H', v, 31)
   return string.gmatch(string.sub(v, 33, 32 + length), '[^\\n]+')
 end
 local function is_valid(v, moments, key)
-  local birth, f = struct.unpack('>d', v), redis.call('ZSCORE', moments, '')
-  if not f or birth <= tonumber(f) then return false end
+  local birth, f = birth_of(v), redis.call('ZSCORE', moments, '')
+  if not f or birth <= tonumber(f) or #v < 32 then return false end
   -- A name is here, too, if it was set or deleted while Redis was away.
   local own = redis.call('ZSCORE', moments, string.match(key, '}e:(.*)$'))
   if own and birth <= tonumber(own) then return false end
@@ -50,7 +55,7 @@ local function is_valid(v, moments, key)
 end
 -- When a record was last invalidated softly since its birth: then it ended to be fresh; 0 if it wasn't.
 local function softened(v, moments)
-  local birth, latest = struct.unpack('>d', v), 0
+  local birth, latest = birth_of(v), 0
   for group in groups_of(v) do
     local moment = tonumber(redis.call('ZSCORE', moments, '\\28' .. group) or 0)
     if moment >= birth then latest = math.max(latest, moment) end
@@ -81,7 +86,7 @@ local function generate(gen, key, history, least)
   return moment
 end
 local function known(gen, key, history)
-  return tonumber(redis.call('GET', gen) or generate(gen, key, history))
+  return tonumber(redis.call('GET', gen) or '') or generate(gen, key, history)
 end
 local function next_moment(gen, key, history)
   local last = known(gen, key, history)
@@ -132,7 +137,7 @@ local function change(keys, argv, record, ttl)
   local birth = tonumber(argv[8])
   if birth > 0 then
     local old = redis.call('GET', keys[1])
-    local newest = math.max(old and struct.unpack('>d', old) or 0, touched(keys[3], argv[7]))
+    local newest = math.max(old and birth_of(old) or 0, touched(keys[3], argv[7]))
     if birth <= newest or birth > given then return '-1' end
   end
   local moment, last = next_moment(keys[4], keys[5], keys[6])

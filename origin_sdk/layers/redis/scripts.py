@@ -91,7 +91,7 @@ local function claimed(keys, held, token, lock_ms, needed)
   local v = is_there and content.get(keys)
   if v and is_valid(v, moments, keys[1]) then
     now = now or clock(clock_key)
-    local ends, soft = struct.unpack('>d', v) + struct.unpack('>I', v, 15) * 1000, softened(v, moments)
+    local ends, soft = birth_of(v) + struct.unpack('>I', v, 15) * 1000, softened(v, moments)
     if soft > 0 then ends = math.min(ends, soft) end
     if ends - now > tonumber(needed) then return 'V', content.whole(v, keys) end
   end
@@ -190,7 +190,7 @@ local function stored(keys, held, given, token, kept_ms, record, name)
   given_back[#given_back + 1] = keys.lock
   if is_outdated(v, birth, name, keys[1]) or is_behind(v) then return 'o' end
   local old = is_there and redis.call('GETRANGE', keys[1], 0, 7) or ''
-  if old ~= '' and struct.unpack('>d', old) > birth then return 's' end
+  if birth_of(old) > birth then return 's' end
   content.set(keys, v, {'PX', kept_ms})
   return 'd'
 end

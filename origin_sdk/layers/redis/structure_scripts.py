@@ -9,7 +9,7 @@ from origin_sdk.layers.redis.scripts import CLAIM, PUT, READ, STORE
 __all__ = ["OF_STRUCTURES", "PART", "REPLACE", "WRITE"]
 
 _WORDS: Final = """
-local function head(v) return 32 + struct.unpack('>H', v, 31) end
+local function head(v) return #v < 32 and #v or 32 + struct.unpack('>H', v, 31) end
 local function letter(v) return string.sub(v, head(v) + 1) end
 local function is_full(kind) return kind == 'h' or kind == 's' or kind == 'z' end
 local function packed(list)

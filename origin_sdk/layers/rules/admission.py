@@ -18,7 +18,7 @@ from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.rules.entries import made_entry
 from origin_sdk.layers.rules.judge import Judge
 from origin_sdk.layers.rules.known_families import NO_READING
-from origin_sdk.layers.values.envelope import HEADER, Record, split_groups
+from origin_sdk.layers.values.envelope import HEADER, NO_BIRTH, Record, split_groups
 from origin_sdk.layers.values.families import AnyFamily, AnyKey
 from origin_sdk.layers.values.messagepack import READ_ERRORS
 from origin_sdk.layers.values.policy import Freshness
@@ -53,10 +53,14 @@ def admit_read(
     ``seq`` and ``known`` are what was known when it was asked. Return entries by name, and those keys
     about which only Redis can say whether their records hold.
     """
-    generation = reply.pop()
-    if generation is None or not known or not link.hears or float(generation) > link.generations[shard]:
+    written = reply.pop()
+    try:
+        generation = math.inf if written is None else float(written)
+    except ValueError:  # nobody's, so that nothing can be said by it
+        generation = -math.inf
+    if not known or not link.hears or generation > link.generations[shard]:
         return {}, [key for key, stored in zip(keys, reply, strict=True) if stored is not None]
-    if float(generation) < known:
+    if not generation >= known:
         # It has lost what this process knows of: until it is told again it is no judge.
         link.doubt((shard,))
         return {}, []
@@ -65,7 +69,7 @@ def admit_read(
     )
 
 
-def admit(
+def admit(  # noqa: C901 - see the comment in its loop
     judge: Judge,
     link: Link,
     shard: int,
@@ -109,7 +113,10 @@ def admit(
         except (UnreadableRecord, struct.error, *READ_ERRORS) as error:
             unreadable(judge, key, error)
             continue
-        if birth > redis_now:  # noqa: PLR1730 - a call of min() costs as much as the slice above
+        if not birth <= redis_now:
+            if not birth < NO_BIRTH:  # nor would an invalidation end it
+                unreadable(judge, key, UnreadableRecord(f"born at {birth}"))
+                continue
             birth = redis_now  # by clocks that differ
         fresh_until = birth * 1e-6 + shift + lifetime * 1e-3
         soft_at = _softened(judge, birth, groups, now, shift) if birth <= newest else None

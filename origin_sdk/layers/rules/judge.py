@@ -145,6 +145,8 @@ class Judge:
         """Return a stored value that may stand in for a loader that fails, and arm it for the throttle."""
         if entry is None or self.is_outdated(key, entry) or type(entry.value) is CachedError:
             return None
+        if (landed := self.fresh_in_memory(key)) is not None:
+            return landed  # another load was luckier meanwhile
         policy, now = self.families.policy(key), self.clock.monotonic()
         end = entry.fresh_until + max(entry.windows.stale, entry.windows.fail_safe)
         if now >= end:

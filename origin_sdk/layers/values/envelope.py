@@ -23,9 +23,11 @@ from origin_sdk.layers.values.messagepack import READ_ERRORS
 from origin_sdk.layers.values.seals import Seal
 from origin_sdk.layers.values.serialization import FORMATS, NATIVE, TAGGED, Format
 
-__all__ = ["HEADER", "Record", "Wrapping", "split_groups"]
+__all__ = ["HEADER", "NO_BIRTH", "Record", "Wrapping", "split_groups"]
 
 BIRTH_BYTES = 8
+NO_BIRTH = 2.0**53
+"""From this on a double skips microseconds, so that it is no moment. Scripts of Redis know it, too."""
 HEADER = struct.Struct(">d6sI12xH")
 """What reading needs of it: birth, head (magic to schema), lifetime, and the groups' length."""
 _MAGIC = b"L1"
