@@ -31,7 +31,8 @@ from origin_sdk._values.media_types import Rendered, encoded
 from origin_sdk._values.project import DEFAULT_PROJECT, Project
 from origin_sdk._values.receipt import PartialPurgeError, Receipt
 from origin_sdk._values.settings import Settings
-from origin_sdk._values.targets import Purge, parse_url, shown_url, texts
+from origin_sdk._values.targets import Purge, parse_url, shown_url
+from origin_sdk._values.texts import texts
 from origin_sdk_wire.marks import url_mark
 
 __all__ = ["Operations"]

@@ -11,7 +11,8 @@ from origin_sdk._process.audit import Auditor
 from origin_sdk._process.clock import Clock, SystemClock
 from origin_sdk._values.media_types import Rendered
 from origin_sdk._values.receipt import Receipt
-from origin_sdk._values.targets import Targets, Texts
+from origin_sdk._values.targets import Targets
+from origin_sdk._values.texts import Texts
 
 __all__ = ["AsyncBody", "Body", "Options", "PublishArguments", "Rendered", "Targets"]
 

@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Final, Self, TypeAlias, TypedDict, Unpack
+from typing import Any, Final, Self, TypedDict, Unpack
 
 from origin_sdk._values.errors import InvalidRequest
+from origin_sdk._values.texts import Texts, texts
 from origin_sdk_wire.disguise import keyed_targets
 from origin_sdk_wire.errors import WireError
 from origin_sdk_wire.key import Target, parse_target
@@ -29,17 +30,12 @@ __all__ = [
     "Purge",
     "TargetKind",
     "Targets",
-    "Texts",
     "parse_group",
     "parse_host",
     "parse_url",
     "shown_url",
     "stored_targets",
-    "texts",
 ]
-
-Texts: TypeAlias = str | Iterable[str]
-"""One text or several: a lone ``str`` is one, not its letters."""
 
 
 class Targets(TypedDict, total=False):
@@ -184,13 +180,14 @@ class Purge:
         return f"{'hard' if self.hard else 'soft'}: {', '.join(parts)}"
 
 
-def texts(given: Texts) -> Iterable[str]:
-    """Return the texts: a lone ``str`` is one."""
-    return (given,) if isinstance(given, str) else given
-
-
 def _unique(given: Texts, read: Callable[[str], str] = str) -> tuple[str, ...]:
-    return () if given == () else tuple(dict.fromkeys(map(read, texts(given))))
+    return () if given == () else tuple(dict.fromkeys(map(read, map(_text, texts(given)))))
+
+
+def _text(given: object) -> str:
+    if not isinstance(given, str):
+        raise InvalidRequest(f"{given!r}: a text is needed")
+    return given
 
 
 def _url(url: str) -> str:

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
-from origin_sdk._values.targets import Purge, Texts
+from origin_sdk._values.targets import Purge
+from origin_sdk._values.texts import Texts
 from origin_sdk.events._models.rules import gathered
 from origin_sdk.outbox._stores.entries import Intent, Republish
 

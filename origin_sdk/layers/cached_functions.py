@@ -10,9 +10,10 @@ import typing
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
+from origin_sdk._values.texts import texts
 from origin_sdk.layers.errors import InvalidFamily
 from origin_sdk.layers.rules.load_context import LoadContext
-from origin_sdk.layers.values.families import AnyFamily, AnyKey, as_texts
+from origin_sdk.layers.values.families import AnyFamily, AnyKey
 
 __all__ = ["Bindable", "CallSignature", "Function"]
 
@@ -118,7 +119,7 @@ class CallSignature:
         self._function = function
         self._family = family
         names = [name for name in self._signature.parameters if name != self._context]
-        self._check(names, as_texts(ignore))
+        self._check(names, texts(ignore))
         self.arity = len(names)
         self._names = names
         self._picked = tuple(names.index(field) for field in family.fields)

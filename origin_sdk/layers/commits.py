@@ -4,10 +4,10 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from origin_sdk._values.texts import texts
 from origin_sdk.layers.async_cache import AsyncLayeredCache
 from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.rules.entries import checked_groups
-from origin_sdk.layers.values.families import as_texts
 
 __all__ = ["invalidate_committed"]
 
@@ -26,7 +26,7 @@ def invalidate_committed(cache: LayeredCache | AsyncLayeredCache, groups: Iterab
         if isinstance(cache, LayeredCache):
             cache.invalidate(groups=groups, at_edge=False)
         else:
-            cache.moments.add(checked_groups(as_texts(groups)), 0.0)
+            cache.moments.add(checked_groups(texts(groups)), 0.0)
             task = asyncio.get_running_loop().create_task(_forgotten(cache, groups))
             tasks.add(task)
             task.add_done_callback(tasks.discard)

@@ -21,10 +21,10 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from origin_sdk._values.targets import Purge
+from origin_sdk._values.texts import texts
 from origin_sdk.layers.async_cache import AsyncLayeredCache
 from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.commits import invalidate_committed
-from origin_sdk.layers.values.families import as_texts
 from origin_sdk.outbox.sqlalchemy import record
 
 if TYPE_CHECKING:  # SQLAlchemy 2.1 imports it only where greenlet is installed
@@ -43,14 +43,14 @@ def invalidate_with(
 
     Raises InvalidRequest for what can't be purged.
     """
-    _begin(session, cache, as_texts(groups), as_texts(urls))
+    _begin(session, cache, texts(groups), texts(urls))
 
 
 async def invalidate_with_async(
     session: AsyncSession, cache: AsyncLayeredCache, *, groups: Iterable[str], urls: Iterable[str] = ()
 ) -> None:
     """Do what :func:`invalidate_with` does, for an asynchronous session."""
-    await session.run_sync(_begin, cache, as_texts(groups), as_texts(urls))
+    await session.run_sync(_begin, cache, texts(groups), texts(urls))
 
 
 def _begin(

@@ -9,7 +9,8 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from origin_sdk._values.errors import InvalidRequest, InvalidSettings
-from origin_sdk._values.targets import Purge, Texts, texts
+from origin_sdk._values.targets import Purge
+from origin_sdk._values.texts import Texts, texts
 from origin_sdk.outbox._stores.entries import Intent, Republish
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 from django.core.exceptions import ImproperlyConfigured
 
+from origin_sdk._values.texts import texts
 from origin_sdk.layers.base_cache import Invalidation
 from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.django.setup import Parts, make
@@ -29,7 +30,7 @@ from origin_sdk.layers.django.shared_cache import shared
 from origin_sdk.layers.errors import UnreadableRecord, UnsupportedValue
 from origin_sdk.layers.key_value import FOREVER_SECONDS
 from origin_sdk.layers.rules import writes
-from origin_sdk.layers.values.families import Key, as_texts
+from origin_sdk.layers.values.families import Key
 
 __all__ = ["LayeredBackend"]
 
@@ -145,7 +146,7 @@ class LayeredBackend(BaseCache):
         if skipped:
             await values.delete_many(skipped)
         stored = {name: each for name, each in encoded.items() if each is not None}
-        failed = await values.set_many(stored, seconds, as_texts(groups))
+        failed = await values.set_many(stored, seconds, texts(groups))
         return [names[name] for name in (*skipped, *failed)]
 
     def set(
@@ -200,7 +201,7 @@ class LayeredBackend(BaseCache):
         name, data = self._key(key, version), self._encoded(value)
         if data is None:
             return False
-        added = await self._parts.values.add(name, data, self._seconds(timeout), as_texts(groups))
+        added = await self._parts.values.add(name, data, self._seconds(timeout), texts(groups))
         return self._parts.adds_without_redis if added is None else added
 
     def add(
@@ -245,7 +246,7 @@ class LayeredBackend(BaseCache):
 
         name = self._key(key, version)
         try:
-            data = await self._parts.values.get_or_load(name, load, self._seconds(timeout), as_texts(groups))
+            data = await self._parts.values.get_or_load(name, load, self._seconds(timeout), texts(groups))
         except UnsupportedValue as error:
             if not self._parts.skips:
                 raise

@@ -17,9 +17,9 @@ from functools import partial
 from django.db import DEFAULT_DB_ALIAS, transaction
 
 from origin_sdk._values.targets import Purge
+from origin_sdk._values.texts import texts
 from origin_sdk.layers.cache import LayeredCache
 from origin_sdk.layers.commits import invalidate_committed
-from origin_sdk.layers.values.families import as_texts
 from origin_sdk.outbox.django.store import record
 
 __all__ = ["invalidate_with"]
@@ -32,6 +32,6 @@ def invalidate_with(
 
     Outside of any, at once. Raises InvalidRequest for what can't be purged.
     """
-    names = as_texts(groups)
-    record(Purge.of(groups=names, urls=as_texts(urls)), using=using)
+    names = texts(groups)
+    record(Purge.of(groups=names, urls=texts(urls)), using=using)
     transaction.on_commit(partial(invalidate_committed, cache, names), using=using)

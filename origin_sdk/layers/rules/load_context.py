@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
+from origin_sdk._values.texts import texts
 from origin_sdk.layers.errors import InvalidFamily
-from origin_sdk.layers.values.families import AnyKey, Key, as_texts
+from origin_sdk.layers.values.families import AnyKey, Key
 
 __all__ = ["AnyContext", "LoadContext", "NotModified", "refuse_one_use"]
 
@@ -47,7 +48,7 @@ class LoadContext(Generic[Value]):
 
     def add_groups(self, groups: Iterable[str]) -> None:
         """Let the value belong to more groups."""
-        self.groups.extend(as_texts(groups))
+        self.groups.extend(texts(groups))
 
     def do_not_store(self) -> None:
         """Give the value to who waits for it, and forget it."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from origin_sdk._values.texts import texts
 from origin_sdk.layers.base_cache import Invalidation
 from origin_sdk.layers.process.moments import SOFT
 from origin_sdk.layers.redis.commands import ChangeReply, Command
@@ -16,7 +17,7 @@ from origin_sdk.layers.rules.judge import Judge
 from origin_sdk.layers.rules.ports import Cache
 from origin_sdk.layers.rules.steps import Ask, AskMany, PurgeEdge, Replicate
 from origin_sdk.layers.values.envelope import Record
-from origin_sdk.layers.values.families import AnyKey, as_texts
+from origin_sdk.layers.values.families import AnyKey
 
 __all__ = ["TOO_OLD", "as_of", "changing", "note_invalidation", "reservation"]
 
@@ -145,7 +146,7 @@ async def set_value(
     """Write a value through all layers."""
     policy, fraction = cache.judge.families.policy(key), cache.judge.clock.fraction()
     seconds = policy.lifetime_of(value, lifetime, fraction)
-    all_groups = usable_groups(cache.judge, key, as_texts(groups))
+    all_groups = usable_groups(cache.judge, key, texts(groups))
     if key.family.shape is not None:
         value = key.family.shape.normal(value)
     cache.listening()
@@ -172,11 +173,11 @@ async def invalidate(
     The edge comes last: it asks the service at once, which must not answer with what is invalid.
     """
     cache.listening()
-    names = checked_groups(as_texts(groups))
+    names = checked_groups(texts(groups))
     marked = tuple(SOFT + name for name in names) if is_soft else names
     noted = await note_invalidation(cache.judge, marked)
     try:
-        edge = (await PurgeEdge(list(names), list(as_texts(urls)))) if at_edge else None
+        edge = (await PurgeEdge(list(names), list(texts(urls)))) if at_edge else None
     except Exception as error:
         cache.judge.audit.note("invalidate", type(error).__name__, groups=list(names))
         raise

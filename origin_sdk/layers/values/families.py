@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any, Generic, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
+from origin_sdk._values.texts import texts
 from origin_sdk.layers.errors import InvalidFamily, UnstableKey
 from origin_sdk.layers.values.keys import Template, group_name, render
 from origin_sdk.layers.values.policy import Policy
@@ -108,7 +109,7 @@ class Family(Generic[Value]):
     ) -> None:
         self.name = name
         self.type = type
-        self.identity = as_texts(details.get("identity", ()))
+        self.identity = texts(details.get("identity", ()))
         self.schema = details.get("schema", 1)
         self.data_class = details.get("data_class", DataClass.CENTRAL)
         self.strictness = self.data_class.strictness
@@ -125,8 +126,7 @@ class Family(Generic[Value]):
         self.prefix = f"{name}.v{self.schema}:"
         self.render = template.renderer(self.fields, self.prefix, render, self.identity)
         self._groups = [
-            self._group(text).renderer(self.fields, "", _plain)
-            for text in as_texts(details.get("groups", ()))
+            self._group(text).renderer(self.fields, "", _plain) for text in texts(details.get("groups", ()))
         ]
 
     def _check(self) -> None:
@@ -197,11 +197,6 @@ class Family(Generic[Value]):
 
 AnyFamily: TypeAlias = Family[Any]
 """A family, whatever its values are."""
-
-
-def as_texts(given: Iterable[str]) -> tuple[str, ...]:
-    """Return texts without repetition; a single one stands for itself, not for its letters."""
-    return (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
 
 
 def _plain(value: object, name: str) -> str:

@@ -154,7 +154,7 @@ class Template:
         self.text = text
         self._parts: list[tuple[str, str]] = []
         self._escapes: dict[str, str] = {}
-        if not text.isprintable():
+        if not issubclass(type(text), str) or not text.isprintable():
             raise InvalidFamily(f"key template {text!r}: a printable text is needed")
         names: list[str] = []
         for literal, field, spec, conversion in _parsed(text):
