@@ -267,8 +267,8 @@ class AsyncLayeredCache(BaseCache):
                     loaded = loader(argument)
                     return await loaded if isawaitable(loaded) else loaded
             case Await(future, seconds):
-                done, _ = await asyncio.wait([cast("asyncio.Future[object]", future)], timeout=seconds)
-                return future.result() if done else PENDING
+                has_ended = await _has_ended(cast("asyncio.Future[object]", future), seconds)
+                return future.result() if has_ended else PENDING
             case AskMany(commands):
                 return await (await self._caller()).ask_many(commands)
             case Replicate(commands):
@@ -286,7 +286,7 @@ class AsyncLayeredCache(BaseCache):
 
     async def _wait(self, step: Wait[object]) -> object:
         told, redis = _Told(), await self._caller()
-        with cast("Link", self.link).waiters.expecting(step.names, told.set_by_thread):
+        with cast("Link", self.link).waiters.expecting(step.names, told.set):
             replies = await redis.ask_many(step.commands)
             await told.wait(step.seconds_of(replies))
         return replies
@@ -299,18 +299,17 @@ class _Caller:
 
 
 class _Told:
-    """An event that the listener's thread may set, too."""
+    """An event that the listener's thread may set, too, and a load in the event loop of another thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
 
     def set(self) -> None:
-        """Set it from the loop's own thread."""
-        self._event.set()
-
-    def set_by_thread(self) -> None:
-        """Set it from another thread."""
+        """Wake who waits, whichever thread this is."""
+        if _running_loop() is self._loop:
+            self._event.set()
+            return
         with contextlib.suppress(RuntimeError):  # the loop is closed, so that nobody waits
             self._loop.call_soon_threadsafe(self._event.set)
 
@@ -323,6 +322,24 @@ class _Told:
                 return await self._event.wait()
         except TimeoutError:
             return False
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:  # a thread without one
+        return None
+
+
+async def _has_ended(future: "asyncio.Future[object]", seconds: float | None) -> bool:
+    """Wait for a load in the background, be it of another thread's event loop; say whether it has ended."""
+    loop = future.get_loop()
+    if loop is asyncio.get_running_loop():
+        return bool((await asyncio.wait([future], timeout=seconds))[0])
+    told = _Told()
+    with contextlib.suppress(RuntimeError):  # that loop is closed: nothing in it will end any more
+        loop.call_soon_threadsafe(future.add_done_callback, lambda _: told.set())
+    return await told.wait(seconds)
 
 
 class AsyncCached(Protocol[_Arguments, _Value]):

@@ -12,8 +12,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
 _NAMED = re.compile(r"`([a-z_/]+\.py)`((?:,? `[A-Za-z_.]+`)+)")
+THEORY = (ROOT / "docs" / "layers-theory.md").read_text(encoding="utf-8").partition("## Five nights")[2]
 PLACES = [
-    (file, name) for file, names in _NAMED.findall(PAGE) for name in re.findall(r"`([A-Za-z_.]+)`", names)
+    (f"{room}{file}", name)
+    for room, page in (("", PAGE), ("origin_sdk/layers/", THEORY))
+    for file, names in _NAMED.findall(page)
+    for name in re.findall(r"`([A-Za-z_.]+)`", names)
 ]
 
 

@@ -1,12 +1,16 @@
 """One asynchronous cache in one event loop after another, and in the loops of several threads."""
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
-from origin_sdk.layers import AsyncLayeredCache, Family, RedisOptions
+from origin_sdk.layers import AsyncLayeredCache, Family, Key, Policy, RedisOptions
+from origin_sdk.testing import ManualClock
 from tests.layers.servers import RedisServer
+from tests.layers.test_breakdowns import eventually
 
 FAMILY = Family("number", "{id}", int, groups=("group-{id}",))
 
@@ -51,3 +55,50 @@ def test_loops_of_several_threads(cache: AsyncLayeredCache) -> None:
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda name: asyncio.run(use(cache, name)), ("a", "b", "c")))
     asyncio.run(cache.aclose())
+
+
+def test_a_loop_follows_what_another_threads_loop_loads() -> None:
+    cache, key, started, release = AsyncLayeredCache(), FAMILY.key(id="one"), Event(), Event()
+
+    async def load(_: object) -> int:
+        started.set()
+        await asyncio.to_thread(release.wait, 30)
+        return 1
+
+    async def follow(_: object) -> int:
+        return 2
+
+    with ThreadPoolExecutor(2) as pool:
+        leader = pool.submit(lambda: asyncio.run(cache.get_or_load(key, load)))
+        assert started.wait(30)
+        follower = pool.submit(lambda: asyncio.run(cache.get_or_load(key, follow)))
+        eventually(lambda: cache.stats.counts["memory-miss", "number"] == 2)
+        release.set()
+        assert (leader.result(30), follower.result(30)) == (1, 1)
+
+
+STALE = Family("stale", "{id}", int, policy=Policy(lifetime=10, stale=60, fail_safe=90, jitter=0))
+
+
+@pytest.mark.parametrize("is_stale", [False, True], ids=["that is waited for", "behind the caller's back"])
+def test_a_load_that_its_loop_never_began_holds_up_no_later_one(*, is_stale: bool) -> None:
+    clock = ManualClock()
+    cache, key = AsyncLayeredCache(clock=clock), STALE.key(id=1)
+
+    async def load(keys: Sequence[Key[int]]) -> dict[Key[int], int]:
+        return dict.fromkeys(keys, 2)
+
+    async def ask() -> dict[Key[int], int]:
+        async with asyncio.timeout(20):
+            return await cache.get_many_or_load([key], load)
+
+    async def leave() -> None:
+        asyncio.get_running_loop().create_task(ask())
+        await asyncio.sleep(0)  # its load is a task by now, and hasn't begun
+
+    if is_stale:
+        asyncio.run(cache.set(key, 1))
+        clock.advance(20)
+    asyncio.run(leave())
+    clock.advance(100)
+    assert asyncio.run(ask()) == {key: 2}

@@ -26,8 +26,8 @@ PUBLIC = [
     *(f"origin_sdk.layers.{name}" for name in ("advice", "sqlalchemy", "telemetry")),
     *(f"origin_sdk_wire.{module.name}" for module in pkgutil.iter_modules(origin_sdk_wire.__path__)),
 ]
-# What the rules of the layered cache ask of a cache, and no user does.
-INTERNAL = {"Command", "Link", "MemoryEntry", "Record", "Script"}
+# What the rules of the layered cache ask of a cache, and no user does; Client stands for redis-py's.
+INTERNAL = {"Client", "Command", "Link", "MemoryEntry", "Record", "Script"}
 
 
 def exported() -> Iterator[tuple[str, Any]]:

@@ -35,16 +35,22 @@ loads many ends its own flights and gives back its locks before it waits for tho
 
 Where to look:
 
-=================  ===================================================================================
-:mod:`.retrieval`  the way to one value: memory, who loads it already, Redis, the loader
-:mod:`.batches`    the same for many keys, with one round trip and one call of the loader
-:mod:`.lookup`     what Redis holds, and who judges it
-:mod:`.claims`     the right to load: births, locks, circles among processes
-:mod:`.loads`      a load, of one key or of many, from its claim to its landing
-:mod:`.writes`     write through, delete, invalidate
-:mod:`.judge`      what may be made of what memory and Redis say: nothing there waits
-:mod:`.steps`      what rules ask of the world
-=================  ===================================================================================
+======================  ==============================================================================
+:mod:`.retrieval`       the way to one value: memory, who loads it already, Redis, the loader
+:mod:`.batches`         the same for many keys, with one round trip and one call of the loader
+:mod:`.patience`        how long a caller waits for a load, and what it gets then
+:mod:`.lookup`          what Redis holds, and who judges it
+:mod:`.admission`       what of Redis's reply holds, and goes into memory
+:mod:`.claims`          the right to load: births, locks, circles among processes
+:mod:`.loads`           a load, of one key or of many, from its claim to its landing
+:mod:`.entries`         what becomes of a value: its entry in memory, its record for Redis
+:mod:`.writes`          write through, delete, invalidate
+:mod:`.judge`           what may be made of what is in memory
+:mod:`.known_families`  which policy is a family's, and how far its values may go
+:mod:`.steps`           what rules ask of the world
+======================  ==============================================================================
+
+From an incident to the line that decides: "Five nights" in docs/layers-theory.md.
 
 Rules are coroutines that await steps, and nothing else: :mod:`origin_sdk.layers.cache` carries those out in
 threads, :mod:`origin_sdk.layers.async_cache` in an event loop, tests one at a time, in any order.

@@ -1,6 +1,6 @@
 """The way to many values at once: memory, one round trip to Redis, one call of the loader."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
@@ -13,11 +13,11 @@ from origin_sdk.layers.process.load_graph import LoadNode, waiting_for
 from origin_sdk.layers.process.memory import MOST_USES, MemoryEntry
 from origin_sdk.layers.rules.claims import Filling
 from origin_sdk.layers.rules.judge import SPECIAL, opened
-from origin_sdk.layers.rules.loads import BatchLoader, fill_many
+from origin_sdk.layers.rules.loads import BatchLoader, Settle, fill_many
 from origin_sdk.layers.rules.lookup import look
 from origin_sdk.layers.rules.patience import Patience, has_timeout, seconds_between
 from origin_sdk.layers.rules.ports import Cache
-from origin_sdk.layers.rules.steps import FollowAll
+from origin_sdk.layers.rules.steps import Flow, FollowAll
 from origin_sdk.layers.values.families import AnyKey, Key
 from origin_sdk.layers.values.policy import ANSWERS, Freshness, SingleFlight
 
@@ -173,7 +173,8 @@ def _refresh(call: _Call) -> None:
 
     due = {name: call.due[name] for name in futures}
     try:
-        cache.background.run(fill_many(judge, call.loader, due, settle, node))
+        flow = fill_many(judge, call.loader, due, settle, node)
+        _run_elsewhere(cache, flow, due, settle, lambda name: futures[name].done())
     except BaseException:
         for name, each in due.items():
             cache.background.deliver(each.key, futures[name], None, None)
@@ -244,7 +245,25 @@ async def _lead(
     ):
         await flow
     else:
-        cache.background.run(flow)
+        _run_elsewhere(cache, flow, fillings, settle, lambda name: flights[name].is_done)
+
+
+def _run_elsewhere(
+    cache: Cache,
+    flow: Flow[None],
+    fillings: Mapping[str, Filling],
+    settle: Settle,
+    is_settled: Callable[[str], bool],
+) -> None:
+    """Load in the background, and settle each key whatever becomes of that."""
+    keys = [each.key for each in fillings.values()]
+
+    def end(_: object) -> None:  # a task that is cancelled before it begins has settled none
+        for key in keys:
+            if not is_settled(key.name):
+                settle(key)
+
+    cache.background.run(flow).add_done_callback(end)
 
 
 def _ended(cache: Cache, key: AnyKey, flight: Flight, future: BackgroundLoad) -> None:
