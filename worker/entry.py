@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import js
+from pyodide.ffi import JsException
 
 import hooks
 from origin_sdk_edge.adapters.bodies import ArrayBuffers
@@ -31,7 +32,7 @@ from origin_sdk_edge.shortpath import ShortPath
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.variants import variant
 from origin_sdk_wire.config import ConfigError, is_development, load
-from origin_sdk_wire.settings import Settings, SingleFlight
+from origin_sdk_wire.settings import Jurisdiction, Settings, SingleFlight
 from origin_sdk_wire.shield import SHIELD_BINDING, SHIELD_FIELD, SHIELD_PROPS
 from origin_sdk_wire.signed_requests import LOG_PATH
 
@@ -74,7 +75,7 @@ class Worker:
         storage = Storage(store, bodies, timing, settings, note, _ciphers(settings))
         storage.on_broken_seal = counters.broken_seal
         ports = Ports(FetchOrigin(settings), bodies, outgoing, timing, note, _keys(settings))
-        namespace = getattr(environment, "PURGE_LOG", None)
+        namespace = log_namespace(environment, settings.purge_log_jurisdiction)
         if not namespace and any(rule.single_flight is SingleFlight.GLOBAL for rule in settings.rules):
             warn('single_flight = "global": has no effect without the binding PURGE_LOG (docs/purge-log.md)')
         flights = FlightStub(namespace) if namespace else None
@@ -193,6 +194,24 @@ def _ciphers(settings: Settings) -> Any:
     from origin_sdk_edge.adapters.ciphers import WebCiphers  # noqa: PLC0415 - only where there are keys
 
     return WebCiphers()
+
+
+def log_namespace(environment: Any, jurisdiction: Jurisdiction) -> Any:
+    """Return the Durable Objects of the purge log within a jurisdiction: never any others.
+
+    ``None`` where none are bound. Raises :class:`ConfigError` where the runtime knows no jurisdictions.
+    """
+    namespace = getattr(environment, "PURGE_LOG", None)
+    if not namespace or jurisdiction is Jurisdiction.NONE:
+        return namespace
+    try:
+        return namespace.jurisdiction(jurisdiction.value)
+    except JsException as error:
+        problem = (
+            f"PURGE_LOG_JURISDICTION = {jurisdiction.value!r}: {error}; give it where the Worker runs at "
+            "Cloudflare, and nowhere else"
+        )
+        raise ConfigError((problem,)) from error
 
 
 def asks_shield(context: Any, fields: str) -> bool:

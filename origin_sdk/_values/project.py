@@ -270,7 +270,7 @@ def _shield(
         )
     if "entrypoint" in binding:
         found.append(f"the binding {SHIELD_BINDING} has an entrypoint, which isn't placed: remove it")
-    if not variables.get("ORIGIN") and not any(rule.get("origins") for rule in rules):
+    if not variables.get("ORIGIN"):
         found.append(f"the binding {SHIELD_BINDING} needs ORIGIN: the shield has no zone whose origin to ask")
     return service
 

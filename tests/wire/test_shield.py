@@ -79,7 +79,7 @@ _O = "https://o.example"
     [
         pytest.param(Rule(), _O, True, id="public"),
         pytest.param(Rule(), "", False, id="nobody to ask"),
-        pytest.param(Rule(origins=(_O,)), "", True, id="a rule's origin"),
+        pytest.param(Rule(origins=(_O,)), _O, True, id="a rule's origin"),
         pytest.param(Rule(data_class=DataClass.PRIVATE), _O, False, id="private"),
         pytest.param(Rule(store_on=StoreOn.NEVER), _O, False, id="kept at the user's location"),
         pytest.param(Rule(data_class=DataClass.PRIVATE, shield=True), _O, True, id="private, told to"),

@@ -49,6 +49,7 @@ from origin_sdk_wire.values import (
 __all__ = [
     "DataClass",
     "Forwarded",
+    "Jurisdiction",
     "MetricsUrls",
     "Profile",
     "PublishCoding",
@@ -129,6 +130,15 @@ class PurgeMode(StrEnum):
     """It serves for ``mark_interval`` by what it knows."""
     STRICT = "strict"
     """It asks before it serves."""
+
+
+class Jurisdiction(StrEnum):
+    """Within which Cloudflare keeps and runs a Durable Object."""
+
+    NONE = "none"
+    EU = "eu"
+    FEDRAMP = "fedramp"
+    US = "us"
 
 
 class SingleFlight(StrEnum):
@@ -299,6 +309,8 @@ class Settings:
     """How far back the purge log knows all purges: older responses are judged by their marks."""
     purge_log_shards: int = setting(1, count(least=1, most=32))
     """Among how many Durable Objects the hosts of the purge log are divided."""
+    purge_log_jurisdiction: Jurisdiction = setting(Jurisdiction.NONE, one_of(Jurisdiction))
+    """Within which the purge log's objects lie, and with them the flights of all isolates."""
     store_keys: tuple[StoreKey, ...] = setting((), store_keys(), repr=False)
     """With which what lies in KV is sealed: by the first when it is written, by any when it is read."""
     purge_log_keys: Mapping[str, LogKey] = setting(MappingProxyType({}), log_keys(), repr=False, hash=False)

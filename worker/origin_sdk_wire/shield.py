@@ -39,7 +39,7 @@ def is_shielded(rule: Rule, settings: Settings) -> bool:
     By default for what all may see: what is one user's is mostly asked for at one location, and what stays in
     memory is to stay in that of the user's location. Without ``origin`` the shield wouldn't know whom to ask.
     """
-    if not (rule.origins or settings.origin):
+    if not settings.origin:
         return False
     if rule.shield is not None:
         return rule.shield
