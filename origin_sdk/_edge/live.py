@@ -6,14 +6,17 @@ It asks for one URL, purges that URL alone, and leaves a mark behind, which expi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from statistics import median
+from typing import NamedTuple
 
 from origin_sdk._edge.diagnosis import Finding, Grade
 from origin_sdk._values.errors import OriginSdkError
+from origin_sdk_wire.exposition import AwayOrigin
 
-__all__ = ["Answer", "Trial", "try_live"]
+__all__ = ["Answer", "Counted", "Trial", "try_live"]
 
 _HITS = 20
 _STORE_SECONDS = 15.0
@@ -45,19 +48,26 @@ class Answer:
         return self.fields.get("cf-ray", "").rpartition("-")[2]
 
 
+class Counted(NamedTuple):
+    """What the Worker has counted: requests, keys of KV, and which origins gave no answer last."""
+
+    requests: int
+    keys: int
+    away: Sequence[AwayOrigin] = ()
+
+
 @dataclass(frozen=True)
 class Trial:
     """What a trial is made with.
 
-    ``ask`` requests the URL once, ``purge`` purges it hard, ``count`` returns how many requests were answered
-    and how many keys of KV that took, as the Worker has counted them. Each may raise :class:`OriginSdkError`.
-    ``bound_seconds`` is within which every location honours a purge.
+    ``ask`` requests the URL once, ``purge`` purges it hard, ``count`` returns what the Worker has counted.
+    Each may raise :class:`OriginSdkError`. ``bound_seconds`` is within which every location honours a purge.
     """
 
     url: str
     ask: Callable[[], Answer]
     purge: Callable[[], object]
-    count: Callable[[], tuple[int, int]]
+    count: Callable[[], Counted]
     pause: Callable[[float], None]
     monotonic: Callable[[], float]
     bound_seconds: float
@@ -98,7 +108,7 @@ def _tried(trial: Trial) -> Iterator[Finding]:
         "latency", Grade.GOOD, f"{_HITS} hits: median {_ms(median(times))}, slowest {_ms(times[-1])}"
     )
     yield from _purged(trial)
-    yield _counted(trial)
+    yield from _counted(trial)
     yield Finding(
         "left behind",
         Grade.GOOD,
@@ -128,12 +138,28 @@ def _purged(trial: Trial) -> Iterator[Finding]:
     )
 
 
-def _counted(trial: Trial) -> Finding:
+def _counted(trial: Trial) -> Iterator[Finding]:
     try:
-        requests, keys = trial.count()
+        counted = trial.count()
     except OriginSdkError as error:
-        return Finding("counts", Grade.WARNING, str(error))
-    return Finding("counts", Grade.GOOD, f"of {requests} requests and {keys} keys of KV where it answered")
+        yield Finding("counts", Grade.WARNING, str(error))
+        return
+    told = f"of {counted.requests} requests and {counted.keys} keys of KV where it answered"
+    yield Finding("counts", Grade.GOOD, told)
+    for away in counted.away:
+        tries = "1 try" if away.tries == 1 else f"{away.tries} tries"
+        since, last = _clock(away.since_ms), _clock(away.last_ms)
+        yield Finding(
+            "origins",
+            Grade.WARNING,
+            f"{away.origin} has given no answer since {since} UTC ({tries}, the last at {last}): {away.why}",
+        )
+    if not counted.away:
+        yield Finding("origins", Grade.GOOD, "each that was asked there answered when it was asked last")
+
+
+def _clock(at_ms: int) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _wait(trial: Trial, most_seconds: float, *, is_hit: bool) -> tuple[Answer, float]:

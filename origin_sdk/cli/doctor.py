@@ -9,7 +9,7 @@ import typer
 
 from origin_sdk._edge.client import PurgeClient
 from origin_sdk._edge.diagnosis import Finding, Grade
-from origin_sdk._edge.live import Answer, Trial, try_live
+from origin_sdk._edge.live import Answer, Counted, Trial, try_live
 from origin_sdk._edge.warmup import checked_url
 from origin_sdk._values.errors import ConnectionFailed
 from origin_sdk.cli.check import examined
@@ -17,6 +17,7 @@ from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environ
 from origin_sdk.cli.count_sources import DebugSecret
 from origin_sdk.cli.screen import Screen
 from origin_sdk_wire.bounds import purge_bound_seconds
+from origin_sdk_wire.exposition import merged_away
 
 __all__ = ["doctor"]
 
@@ -81,12 +82,13 @@ def _live(context: Context, client: PurgeClient, url: str, secret: str) -> Itera
                 ) from error
             return Answer(response.status_code, response.headers, time.monotonic() - began)
 
-        def count() -> tuple[int, int]:
-            counts = MetricsRoute(str(httpx.URL(url).join("/")), asking, secret.strip()).read().total()
+        def count() -> Counted:
+            document = MetricsRoute(str(httpx.URL(url).join("/")), asking, secret.strip()).read()
+            counts = document.total()
             requests, keys = (
                 sum(cells[0] for cells in counts.cells(name)) for name in ("requests", "kv_keys")
             )
-            return int(requests), int(keys)
+            return Counted(int(requests), int(keys), merged_away(document.isolates))
 
         yield from try_live(
             Trial(

@@ -3,6 +3,7 @@
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from time import sleep
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -129,6 +130,7 @@ def drawn(board: Mapping[str, Any], rates: Mapping[str, float], width: int, heig
     parts += [_blank(), _reasons(board["reasons"][: max(2, room // 2)])]
     if board["purges"]:
         parts += [_blank(), _purges(board, 3 if height else 20)]
+    parts += [_away(each) for each in board["away"]]
     parts += [_service(each) for each in board["services"]]
     return Group(*parts)
 
@@ -250,6 +252,12 @@ def _purges(board: Mapping[str, Any], most: int) -> RenderableType:
             )
         )
     return Group(*lines)
+
+
+def _away(origin: Mapping[str, Any]) -> RenderableType:
+    since = datetime.fromtimestamp(origin["since_ms"] / 1000, UTC)
+    told = f"no answer since {since:%Y-%m-%d %H:%M:%S} UTC, {origin['tries']} tries: {origin['why']}"
+    return _line((f"{origin['origin']}  ", "bold red"), (told, "red"))
 
 
 def _service(service: Mapping[str, Any]) -> RenderableType:

@@ -1,7 +1,7 @@
 """Everything that the dashboard watches, polled in the background: what it shows is put together here."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from threading import Event, Thread
 from typing import Any, Self
 
@@ -126,6 +126,9 @@ class Observatory:
             "kv_health": self.holdings.health.as_json() if self.holdings else None,
             "may_purge": bool(self.holdings and self.holdings.may_purge),
             "purges": self._purges(window.span.starts(now).start),
+            "away": [
+                asdict(away) for each in self.sources if isinstance(each, Recorded) for away in each.away
+            ],
             "cost": self._cost(source, window, stored),
             "services": [service.as_json() for service in self.services],
             "keeps": self.keeps,

@@ -15,7 +15,7 @@ from origin_sdk.dashboard.board import Summary, Window
 from origin_sdk.dashboard.history import History
 from origin_sdk.dashboard.ranges import Range
 from origin_sdk.dashboard.tallies import YOUNG_SECONDS, Readings, Tally
-from origin_sdk_wire.exposition import Document, SeenPurge
+from origin_sdk_wire.exposition import AwayOrigin, Document, SeenPurge, merged_away
 
 __all__ = ["Recorded", "Source", "SourceHealth"]
 
@@ -129,6 +129,11 @@ class Recorded:
         isolates = self._document.isolates if self._document else ()
         seen = [purge for isolate in isolates for purge in isolate.purges]
         return sorted(seen, key=lambda purge: -purge.moment_ms)[:MOST_PURGES]
+
+    @property
+    def away(self) -> tuple[AwayOrigin, ...]:
+        """What origins gave no answer when they were asked last."""
+        return merged_away(self._document.isolates) if self._document else ()
 
     def poll(self) -> None:
         """Read once; a failure is for :attr:`health` to tell."""

@@ -150,6 +150,9 @@ def _allows(request: Request) -> Reply:
         pytest.param(ASKS, [*ASKS, (FIELDS, "x-a")], False, id="other fields"),
         pytest.param(ASKS, [("Origin", "https://b.example"), ASKS[1]], False, id="another origin"),
         pytest.param(ASKS, [ASKS[0], ("Access-Control-Request-Method", "DELETE")], False, id="a method"),
+        pytest.param(
+            ASKS, [*ASKS, ("Access-Control-Request-Private-Network", "true")], False, id="a private network"
+        ),
     ],
 )
 def test_a_preflight_is_met_by_one_that_asks_the_same(

@@ -53,11 +53,13 @@ def edge(
     first, second, away = (
         each.url for each in (running_origins.first, running_origins.second, running_origins.away)
     )
+    plain = first.replace("http://", "https://")
     rules: list[Json] = [{"path": "/own/**", "origins": second}]
     for number in range(CASES):
         path, base = f"/case-{number}/**", f"/base-{number}"
         rules += [
             {"path": path, "host": "away.test", "origins": [f"{away}{base}", f"{second}{base}"]},
+            {"path": path, "host": "tls.test", "origins": [f"{plain}{base}", f"{second}{base}"]},
             {"path": path, "host": "none.test", "origins": [f"{away}{base}", f"{away}{base}-2"]},
             {"path": path, "key_body": True, "origins": [f"{first}{base}", f"{second}{base}"]},
         ]
@@ -141,11 +143,12 @@ def test_the_next_origin_is_asked_and_then_first(edge: Workerd, origins: Origins
     assert len(origins.second.requests(case.asked)) == 3
 
 
-def test_one_that_nobody_can_reach_is_passed_over(edge: Workerd, origins: Origins) -> None:
+@pytest.mark.parametrize("host", ["away.test", "tls.test"])
+def test_one_that_nobody_can_reach_is_passed_over(edge: Workerd, origins: Origins, host: str) -> None:
     case = Case.new()
     say(origins.second, case, OF_SECOND)
 
-    assert get(edge.url("edge"), case.path, host="away.test").body == b"second"
+    assert get(edge.url("edge"), case.path, host=host).body == b"second"
 
 
 @pytest.mark.parametrize("status", [200, 404, 429, 500])
@@ -249,6 +252,10 @@ def test_a_weighted_origin_that_is_away_is_passed_over_and_counted(edge: Workerd
     attempts = parse_document(json.dumps(told)).isolates[0].counts
     assert attempts.value("origin_attempts", (origins.away.address, "failed")) >= 1
     assert attempts.value("origin_attempts", (origins.second.address, "answered")) >= 1
+    away = {each.origin: each for each in parse_document(json.dumps(told)).isolates[0].away}
+    assert away[origins.away.address].why == "origin-unreachable"
+    assert away[origins.away.address].since_ms <= away[origins.away.address].last_ms
+    assert origins.second.address not in away
 
 
 # Patience by rule

@@ -8,8 +8,9 @@ from itertools import repeat
 import pytest
 
 from origin_sdk._edge.diagnosis import Grade
-from origin_sdk._edge.live import Answer, Trial, try_live
+from origin_sdk._edge.live import Answer, Counted, Trial, try_live
 from origin_sdk._values.errors import ConnectionFailed, RequestRejected
+from origin_sdk_wire.exposition import AwayOrigin
 
 MISS, HIT, NONE = "EdgeCache; fwd=uri-miss; stored", "EdgeCache; hit; ttl=3", ""
 
@@ -21,7 +22,7 @@ class World:
         self,
         before: Sequence[str],
         after: Sequence[str] = (),
-        count: Callable[[], tuple[int, int]] = lambda: (30, 2),
+        count: Callable[[], Counted] = lambda: Counted(30, 2),
     ) -> None:
         self._before, self._after = self._all(before), self._all(after or [HIT])
         self.purges, self.now, self.count = 0, 0.0, count
@@ -56,6 +57,7 @@ def test_all_is_well() -> None:
         "purge",
         "store",
         "counts",
+        "origins",
         "left behind",
     ]
     messages = " ".join(message for _, _, message in found)
@@ -64,7 +66,7 @@ def test_all_is_well() -> None:
     assert "seen here after 0.7 s; every location sees it within 65 s" in messages
 
 
-def _refused() -> tuple[int, int]:
+def _refused() -> Counted:
     raise RequestRejected("the Worker shows its counts to clients that send its DEBUG_SECRET", status=404)
 
 
@@ -107,3 +109,14 @@ def test_no_answer_is_a_problem() -> None:
 
     world.ask = fail  # type: ignore[method-assign]  # the network is away
     assert world.found() == [("live", Grade.BAD, "https://a/1 gave no answer: refused")]
+
+
+def test_origins_that_are_away_are_named() -> None:
+    away = AwayOrigin("a.example", 1_795_744_800_000, 1_795_744_830_000, 3, "origin-timeout")
+    found = World([MISS, HIT], [MISS, HIT], lambda: Counted(30, 2, [away])).found()
+    [(verdict, message)] = [(grade, told) for check, grade, told in found if check == "origins"]
+    assert verdict is Grade.WARNING
+    assert message == (
+        "a.example has given no answer since 2026-11-27 02:00:00 UTC (3 tries, the last at "
+        "2026-11-27 02:00:30): origin-timeout"
+    )

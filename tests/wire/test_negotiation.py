@@ -28,6 +28,10 @@ LANGUAGES = ("en", "de", "fr-CA", "zh-Hant")
         ("zh", "en"),
         ("de;q=x", "de"),
         ("\x00, ;;, de", "de"),
+        ("en;q=0.1;x=1, de;q=0.5", "de"),
+        ("de-*, en;q=0.5", "de"),
+        ("fr;q=0, en;q=0, de;q=0", "zh-Hant"),
+        ("*;q=0", "en"),
     ],
 )
 def test_languages_are_looked_up_as_rfc_4647_has_it(accepted: str, language: str) -> None:
@@ -47,6 +51,10 @@ def test_languages_are_looked_up_as_rfc_4647_has_it(accepted: str, language: str
         ("TEXT/CSV", "text/csv"),
         ("text/html;level=1", "text/html"),
         ("image/png", "application/json"),
+        ("application/json;q=0.1;v=1, text/csv;q=0.5", "text/csv"),
+        ("text/html;level=1;q=0.1, text/html;q=0.9, text/csv;q=0.5", "text/html"),
+        ("application/json;charset=utf-8;q=0.9, text/csv;q=0.5", "application/json"),
+        ("text/csv;q=1.5, text/html;q=0.5", "text/csv"),
     ],
 )
 def test_media_types_are_chosen_by_weight(accepted: str, media_type: str) -> None:

@@ -239,7 +239,7 @@ class Asker:
                         return came
                 except ShieldError as error:
                     self._report("shield", error)
-                    self._counters.shield_tried(has_answered=False)
+                    self._counters.shield_tried(self._timing.now_ms(), error.why)
                     is_without_shield = True
         birth_ms = self._timing.now_ms()
         response = await self.origins.fetch(lookup.rule, lookup.request, conditional, None)
@@ -253,7 +253,7 @@ class Asker:
         purged = self._purged(lookup, question.entry.record if question.entry else _ANY)
         for _ in range(_SHIELD_TRIES):
             came = await shield.fetch(lookup, question.ask.conditional, purged)
-            self._counters.shield_tried(has_answered=True)
+            self._counters.shield_tried(self._timing.now_ms())
             now_ms = self._timing.now_ms()
             fields = localised(came.fields, lookup.request.target, lookup.rule, self._settings)
             facts = came.facts(now_ms, fields)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from origin_sdk_edge.busiest import Busiest
 from origin_sdk_edge.exchange import Exchange
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
-from origin_sdk_wire.exposition import SeenPurge, UrlCount
+from origin_sdk_wire.exposition import AwayOrigin, SeenPurge, UrlCount
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.marks import Lane, Mark
 from origin_sdk_wire.metrics import ATTEMPTS, FAULTS, OTHER, Counts, Labels, Tier, status_class
@@ -50,6 +50,7 @@ class Counters:
         """Those of the answers that were met, by what is at hand of each."""
         self._keeps_urls = settings.metrics_urls is not MetricsUrls.NONE
         self._hosts = {OTHER}
+        self._away: dict[str, AwayOrigin] = {}
         self._busiest = Busiest(_KEPT_URLS)
         self._purges: deque[SeenPurge] = deque(maxlen=_KEPT_PURGES)
         self._own_marks: deque[tuple[str, int]] = deque(maxlen=_KEPT_PURGES)
@@ -137,14 +138,25 @@ class Counters:
         """Count an answer that didn't come, or not whole."""
         self.counts.add("origin_errors", (rule, failure.value.removeprefix("origin-")))
 
-    def origin_tried(self, origin: str, *, has_answered: bool) -> None:
-        """Count that an origin was asked, given by its URL; empty for that of the Worker's zone."""
-        host = origin.partition("://")[2].partition("/")[0] or "zone"
-        self.counts.add("origin_attempts", (host, ATTEMPTS[not has_answered]))
+    def origin_tried(self, origin: str, now_ms: int, why_away: str = "") -> None:
+        """Count that an origin was asked, given by its URL; empty for that of the Worker's zone.
 
-    def shield_tried(self, *, has_answered: bool) -> None:
+        ``why_away`` says why it gave no answer.
+        """
+        self._tried(origin.partition("://")[2].partition("/")[0] or "zone", now_ms, why_away)
+
+    def shield_tried(self, now_ms: int, why_away: str = "") -> None:
         """Count that the shield was asked in place of an origin."""
-        self.counts.add("origin_attempts", ("shield", ATTEMPTS[not has_answered]))
+        self._tried("shield", now_ms, why_away)
+
+    def _tried(self, name: str, now_ms: int, why_away: str) -> None:
+        self.counts.add("origin_attempts", (name, ATTEMPTS[bool(why_away)]))
+        if not why_away:
+            self._away.pop(name, None)
+            return
+        known = self._away.get(name)
+        since_ms, tries = (known.since_ms, known.tries) if known else (now_ms, 0)
+        self._away[name] = AwayOrigin(name, since_ms, now_ms, tries + 1, why_away)
 
     def breaker_opened(self) -> None:
         """Count an origin that is left alone from now on."""
@@ -234,6 +246,10 @@ class Counters:
     def urls(self) -> tuple[UrlCount, ...]:
         """Return the busiest and the most expensive URLs."""
         return self._busiest.urls()
+
+    def away(self) -> tuple[AwayOrigin, ...]:
+        """Return the origins that gave no answer when they were asked last, the longest away first."""
+        return tuple(sorted(self._away.values(), key=lambda each: each.since_ms))
 
     def purges(self) -> Iterator[SeenPurge]:
         """Return the latest purges, the last one first."""

@@ -142,6 +142,7 @@ class Monitor:
             counts,
             self._counters.urls(),
             tuple(self._counters.purges()),
+            self._counters.away(),
         )
 
     def is_for(self, request: RequestFacts) -> bool:

@@ -38,28 +38,50 @@ class Origins:
         bases = rule.origins or (self._settings.origin,)
         if len(bases) == 1:
             return await self._fetch(bases[0], rule, request, conditional, body)
-        ordered = self._ordered(rule, request)
-        if not _may_repeat(request, body):
-            return await self._fetch(ordered[0], rule, request, conditional, body)
-        for base in ordered[:-1]:
+        may_repeat = _may_repeat(request, body)
+        ordered = self._ordered(rule, request, may_try=may_repeat)
+        for base in ordered[:-1] if may_repeat else ():
             try:
-                response = await self._fetch(base, rule, request, conditional, body)
+                response = await self._tried(base, rule, request, conditional, body)
             except OriginError as error:
                 self._report("origin", error)
             else:
                 if not is_no_answer(response.status):
-                    self._resting_until_ms.pop(base, None)
                     return response
                 response.discard()
-            self._resting_until_ms[base] = self._timing.now_ms() + _REST_MS
-        return await self._fetch(ordered[-1], rule, request, conditional, body)
+        return await self._tried(ordered[-1 if may_repeat else 0], rule, request, conditional, body)
 
-    def _ordered(self, rule: Rule, request: RequestFacts) -> list[str]:
+    def _ordered(self, rule: Rule, request: RequestFacts, *, may_try: bool) -> list[str]:
+        """Return the origins of a rule as they are asked: those that are known to be away last.
+
+        One that has rested is tried by a single request, of those that may be sent again: all others pass it
+        over until that has an answer.
+        """
         now_ms = self._timing.now_ms()
         bases = (
             weighted(rule.origins, rule.weights, request.target.location) if rule.weights else rule.origins
         )
-        return sorted(bases, key=lambda base: now_ms < self._resting_until_ms.get(base, 0))
+        resting = self._resting_until_ms
+        ordered = sorted(bases, key=lambda base: base in resting and (not may_try or now_ms < resting[base]))
+        if ordered[0] in resting and may_try:
+            patience_ms = int(self._settings.origin_timeout_of(rule) * 1000)
+            resting[ordered[0]] = max(resting[ordered[0]], now_ms + patience_ms)
+        return ordered
+
+    async def _tried(
+        self, base: str, rule: Rule, request: RequestFacts, conditional: Mapping[str, str], body: Any
+    ) -> OriginResponse:
+        """Ask one of several, and remember whether it is away."""
+        try:
+            response = await self._fetch(base, rule, request, conditional, body)
+        except OriginError:
+            self._resting_until_ms[base] = self._timing.now_ms() + _REST_MS
+            raise
+        if is_no_answer(response.status):
+            self._resting_until_ms[base] = self._timing.now_ms() + _REST_MS
+        else:
+            self._resting_until_ms.pop(base, None)
+        return response
 
     async def _fetch(
         self, base: str, rule: Rule, request: RequestFacts, conditional: Mapping[str, str], body: Any
@@ -67,10 +89,11 @@ class Origins:
         seconds = self._settings.origin_timeout_of(rule)
         try:
             response = await self._origin.fetch(request, conditional, body, seconds, base)
-        except OriginError:
-            self._counters.origin_tried(base, has_answered=False)
+        except OriginError as error:
+            self._counters.origin_tried(base, self._timing.now_ms(), error.failure.value)
             raise
-        self._counters.origin_tried(base, has_answered=not is_no_answer(response.status))
+        why_away = str(response.status) if is_no_answer(response.status) else ""
+        self._counters.origin_tried(base, self._timing.now_ms(), why_away)
         return response
 
 

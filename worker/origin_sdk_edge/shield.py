@@ -19,7 +19,11 @@ _REST_MS = 10_000
 
 
 class ShieldError(Exception):
-    """The shield gave no answer. Costs time, never a response."""
+    """The shield gave no answer; ``why`` is a word for that. Costs time, never a response."""
+
+    def __init__(self, why: str, explanation: str) -> None:
+        super().__init__(explanation)
+        self.why = why
 
 
 class ShieldPort(Protocol):
@@ -84,16 +88,17 @@ class Shield:
         try:
             response = await self._port.fetch(lookup.request, fields, self._settings.shield_timeout)
         except OriginError as error:
-            raise ShieldError(f"the shield gave no answer: {error}") from error
+            raise ShieldError(error.failure.value, f"the shield gave no answer: {error}") from error
         fields = dict(response.fields)
         try:
             told = parse_told(fields.pop(SHIELD_FIELD, ""))
         except ValueError as error:
             response.discard()
-            raise ShieldError(f"it isn't a shield that answered with {response.status}: {error}") from error
+            explanation = f"it isn't a shield that answered with {response.status}: {error}"
+            raise ShieldError(str(response.status), explanation) from error
         if told.is_refused:
             response.discard()
-            raise ShieldError("the shield was deployed with other settings: deploy both")
+            raise ShieldError("other-settings", "the shield was deployed with other settings: deploy both")
         if told.failure:
             response.discard()
             raise OriginError(told.failure, "as the shield says")

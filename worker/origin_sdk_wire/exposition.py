@@ -18,12 +18,14 @@ __all__ = [
     "JSON_TYPE",
     "OPENMETRICS_TYPE",
     "VERSION",
+    "AwayOrigin",
     "Document",
     "Isolate",
     "SeenPurge",
     "UrlCount",
     "gained",
     "isolate_text",
+    "merged_away",
     "openmetrics",
     "parse_document",
     "parse_isolate",
@@ -68,6 +70,19 @@ class SeenPurge:
 
 
 @dataclass(frozen=True, slots=True)
+class AwayOrigin:
+    """An origin that gave no answer when it was asked last; times in milliseconds since the epoch."""
+
+    origin: str
+    """Its host, ``zone`` for that of the Worker's zone, or ``shield``."""
+    since_ms: int
+    last_ms: int
+    tries: int
+    why: str
+    """A failure, such as ``origin-timeout``, or the status code that was none of its own, such as ``503``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Isolate:
     """What one isolate counted from ``started_ms`` to ``counted_ms``."""
 
@@ -80,6 +95,8 @@ class Isolate:
     """The busiest first; empty where METRICS_URLS is ``none``."""
     purges: tuple[SeenPurge, ...] = ()
     """The latest first."""
+    away: tuple[AwayOrigin, ...] = ()
+    """The longest away first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +146,21 @@ def gained(before: Mapping[str, Counts], document: Document) -> Counts:
     return counts
 
 
+def merged_away(isolates: Iterable[Isolate]) -> tuple[AwayOrigin, ...]:
+    """Return the origins that gave isolates no answer, each once; the longest away first.
+
+    Who heard of one last says why. It is away for the isolates that say so: others may reach it.
+    """
+    merged: dict[str, AwayOrigin] = {}
+    for away in (each for isolate in isolates for each in isolate.away):
+        known = merged.get(away.origin, away)
+        latest = max(known, away, key=lambda each: each.last_ms)
+        tries = away.tries if known is away else known.tries + away.tries
+        since_ms = min(known.since_ms, away.since_ms)
+        merged[away.origin] = AwayOrigin(away.origin, since_ms, latest.last_ms, tries, latest.why)
+    return tuple(sorted(merged.values(), key=lambda each: each.since_ms))
+
+
 # JSON
 
 
@@ -146,6 +178,7 @@ def _shown_isolate(isolate: Isolate) -> dict[str, Any]:
         "metrics": {metric.name: rows for metric in METRICS if (rows := _rows(metric, isolate.counts))},
         "urls": [asdict(url) for url in isolate.urls],
         "purges": [asdict(purge) for purge in isolate.purges],
+        "away": [asdict(origin) for origin in isolate.away],
     }
 
 
@@ -210,6 +243,7 @@ def _read_isolate(table: Mapping[str, Any]) -> Isolate:
         counts,
         tuple(UrlCount(**row) for row in table["urls"]),
         tuple(SeenPurge(**row) for row in table["purges"]),
+        tuple(AwayOrigin(**row) for row in table.get("away", ())),  # older Workers don't tell
     )
 
 

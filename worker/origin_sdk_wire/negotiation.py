@@ -4,7 +4,7 @@ Before the key is made and the origin asked, so that either sees the few alone.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from origin_sdk_wire.directives import split_list
 from origin_sdk_wire.memo import remember_short
@@ -17,7 +17,8 @@ SOURCES = ("accept", "accept-language", "sec-ch-ua-mobile", "user-agent")
 
 DEVICES = ("desktop", "mobile", "tablet")
 
-_WEIGHT = re.compile(r"[ \t]*;[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*$", re.IGNORECASE)
+_WEIGHT = re.compile(r";[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*(?:;|$)", re.IGNORECASE)
+"""A parameter of that name is the weight wherever it stands (RFC 9110 section 12.5.1)."""
 # Android says Mobile on phones alone; iPads of today say Macintosh, and can't be told from one.
 _TABLET = re.compile(r"iPad|Tablet|PlayBook|Silk(?!.*Mobile)|Kindle|Android(?!.*Mobile)", re.IGNORECASE)
 _MOBILE = re.compile(r"Mobi|iPhone|iPod|Windows Phone|Opera Mini", re.IGNORECASE)
@@ -44,7 +45,7 @@ def offered_language(accepted: str, offered: Sequence[str]) -> str:
     Sections of a range are taken off its end until it is one that is offered; what has a weight of 0 is none.
     """
     by_tag = {tag.lower(): tag for tag in offered}
-    weighted = list(_weighted(accepted))
+    weighted = [(weight, tag.partition(";")[0].strip()) for weight, tag in _weighted(accepted)]
     refused = {tag for weight, tag in weighted if not weight}
     for _, tag in sorted((each for each in weighted if each[0]), key=lambda each: -each[0]):
         subtags = tag.split("-")
@@ -53,13 +54,21 @@ def offered_language(accepted: str, offered: Sequence[str]) -> str:
             if found in by_tag and found not in refused:
                 return by_tag[found]
             del subtags[-2 if len(subtags) > 1 and len(subtags[-2]) == 1 else -1 :]
-    return next((tag for tag in offered if tag.lower() not in refused), offered[0])
+    return next((tag for tag in offered if not _is_covered(tag.lower(), refused)), offered[0])
+
+
+def _is_covered(tag: str, ranges: Iterable[str]) -> bool:
+    """Whether any of the ranges is a tag, or what it begins with (RFC 4647 section 3.3.1)."""
+    return any(f"{tag}-".startswith(f"{each}-") for each in ranges)
 
 
 @remember_short(1024)
 def offered_type(accepted: str, offered: Sequence[str]) -> str:
     """Return which of the media types on offer a client prefers (RFC 9110 section 12.5.1), else the first."""
-    weights = {kind: weight for weight, kind in reversed(list(_weighted(accepted)))}
+    weights: dict[str, float] = {}
+    # What has parameters is more special than what is offered, and counts where nothing else says more.
+    for weight, kind in sorted(_weighted(accepted), key=lambda each: ";" in each[1]):
+        weights.setdefault(kind.partition(";")[0].strip(), weight)
 
     def weight_of(kind: str) -> float:
         ranges = (kind, f"{kind.partition('/')[0]}/*", "*/*")
@@ -72,7 +81,7 @@ def _weighted(accepted: str) -> Iterator[tuple[float, str]]:
     for member in split_list(accepted.lower()):
         found = _WEIGHT.search(member)
         name = member[: found.start()] if found else member
-        yield (float(found[1]) if found else 1.0), name.partition(";")[0].strip()
+        yield (float(found[1]) if found else 1.0), name.strip()
 
 
 @remember_short(1024)

@@ -72,8 +72,13 @@ CONTENT_FIELDS = frozenset({"content-type", "content-encoding", "content-languag
 CONTENT_METHODS = ("QUERY", "POST")
 """The methods whose content a rule may put into the key."""
 
-PREFLIGHT_FIELDS = ("origin", "access-control-request-method", "access-control-request-headers")
-"""The request fields that a CORS preflight is looked up by."""
+PREFLIGHT_FIELDS = (
+    "origin",
+    "access-control-request-method",
+    "access-control-request-headers",
+    "access-control-request-private-network",
+)
+"""The request fields that a CORS preflight is looked up by; the last is Private Network Access's."""
 
 FURTHER_METHODS = (*CONTENT_METHODS, "OPTIONS")
 """The methods that are looked up beside GET and HEAD, where a rule says so."""

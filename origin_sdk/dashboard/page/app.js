@@ -159,7 +159,7 @@ function showTiles(board) {
     tile("Origin p95", [as.seconds(totals.origin.p95), before && delta(totals.origin.p95, before.origin.p95, { isGood: "down" })],
       `p50 ${as.seconds(totals.origin.p50)}, p99 ${as.seconds(totals.origin.p99)}`, spark(recent(board, series.latency.p95), { className: "grey" })),
     tile("Origin errors", h(totals.origin_errors ? "span.alarm" : "span", null, as.count(totals.origin_errors)),
-      totals.stale ? `${as.count(totals.stale)} stale served` : totals.breaker_openings ? `breaker opened ${as.count(totals.breaker_openings)}×` : "nothing stale served",
+      board.away.length ? `${board.away[0].origin}: no answer since ${as.clock(board.away[0].since_ms / 1000)}` : totals.stale ? `${as.count(totals.stale)} stale served` : totals.breaker_openings ? `breaker opened ${as.count(totals.breaker_openings)}×` : "nothing stale served",
       spark(recent(board, perStep(board, series.origin_errors)), { className: "bad" })),
     tile("A month like this", totals.requests ? as.dollars(cost.month) : "–", `${as.dollars(cost.so_far)} so far this month`, spark([])),
   );

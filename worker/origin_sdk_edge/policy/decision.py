@@ -240,7 +240,7 @@ def on_bare_request(target: Target, settings: Settings) -> Lookup | None:
     return Lookup(request, request, rule, record_key(target), settings.version_parts)
 
 
-_ORIGIN, _ASKED_METHOD, _ASKED_FIELDS = PREFLIGHT_FIELDS
+_ORIGIN, _ASKED_METHOD, _ASKED_FIELDS, _ASKED_NETWORK = PREFLIGHT_FIELDS
 _PREFLIGHT = {_ORIGIN, _ASKED_METHOD}
 """The request fields that make OPTIONS a preflight."""
 
@@ -307,11 +307,13 @@ def _preflight_parts(request: RequestFacts) -> Parts:
     if request.method != "OPTIONS":
         return ()
     asked = split_list(request.fields.get(_ASKED_FIELDS, "").lower())
+    network = request.fields.get(_ASKED_NETWORK)
     return (
         ("method", "OPTIONS"),
         (_ORIGIN, request.fields.get(_ORIGIN)),
         (_ASKED_METHOD, request.fields.get(_ASKED_METHOD)),
         (_ASKED_FIELDS, ",".join(sorted(asked))),
+        *([] if network is None else [(_ASKED_NETWORK, network)]),
     )
 
 
