@@ -59,6 +59,17 @@ def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactor
             stores={"CACHE": Namespace("unlucky")},
         ),
     ]
+    dear: dict[str, Json] = {**variables, "RULES": [{"path": "/**", "single_flight": "global"}]}
+    workers += [
+        Worker("dear-near", variables=dear, log="dear-near", stores={"CACHE": Namespace("dear-near")}),
+        Worker(
+            "dear-osaka",
+            variables=dear,
+            log="dear-near",
+            shield="dear-near",
+            stores={"CACHE": Namespace("dear-osaka")},
+        ),
+    ]
     with Workerd(tmp_path_factory.mktemp("shield"), workers, snapshots=snapshot.deployed()) as workerd:
         yield workerd
 
@@ -200,6 +211,15 @@ def test_a_shield_never_asks_a_shield(edge: Workerd, origin: ScriptedOrigin) -> 
         assert (told.body, "unavailable" in _status(told)) == (b"a", False)
         [asked] = origin.requests(path)
         assert asked.value("Via") == f"1.1 {asker}"
+
+
+def test_a_flight_of_the_world_is_the_shields(edge: Workerd, origin: ScriptedOrigin) -> None:
+    # Were it led by the edge, the shield would wait for that, and the edge for the shield.
+    path = new_path()
+    origin.on(path, reply(200, FRESH, b"a"))
+    told = get(edge.url("dear-osaka"), path)
+    assert (told.body, "unavailable" in _status(told)) == (b"a", False)
+    assert len(_status(told).split("EdgeCache;")) == 3, "by both"
 
 
 # A shield that fails

@@ -228,10 +228,18 @@ class Asker:
             plan = replace(plan, status=replace(plan.status, is_without_shield=True))
         return Outcome(plan, response, hooked, trouble=trouble_of(facts), is_shielded=came.is_shielded)
 
+    def asks_shield(self, question: Question) -> bool:
+        """Whether the shield is asked for this in the origin's place."""
+        return self._is_for_shield(question) and self._shield is not None and not self._shield.rests()
+
+    def _is_for_shield(self, question: Question) -> bool:
+        shield = self._shield
+        return shield is not None and not question.ask.hit_for_miss and shield.is_for(question.lookup)
+
     async def _came(self, question: Question, lookup: Lookup, *, directly: bool) -> _Came:
         """Ask the shield, if there is one for this, else the origin; raises :class:`OriginError`."""
         shield, conditional, is_without_shield = self._shield, question.ask.conditional, False
-        if shield and not directly and not question.ask.hit_for_miss and shield.is_for(lookup):
+        if shield and not directly and self._is_for_shield(question):
             is_without_shield = shield.rests()
             if not is_without_shield:
                 try:

@@ -201,8 +201,11 @@ class Collapse:
         return outcome
 
     async def _joined(self, question: Question, run: Run) -> Joined:
-        """Join the flight of all isolates, where there is one for this."""
-        if self._pilot is None or not self._pilot.is_for(question):
+        """Join the flight of all isolates, where there is one for this.
+
+        Where the shield is asked it does: who led it here would wait for the shield, and that for the leader.
+        """
+        if self._pilot is None or not self._pilot.is_for(question) or self._asker.asks_shield(question):
             return Joined()
         joined = await self._pilot.join(question)
         if joined.lead:

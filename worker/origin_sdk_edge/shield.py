@@ -83,7 +83,7 @@ class Shield:
         Raises :class:`ShieldError`, and :class:`~origin_sdk_edge.ports.OriginError` as the shield tells it.
         """
         asked_ms = self._timing.now_ms()
-        fields = fields_for_shield(lookup, conditional)
+        fields = fields_for_shield(lookup, conditional, is_safe=self._settings.is_safe)
         fields[SHIELD_FIELD] = asking_field(lookup, self._digest, purged, asked_ms)
         try:
             response = await self._port.fetch(lookup.request, fields, self._settings.shield_timeout)

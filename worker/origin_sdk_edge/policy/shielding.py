@@ -101,14 +101,14 @@ def received(request: RequestFacts, asking: Asking) -> RequestFacts:
     return replace(request, fields=fields, own=asking.own, is_from_edge=True)
 
 
-def fields_for_shield(lookup: Lookup, conditional: Mapping[str, str]) -> dict[str, str]:
+def fields_for_shield(lookup: Lookup, conditional: Mapping[str, str], *, is_safe: bool) -> dict[str, str]:
     """Return the fields of a request to the shield.
 
-    They are what the origin would get of this edge, but for the client's address, and what that gets only
-    where its responses nominate it: that is for the shield to know.
+    They are what the origin would get of this edge, and what that gets only where its responses nominate it:
+    that is for the shield to know. In the safe profile the client's address is told beside them.
     """
     fields = {**lookup.undisclosed, **lookup.request.fields, **conditional}
-    if "x-forwarded-for" not in lookup.request.own.union(lookup.rule.fields):
+    if is_safe and "x-forwarded-for" not in lookup.request.own.union(lookup.rule.fields):
         fields.pop("x-forwarded-for", None)
     return fields
 
