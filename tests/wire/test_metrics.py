@@ -12,12 +12,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from origin_sdk_wire.analytics import GROUPS, MOST_POINTS, Point, add_row, points_of, selection
 from origin_sdk_wire.errors import UnreadableMetrics
 from origin_sdk_wire.exposition import (
+    AwayOrigin,
     Document,
     Isolate,
     SeenPurge,
     UrlCount,
     gained,
     isolate_text,
+    merged_away,
     openmetrics,
     parse_document,
     parse_isolate,
@@ -236,6 +238,23 @@ def test_a_metric_that_only_a_newer_worker_has_is_passed_over() -> None:
     (isolate,) = _GOOD["isolates"]
     newer = {**_GOOD, "isolates": [{**isolate, "metrics": {"of_tomorrow": [["x", 1]]}}]}
     assert not parse_document(json.dumps(newer)).total()
+
+
+def test_origins_that_are_away_are_told_once_and_an_older_worker_tells_of_none() -> None:
+    early, late, other = (
+        AwayOrigin("a.example", 100, 200, 2, "origin-timeout"),
+        AwayOrigin("a.example", 150, 300, 3, "503"),
+        AwayOrigin("b.example", 50, 60, 1, "origin-unreachable"),
+    )
+    isolates = [
+        dataclasses.replace(_isolate(Counts()), away=(early,)),
+        dataclasses.replace(_isolate(Counts()), away=(late, other)),
+    ]
+    read = [parse_isolate(isolate_text(each)) for each in isolates]
+    assert merged_away(read) == (other, AwayOrigin("a.example", 100, 300, 5, "503"))
+    older = json.loads(isolate_text(isolates[0]))
+    del older["away"]
+    assert parse_isolate(json.dumps(older)).away == ()
 
 
 def test_gains_keep_to_isolates() -> None:
