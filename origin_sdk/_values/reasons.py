@@ -41,7 +41,7 @@ REASONS: Mapping[str, Explained] = {
     ),
     "bypass-cookie": Explained(
         "The request has a cookie that `bypass_cookies` of its rule names.",
-        "Nothing, if that is the session of somebody who is logged in. Else name fewer.",
+        "Nothing, if that is the session of a logged-in user. Otherwise name fewer.",
     ),
     "bypass-switch": Explained(
         "A [switch](wire-format.md#the-purge-log) makes requests bypass the cache for a while.",
@@ -61,15 +61,15 @@ REASONS: Mapping[str, Explained] = {
     ),
     "hook-failed": Explained(
         "A hook of yours raised. The response is passed on, and not stored.",
-        "See the log: it names the hook and what it raised.",
+        "Look at the log: it names the hook and what it raised.",
     ),
     "identity-missing": Explained(
         "A rule of the class `private` matches, and the request doesn't have the identity that it declares, or no valid token.",
-        "Nothing, if the client isn't logged in. Else compare `key_cookies`, `key_fields` and `key_claims` with what clients send.",
+        "Nothing, if the client isn't logged in. Otherwise compare `key_cookies`, `key_fields` and `key_claims` with what clients send.",
     ),
     "revoked": Explained(
         "The token or API key is valid, and was revoked: a group that the rule's `revoked_by` makes of its claims was purged since it was issued. The origin answers.",
-        "Nothing, if that was meant. Else let the client have a new token, or give the key a later `begins`.",
+        "Nothing, if that was intended. Otherwise issue a new token to the client, or give the key a later `begins`.",
     ),
     "undeclared-credential": Explained(
         "A rule of the class `private` matches, and the request proves whose it is by something else, too: a cookie beside a token, a token beside an API key. Or its query has, perhaps spelt otherwise, a parameter that only another rule's `key_parameters` or `api_key_in` names. The answer may be for that identity; the origin gives it.",
@@ -89,7 +89,7 @@ REASONS: Mapping[str, Explained] = {
     ),
     "cache-fault": Explained(
         "The cache itself failed, and the origin answered.",
-        "See the log, and report it.",
+        "Look at the log, and report it.",
     ),
     "bad-url": Explained(
         "The URL can't be read; the answer is 400.",
@@ -105,7 +105,7 @@ REASONS: Mapping[str, Explained] = {
     ),
     "stale-if-error": Explained(
         "The origin failed (no answer, a 5xx, or 429), and the stale response stands in.",
-        "See what the origin answered in `fwd-status`.",
+        "`fwd-status` says what the origin answered.",
     ),
     "max-stale": Explained(
         "The client takes what is stale.",
@@ -169,7 +169,7 @@ REASONS: Mapping[str, Explained] = {
     ),
     "marks-unknown": Explained(
         "The purge marks couldn't be read, so that the origin was asked.",
-        "See the log: KV failed, or took longer than `KV_TIMEOUT`.",
+        "Look at the log: KV failed, or took longer than `KV_TIMEOUT`.",
     ),
     "shield-refused": Explained(
         "Said by a shield to an edge, and never to a client: it was deployed with other settings.",
@@ -238,7 +238,7 @@ REASONS: Mapping[str, Explained] = {
     "expired": Explained(
         "The response was as old as its lifetime when it was sent (Age, Date), or when it came, and may not be used "
         "stale.",
-        "Look for another cache on the way, and a clock that is wrong.",
+        "Look for another cache on the way, or a clock that is wrong.",
     ),
     "body-awaited": Explained(
         "The body comes without a length, or is large: it is stored once it is there, unless it is too large.",
@@ -258,7 +258,7 @@ REASONS: Mapping[str, Explained] = {
     ),
     "graphql-errors": Explained(
         'The rule has `key_body = "graphql"`, and the answer has `errors`.',
-        "See the answer: it says what failed.",
+        "Look at the answer: it says what failed.",
     ),
     "answer-unread": Explained(
         'The rule has `groups_from` or `key_body = "graphql"`, and the body isn\'t JSON, is coded by something else than gzip or Brotli, or is above `MEMORY_ITEM_BYTES`.',
@@ -282,7 +282,7 @@ REASONS: Mapping[str, Explained] = {
     ),
     "origin-unreachable": Explained(
         "There was no connection, or it broke; the answer is 502.",
-        "See whether the origin is up, and `ORIGIN`.",
+        "Check that the origin is up, and that `ORIGIN` is right.",
     ),
     "origin-timeout": Explained(
         "The origin took longer than `ORIGIN_TIMEOUT`; the answer is 504.",
@@ -290,6 +290,6 @@ REASONS: Mapping[str, Explained] = {
     ),
     "origin-truncated": Explained(
         "The origin's response broke off; the answer is 502.",
-        "See the origin's log.",
+        "Look at the origin's log.",
     ),
 }
