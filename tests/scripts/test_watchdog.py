@@ -14,17 +14,26 @@ import pytest
 from scripts.runtime import paths
 
 RUN = """
-import sys, time
+import shutil, sys, time
 from contextlib import ExitStack
 from pathlib import Path
+from playwright.sync_api import sync_playwright
 from origin_sdk._development.process import Process
-from scripts.runtime.redis_servers import RedisServer
+from scripts.runtime import snapshot
+from scripts.runtime.redis_servers import ClusterOfSix, RedisServer, SentinelSet
 from scripts.runtime.servers import Postgres
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Worker
+from scripts.runtime.wrangler import Wrangler
 
 folder, stubborn = Path(sys.argv[1]), "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
 with ExitStack() as stack:
+    if sys.argv[2] == "all":
+        stack.callback(SentinelSet(folder / "sentinels").stop)
+        stack.callback(ClusterOfSix(folder / "cluster").stop)
+        stack.enter_context(Wrangler(folder / "wrangler", snapshots=snapshot.deployed()))
+        chromium = stack.enter_context(sync_playwright()).chromium
+        stack.callback(chromium.launch(executable_path=shutil.which("chromium")).close)
     redis = stack.enter_context(RedisServer(folder / "redis"))
     redis.freeze()
     stack.enter_context(Postgres())
@@ -54,15 +63,28 @@ def runs(process: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_servers_end_with_who_started_them(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "which", "least"),
+    [
+        pytest.param(signal.SIGKILL, "all", 24, id="killed, with every kind of server"),
+        pytest.param(signal.SIGTERM, "some", 5, id="terminated"),
+        pytest.param(signal.SIGINT, "some", 5, id="Ctrl-C"),
+    ],
+)
+def test_servers_end_with_who_started_them(
+    number: signal.Signals, which: str, least: int, tmp_path: Path
+) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", RUN, str(tmp_path)], cwd=paths.ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", RUN, str(tmp_path), which],
+        cwd=paths.ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as run:
         assert run.stdout
         assert run.stdout.readline() == "up\n"
         started = descendants(run.pid)
-        assert len(started) >= 5
+        assert len(started) >= least
         os.kill(run.pid, number)
 
     deadline = time.monotonic() + 30
