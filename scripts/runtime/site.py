@@ -1,6 +1,7 @@
 """Lay the pages out for the site: one folder, with an order that the index tells, and links that stay inside.
 
-usage: python -m scripts.runtime.site FOLDER
+usage: python -m scripts.runtime.site FOLDER                  before it is built
+       python -m scripts.runtime.site FOLDER --draw SCRIPT    after: pictures are drawn by this Mermaid
 """
 
 from __future__ import annotations
@@ -85,6 +86,18 @@ nav = [
 [project.theme]
 font = false # none is asked of anyone's server
 features = ["navigation.sections", "navigation.top", "content.code.copy", "search.highlight"]
+
+[[project.theme.palette]]
+media = "(prefers-color-scheme: light)"
+scheme = "default"
+toggle.icon = "lucide/sun"
+toggle.name = "Dark"
+
+[[project.theme.palette]]
+media = "(prefers-color-scheme: dark)"
+scheme = "slate"
+toggle.icon = "lucide/moon"
+toggle.name = "Light"
 """
 
 
@@ -135,5 +148,23 @@ def main(folder: Path) -> None:
     (folder / "zensical.toml").write_text(configuration(pages["index.md"], pages), encoding="utf-8")
 
 
+_ELSEWHERE = re.compile(r"https://[\w./@-]+/mermaid\.min\.js")
+
+
+def draw(folder: Path, script: Path) -> None:
+    """Have the built pages load Mermaid from the site itself, wherever their theme would load it from."""
+    place = folder / "html" / "assets" / "javascripts"
+    [bundle] = place.glob("bundle.*.js")
+    text, times = _ELSEWHERE.subn(f"assets/javascripts/{script.name}", bundle.read_text(encoding="utf-8"))
+    if not times:
+        raise SystemExit(f"{bundle} loads Mermaid in a way that isn't known here: pictures would be code")
+    bundle.write_text(text, encoding="utf-8")
+    shutil.copy(script, place)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    match sys.argv[1:]:
+        case [folder]:
+            main(Path(folder))
+        case [folder, "--draw", script]:
+            draw(Path(folder), Path(script))

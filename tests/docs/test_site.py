@@ -6,12 +6,21 @@ import json
 import re
 import subprocess
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Literal
 
 import pytest
+from playwright.sync_api import Page, expect
 
 from scripts.runtime import paths
 from scripts.runtime.site import configuration, staged
+from tests.dashboard.conftest import browser, page
+
+__all__ = ["browser", "page"]
 
 _REPOSITORY = "https://h.example/r"
 
@@ -53,13 +62,18 @@ def test_the_navigation_is_the_index_and_has_every_page() -> None:
     ]
 
 
-@pytest.mark.timeout(240)
-def test_the_site_is_built_without_a_broken_link_and_asks_no_other_host() -> None:
+@pytest.fixture(scope="module")
+def html() -> Path:
+    """The folder of the site, which is built without a broken link."""
     done = subprocess.run(
         [paths.ROOT / "scripts" / "docs"], cwd=paths.ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    html = paths.RUNTIME / "site" / "html"
+    return paths.RUNTIME / "site" / "html"
+
+
+@pytest.mark.timeout(240)
+def test_the_pages_name_no_other_host_to_load_from(html: Path) -> None:
     pages = sorted(html.glob("*.html"))
     assert len(pages) > len(list((paths.ROOT / "docs").glob("*.md")))
     loaded = {
@@ -71,3 +85,35 @@ def test_the_site_is_built_without_a_broken_link_and_asks_no_other_host() -> Non
     }
     assert loaded == set()
     assert "stale-if-error" in json.dumps(json.loads((html / "search.json").read_text()))
+
+
+@pytest.fixture
+def url(html: Path) -> Iterator[str]:
+    """Where the site is served."""
+    handler = partial(_Quiet, directory=str(html))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pictures_are_drawn_and_pages_searched_without_another_host(
+    page: Page, url: str, scheme: Literal["light", "dark"]
+) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.goto(f"{url}/how-it-works.html")
+    drawn = (paths.ROOT / "docs" / "how-it-works.md").read_text().count("```mermaid")
+    # What can't be drawn stays a block of code, and complains.
+    expect(page.locator("div.mermaid")).to_have_count(drawn)
+    is_dark = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g)[0] < 128"
+    assert page.evaluate(is_dark) is (scheme == "dark")
+    page.keyboard.press("/")
+    page.keyboard.type("bypass_cookies")
+    expect(page.get_by_text("What Cache-Status says").last).to_be_visible()
