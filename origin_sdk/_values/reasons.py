@@ -173,7 +173,7 @@ REASONS: Mapping[str, Explained] = {
     ),
     "shield-refused": Explained(
         "Said by a shield to an edge, and never to a client: it was deployed with other settings.",
-        "Deploy both.",
+        "Deploy edge and shield with the same settings.",
     ),
     "credentials": Explained(
         "The request has Authorization, and what is stored doesn't say that it is for everyone.",
