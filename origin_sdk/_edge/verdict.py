@@ -73,6 +73,7 @@ FIXES: Mapping[str, Fix] = {
     "purged-soft": Fix(),
     "purged-hard": Fix("Purge softly, or by narrower groups, if it happens too often."),
     "marks-unknown": Fix(setting='KV_TIMEOUT = "2s"'),
+    "shield-refused": Fix("Deploy edge and shield with the same settings."),
     "credentials": Fix("Send Cache-Control: public or s-maxage, if the response is the same for everyone."),
     "partial": Fix(),
     "only-if-cached": Fix(),
