@@ -45,6 +45,7 @@ FOR_DEVELOPERS: Mapping[str, str] = {
 TRY_ANY = """\
 try:
   curl -i {url}/     # Cache-Status says whether the response was stored, and why not
+  curl -i --compressed {url}/     # as browsers ask: Content-Encoding says how it travelled
 """
 
 _CONNECT_SECONDS = 1.0
