@@ -22,6 +22,7 @@ from origin_sdk_edge.handler import Handler, Served
 from origin_sdk_edge.hooks import Hooks
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.ports import Background, Incoming, OriginResponse, Ports, Read, StoredValue
+from origin_sdk_edge.shield import ShieldPort
 from origin_sdk_edge.shortpath import ShortPath
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.variants import variant
@@ -302,7 +303,10 @@ class FakeEdge:
         store: Any = None,
         origin: Any = None,
         flights: FlightPort | None = None,
+        shield: ShieldPort | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
+        hooks = hooks or Hooks()
         self.faults: list[tuple[str, Exception]] = []
         self.timing, self.store, self.origin = (
             timing or FakeTiming(),
@@ -319,12 +323,12 @@ class FakeEdge:
         self.storage = Storage(self.store, bodies, self.timing, settings, report, ciphers)
         self.storage.on_broken_seal = counters.broken_seal
         ports = Ports(self.origin, bodies, outgoing, self.timing, report)
-        self.handler = Handler(settings, Hooks(), self.storage, ports, counters, flights)
+        self.handler = Handler(settings, hooks, self.storage, ports, counters, flights, shield)
         table, memory = self.storage.marks.table, self.storage.memory
-        self.fast_path = FastPath(settings, Hooks(), table, memory, outgoing, counters)
+        self.fast_path = FastPath(settings, hooks, table, memory, outgoing, counters)
         self.short_path = ShortPath(
             settings,
-            Hooks(),
+            hooks,
             self.storage,
             self.handler.sender,
             self.handler.switches,
@@ -333,11 +337,18 @@ class FakeEdge:
         )
 
     async def full(
-        self, method: str, url: str, fields: Mapping[str, str], read: Read | None = None
+        self,
+        method: str,
+        url: str,
+        fields: Mapping[str, str],
+        read: Read | None = None,
+        *,
+        is_from_edge: bool = False,
     ) -> Served:
         """Answer by the full path, background work included."""
         background = FakeBackground()
-        served = await self.handler.handle(Incoming(method, url, fields), background, read)
+        incoming = Incoming(method, url, fields, is_from_edge=is_from_edge)
+        served = await self.handler.handle(incoming, background, read)
         await background.done()
         return served
 
@@ -369,3 +380,18 @@ class FakeEdge:
 def as_json(fields: Mapping[str, str]) -> str:
     """Return a request's fields as the runtime's JSON.stringify does."""
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
+
+@dataclass
+class FakeShield:
+    """The binding, which leads to another Worker."""
+
+    worker: FakeEdge
+
+    async def fetch(
+        self, request: RequestFacts, fields: Mapping[str, str], _timeout_seconds: float
+    ) -> FakeResponse:
+        url = str(request.asked or request.target)
+        served = await self.worker.full(request.method, url, fields, is_from_edge=True)
+        sent: Sent = served.response
+        return FakeResponse(sent.status, sent.fields, sent.body)

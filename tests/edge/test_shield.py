@@ -1,0 +1,216 @@
+"""An edge and its shield, one behind the other: what hooks, profiles, seals and settings make of that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from origin_sdk_edge.hooks import HookRequest, HookResponse, Hooks
+from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
+from origin_sdk_edge.ports import OriginError
+from origin_sdk_wire.config import load
+from tests.edge.fakes import FakeEdge, FakeResponse, FakeShield, FakeStore, Sent
+
+URL = "https://api.example.com/a"
+FRESH = {"cache-control": "public, max-age=600", "content-length": "1"}
+STORE_KEYS = "a:YW4gZXhhbXBsZSwgYW5kIG5vdCB0byBiZSB1c2VkLi4="
+
+
+def _answer(_: RequestFacts) -> FakeResponse:
+    return FakeResponse(200, FRESH, b"a")
+
+
+@dataclass
+class Two:
+    """Both, with hooks of their own; ``others`` are what the shield's settings are beyond the edge's."""
+
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    answer: Callable[[RequestFacts], FakeResponse] = _answer
+    edge_hooks: Hooks | None = None
+    shield_hooks: Hooks | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        given = {"ORIGIN": "https://o.example", "LIFETIME_JITTER": 0, **self.variables}
+        store = FakeStore()
+        self.shield = FakeEdge(
+            load({**given, "CACHE_NAME": "Shield", **self.others}),
+            self.answer,
+            store=store,
+            hooks=self.shield_hooks,
+        )
+        self.edge = FakeEdge(load(given), self.answer, shield=FakeShield(self.shield), hooks=self.edge_hooks)
+
+    async def ask(self, **fields: str) -> Sent:
+        named = {name.replace("_", "-"): value for name, value in fields.items()}
+        sent: Sent = (await self.edge.full("GET", URL, named)).response
+        return sent
+
+    @property
+    def asked(self) -> list[RequestFacts]:
+        """What the shield asked the origin."""
+        return self.shield.origin.requests
+
+
+async def test_it_is_asked_in_the_origins_place() -> None:
+    two = Two()
+    told = await two.ask(user_agent="x")
+    assert (told.status, told.body) == (200, b"a")
+    assert not two.edge.origin.requests
+    assert len(two.asked) == 1
+    assert "edge-shield" not in told.fields
+    assert not two.edge.faults
+    assert not two.shield.faults
+    assert not two.edge.store.values, "who asks the origin writes"
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param({"KEY_VERSION": "2"}, id="a setting"),
+        pytest.param({"RULES": [{"path": "/a", "lifetime": "1h"}]}, id="a rule"),
+        pytest.param({"ORIGIN_SECRET": "an example of at least 32 bytes, not to be used"}, id="a secret"),
+    ],
+)
+async def test_other_settings_are_refused_and_the_origin_asked(others: Mapping[str, Any]) -> None:
+    two = Two(others=others)
+    told = await two.ask()
+    assert (told.status, told.body) == (200, b"a")
+    assert "; shield=unavailable" in told.fields["cache-status"]
+    assert (len(two.edge.origin.requests), len(two.asked)) == (1, 0)
+    assert two.edge.store.values, "who asks the origin writes"
+
+
+async def test_a_request_that_came_from_an_edge_says_what_it_must() -> None:
+    two = Two()
+    served = await two.shield.full("GET", URL, {"edge-shield": "settings="}, is_from_edge=True)
+    assert served.response.status == 409
+    served = await two.shield.full("GET", URL, {}, is_from_edge=True)
+    assert served.response.status == 409
+    assert not two.asked
+
+
+# Hooks
+
+
+def _naming(request: HookRequest) -> HookRequest:
+    return request.with_field("x-tenant", request.fields.get("x-tenant", "") + "acme")
+
+
+async def test_before_lookup_runs_at_the_edge_alone_and_what_it_sets_reaches_the_origin() -> None:
+    hooks = Hooks(before_lookup=_naming)
+    two = Two(edge_hooks=hooks, shield_hooks=hooks)
+    await two.ask()
+    assert two.asked[0].fields["x-tenant"] == "acme"
+
+
+async def test_after_origin_runs_at_the_shield_alone() -> None:
+    seen: list[str] = []
+
+    def count(_: HookRequest, response: HookResponse) -> HookResponse:
+        seen.append("run")
+        return response.with_field("x-counted", response.fields.get("x-counted", "") + "1")
+
+    hooks = Hooks(after_origin=count)
+    two = Two(edge_hooks=hooks, shield_hooks=hooks)
+    told = await two.ask()
+    assert (seen, told.fields["x-counted"]) == (["run"], "1")
+
+
+async def test_what_a_hook_failed_on_is_stored_nowhere() -> None:
+    hooks = Hooks(after_origin=lambda _request, _response: None)
+    two = Two(edge_hooks=hooks, shield_hooks=hooks)
+    for _ in range(2):
+        told = await two.ask()
+        assert (told.status, told.body) == (200, b"a")
+        assert "hook-failed" in told.fields["cache-status"].rpartition("EdgeCache;")[2]
+    # What isn't shared gains nothing by the shield.
+    assert (len(two.asked), len(two.edge.origin.requests)) == (1, 1)
+    assert not two.edge.store.values
+    assert not two.shield.store.values
+
+
+async def test_before_send_runs_at_the_edge_alone() -> None:
+    def stamp(_: HookRequest, response: HookResponse) -> HookResponse:
+        return response.with_field("x-sent", response.fields.get("x-sent", "") + "1")
+
+    hooks = Hooks(before_send=stamp)
+    two = Two(edge_hooks=hooks, shield_hooks=hooks)
+    assert [(await two.ask()).fields["x-sent"] for _ in range(2)] == ["1", "1"]
+
+
+# What the origin gets to see
+
+
+@pytest.mark.parametrize("profile", ["safe", "rfc9111"])
+async def test_the_clients_address_is_cloudflares(profile: str) -> None:
+    two = Two({"PROFILE": profile, "SHIELD_TIMEOUT": "5s"})
+    await two.ask(cf_connecting_ip="203.0.113.7", x_forwarded_for="203.0.113.7")
+    assert two.asked[0].fields["x-forwarded-for"] == "203.0.113.7"
+
+
+async def test_an_address_that_a_client_makes_up_is_none() -> None:
+    two = Two()
+    await two.ask(x_forwarded_for="6.6.6.6")
+    assert "x-forwarded-for" not in two.asked[0].fields
+
+
+async def test_what_describes_clients_selects_where_it_is_nominated() -> None:
+    def answer(request: RequestFacts) -> FakeResponse:
+        agent = request.fields.get("user-agent", "none")
+        return FakeResponse(200, {**FRESH, "vary": "User-Agent", "content-length": "4"}, agent.encode()[:4])
+
+    two = Two(answer=answer)
+    for agent in ("aaaa", "bbbb") * 2:
+        assert (await two.ask(user_agent=agent)).body == agent.encode()
+    assert [request.fields.get("user-agent") for request in two.asked if "user-agent" in request.fields] == [
+        "aaaa",
+        "bbbb",
+    ]
+
+
+async def test_a_language_that_was_negotiated_is_no_answer_for_others() -> None:
+    two = Two(
+        {"RULES": [{"path": "/**", "languages": ["en", "de"]}]},
+        lambda request: FakeResponse(
+            200, {**FRESH, "content-length": "2"}, request.fields["accept-language"].encode()
+        ),
+    )
+    for accepted, body in (("de-AT", b"de"), ("fr", b"en"), ("de", b"de")):
+        assert (await two.ask(accept_language=accepted)).body == body
+    assert len(two.asked) == 2
+
+
+# Private, and sealed
+
+
+async def test_private_responses_of_a_sealed_store_are_each_ones_own() -> None:
+    rules = [{"path": "/**", "data_class": "private", "key_cookies": ["s"], "shield": True}]
+
+    def answer(request: RequestFacts) -> FakeResponse:
+        fields = {"cache-control": "private, max-age=600", "content-length": "5"}
+        return FakeResponse(200, fields, request.fields["cookie"][-1:].encode() * 5)
+
+    two = Two({"RULES": rules, "STORE_KEYS": STORE_KEYS}, answer)
+    for user in ("a", "b") * 2:
+        assert (await two.ask(cookie=f"s={user}")).body == user.encode() * 5
+    assert len(two.asked) == 2
+    stored = [value.body for value in two.shield.store.values.values()]
+    assert stored
+    assert not any(b"aaaaa" in body or b"bbbbb" in body for body in stored if isinstance(body, bytes))
+
+
+# The origin's failures
+
+
+async def test_the_origins_failure_is_told_and_not_tried_again() -> None:
+    def fail(_: RequestFacts) -> FakeResponse:
+        raise OriginError(OriginFailure.TIMEOUT, "silence")
+
+    two = Two(answer=fail)
+    told = await two.ask()
+    assert (told.status, "origin-timeout" in told.fields["cache-status"]) == (504, True)
+    assert (len(two.asked), len(two.edge.origin.requests)) == (1, 0)
