@@ -2,7 +2,7 @@
 
 import gc
 import json
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import js
@@ -22,7 +22,7 @@ from origin_sdk_edge.adapters.sinks import new_isolate_id, sinks_of
 from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.fastpath import FRAMES_BODY, FastPath
 from origin_sdk_edge.handler import Handler, Served, facts_of
-from origin_sdk_edge.hooks import load_hooks
+from origin_sdk_edge.hooks import Run, hook_warnings, load_hooks
 from origin_sdk_edge.monitor import IsolateIdentity, Monitor
 from origin_sdk_edge.policy.access import METRICS_PATH
 from origin_sdk_edge.policy.decision import Lookup
@@ -69,8 +69,10 @@ class Worker:
         if not settings.origin and (settings.development or not is_at_cloudflare):
             # Elsewhere the Host of a request would choose where it goes: an open proxy.
             raise ConfigError(('ORIGIN = "": only Cloudflare knows the origin of a zone; give its URL',))
-        loaded = load_hooks(hooks, note)
         bodies, timing, outgoing = ArrayBuffers(), JsTiming(), JsResponses()
+        loaded = load_hooks(hooks, note, _runner(settings.hook_timeout))
+        for warning in hook_warnings(loaded, settings):
+            warn(warning)
         store = KvStore(environment.CACHE, settings, counters)
         storage = Storage(store, bodies, timing, settings, note, _ciphers(settings))
         storage.on_broken_seal = counters.broken_seal
@@ -178,6 +180,17 @@ class Worker:
         if reply.has_told:
             background.run(log.reader.ask(is_news=True))
         return self._outgoing.plain(reply.code, reply.fields, reply.text)
+
+
+def _runner(seconds: float) -> Run:
+    """Return what runs hooks that wait."""
+
+    async def run(work: Coroutine[Any, Any, Any]) -> Any:
+        from origin_sdk_edge.adapters.tasks import apart  # noqa: PLC0415 - asyncio is for who needs it
+
+        return await apart(work, seconds, epoch_ms())
+
+    return run
 
 
 def _keys(settings: Settings) -> Any:

@@ -1,9 +1,13 @@
 """Your own code around the cache. Fill in what you need; a hook without a body costs nothing.
 
-Hooks are plain functions, run between steps that don't wait: no ``await``, no network. They take and return
-values that can't be changed in place; ``with_field``, ``without_field`` and ``with_url`` return changed ones.
-``None`` means no change. A hook that raises is reported in the log, and the request goes on: after a failed
-``before_lookup`` it bypasses the cache, and after a failed ``after_origin`` the response isn't stored.
+Hooks take and return values that can't be changed in place; ``with_field``, ``without_field`` and
+``with_url`` return changed ones. ``None`` means no change. A hook that raises is reported in the log, and the
+request goes on: after a failed ``before_lookup`` it bypasses the cache, and after a failed ``after_origin``
+the response isn't stored.
+
+One that has to wait is an ``async def``: the request waits with it, ``HOOK_TIMEOUT`` at most.
+``request.body`` and ``response.body`` are ``None``, unless a rule has ``hook_request_bytes`` or
+``hook_response_bytes``.
 
 At the top level of this file, make no JavaScript objects: Cloudflare saves the memory of a Worker after its
 imports, and refuses one that holds any. What is random there, or the time, is the same for all isolates.

@@ -52,6 +52,8 @@ class Explanation:
     """By which spellings of the URL a stricter rule applies than the one that matches it as it is spelt."""
     kept: str = ""
     """Where what is stored lies by the rule, and how it is sealed."""
+    hooks: tuple[str, ...] = ()
+    """What hooks see of bodies by the rule."""
     single_flight: str = ""
     shield: str = ""
     """The Worker near the origin through which misses go."""
@@ -74,6 +76,7 @@ class Explanation:
             "origins": list(self.origins),
             "readings": list(self.readings),
             "kept": self.kept,
+            "hooks": list(self.hooks),
             "single_flight": self.single_flight,
             "shield": self.shield,
         }
@@ -109,12 +112,20 @@ def explain(
         origins=spelled.origins if spelled else (),
         readings=tuple(_readings(method, target, spelled, rule)),
         kept=_kept(rule or Rule()),
+        hooks=tuple(_shown(spelled or Rule(), rule or Rule())),
         single_flight=rule.single_flight.value if key and rule else "",
         shield=project.shield_service if key and is_shielded(rule or Rule(), project) else "",
         merged=tuple(_merged(url, target, rule)),
         split_by=tuple(_split_by(target, rule, key, method, project)),
         marks=covering_marks(keyed, ()),
     )
+
+
+def _shown(spelled: Rule, rule: Rule) -> Iterator[str]:
+    if spelled.hook_request_bytes:
+        yield f"before_lookup sees contents of requests up to {spelled.hook_request_bytes} bytes"
+    if rule.hook_response_bytes and not rule.never_stores:
+        yield f"after_origin sees bodies of responses up to {rule.hook_response_bytes} bytes"
 
 
 def _kept(rule: Rule) -> str:

@@ -37,6 +37,7 @@ FIXES: Mapping[str, Fix] = {
     "precondition": Fix(),
     "upgrade": Fix(),
     "hook-failed": Fix(),
+    "hook-timeout": Fix(setting='HOOK_TIMEOUT = "2s"'),
     "identity-missing": Fix(
         rule='data_class = "private"\nkey_cookies = ["session"]  # or key_fields, key_claims'
     ),

@@ -63,6 +63,11 @@ REASONS: Mapping[str, Explained] = {
         "A hook of yours raised. The response is passed on, and not stored.",
         "Look at the log: it names the hook and what it raised.",
     ),
+    "hook-timeout": Explained(
+        "An `async` hook of yours took longer than `HOOK_TIMEOUT`, or 32 calls in the last ten seconds did and "
+        "still run. The response is passed on, and not stored.",
+        "Give what the hook waits for a shorter time, or raise `HOOK_TIMEOUT`.",
+    ),
     "identity-missing": Explained(
         "A rule of the class `private` matches, and the request doesn't have the identity that it declares, or no valid token.",
         "Nothing, if the client isn't logged in. Otherwise compare `key_cookies`, `key_fields` and `key_claims` with what clients send.",

@@ -51,6 +51,7 @@ def _draw(screen: Screen, explanation: Explanation) -> None:
         ("through", [f"the shield {explanation.shield}"] if explanation.shield else []),
         ("asks", explanation.origins),
         ("lies", [explanation.kept]),
+        ("hooks", explanation.hooks),
         ("once", ["one request to the origin in the world"] if explanation.single_flight == "global" else []),
     ):
         for number, line in enumerate(lines):

@@ -40,6 +40,7 @@ from origin_sdk_wire.settings import Rule, Settings
 from scripts.benches import nginx
 from scripts.benches.cost import Requests, cost_rows, measure_usage
 from scripts.benches.counting import Turns, counting_rows
+from scripts.benches.hooked import hook_rows
 from scripts.benches.load import HOST, Load, Target, loads
 from scripts.benches.rows import AtLeast, AtMost, Row, row
 from scripts.benches.start_up import Start, import_milliseconds
@@ -52,6 +53,7 @@ __all__ = ["add_arguments", "measure"]
 _WORKERS = Path(__file__).parent / "workers"
 _BODY = "x" * 2048
 
+_PARTS, _HOOKS = ("load", "start", "cost", "counting"), "hooks"
 _MEMORY_HIT, _KV_HIT, _KV_ALONE = "memory hit", "KV hit", "KV hit without marks"
 _KV_LOG = "KV hit with the log"
 _STALE_HIT, _MISS = "stale hit", "miss"
@@ -136,16 +138,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say which parts can be chosen."""
     parser.add_argument(
         "--only",
-        choices=("load", "start", "cost", "counting"),
+        choices=(*_PARTS, _HOOKS),
         action="append",
-        help="measure this part (default: all)",
+        help=f"measure this part (default: all but {_HOOKS})",
     )
 
 
 def measure(options: argparse.Namespace) -> list[Row]:
     """Measure all parts, or those of ``--only``."""
     extent = _QUICK if options.quick else _FULL
-    parts = options.only or ("load", "start", "cost", "counting")
+    parts = options.only or _PARTS
     rows: list[Row] = []
     with TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
@@ -157,6 +159,8 @@ def measure(options: argparse.Namespace) -> list[Row]:
             rows += cost_rows(measure_usage(folder, _WORKERS, extent.requests))
         if "counting" in parts and _can_load():
             rows += _counting_rows(folder, extent)
+        if _HOOKS in parts and _can_load():
+            rows += _hook_rows(folder, extent)
     return rows
 
 
@@ -179,6 +183,11 @@ def _counting_rows(folder: Path, extent: _Extent) -> list[Row]:
             lambda workerd: _fill(workerd, 1),
             Turns(extent.warm_ups, extent.counting_rounds, extent.at_once),
         )
+
+
+def _hook_rows(folder: Path, extent: _Extent) -> list[Row]:
+    with Workerd(folder / "hooked-origin", [Worker("origin", _WORKERS, main="origin.js")]) as behind:
+        return hook_rows(folder, behind.url("origin"), lambda workerd: _fill(workerd, 1), extent.rounds)
 
 
 # Load

@@ -32,6 +32,7 @@ TEMPLATE = "origin_sdk/_deployment/template"
 RUN: Mapping[tuple[str, str], tuple[int, str]] = {
     ("README.md", "python"): (1, "tests/docs/test_sdk.py"),
     ("docs/before-your-application.md", "python"): (3, "tests/docs/test_applications.py"),
+    ("docs/configuration.md", "python"): (1, "tests/edge/test_hooks.py"),
     ("docs/events-django.md", "python"): (4, "tests/docs/test_events.py"),
     ("docs/events-fastapi.md", "python"): (4, "tests/docs/test_events.py"),
     ("docs/events-flask.md", "python"): (2, "tests/docs/test_events.py"),

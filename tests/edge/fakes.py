@@ -131,6 +131,9 @@ class FakeBodies:
     async def received(self, request: bytes) -> bytes:
         return request
 
+    async def copied(self, request: bytes) -> bytes:
+        return request
+
     def prefixed(self, text: str, body: bytes) -> bytes:
         return text.encode() + body
 
@@ -239,6 +242,9 @@ class FakeResponse:
 
     async def read(self) -> bytes:
         return self.body
+
+    async def copied(self, most_bytes: int) -> bytes | None:
+        return self.body if len(self.body) <= most_bytes else None
 
     def discard(self) -> None:
         self.body = b""

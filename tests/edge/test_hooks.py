@@ -1,7 +1,11 @@
+import asyncio
 import re
+import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import replace
 from types import ModuleType
+from typing import Any, cast
 
 import pytest
 
@@ -14,10 +18,16 @@ from origin_sdk_edge.hooks import (
     Hooks,
     Report,
     changed_fields,
+    hook_warnings,
     load_hooks,
 )
+from origin_sdk_edge.ports import LateError
 from origin_sdk_wire.config import ConfigError
+from origin_sdk_wire.facts import Reason
+from origin_sdk_wire.settings import Rule, Settings
+from tests.docs.snippets import blocks
 
+_PAGE = "docs/configuration.md"
 _REQUEST = HookRequest(
     "GET", "https://api.example.com/v1/items/products/7", {"Accept": "text/html", "X-Shop": "berlin"}
 )
@@ -35,19 +45,28 @@ def _module(**functions: object) -> ModuleType:
     return module
 
 
+async def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    task = asyncio.ensure_future(work)
+    done, _ = await asyncio.wait([task], timeout=0.05)
+    if not done:
+        task.cancel()
+        raise LateError("late")
+    return task.result()
+
+
 def _load(reports: Report | None = None, /, **functions: object) -> Hooks:
-    return load_hooks(_module(**functions), _Reports() if reports is None else reports)
+    return load_hooks(_module(**functions), _Reports() if reports is None else reports, _run)
 
 
 def test_the_file_as_it_comes_has_no_hooks() -> None:
-    assert load_hooks(default_hooks, _Reports()) == Hooks()
+    assert load_hooks(default_hooks, _Reports(), _run) == Hooks()
 
 
 def test_a_module_without_hooks_has_none() -> None:
     assert _load() == Hooks()
 
 
-def test_a_hook_with_a_body_is_taken_and_the_others_stay_absent() -> None:
+async def test_a_hook_with_a_body_is_taken_and_the_others_stay_absent() -> None:
     def before_send(request: HookRequest, response: HookResponse) -> HookResponse:
         return response.with_field("X-Served", request.method)
 
@@ -55,14 +74,18 @@ def test_a_hook_with_a_body_is_taken_and_the_others_stay_absent() -> None:
     assert hooks.before_lookup is None
     assert hooks.after_origin is None
     assert hooks.before_send is not None
-    assert hooks.before_send(_REQUEST, _RESPONSE).fields["x-served"] == "GET"
+    told = await hooks.before_send(_REQUEST, _RESPONSE)
+    assert isinstance(told, HookResponse)
+    assert told.fields["x-served"] == "GET"
 
 
-def _lookup(hook: Callable[..., object], reports: _Reports) -> HookRequest | HookAnswer | None:
+async def _lookup(
+    hook: Callable[..., object], reports: _Reports, given: HookRequest = _REQUEST
+) -> HookRequest | HookAnswer | Reason:
     # Hooks take their arguments by position: the parameters may have any name.
     hooks = _load(reports, before_lookup=hook)
     assert hooks.before_lookup is not None
-    return hooks.before_lookup(_REQUEST)
+    return await hooks.before_lookup(given)
 
 
 @pytest.mark.parametrize(
@@ -87,10 +110,36 @@ def _lookup(hook: Callable[..., object], reports: _Reports) -> HookRequest | Hoo
         ),
     ],
 )
-def test_before_lookup(hook: Callable[..., object], expected: object) -> None:
+async def test_before_lookup(hook: Callable[..., object], expected: object) -> None:
     reports = _Reports()
-    assert _lookup(hook, reports) == expected
+    assert await _lookup(hook, reports) == expected
     assert reports == []
+
+
+def _waiting(_: object) -> Any:
+    work = _never(None)
+    work.close()
+    return work
+
+
+async def _cancelled(_: object) -> None:
+    raise asyncio.CancelledError
+
+
+async def _late(_: object) -> None:
+    raise TimeoutError
+
+
+def _raise_one(_: object) -> None:
+    raise NotImplementedError
+
+
+def _raise_two(_: object, __: object) -> None:
+    raise NotImplementedError
+
+
+async def _never(_: object) -> None:
+    await asyncio.Event().wait()
 
 
 def _raise(*_: object) -> None:
@@ -121,13 +170,21 @@ def _raise(*_: object) -> None:
             lambda request: HookAnswer(len(request.method)), "from 200 to 599", id="no final status"
         ),
         pytest.param(lambda request: request.fields.update(a="b"), "update", id="fields changed in place"),
+        pytest.param(lambda request: replace(request, body=b"other"), "the body stays", id="another body"),
+        pytest.param(lambda request: request.with_field("x", 5), "expected string", id="no text in a field"),
+        pytest.param(
+            lambda _: HookAnswer(200, cast("str", {"a": 1})), "give a str", id="an answer of no text"
+        ),
+        pytest.param(lambda _: HookAnswer(204, "x"), "none for 204", id="content where none may be"),
+        pytest.param(lambda request: sys.exit(request.method), "SystemExit: GET", id="a hook that exits"),
+        pytest.param(_waiting, "coroutine", id="a hook that returns a coroutine"),
     ],
 )
-def test_a_failed_before_lookup_is_reported_and_returns_none(
+async def test_a_failed_before_lookup_is_reported_and_says_so(
     hook: Callable[..., object], report: str
 ) -> None:
     reports = _Reports()
-    assert _lookup(hook, reports) is None
+    assert await _lookup(hook, reports) is Reason.HOOK_FAILED
     assert len(reports) == 1
     assert reports[0].startswith("before_lookup: ")
     assert report in reports[0]
@@ -151,13 +208,13 @@ def test_a_failed_before_lookup_is_reported_and_returns_none(
         ),
     ],
 )
-def test_hooks_on_responses(hook: Callable[..., object], expected: HookResponse) -> None:
+async def test_hooks_on_responses(hook: Callable[..., object], expected: HookResponse) -> None:
     reports = _Reports()
     hooks = _load(reports, after_origin=hook, before_send=hook)
     assert hooks.after_origin is not None
     assert hooks.before_send is not None
-    assert hooks.after_origin(_REQUEST, _RESPONSE) == expected
-    assert hooks.before_send(_REQUEST, _RESPONSE) == expected
+    assert await hooks.after_origin(_REQUEST, _RESPONSE) == expected
+    assert await hooks.before_send(_REQUEST, _RESPONSE) == expected
     assert reports == []
 
 
@@ -175,19 +232,23 @@ def test_hooks_on_responses(hook: Callable[..., object], expected: HookResponse)
         ),
     ],
 )
-def test_a_failed_hook_on_a_response_is_reported(hook: Callable[..., object], report: str) -> None:
+async def test_a_failed_hook_on_a_response_is_reported(hook: Callable[..., object], report: str) -> None:
     reports = _Reports()
     hooks = _load(reports, after_origin=hook, before_send=hook)
     assert hooks.after_origin is not None
     assert hooks.before_send is not None
-    assert hooks.after_origin(_REQUEST, _RESPONSE) is None
-    assert hooks.before_send(_REQUEST, _RESPONSE) is _RESPONSE
+    assert await hooks.after_origin(_REQUEST, _RESPONSE) is Reason.HOOK_FAILED
+    assert await hooks.before_send(_REQUEST, _RESPONSE) is Reason.HOOK_FAILED
     assert [line.partition(":")[0] for line in reports] == ["after_origin", "before_send"]
     assert all(report in line for line in reports)
 
 
-async def _asynchronous(_: object) -> None:
-    raise NotImplementedError
+def _generator(_: object) -> Iterator[None]:
+    yield
+
+
+async def _asynchronous_generator(_: object) -> AsyncIterator[None]:
+    yield
 
 
 def _misspelt(_: object) -> None:
@@ -197,8 +258,9 @@ def _misspelt(_: object) -> None:
 @pytest.mark.parametrize(
     ("functions", "problem"),
     [
+        pytest.param({"before_lookup": _generator}, "before_lookup: is a generator", id="a generator"),
         pytest.param(
-            {"before_lookup": _asynchronous}, "before_lookup: is asynchronous", id="a hook doesn't wait"
+            {"before_lookup": _asynchronous_generator}, "before_lookup: is a generator", id="an async one"
         ),
         pytest.param(
             {"after_origin": _misspelt}, "after_origin: doesn't take (request, response)", id="parameters"
@@ -223,11 +285,11 @@ def test_a_changed_value_can_be_told_from_lines_that_stayed() -> None:
     assert changed_fields(_RESPONSE.fields, after.fields) == {"x-new": "1", "content-type": None}
 
 
-def test_what_a_client_sent_is_not_the_hooks_fault() -> None:
+async def test_what_a_client_sent_is_not_the_hooks_fault() -> None:
     odd = HookRequest("GET", _REQUEST.url, {"x-odd": "€", "x-shop": "berlin"})
     hooks = _load(before_lookup=lambda request: request.with_field("x-new", "1"))
     assert hooks.before_lookup is not None
-    assert hooks.before_lookup(odd) == odd.with_field("x-new", "1")
+    assert await hooks.before_lookup(odd) == odd.with_field("x-new", "1")
 
 
 _EXAMPLES = [
@@ -248,15 +310,63 @@ def test_each_hook_has_examples() -> None:
 
 
 @pytest.mark.parametrize(("name", "example"), _EXAMPLES)
-def test_the_examples_run(name: str, example: str) -> None:
+async def test_the_examples_run(name: str, example: str) -> None:
     names = dict(vars(origin_sdk_edge.hooks))
     exec(textwrap.dedent(example), names)  # noqa: S102 - our own examples
     reports = _Reports()
     hooks = _load(reports, **{name: names[name]})
     if hooks.before_lookup is not None:
-        assert hooks.before_lookup(_REQUEST) not in (None, _REQUEST)
+        assert await hooks.before_lookup(_REQUEST) not in (*Reason, _REQUEST)
         return
     hook = hooks.after_origin or hooks.before_send
     assert hook is not None
-    assert hook(_REQUEST, _RESPONSE) not in (None, _RESPONSE)
+    assert await hook(_REQUEST, _RESPONSE) not in (*Reason, _RESPONSE)
     assert reports == []
+
+
+async def test_an_async_hook_is_waited_for() -> None:
+    async def hook(request: HookRequest) -> HookRequest:
+        await asyncio.sleep(0)
+        return request.with_field("x-new", str(len(request.body or b"")))
+
+    reports = _Reports()
+    told = await _lookup(hook, reports, replace(_REQUEST, body=b"1234"))
+    assert isinstance(told, HookRequest)
+    assert (told.fields["x-new"], told.body, reports) == ("4", b"1234", [])
+
+
+@pytest.mark.parametrize(
+    ("hook", "reason"),
+    [
+        pytest.param(_never, Reason.HOOK_TIMEOUT, id="that never ends"),
+        pytest.param(_cancelled, Reason.HOOK_FAILED, id="that is cancelled"),
+        pytest.param(_late, Reason.HOOK_FAILED, id="whose own time was up"),
+    ],
+)
+async def test_an_async_hook_that_fails_says_how(hook: Callable[..., object], reason: Reason) -> None:
+    reports = _Reports()
+    assert await _lookup(hook, reports) is reason
+    assert len(reports) == 1
+
+
+def test_a_declaration_that_no_hook_sees_is_told() -> None:
+    settings = Settings(rules=(Rule("a", hook_request_bytes=1, hook_response_bytes=1), Rule("b")))
+    assert len([*hook_warnings(Hooks(), settings)]) == 2
+    hooks = _load(before_lookup=_raise_one, after_origin=_raise_two)
+    assert [*hook_warnings(hooks, settings)] == []
+
+
+async def test_the_hooks_of_the_docs_run() -> None:
+    [code] = [each.text for each in blocks() if (each.page, each.language) == (_PAGE, "python")]
+    module = ModuleType("hooks")
+    exec(compile(code, _PAGE, "exec"), vars(module))  # noqa: S102 - the page's own
+    hooks = load_hooks(module, _Reports(), _run)
+    assert hooks.before_lookup
+    assert hooks.after_origin
+    refused = await hooks.before_lookup(HookRequest("POST", _REQUEST.url))
+    assert isinstance(refused, HookAnswer)
+    shown = replace(_RESPONSE, body=b'{"shop": "berlin"}')
+    told = await hooks.after_origin(_REQUEST, shown)
+    assert isinstance(told, HookResponse)
+    assert told.fields["cache-groups"] == '"shop-berlin"'
+    assert await hooks.after_origin(_REQUEST, _RESPONSE) is _RESPONSE

@@ -148,7 +148,8 @@ def stored(
     running_origin: ScriptedOrigin, running_kv: BreakableKV, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Workerd]:
     folder, store = tmp_path_factory.mktemp("stored"), StandIn(running_kv.address)
-    with running(folder, running_origin, {"edge": {}}, store=store) as workerd:
+    # All at once, the KV of these tests may take its time.
+    with running(folder, running_origin, {"edge": {"KV_TIMEOUT": "20s"}}, store=store) as workerd:
         yield workerd
 
 

@@ -202,3 +202,10 @@ def test_a_content_in_the_key_is_told(method: str, key: bool, split: bool) -> No
 )
 def test_it_is_told_where_a_response_lies(rule: Rule, kept: str) -> None:
     assert explain("https://a.example/x", Project(rules=(rule,))).kept == kept
+
+
+def test_it_is_told_what_hooks_see() -> None:
+    rule = Rule(paths=("/x",), hook_request_bytes=10, hook_response_bytes=20)
+    told = explain("https://a.example/x", Project(rules=(rule,)))
+    assert [line.rpartition("to ")[2] for line in told.hooks] == ["10 bytes", "20 bytes"]
+    assert explain("https://a.example/y", Project(rules=(rule,))).hooks == ()

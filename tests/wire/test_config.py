@@ -114,6 +114,8 @@ def test_a_rule_reads_all_its_settings() -> None:
         "media_types": ["text/html"],
         "device_field": "X-Device",
         "groups_from": "user-{id}",
+        "hook_request_bytes": "1KiB",
+        "hook_response_bytes": 2,
         "key_parameters": ["signature"],
         "no_vary_search": True,
         "weights": [3, "0.5"],
@@ -159,6 +161,8 @@ def test_a_rule_reads_all_its_settings() -> None:
         media_types=("text/html",),
         device_field="x-device",
         groups_from=("user-{id}",),
+        hook_request_bytes=1024,
+        hook_response_bytes=2,
         seal=Seal.ENCRYPT,
         shield=False,
     )

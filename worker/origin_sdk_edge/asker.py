@@ -210,12 +210,15 @@ class Asker:
         lookup, ask = self._disclosing(question), question.ask
         try:
             came = await self._came(question, lookup, directly=directly)
+            response, facts = came.response, came.facts
+            hooked: ResponseFacts | Reason = facts
+            if self._hooks.after_origin and not came.is_shielded:
+                hooked = await self._after_origin(lookup, facts, response)
         except OriginError as error:
             return self._failed(question, error)
-        response, facts = came.response, came.facts
-        hooked = facts if came.is_shielded else self._after_origin(lookup.request, facts)
-        if hooked is None or not came.may_store:
-            status = Status(Reason.HOOK_FAILED, forwarded=ask.forwarded, forwarded_status=facts.status)
+        if isinstance(hooked, Reason) or not came.may_store:
+            reason = hooked if isinstance(hooked, Reason) else Reason.HOOK_FAILED
+            status = Status(reason, forwarded=ask.forwarded, forwarded_status=facts.status)
             return Outcome(Plan(Relay(), status, may_share=False), response, facts, trouble=trouble_of(facts))
         if self._nominations.learn(lookup, hooked.fields):
             if not came.is_shielded:
@@ -322,12 +325,30 @@ class Asker:
         self._counters.origin_answered(rule.name, response.status, now_ms - birth_ms)
         return ResponseFacts(response.status, fields, birth_ms, now_ms, response.set_cookies)
 
-    def _after_origin(self, request: RequestFacts, facts: ResponseFacts) -> ResponseFacts | None:
+    async def _after_origin(
+        self, lookup: Lookup, facts: ResponseFacts, response: OriginResponse
+    ) -> ResponseFacts | Reason:
+        """Return what the hook makes of a response, or why it failed; raises :class:`OriginError`."""
         if not self._hooks.after_origin:
             return facts
-        hook_request = HookRequest(request.method, str(request.target), request.fields)
-        result = self._hooks.after_origin(hook_request, HookResponse(facts.status, facts.fields))
-        return replace(facts, fields=result.fields) if result else None
+        request, body = lookup.request, await self._shown(lookup, facts, response)
+        given = HookRequest(request.method, str(request.target), request.fields)
+        result = await self._hooks.after_origin(given, HookResponse(facts.status, facts.fields, body))
+        return result if isinstance(result, Reason) else replace(facts, fields=result.fields)
+
+    async def _shown(self, lookup: Lookup, facts: ResponseFacts, response: OriginResponse) -> bytes | None:
+        """Return a body without its coding, where a rule shows it to hooks; raises :class:`OriginError`."""
+        most_bytes, coding = lookup.rule.hook_response_bytes, facts.fields.get("content-encoding", "")
+        has_content = lookup.request.method != "HEAD" and facts.status not in {204, 205, 304}
+        if not most_bytes or not has_content or coding not in {"", *STORED_CODINGS}:
+            return None
+        body = await response.copied(most_bytes)
+        try:
+            if coding and body is not None:
+                body = await self._bodies.expanded(body, coding, most_bytes)
+        except ValueError:
+            return None
+        return None if body is None else self._bodies.octets(body)
 
     async def _with_body(
         self, question: Question, outcome: Outcome, record: Record, response: OriginResponse

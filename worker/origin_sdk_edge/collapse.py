@@ -317,7 +317,7 @@ class Collapse:
                 )
             case Relay() if outcome.response and outcome.facts:
                 self._feed_client(question, outcome, exchange)
-                return self._sender.relayed(
+                return await self._sender.relayed(
                     exchange, outcome.response, outcome.facts, lookup.client, plan.status, lookup.key
                 )
             case Reuse() | Relay():

@@ -64,7 +64,7 @@ class Forwarder:
                 self._asker.note_failure(forward.rule, error)
                 return self._sender.failed(exchange, error.failure, plan.status)
             exchange.run(self._asker.keep(plan.lookup, Outcome(replace(plan, marks=())), entry))
-        return self._sender.relayed(exchange, response, facts, forward.request, plan.status)
+        return await self._sender.relayed(exchange, response, facts, forward.request, plan.status)
 
     async def _mark_everywhere(self, names: tuple[str, ...], lane: Lane) -> None:
         try:

@@ -34,8 +34,10 @@ from origin_sdk_wire.freshness import current_age_ms
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import Lane, url_mark
 from origin_sdk_wire.metrics import Tier
+from origin_sdk_wire.rules import first_match
 from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.shield import SHIELD_FIELD, settings_digest
+from origin_sdk_wire.storability import content_length
 
 __all__ = ["Handler", "Served", "facts_of"]
 
@@ -84,6 +86,7 @@ class Handler:
         self._timing = ports.timing
         self._report = ports.report
         self._counters = counters
+        self._shows_requests = any(rule.hook_request_bytes for rule in settings.rules)
         self._verifier = _verifier_of(settings, storage, ports)
         self.sender = Sender(settings, hooks, storage, ports)
         self._judge = Judge(settings, storage, ports.timing)
@@ -116,10 +119,10 @@ class Handler:
         if request is None or lacks_length(request):
             return Served(exchange, self._refused(exchange, request))
         exchange.is_for_edge = incoming.is_from_edge
-        hooked = self._from_edge(request) if incoming.is_from_edge else self._before_lookup(request)
-        if isinstance(hooked, HookAnswer) or (hooked is None and incoming.is_from_edge):
-            return Served(exchange, self._answered_at_once(exchange, hooked))
         try:
+            hooked = await self._hooked(request, incoming)
+            if hooked is None or isinstance(hooked, HookAnswer):
+                return Served(exchange, self._answered_at_once(exchange, hooked))
             decision = await self._decide(request, hooked, incoming, exchange)
         except ContentError:
             return Served(exchange, self.sender.plain(exchange, 400, _BROKEN_OFF, Status(Reason.BODY)))
@@ -134,14 +137,14 @@ class Handler:
             return Served(exchange, await self._forwarder.forward(forward, None, exchange))
 
     async def _decide(
-        self, request: RequestFacts, hooked: RequestFacts | None, incoming: Incoming, exchange: Exchange
+        self, request: RequestFacts, hooked: RequestFacts | Reason, incoming: Incoming, exchange: Exchange
     ) -> Forward | Lookup:
         """Decide on a request, with its content where that belongs in the key.
 
         Raises :class:`ContentError`.
         """
-        if hooked is None:
-            return Forward(request, DEFAULT_RULE, Reason.HOOK_FAILED)
+        if isinstance(hooked, Reason):
+            return Forward(request, DEFAULT_RULE, hooked)
         decision = on_request(hooked, self.settings, exchange.began_ms)
         exchange.rule = decision.rule.name
         while isinstance(decision, Forward) and decision.awaits:
@@ -211,14 +214,38 @@ class Handler:
         text = f"A {request.method} with a body needs a Content-Length: otherwise it can't be passed on."
         return self.sender.plain(exchange, 411, text, Status(Reason.BODY))
 
-    def _before_lookup(self, request: RequestFacts) -> RequestFacts | HookAnswer | None:
+    async def _hooked(
+        self, request: RequestFacts, incoming: Incoming
+    ) -> RequestFacts | HookAnswer | Reason | None:
+        """Return what the hook makes of a request, or an edge before this shield; ``None`` if unknown.
+
+        Raises :class:`ContentError`.
+        """
+        if incoming.is_from_edge:
+            return self._from_edge(request)
         if not self.hooks.before_lookup:
             return request
-        result = self.hooks.before_lookup(HookRequest(request.method, str(request.target), request.fields))
+        body = await self._shown(request, incoming)
+        given = HookRequest(request.method, str(request.target), request.fields, body)
+        result = await self.hooks.before_lookup(given)
         if isinstance(result, HookRequest):
             own = {name for name, value in result.fields.items() if request.fields.get(name) != value}
             return RequestFacts(result.method, parse_target(result.url), result.fields, frozenset(own))
         return result
+
+    async def _shown(self, request: RequestFacts, incoming: Incoming) -> bytes | None:
+        """Return the content of a request, where a rule shows it to hooks; raises :class:`ContentError`."""
+        if not self._shows_requests:
+            return None
+        rule = first_match(self.settings.rules, request.method, request.target)
+        if not rule or not rule.hook_request_bytes:
+            return None
+        if incoming.body is None:
+            return b""
+        length_bytes = content_length(request.fields)
+        if length_bytes is None or length_bytes > rule.hook_request_bytes:
+            return None
+        return self._bodies.octets(await self._bodies.copied(incoming.body))
 
     # Looking
 

@@ -23,6 +23,7 @@ __all__ = [
     "Incoming",
     "Keys",
     "KeysError",
+    "LateError",
     "Origin",
     "OriginError",
     "OriginResponse",
@@ -49,6 +50,10 @@ class StoreError(Exception):
 
 class ContentError(Exception):
     """The content of a client's request broke off."""
+
+
+class LateError(Exception):
+    """Code that isn't the cache's took too long."""
 
 
 class KeysError(Exception):
@@ -134,6 +139,12 @@ class Bodies(Protocol):
 
     async def received(self, request: Any) -> Body:
         """Return the content of a client's request; raises :class:`ContentError`."""
+
+    async def copied(self, request: Any) -> Body:
+        """Return the content of a client's request, which can still be sent on.
+
+        Raises :class:`ContentError`.
+        """
 
     def prefixed(self, text: str, body: Body) -> Body:
         """Return ``text`` as UTF-8 with ``body`` after it."""
@@ -224,6 +235,12 @@ class OriginResponse(Protocol):
 
     async def read(self) -> Body:
         """Return the whole body; raises :class:`OriginError` if it is cut short or silent for too long."""
+
+    async def copied(self, most_bytes: int) -> Body | None:
+        """Return the body if it has no more bytes than that; it can still be read, or handed on.
+
+        Raises :class:`OriginError` as ``read`` does.
+        """
 
     def pieces(self) -> Pieces:
         """Return the body piece by piece; from then on it can't be handed on by itself."""

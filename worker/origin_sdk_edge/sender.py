@@ -86,12 +86,18 @@ class Sender:
             answer = StoredAnswer(answer.status, [*kept, *unstored], answer.body, answer.part)
         if status.ttl_seconds is None:
             status = self._with_ttl(lookup, entry, record, status)
+        if self._hooks.before_send and not exchange.is_for_edge:
+            fields = await self._before_send(lookup.client, answer.status, answer.fields)
+            answer = replace(answer, fields=fields)
         return self._sent(exchange, lookup, status, answer, body, size_bytes, record.birth_ms)
 
     def at_hand(
         self, exchange: Exchange, lookup: Lookup, entry: Entry, status: Status, now_ms: int
     ) -> Any | None:
-        """Answer from a stored response whose body is sent as it lies at hand; ``None`` for any other."""
+        """Answer from a stored response whose body is sent as it lies at hand; ``None`` for any other.
+
+        For where there is no hook ``before_send``.
+        """
         answer = answer_from(entry.record, entry.fields, lookup.client, now_ms)
         if answer.body is not BodyKind.AS_STORED or entry.body is None:
             return None
@@ -108,10 +114,8 @@ class Sender:
         size_bytes: int,
         birth_ms: int,
     ) -> Any:
-        fields, is_for_edge = answer.fields, exchange.is_for_edge
-        if self._hooks.before_send and not is_for_edge:
-            fields = self._before_send(lookup.client, answer.status, fields)
-        fields = shown_fields(fields, self._settings, is_for_edge=is_for_edge)
+        is_for_edge = exchange.is_for_edge
+        fields = shown_fields(answer.fields, self._settings, is_for_edge=is_for_edge)
         if is_for_edge:
             fields.append((SHIELD_FIELD, told_response(birth_ms, exchange.began_ms)))
         exchange.answer(status, answer.status, size_bytes)
@@ -137,21 +141,24 @@ class Sender:
             raise BodyGoneError(entry.key)
         return body
 
-    def _before_send(
+    async def _before_send(
         self, request: RequestFacts, status: int, fields: list[tuple[str, str]]
     ) -> list[tuple[str, str]]:
         before = combined(fields)
-        changes = changed_fields(before, self._hooked(request, status, before))
+        changes = changed_fields(before, await self._hooked(request, status, before))
         kept = [(name, value) for name, value in fields if name not in changes]
         return [*kept, *((name, value) for name, value in changes.items() if value is not None)]
 
-    def _hooked(self, request: RequestFacts, status: int, fields: Mapping[str, str]) -> Mapping[str, str]:
+    async def _hooked(
+        self, request: RequestFacts, status: int, fields: Mapping[str, str]
+    ) -> Mapping[str, str]:
         if not self._hooks.before_send:
             return fields
         hook_request = HookRequest(request.method, str(request.target), request.fields)
-        return self._hooks.before_send(hook_request, HookResponse(status, fields)).fields
+        result = await self._hooks.before_send(hook_request, HookResponse(status, fields))
+        return fields if isinstance(result, Reason) else result.fields
 
-    def relayed(
+    async def relayed(
         self,
         exchange: Exchange,
         response: OriginResponse,
@@ -168,7 +175,7 @@ class Sender:
         exchange.answer(
             status, facts.status, relayed_bytes(request.method, facts.status, response.fields) or 0
         )
-        fields = facts.fields if is_for_edge else self._hooked(request, facts.status, facts.fields)
+        fields = facts.fields if is_for_edge else await self._hooked(request, facts.status, facts.fields)
         added = {
             "cache-status": self._cache_status(status, request, key),
             "server-timing": self._server_timing(exchange),
@@ -177,7 +184,7 @@ class Sender:
             response.fields, fields, added, facts.response_ms, self._settings, is_for_edge=is_for_edge
         )
         if is_for_edge:
-            may_store = status.detail is not Reason.HOOK_FAILED
+            may_store = status.detail not in {Reason.HOOK_FAILED, Reason.HOOK_TIMEOUT}
             changes[SHIELD_FIELD] = told_response(facts.birth_ms, exchange.began_ms, may_store=may_store)
         return self._outgoing.relayed(response, changes)
 

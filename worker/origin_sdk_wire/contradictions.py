@@ -16,7 +16,9 @@ from origin_sdk_wire.values import shown_value
 __all__ = ["errors_of", "misplaced", "rule_errors", "rule_warnings", "warnings_of"]
 
 _MATCHING = frozenset({"name", "host", "path", "methods"})
-_NOT_STORING = frozenset({"bypass", "data_class", "origin_timeout", "origins", "weights"})
+_NOT_STORING = frozenset(
+    {"bypass", "data_class", "hook_request_bytes", "origin_timeout", "origins", "weights"}
+)
 """What is of use also where nothing is stored."""
 _NEVER_STORED = frozenset({428, 429, 431, 511})
 _SLOW_MARKS_SECONDS = 300

@@ -45,6 +45,7 @@ class Reason(StrEnum):
     PRECONDITION = "precondition"
     UPGRADE = "upgrade"
     HOOK_FAILED = "hook-failed"
+    HOOK_TIMEOUT = "hook-timeout"
     IDENTITY_MISSING = "identity-missing"
     REVOKED = "revoked"
     UNDECLARED_CREDENTIAL = "undeclared-credential"

@@ -193,6 +193,9 @@ class Rule(KeyRule):
     soft_timeout: float | None = setting(None, _SOFT_WAIT)
     shield: bool | None = setting(None, switch())
     """Whether misses go through the shield; ``None`` leaves that to the class of data."""
+    hook_request_bytes: int = setting(0, size(most=_MIB))
+    """The largest content of a request that ``before_lookup`` sees; 0: none. So of ``after_origin`` below."""
+    hook_response_bytes: int = setting(0, size(most=_MIB))
     bypass: bool = setting(False, switch())
     data_class: DataClass = setting(DataClass.PUBLIC, one_of(DataClass))
     bypass_cookies: frozenset[str] = setting(frozenset(), texts())
@@ -230,6 +233,11 @@ class Rule(KeyRule):
     def reads_answers(self) -> bool:
         """Whether the body of a response has to be read before it may be stored."""
         return bool(self.groups_from) or self.body is KeyBody.GRAPHQL
+
+    @property
+    def reads_plainly(self) -> bool:
+        """Whether somebody looks into bodies, so that the origin is asked for them without a coding."""
+        return self.reads_answers or self.hook_response_bytes > 0
 
     @property
     def is_kept_in_memory(self) -> bool:
@@ -350,6 +358,8 @@ class Settings:
     soft_timeout: float = setting(3.0, _SOFT_WAIT)
     """With a usable stale response at hand, the wait after which it is sent; the late result is kept."""
     kv_timeout: float = setting(1.0, _WAIT)
+    hook_timeout: float = setting(1.0, _WAIT)
+    """The longest wait for an ``async`` hook."""
     collapse_timeout: float = setting(10.0, duration(most=300))
     """The longest that a request waits for another's answer before it asks the origin itself."""
     refresh_throttle: float = setting(10.0, duration(most=3600))

@@ -28,7 +28,10 @@ SHIELD_FIELD = "edge-shield"
 """The field in which edge and shield tell each other what goes beyond HTTP."""
 
 _OF_ONE_WORKER = frozenset(
-    {"cache_name", "development", "purge_log_keys", "shield_placement", "shield_timeout"}
+    {
+        *("cache_name", "development", "hook_timeout", "publish_coding"),
+        *("purge_log_keys", "shield_placement", "shield_timeout"),
+    }
 )
 """Settings in which edge and shield may differ, since no answer depends on them."""
 

@@ -59,6 +59,10 @@ class ArrayBuffers:
         except JsException as error:
             raise ContentError(str(error)) from error
 
+    async def copied(self, request: Any) -> Body:
+        """Return the content of a client's request, which can still be sent on."""
+        return await self.received(request.clone())
+
     def prefixed(self, text: str, body: Body) -> Body:
         """Return ``text`` as UTF-8 with ``body`` after it."""
         return self.joined((js.TextEncoder.new().encode(text), body))

@@ -120,6 +120,28 @@ class FetchedResponse:
             raise OriginError(OriginFailure.TRUNCATED, f"{rest_bytes} bytes of the body are missing")
         return read[0].buffer if len(read) == 1 else joined(read)
 
+    async def copied(self, most_bytes: int) -> Body | None:
+        """Return the body if it has no more bytes than that; it can still be read, or handed on."""
+        length_bytes = content_length(self.fields)
+        if length_bytes is not None and length_bytes > most_bytes:
+            return None
+        if not self._stream:
+            return joined([])
+        own, other = self._stream.tee()
+        self.body = self._stream = other
+        pieces, read, size_bytes = JsPieces(own, self._silence_seconds, most_bytes + 1, self._hear), [], 0
+        while (piece := await pieces.next()) is not None:
+            size_bytes += piece.byteLength
+            if size_bytes > most_bytes:
+                pieces.cancel()
+                return None
+            read.append(piece)
+        if length_bytes is not None and size_bytes < length_bytes:
+            raise OriginError(
+                OriginFailure.TRUNCATED, f"{length_bytes - size_bytes} bytes of the body are missing"
+            )
+        return joined(read)
+
     def discard(self) -> None:
         """Give up the body."""
         if self._stream:

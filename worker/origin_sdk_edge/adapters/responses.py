@@ -65,7 +65,7 @@ class JsResponses:
 
     def plain(self, status: int, fields: Sequence[tuple[str, str]], text: str) -> Any:
         """Make a plain-text response."""
-        return _new_response(text, _init(status, fields))
+        return _new_response(None if status in _WITHOUT_BODY else text, _init(status, fields))
 
 
 def _init(status: int, fields: Sequence[tuple[str, str]]) -> Any:

@@ -376,7 +376,7 @@ def _sent(request: RequestFacts, target: Target, rule: Rule, settings: Settings)
     fields = {name: value for name, value in sent.items() if name not in left_out}
     if "accept-encoding" in fields:
         fields["accept-encoding"] = _codings(fields["accept-encoding"], settings.codings)
-    if rule.reads_answers:
+    if rule.reads_plainly:
         fields["accept-encoding"] = "identity"
     asked = asked_target(rule, request.target) if rule.hidden_parameters or rule.no_vary_search else None
     return RequestFacts(request.method, target, fields, request.own, request.content, request.token, asked)

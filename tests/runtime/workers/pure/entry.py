@@ -26,7 +26,7 @@ def _problems(variables):
 
 
 def _hooks(_):
-    return load_hooks(hooks, print) == Hooks()
+    return load_hooks(hooks, print, None) == Hooks()
 
 
 def _claims(arguments):
