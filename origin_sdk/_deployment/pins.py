@@ -10,6 +10,7 @@ __all__ = [
     "PIN_FILE",
     "WRANGLER_VERSION",
     "changes_between",
+    "is_behind",
     "is_older",
     "pinned_version",
     "with_compatibility_date",
@@ -28,6 +29,8 @@ PIN_FILE = "origin-sdk.txt"
 
 _PIN = re.compile(r"(?mi)^(\s*origin[-_.]sdk(?:\[[^\]]*\])?\s*==\s*)([^\s;#\\]+)")
 _WRANGLER = re.compile(r'("wrangler"\s*:\s*")([^"]*)(")')
+_RANGES = "^~=v> "
+_VERSION = re.compile(r"\d+(?:\.\d+)*")
 _DATE = re.compile(r'(?m)^(compatibility_date\s*=\s*")(\d{4}-\d{2}-\d{2})(")')
 _SECTION = re.compile(r"(?m)^## (\S+).*$")
 
@@ -47,10 +50,17 @@ def with_wrangler(package: str) -> str:
     """Return a package.json with the wrangler that this version is tested with, unless its own is newer."""
 
     def newer(found: re.Match[str]) -> str:
-        is_behind = is_older(found[2].lstrip("^~=v> "), WRANGLER_VERSION)
+        is_behind = is_older(found[2].lstrip(_RANGES), WRANGLER_VERSION)
         return f"{found[1]}{WRANGLER_VERSION}{found[3]}" if is_behind else found[0]
 
     return _WRANGLER.sub(newer, package)
+
+
+def is_behind(package: str, installed: str) -> bool:
+    """Whether the wrangler of a package.json is newer than the installed one: an upgrade has moved it."""
+    found = _WRANGLER.search(package)
+    declared = found[2].lstrip(_RANGES) if found else ""
+    return bool(_VERSION.fullmatch(declared)) and is_older(installed, declared)
 
 
 def with_compatibility_date(configuration: str) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from origin_sdk._deployment.node import find_node, find_wrangler, install_packages
+from origin_sdk._deployment.node import find_node, find_wrangler, install_packages, is_up_to_date
 from origin_sdk._deployment.pins import WRANGLER_VERSION
 from origin_sdk._development.local import (
     FOR_DEVELOPERS,
@@ -144,13 +144,13 @@ def _wrangler(
 def _tools(context: Context, folder: Path) -> Tools:
     node = find_node()
     script = find_wrangler(folder)
-    if script is None:
+    if script is None or not is_up_to_date(folder, script):
         if not (folder / "package.json").exists():
             raise InvalidSettings(
                 f"wrangler is missing: in {folder}, "
                 f"npm install --save-dev --save-exact wrangler@{WRANGLER_VERSION}"
             )
-        context.note(f"installing wrangler into {folder / 'node_modules'}, once")
+        context.note(f"installing wrangler into {folder / 'node_modules'}, once: some 230 MB")
         install_packages(folder, node)
         script = find_wrangler(folder)
     if script is None:

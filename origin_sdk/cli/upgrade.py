@@ -65,7 +65,7 @@ def upgrade(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
 def _pinned(requirements: Path, version: str) -> str:
     """Return the version that a project is of. Raises :class:`InvalidSettings` if that isn't to be left."""
-    before = pinned_version(_text(requirements))
+    before = pinned_version(_text(requirements)) if requirements.exists() else ""
     if not before:
         raise InvalidSettings(f"{requirements} pins no origin-sdk: write origin-sdk[cli]=={version}")
     if is_older(version, before):

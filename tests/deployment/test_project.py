@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from origin_sdk._deployment import pins, worker_code
 from origin_sdk._deployment.compact import compact
 from origin_sdk._deployment.frameworks import FRAMEWORKS, guess, requirements_of, sources_of
-from origin_sdk._deployment.node import _npm
+from origin_sdk._deployment.node import _npm, is_up_to_date
 from origin_sdk._development.process import ProcessError
 from origin_sdk._development.wrangler import Tools, Wrangler
 from origin_sdk._values.project import read_configurations
@@ -473,3 +473,34 @@ def test_npm_is_that_of_the_same_node() -> None:
     node, script = _npm(paths.NODE)
     told = subprocess.run([node, script, "--version"], capture_output=True, text=True, check=True)
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", told.stdout)
+
+
+@pytest.mark.parametrize(
+    ("declared", "installed", "behind"),
+    [
+        pytest.param("4.164.0", "4.164.0", False, id="the same"),
+        pytest.param("4.164.0", "4.99.9", True, id="an upgrade has moved the pin"),
+        pytest.param("^4.160.0", "4.164.0", False, id="a range"),
+        pytest.param("latest", "4.0.0", False, id="no version"),
+    ],
+)
+def test_a_wrangler_that_is_older_than_its_pin_is_installed_anew(
+    declared: str, installed: str, behind: bool, service: Path
+) -> None:
+    package = service / "node_modules" / "wrangler" / "package.json"
+    package.parent.mkdir(parents=True)
+    package.write_text(json.dumps({"version": installed}))
+    (service / "package.json").write_text(json.dumps({"devDependencies": {"wrangler": declared}}))
+    script = package.parent / "bin" / "wrangler.js"
+    assert is_up_to_date(service, script) is not behind
+    assert is_up_to_date(service / "edge", script), "of a folder above"
+
+
+def test_a_project_without_a_pin_is_told_to_have_one(
+    service: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "init")
+    (service / "edge" / "origin-sdk.txt").unlink()
+    code, told = run(capsys, "upgrade")
+    assert code == 2
+    assert "pins no origin-sdk: write origin-sdk[cli]==" in told
