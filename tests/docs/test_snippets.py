@@ -37,6 +37,7 @@ RUN: Mapping[tuple[str, str], tuple[int, str]] = {
     ("docs/events-fastapi.md", "python"): (4, "tests/docs/test_events.py"),
     ("docs/events-flask.md", "python"): (2, "tests/docs/test_events.py"),
     ("docs/frameworks.md", "python"): (5, "tests/docs/test_frameworks.py"),
+    ("docs/getting-started.md", "python"): (1, "tests/docs/test_getting_started.py"),
     ("docs/how-it-works.md", "mermaid"): (4, "tests/docs/test_how_it_works.py"),
     ("docs/layers-django.md", "python"): (2, "tests/layers/test_docs.py"),
     ("docs/layers.md", "python"): (9, "tests/layers/test_docs.py"),
@@ -247,7 +248,7 @@ def _export(arguments: Sequence[str]) -> None:
 
 
 _PROGRAMS: Mapping[str, Callable[[Sequence[str]], None]] = {
-    **dict.fromkeys(("cd", "grep", "openssl", "printf", "tr"), lambda _: None),
+    **dict.fromkeys(("cd", "grep", "openssl", "printf", "tr", "uvicorn"), lambda _: None),
     "curl": _curl,
     "export": _export,
     "npm": _npm,
