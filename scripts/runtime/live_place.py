@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ _ORIGIN = Path(__file__).parent / "workers" / "live_origin.js"
 _URL = re.compile(r"https://\S+\.workers\.dev")
 _DEPLOY_SECONDS = 180.0
 _API_SECONDS = 30.0
+_PAGE = 100
 _PUBLIC = "global_fetch_strictly_public"
 """A Worker that asks another one of its account by its URL needs this flag."""
 _SHOWN_CHARACTERS = 2000
@@ -98,7 +100,13 @@ class Account:
 
     def namespaces(self, title: str) -> list[str]:
         """Return the ids of the namespaces of a title."""
-        return [each["id"] for each in self.request("GET", "?per_page=100") if each["title"] == title]
+        found: list[str] = []
+        for page in count(1):
+            listed = self.request("GET", f"?per_page={_PAGE}&page={page}")
+            found += [each["id"] for each in listed if each["title"] == title]
+            if len(listed) < _PAGE:
+                break
+        return found
 
     def attempt(self, what: str, action: Callable[[], object]) -> None:
         """Remove something; what can't be is noted, and the rest goes on."""

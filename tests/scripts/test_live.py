@@ -35,7 +35,9 @@ class FakeAccount:
             self.namespaces["n1"] = json.loads(request.content)["title"]
             result = {"id": "n1"}
         elif request.method == "GET":
-            result = [{"id": key, "title": title} for key, title in self.namespaces.items()]
+            listed = [{"id": key, "title": title} for key, title in self.namespaces.items()]
+            first = (int(request.url.params["page"]) - 1) * int(size := request.url.params["per_page"])
+            result = listed[first : first + int(size)]
         else:
             del self.namespaces[request.url.path.rpartition("/")[2]]
         return httpx.Response(200, json={"success": True, "result": result})
@@ -59,6 +61,15 @@ def test_scratch_workers_are_there_and_gone_again(tmp_path: Path) -> None:
         assert f'ORIGIN = "https://{NAME}-origin.me.workers.dev"' in (tmp_path / f"{NAME}.toml").read_text()
         assert place.settings.namespace_id == "n1"
     assert (fake.workers, fake.namespaces, fake.account.left) == (set(), {}, [])
+
+
+def test_its_namespace_is_found_among_many(tmp_path: Path) -> None:
+    fake = FakeAccount()
+    others = {f"other {number}": "mine" for number in range(230)}
+    fake.namespaces.update(others)
+    with scratch(tmp_path, fake.account, NAME):
+        assert len(fake.namespaces) == 231
+    assert fake.namespaces == others
 
 
 @pytest.mark.parametrize(
