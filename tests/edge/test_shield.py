@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from origin_sdk_edge.hooks import HookRequest, HookResponse, Hooks
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.ports import OriginError
 from origin_sdk_wire.config import load
 from origin_sdk_wire.facts import Reason
-from tests.edge.fakes import FakeEdge, FakeResponse, FakeShield, FakeStore, Sent
+from origin_sdk_wire.key import parse_target
+from origin_sdk_wire.marks import Lane, group_mark, url_mark
+from tests.edge.examples import examples
+from tests.edge.fakes import FakeEdge, FakeResponse, FakeShield, FakeStore, FakeTiming, Sent
 
 URL = "https://api.example.com/a"
 FRESH = {"cache-control": "public, max-age=600", "content-length": "1"}
@@ -219,3 +225,74 @@ async def test_the_origins_failure_is_told_and_not_tried_again() -> None:
     told = await two.ask()
     assert (told.status, "origin-timeout" in told.fields["cache-status"]) == (504, True)
     assert (len(two.asked), len(two.edge.origin.requests)) == (1, 0)
+
+
+# Purges, whatever happens
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("get"), st.integers(0, 1), st.booleans()),
+        st.tuples(st.just("get"), st.integers(0, 1), st.booleans()),
+        st.tuples(st.just("change"), st.just(0), st.just(False)),
+        st.tuples(st.just("purge"), st.integers(0, 1), st.booleans()),
+        st.tuples(st.just("wait"), st.sampled_from([1, 300, 4_000, 9_000]), st.just(False)),
+    ),
+    min_size=10,
+    max_size=40,
+)
+"""What happens, at which of two edges or for how long; a purge of the group, or a client that insists."""
+
+
+@dataclass
+class _Still(FakeTiming):
+    """A clock that a test alone moves."""
+
+    async def sleep(self, _seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+@settings(max_examples=examples(25), deadline=None)
+@given(
+    steps=STEPS,
+    lifetime=st.sampled_from(["max-age=5", "max-age=60", "max-age=5, stale-while-revalidate=20"]),
+    is_tagged=st.booleans(),
+    lane=st.sampled_from(Lane),
+)
+def test_nothing_that_an_edge_knows_to_be_purged_comes_back_by_the_shield(
+    steps: list[tuple[str, int, bool]], lifetime: str, is_tagged: bool, lane: Lane
+) -> None:
+    asyncio.run(_hold(steps, lifetime, lane, is_tagged=is_tagged))
+
+
+async def _hold(steps: list[tuple[str, int, bool]], lifetime: str, lane: Lane, *, is_tagged: bool) -> None:
+    timing, version, least = _Still(), 1, [1, 1]
+
+    def answer(request: RequestFacts) -> FakeResponse:
+        tag = f'"{version}"'
+        fields = {"cache-control": f"public, {lifetime}", "cache-groups": '"g"'}
+        if is_tagged and request.fields.get("if-none-match") == tag:
+            return FakeResponse(304, {**fields, "etag": tag})
+        return FakeResponse(200, fields | ({"etag": tag} if is_tagged else {}), str(version).encode())
+
+    variables = {"ORIGIN": "https://o.example", "LIFETIME_JITTER": 0}
+    shield = FakeEdge(load({**variables, "CACHE_NAME": "Shield"}), answer, timing=timing)
+    edges = [FakeEdge(load(variables), answer, timing=timing, shield=FakeShield(shield)) for _ in range(2)]
+    for what, number, is_other in steps:
+        match what:
+            case "change":
+                version += 1
+            case "wait":
+                timing.ms += number
+            case "purge":
+                # What is asked for in the same millisecond is neither before nor after it.
+                timing.ms += 1
+                name = group_mark("g") if is_other else url_mark(parse_target(URL))
+                edges[number].storage.marks.mark_here((name,), lane, timing.ms)
+                least[number] = version
+                timing.ms += 1
+            case "get":
+                fields = {"cache-control": "no-cache"} if is_other else {}
+                sent: Sent = (await edges[number].full("GET", URL, fields)).response
+                is_stale = any(word in sent.fields["cache-status"] for word in ("stale", "throttled"))
+                assert int(sent.body) >= least[number] or (lane is Lane.SOFT and is_stale)
+    assert not shield.faults
