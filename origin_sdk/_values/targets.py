@@ -169,12 +169,13 @@ class Purge:
         return cls.of(**values)
 
     def __str__(self) -> str:
-        """Say it in a line, for logs."""
+        """Say it in a line, for logs: without the query of a URL, which may hold a secret."""
         parts = ["everything"] if self.everything else []
         for kind in KINDS:
             targets = getattr(self, kind.name)
             if len(targets) == 1:
-                parts.append(f"{kind.noun} {targets[0]}")
+                shown, query, _ = targets[0].partition("?")
+                parts.append(f"{kind.noun} {shown}{query and '?…'}")
             elif targets:
                 parts.append(f"{len(targets)} {kind.name}")
         return f"{'hard' if self.hard else 'soft'}: {', '.join(parts)}"

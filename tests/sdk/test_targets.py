@@ -150,3 +150,8 @@ def test_a_purge_reaches_what_the_rule_of_another_reading_keyed(url: str, querie
     target = parse_target(url)
     names = [url_mark(replace(target, query=query)) for query in queries]
     assert list(Purge.of(urls=[url]).marks(rules)) == [SHARED, *(f"m2/s/{name}" for name in names)]
+
+
+def test_a_line_of_a_log_shows_no_query() -> None:
+    assert str(Purge.of(urls=["https://a.example/x?api_key=s3cr3t"])) == "soft: url https://a.example/x?…"
+    assert str(Purge.of(urls=["https://a.example/x"], hard=True)) == "hard: url https://a.example/x"
