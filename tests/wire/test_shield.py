@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from origin_sdk_wire.config import load, problems
 from origin_sdk_wire.settings import DataClass, Rule, Settings, StoreOn
-from origin_sdk_wire.shield import is_shielded, placement_of, settings_digest
+from origin_sdk_wire.shield import _OF_ONE_WORKER, is_shielded, placement_of, settings_digest
 
 _BASE: dict[str, Any] = {
     "ORIGIN": "https://o.example",
@@ -41,6 +42,14 @@ def test_settings_that_answer_otherwise_are_told_apart(changes: dict[str, Any]) 
     [
         pytest.param({}, id="the same"),
         pytest.param({"CACHE_NAME": "Shield"}, id="a name"),
+        pytest.param(
+            {
+                "DEBUG_SECRET": "an example of thirty-two bytes, not used",
+                "LOG_SAMPLING": 0.5,
+                "METRICS_URLS": "path",
+            },
+            id="counts",
+        ),
         pytest.param({"SHIELD_TIMEOUT": "1s", "SHIELD_PLACEMENT": "aws:eu-central-1"}, id="of the shield"),
         pytest.param(
             {"RULES": [{"path": "/a/**", "negative_lifetimes": {"410": "2m", "404": "1m"}}]}, id="order"
@@ -88,3 +97,7 @@ _O = "https://o.example"
 )
 def test_what_goes_through_it(rule: Rule, origin: str, goes: bool) -> None:
     assert is_shielded(rule, Settings(origin=origin)) is goes
+
+
+def test_what_may_differ_are_settings() -> None:
+    assert {each.name for each in fields(Settings)} >= _OF_ONE_WORKER

@@ -29,8 +29,9 @@ SHIELD_FIELD = "edge-shield"
 
 _OF_ONE_WORKER = frozenset(
     {
-        *("cache_name", "development", "hook_timeout", "publish_coding"),
-        *("purge_log_keys", "shield_placement", "shield_timeout"),
+        *("cache_name", "debug_secret", "development", "hook_timeout", "log_sampling", "log_writes"),
+        *("memory_bytes", "metrics_shared", "metrics_urls", "publish_coding", "purge_log_keys"),
+        *("refresh_concurrency", "shield_placement", "shield_timeout"),
     }
 )
 """Settings in which edge and shield may differ, since no answer depends on them."""
