@@ -84,7 +84,7 @@ class Checkout:
 
     ground: Path
     start_seconds: float = 200.0
-    at_once: int = 3
+    at_once: int = 4
     """How many projects are tried side by side."""
 
     def install(self, name: str, wheel: Path, *_: str) -> Installed:

@@ -12,7 +12,7 @@ import tarfile
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,12 +127,34 @@ class Seen:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Upgraded:
+    """What two neighbouring versions made of each other's data, by Cache-Status.
+
+    ``purged_by_new`` is of the earlier Worker after a purge by the later SDK, ``kept`` the first answer of
+    the later Worker out of what the earlier one stored, ``purged_by_old`` after a purge by the earlier SDK.
+    """
+
+    version: str
+    told: str
+    purged_by_new: str
+    kept: str
+    purged_by_old: str
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What is seen before each service, and of an upgrade: all that is under way side by side."""
+
+    fresh: Mapping[str, Future[Seen]]
+    upgraded: Future[Upgraded]
+
+
 @pytest.fixture(scope="module")
-def seen(installed: Installed, machine: Machine) -> Mapping[str, Seen]:
-    """What was seen in front of each service; they run side by side."""
+def runs(distributions: Distributions, installed: Installed, machine: Machine) -> Iterator[Runs]:
     with ThreadPoolExecutor(machine.at_once) as pool:
-        seen = pool.map(lambda each: _see(machine, installed, each), _FRESH)
-        return dict(zip(_FRESH, seen, strict=True))
+        upgraded = pool.submit(_upgrade, machine, installed, distributions)  # it takes longest
+        yield Runs({each: pool.submit(_see, machine, installed, each) for each in _FRESH}, upgraded)
 
 
 def _see(machine: Machine, installed: Installed, framework: str) -> Seen:
@@ -221,9 +243,9 @@ def _dev(
 
 @pytest.mark.parametrize("framework", _FRESH)
 def test_a_new_project_has_a_miss_a_hit_and_a_purge(
-    framework: str, machine: Machine, seen: Mapping[str, Seen], capsys: pytest.CaptureFixture[str]
+    framework: str, machine: Machine, runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = seen[framework]
+    found = runs.fresh[framework].result()
     with capsys.disabled():
         beside = f"{machine.at_once} side by side"
         print(f"\n  {framework}: {found.seconds:.0f} s from init to the first hit, {beside}")  # noqa: T201 - CI shows it
@@ -232,19 +254,11 @@ def test_a_new_project_has_a_miss_a_hit_and_a_purge(
     assert "fwd=" in found.purged
 
 
-@dataclass(frozen=True)
-class Upgraded:
-    """What two neighbouring versions made of each other's data, by Cache-Status.
-
-    ``purged_by_new`` is of the earlier Worker after a purge by the later SDK, ``kept`` the first answer of
-    the later Worker out of what the earlier one stored, ``purged_by_old`` after a purge by the earlier SDK.
-    """
-
-    version: str
-    told: str
-    purged_by_new: str
-    kept: str
-    purged_by_old: str
+def _a_project(machine: Machine, runs: Runs) -> Path:
+    """Return the folder of a service that has a project, and has come to its end."""
+    name, run = next(iter(runs.fresh.items()))
+    run.result()
+    return machine.ground / name
 
 
 def _before(distributions: Distributions, folder: Path) -> tuple[str, Path]:
@@ -283,8 +297,7 @@ def _last_release() -> str:
     return next(iter(told.stdout.split()), "")
 
 
-@pytest.fixture(scope="module")
-def upgraded(distributions: Distributions, installed: Installed, machine: Machine) -> Upgraded:
+def _upgrade(machine: Machine, installed: Installed, distributions: Distributions) -> Upgraded:
     version, wheel = _before(distributions, machine.ground / "before")
     old, folder = machine.install("old", wheel), machine.ground / "upgraded"
     (folder / ".git").mkdir(parents=True)
@@ -309,8 +322,9 @@ def upgraded(distributions: Distributions, installed: Installed, machine: Machin
 
 
 def test_an_upgrade_keeps_what_is_stored_and_versions_honour_each_others_purges(
-    upgraded: Upgraded, capsys: pytest.CaptureFixture[str]
+    runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    upgraded = runs.upgraded.result()
     with capsys.disabled():
         print(f"\n  {upgraded.version}: {upgraded.told.splitlines()[0]}; then {upgraded.kept}")  # noqa: T201 - CI shows it
     assert f"to {_version()}" in upgraded.told
@@ -321,9 +335,9 @@ def test_an_upgrade_keeps_what_is_stored_and_versions_honour_each_others_purges(
 
 @pytest.mark.skipif(bool(BARE), reason="there Node.js is a package of the same Python, which is taken first")
 def test_a_node_that_is_too_old_is_named_with_the_remedy(
-    installed: Installed, machine: Machine, seen: Mapping[str, Seen]
+    installed: Installed, machine: Machine, runs: Runs
 ) -> None:
-    project = machine.ground / next(iter(seen))
+    project = _a_project(machine, runs)
     (project / "node").write_text("#!/bin/sh\necho v20.1.0\n")
     (project / "node").chmod(0o755)
 
@@ -335,9 +349,9 @@ def test_a_node_that_is_too_old_is_named_with_the_remedy(
 
 
 def test_wrangler_takes_the_installed_worker_up_by_itself(
-    installed: Installed, machine: Machine, seen: Mapping[str, Seen]
+    installed: Installed, machine: Machine, runs: Runs
 ) -> None:
-    edge = machine.ground / next(iter(seen)) / "edge"
+    edge = _a_project(machine, runs) / "edge"
     config = edge / "wrangler.toml"
     config.write_text(config.read_text().replace('id = ""', f'id = "{"0" * 32}"'))
     rmtree(edge / "worker" / "origin_sdk_edge")
