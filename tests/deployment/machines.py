@@ -121,13 +121,15 @@ class BareMachine:
 
     def install(self, name: str, wheel: Path, *packages: str) -> Installed:
         """Install a wheel with its command line, and what services need."""
+        interpreter = program(self.python)
+        assert interpreter, f"CPython {self.python} isn't on this machine: scripts/test --bare --python 3.13"
         home, folder = self.ground / "home", self.ground / name
         home.mkdir(exist_ok=True)
         given = {key: value for key, value in os.environ.items() if _REGISTRIES.fullmatch(key)}
         path = [str(folder / "bin"), "/usr/bin", "/bin"]
         installed = Installed(folder, {**given, "HOME": str(home), "PATH": os.pathsep.join(path)})
         for command in (
-            [program(self.python), "-m", "venv", str(folder)],
+            [interpreter, "-m", "venv", str(folder)],
             [
                 str(installed.python),
                 "-m",
