@@ -60,6 +60,11 @@ _LONGEST = (
     "tests/layers/test_django.py",
     "tests/sdk/test_processes.py",
     "tests/events/test_django.py",
+    "tests/dashboard/test_page.py",
+    "tests/sdk/test_cli_endings.py",
+    "tests/deployment/test_workflows.py",
+    "tests/docs/test_site.py",
+    "tests/scripts/test_django_suite.py",
     "tests/runtime/",
     "tests/layers/",
     "tests/scripts/",
@@ -67,6 +72,10 @@ _LONGEST = (
     "tests/events/",
     "tests/examples/",
     "tests/docs/",
+    "tests/sdk/test_users_data.py",
+    "tests/sdk/test_kv_contract.py",
+    "tests/edge/test_fastpath.py",
+    "tests/sdk/test_purge.py",
 )
 _ONE_WRANGLER = tuple(
     f"tests/runtime/test_http_{name}.py"
