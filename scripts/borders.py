@@ -71,7 +71,7 @@ BANNED_ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "scripts/runtime/workers/": (),
     "scripts/benches/apis.py": _OF_SIMULATION,
     "scripts/benches/scale.py": _OF_SIMULATION,
-    "scripts/runtime/fuzz.py": ("entry", "hooks", "workers", "tests", *_RUNTIME),
+    "scripts/runtime/fuzz_edge.py": ("entry", "hooks", "workers", "tests", *_RUNTIME),
     "scripts/": ("origin_sdk_edge", "entry", "hooks", "workers", "tests", *_RUNTIME),
 }
 _LAYERS = "origin_sdk.layers"
