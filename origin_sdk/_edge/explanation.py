@@ -6,10 +6,11 @@ from typing import Any
 
 from origin_sdk._values.project import Project
 from origin_sdk._values.targets import parse_url
-from origin_sdk_wire.content import content_key
+from origin_sdk_wire.content import content_key, may_do_otherwise
 from origin_sdk_wire.disguise import AMBIGUOUS, applied_rule, readings_met
 from origin_sdk_wire.key import MAX_KEY_BYTES, Target, record_key, variant_key
 from origin_sdk_wire.marks import covering_marks
+from origin_sdk_wire.parameters import has_undeclared, without_parameters
 from origin_sdk_wire.rules import asked_target, first_match, key_target
 from origin_sdk_wire.seals import Seal
 from origin_sdk_wire.settings import Rule
@@ -98,10 +99,15 @@ def explain(
     spelled = first_match(project.rules, method, target)
     rule = applied_rule(method, target, project)
     keyed = key_target(rule, target) if rule else target
-    key = record_key(keyed) if _is_looked_up(method, rule) else ""
+    shows = has_undeclared(target, rule.hidden_parameters if rule else (), project.hidden_parameters)
+    key = record_key(keyed) if _is_looked_up(method, rule) and not shows else ""
     if key and rule and content is not None and rule.keys_content(method):
         parts = content_key(method, rule.body, fields or {}, content).parts
-        key = "" if parts is None else variant_key(key, (*parts, *project.version_parts))
+        key = (
+            ""
+            if parts is None or may_do_otherwise(method, rule.body, target)
+            else variant_key(key, (*parts, *project.version_parts))
+        )
     return Explanation(
         url=url,
         normalised=str(target),
@@ -116,8 +122,8 @@ def explain(
         single_flight=rule.single_flight.value if key and rule else "",
         shield=project.shield_service if key and is_shielded(rule or Rule(), project) else "",
         merged=tuple(_merged(url, target, rule)),
-        split_by=tuple(_split_by(target, rule, key, method, project)),
-        marks=covering_marks(keyed, ()),
+        split_by=(_UNDECLARED,) if shows else tuple(_split_by(target, rule, key, method, project)),
+        marks=covering_marks(without_parameters(keyed, project.hidden_parameters), ()),
     )
 
 
@@ -126,6 +132,9 @@ def _shown(spelled: Rule, rule: Rule) -> Iterator[str]:
         yield f"before_lookup sees contents of requests up to {spelled.hook_request_bytes} bytes"
     if rule.hook_response_bytes and not rule.never_stores:
         yield f"after_origin sees bodies of responses up to {rule.hook_response_bytes} bytes"
+
+
+_UNDECLARED = "nothing: a parameter that another rule hides makes it bypass the cache (undeclared-credential)"
 
 
 def _kept(rule: Rule) -> str:

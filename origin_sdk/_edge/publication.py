@@ -21,7 +21,7 @@ from origin_sdk._values.project import Project
 from origin_sdk._values.targets import parse_url
 from origin_sdk_wire.answers import read_answer
 from origin_sdk_wire.bounds import MAX_GROUPS, MAX_RECORD_SECONDS, purge_bound_seconds
-from origin_sdk_wire.content import ContentKey, content_key
+from origin_sdk_wire.content import ContentKey, content_key, may_do_otherwise
 from origin_sdk_wire.disguise import applied_rule
 from origin_sdk_wire.errors import WireError
 from origin_sdk_wire.facts import Reason, ResponseFacts
@@ -302,7 +302,9 @@ class _Draft:
                 f"the content has {len(publication.content)} bytes, and requests above KEY_BODY_BYTES = "
                 f"{self.project.key_body_bytes} are passed on"
             )
-        elif self._content.parts is None:
+        elif self._content.parts is None or may_do_otherwise(
+            publication.method, rule.body, parse_url(publication.url)
+        ):
             yield sentence(Reason.NOT_A_QUERY, publication.status)
         if isinstance(self._told, Reason):
             yield sentence(self._told, publication.status)

@@ -89,7 +89,7 @@ REASONS: Mapping[str, Explained] = {
         "Send what selects the response in the query, or with Content-Length.",
     ),
     "not-a-query": Explained(
-        'The rule has `key_body = "graphql"`, and the content isn\'t surely one GraphQL query: a mutation, a batch, a hash alone by POST.',
+        'The rule has `key_body = "graphql"`, and the content isn\'t surely one GraphQL query: a mutation, a batch, a hash alone by POST, or its URL names an operation, too.',
         "Nothing for a mutation. Send persisted queries by GET or QUERY.",
     ),
     "cache-fault": Explained(
@@ -266,7 +266,7 @@ REASONS: Mapping[str, Explained] = {
         "Look at the answer: it says what failed.",
     ),
     "answer-unread": Explained(
-        'The rule has `groups_from` or `key_body = "graphql"`, and the body isn\'t JSON, is coded by something else than gzip or Brotli, or is above `MEMORY_ITEM_BYTES`.',
+        'The rule has `groups_from` or `key_body = "graphql"`, and the body isn\'t JSON, is more than 128 deep, is coded by something else than gzip or Brotli, or is above `MEMORY_ITEM_BYTES`.',
         "Narrow the rule, or name the groups in `Cache-Groups`.",
     ),
     "not-understood": Explained(

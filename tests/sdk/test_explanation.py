@@ -186,6 +186,30 @@ def test_a_content_in_the_key_is_told(method: str, key: bool, split: bool) -> No
     assert any("content (json)" in line for line in explanation.split_by) == split
 
 
+def test_a_url_that_shows_what_another_rule_hides_has_no_key() -> None:
+    hiding = Rule("mine", paths=("/mine/**",), data_class=DataClass.PRIVATE, parameters=("api_key",))
+    project = Project(rules=(hiding,))
+
+    for query in ("api_key=s3cr3t", "API_KEY=s3cr3t", "a=1;api_key=s3cr3t"):
+        explanation = explain(f"https://a.example/x?{query}", project)
+        assert not explanation.key
+        assert "undeclared-credential" in explanation.split_by[0]
+        assert "s3cr3t" not in repr(explanation.marks)
+    assert explain("https://a.example/mine/x?api_key=s3cr3t", project).key
+
+
+def test_a_content_has_no_key_where_its_url_may_say_otherwise() -> None:
+    project = Project(rules=(Rule("graphql", paths=("/graphql",), body=KeyBody.GRAPHQL),))
+    content, fields = b'{"query": "{ a }"}', {"content-type": "application/json"}
+
+    def key(query: str) -> str:
+        url = f"https://a.example/graphql{query}"
+        return explain(url, project, "POST", content=content, fields=fields).key
+
+    assert key("")
+    assert not key("?query=mutation{a}")
+
+
 @pytest.mark.parametrize(
     ("rule", "kept"),
     [

@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 
 from origin_sdk_wire.key import Target
 from origin_sdk_wire.parameters import has_undeclared
-from origin_sdk_wire.rules import KeyBody
+from origin_sdk_wire.rules import CONTENT_METHODS, KeyBody
 from origin_sdk_wire.strict_json import strictly_read
 
-__all__ = ["ContentKey", "content_key", "is_query_document", "names_operation"]
+__all__ = ["ContentKey", "content_key", "is_query_document", "may_do_otherwise"]
 
 Parts: TypeAlias = tuple[tuple[str, str | None], ...]
 
@@ -119,9 +119,13 @@ def _tagged(value: Any) -> Any:
 _OPERATION = frozenset({"query", "operationName", "variables", "extensions"})
 
 
-def names_operation(target: Target) -> bool:
-    """Whether a URL says what to do, too: express-graphql goes by that, whatever the content says."""
-    return has_undeclared(target, (), _OPERATION)
+def may_do_otherwise(method: str, kind: KeyBody, target: Target) -> bool:
+    """Whether the URL of a request may have the origin do another thing than its content says.
+
+    express-graphql goes by the parameters of GraphQL there, whatever the content says.
+    """
+    is_graphql = kind is KeyBody.GRAPHQL and method in CONTENT_METHODS
+    return is_graphql and has_undeclared(target, (), _OPERATION)
 
 
 def _operation(method: str, value: tuple[Any] | None) -> str | None:

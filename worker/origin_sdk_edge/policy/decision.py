@@ -40,7 +40,6 @@ from origin_sdk_wire.key import Target, record_key
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.rules import (
     PREFLIGHT_FIELDS,
-    KeyBody,
     asked_target,
     first_match,
     key_target,
@@ -288,18 +287,15 @@ def _key_parts(request: RequestFacts, rule: Rule, settings: Settings, now_ms: in
     if request.method in _READING and not (settings.key_version or rule.no_vary_search):
         return identity
     further: Parts | None = request.content.parts if request.content else _preflight_parts(request)
-    if further is None or _may_do_otherwise(request, rule):
+    if further is None or (request.content and _may_do_otherwise(request, rule)):
         return Reason.NOT_A_QUERY
     return (*identity, *search_parts(rule), *further, *settings.version_parts)
 
 
 def _may_do_otherwise(request: RequestFacts, rule: Rule) -> bool:
-    """Whether the URL of a GraphQL request may have the origin do another thing than its content says."""
-    if rule.body is not KeyBody.GRAPHQL or not request.content:
-        return False
-    from origin_sdk_wire.content import names_operation  # noqa: PLC0415 - only such rules pay for it
+    from origin_sdk_wire.content import may_do_otherwise  # noqa: PLC0415 - only such rules pay for it
 
-    return names_operation(request.target)
+    return may_do_otherwise(request.method, rule.body, request.target)
 
 
 def _preflight_parts(request: RequestFacts) -> Parts:
