@@ -119,6 +119,7 @@ FIXES: Mapping[str, Fix] = {
     ),
     "server-error": Fix("Mend the origin.", 'negative_lifetimes = { 503 = "5s" }'),
     "bad-field": Fix("Send fields in ASCII or UTF-8."),
+    "dictionary": Fix(),
     "origin-unreachable": Fix("Start the origin, or correct ORIGIN.", 'stale_if_error = "1d"'),
     "origin-timeout": Fix("Make the origin faster.", 'stale_if_error = "1d"', 'ORIGIN_TIMEOUT = "60s"'),
     "origin-truncated": Fix("See the origin's log: its response broke off.", 'stale_if_error = "1d"'),

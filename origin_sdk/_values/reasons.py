@@ -285,6 +285,10 @@ REASONS: Mapping[str, Explained] = {
         "A field's value isn't UTF-8, and the runtime has lost what it was.",
         "Send ASCII or UTF-8, or the encoding of RFC 8187 (`filename*=UTF-8''…`).",
     ),
+    "dictionary": Explained(
+        "The body is coded by a dictionary that one client has (RFC 9842: `dcb`, `dcz`). It is passed on.",
+        "Nothing. The Worker never asks for such a coding on a cacheable request.",
+    ),
     "origin-unreachable": Explained(
         "There was no connection, or it broke; the answer is 502.",
         "Check that the origin is up, and that `ORIGIN` is right.",

@@ -115,6 +115,18 @@ def test_a_dictionary_of_a_client_splits_nothing(edge: Workerd, origin: Scripted
     assert [asked.values(name) for asked in origin.requests(path) for name in names] == [[], []]
 
 
+@pytest.mark.parametrize("coding", ["dcb", "DCZ", "gzip, dcb"])
+def test_what_is_coded_by_a_dictionary_is_for_one_client(
+    edge: Workerd, origin: ScriptedOrigin, coding: str
+) -> None:
+    path = new_path()
+    origin.on(path, reply(200, [("Cache-Control", "max-age=600"), ("Content-Encoding", coding)], b"x"))
+
+    told = [ask(edge, "edge", path, f"{coding}, br") for _ in range(2)]
+
+    assert [(each.body, detail(each)) for each in told] == [(b"x", "dictionary")] * 2
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -103,3 +103,4 @@ class Reason(StrEnum):
     CLIENT_ERROR = "client-error"
     SERVER_ERROR = "server-error"
     BAD_FIELD = "bad-field"
+    DICTIONARY = "dictionary"

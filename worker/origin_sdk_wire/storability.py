@@ -41,6 +41,8 @@ _UNDERSTOOD = HEURISTICALLY_CACHEABLE | {302, 303, 307, 400, 401, 403, 409, 451,
 _VALIDATORS = ("etag", "last-modified")
 _MAX_FIELD_BYTES = 64 * 1024
 _LOST = "\ufffd"
+_BY_DICTIONARY = frozenset({"dcb", "dcz"})
+"""Codings that none can read but who has the dictionary that the request named (RFC 9842)."""
 _ENDLESS = "text/event-stream"
 """Server-sent events: each client's own, and without an end that could be waited for."""
 
@@ -116,6 +118,8 @@ def forbidden_by_fields(response: ResponseFacts, settings: Settings) -> Reason |
         return Reason.TOO_LARGE
     if response.fields.get("content-type", "").lower().startswith(_ENDLESS):
         return Reason.STREAM
+    if not _BY_DICTIONARY.isdisjoint(split_list(response.fields.get("content-encoding", "").lower())):
+        return Reason.DICTIONARY
     # The runtime has no other way to show a field that isn't UTF-8, and what was lost can't be sent again.
     return Reason.BAD_FIELD if any(_LOST in value for value in response.fields.values()) else None
 
