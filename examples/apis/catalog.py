@@ -7,7 +7,7 @@ from typing import Any
 
 from examples.apis import ads, feed, graphql, telemetry, tenants
 
-__all__ = ["APPS", "readme_of", "variables_of"]
+__all__ = ["APPS", "readme_of", "settings_of", "variables_of"]
 
 _FOLDER = Path(__file__).parent
 
@@ -22,10 +22,13 @@ APPS = {
 
 def variables_of(name: str) -> Mapping[str, Any]:
     """Return the Worker's variables for an example: those of its ``edge.toml``."""
-    variables: Mapping[str, Any] = tomllib.loads((_FOLDER / name / "edge.toml").read_text(encoding="utf-8"))[
-        "vars"
-    ]
+    variables: Mapping[str, Any] = tomllib.loads(settings_of(name))["vars"]
     return variables
+
+
+def settings_of(name: str) -> str:
+    """Return an example's ``edge.toml``."""
+    return (_FOLDER / name / "edge.toml").read_text(encoding="utf-8")
 
 
 def readme_of(name: str) -> str:

@@ -127,7 +127,7 @@ def _feed(chance: random.Random) -> Iterator[Asked]:
     while True:
         client = chance.choice(("ios", "android"))
         query = f"page={pages.draw(chance)}&client={client}&build={chance.randrange(400, 440)}"
-        yield _get(f"/feed?{query}"), fields, 24_000
+        yield _get(f"/feed?{query}"), fields, 22_000
 
 
 _PRODUCT = "query Product($id: Int!) { product(id: $id) { id name } }"

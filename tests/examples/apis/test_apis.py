@@ -9,13 +9,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import uvicorn
 
 from examples.apis import ads, feed, graphql, tenants
 from examples.apis.__main__ import main
-from examples.apis.catalog import APPS, readme_of, variables_of
+from examples.apis.catalog import APPS, readme_of, settings_of, variables_of
+from origin_sdk._values.project import read_configurations
+from origin_sdk.cli.check import checked
 from origin_sdk_wire.marks import Lane, Mark, group_mark, value_of, written_keys
 from scripts.benches.apis import measured
 from scripts.runtime.ports import free_port
@@ -34,6 +37,15 @@ def test_the_readme_names_what_was_measured(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(APPS))
 def test_a_readme_is_of_one_screen(name: str) -> None:
     assert readme_of(name).count("\n") <= 40
+
+
+@pytest.mark.parametrize("name", sorted(APPS))
+def test_the_settings_pass_the_check(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "wrangler.toml"
+    bound = '[[kv_namespaces]]\nbinding = "CACHE"\nid = "local"\n'
+    file.write_text(f"{settings_of(name)}\n{bound}", encoding="utf-8")
+    [found] = [checked(each) for each in read_configurations(file)]
+    assert (found.errors, found.warnings) == ((), ())
 
 
 @contextmanager
