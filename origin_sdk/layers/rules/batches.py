@@ -90,7 +90,7 @@ async def get_many_or_load(
         _refresh(call)
     if missing:
         await _load_missing(call, missing)
-    if (reads := current_reads()) is not None:
+    if cache.counts_reads and (reads := current_reads()) is not None:
         for name, key in wanted.items():
             entry = found.get(name)
             is_stale = entry is not None and entry.windows.is_soft
@@ -150,13 +150,9 @@ def _sift(call: _Call, keys: Sequence[AnyKey], entries: Mapping[str, MemoryEntry
 def _refresh(call: _Call) -> None:
     """Load behind the caller's back what is due and isn't being loaded."""
     cache, judge = call.cache, call.cache.judge
-    now = judge.clock.monotonic()
     for each in call.due.values():
         if not each.is_early:
-            judge.stats.count("stale-served", each.key.family.name, each.key.name)
-            judge.stats.observe(
-                "stale-age", now - call.found[each.key.name].fresh_until, each.key.family.name
-            )
+            judge.served_stale(each.key, call.found[each.key.name])
     node = _node(cache, call.due)
     futures = cache.background.reserve((each.key for each in call.due.values()), node)
     if not futures:

@@ -157,6 +157,11 @@ class Judge:
         self.stats.observe("stale-age", max(0.0, now - entry.fresh_until), key.family.name)
         return entry
 
+    def served_stale(self, key: AnyKey, entry: MemoryEntry) -> None:
+        """Count that a stale value is answered with while it is loaded again."""
+        self.stats.count("stale-served", key.family.name, key.name)
+        self.stats.observe("stale-age", self.clock.monotonic() - entry.fresh_until, key.family.name)
+
     def warn(self, what: str, message: str) -> None:
         """Log what is to be said once of ``what``."""
         if what not in self._warned:

@@ -19,7 +19,7 @@ from origin_sdk.layers.rules.steps import PENDING, Await, Follow, FollowAll
 from origin_sdk.layers.values.families import AnyKey, Key
 from origin_sdk.layers.values.policy import ANSWERS, Freshness, SingleFlight
 
-__all__ = ["get", "get_or_load", "refresh"]
+__all__ = ["get", "get_or_load", "note", "refresh", "refresh_behind"]
 
 _Value = TypeVar("_Value")
 
@@ -36,15 +36,19 @@ async def get(cache: Cache, key: AnyKey, default: _Value | None) -> _Value | Non
         entry = None if link is None else (await look_one(judge, link, key))[0]
         if entry is not None and judge.freshness(entry) not in ANSWERS:
             entry = None
-    _note(cache, key, entry)
+    note(cache, key, entry)
     return default if entry is None else opened(entry)
 
 
-def _note(cache: Cache, key: AnyKey, entry: MemoryEntry | None) -> None:
-    """Note what was read, also that nothing is there, where something is being made of it."""
+def note(cache: Cache, key: AnyKey, entry: MemoryEntry | None, groups: tuple[str, ...] | None = None) -> None:
+    """Note what was read, also that nothing is there, where something is being made of it.
+
+    ``groups`` are those of what is answered, if they aren't the entry's.
+    """
     if cache.counts_reads and (reads := current_reads()) is not None:
-        groups = key.groups if entry is None else entry.written_groups
-        reads.add(cache, key.family, groups, is_stale=entry is not None and entry.windows.is_soft)
+        written = key.groups if entry is None else entry.written_groups
+        is_stale = entry is not None and entry.windows.is_soft
+        reads.add(cache, key.family, written if groups is None else groups, is_stale=is_stale)
 
 
 async def get_or_load(
@@ -52,7 +56,7 @@ async def get_or_load(
 ) -> _Value:
     """Return what may be answered with, else what the loader returns."""
     entry = await _entry(cache, key, loader, single_flight)
-    _note(cache, key, entry)
+    note(cache, key, entry)
     value: _Value = opened(entry)
     return value
 
@@ -65,7 +69,7 @@ async def refresh(
     cache.judge.families.policy(key)
     _, previous = cache.judge.peek(key, cache.judge.clock.monotonic())
     entry = await _alone(cache, Filling(key, previous, is_forced=True, single_flight=single_flight), loader)
-    _note(cache, key, entry)
+    note(cache, key, entry)
     value: _Value = opened(entry)
     return value
 
@@ -134,17 +138,23 @@ async def _alone(cache: Cache, filling: Filling, loader: Loader) -> MemoryEntry:
 def _answer(
     cache: Cache, filling: Filling, loader: Loader, entry: MemoryEntry, state: Freshness
 ) -> MemoryEntry:
-    """Answer with a stored value, and refresh it behind the caller's back if it is time."""
-    if state is Freshness.FRESH:
-        return entry
+    """Answer with a stored value."""
+    if state is not Freshness.FRESH:
+        filling.previous = entry
+        refresh_behind(cache, filling, loader, entry, state)
+    return entry
+
+
+def refresh_behind(
+    cache: Cache, filling: Filling, loader: Loader, entry: MemoryEntry, state: Freshness
+) -> None:
+    """Load behind the caller's back, who is answered with ``entry``: it is stale, or will be soon."""
     key, stats = filling.key, cache.judge.stats
-    if state is Freshness.STALE:
-        stats.count("stale-served", key.family.name, key.name)
-        stats.observe("stale-age", cache.judge.clock.monotonic() - entry.fresh_until, key.family.name)
-    filling.previous, filling.is_early = entry, state is Freshness.EARLY
+    filling.is_early = state is Freshness.EARLY
+    if not filling.is_early:
+        cache.judge.served_stale(key, entry)
     if cache.background.start_if_idle(key, partial(fill, cache.judge, filling, loader)):
         stats.count("early-refresh" if filling.is_early else "stale-refresh", key.family.name, key.name)
-    return entry
 
 
 async def _lead(cache: Cache, flight: Flight, filling: Filling, loader: Loader, since: int) -> MemoryEntry:

@@ -1,10 +1,8 @@
 """The way to a part of a structure: memory, Redis, the loader of the whole."""
 
 from enum import Enum, auto
-from functools import partial
 from typing import Final, Literal, TypeVar, cast
 
-from origin_sdk._process.reads import current_reads
 from origin_sdk.layers.errors import InvalidFamily
 from origin_sdk.layers.process.memory import MemoryEntry
 from origin_sdk.layers.process.moments import PARTS
@@ -16,7 +14,7 @@ from origin_sdk.layers.rules import retrieval
 from origin_sdk.layers.rules.admission import admit, unreadable
 from origin_sdk.layers.rules.claims import Filling
 from origin_sdk.layers.rules.judge import Judge, opened
-from origin_sdk.layers.rules.loads import Loader, fill
+from origin_sdk.layers.rules.loads import Loader
 from origin_sdk.layers.rules.ports import Cache
 from origin_sdk.layers.rules.steps import Ask, Flow
 from origin_sdk.layers.structures.questions import Question
@@ -76,7 +74,7 @@ async def reading(cache: Cache, key: AnyKey, loader: Loader | None, question: Qu
     state, whole = judge.peek(key, judge.clock.monotonic())
     if whole is not None and state in ANSWERS:
         judge.stats.count("memory-hit", key.family.name, key.name)
-        _note(cache, key, whole, whole.written_groups)
+        retrieval.note(cache, key, whole)
         _refresh(cache, key, loader, whole, state)
         return _of(key, question, opened(whole))
     if judge.families.keeps_parts(key.family):
@@ -124,7 +122,7 @@ async def _answer(
         judge.memory.drop(part.name)
         return _ABSENT
     stats.count(event, key.family.name, key.name)
-    _note(cache, key, entry, entry.groups[1:])
+    retrieval.note(cache, key, entry, entry.groups[1:])
     _refresh(cache, key, loader, entry, state)
     return answer
 
@@ -133,22 +131,11 @@ def _state(judge: Judge, entry: MemoryEntry | None) -> Freshness:
     return Freshness.GONE if entry is None else judge.freshness(entry)
 
 
-def _note(cache: Cache, key: AnyKey, entry: MemoryEntry, groups: tuple[str, ...] | bytes) -> None:
-    if cache.counts_reads and (reads := current_reads()) is not None:
-        reads.add(cache, key.family, groups, is_stale=entry.windows.is_soft)
-
-
 def _refresh(cache: Cache, key: AnyKey, loader: Loader | None, entry: MemoryEntry, state: Freshness) -> None:
     """Load the whole behind the caller's back if it is time."""
-    if state is Freshness.FRESH or loader is None:
-        return
-    stats, is_early = cache.judge.stats, state is Freshness.EARLY
-    if not is_early:
-        stats.count("stale-served", key.family.name, key.name)
-        stats.observe("stale-age", cache.judge.clock.monotonic() - entry.fresh_until, key.family.name)
-    filling = Filling(key, is_early=is_early, fresh_until=entry.fresh_until)
-    if cache.background.start_if_idle(key, partial(fill, cache.judge, filling, loader)):
-        stats.count("early-refresh" if is_early else "stale-refresh", key.family.name, key.name)
+    if state is not Freshness.FRESH and loader is not None:
+        filling = Filling(key, fresh_until=entry.fresh_until)
+        retrieval.refresh_behind(cache, filling, loader, entry, state)
 
 
 async def _looking(
