@@ -23,6 +23,7 @@ from origin_sdk._process.reads import current_reads, open_readings, reading
 from origin_sdk.layers.base_cache import BaseCache, CacheOptions, FamilyOptions, Invalidation
 from origin_sdk.layers.cached_functions import CallSignature, Function
 from origin_sdk.layers.edge import AsyncPurger, Records, async_purger
+from origin_sdk.layers.process.background import BackgroundLoad
 from origin_sdk.layers.process.load_graph import loading
 from origin_sdk.layers.process.memory import MOST_USES, MemoryEntry
 from origin_sdk.layers.redis.link import Link
@@ -125,9 +126,9 @@ class AsyncLayeredCache(BaseCache):
 
     async def aclose(self) -> None:
         """Wait for loads in the background and close all connections."""
-        await asyncio.gather(
-            *cast("set[asyncio.Task[object]]", self.background.under_way), return_exceptions=True
-        )
+        for each in list(self.background.under_way):
+            if not self.is_lost(each):
+                await _has_ended(cast("asyncio.Future[object]", each), None)
         await asyncio.to_thread(self._stop_listening)
         if found := self._callers.get(asyncio.get_running_loop()):
             await found.end.aclose()
@@ -249,6 +250,10 @@ class AsyncLayeredCache(BaseCache):
     def new_future(self) -> asyncio.Future[MemoryEntry | None]:
         """Return a future to be set by hand."""
         return asyncio.get_running_loop().create_future()
+
+    def is_lost(self, future: BackgroundLoad) -> bool:
+        """Whether a future is of a loop that was closed before it ended."""
+        return cast("asyncio.Future[object]", future).get_loop().is_closed()
 
     def _run(self, flow: Flow[_Result]) -> Coroutine[object, None, _Result]:
         """Carry out a flow's steps in this task."""

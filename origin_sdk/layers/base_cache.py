@@ -162,6 +162,10 @@ class BaseCache:
         """Return a future to be set by hand."""
         raise NotImplementedError
 
+    def is_lost(self, future: BackgroundLoad) -> bool:  # noqa: ARG002 - threads end what they began
+        """Whether a future will never end, since what was to end it is gone."""
+        return False
+
     def detect(self) -> AbstractContextManager[Detected]:
         """Note, within a ``with`` block, what each layer does for this thread or task."""
         return self.stats.detect()

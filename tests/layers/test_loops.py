@@ -102,3 +102,33 @@ def test_a_load_that_its_loop_never_began_holds_up_no_later_one(*, is_stale: boo
     asyncio.run(leave())
     clock.advance(100)
     assert asyncio.run(ask()) == {key: 2}
+
+
+LEFT: list[AsyncLayeredCache] = []
+"""Their tasks never end: asyncio complains of one when it is collected, which comes in any later test."""
+
+
+def test_what_a_closed_loop_left_under_way_is_loaded_again_and_not_waited_for() -> None:
+    clock = ManualClock()
+    cache, key, loop = AsyncLayeredCache(clock=clock), STALE.key(id=1), asyncio.new_event_loop()
+
+    async def never(_: object) -> int:
+        await asyncio.Event().wait()
+        return 0
+
+    async def load(_: object) -> int:
+        return 2
+
+    async def ask() -> int:
+        async with asyncio.timeout(20):
+            return await cache.get_or_load(key, load)
+
+    LEFT.append(cache)
+    loop.run_until_complete(cache.set(key, 1))
+    clock.advance(20)
+    assert loop.run_until_complete(cache.get_or_load(key, never)) == 1
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    clock.advance(100)
+    assert asyncio.run(ask()) == 2
+    asyncio.run(cache.aclose())

@@ -62,6 +62,10 @@ class Runner(Protocol):
         """Return a future to be set by hand."""
         ...
 
+    def is_lost(self, future: BackgroundLoad) -> bool:
+        """Whether a future will never end, since what was to end it is gone."""
+        ...
+
 
 class BackgroundLoads:
     """What a cache loads in the background, ``most`` at a time besides what callers wait for."""
@@ -159,9 +163,9 @@ class BackgroundLoads:
     def of(self, key: AnyKey) -> BackgroundLoad | None:
         """Return the future of a load that goes on and isn't known to be outdated."""
         found = self._by_name.get(key.name)
-        if found is None or found[1].done() or self._moments.covers((key.name, *key.groups), found[0]):
+        if found is None or found[1].done() or self._runner.is_lost(found[1]):
             return None
-        return found[1]
+        return None if self._moments.covers((key.name, *key.groups), found[0]) else found[1]
 
     def wait_for(self, future: BackgroundLoad, waiter: LoadNode) -> None:
         """Note that a load waits for one in the background. Raises LoadCycle."""
