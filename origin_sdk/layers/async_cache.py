@@ -24,6 +24,7 @@ from origin_sdk.layers.base_cache import BaseCache, CacheOptions, FamilyOptions,
 from origin_sdk.layers.cached_functions import CallSignature, Function
 from origin_sdk.layers.edge import AsyncPurger, Records, async_purger
 from origin_sdk.layers.process.background import BackgroundLoad
+from origin_sdk.layers.process.flights import follow
 from origin_sdk.layers.process.load_graph import loading
 from origin_sdk.layers.process.memory import MOST_USES, MemoryEntry
 from origin_sdk.layers.redis.link import Link
@@ -266,7 +267,7 @@ class AsyncLayeredCache(BaseCache):
                 return await (found.redis if found else await self._caller()).ask(command)
             case Follow(key, seconds):
                 flight, ended = self.flights.join(key, _Told)
-                return flight, ended is None, ended is None or await ended.wait(seconds)
+                return flight, ended is None, ended is None or await follow(flight, ended, seconds)
             case Load(loader, argument, reads, node):
                 with traced_load(argument), reading(reads), loading(node):
                     loaded = loader(argument)

@@ -282,6 +282,16 @@ def test_timeouts_answer_with_the_old_or_raise_and_keep_the_late(timed: Any, clo
     eventually(lambda: timed.get(keys[1]) == 10 and timed.get(keys[0]) == 0)
 
 
+def test_what_memory_lacks_is_counted_for_each_of_many() -> None:
+    with LayeredCache() as cache:
+        keys = keys_of(range(3))
+        cache.get_many_or_load(keys[:2], lambda some: dict.fromkeys(some, 1))
+        cache.get_many_or_load(keys, lambda some: dict.fromkeys(some, 1))
+        counts = cache.stats.totals()
+        assert counts["memory-miss", keys[0].family.name] == 3
+        assert counts["memory-hit", keys[0].family.name] == 2
+
+
 def timed_key(name: str, **policy: Any) -> Key[int]:
     made = Policy(jitter=0, lifetime=10, fail_safe=60, throttle=0, **policy)
     return Family(name, "{id}", int, policy=made).key(id=1)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from origin_sdk.layers import AsyncLayeredCache, Family, LayeredCache, LoadCycle, Policy, RedisOptions
+from origin_sdk.layers import AsyncLayeredCache, Family, Key, LayeredCache, LoadCycle, Policy, RedisOptions
 from scripts.runtime import paths
 from tests.layers.servers import RedisServer
 
@@ -181,3 +181,37 @@ def test_processes_whose_loaders_need_each_other(
     everything = "".join(said)
     assert "LoadCycle" in everything
     assert all(f"node.v1:n{number} → node.v1:n{(number + 1) % size}" in everything for number in range(size))
+
+
+@pytest.mark.parametrize("asks_for_many", [False, True], ids=["one", "many"])
+async def test_a_loader_that_waits_no_more_closes_no_circle(*, asks_for_many: bool) -> None:
+    """It follows a load, gives that up, and goes on: that load may wait for it now."""
+    cache, gave_up, began = AsyncLayeredCache(), asyncio.Event(), asyncio.Event()
+    first, second = FAMILY.key(id="first"), FAMILY.key(id="second")
+
+    async def load_first(_: object) -> str:
+        try:
+            async with asyncio.timeout(0.01):
+                if asks_for_many:
+                    return str(await cache.get_many_or_load([second], load_none))
+                return await cache.get_or_load(second, load_second)
+        except TimeoutError:
+            gave_up.set()
+        while cache.stats.counts["memory-miss", FAMILY.name] < 4:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.001)
+        return "first"
+
+    async def load_none(_: object) -> dict[Key[str], str]:
+        return {}
+
+    async def load_second(_: object) -> str:
+        began.set()
+        await gave_up.wait()
+        return await cache.get_or_load(first, load_first) + ", then second"
+
+    async with asyncio.timeout(20):
+        of_second = asyncio.create_task(cache.get_or_load(second, load_second))
+        await began.wait()
+        assert await cache.get_or_load(first, load_first) == "first"
+        assert await of_second == "first, then second"
+    await cache.aclose()

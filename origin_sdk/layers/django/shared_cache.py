@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 from origin_sdk._flow import AnyStep, drive_async
 from origin_sdk._process.reads import reading
 from origin_sdk.layers.cache import LayeredCache
+from origin_sdk.layers.process.flights import follow
 from origin_sdk.layers.process.load_graph import loading
 from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.rules.steps import PENDING, Await, Flow, Follow, FollowAll, Load, Wait
@@ -75,7 +76,7 @@ class SharedCache(LayeredCache):
                     return await loaded if isawaitable(loaded) else loaded
             case Follow(key, seconds):
                 flight, ended = self.flights.join(key, _Signal)
-                return flight, ended is None, ended is None or await ended.wait(seconds)
+                return flight, ended is None, ended is None or await follow(flight, ended, seconds)
             case FollowAll(flights, seconds):
                 signal = _Signal()
                 self.flights.when_all(flights, signal.set)

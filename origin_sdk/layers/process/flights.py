@@ -6,12 +6,12 @@ from threading import Lock
 from typing import Protocol, TypeVar
 
 from origin_sdk.layers.errors import LoadCycle
-from origin_sdk.layers.process.load_graph import LoadNode, ended, waiting_for
+from origin_sdk.layers.process.load_graph import LoadNode, ended, gave_up, waiting_for
 from origin_sdk.layers.process.memory import MemoryEntry
 from origin_sdk.layers.process.moments import Moments
 from origin_sdk.layers.values.families import AnyKey
 
-__all__ = ["TRIES", "Flight", "Flights", "after"]
+__all__ = ["TRIES", "Flight", "Flights", "after", "follow"]
 
 TRIES = 3
 """How often to follow others whose loads are invalidated, before a load of one's own."""
@@ -170,6 +170,26 @@ class Flights:
 
     def __len__(self) -> int:
         return len(self._flights)
+
+
+class Event(Protocol):
+    """What a task waits for."""
+
+    async def wait(self, seconds: float | None) -> bool:
+        """Wait, and say whether it was set in time."""
+        ...
+
+
+async def follow(flight: Flight, ended: Event, seconds: float | None) -> bool:
+    """Wait for a flight's end; say whether it came in time.
+
+    Who is cancelled counts as waiting no more: its loader may go on, and be waited for by that load.
+    """
+    try:
+        return await ended.wait(seconds)
+    except BaseException:
+        gave_up(flight.node)
+        raise
 
 
 def after(calls: int, told: Callable[[], None]) -> Callable[[], None]:

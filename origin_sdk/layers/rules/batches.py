@@ -9,7 +9,7 @@ from typing import TypeVar
 from origin_sdk._process.reads import current_reads
 from origin_sdk.layers.process.background import BackgroundLoad
 from origin_sdk.layers.process.flights import TRIES, Flight
-from origin_sdk.layers.process.load_graph import LoadNode, waiting_for
+from origin_sdk.layers.process.load_graph import LoadNode, gave_up, waiting_for
 from origin_sdk.layers.process.memory import MOST_USES, MemoryEntry
 from origin_sdk.layers.rules.claims import Filling
 from origin_sdk.layers.rules.judge import SPECIAL, opened
@@ -108,6 +108,7 @@ def _recall(call: _Call) -> list[AnyKey]:
     get, seq, now = judge.memory.get, judge.moments.seq, judge.clock.monotonic()
     missing = [key for name, key in call.wanted.items() if name not in judge.memory.entries]
     if len(missing) == len(call.wanted):
+        judge.stats.count_many("memory-miss", missing)
         return missing
     missing.clear()  # the loader is to be asked in the caller's order
     for name, key in call.wanted.items():
@@ -294,13 +295,18 @@ async def _wait(call: _Call, fillings: Mapping[str, Filling], flights: Mapping[s
     """Wait for the ends of flights, as long as the policies say; older values stand in for what is late."""
     judge, spent = call.cache.judge, 0.0
     waits = {name: Patience(judge, each) for name, each in fillings.items()}
-    while late := {
-        name: each for name, each in flights.items() if not each.is_done and name not in call.found
-    }:
-        until = min(waits[name].until(spent) for name in late)
-        if await FollowAll([*late.values()], seconds_between(spent, until)):
-            return
-        spent = until
-        for name, flight in late.items():
-            if not flight.is_done and (spare := waits[name].spare(spent)) is not None:
-                call.found[name] = spare
+    try:
+        while late := {
+            name: each for name, each in flights.items() if not each.is_done and name not in call.found
+        }:
+            until = min(waits[name].until(spent) for name in late)
+            if await FollowAll([*late.values()], seconds_between(spent, until)):
+                return
+            spent = until
+            for name, flight in late.items():
+                if not flight.is_done and (spare := waits[name].spare(spent)) is not None:
+                    call.found[name] = spare
+    finally:
+        for flight in flights.values():
+            if not flight.is_done:
+                gave_up(flight.node)
