@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 
 import brotli
 import pytest
@@ -12,7 +14,8 @@ import pytest
 from origin_sdk import Project, PurgeClient
 from origin_sdk._process.clock import SystemClock
 from origin_sdk.testing import FakeKV
-from origin_sdk_wire.settings import PublishCoding
+from origin_sdk_wire.seals import Seal, parse_store_keys
+from origin_sdk_wire.settings import PublishCoding, Rule
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, StandIn
 from tests.runtime.client import Response
@@ -26,6 +29,7 @@ NESTED = b'{"id": "' + b"0" * 20_000_000 + b'"}'
 ITEMS = json.dumps([{"id": number, "name": f"item {number}"} for number in range(2000)]).encode()
 PLAIN, CODED = (None, '"v1"'), ("br", 'W/"v1"')
 """Content-Encoding and ETag of what is sent."""
+KEY = "test:" + b64encode(bytes(range(32))).decode()
 CHROME, SAFARI, CURL = "gzip, deflate, br, zstd", "gzip, deflate, br", "gzip"
 
 
@@ -161,17 +165,23 @@ def stored(
 ) -> Iterator[Workerd]:
     folder, store = tmp_path_factory.mktemp("stored"), StandIn(running_kv.address)
     # All at once, the KV of these tests may take its time.
-    with running(folder, running_origin, {"edge": {"KV_TIMEOUT": "20s"}}, store=store) as workerd:
+    patient: dict[str, Json] = {"KV_TIMEOUT": "20s"}
+    sealed: dict[str, Json] = {**patient, "STORE_KEYS": KEY, "RULES": [{"path": "/**", "seal": "encrypt"}]}
+    with running(folder, running_origin, {"edge": patient, "sealed": sealed}, store=store) as workerd:
         yield workerd
 
 
 @pytest.fixture
 def published(breakable_kv: BreakableKV) -> str:
     """Publish some JSON, compressed with Brotli, and return its path."""
+    return publish(breakable_kv, Project(publish_coding=PublishCoding.BR))
+
+
+def publish(breakable_kv: BreakableKV, project: Project, keys: str = "") -> str:
     path, fake = new_path(), FakeKV(SystemClock())
-    project = Project(publish_coding=PublishCoding.BR)
     headers = {"Cache-Control": "max-age=600", "ETag": '"v1"', "Content-Type": "application/json"}
-    with PurgeClient(fake.settings, project=project, transport=fake.transport) as client:
+    settings = replace(fake.settings, store_keys=keys)
+    with PurgeClient(settings, project=project, transport=fake.transport) as client:
         told = client.publish(f"http://{HOST}{path}", lambda: ITEMS, headers=headers)
     assert told.coding == "br"
     breakable_kv.entries[told.key] = Entry(fake.read(told.key) or b"", json.dumps(fake.metadata(told.key)))
@@ -238,6 +248,18 @@ def test_conditions_and_parts_hold_over_codings(
         assert (told.value("ETag"), told.value("Content-Encoding")) == ('"v1"', None)
     body = brotli.decompress(told.body) if told.value("Content-Encoding") else told.body
     assert body == (sent or b"")
+
+
+def test_what_is_sealed_is_sent_by_coding_too(stored: Workerd, breakable_kv: BreakableKV) -> None:
+    rules = (Rule(paths=("/**",), seal=Seal.ENCRYPT),)
+    project = Project(publish_coding=PublishCoding.BR, rules=rules, store_keys=parse_store_keys(KEY))
+    path = publish(breakable_kv, project, KEY)
+
+    told = [get(stored.url("sealed"), path, ("Accept-Encoding", each)) for each in (CHROME, CURL)]
+
+    assert [is_hit(each) for each in told] == [True] * 2
+    assert [each.value("Content-Encoding") for each in told] == ["br", None]
+    assert [brotli.decompress(told[0].body), told[1].body] == [ITEMS] * 2
 
 
 @pytest.mark.parametrize(("accepted", "sent"), [(CHROME, CODED), (CURL, PLAIN)])

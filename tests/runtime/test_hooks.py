@@ -15,7 +15,7 @@ from tests.runtime.client import exchange
 from tests.runtime.crowd import Asked, crowd
 from tests.runtime.edge import HOST, QUIET, detail, eventually, get, is_hit, new_path
 from tests.runtime.origin import Request, ScriptedOrigin
-from tests.runtime.replies import Reply, chunked, reply
+from tests.runtime.replies import Reply, chunked, reply, truncated
 
 HOOKS = """
 import asyncio
@@ -222,6 +222,20 @@ def test_a_response_is_shown_where_that_is_declared_and_stored_whole(
     assert [each.value("X-Read") for each in told] == [read] * 2
     assert told[0].body == told[1].body
     eventually(lambda: is_hit(get(edge.url("edge"), path)), "a stored response")
+
+
+@pytest.mark.parametrize("missing", [1, 10 * BOUND])
+def test_a_response_that_breaks_off_is_none_with_a_hook_either(
+    edge: Workerd, origin: ScriptedOrigin, missing: int
+) -> None:
+    path = new_path("shown/t")
+    origin.on(path, truncated(b"items", missing=missing, fields=FRESH), reply(200, FRESH, b"whole"))
+
+    told = [get(edge.url("edge"), path) for _ in range(2)]
+
+    if missing == 1:  # it is looked into before anything is sent
+        assert (told[0].status, detail(told[0])) == (502, "origin-truncated")
+    assert told[1].body == b"whole"
 
 
 def test_hooks_that_hang_for_everybody_are_left_out(edge: Workerd, origin: ScriptedOrigin) -> None:
