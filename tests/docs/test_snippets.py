@@ -248,13 +248,14 @@ def _export(arguments: Sequence[str]) -> None:
 
 
 _PROGRAMS: Mapping[str, Callable[[Sequence[str]], None]] = {
-    **dict.fromkeys(("cd", "grep", "openssl", "printf", "tr", "uvicorn"), lambda _: None),
+    **dict.fromkeys((".", "cd", "grep", "openssl", "printf", "tr", "uvicorn"), lambda _: None),
     "curl": _curl,
     "export": _export,
     "npm": _npm,
     "origin-sdk": _ours,
     "pip": _pip,
     "python": _python,
+    "python3": _python,
     "wrangler": _wrangler,
 }
 
