@@ -169,7 +169,7 @@ def test_the_dashboard_shows_the_demos_traffic(tmp_path: Path) -> None:
         pytest.param(["--origin", "localhost:8000"], 2, "'localhost:8000' is not an origin", id="no scheme"),
         pytest.param(["--origin", "http://h:99999"], 2, "is not an origin", id="an impossible port"),
         pytest.param(["--origin", "http://h/?q"], 2, "is not an origin", id="a query"),
-        pytest.param(["--config", "no.toml"], 1, "no.toml can't be read", id="a file that isn't there"),
+        pytest.param(["--config", "no.toml"], 1, "there is no no.toml: give", id="a file that isn't there"),
         pytest.param(["--env", "no"], 1, "has no [env.no]", id="an environment that isn't there"),
         pytest.param(["--port", "http"], 2, "'http' is not a port", id="a port that is no number"),
         pytest.param(["--var", "ORIGIN"], 2, "'ORIGIN' is not a variable", id="a variable without a value"),
