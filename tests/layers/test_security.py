@@ -83,7 +83,7 @@ class Place:
         self.options = RedisOptions(
             url=self.running.url.replace("://", "://cache:secret@"),
             prefix="app",
-            timeout=2,
+            timeout=10,  # a handshake for each node, on a busy machine; what isn't done in time isn't stored
             arguments=secured.of_client,
             wait_replicas=0 if kind == "single" else 1,
             **self.arguments,
