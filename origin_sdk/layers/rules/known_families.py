@@ -41,10 +41,12 @@ class KnownFamilies:
 
     def policy(self, key: AnyKey) -> Policy:
         """Return the policy that applies. Raises DataClassViolation for what must never be cached."""
-        self.know(key.family)
-        if key.family.data_class is DataClass.NEVER:
-            raise DataClassViolation(f"family {key.family.name}: its data class says that it is never cached")
-        return key.family.policy or self.default_policy  # as policy_of() does, without a call
+        family = key.family
+        if self.by_prefix.get(family.prefix) is not family:  # what know() says, without a call on every hit
+            self.know(family)
+        if family.data_class is DataClass.NEVER:
+            raise DataClassViolation(f"family {family.name}: its data class says that it is never cached")
+        return family.policy or self.default_policy  # as policy_of() does
 
     def know(self, family: AnyFamily) -> None:
         """Raise InvalidFamily if another family has the name of this one, and means something else."""

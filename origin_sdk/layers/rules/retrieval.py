@@ -78,7 +78,7 @@ async def _entry(
     cache: Cache, key: AnyKey, loader: Loader, single_flight: SingleFlight | None
 ) -> MemoryEntry:
     judge = cache.judge
-    judge.families.policy(key)
+    policy = judge.families.policy(key)
     entry: MemoryEntry | None = None
     since = judge.moments.seq
     for _ in range(TRIES):
@@ -92,12 +92,13 @@ async def _entry(
             judge.stats.count("memory-hit", key.family.name, key.name)
             return _answer(cache, filling, loader, entry, state)
         judge.stats.count("memory-miss", key.family.name, key.name)
-        patience = Patience(judge, filling)
-        flight, leads, is_done = await Follow(key, seconds_between(0.0, patience.until(0.0)))
+        patience = Patience(judge, filling) if has_timeout(policy) else None
+        seconds = seconds_between(0.0, patience.until(0.0)) if patience else None
+        flight, leads, is_done = await Follow(key, seconds)
         if leads:
             return await _lead(cache, flight, filling, loader, since)
         judge.stats.count("waited", key.family.name, key.name)
-        spare = None if is_done else await _follow_on(flight, patience)
+        spare = await _follow_on(flight, patience) if patience and not is_done else None
         judge.stats.observe("wait-seconds", judge.clock.monotonic() - began, key.family.name)
         if spare is not None:
             return spare
