@@ -55,7 +55,7 @@ try:
   curl -i -X PATCH {url}/products/17 --json '{{"price_cents": 4990}}'
   curl -i {url}/products/17     # the new price: the answer to the write has purged the old one
   curl -i -X PATCH {origin}/products/17 --json '{{"price_cents": 5990}}'
-  curl -i {url}/products/17     # newer still, in seconds: the origin purges what it changes
+  curl -i {url}/products/17     # in seconds, by the second request: the origin purges what it changes
   curl -i --compressed {url}/products     # 11 KB that travel as 2: compressed once, for all who ask for it
 """
 

@@ -752,6 +752,12 @@ def test_groups_that_are_none_are_refused_where_they_are_registered(groups: obje
         EdgeEvents().register(Tag, groups=groups)
 
 
+@pytest.mark.parametrize("model", ["shop.Tag", None, 3], ids=repr)
+def test_a_rule_for_what_is_no_class_is_refused(model: type) -> None:
+    with pytest.raises(InvalidSettings, match=rf"not for {model!r}: import the class"):
+        EdgeEvents().register(model, groups="tags")
+
+
 def test_a_rule_that_does_nothing_is_refused() -> None:
     with pytest.raises(InvalidSettings, match="give groups, urls or publish"):
         EdgeEvents().register(Tag)

@@ -183,8 +183,12 @@ class Registry:
         ``groups`` and ``urls`` may also be texts, the same for each object. Groups that are all there is to
         purge are then those of ``bulk``, too, unless it is given.
 
-        Raises :class:`InvalidSettings` if it would never purge or publish.
+        Raises :class:`InvalidSettings` if it would never purge or publish, or if ``model`` is no class.
         """
+        if not isinstance(model, type):
+            raise InvalidSettings(
+                f"a rule is for a model's class, not for {model!r}: import the class, and give it"
+            )
         same = {
             name: _same(model, name, options[name])
             for name in ("groups", "urls")
