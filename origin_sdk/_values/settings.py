@@ -59,7 +59,7 @@ class Settings:
         if not self.namespace_id:
             raise InvalidSettings(
                 "no KV namespace: set EDGE_CACHE_NAMESPACE_ID to the id in wrangler.toml, or pass "
-                "namespace_id"
+                "namespace_id (--namespace)"
             )
         if self.is_cloudflare and not (self.account_id and self.token):
             raise InvalidSettings(

@@ -13,7 +13,7 @@ from origin_sdk._values.project import read_configuration
 from origin_sdk.cli.context import AsJson, ConfigFile, Context, config_file
 from origin_sdk.cli.screen import Screen, counted
 
-__all__ = ["build", "built", "is_checkout", "placed", "put_shield"]
+__all__ = ["build", "built", "is_checkout", "pinned_in", "placed", "put_shield", "text_of"]
 
 _MAIN = "worker/entry.py"
 
@@ -31,26 +31,60 @@ def build(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
 def built(config: Path) -> Written:
     """Build a project. Raises :class:`InvalidSettings` if it isn't one, or pins another version."""
-    requirements = config.parent / PIN_FILE
-    pinned = pinned_version(requirements.read_text(encoding="utf-8")) if requirements.exists() else ""
-    if pinned and pinned != installed_version():
+    _check(config)
+    requirements, installed = config.parent / PIN_FILE, installed_version()
+    if (pinned := pinned_in(requirements)) != installed:
         raise InvalidSettings(
-            f"{requirements} pins origin-sdk {pinned}, but {installed_version()} is installed: "
+            f"{requirements} pins origin-sdk {pinned}, but {installed} is installed: "
             f"pip install -r {requirements}, or move the project with `origin-sdk upgrade`"
         )
     return placed(config)
 
 
+def pinned_in(requirements: Path) -> str:
+    """Return the version that a project is of. Raises :class:`InvalidSettings` if nothing says so."""
+    pinned = pinned_version(text_of(requirements)) if requirements.exists() else ""
+    if not pinned:
+        raise InvalidSettings(
+            f"{requirements} pins no origin-sdk: write origin-sdk[cli]=={installed_version()}"
+        )
+    return pinned
+
+
+def text_of(path: Path) -> str:
+    """Return a file with the line ends that it has. Raises :class:`InvalidSettings` if it isn't text."""
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise InvalidSettings(
+            f"{path} can't be read: {error.strerror}; make it a file of this user's"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InvalidSettings(f"{path} can't be read: {error}; save it as UTF-8") from error
+
+
 def placed(config: Path) -> Written:
     """Put the installed version's Worker into a project. Raises :class:`InvalidSettings` if it isn't one."""
+    _check(config)
+    folder = config.parent
+    hooks = folder / "worker" / "hooks.py"
+    done = write(folder / "worker")
+    if not hooks.is_file():
+        raise InvalidSettings(
+            f"{hooks} is missing, which the Worker imports: take it from the repository, or let "
+            f"`origin-sdk init {folder}` write the one to start with; it keeps what is there"
+        )
+    put_shield(config)
+    return done
+
+
+def _check(config: Path) -> None:
+    """Raise :class:`InvalidSettings` for what isn't a project."""
     folder, main = config.parent, read_configuration(config).main
     if is_checkout(folder):
         raise InvalidSettings(f"{folder / 'worker'} is the source of the Worker: scripts/build builds it")
     if main != _MAIN:
-        raise InvalidSettings(f"{config}: main = {main!r}, but the Worker is built at {_MAIN!r}")
-    done = write(folder / "worker")
-    put_shield(config)
-    return done
+        raise InvalidSettings(f"{config}: main = {main!r} isn't where the Worker is built: write {_MAIN!r}")
 
 
 def put_shield(config: Path) -> bool:

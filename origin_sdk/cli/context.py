@@ -92,7 +92,7 @@ BaseUrl: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--base-url",
-        help="The KV REST API, such as the one that scripts/dev prints. "
+        help="The KV REST API, such as the one that `origin-sdk dev` prints. "
         "Default: CLOUDFLARE_API_BASE_URL, then Cloudflare's own.",
         rich_help_panel=_LOCATION,
     ),

@@ -99,8 +99,8 @@ class Sources:
         """Raise :class:`InvalidRequest` if there is none."""
         if not self.edge and not self.dataset:
             raise InvalidRequest(
-                "no counts to show: give --edge with the Worker's URL (scripts/dev prints it), or --dataset "
-                "with its dataset of Analytics Engine, or both"
+                "no counts to show: give --edge with the Worker's URL (`origin-sdk dev` prints it), or "
+                "--dataset with its dataset of Analytics Engine, or both"
             )
 
     def analytics(self) -> "AnalyticsSource | None":

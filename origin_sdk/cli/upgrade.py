@@ -11,7 +11,6 @@ from origin_sdk._deployment.pins import (
     PIN_FILE,
     changes_between,
     is_older,
-    pinned_version,
     with_compatibility_date,
     with_version,
     with_wrangler,
@@ -19,7 +18,7 @@ from origin_sdk._deployment.pins import (
 from origin_sdk._deployment.worker_code import installed_version, put
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk._values.project import read_configurations
-from origin_sdk.cli.build import placed
+from origin_sdk.cli.build import pinned_in, placed, text_of
 from origin_sdk.cli.check import Checked, checked
 from origin_sdk.cli.context import AsJson, ConfigFile, Context, config_file
 from origin_sdk.cli.screen import Screen
@@ -65,9 +64,7 @@ def upgrade(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
 def _pinned(requirements: Path, version: str) -> str:
     """Return the version that a project is of. Raises :class:`InvalidSettings` if that isn't to be left."""
-    before = pinned_version(_text(requirements)) if requirements.exists() else ""
-    if not before:
-        raise InvalidSettings(f"{requirements} pins no origin-sdk: write origin-sdk[cli]=={version}")
+    before = pinned_in(requirements)
     if is_older(version, before):
         raise InvalidSettings(
             f"{requirements} pins origin-sdk {before}, and the older {version} is installed: pip install -r "
@@ -78,7 +75,7 @@ def _pinned(requirements: Path, version: str) -> str:
 
 def _changed(path: Path, change: Callable[[str], str]) -> bool:
     try:
-        text = _text(path)
+        text = text_of(path)
     except InvalidSettings as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return False
@@ -89,14 +86,6 @@ def _changed(path: Path, change: Callable[[str], str]) -> bool:
     return changed != text
 
 
-def _text(path: Path) -> str:
-    """Return a file with the line ends that it has."""
-    try:
-        return path.read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSettings(f"{path} can't be read: {error}; give --config FILE") from error
-
-
 def _draw(screen: Screen, values: Mapping[str, object], results: Sequence[Checked]) -> None:
     before, version, moved = values["before"], values["version"], cast("list[str]", values["moved"])
     if before == version:
@@ -105,8 +94,8 @@ def _draw(screen: Screen, values: Mapping[str, object], results: Sequence[Checke
         screen.print(f"moved from origin-sdk {before} to {version}")
     if moved:
         screen.print(f"changed: {', '.join(moved)}")
-    if values["changes"]:
-        screen.print(values["changes"])
+    for line in cast("str", values["changes"]).splitlines():
+        screen.print(line)
     for each in results:
         for problem in (*each.errors, *each.warnings):
             screen.print(f"look at: {each.name}: {problem}", style="yellow")

@@ -355,6 +355,37 @@ def test_another_version_than_the_pinned_one_is_not_deployed(
     assert "origin-sdk upgrade" in told
 
 
+@pytest.mark.parametrize("command", ["build", "upgrade", "dev"])
+@pytest.mark.parametrize(
+    ("file", "content", "remedy"),
+    [
+        pytest.param("origin-sdk.txt", None, "write origin-sdk[cli]==", id="no pin's file"),
+        pytest.param("origin-sdk.txt", b"origin-sdk[cli]>=0.1\n", "write origin-sdk[cli]==", id="no pin"),
+        pytest.param("origin-sdk.txt", b"\xff\xfe", "save it as UTF-8", id="a pin that isn't text"),
+        pytest.param("wrangler.toml", None, "origin-sdk init", id="no settings"),
+        pytest.param("wrangler.toml", b"\xff\xfe", "isn't TOML", id="settings that aren't text"),
+        pytest.param("wrangler.toml", b"[[[", "isn't TOML", id="settings that aren't TOML"),
+        pytest.param("wrangler.toml", b"vars = 5", "write", id="settings that are no table"),
+        pytest.param("worker/hooks.py", None, "origin-sdk init", id="no hooks"),
+    ],
+)
+def test_a_file_of_the_project_that_is_missing_or_garbage_is_named_with_the_remedy(
+    command: str,
+    file: str,
+    content: bytes | None,
+    remedy: str,
+    service: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run(capsys, "init")
+    path = service / "edge" / file
+    path.unlink() if content is None else path.write_bytes(content)
+    code, told = run(capsys, command)
+    assert code == 2
+    assert path.name in told
+    assert remedy in told
+
+
 def test_the_source_of_the_worker_is_not_written_over(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -496,11 +527,9 @@ def test_a_wrangler_that_is_older_than_its_pin_is_installed_anew(
     assert is_up_to_date(service / "edge", script), "of a folder above"
 
 
-def test_a_project_without_a_pin_is_told_to_have_one(
-    service: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_changed_is_shown_line_by_line(service: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "init")
-    (service / "edge" / "origin-sdk.txt").unlink()
-    code, told = run(capsys, "upgrade")
-    assert code == 2
-    assert "pins no origin-sdk: write origin-sdk[cli]==" in told
+    _pin(service, "0.0.1")
+    told = run(capsys, "upgrade")[1].splitlines()
+    assert f"## {worker_code.installed_version()}" in told
+    assert any(line.startswith("- ") for line in told)

@@ -110,6 +110,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "access.log").write_text(LOG * 20)
     (tmp_path / "wrangler.toml").write_text('name = "a"\nmain = "worker/entry.py"\n[vars]\nORIGIN = ""\n')
     (tmp_path / "origin-sdk.txt").write_text(f"origin-sdk=={version('origin-sdk')}\n")
+    (tmp_path / "worker").mkdir()
+    (tmp_path / "worker" / "hooks.py").touch()
     kv = FakeKV(SystemClock())
     monkeypatch.setenv("EDGE_CACHE_NAMESPACE_ID", kv.namespace_id)
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", kv.token)
