@@ -30,7 +30,8 @@ class World:
         self.held: dict[str, asyncio.Event] = {}
         self.asked: list[str] = []
         settings = Settings()
-        self.origins = Origins(settings, self, self.timing, lambda *_: None, Counters(settings))
+        self.counters = Counters(settings)
+        self.origins = Origins(settings, self, self.timing, lambda *_: None, self.counters)
 
     async def fetch(
         self, _request: RequestFacts, _fields: Mapping[str, str], _body: Any, _seconds: float, base: str
@@ -104,8 +105,8 @@ async def test_a_trial_that_is_lost_is_made_again() -> None:
 
 async def test_a_write_tries_nobody_out() -> None:
     world = World()
-    world.away[FIRST] = OriginFailure.TIMEOUT
-    assert await world.ask(POST) is None
+    world.away[FIRST] = 503
+    assert await world.ask(POST)
     assert world.asked == [FIRST], "it may have arrived: it isn't sent again"
     assert await world.ask(POST)
     assert world.asked == [SECOND], "the next one goes where there is an answer"
@@ -114,6 +115,35 @@ async def test_a_write_tries_nobody_out() -> None:
     assert world.asked == [SECOND]
     assert await world.ask()
     assert world.asked == [FIRST, SECOND], "what may be sent again tries it"
+
+
+async def test_where_there_are_only_writes_one_of_them_tries_it_in_the_end() -> None:
+    world = World()
+    world.away[FIRST] = 503
+    await world.ask(POST)
+    world.later(71)
+    await world.ask(POST)
+    assert world.asked == [FIRST]
+    assert await world.ask(POST)
+    assert world.asked == [SECOND], "it rests once more"
+    world.later(71)
+    world.away.clear()
+    for _ in range(2):
+        assert await world.ask(POST)
+        assert world.asked == [FIRST], "it is back"
+
+
+@pytest.mark.parametrize("failure", [OriginFailure.TIMEOUT, OriginFailure.UNREACHABLE])
+async def test_a_client_that_breaks_off_its_content_or_is_slow_says_nothing_of_an_origin(
+    failure: OriginFailure,
+) -> None:
+    world = World()
+    world.away[FIRST] = failure
+    assert await world.ask(POST) is None
+    world.away.clear()
+    assert await world.ask()
+    assert world.asked == [FIRST]
+    assert world.counters.away() == ()
 
 
 async def test_where_all_are_away_all_are_asked_and_any_may_come_back() -> None:

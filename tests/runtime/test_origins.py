@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,7 +19,7 @@ from origin_sdk_wire.edge_signature import OriginRequest, is_signed
 from origin_sdk_wire.exposition import parse_document
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json
-from tests.runtime.edge import HOST, Variables, detail, get, new_path, running
+from tests.runtime.edge import HOST, Variables, detail, eventually, get, new_path, running
 from tests.runtime.origin import Request, ScriptedOrigin
 from tests.runtime.replies import Close, Hold, Reply, reply
 
@@ -200,6 +202,26 @@ def test_only_what_is_safe_is_sent_again(
     assert get(edge.url("edge"), case.path, method=method, body=body).status == status
     assert {asked.body for asked in origins.first.requests(case.asked)} == {body}
     assert [asked.body for asked in origins.second.requests(case.asked)] == [body] * (status == 200)
+
+
+def test_a_client_that_breaks_off_its_content_takes_no_origin_away(edge: Workerd, origins: Origins) -> None:
+    case = Case.new()
+    say(origins.first, case, OF_FIRST)
+    say(origins.second, case, OF_SECOND)
+    entrance = urlsplit(edge.url("edge"))
+    request = f"PUT {case.path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 200000\r\n\r\n"
+
+    failed = _failures(edge)
+    with socket.create_connection((entrance.hostname, entrance.port)) as connection:
+        connection.sendall(request.encode() + b"x" * 100_000)
+    eventually(lambda: _failures(edge) > failed, "the Worker hears that the content broke off")
+
+    assert get(edge.url("edge"), case.path).body == b"first"
+
+
+def _failures(edge: Workerd) -> float:
+    told = get(edge.url("edge"), METRICS_PATH, ("Authorization", f"Bearer {SECRET}")).body.decode()
+    return parse_document(told).isolates[0].counts.total("origin_errors")
 
 
 def test_another_spelling_of_a_path_is_not_sent_to_another_origin(

@@ -16,6 +16,8 @@ __all__ = ["Origins", "weighted"]
 
 _REST_MS = 10_000
 """For so long an origin that gave no answer comes after the others."""
+_UNTRIED_MS = 60_000
+"""So much longer it does for what may not be sent again, where nothing that may has tried it meanwhile."""
 
 
 class Origins:
@@ -54,16 +56,17 @@ class Origins:
     def _ordered(self, rule: Rule, request: RequestFacts, *, may_try: bool) -> list[str]:
         """Return the origins of a rule as they are asked: those that are known to be away last.
 
-        One that has rested is tried by a single request, of those that may be sent again: all others pass it
-        over until that has an answer.
+        One that has rested is tried by a single request, at first of those that may be sent again: all others
+        pass it over until that has an answer.
         """
         now_ms = self._timing.now_ms()
         bases = (
             weighted(rule.origins, rule.weights, request.target.location) if rule.weights else rule.origins
         )
         resting = self._resting_until_ms
-        ordered = sorted(bases, key=lambda base: base in resting and (not may_try or now_ms < resting[base]))
-        if ordered[0] in resting and may_try:
+        longer_ms = 0 if may_try else _UNTRIED_MS
+        ordered = sorted(bases, key=lambda base: base in resting and now_ms < resting[base] + longer_ms)
+        if ordered[0] in resting:
             patience_ms = int(self._settings.origin_timeout_of(rule) * 1000)
             resting[ordered[0]] = max(resting[ordered[0]], now_ms + patience_ms)
         return ordered
@@ -75,7 +78,8 @@ class Origins:
         try:
             response = await self._fetch(base, rule, request, conditional, body)
         except OriginError:
-            self._resting_until_ms[base] = self._timing.now_ms() + _REST_MS
+            if not _is_streamed(request, body):
+                self._resting_until_ms[base] = self._timing.now_ms() + _REST_MS
             raise
         if is_no_answer(response.status):
             self._resting_until_ms[base] = self._timing.now_ms() + _REST_MS
@@ -90,7 +94,8 @@ class Origins:
         try:
             response = await self._origin.fetch(request, conditional, body, seconds, base)
         except OriginError as error:
-            self._counters.origin_tried(base, self._timing.now_ms(), error.failure.value)
+            if not _is_streamed(request, body):
+                self._counters.origin_tried(base, self._timing.now_ms(), error.failure.value)
             raise
         why_away = str(response.status) if is_no_answer(response.status) else ""
         self._counters.origin_tried(base, self._timing.now_ms(), why_away)
@@ -112,9 +117,17 @@ def weighted(bases: Sequence[str], weights: Sequence[float], location: str) -> l
     return sorted(bases, key=lambda base: -scores[base])
 
 
+def _is_streamed(request: RequestFacts, body: Any) -> bool:
+    """Whether a content is read as it is sent.
+
+    Then a failure says nothing of the origin: a client that breaks off, or is slow, makes the same one.
+    """
+    return body is not None and request.content is None
+
+
 def _may_repeat(request: RequestFacts, body: Any) -> bool:
     """Whether a request may be sent again after one that gave no answer (RFC 9110 section 9.2.2)."""
-    if body is not None and request.content is None:
-        return False  # it is read as it is sent
+    if _is_streamed(request, body):
+        return False
     is_query = request.content is not None and request.content.parts is not None
     return request.method in SAFE_METHODS or is_query
