@@ -76,6 +76,18 @@ def test_what_is_coded_here_varies_and_has_a_weak_tag() -> None:
 
 
 @pytest.mark.parametrize(
+    ("accepted", "etag"),
+    [pytest.param("gzip", 'W/"1"', id="who has the coded one"), pytest.param("br", '"1"', id="who has not")],
+)
+def test_a_304_has_the_tag_of_the_200_in_its_place(accepted: str, etag: str) -> None:
+    asked, stored = request(accept_encoding=accepted, if_none_match='W/"1"'), record(coding="gzip")
+    answer = answer_from(stored, combined(stored.fields), asked, NOW_MS)
+    fields = dict(answer.fields)
+    assert (answer.status, fields["etag"], fields["vary"]) == (304, etag, "Accept-Encoding")
+    assert "content-encoding" not in fields
+
+
+@pytest.mark.parametrize(
     ("status", "method", "fields", "code"),
     [
         pytest.param(200, "GET", {"if-none-match": '"1"'}, 304, id="not modified"),

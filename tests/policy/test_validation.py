@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -153,6 +155,13 @@ def test_freshening_stores_no_cookie_in_the_safe_profile() -> None:
 def test_freshening_takes_new_groups_where_there_are_any() -> None:
     response = not_modified({"cache-groups": '"h"'})
     assert freshened(STORED, response, Rule(), Settings()).groups == ("h",)
+
+
+def test_freshening_keeps_the_groups_that_the_body_names() -> None:
+    rule, fields = Rule(groups_from=("id",)), (*STORED.fields, ("cache-groups", '"of-fields"'))
+    stored = replace(STORED, fields=fields, groups=("of-fields", "of-body"))
+    response = not_modified({"cache-groups": '"h"'})
+    assert freshened(stored, response, rule, Settings()).groups == ("h", "of-body")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 
@@ -94,6 +95,17 @@ async def test_what_nobody_wrote_counts_as_absent(value: StoredValue) -> None:
     world.store.values[KEY] = value
     assert (await world.isolate().records.find_in_store(lookup())).missing is Reason.ABSENT
     assert len(world.faults) == 1
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "is_decoded"),
+    [pytest.param(100, True, id="as large as is stored"), pytest.param(101, False, id="larger")],
+)
+async def test_no_record_says_how_much_memory_its_body_takes(size_bytes: int, is_decoded: bool) -> None:
+    storage = World().isolate(max_body_bytes=100)
+    record = replace(RECORD, coding="gzip", body_bytes=size_bytes)
+    entry = storage.retention.hold(lookup(), record, gzip.compress(bytes(size_bytes)))
+    assert (await storage.bodies.decoded(entry) is not None) == is_decoded
 
 
 async def test_what_was_ended_is_not_found_though_kv_shows_it_still() -> None:

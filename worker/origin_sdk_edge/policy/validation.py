@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from origin_sdk_wire.directives import split_list
 from origin_sdk_wire.facts import Fields, ResponseFacts
+from origin_sdk_wire.fields import GROUP_FIELDS, combined
 from origin_sdk_wire.freshness import initial_age_ms
 from origin_sdk_wire.lifetimes import parse_date
 from origin_sdk_wire.record import Record
@@ -65,15 +66,28 @@ def freshened(stored: Record, response: ResponseFacts, rule: Rule, settings: Set
         new = [(name, value) for name, value in new if name != SEARCH_VARIANCE]
     replaced = {name for name, _ in new}
     kept = [(name, value) for name, value in stored.fields if name not in replaced]
-    names_groups = {"cache-groups", "cache-tag", "surrogate-key"} & response.fields.keys()
     return replace(
         stored,
         birth_ms=response.birth_ms,
         response_ms=response.response_ms,
         initial_age_ms=initial_age_ms(response.fields, response.request_ms, response.response_ms),
         fields=(*kept, *new),
-        groups=groups_of(response.fields, rule) if names_groups else stored.groups,
+        groups=_groups_of(stored, response, rule),
     )
+
+
+def _groups_of(stored: Record, response: ResponseFacts, rule: Rule) -> tuple[str, ...]:
+    """Return the groups of a stored response after a 304: those that the body names stay with the body.
+
+    So do those of fields that aren't stored, which can't be told from these: a purge too many at worst.
+    """
+    if not any(name in response.fields for name in GROUP_FIELDS):
+        return stored.groups
+    by_body: tuple[str, ...] = ()
+    if rule.reads_answers:
+        by_fields = groups_of(combined(stored.fields), rule)
+        by_body = tuple(group for group in stored.groups if group not in by_fields)
+    return tuple(dict.fromkeys((*groups_of(response.fields, rule), *by_body)))
 
 
 def head_agrees(stored: Record, fields: Fields, response: ResponseFacts) -> bool:

@@ -107,6 +107,8 @@ class StoredBodies:
         """Return the body without the cache's own coding; ``None`` if it is gone or broken."""
         if entry.decoded is not None or not entry.record.coding:
             return entry.decoded if entry.record.coding else await self.stored(entry)
+        if entry.record.body_bytes > self._tiers.settings.max_body_bytes:
+            return None  # nobody stores as much: a record is not to say how much memory this takes
         body = await self.stored(entry)
         try:
             decoded = (
