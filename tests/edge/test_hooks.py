@@ -21,11 +21,13 @@ from origin_sdk_edge.hooks import (
     hook_warnings,
     load_hooks,
 )
+from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.ports import LateError
 from origin_sdk_wire.config import ConfigError
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.settings import Rule, Settings
 from tests.docs.snippets import blocks
+from tests.edge.fakes import FakeEdge, FakeOrigin, FakeResponse, Sent
 
 _PAGE = "docs/configuration.md"
 _REQUEST = HookRequest(
@@ -370,3 +372,104 @@ async def test_the_hooks_of_the_docs_run() -> None:
     assert isinstance(told, HookResponse)
     assert told.fields["cache-groups"] == '"shop-berlin"'
     assert await hooks.after_origin(_REQUEST, _RESPONSE) is _RESPONSE
+
+
+# What a failure makes of the request
+
+FRESH = {"cache-control": "public, max-age=5", "etag": '"a"'}
+
+
+def _validated(request: RequestFacts) -> FakeResponse:
+    if request.fields.get("if-none-match") == '"a"':
+        return FakeResponse(304, FRESH)
+    return FakeResponse(200, FRESH, b"a")
+
+
+@pytest.mark.parametrize("reason", [Reason.HOOK_FAILED, Reason.HOOK_TIMEOUT])
+async def test_a_hook_that_fails_on_a_304_leaves_its_client_a_whole_response(reason: Reason) -> None:
+    async def hook(_: HookRequest, response: HookResponse) -> HookResponse | Reason:
+        return reason if response.status == 304 else response
+
+    edge = FakeEdge(
+        Settings(origin="http://o", lifetime_jitter=0), _validated, hooks=Hooks(after_origin=hook)
+    )
+    for seconds in (0, 6):
+        edge.timing.ms += seconds * 1000
+        sent: Sent = (await edge.full("GET", _REQUEST.url, {})).response
+        assert (sent.status, sent.body) == (200, b"a")
+
+
+async def test_a_hook_that_fails_on_the_rest_of_a_part_leaves_its_client_a_whole_response() -> None:
+    def answer(request: RequestFacts) -> FakeResponse:
+        if part := request.fields.get("range"):
+            start, end = (0, 2) if part == "bytes=0-1" else (2, 4)
+            of = {"content-range": f"bytes {start}-{end - 1}/4", "content-length": "2"}
+            return FakeResponse(206, {**FRESH, **of}, b"abcd"[start:end])
+        return FakeResponse(200, {**FRESH, "content-length": "4"}, b"abcd")
+
+    fails = False
+
+    async def hook(_: HookRequest, response: HookResponse) -> HookResponse | Reason:
+        return Reason.HOOK_FAILED if fails else response
+
+    edge = FakeEdge(Settings(origin="http://o", lifetime_jitter=0), answer, hooks=Hooks(after_origin=hook))
+    assert (await edge.full("GET", _REQUEST.url, {"range": "bytes=0-1"})).response.status == 206
+    fails = True
+    sent: Sent = (await edge.full("GET", _REQUEST.url, {})).response
+    assert (sent.status, sent.body) == (200, b"abcd")
+    assert len(edge.origin.requests) == 3, "the rest was asked for, and then the whole"
+
+
+async def test_before_send_sees_also_what_answers_a_precondition_of_an_unstored_response() -> None:
+    async def hook(_: HookRequest, response: HookResponse) -> HookResponse:
+        return response.without_field("x-backend").with_field("x-status", str(response.status))
+
+    fields = {"cache-control": "no-store", "etag": '"a"', "x-backend": "a7"}
+    edge = FakeEdge(
+        Settings(origin="http://o"), lambda _: FakeResponse(200, fields, b"a"), hooks=Hooks(before_send=hook)
+    )
+    sent: Sent = (await edge.full("GET", _REQUEST.url, {"if-none-match": '"a"'})).response
+    assert (sent.status, sent.fields["x-status"], "x-backend" in sent.fields) == (304, "304", False)
+
+
+@pytest.mark.parametrize("reason", [Reason.HOOK_FAILED, Reason.HOOK_TIMEOUT])
+async def test_a_request_whose_hook_failed_goes_to_its_own_origin(reason: Reason) -> None:
+    async def hook(_: HookRequest) -> Reason:
+        return reason
+
+    asked: list[str] = []
+
+    class Noting(FakeOrigin):
+        async def fetch(self, request: RequestFacts, *others: Any) -> FakeResponse:
+            asked.append(others[-1])
+            return await super().fetch(request, *others)
+
+    rules = (Rule("own", paths=("/v1/**",), origins=("http://tenant",)),)
+    edge = FakeEdge(
+        Settings(origin="http://o", rules=rules),
+        _validated,
+        origin=Noting(_validated),
+        hooks=Hooks(before_lookup=hook),
+    )
+    await edge.full("GET", _REQUEST.url, {})
+    assert asked == ["http://tenant"]
+
+
+@pytest.mark.parametrize(
+    ("media_type", "shown"),
+    [pytest.param("text/plain", b"a", id="an end"), pytest.param("text/event-stream", None, id="no end")],
+)
+async def test_nobody_waits_for_the_end_of_what_has_none(media_type: str, shown: bytes | None) -> None:
+    seen: list[bytes | None] = []
+
+    async def hook(_: HookRequest, response: HookResponse) -> HookResponse:
+        seen.append(response.body)
+        return response
+
+    edge = FakeEdge(
+        Settings(origin="http://o", rules=(Rule(hook_response_bytes=100),)),
+        lambda _: FakeResponse(200, {"content-type": media_type}, b"a"),
+        hooks=Hooks(after_origin=hook),
+    )
+    await edge.full("GET", _REQUEST.url, {})
+    assert seen == [shown]

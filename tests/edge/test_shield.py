@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from origin_sdk_edge.hooks import HookRequest, HookResponse, Hooks
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.ports import OriginError
+from origin_sdk_wire.api_keys import key_digest
 from origin_sdk_wire.config import load
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import parse_target
@@ -55,6 +56,11 @@ class Two:
         named = {name.replace("_", "-"): value for name, value in fields.items()}
         sent: Sent = (await self.edge.full("GET", URL, named)).response
         return sent
+
+    def later(self, seconds: int) -> None:
+        """Move both clocks."""
+        for each in (self.edge, self.shield):
+            each.timing.ms += seconds * 1000
 
     @property
     def asked(self) -> list[RequestFacts]:
@@ -144,6 +150,24 @@ async def test_what_a_hook_failed_on_is_stored_nowhere(reason: Reason) -> None:
     assert not two.shield.store.values
 
 
+async def test_a_hook_that_fails_freshens_nothing_at_the_edge() -> None:
+    fails = False
+
+    async def at_times(_request: HookRequest, response: HookResponse) -> HookResponse | Reason:
+        return Reason.HOOK_FAILED if fails else response
+
+    hooks = Hooks(after_origin=at_times)
+    fields = {**FRESH, "cache-control": "public, max-age=5", "etag": '"a"'}
+    two = Two({}, lambda _: FakeResponse(200, fields, b"a"), hooks, hooks)
+    await two.ask()
+    fails = True
+    two.later(6)
+    for _ in range(2):
+        told = await two.ask()
+        assert (told.status, told.body) == (200, b"a")
+        assert "hook-failed" in told.fields["cache-status"].rpartition("EdgeCache;")[2]
+
+
 async def test_before_send_runs_at_the_edge_alone() -> None:
     async def stamp(_: HookRequest, response: HookResponse) -> HookResponse:
         return response.with_field("x-sent", response.fields.get("x-sent", "") + "1")
@@ -161,6 +185,12 @@ async def test_the_clients_address_is_cloudflares(profile: str) -> None:
     two = Two({"PROFILE": profile, "SHIELD_TIMEOUT": "5s"})
     await two.ask(cf_connecting_ip="203.0.113.7", x_forwarded_for="203.0.113.7")
     assert two.asked[0].fields["x-forwarded-for"] == "203.0.113.7"
+
+
+async def test_the_addresses_of_proxies_pass_where_a_setting_lets_them() -> None:
+    two = Two({"PASSED_FIELDS": ["x-forwarded-*"]})
+    await two.ask(cf_connecting_ip="203.0.113.7", x_forwarded_for="198.51.100.1, 203.0.113.7")
+    assert two.asked[0].fields["x-forwarded-for"] == "198.51.100.1, 203.0.113.7"
 
 
 async def test_an_address_that_a_client_makes_up_is_none() -> None:
@@ -214,6 +244,30 @@ async def test_private_responses_of_a_sealed_store_are_each_ones_own() -> None:
     assert not any(b"aaaaa" in body or b"bbbbb" in body for body in stored if isinstance(body, bytes))
 
 
+# Codings
+
+
+async def test_what_the_shield_compressed_is_validated_without_its_body() -> None:
+    def answer(request: RequestFacts) -> FakeResponse:
+        fields = {"cache-control": "public, max-age=5", "etag": '"a"', "content-type": "text/plain"}
+        if request.fields.get("if-none-match") == '"a"':
+            return FakeResponse(304, fields)
+        return FakeResponse(200, {**fields, "content-length": "5000"}, b"a" * 5000)
+
+    two = Two(answer=answer)
+    await two.ask()
+    near = FakeEdge(two.shield.handler.settings, answer, store=two.shield.store)
+    edge = FakeEdge(two.edge.handler.settings, answer, shield=FakeShield(near))
+    asked = {"accept-encoding": "gzip"}
+    first: Sent = (await edge.full("GET", URL, asked)).response
+    assert (first.fields["content-encoding"], first.fields["etag"]) == ("gzip", 'W/"a"')
+    for each in (edge, near):
+        each.timing.ms += 6_000
+    again: Sent = (await edge.full("GET", URL, asked)).response
+    assert "detail=validated" in again.fields["cache-status"].rpartition("EdgeCache;")[2]
+    assert again.body == first.body
+
+
 # The origin's failures
 
 
@@ -227,7 +281,94 @@ async def test_the_origins_failure_is_told_and_not_tried_again() -> None:
     assert (len(two.asked), len(two.edge.origin.requests)) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "asked"),
+    [
+        pytest.param(1, ["/slow"], id="the origin is quicker: the shield is away"),
+        pytest.param(6, ["/slow", "/a"], id="nor could the origin answer in time"),
+    ],
+)
+async def test_one_url_that_takes_long_speaks_for_no_other(seconds: int, asked: list[str]) -> None:
+    class Slow(FakeShield):
+        async def fetch(self, request: RequestFacts, *others: Any) -> FakeResponse:
+            paths.append(request.target.path)
+            if request.target.path == "/slow":
+                raise OriginError(OriginFailure.TIMEOUT, "no response within 5 s")
+            return await super().fetch(request, *others)
+
+    def answer(request: RequestFacts) -> FakeResponse:
+        edge.timing.ms += seconds * 1000 if request.target.path == "/slow" else 0
+        return _answer(request)
+
+    two, paths = Two(), list[str]()
+    edge = FakeEdge(two.edge.handler.settings, answer, shield=Slow(two.shield))
+    for path in ("/slow", "/a"):
+        assert (await edge.full("GET", f"https://api.example.com{path}", {})).response.status == 200
+    assert paths == asked
+
+
 # Purges, whatever happens
+
+KEYS = "an example of at least 32 bytes, not to be used"
+BY_KEY: Mapping[str, Any] = {
+    "API_KEY_TABLE_SECRET": KEYS,
+    "API_KEY_TABLE": {key_digest("k", KEYS): {"tenant": "acme"}},
+    "RULES": [
+        {
+            "path": "/**",
+            "data_class": "private",
+            "api_key_in": "?key",
+            "key_claims": ["tenant"],
+            "shield": True,
+            "lifetime": "10m",
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("variables", "asked", "purged"),
+    [
+        pytest.param({}, "?b=1", "?b=1", id="its URL"),
+        pytest.param(
+            {"RULES": [{"path": "/**", "query_drop": ["utm"]}]}, "?utm=1&b=1", "?b=1", id="an edited"
+        ),
+        pytest.param({"RULES": [{"path": "/**", "no_vary_search": True}]}, "?b=1", "", id="No-Vary-Search"),
+        pytest.param(BY_KEY, "?b=1&key=k", "?b=1", id="a parameter that no key shows"),
+    ],
+)
+async def test_a_purge_that_the_edge_alone_knows_is_told_under_the_keys_url(
+    variables: Mapping[str, Any], asked: str, purged: str
+) -> None:
+    two = Two(variables)
+    await two.edge.full("GET", URL + asked, {})
+    two.later(1)
+    name = url_mark(parse_target(URL + purged))
+    two.edge.storage.marks.mark_here((name,), Lane.HARD, two.edge.timing.ms)
+    two.later(1)
+    await two.edge.full("GET", URL + asked, {})
+    assert (len(two.asked), len(two.edge.origin.requests)) == (2, 0)
+
+
+async def test_a_purge_by_a_group_that_only_a_body_names_is_not_overtaken() -> None:
+    version = "1"
+
+    def answer(_: RequestFacts) -> FakeResponse:
+        body = f'{{"id": "g", "version": {version}}}'.encode()
+        fields = {"content-type": "application/json", "content-length": str(len(body))}
+        return FakeResponse(200, {**FRESH, **fields}, body)
+
+    two = Two({"RULES": [{"path": "/**", "groups_from": ["id"]}]}, answer)
+    await two.ask()
+    other = FakeEdge(two.edge.handler.settings, answer, shield=FakeShield(two.shield))
+    version = "2"
+    two.later(1)
+    other.timing.ms = two.edge.timing.ms
+    other.storage.marks.mark_here((group_mark("g"),), Lane.SOFT, other.timing.ms)
+    other.timing.ms += 1
+    sent: Sent = (await other.full("GET", URL, {})).response
+    assert b'"version": 2' in sent.body
+
 
 STEPS = st.lists(
     st.one_of(

@@ -12,7 +12,7 @@ from origin_sdk_edge.nominations import Nominations
 from origin_sdk_edge.origins import Origins
 from origin_sdk_edge.policy.decision import VALID, Ask, Invalidity, Lookup
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
-from origin_sdk_edge.policy.outcome import Fail, Plan, Relay, on_origin, unstored
+from origin_sdk_edge.policy.outcome import Fail, Plan, Relay, answers_cache_alone, on_origin, unstored
 from origin_sdk_edge.policy.ranges import Join, completed
 from origin_sdk_edge.policy.relay import dated, localised
 from origin_sdk_edge.policy.status import FwdReason, Status
@@ -30,7 +30,7 @@ from origin_sdk_wire.freshness import is_of_use
 from origin_sdk_wire.marks import Lane
 from origin_sdk_wire.record import STORED_CODINGS, Record
 from origin_sdk_wire.settings import Rule, Settings
-from origin_sdk_wire.storability import content_length, groups_of
+from origin_sdk_wire.storability import content_length, groups_of, is_endless
 from origin_sdk_wire.succession import speaks_of_resource
 
 __all__ = ["Asker", "Outcome", "Question"]
@@ -159,6 +159,8 @@ class Asker:
         subject = self.subject(question)  # what is purged from here on is to be asked for once more
         outcome = await self._answered(question)
         if outcome.plan.again:
+            if outcome.response:
+                outcome.response.discard()
             question = replace(question, ask=replace(question.ask, conditional={}))
             outcome = await self._answered(question)
         if outcome.plan.freshen and question.entry:
@@ -190,16 +192,25 @@ class Asker:
         """Return what was answered, with the body of what is to be stored."""
         outcome = await self._asked(question)
         try:
-            return await self._read(question, outcome)
+            outcome = await self._read(question, outcome)
         except OriginError as error:
             if not outcome.is_shielded:
                 return self._failed(question, error)
             self._report("shield", error)
+        else:
+            if not self._is_overtaken(question.lookup, outcome):
+                return outcome
         outcome = await self._asked(question, directly=True)
         try:
             return await self._read(question, outcome)
         except OriginError as error:
             return self._failed(question, error)
+
+    def _is_overtaken(self, lookup: Lookup, outcome: Outcome) -> bool:
+        """Whether what the shield had falls under a purge by a group that only its body names."""
+        if not (outcome.is_shielded and lookup.rule.reads_answers and outcome.entry):
+            return False
+        return self._purged(lookup, outcome.entry.record) != VALID
 
     async def _read(self, question: Question, outcome: Outcome) -> Outcome:
         if outcome.plan.store and outcome.response:
@@ -219,7 +230,8 @@ class Asker:
         if isinstance(hooked, Reason) or not came.may_store:
             reason = hooked if isinstance(hooked, Reason) else Reason.HOOK_FAILED
             status = Status(reason, forwarded=ask.forwarded, forwarded_status=facts.status)
-            return Outcome(Plan(Relay(), status, may_share=False), response, facts, trouble=trouble_of(facts))
+            plan = Plan(Relay(), status, may_share=False, again=answers_cache_alone(ask, facts.status))
+            return Outcome(plan, response, facts, trouble=trouble_of(facts))
         if self._nominations.learn(lookup, hooked.fields):
             if not came.is_shielded:
                 response.discard()
@@ -255,7 +267,7 @@ class Asker:
         birth_ms = self._timing.now_ms()
         response = await self.origins.fetch(lookup.rule, lookup.request, conditional, None)
         if shield and is_without_shield and not shield.rests():
-            shield.rest()  # only now is it clear that it isn't the origin that is slow
+            shield.rest_after(self._timing.now_ms() - birth_ms)
         facts = self.facts_of(lookup.rule, lookup.request, response, birth_ms)
         return _Came(response, facts, is_without_shield=is_without_shield)
 
@@ -341,6 +353,8 @@ class Asker:
         most_bytes, coding = lookup.rule.hook_response_bytes, facts.fields.get("content-encoding", "")
         has_content = lookup.request.method != "HEAD" and facts.status not in {204, 205, 304}
         if not most_bytes or not has_content or coding not in {"", *STORED_CODINGS}:
+            return None
+        if is_endless(facts.fields):
             return None
         body = await response.copied(most_bytes)
         try:

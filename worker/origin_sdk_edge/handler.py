@@ -28,6 +28,7 @@ from origin_sdk_edge.sender import BodyGoneError, Sender
 from origin_sdk_edge.shield import Shield, ShieldPort
 from origin_sdk_edge.storage import Found, Storage
 from origin_sdk_edge.storage.memory import Entry
+from origin_sdk_wire.disguise import keyed_targets
 from origin_sdk_wire.errors import InvalidTarget
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.freshness import current_age_ms
@@ -144,7 +145,8 @@ class Handler:
         Raises :class:`ContentError`.
         """
         if isinstance(hooked, Reason):
-            return Forward(request, DEFAULT_RULE, hooked)
+            rule = first_match(self.settings.rules, request.method, request.target) or DEFAULT_RULE
+            return Forward(request, rule, hooked)
         decision = on_request(hooked, self.settings, exchange.began_ms)
         exchange.rule = decision.rule.name
         while isinstance(decision, Forward) and decision.awaits:
@@ -194,11 +196,17 @@ class Handler:
             return None
         if asking.settings != self._settings_digest:
             return None
-        names, marks = (url_mark(request.target),), self.storage.marks
+        names, marks = self._url_marks(request), self.storage.marks
         for lane, moment_ms in ((Lane.SOFT, asking.soft_ms), (Lane.HARD, asking.hard_ms)):
             if moment_ms:
                 marks.mark_here(names, lane, moment_ms, must_validate=True)
         return received(request, asking)
+
+    def _url_marks(self, request: RequestFacts) -> tuple[str, ...]:
+        """Return the marks of what a request's URL may be keyed by."""
+        rules = self.settings.rules
+        targets = keyed_targets(request.target, rules) if rules else (request.target,)
+        return tuple(map(url_mark, targets))
 
     def _answered_at_once(self, exchange: Exchange, answer: HookAnswer | None) -> Any:
         if answer is None:

@@ -170,7 +170,7 @@ class Sender:
         """Hand on the origin's response, or answer the request's precondition from its fields."""
         if code := self.code_by_fields(facts, request, key):
             exchange.answer(status, code, 0)
-            return self._bodiless(exchange, code, facts, self._cache_status(status, request, key))
+            return await self._bodiless(exchange, code, facts, request, status, key)
         is_for_edge = exchange.is_for_edge
         exchange.answer(
             status, facts.status, relayed_bytes(request.method, facts.status, response.fields) or 0
@@ -184,20 +184,29 @@ class Sender:
             response.fields, fields, added, facts.response_ms, self._settings, is_for_edge=is_for_edge
         )
         if is_for_edge:
-            may_store = status.detail not in {Reason.HOOK_FAILED, Reason.HOOK_TIMEOUT}
-            changes[SHIELD_FIELD] = told_response(facts.birth_ms, exchange.began_ms, may_store=may_store)
+            changes[SHIELD_FIELD] = _told_of(facts, status, exchange)
         return self._outgoing.relayed(response, changes)
 
     def code_by_fields(self, facts: ResponseFacts, request: RequestFacts, key: str) -> int | None:
         """Return the status code where the fields of what came answer the client's precondition."""
         return code_by_fields(facts, request) if key else None
 
-    def _bodiless(self, exchange: Exchange, code: int, facts: ResponseFacts, shown: str) -> Any:
-        shown_to_client = shown_fields(facts.fields.items(), self._settings, is_for_edge=exchange.is_for_edge)
-        fields = without_content(shown_to_client)
-        if exchange.is_for_edge:
-            fields.append((SHIELD_FIELD, told_response(facts.birth_ms, exchange.began_ms)))
-        if shown:
+    async def _bodiless(
+        self,
+        exchange: Exchange,
+        code: int,
+        facts: ResponseFacts,
+        request: RequestFacts,
+        status: Status,
+        key: str,
+    ) -> Any:
+        is_for_edge = exchange.is_for_edge
+        sent: Mapping[str, str] = dict(without_content(facts.fields.items()))
+        sent = sent if is_for_edge else await self._hooked(request, code, sent)
+        fields = shown_fields(sent.items(), self._settings, is_for_edge=is_for_edge)
+        if is_for_edge:
+            fields.append((SHIELD_FIELD, _told_of(facts, status, exchange)))
+        if shown := self._cache_status(status, request, key):
             fields.append(("cache-status", shown))
         if timing := self._server_timing(exchange):
             fields.append(("server-timing", timing))
@@ -253,6 +262,12 @@ class Sender:
             return ""
         key = shown_key(key, request.fields, self._settings) if request else ""
         return cache_status(self._settings.cache_name, status, key)
+
+
+def _told_of(facts: ResponseFacts, status: Status, exchange: Exchange) -> str:
+    """Write what an edge is told of a response that only passes."""
+    may_store = status.detail not in {Reason.HOOK_FAILED, Reason.HOOK_TIMEOUT}
+    return told_response(facts.birth_ms, exchange.began_ms, may_store=may_store)
 
 
 def _size_of(entry: Entry, answer: StoredAnswer, *, is_streamed: bool) -> int:

@@ -73,9 +73,13 @@ class Shield:
         """Whether it is left alone now."""
         return self._timing.now_ms() < self._resting_until_ms
 
-    def rest(self) -> None:
-        """Leave it alone for a while."""
-        self._resting_until_ms = self._timing.now_ms() + _REST_MS
+    def rest_after(self, origin_ms: int) -> None:
+        """Leave it alone for a while, as it gave no answer, and the origin did after ``origin_ms``.
+
+        Not if that is longer than the shield had: it is the origin that is slow, perhaps for one URL alone.
+        """
+        if origin_ms < self._settings.shield_timeout * 1000:
+            self._resting_until_ms = self._timing.now_ms() + _REST_MS
 
     async def fetch(self, lookup: Lookup, conditional: Mapping[str, str], purged: Invalidity) -> Shielded:
         """Ask for what was last ``purged`` then.
@@ -83,7 +87,7 @@ class Shield:
         Raises :class:`ShieldError`, and :class:`~origin_sdk_edge.ports.OriginError` as the shield tells it.
         """
         asked_ms = self._timing.now_ms()
-        fields = fields_for_shield(lookup, conditional, is_safe=self._settings.is_safe)
+        fields = fields_for_shield(lookup, conditional, self._settings)
         fields[SHIELD_FIELD] = asking_field(lookup, self._digest, purged, asked_ms)
         try:
             response = await self._port.fetch(lookup.request, fields, self._settings.shield_timeout)

@@ -23,6 +23,7 @@ __all__ = [
     "forbidden_by_status",
     "groups_of",
     "hop_by_hop",
+    "is_endless",
     "is_named",
     "obstacles",
     "record_of",
@@ -116,7 +117,7 @@ def forbidden_by_fields(response: ResponseFacts, settings: Settings) -> Reason |
         return Reason.TOO_LARGE
     if sum(len(name) + len(value) for name, value in response.fields.items()) > _MAX_FIELD_BYTES:
         return Reason.TOO_LARGE
-    if response.fields.get("content-type", "").lower().startswith(_ENDLESS):
+    if is_endless(response.fields):
         return Reason.STREAM
     if not _BY_DICTIONARY.isdisjoint(split_list(response.fields.get("content-encoding", "").lower())):
         return Reason.DICTIONARY
@@ -235,6 +236,11 @@ def record_of(response: ResponseFacts, rule: Rule, settings: Settings) -> Record
         fields=tuple(fields),
         groups=groups_of(response.fields, rule),
     )
+
+
+def is_endless(fields: Fields) -> bool:
+    """Whether nobody may wait for the end of a response."""
+    return fields.get("content-type", "").lower().startswith(_ENDLESS)
 
 
 def hop_by_hop(fields: Fields) -> frozenset[str]:

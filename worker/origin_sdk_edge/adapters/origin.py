@@ -129,7 +129,8 @@ class FetchedResponse:
             return joined([])
         own, other = self._stream.tee()
         self.body = self._stream = other
-        pieces, read, size_bytes = JsPieces(own, self._silence_seconds, most_bytes + 1, self._hear), [], 0
+        room_bytes = min(most_bytes, _PIECE_BYTES if length_bytes is None else length_bytes) + 1
+        pieces, read, size_bytes = JsPieces(own, self._silence_seconds, room_bytes, self._hear), [], 0
         while (piece := await pieces.next()) is not None:
             size_bytes += piece.byteLength
             if size_bytes > most_bytes:

@@ -10,6 +10,7 @@ from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.policy.storability import may_store, speaks_for_others, unnominated_names
 from origin_sdk_edge.policy.unkeyed import with_implied_vary
 from origin_sdk_edge.policy.validation import can_freshen, freshened, head_agrees
+from origin_sdk_wire.bounds import MAX_GROUPS
 from origin_sdk_wire.facts import Fields, Reason, ResponseFacts
 from origin_sdk_wire.fields import CACHE_STATUS, combined
 from origin_sdk_wire.freshness import freshness_of
@@ -20,7 +21,7 @@ from origin_sdk_wire.storability import record_of, withdrawal
 from origin_sdk_wire.succession import BEARINGS, AnswerKind, Bearing, Ends, is_good, kind_of
 from origin_sdk_wire.vary import selecting_names
 
-__all__ = ["Fail", "Plan", "Relay", "Reuse", "on_forwarded", "on_origin", "unstored"]
+__all__ = ["Fail", "Plan", "Relay", "Reuse", "answers_cache_alone", "on_forwarded", "on_origin", "unstored"]
 
 _OF_A_RANGE = frozenset({206, 304, 416})
 """The status codes that answer a request for a further part, and no other."""
@@ -166,6 +167,11 @@ def _answered_by_post(request: RequestFacts, response: ResponseFacts, settings: 
     return lookup if freshness_of(record, response.fields, lookup.rule, settings).is_explicit else None
 
 
+def answers_cache_alone(ask: Ask, status: int) -> bool:
+    """Whether a response with this status answers what the cache added to the request, and no client."""
+    return bool(ask.conditional) and (status == 304 or (ask.completes and status in _OF_A_RANGE))
+
+
 def unstored(plan: Plan, reason: Reason) -> Plan:
     """Return the plan for a response that by its body turned out not to be stored."""
     status = replace(plan.status, detail=reason, stored=False)
@@ -228,6 +234,8 @@ def _on_not_modified(stored: Record, reply: _Reply) -> Plan:
     if not can_freshen(reply.stored_fields, reply.response):
         return Plan(Relay(), reply.status, again=True)
     record = reply.freshened(stored)
+    if len(record.groups) > MAX_GROUPS:
+        return Plan(Relay(), reply.status, again=True)
     kept = _kept(record, reply)
     reason = reply.reason(kept)
     is_stored = reason is Reason.STORED

@@ -20,7 +20,9 @@ from urllib.parse import parse_qs, urlencode
 from origin_sdk_edge.policy.decision import Invalidity, Lookup
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.unkeyed import address_of
+from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.shield import SHIELD_FIELD
+from origin_sdk_wire.unkeyed import is_among
 
 __all__ = [
     "REFUSED",
@@ -101,14 +103,17 @@ def received(request: RequestFacts, asking: Asking) -> RequestFacts:
     return replace(request, fields=fields, own=asking.own, is_from_edge=True)
 
 
-def fields_for_shield(lookup: Lookup, conditional: Mapping[str, str], *, is_safe: bool) -> dict[str, str]:
+def fields_for_shield(lookup: Lookup, conditional: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """Return the fields of a request to the shield.
 
     They are what the origin would get of this edge, and what that gets only where its responses nominate it:
     that is for the shield to know. In the safe profile the client's address is told beside them.
     """
     fields = {**lookup.undisclosed, **lookup.request.fields, **conditional}
-    if is_safe and "x-forwarded-for" not in lookup.request.own.union(lookup.rule.fields):
+    is_vouched = is_among(
+        "x-forwarded-for", settings.passed_fields.union(lookup.request.own, lookup.rule.fields)
+    )
+    if settings.is_safe and not is_vouched:
         fields.pop("x-forwarded-for", None)
     return fields
 
