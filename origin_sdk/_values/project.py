@@ -135,7 +135,7 @@ def _text(path: Path) -> str:
 def read_configurations(path: Path) -> Sequence[Configuration]:
     """Read all environments of a ``wrangler.toml``, the top level first.
 
-    Raises :class:`InvalidSettings` if it can't be read as TOML.
+    Raises :class:`InvalidSettings` if it can't be read as TOML, or has something else where tables belong.
     """
     try:
         declared = tomllib.loads(_text(path))
@@ -160,12 +160,15 @@ def _configuration(path: Path, environment: str, table: object, top: Mapping[str
     """Read one environment as wrangler does: variables and bindings aren't inherited, routes are."""
     found: list[str] = []
     if not isinstance(table, Mapping):
-        found.append(f"isn't a table: write [env.{environment}]")
-        table = {}
+        raise InvalidSettings(
+            f"{path}: env.{environment} = {table!r} isn't a table: write [env.{environment}]"
+        )
     variables = table.get("vars", {})
     if not isinstance(variables, Mapping):
-        found.append(f"vars = {variables!r} isn't a table: write [vars] and a setting on each line")
-        variables = {}
+        name = f"env.{environment}.vars" if environment else "vars"
+        raise InvalidSettings(
+            f"{path}: {name} = {variables!r} isn't a table: write [{name}] and a setting on each line"
+        )
     namespace_id = _namespace_id(table.get("kv_namespaces", ()), found)
     routes = _routes(table if "routes" in table or "route" in table else top, found)
     main = table.get("main", top.get("main", ""))

@@ -365,7 +365,11 @@ def test_another_version_than_the_pinned_one_is_not_deployed(
         pytest.param("wrangler.toml", None, "origin-sdk init", id="no settings"),
         pytest.param("wrangler.toml", b"\xff\xfe", "isn't TOML", id="settings that aren't text"),
         pytest.param("wrangler.toml", b"[[[", "isn't TOML", id="settings that aren't TOML"),
-        pytest.param("wrangler.toml", b"vars = 5", "write", id="settings that are no table"),
+        pytest.param("wrangler.toml", b"vars = 5", "write [vars]", id="settings that are no table"),
+        pytest.param(
+            "wrangler.toml", b"[env.a]\nvars = 5", "write [env.a.vars]", id="an environment's that are none"
+        ),
+        pytest.param("wrangler.toml", b"env.a = 5", "write [env.a]", id="an environment that is none"),
         pytest.param("worker/hooks.py", None, "origin-sdk init", id="no hooks"),
     ],
 )
