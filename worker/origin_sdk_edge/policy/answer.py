@@ -68,19 +68,18 @@ def answer_from(record: Record, fields: Fields, request: RequestFacts, now_ms: i
         return _whole(record, shown, request)
     # RFC 9110 section 13.2.2
     if 200 <= record.status < 300 and (code := evaluated(request.fields, fields, now_ms)):
-        return StoredAnswer(
-            code,
-            without_content(_selected(record, shown, is_coded=_is_coded(record, request))),
-            BodyKind.NONE,
-        )
+        if record.coding:
+            shown = _selected(record, shown, is_coded=_accepts(record.coding, request.fields))
+        return StoredAnswer(code, without_content(shown), BodyKind.NONE)
     if record.status in {200, 206} and (partial := _partial(record, fields, shown, request, now_ms)):
         return partial
     return _whole(record, shown, request)
 
 
 def _whole(record: Record, shown: list[tuple[str, str]], request: RequestFacts) -> StoredAnswer:
-    is_coded = _is_coded(record, request)
-    shown = _selected(record, shown, is_coded=is_coded)
+    is_coded = bool(record.coding) and _accepts(record.coding, request.fields)
+    if record.coding:
+        shown = _selected(record, shown, is_coded=is_coded)
     if request.method == "HEAD":
         if not is_coded:
             shown.append(("content-length", str(record.body_bytes)))
@@ -92,15 +91,9 @@ def _whole(record: Record, shown: list[tuple[str, str]], request: RequestFacts) 
     )
 
 
-def _is_coded(record: Record, request: RequestFacts) -> bool:
-    """Whether a request is answered in the cache's own coding."""
-    return bool(record.coding) and _accepts(record.coding, request.fields)
-
-
 def _selected(record: Record, shown: list[tuple[str, str]], *, is_coded: bool) -> list[tuple[str, str]]:
     """Return the fields of the representation that a request selects: of a 304 as of the 200 in its place."""
-    if record.coding:
-        shown = _varying(shown)
+    shown = _varying(shown)
     if is_coded:
         shown = [("etag", _weak(value)) if name == "etag" else (name, value) for name, value in shown]
         shown.append(("content-encoding", record.coding))
