@@ -23,7 +23,8 @@ from werkzeug.sansio.utils import get_host
 from origin_sdk_wire.disguise import AMBIGUOUS, keyed_targets, strictest_rule
 from origin_sdk_wire.key import Target, parse_target
 from origin_sdk_wire.rules import KeyBody
-from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings
+from origin_sdk_wire.seals import Seal
+from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings, StoreOn
 
 PLAIN = Rule()
 SETTINGS = Settings(
@@ -132,6 +133,22 @@ def test_a_path_whose_readings_are_of_different_identities_is_nobodys() -> None:
     tenants = SETTINGS.rules[-1]
 
     assert strictest_rule(tenants, "GET", target, SETTINGS) is AMBIGUOUS
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        pytest.param(
+            Rule("shop", paths=("/shop/**",), bypass_cookies=frozenset({"sid"})), id="past the cache"
+        ),
+        pytest.param(Rule("shop", paths=("/shop/**",), store_on=StoreOn.NEVER), id="out of KV"),
+        pytest.param(Rule("shop", paths=("/shop/**",), seal=Seal.ENCRYPT), id="sealed in KV"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/SHOP/x", "//shop/x", "/shop%2Fx"])
+def test_what_is_kept_past_the_cache_or_apart_is_so_under_each_spelling(rule: Rule, path: str) -> None:
+    target = parse_target(f"https://a.test{path}")
+    assert strictest_rule(PLAIN, "GET", target, Settings(rules=(rule,))) is rule
 
 
 def test_a_reading_under_which_a_credential_is_revoked_is_not_passed_over() -> None:

@@ -23,7 +23,8 @@ from origin_sdk_wire.rules import (
     hidden_by,
     key_target,
 )
-from origin_sdk_wire.settings import DataClass, Rule, Settings
+from origin_sdk_wire.seals import Seal
+from origin_sdk_wire.settings import DataClass, Rule, Settings, StoreOn
 
 __all__ = ["AMBIGUOUS", "applied_rule", "forbids", "keyed_targets", "readings_met", "strictest_rule"]
 
@@ -116,7 +117,12 @@ def readings_met(method: str, target: Target, rule: Rule) -> list[Target]:
 
 
 def _strictness(rule: Rule) -> int:
-    return 3 if forbids(rule) else 2 if rule.data_class is DataClass.PRIVATE else int(rule.declares_identity)
+    if forbids(rule):
+        return 3
+    if rule.data_class is DataClass.PRIVATE:
+        return 2
+    is_kept_apart = rule.store_on is StoreOn.NEVER or rule.seal not in {None, Seal.NONE}
+    return int(rule.declares_identity or is_kept_apart or bool(rule.bypass_cookies))
 
 
 def _identity(rule: Rule) -> tuple[str, ...]:
