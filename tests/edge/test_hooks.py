@@ -420,6 +420,19 @@ async def test_a_hook_that_fails_on_the_rest_of_a_part_leaves_its_client_a_whole
     assert len(edge.origin.requests) == 3, "the rest was asked for, and then the whole"
 
 
+async def test_a_hook_that_fails_leaves_its_client_what_vary_nominates() -> None:
+    def answer(request: RequestFacts) -> FakeResponse:
+        agent = request.fields.get("user-agent", "nobody")
+        return FakeResponse(200, {"vary": "User-Agent"}, agent.encode())
+
+    async def hook(_: HookRequest, __: HookResponse) -> Reason:
+        return Reason.HOOK_FAILED
+
+    edge = FakeEdge(Settings(origin="http://o"), answer, hooks=Hooks(after_origin=hook))
+    sent: Sent = (await edge.full("GET", _REQUEST.url, {"user-agent": "phone"})).response
+    assert sent.body == b"phone"
+
+
 async def test_before_send_sees_also_what_answers_a_precondition_of_an_unstored_response() -> None:
     async def hook(_: HookRequest, response: HookResponse) -> HookResponse:
         return response.without_field("x-backend").with_field("x-status", str(response.status))

@@ -227,16 +227,17 @@ class Asker:
                 hooked = await self._after_origin(lookup, facts, response)
         except OriginError as error:
             return self._failed(question, error)
+        nominating = facts if isinstance(hooked, Reason) else hooked
+        if self._nominations.learn(lookup, nominating.fields):
+            if not came.is_shielded:
+                response.discard()
+                return await self._asked(question, directly=directly)
+            lookup = self._disclosing(question)  # the shield had them, and has done so
         if isinstance(hooked, Reason) or not came.may_store:
             reason = hooked if isinstance(hooked, Reason) else Reason.HOOK_FAILED
             status = Status(reason, forwarded=ask.forwarded, forwarded_status=facts.status)
             plan = Plan(Relay(), status, may_share=False, again=answers_cache_alone(ask, facts.status))
             return Outcome(plan, response, facts, trouble=trouble_of(facts))
-        if self._nominations.learn(lookup, hooked.fields):
-            if not came.is_shielded:
-                response.discard()
-                return await self._asked(question, directly=directly)
-            lookup = self._disclosing(question)  # the shield had them, and has done so
         asked = question if lookup is question.lookup else replace(question, lookup=lookup)
         plan = self._plan(asked, hooked)
         if came.is_without_shield:
