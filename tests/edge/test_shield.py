@@ -437,3 +437,73 @@ async def _hold(steps: list[tuple[str, int, bool]], lifetime: str, lane: Lane, *
                 is_stale = any(word in sent.fields["cache-status"] for word in ("stale", "throttled"))
                 assert int(sent.body) >= least[number] or (lane is Lane.SOFT and is_stale)
     assert not shield.faults
+
+
+# Whoever asks, for whatever
+
+SELECTING = {
+    "language": ("accept-language",),
+    "own": ("cookie",),
+    "agent": ("user-agent", "x-v"),
+    "plain": (),
+}
+"""What the responses of each path depend on."""
+RULES: list[Mapping[str, Any]] = [
+    {"path": "/language", "languages": ["en", "de"]},
+    {"path": "/own", "data_class": "private", "key_cookies": ["s"], "shield": True},
+    {"path": "/plain", "query_drop": ["utm"], "store_on": "never", "shield": True},
+]
+VALUES = {
+    "accept-encoding": ("gzip",),
+    "accept-language": ("de-AT", "en", "fr"),
+    "authorization": ("Bearer a",),
+    "cache-control": ("no-cache",),
+    "cookie": ("s=1", "s=2", "t=3"),
+    "user-agent": ("phone", "desk"),
+    "x-v": ("1", "2"),
+}
+ASKED = st.lists(
+    st.tuples(
+        st.integers(0, 1),
+        st.sampled_from(["GET", "GET", "HEAD"]),
+        st.sampled_from([*SELECTING, "PLAIN", "plain?utm=1&b=1", "agent?b=1"]),
+        st.fixed_dictionaries({}, optional={name: st.sampled_from(each) for name, each in VALUES.items()}),
+        st.sampled_from([0, 0, 6]),
+    ),
+    min_size=5,
+    max_size=20,
+)
+"""Which edge is asked, how and for what, and how many seconds later."""
+
+
+def _selected_by(request: RequestFacts) -> FakeResponse:
+    names = SELECTING.get(request.target.path[1:], ())
+    body = f"{request.target} {[request.fields.get(name) for name in names]}".encode()
+    is_own = "cookie" in names
+    fields = {"cache-control": f"{'private' if is_own else 'public'}, max-age=5", "vary": ", ".join(names)}
+    return FakeResponse(200, {**fields, "content-length": str(len(body))}, body)
+
+
+@settings(max_examples=examples(25), deadline=None)
+@given(asked=ASKED, profile=st.sampled_from(["safe", "rfc9111"]), is_sealed=st.booleans())
+def test_nobody_can_tell_an_edge_before_its_shield_from_the_origin(
+    asked: list[tuple[int, str, str, dict[str, str], int]], profile: str, is_sealed: bool
+) -> None:
+    async def run() -> None:
+        given = {"ORIGIN": "https://o.example", "PROFILE": profile, "RULES": RULES}
+        own, timing = load({**given, **({"STORE_KEYS": STORE_KEYS} if is_sealed else {})}), FakeTiming()
+        shield = FakeEdge(own, _selected_by, timing=timing)
+        edges = [FakeEdge(own, _selected_by, timing=timing, shield=FakeShield(shield)) for _ in range(2)]
+        for number, method, path, fields, seconds in asked:
+            timing.ms += seconds * 1000
+            url, alone = f"https://api.example.com/{path}", FakeEdge(own, _selected_by)
+            sent: Sent = (await edges[number].full(method, url, fields)).response
+            expected: Sent = (await alone.full(method, url, fields)).response
+            assert (sent.status, sent.body if method == "GET" else b"") == (
+                expected.status,
+                expected.body if method == "GET" else b"",
+            )
+            assert not edges[number].faults
+        assert not shield.faults
+
+    asyncio.run(run())
