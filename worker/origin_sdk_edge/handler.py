@@ -196,7 +196,8 @@ class Handler:
             return None
         if asking.settings != self._settings_digest:
             return None
-        names, marks = self._url_marks(request), self.storage.marks
+        is_told, marks = asking.soft_ms or asking.hard_ms, self.storage.marks
+        names = self._url_marks(request) if is_told else ()
         for lane, moment_ms in ((Lane.SOFT, asking.soft_ms), (Lane.HARD, asking.hard_ms)):
             if moment_ms:
                 marks.mark_here(names, lane, moment_ms, must_validate=True)
