@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -66,10 +67,12 @@ FRAMEWORKS: Mapping[str, Framework] = {
 _NAMES = ("django", "fastapi", "flask")
 _REQUIRED = {
     # On a line of its own, or quoted within a list: as pip, uv, Poetry and setuptools write it.
-    name: re.compile(rf"(?mi)(?:^\s*|[\"']){name}\s*(?:[\[<>=~!^\"';#@]|$)")
+    name: re.compile(rf"(?mi)(?:^[ \t]*|[\"']){name}[ \t\r]*(?:[\[<>=~!^\"';#@]|$)")
     for name in _NAMES
 }
-_IMPORTED = {name: re.compile(rf"(?mi)^\s*(?:from|import)\s+{name}\b") for name in _NAMES}
+_IMPORTED = {
+    name: re.compile(rf"(?mi)^[ \t]*(?:from|import(?:[ \t]+[\w.]+[ \t]*,)*)[ \t]+{name}\b") for name in _NAMES
+}
 
 
 def guess(requirements: Iterable[str], sources: Iterable[str]) -> Framework:
@@ -101,5 +104,6 @@ def _texts(files: Iterable[Path]) -> Iterator[str]:
 def _matching(folder: Path, patterns: Iterable[str]) -> Iterator[Path]:
     for pattern in patterns:
         for file in sorted(folder.glob(pattern)):
-            if _NOT_LOOKED_INTO.isdisjoint(file.relative_to(folder).parts) and file.is_file():
+            is_own = _NOT_LOOKED_INTO.isdisjoint(file.relative_to(folder).parts)
+            if is_own and os.path.isfile(file):  # noqa: PTH113 - False, too, for what can't be looked at
                 yield file

@@ -19,8 +19,10 @@ from origin_sdk.cli.context import (
     Interrupted,
     exit_code,
     interruptible,
+    is_of_files,
     is_of_output,
     report_error,
+    report_files,
     report_interruption,
     report_output,
     report_unexpected,
@@ -175,5 +177,8 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> None:
     except Exception as error:  # the last net: a person gets a sentence, not a traceback
         if isinstance(error, OSError) and is_of_output(error):
             raise
+        if isinstance(error, OSError) and is_of_files(error):
+            report_files(error, as_json=as_json)
+            sys.exit(2)
         report_unexpected(error, as_json=as_json)
         sys.exit(70)

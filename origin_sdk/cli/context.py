@@ -38,8 +38,10 @@ __all__ = [
     "config_file",
     "exit_code",
     "interruptible",
+    "is_of_files",
     "is_of_output",
     "report_error",
+    "report_files",
     "report_interruption",
     "report_output",
     "report_unexpected",
@@ -247,12 +249,34 @@ def report_error(error: OriginSdkError, *, as_json: bool) -> None:
     _report(type(error).__name__, str(error), values, as_json=as_json)
 
 
+_OF_FILES = frozenset(
+    {errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS}
+)
+
+
+def is_of_files(error: OSError) -> bool:
+    """Whether a file or a folder can't be used; what has no name is the working folder, which is gone."""
+    return error.errno in _OF_FILES and (error.filename is not None or error.errno == errno.ENOENT)
+
+
+def report_files(error: OSError, *, as_json: bool) -> None:
+    """Say which file or folder can't be used."""
+    _show_traceback(error)
+    place = error.filename or "the working folder"
+    message = f"{place}: {error.strerror}; give this user the right to it, or work in another folder"
+    _report("Unusable", message, {}, as_json=as_json)
+
+
 def report_unexpected(error: Exception, *, as_json: bool) -> None:
     """Say that this program failed, and how to see where."""
-    if os.environ.get(_TRACEBACK):
-        traceback.print_exception(error)
+    _show_traceback(error)
     message = f"unexpected {type(error).__name__}: {error}; set {_TRACEBACK}=1 to see where, and report it"
     _report("Unexpected", message, {}, as_json=as_json)
+
+
+def _show_traceback(error: Exception) -> None:
+    if os.environ.get(_TRACEBACK):
+        traceback.print_exception(error)
 
 
 def report_interruption(interruption: Interrupted, *, as_json: bool) -> None:

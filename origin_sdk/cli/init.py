@@ -192,7 +192,9 @@ def _template_url(url: str) -> str:
 
 def _repository(service: Path) -> Path:
     """Return the top of the repository that a service is in; its own folder if it is in none."""
-    return next((each for each in (service, *service.parents) if (each / ".git").exists()), service)
+    # Of folders that can't be looked into it is False.
+    is_top = (each for each in (service, *service.parents) if os.path.exists(each / ".git"))  # noqa: PTH110
+    return next(is_top, service)
 
 
 def _place(folder: Path, repository: Path) -> str:

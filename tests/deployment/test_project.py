@@ -53,6 +53,8 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.param('[packages]\nflask = {version = "*"}\n', "flask", id="a Pipfile"),
         pytest.param('setup(install_requires=["Django~=5.2"])', "django", id="setup.py"),
         pytest.param("flask @ file:///x.whl\r\n", "flask", id="a URL, with the line ends of Windows"),
+        pytest.param("Flask\r\n", "flask", id="a bare name, with the line ends of Windows"),
+        pytest.param("\n" * 100_000 + "flask\n", "flask", id="after ever so many empty lines"),
         pytest.param("flask\ndjango==4.2\n", "django", id="Django with another one beside"),
         pytest.param("django-flask-like-tool\n# fastapi is fine", "none", id="names that only begin so"),
         pytest.param("djangorestframework==3.15\nDjango==5.2\n", "django", id="Django beside DRF"),
@@ -64,6 +66,9 @@ def test_the_framework_is_what_the_service_requires(required: str, framework: st
 
 def test_the_framework_is_what_the_sources_import() -> None:
     assert guess([], ["from flask import Flask\n", '"django"\n']).name == "flask"
+    assert guess([], ["import os, sys , django\n"]).name == "django"
+    assert guess([], ["import fastapi.testclient as c\n"]).name == "fastapi"
+    assert guess([], ["from x import django\nimport not_flask, flasked\n"]).name == "none"
 
 
 def test_what_is_installed_beside_the_service_is_no_sign(service: Path) -> None:

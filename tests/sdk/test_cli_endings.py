@@ -314,6 +314,18 @@ def test_a_standard_stream_that_is_closed_is_an_empty_one(closed: str) -> None:
     assert (ran.returncode, b"error" in ran.stderr) == (0, False), ran.stderr
 
 
+@every_command
+@pytest.mark.usefixtures("folder")
+def test_a_working_folder_that_is_gone_is_no_bug(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    gone = Path("gone").absolute()
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    _is_told((*command, *USES[command]), capsys)
+
+
 class _Pressed(io.StringIO):
     """Standard output of a command that Ctrl-C ends as it prints."""
 
