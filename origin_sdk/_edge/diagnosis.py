@@ -72,7 +72,8 @@ async def examine(operation: Operation, project: Project, *, may_write: bool = T
             finding = Finding(name, Grade.BAD, str(error))
         findings.append(finding)
         if finding.verdict is Grade.BAD and name != "token":
-            return [*findings, _clock(operation)]
+            # Of an API that wasn't reached nothing is known.
+            return [*findings, *([_clock(operation)] if operation.exchange.skew.is_known else [])]
     findings += await _wire_version(operation)
     findings += await _seals(operation)
     findings += await _purge_log(operation, project)

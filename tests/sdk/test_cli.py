@@ -299,6 +299,13 @@ def test_the_doctor_finds_what_is_wrong(run: Run, kv: FakeKV, tmp_path: Path) ->
     assert {"settings", "namespace", "wire version", "clock"} <= {finding["check"] for finding in ran.json}
 
 
+def test_the_doctor_finds_nothing_good_of_an_api_that_is_away(run: Run) -> None:
+    ran = run("doctor", "--base-url", "http://127.0.0.1:1", "--json")
+    found = {finding["check"]: finding["verdict"] for finding in ran.json}
+    assert (ran.code, found["namespace"]) == (1, "problem")
+    assert "clock" not in found
+
+
 def test_the_audit_shows_marks_of_all_and_the_file_of_this_machine(
     run: Run, kv: FakeKV, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
