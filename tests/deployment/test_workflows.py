@@ -41,6 +41,10 @@ def _project(service: Path, host: str) -> Path:
 _GITHUB = paths.ROOT / ".github"
 
 
+def test_this_tree_runs_no_workflow_that_init_wrote() -> None:
+    assert {file.name for file in (_GITHUB / "workflows").iterdir()} == {"check.yml", "release.yml"}
+
+
 @pytest.mark.parametrize(
     ("schema", "files"),
     [
@@ -66,6 +70,14 @@ def test_the_form_is_that_of_the_host(
     command += ["--data-transform", "gitlab-ci"] if schema == "gitlab-ci" else []
     done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_push_is_deployed_from_the_default_branch_whatever_its_name(projects: Mapping[str, Path]) -> None:
+    file = projects["github"] / ".github" / "workflows" / "edge-cache.yml"
+    jobs = _jobs(file)
+    assert "branches" not in file.read_text()
+    assert "github.ref_name == github.event.repository.default_branch" in jobs["check"]["if"]
+    assert jobs["deploy"]["needs"] == "check"
 
 
 def test_nothing_in_them_is_unsafe(projects: Mapping[str, Path]) -> None:
