@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import signal
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
@@ -20,6 +21,10 @@ _Server = TypeVar("_Server")
 # How long an example takes says how busy the machine is; pytest-timeout ends what hangs.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would all programs that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _SERVERS = {
