@@ -197,13 +197,22 @@ class Dev:
 
 
 def _purge(installed: Installed, dev: Dev, url: str) -> None:
-    environment = {
+    purged = installed.run("purge", "--url", url, "--hard", cwd=dev.folder, **_store_of(dev))
+    assert purged.returncode == 0, purged.stderr
+
+
+def _wait_for_kv(installed: Installed, dev: Dev, url: str) -> None:
+    """Wait until KV, too, holds what memory answers with: the Worker writes a key once a second at most."""
+    while "hit: fresh" not in installed.run("inspect", url, cwd=dev.folder, **_store_of(dev)).stdout:
+        pass
+
+
+def _store_of(dev: Dev) -> Mapping[str, str]:
+    return {
         "CLOUDFLARE_API_BASE_URL": dev.api,
         "CLOUDFLARE_API_TOKEN": "",
         "EDGE_CACHE_NAMESPACE_ID": "local",
     }
-    purged = installed.run("purge", "--url", url, "--hard", cwd=dev.folder, **environment)
-    assert purged.returncode == 0, purged.stderr
 
 
 @contextmanager
@@ -312,6 +321,7 @@ def _upgrade(machine: Machine, installed: Installed, distributions: Distribution
             _purge(installed, dev, url)
             purged_by_new = _status_once(url, is_hit=False)
             _status_once(url, is_hit=True)
+            _wait_for_kv(installed, dev, url)
         moved = installed.run("upgrade", cwd=folder)
         assert moved.returncode == 0, moved.stderr
         with _dev(machine, installed, folder, origin, again=dev.url) as dev:
