@@ -10,7 +10,7 @@ Everything that is compared runs in one workerd process, over one KV, and takes 
 - stale hit: one URL, stale within stale-while-revalidate, whose origin fails, so that the refresh rests;
 - miss: URLs that nobody has asked for before.
 
-And against itself without what it counts.
+And against itself without what it counts; if ``--only`` asks for it, with hooks, and with what rules add.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from origin_sdk_wire.settings import Rule, Settings
 from scripts.benches import nginx
 from scripts.benches.cost import Requests, cost_rows, measure_usage
 from scripts.benches.counting import Turns, counting_rows
+from scripts.benches.features import feature_rows
 from scripts.benches.hooked import hook_rows
 from scripts.benches.load import HOST, Load, Target, loads
 from scripts.benches.rows import AtLeast, AtMost, Row, row
@@ -53,7 +54,8 @@ __all__ = ["add_arguments", "measure"]
 _WORKERS = Path(__file__).parent / "workers"
 _BODY = "x" * 2048
 
-_PARTS, _HOOKS = ("load", "start", "cost", "counting"), "hooks"
+_PARTS = ("load", "start", "cost", "counting")
+_HOOKS, _FEATURES = "hooks", "features"
 _MEMORY_HIT, _KV_HIT, _KV_ALONE = "memory hit", "KV hit", "KV hit without marks"
 _KV_LOG = "KV hit with the log"
 _STALE_HIT, _MISS = "stale hit", "miss"
@@ -106,6 +108,7 @@ class _Extent:
     seconds: int
     starts: int
     counting_rounds: int
+    feature_rounds: int
     at_once: int
     """How many targets are under load at the same time: one, where the numbers are to be believed."""
     urls: int
@@ -118,6 +121,7 @@ _FULL = _Extent(
     seconds=1,
     starts=7,
     counting_rounds=31,
+    feature_rounds=4,
     at_once=1,
     urls=10_000,
     requests=Requests(2000, 12.0, 100, 6.0),
@@ -128,6 +132,7 @@ _QUICK = _Extent(
     seconds=1,
     starts=1,
     counting_rounds=1,
+    feature_rounds=1,
     at_once=4,
     urls=500,
     requests=Requests(100, 0.5, 10, 0.0),
@@ -138,9 +143,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say which parts can be chosen."""
     parser.add_argument(
         "--only",
-        choices=(*_PARTS, _HOOKS),
+        choices=(*_PARTS, _HOOKS, _FEATURES),
         action="append",
-        help=f"measure this part (default: all but {_HOOKS})",
+        help=f"measure this part (default: all but {_HOOKS} and {_FEATURES})",
     )
 
 
@@ -161,6 +166,8 @@ def measure(options: argparse.Namespace) -> list[Row]:
             rows += _counting_rows(folder, extent)
         if _HOOKS in parts and _can_load():
             rows += _hook_rows(folder, extent)
+        if _FEATURES in parts and _can_load():
+            rows += feature_rows(folder, extent.feature_rounds)
     return rows
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from origin_sdk._development.process import Process, ProcessError
 
-__all__ = ["HOST", "Load", "Target", "cpu_seconds", "loads"]
+__all__ = ["HOST", "TOKENS_A_RUN", "Load", "Target", "cpu_seconds", "loads"]
 
 HOST = "bench.test"
 _CONNECTIONS = 8
@@ -22,7 +22,10 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _DONE = re.compile(r"(\d+) requests in ([\d.]+)(ms|s|m)\b")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _FAILED = re.compile(r"Non-2xx or 3xx responses: \d+|Socket errors: .+")
-_PATHS = Path(__file__).with_name("paths.lua")
+_PATHS, _CONTENT, _TOKENS = (
+    Path(__file__).with_name(f"{name}.lua") for name in ("paths", "content", "tokens")
+)
+TOKENS_A_RUN = 500
 
 
 @dataclass(slots=True)
@@ -38,6 +41,11 @@ class Target:
     process: Process
     paths: int | None = None
     at: int = 0
+    method: str = "GET"
+    fields: Sequence[tuple[str, str]] = ()
+    content: str = ""
+    tokens: Path | None = None
+    """A file of bearer tokens, one a line. Each is sent once: a run takes ``TOKENS_A_RUN`` and ends."""
 
     @property
     def url(self) -> str:
@@ -64,7 +72,9 @@ class Load:
         if not done or failed or done[1] == "0":
             raise ProcessError(f"{target.name}: {failed[0] if failed else 'no answers'}\n{output}")
         requests = int(done[1])
-        if target.paths is not None:
+        if target.tokens:
+            target.at += TOKENS_A_RUN
+        elif target.paths is not None:
             target.at = (target.at + requests + _MARGIN) % (target.paths or 1 << 62)
         return cls(requests / (float(done[2]) * _UNITS[done[3]]), used / requests * 1e6)
 
@@ -76,11 +86,18 @@ def loads(targets: Sequence[Target], seconds: int, *, at_once: int) -> list[Load
 
 
 def _wrk(target: Target, seconds: int) -> str:
-    command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{seconds}s", "-H", f"Host: {HOST}"]
-    if target.paths is None:
-        command.append(target.base + target.path)
-    else:
+    command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{seconds}s"]
+    for name, value in (("Host", HOST), *target.fields):
+        command += ["-H", f"{name}: {value}"]
+    if target.tokens:
+        arguments = [str(target.at), str(TOKENS_A_RUN), str(target.tokens)]
+        command += ["-s", str(_TOKENS), target.base + target.path, "--", *arguments]
+    elif target.paths is not None:
         command += ["-s", str(_PATHS), target.base + target.path, "--", str(target.at), str(target.paths)]
+    elif target.method != "GET":
+        command += ["-s", str(_CONTENT), target.base + target.path, "--", target.method, target.content]
+    else:
+        command.append(target.base + target.path)
     # The bench's own arguments, no shell; wrk is Debian's.
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
 

@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from origin_sdk_edge.policy.tokens import candidates, read_key_set, signed_token
+from origin_sdk_wire.config import load
+from scripts.benches.bearers import ALGORITHMS, Signers
 from scripts.benches.cost import MIX, Usage, cost_rows, dollars
+from scripts.benches.features import settings_by_worker
 from scripts.benches.rows import AtLeast, AtMost, Row, row, show, write
 from scripts.runtime import paths
 
@@ -99,6 +103,17 @@ def test_the_mixed_example_weighs_each_kind_by_its_share() -> None:
 
 def test_usage_is_counted_from_a_moment_on() -> None:
     assert Usage(12, 4, 3).minus(Usage(2, 0, 1)).over(2) == Usage(5, 2, 1)
+
+
+def test_the_features_have_valid_rules_and_their_tokens_a_key() -> None:
+    ruled, shared = (load(each) for each in settings_by_worker("http://127.0.0.1:1").values())
+    assert [rule.paths for rule in ruled.rules] == [rule.paths for rule in shared.rules]
+    signers = Signers()
+    keys = read_key_set(json.dumps({"keys": signers.key_set()}))
+    for algorithm in ALGORITHMS:
+        [text] = signers.tokens(algorithm, 1)
+        token = signed_token(text, ruled.token_issuers)
+        assert len(candidates(keys, token) if token else []) == (0 if algorithm == "HS256" else 1), algorithm
 
 
 @pytest.mark.timeout(420)  # beside four other processes of tests

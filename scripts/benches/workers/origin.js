@@ -1,12 +1,15 @@
-// The origin: every path answers with 2 KB that may be stored, but /stale, which fails. It counts.
-const BODY = "x".repeat(2048);
+// The origin: every path answers with 2 KB that may be stored, but /stale, which fails, and /keys. It counts.
+const BODY = JSON.stringify({ data: "x".repeat(2037) });
 let requests = 0;
 
 export default {
-  fetch(request) {
-    const path = new URL(request.url).pathname;
+  fetch(request, env) {
+    const { pathname: path, searchParams: query } = new URL(request.url);
     if (path === "/-/count") {
       return new Response(String(requests));
+    }
+    if (path === "/keys") {
+      return Response.json({ keys: env.KEYS });
     }
     requests += 1;
     if (path === "/stale") {
@@ -20,6 +23,7 @@ export default {
         "cache-groups": `"products", "product${path}"`,
         date: new Date().toUTCString(),
         "x-request-id": "5d41402abc4b2a76",
+        ...(query.has("ref") && { "no-vary-search": 'params=("ref")' }),
       },
     });
   },
