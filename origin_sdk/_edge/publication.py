@@ -129,6 +129,8 @@ class _Draft:
     """The names of the request fields in its key: found when the index of its URL was read."""
     concealed_by: int = 0
     """Which of the store's keys conceals the identity."""
+    stored_body: tuple[str, bytes] = ("", b"")
+    """The cache's own coding of the body, "" for none, and the body so coded, once it is to be written."""
 
     @cached_property
     def by_name(self) -> dict[str, str]:
@@ -234,16 +236,6 @@ class _Draft:
         base = record_key(key_target(self.rule, target) if self.rule else target)
         return variant_key(base, [*self.parts, *selecting_values(self.selected_by, self._request_fields)])
 
-    @cached_property
-    def stored_body(self) -> tuple[str, bytes]:
-        """The cache's own coding of the body, "" for none, and the body so coded, if that pays."""
-        status, body = self.publication.status, self.publication.body
-        if is_compressible(status, self.by_name, len(body), self.project):
-            coding, smaller = compressed(body, self.project.publish_coding)
-            if is_smaller(len(smaller), len(body)):
-                return coding, smaller
-        return "", body
-
     @property
     def ttl_seconds(self) -> int:
         return record_seconds(self.freshness, self.project)
@@ -345,7 +337,7 @@ async def publish(operation: Operation, publication: Publication, project: Proje
     _check(draft)
     # While keys of the store are changed, each side may look by another one of them first.
     count = len(project.store_keys) if rule and project.conceals(rule) else 1
-    stored_bytes, unwritten = 0, draft
+    stored_bytes, unwritten = 0, replace(draft, stored_body=_coded(draft))
     for number in reversed(range(count)):
         draft, written_bytes = await _written(operation, replace(unwritten, concealed_by=number))
         stored_bytes += written_bytes
@@ -361,6 +353,16 @@ async def publish(operation: Operation, publication: Publication, project: Proje
         visible_by=datetime.fromtimestamp(operation.cloudflare_now(), UTC) + bound,
         coding=draft.stored_body[0],
     )
+
+
+def _coded(draft: _Draft) -> tuple[str, bytes]:
+    """Return the coding in which the body is stored, "" if none pays, and the body so coded."""
+    status, body = draft.publication.status, draft.publication.body
+    if is_compressible(status, draft.by_name, len(body), draft.project):
+        coding, smaller = compressed(body, draft.project.publish_coding)
+        if is_smaller(len(smaller), len(body)):
+            return coding, smaller
+    return "", body
 
 
 async def _written(operation: Operation, draft: _Draft) -> tuple[_Draft, int]:

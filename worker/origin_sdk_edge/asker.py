@@ -11,7 +11,7 @@ from origin_sdk_edge.hooks import HookRequest, HookResponse, Hooks
 from origin_sdk_edge.nominations import Nominations
 from origin_sdk_edge.origins import Origins
 from origin_sdk_edge.policy.decision import VALID, Ask, Invalidity, Lookup
-from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
+from origin_sdk_edge.policy.facts import WITHOUT_CONTENT, OriginFailure, RequestFacts
 from origin_sdk_edge.policy.outcome import Fail, Plan, Relay, answers_cache_alone, on_origin, unstored
 from origin_sdk_edge.policy.ranges import Join, completed
 from origin_sdk_edge.policy.relay import dated, localised
@@ -352,7 +352,7 @@ class Asker:
     async def _shown(self, lookup: Lookup, facts: ResponseFacts, response: OriginResponse) -> bytes | None:
         """Return a body without its coding, where a rule shows it to hooks; raises :class:`OriginError`."""
         most_bytes, coding = lookup.rule.hook_response_bytes, facts.fields.get("content-encoding", "")
-        has_content = lookup.request.method != "HEAD" and facts.status not in {204, 205, 304}
+        has_content = lookup.request.method != "HEAD" and facts.status not in WITHOUT_CONTENT
         if not most_bytes or not has_content or coding not in {"", *STORED_CODINGS}:
             return None
         if is_endless(facts.fields):

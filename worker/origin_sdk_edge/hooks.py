@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import FunctionType, MappingProxyType
 from typing import Any, TypeAlias
 
+from origin_sdk_edge.policy.facts import WITHOUT_CONTENT
 from origin_sdk_edge.ports import LateError
 from origin_sdk_wire.config import ConfigError
 from origin_sdk_wire.facts import Reason
@@ -33,7 +34,6 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
-_WITHOUT_CONTENT = frozenset({204, 205, 304})
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
@@ -210,7 +210,7 @@ def _accepted_answer(answer: HookAnswer) -> HookAnswer:
     text: object = answer.text
     if not isinstance(status, int) or not 200 <= status <= 599:
         raise HookError(f"it answered with status {status!r}; give one from 200 to 599")
-    if not isinstance(text, str) or (text and answer.status in _WITHOUT_CONTENT):
+    if not isinstance(text, str) or (text and answer.status in WITHOUT_CONTENT):
         raise HookError(
             f"it answered {answer.status} with {text!r:.80}; give a str, none for 204, 205 and 304"
         )

@@ -7,12 +7,12 @@ from typing import Any
 import js
 
 from origin_sdk_edge.adapters.javascript import from_json
+from origin_sdk_edge.policy.facts import WITHOUT_CONTENT
 from origin_sdk_edge.ports import Body, OriginResponse
 
 __all__ = ["JsResponses", "PreparedResponse"]
 
 _new_response = js.Response.new
-_WITHOUT_BODY = frozenset({101, 204, 205, 304})
 
 
 class PreparedResponse:
@@ -61,11 +61,11 @@ class JsResponses:
             )
         )
         init.headers = headers
-        return _new_response(None if response.status in _WITHOUT_BODY else response.body, init)
+        return _new_response(None if response.status in WITHOUT_CONTENT else response.body, init)
 
     def plain(self, status: int, fields: Sequence[tuple[str, str]], text: str) -> Any:
         """Make a plain-text response."""
-        return _new_response(None if status in _WITHOUT_BODY else text, _init(status, fields))
+        return _new_response(None if status in WITHOUT_CONTENT else text, _init(status, fields))
 
 
 def _init(status: int, fields: Sequence[tuple[str, str]]) -> Any:

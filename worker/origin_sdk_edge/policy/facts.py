@@ -8,7 +8,10 @@ from typing import Any
 from origin_sdk_wire.facts import Fields, Reason
 from origin_sdk_wire.key import Target
 
-__all__ = ["CheckedToken", "Content", "OriginFailure", "RequestFacts"]
+__all__ = ["WITHOUT_CONTENT", "CheckedToken", "Content", "OriginFailure", "RequestFacts"]
+
+WITHOUT_CONTENT = frozenset({101, 204, 205, 304})
+"""Status codes of responses that never have content (RFC 9112 section 6.3, RFC 9110 section 15.3.6)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ What the origin gets to see of a request, and the client of a response (RFC 9110
 from collections.abc import Iterable
 
 from origin_sdk_edge.policy.access import DEBUG, knows_secret
-from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.facts import WITHOUT_CONTENT, RequestFacts
 from origin_sdk_wire.directives import split_list
 from origin_sdk_wire.edge_signature import EDGE_SIGNATURE, OriginRequest, signature_of
 from origin_sdk_wire.facts import Fields
@@ -56,7 +56,6 @@ _NOT_FORWARDED = frozenset(
 )
 _DAYS = ("Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_WITHOUT_BODY = frozenset({101, 204, 205, 304})
 _REFERENCES = ("location", "content-location")
 _OWN = frozenset({SEARCH_VARIANCE, SHIELD_FIELD})
 """Response fields of this cache's own."""
@@ -173,7 +172,7 @@ def shown_key(key: str, request: Fields, settings: Settings) -> str:
 def relayed_bytes(method: str, status: int, fields: Fields) -> int | None:
     """Return the size of the body of a response that is handed on; ``None`` if it doesn't say."""
     # RFC 9112 section 6.3
-    return 0 if method == "HEAD" or status in _WITHOUT_BODY else content_length(fields)
+    return 0 if method == "HEAD" or status in WITHOUT_CONTENT else content_length(fields)
 
 
 def relayed_fields(
@@ -203,7 +202,7 @@ def relayed_fields(
         if name in one_hop or name in _OWN or (not is_for_edge and is_internal(name, settings))
     }
     if "date" not in fields:
-        changes["date"] = dated(fields, now_ms)["date"]
+        changes["date"] = http_date(now_ms)  # RFC 9110 section 6.6.1
     for name, value in added.items():
         if value:
             changes[name] = f"{fields[name]}, {value}" if name in fields else value
