@@ -17,12 +17,15 @@ _CHUNK = 1 << 16
 class Connection:
     """One client's way to the server."""
 
-    def __init__(self, client: socket.socket, server: socket.socket, proxy: Proxy) -> None:
+    def __init__(
+        self, client: socket.socket, server: socket.socket, proxy: Proxy, *, is_stalled: bool
+    ) -> None:
         self._client = client
         self._server = server
         self._proxy = proxy
         self._flows = Event()
-        self._flows.set()
+        if not is_stalled:
+            self._flows.set()
         self.subscribes = False
         for source, sink, is_request in ((client, server, True), (server, client, False)):
             Thread(target=self._pump, args=(source, sink, is_request), daemon=True).start()
@@ -95,10 +98,9 @@ class Proxy:
             server.settimeout(None)
             for each in (client, server):
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(client, server, self)
-            if self.stalls_new:
-                connection.stall()
+            # Stalled before its first byte, and listed before anyone looks: nothing gets around a freeze.
             with self._lock:
+                connection = Connection(client, server, self, is_stalled=self.stalls_new)
                 self._connections.append(connection)
 
     def lead_to(self, target: int) -> None:

@@ -56,7 +56,10 @@ class Forwarder:
         if plan.marks:
             lane = Lane.SOFT if self._settings.is_safe else Lane.HARD
             self._storage.marks.mark_here(plan.marks, lane, facts.response_ms, must_validate=True)
-            exchange.run(self._mark_everywhere(plan.marks, lane))
+            # Without caution the mark ends what is older, and not the response that follows it: a margin for
+            # other locations' clocks would cover that too, wherever the mark is read.
+            moment_ms = None if self._settings.is_safe else facts.response_ms
+            exchange.run(self._mark_everywhere(plan.marks, lane, moment_ms))
         if plan.store and plan.lookup:
             try:
                 entry = await self._asker.taken(plan.lookup, plan.store, response)
@@ -66,12 +69,12 @@ class Forwarder:
             exchange.run(self._asker.keep(plan.lookup, Outcome(replace(plan, marks=())), entry))
         return await self._sender.relayed(exchange, response, facts, forward.request, plan.status)
 
-    async def _mark_everywhere(self, names: tuple[str, ...], lane: Lane) -> None:
+    async def _mark_everywhere(self, names: tuple[str, ...], lane: Lane, moment_ms: int | None) -> None:
         try:
             if self._settings.is_safe:
                 names = tuple([name for name in names if await self._may_cover(name)])
             self._counters.purged(names, lane, "unsafe-request", self._timing.now_ms())
-            await self._storage.marks.mark_everywhere(names, lane, "unsafe-request")
+            await self._storage.marks.mark_everywhere(names, lane, "unsafe-request", moment_ms)
         except StoreError as error:
             self._report("invalidation", error)
 

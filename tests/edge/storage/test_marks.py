@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -90,6 +91,18 @@ def test_a_purge_by_another_isolate_is_found(name: str, lane: Lane) -> None:
         verdict = await world.marks.invalidity(LOOKUP, RECORD)
         moment_ms = START_MS + CLOCK_TOLERANCE_MS
         assert (verdict.soft_ms, verdict.hard_ms) == (moment_ms, moment_ms if lane is Lane.HARD else 0)
+
+    asyncio.run(run())
+
+
+def test_a_response_that_follows_an_exact_purge_stays_wherever_the_mark_is_read() -> None:
+    async def run() -> None:
+        world, other = World(), World()
+        await other.marks.mark_everywhere([URL], Lane.HARD, "p", START_MS)
+        world.store.values = other.store.values
+        before, after = replace(RECORD, birth_ms=START_MS), replace(RECORD, birth_ms=START_MS + 1)
+        assert (await world.marks.invalidity(LOOKUP, before)).hard_ms == START_MS
+        assert await world.marks.invalidity(LOOKUP, after) is VALID
 
     asyncio.run(run())
 

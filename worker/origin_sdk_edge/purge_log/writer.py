@@ -43,9 +43,10 @@ class Writer:
         self._report = report
         self._keys = keys
 
-    async def write(self, names: Sequence[str], lane: Lane, why: str) -> None:
+    async def write(self, names: Sequence[str], lane: Lane, why: str, moment_ms: int | None = None) -> None:
         """Write the entries of a purge of these marks; raises :class:`StoreError` if KV doesn't take them."""
-        moment_ms = self._timing.now_ms() + CLOCK_TOLERANCE_MS
+        if moment_ms is None:
+            moment_ms = self._timing.now_ms() + CLOCK_TOLERANCE_MS
         hard = lane is Lane.HARD
         is_sealed = bool(self._keys)
         entries = purged(

@@ -44,7 +44,7 @@ class LogReader(Protocol):
 class LogWriter(Protocol):
     """Writes this isolate's purges into the purge log."""
 
-    async def write(self, names: Sequence[str], lane: Lane, why: str) -> None:
+    async def write(self, names: Sequence[str], lane: Lane, why: str, moment_ms: int | None = None) -> None:
         """Write the entries of a purge; raises :class:`StoreError`."""
 
 
@@ -227,15 +227,21 @@ class Marks:
         if _SHARED_KEY in written_keys(names, lane):
             self.table.write(SHARED, Lane.SOFT, moment_ms)
 
-    async def mark_everywhere(self, names: Sequence[str], lane: Lane, purge_id: str) -> None:
-        """Write the marks of an invalidation to KV; raises :class:`StoreError`."""
+    async def mark_everywhere(
+        self, names: Sequence[str], lane: Lane, purge_id: str, moment_ms: int | None = None
+    ) -> None:
+        """Write the marks of an invalidation to KV; raises :class:`StoreError`.
+
+        Without a moment it is that of each write, ahead by as much as the clock of another location may be.
+        """
         keys = list(written_keys(names, lane))
         if _SHARED_KEY in keys and await self._is_shared_ahead():
             keys.remove(_SHARED_KEY)
-        logged = [self.log_writer.write(names, lane, purge_id)] if self.log_writer else []
-        await self._tiers.timing.together(*logged, *(self._write(key, lane, purge_id) for key in keys))
+        logged = [self.log_writer.write(names, lane, purge_id, moment_ms)] if self.log_writer else []
+        writes = (self._write(key, lane, purge_id, moment_ms) for key in keys)
+        await self._tiers.timing.together(*logged, *writes)
 
-    async def _write(self, key: str, lane: Lane, purge_id: str) -> None:
+    async def _write(self, key: str, lane: Lane, purge_id: str, exact_ms: int | None) -> None:
         moment_ms, seals = 0, self._tiers.seals
         told = {"id": purge_id, "by": BY_EDGE, **({"hard": True} if lane is Lane.HARD else {})}
 
@@ -243,7 +249,7 @@ class Marks:
             # The moment of the write, which may have waited, or been tried before: the last write wins in KV,
             # and must not take back a later purge. Ahead, because another location's clock may be.
             nonlocal moment_ms
-            moment_ms = self._tiers.timing.now_ms() + CLOCK_TOLERANCE_MS
+            moment_ms = self._tiers.timing.now_ms() + CLOCK_TOLERANCE_MS if exact_ms is None else exact_ms
             value = seals.closed_text(key, value_of(key, Mark(moment_ms, purge_id)))
             return value, seals.closed_metadata(key, {"at": moment_ms, **told}, value)
 
