@@ -14,9 +14,10 @@ from origin_sdk._cloudflare.budget import RateBudget
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import Namespace
 from origin_sdk._cloudflare.skew import Skew
+from origin_sdk._edge.candidate import Publication
 from origin_sdk._edge.diagnosis import Finding, examine
 from origin_sdk._edge.options import AsyncBody, Body, Options, PublishArguments
-from origin_sdk._edge.publication import Publication, Published, publish
+from origin_sdk._edge.publication import Published, publish
 from origin_sdk._edge.purge import Operation, SharedMark, purge, tell_again
 from origin_sdk._edge.purge_log import LogClient
 from origin_sdk._edge.seals import ClientSeals

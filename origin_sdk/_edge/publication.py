@@ -2,96 +2,46 @@
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
-from functools import cached_property
 from typing import Any
 
 from origin_sdk._cloudflare.kv import Namespace, Pair
+from origin_sdk._edge.candidate import NO_RULE, Candidate, Publication
 from origin_sdk._edge.purge import Operation
 from origin_sdk._edge.seals import ClientSeals
 from origin_sdk._edge.stored_responses import read_listed
-from origin_sdk._responses.cacheability import sentence
 from origin_sdk._values.brotli import brotli_module
 from origin_sdk._values.errors import InvalidRequest, NotCacheable
 from origin_sdk._values.header_fields import combined
 from origin_sdk._values.project import Project
 from origin_sdk._values.targets import parse_url
-from origin_sdk_wire.answers import read_answer
-from origin_sdk_wire.bounds import MAX_GROUPS, MAX_RECORD_SECONDS, purge_bound_seconds
-from origin_sdk_wire.content import ContentKey, content_key, may_do_otherwise
+from origin_sdk_wire.bounds import MAX_RECORD_SECONDS, purge_bound_seconds
 from origin_sdk_wire.disguise import applied_rule
 from origin_sdk_wire.errors import WireError
-from origin_sdk_wire.facts import Reason, ResponseFacts
-from origin_sdk_wire.fields import CACHE_GROUPS, HOP_BY_HOP
-from origin_sdk_wire.freshness import Freshness, freshness_of
-from origin_sdk_wire.key import claim_text, record_key, variant_key
+from origin_sdk_wire.freshness import freshness_of
 from origin_sdk_wire.layout import (
     COMPRESSION_LEVEL,
-    NEVER_STORED_FIELDS,
     apart_key,
     apart_seconds,
-    group_names,
     is_apart,
     is_compressible,
     is_smaller,
-    record_seconds,
 )
 from origin_sdk_wire.marks import group_mark
-from origin_sdk_wire.negotiation import negotiated
-from origin_sdk_wire.parameters import NOBODY, has_undeclared, parameters_of, without_parameters
+from origin_sdk_wire.parameters import without_parameters
 from origin_sdk_wire.prepared import prepared_for
 from origin_sdk_wire.record import Index, Record, head_of, metadata_for
-from origin_sdk_wire.rules import key_target, known_query, search_parts
 from origin_sdk_wire.seals import SEAL_BYTES, Seal
-from origin_sdk_wire.search_variance import QUERY, query_name, variance_field
-from origin_sdk_wire.settings import DataClass, PublishCoding, Rule
-from origin_sdk_wire.storability import obstacles
-from origin_sdk_wire.structured import parse_strings
-from origin_sdk_wire.vary import selecting_names, selecting_values
+from origin_sdk_wire.settings import PublishCoding
+
+__all__ = ["Published", "compressed", "publish"]
 
 _BEST_BYTES, _BEST_QUALITY, _QUICK_QUALITY = 64 * 1024, 11, 9
 """Brotli's best quality takes some 0.8 ms a KB; larger bodies get one that takes a twentieth of that."""
 _NONE_NOMINATED = ("",)
 """As the Worker keeps the plain response beside others in the profile `rfc9111`."""
-_NO_RULE = Rule()
-_STALE_AT_ONCE = frozenset({Reason.NO_CACHE, Reason.NO_FRESHNESS, Reason.EXPIRED})
-_REMEDIES: Mapping[Reason, str] = {
-    Reason.PRIVATE: 'it says private: only a rule with data_class = "private" lets it be stored at the '
-    "edge, for a declared identity",
-}
-__all__ = ["Publication", "Published", "compressed", "publish"]
-
-_LEFT_OUT = HOP_BY_HOP | NEVER_STORED_FIELDS | {"content-length", "set-cookie"}
-
-
-@dataclass(frozen=True)
-class Publication:
-    """A response to store, and which requests it answers.
-
-    ``birth_ms`` is the moment before rendering began: a purge after it wins. ``identity`` gives the values of
-    what the rule declares as part of the key, under ``field:name``, ``cookie:name``, ``parameter:name`` and
-    ``claim:name`` (``api-key:name`` of a rule for API keys), a claim with its type; fields are looked up in
-    ``request_headers`` too, as are those that the response's Vary names, and parameters in ``url``.
-    ``method`` and ``content`` are those of the requests, by a rule with ``key_body``.
-    """
-
-    url: str
-    body: bytes
-    birth_ms: int
-    status: int = 200
-    fields: tuple[tuple[str, str], ...] = ()
-    groups: tuple[str, ...] = ()
-    request_headers: Mapping[str, str] = field(default_factory=dict)
-    identity: Mapping[str, object] = field(default_factory=dict)
-    method: str = "GET"
-    content: bytes = b""
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,215 +67,6 @@ class Published:
         return values | {"groups": list(self.groups), "visible_by": self.visible_by.isoformat()}
 
 
-@dataclass(frozen=True)
-class _Draft:
-    """A publication on its way into records."""
-
-    publication: Publication
-    rule: Rule | None
-    project: Project
-    now_ms: int
-    selected_by: tuple[str, ...] = ()
-    """The names of the request fields in its key: found when the index of its URL was read."""
-    concealed_by: int = 0
-    """Which of the store's keys conceals the identity."""
-    stored_body: tuple[str, bytes] = ("", b"")
-    """The cache's own coding of the body, "" for none, and the body so coded, once it is to be written."""
-
-    @cached_property
-    def by_name(self) -> dict[str, str]:
-        return combined(self.publication.fields)
-
-    @cached_property
-    def freshness(self) -> Freshness:
-        """As the Worker will see it, but for the share that it takes off at random."""
-        settings = replace(self.project, lifetime_jitter=0)
-        return freshness_of(self.record(), self.by_name, self.rule or _NO_RULE, settings)
-
-    @cached_property
-    def groups(self) -> tuple[str, ...]:
-        """As the Worker collects them: of the rule, the response's fields, and those given."""
-        fields = self.by_name
-        try:
-            parse_strings(fields.get(CACHE_GROUPS, ""))
-        except ValueError as error:
-            raise InvalidRequest(
-                f'Cache-Groups = {fields[CACHE_GROUPS]!r}: {error}; write "a", "b"'
-            ) from error
-        given = (*(self.rule.groups if self.rule else ()), *self.publication.groups)
-        if isinstance(told := self._told, tuple):
-            given += told
-        return tuple(dict.fromkeys(group_names(fields, given)))
-
-    @cached_property
-    def _told(self) -> tuple[str, ...] | Reason:
-        """What the body says of itself, where the rule has the Worker read that."""
-        if not (self.rule and self.rule.reads_answers):
-            return ()
-        return read_answer(self.publication.status, self.publication.body, self.rule)
-
-    @cached_property
-    def _content(self) -> ContentKey:
-        publication = self.publication
-        if not (self.rule and self.rule.keys_content(publication.method)):
-            return ContentKey(())
-        return content_key(publication.method, self.rule.body, self._request_fields, publication.content)
-
-    @cached_property
-    def parts(self) -> list[tuple[str, str | None]]:
-        """The declared identity, in the rule's order, and what the content adds."""
-        version = self.project.version_parts
-        if not self.rule:
-            return [*version]
-        concealed = self.project.key_identity(self.rule, self.identity, self.concealed_by)
-        return [*concealed, *search_parts(self.rule), *(self._content.parts or ()), *version]
-
-    @cached_property
-    def identity(self) -> tuple[tuple[str, str | None], ...]:
-        """The values of what the rule declares."""
-        if not self.rule:
-            return ()
-        identity, headers = self.publication.identity, self._request_fields
-        parts = [
-            (f"field:{name}", _text(identity.get(f"field:{name}", headers.get(name))))
-            for name in self.rule.fields
-        ]
-        parts += [(f"cookie:{name}", _text(identity.get(f"cookie:{name}"))) for name in self.rule.cookies]
-        parts += [
-            (f"{kind}:{name}", claim_text(identity.get(f"{kind}:{name}")))
-            for kind in [self.rule.claim_kind]
-            for name in self.project.claims_keyed(self.rule)
-        ]
-        in_url = parameters_of(parse_url(self.publication.url), self.rule.parameters) or {}
-        parts += [
-            (f"parameter:{name}", _text(identity.get(f"parameter:{name}", in_url.get(name))))
-            for name in self.rule.parameters
-        ]
-        return tuple(parts)
-
-    @cached_property
-    def _request_fields(self) -> dict[str, str]:
-        fields = combined(tuple(self.publication.request_headers.items()))
-        if self.rule and self.rule.negotiates:
-            fields |= negotiated(self.rule, fields)
-        if self.rule and self.rule.no_vary_search:
-            query = known_query(self.rule, parse_url(self.publication.url))
-            fields |= {} if query is None else {QUERY: query}
-        return fields
-
-    @property
-    def seal(self) -> Seal:
-        """How it is sealed: by the rule and the keys that there are."""
-        return self.project.seal_of(self.rule or _NO_RULE)
-
-    @cached_property
-    def vary(self) -> tuple[str, ...]:
-        names = selecting_names(self.by_name)
-        if self.rule and self.rule.no_vary_search:
-            return tuple(sorted({*names, query_name(dict([variance_field(self.by_name)]))}))
-        return names
-
-    @cached_property
-    def index_key(self) -> str:
-        target = parse_url(self.publication.url)
-        return variant_key(record_key(key_target(self.rule, target) if self.rule else target), self.parts)
-
-    @cached_property
-    def key(self) -> str:
-        target = parse_url(self.publication.url)
-        base = record_key(key_target(self.rule, target) if self.rule else target)
-        return variant_key(base, [*self.parts, *selecting_values(self.selected_by, self._request_fields)])
-
-    @property
-    def ttl_seconds(self) -> int:
-        return record_seconds(self.freshness, self.project)
-
-    def record(self) -> Record:
-        fields = [
-            (name.lower(), value) for name, value in self.publication.fields if name.lower() not in _LEFT_OUT
-        ]
-        if self.rule and self.rule.no_vary_search:
-            fields.append(variance_field(self.by_name))
-        if "date" not in self.by_name:
-            # RFC 9110 section 6.6.1
-            fields.append(
-                ("date", format_datetime(datetime.fromtimestamp(self.now_ms // 1000, UTC), usegmt=True))
-            )
-        return Record(
-            status=self.publication.status,
-            birth_ms=self.publication.birth_ms,
-            response_ms=self.now_ms,
-            # RFC 9111 section 4.2.3: a response that took long to render is that old.
-            initial_age_ms=max(0, self.now_ms - self.publication.birth_ms),
-            fields=tuple(fields),
-            groups=self.groups,
-            body_bytes=len(self.publication.body),
-        )
-
-    def problems(self) -> Iterator[str]:
-        """Say why the Worker would not have stored such a response, or could not serve it."""
-        yield from self._forbidden()
-        yield from self._unmet()
-        if self.rule and self.rule.is_kept_in_memory:
-            yield f"the rule {self.rule.name!r} has store_on = 'never', which keeps it out of KV"
-        if self.rule and self.rule.seal not in {None, Seal.NONE} and not self.project.store_keys:
-            yield f"the rule {self.rule.name!r} has seal = {str(self.rule.seal)!r}: set EDGE_CACHE_STORE_KEYS"
-        if self.publication.status == 206 or self.publication.status >= 500:
-            yield f"status {self.publication.status} isn't stored; publish a final response below 500"
-        if len(self.publication.body) > self.project.max_body_bytes:
-            yield (
-                f"its body has {len(self.publication.body)} bytes; MAX_BODY_BYTES allows "
-                f"{self.project.max_body_bytes}"
-            )
-        if len(self.groups) > MAX_GROUPS:
-            yield f"it has {len(self.groups)} groups; a response may have {MAX_GROUPS}"
-        if "accept-encoding" in self.vary or "content-encoding" in self.by_name:
-            yield "it is encoded, or varies by encoding: publish the plain body; the cache compresses it"
-
-    def _unmet(self) -> Iterator[str]:
-        """Say why no request would meet it."""
-        publication, rule = self.publication, self.rule or _NO_RULE
-        if has_undeclared(parse_url(publication.url), rule.hidden_parameters, self.project.hidden_parameters):
-            yield sentence(Reason.UNDECLARED_CREDENTIAL, publication.status)
-        if publication.method != "GET" and not rule.keys_content(publication.method):
-            yield f"answers to {publication.method} are kept only where a rule with key_body matches"
-        elif len(publication.content) > self.project.key_body_bytes:
-            yield (
-                f"the content has {len(publication.content)} bytes, and requests above KEY_BODY_BYTES = "
-                f"{self.project.key_body_bytes} are passed on"
-            )
-        elif self._content.parts is None or may_do_otherwise(
-            publication.method, rule.body, parse_url(publication.url)
-        ):
-            yield sentence(Reason.NOT_A_QUERY, publication.status)
-        if isinstance(self._told, Reason):
-            yield sentence(self._told, publication.status)
-
-    def _forbidden(self) -> Iterator[str]:
-        if self.rule and self.rule.never_stores:
-            yield f"the rule {self.rule.name!r} keeps it from the edge"
-        if "set-cookie" in self.by_name:
-            yield "it carries Set-Cookie, which would reach everyone: leave it out"
-        status = self.publication.status
-        response = ResponseFacts(status, self.by_name, self.now_ms, self.now_ms)
-        reasons = dict.fromkeys(obstacles(response, self.rule or _NO_RULE, self.project))
-        is_stale = not self.freshness.lifetime_ms or self.freshness.must_validate
-        if is_stale or not reasons.keys().isdisjoint(_STALE_AT_ONCE):
-            yield "it would be stale: give Cache-Control with max-age or s-maxage, or CDN-Cache-Control"
-        yield from (
-            _REMEDIES.get(each, sentence(each, status)) for each in reasons if each not in _STALE_AT_ONCE
-        )
-        is_private = self.rule is not None and self.rule.data_class is DataClass.PRIVATE
-        missing = [
-            name
-            for name, value in self.identity
-            if (value is None and (is_private or name.startswith(("claim:", "api-key:"))))
-            or (is_private and value in NOBODY)
-        ]
-        if missing:
-            yield f"the rule puts {', '.join(missing)} into the key: give identity={{{missing[0]!r}: ...}}"
-
-
 async def publish(operation: Operation, publication: Publication, project: Project) -> Published:
     """Write a response, with its index of variants where it varies.
 
@@ -333,69 +74,69 @@ async def publish(operation: Operation, publication: Publication, project: Proje
     """
     rule = applied_rule(publication.method, parse_url(publication.url), project)
     now_ms = max(round(operation.cloudflare_now() * 1000), publication.birth_ms)
-    draft = _Draft(publication, rule, project, now_ms)
-    _check(draft)
+    candidate = Candidate(publication, rule, project, now_ms)
+    _check(candidate)
     # While keys of the store are changed, each side may look by another one of them first.
     count = len(project.store_keys) if rule and project.conceals(rule) else 1
-    stored_bytes, unwritten = 0, replace(draft, stored_body=_coded(draft))
+    stored_bytes, unwritten = 0, replace(candidate, stored_body=_coded(candidate))
     for number in reversed(range(count)):
-        draft, written_bytes = await _written(operation, replace(unwritten, concealed_by=number))
+        candidate, written_bytes = await _written(operation, replace(unwritten, concealed_by=number))
         stored_bytes += written_bytes
     bound = timedelta(seconds=purge_bound_seconds(project.mark_interval))
     return Published(
-        url=_shown(draft),
-        key=draft.key,
-        groups=draft.groups,
-        fresh_seconds=draft.freshness.lifetime_ms // 1000,
-        seconds=draft.ttl_seconds,
+        url=_shown(candidate),
+        key=candidate.key,
+        groups=candidate.groups,
+        fresh_seconds=candidate.freshness.lifetime_ms // 1000,
+        seconds=candidate.ttl_seconds,
         stored_bytes=stored_bytes,
         requests=operation.exchange.requests,
         visible_by=datetime.fromtimestamp(operation.cloudflare_now(), UTC) + bound,
-        coding=draft.stored_body[0],
+        coding=candidate.stored_body[0],
     )
 
 
-def _coded(draft: _Draft) -> tuple[str, bytes]:
+def _coded(candidate: Candidate) -> tuple[str, bytes]:
     """Return the coding in which the body is stored, "" if none pays, and the body so coded."""
-    status, body = draft.publication.status, draft.publication.body
-    if is_compressible(status, draft.by_name, len(body), draft.project):
-        coding, smaller = compressed(body, draft.project.publish_coding)
+    status, body = candidate.publication.status, candidate.publication.body
+    if is_compressible(status, candidate.by_name, len(body), candidate.project):
+        coding, smaller = compressed(body, candidate.project.publish_coding)
         if is_smaller(len(smaller), len(body)):
             return coding, smaller
     return "", body
 
 
-async def _written(operation: Operation, draft: _Draft) -> tuple[_Draft, int]:
+async def _written(operation: Operation, candidate: Candidate) -> tuple[Candidate, int]:
     """Write a response under one name, and return how it lies there, and how many bytes that takes."""
     pairs: list[Pair] = []
-    index = await _index(operation, draft)
+    index = await _index(operation, candidate)
     if index:
-        draft = replace(draft, selected_by=_selected_by(draft, index))
+        candidate = replace(candidate, selected_by=_selected_by(candidate, index))
         # The other responses that it leads to may be kept for as long.
         told = json.loads(index.metadata())
-        metadata, _ = operation.seals.closed(draft.seal.of_index, draft.index_key, told, b"")
-        pairs.append(Pair(draft.index_key, "", MAX_RECORD_SECONDS, metadata))
-    apart, stored = _record_pairs(draft, operation.seals)
+        metadata, _ = operation.seals.closed(candidate.seal.of_index, candidate.index_key, told, b"")
+        pairs.append(Pair(candidate.index_key, "", MAX_RECORD_SECONDS, metadata))
+    apart, stored = _record_pairs(candidate, operation.seals)
     pairs.append(stored)
     if apart:
         await _write(operation, [apart])  # before the record, which must never name a body that isn't there
     await _write(operation, pairs)
-    return draft, sum(len(pair.value) for pair in (*pairs, *([apart] if apart else [])))
+    return candidate, sum(len(pair.value) for pair in (*pairs, *([apart] if apart else [])))
 
 
-def _check(draft: _Draft) -> None:
-    if problems := list(draft.problems()):
-        raise NotCacheable(f"{_shown(draft)} can't be published: {'; '.join(problems)}")
+def _check(candidate: Candidate) -> None:
+    if problems := list(candidate.problems()):
+        raise NotCacheable(f"{_shown(candidate)} can't be published: {'; '.join(problems)}")
     try:
-        for group in draft.groups:
+        for group in candidate.groups:
             group_mark(group)
-        head_of(draft.record())
+        head_of(candidate.record())
     except (WireError, ValueError) as error:
-        raise InvalidRequest(f"{_shown(draft)} can't be published: {error}") from error
+        raise InvalidRequest(f"{_shown(candidate)} can't be published: {error}") from error
 
 
-def _shown(draft: _Draft) -> str:
-    return str(without_parameters(parse_url(draft.publication.url), draft.project.hidden_parameters))
+def _shown(candidate: Candidate) -> str:
+    return str(without_parameters(parse_url(candidate.publication.url), candidate.project.hidden_parameters))
 
 
 async def _write(operation: Operation, pairs: Sequence[Pair]) -> None:
@@ -404,46 +145,46 @@ async def _write(operation: Operation, pairs: Sequence[Pair]) -> None:
     await namespace.write(operation.exchange, list(by_key), lambda keys: [by_key[key] for key in keys])
 
 
-async def _index(operation: Operation, draft: _Draft) -> Index | None:
+async def _index(operation: Operation, candidate: Candidate) -> Index | None:
     """Return the index that is to lie there: what does, with the names that this response varies by."""
-    listed, _ = await operation.namespace.page(operation.exchange, draft.index_key, "", 10)
-    known = next((read_listed(key).index for key in listed if key.name == draft.index_key), None)
-    if not draft.vary:
+    listed, _ = await operation.namespace.page(operation.exchange, candidate.index_key, "", 10)
+    known = next((read_listed(key).index for key in listed if key.name == candidate.index_key), None)
+    if not candidate.vary:
         return known
-    return known.including(draft.vary) if known else Index((draft.vary,))
+    return known.including(candidate.vary) if known else Index((candidate.vary,))
 
 
-def _selected_by(draft: _Draft, index: Index) -> tuple[str, ...]:
+def _selected_by(candidate: Candidate, index: Index) -> tuple[str, ...]:
     """Return what selects a response, as the Worker has it: where it names nothing, what the others named."""
-    if draft.vary:
-        return draft.vary
+    if candidate.vary:
+        return candidate.vary
     # RFC 9111 section 4.1: the plain response must not take the others' place.
-    return index.names if draft.project.is_safe else _NONE_NOMINATED
+    return index.names if candidate.project.is_safe else _NONE_NOMINATED
 
 
-def _record_pairs(draft: _Draft, seals: ClientSeals) -> tuple[Pair | None, Pair]:
+def _record_pairs(candidate: Candidate, seals: ClientSeals) -> tuple[Pair | None, Pair]:
     """Return the pair of the body, if it is to lie apart, and that of the record."""
-    record, apart = draft.record(), None
-    is_sealed = draft.seal is not Seal.NONE
-    record, body = replace(record, coding=draft.stored_body[0]), draft.stored_body[1]
-    if is_apart(len(body), draft.project):
-        record = replace(record, body_key=apart_key(draft.key, record, is_sealed=is_sealed))
+    record, apart = candidate.record(), None
+    is_sealed = candidate.seal is not Seal.NONE
+    record, body = replace(record, coding=candidate.stored_body[0]), candidate.stored_body[1]
+    if is_apart(len(body), candidate.project):
+        record = replace(record, body_key=apart_key(candidate.key, record, is_sealed=is_sealed))
         if is_sealed:
-            body = seals.closed_body(draft.seal, record.body_key, body)
-        apart = Pair(record.body_key, body, apart_seconds(draft.ttl_seconds))
+            body = seals.closed_body(candidate.seal, record.body_key, body)
+        apart = Pair(record.body_key, body, apart_seconds(candidate.ttl_seconds))
         body = b""
     head = head_of(record)
     reserved_bytes = SEAL_BYTES if is_sealed else 0
-    text, is_in_front = metadata_for(head, _prepared(draft, record), reserved_bytes=reserved_bytes)
+    text, is_in_front = metadata_for(head, _prepared(candidate, record), reserved_bytes=reserved_bytes)
     value = head.encode() + body if is_in_front else body
-    metadata, value = seals.closed(draft.seal, draft.key, json.loads(text), value)
-    return apart, Pair(draft.key, value, draft.ttl_seconds, metadata)
+    metadata, value = seals.closed(candidate.seal, candidate.key, json.loads(text), value)
+    return apart, Pair(candidate.key, value, candidate.ttl_seconds, metadata)
 
 
-def _prepared(draft: _Draft, record: Record) -> str:
-    rule = draft.rule or _NO_RULE
-    freshness = freshness_of(record, combined(record.fields), rule, draft.project)
-    return prepared_for(freshness, rule, draft.project)
+def _prepared(candidate: Candidate, record: Record) -> str:
+    rule = candidate.rule or NO_RULE
+    freshness = freshness_of(record, combined(record.fields), rule, candidate.project)
+    return prepared_for(freshness, rule, candidate.project)
 
 
 def compressed(body: bytes, wanted: PublishCoding) -> tuple[str, bytes]:
