@@ -17,19 +17,11 @@ from origin_sdk.simulation.counts import HITS, RuleCounts, Timeline
 from origin_sdk.simulation.exchanges import LoggedRequest
 from origin_sdk.simulation.sample import KeySample
 from origin_sdk.simulation.store import SimulatedMarks, SimulatedStore
-from origin_sdk_edge.policy.decision import (
-    VALID,
-    Ask,
-    Forward,
-    Invalidity,
-    Lookup,
-    Refuse,
-    Use,
-    on_request,
-    on_stored,
-)
+from origin_sdk_edge.policy.decision import VALID, Ask, Forward, Invalidity, Lookup, Refuse, Use
 from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.lookup import on_request
 from origin_sdk_edge.policy.outcome import Plan, on_forwarded, on_origin
+from origin_sdk_edge.policy.reuse import on_stored
 from origin_sdk_edge.policy.selection import nominated
 from origin_sdk_edge.policy.status import FwdReason
 from origin_sdk_edge.policy.validation import conditional_fields

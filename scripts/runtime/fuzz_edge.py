@@ -8,10 +8,12 @@ from collections.abc import Sequence
 
 from origin_sdk_edge.claims import verified_claims
 from origin_sdk_edge.policy.answer import answer_from
-from origin_sdk_edge.policy.decision import Ask, Forward, Invalidity, Lookup, Use, on_request, on_stored
+from origin_sdk_edge.policy.decision import Ask, Forward, Invalidity, Lookup, Use
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
+from origin_sdk_edge.policy.lookup import on_request
 from origin_sdk_edge.policy.outcome import Reuse, on_forwarded, on_origin
 from origin_sdk_edge.policy.relay import end_to_end, http_date, outbound_fields
+from origin_sdk_edge.policy.reuse import on_stored
 from origin_sdk_edge.policy.storability import is_for_everyone
 from origin_sdk_wire.directives import MAX_DELTA_SECONDS, parse_cache_control, response_directives
 from origin_sdk_wire.disguise import strictest_rule

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from origin_sdk_edge.judge import Judge
-from origin_sdk_edge.policy.decision import DEFAULT_RULE, Ask, Lookup, Use
+from origin_sdk_edge.policy.decision import Ask, Lookup, Use
 from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.lookup import DEFAULT_RULE
 from origin_sdk_edge.policy.revalidation import refresh_of
 from origin_sdk_edge.storage import Found, Storage
 from origin_sdk_wire.facts import Reason

@@ -11,16 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from origin_sdk_edge.policy.decision import (
-    VALID,
-    Lookup,
-    Use,
-    on_bare_request,
-    on_request,
-    on_stored,
-    while_fresh,
-)
+from origin_sdk_edge.policy.decision import VALID, Lookup, Use
 from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.lookup import on_bare_request, on_request
+from origin_sdk_edge.policy.reuse import on_stored, while_fresh
 from origin_sdk_edge.ports import StoredValue
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.fields import combined

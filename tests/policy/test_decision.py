@@ -8,20 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from origin_sdk_edge.policy.answer import answer_from
-from origin_sdk_edge.policy.decision import (
-    VALID,
-    Ask,
-    Forward,
-    Invalidity,
-    Lookup,
-    Refuse,
-    Use,
-    on_request,
-    on_stored,
-)
+from origin_sdk_edge.policy.decision import VALID, Ask, Forward, Invalidity, Lookup, Refuse, Use
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
+from origin_sdk_edge.policy.lookup import on_request
 from origin_sdk_edge.policy.outcome import Fail, Plan, Relay, Reuse, on_forwarded, on_origin
 from origin_sdk_edge.policy.relay import http_date, outbound_fields, relayed_fields
+from origin_sdk_edge.policy.reuse import on_stored
 from origin_sdk_edge.policy.status import FwdReason, cache_status
 from origin_sdk_wire.facts import Fields, Reason, ResponseFacts
 from origin_sdk_wire.fields import combined

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from origin_sdk_edge.policy.decision import DEFAULT_RULE, Ask, Lookup, Use
+from origin_sdk_edge.policy.decision import Ask, Lookup, Use
 from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.lookup import DEFAULT_RULE
 from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead, own_lookup, refresh_of, with_conditions
 from origin_sdk_edge.policy.selection import nominated, preference
 from origin_sdk_edge.policy.server_timing import full_timing, short_timing

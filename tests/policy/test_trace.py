@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from origin_sdk_edge.policy.decision import Ask, Lookup, on_request
+from origin_sdk_edge.policy.decision import Ask, Lookup
 from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.lookup import on_request
 from origin_sdk_edge.policy.outcome import on_origin
 from origin_sdk_edge.policy.relay import outbound_fields
 from origin_sdk_edge.policy.status import FwdReason

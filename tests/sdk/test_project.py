@@ -10,8 +10,9 @@ from origin_sdk._responses.cacheability import obstacles
 from origin_sdk._values.project import Project, read_configuration, read_project
 from origin_sdk._values.targets import Purge
 from origin_sdk.errors import InvalidSettings
-from origin_sdk_edge.policy.decision import Lookup, on_request
+from origin_sdk_edge.policy.decision import Lookup
 from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.lookup import on_request
 from origin_sdk_edge.policy.storability import may_store
 from origin_sdk_wire.config import load
 from origin_sdk_wire.facts import Reason, ResponseFacts

@@ -20,8 +20,9 @@ from origin_sdk._values.media_types import encoded
 from origin_sdk.errors import DataClassViolation, InvalidRequest
 from origin_sdk.layers import AsyncLayeredCache, DataClass, Family, LayeredCache
 from origin_sdk.testing import FakeKV, ManualClock
-from origin_sdk_edge.policy.decision import Awaited, Forward, Lookup, on_request
+from origin_sdk_edge.policy.decision import Awaited, Forward, Lookup
 from origin_sdk_edge.policy.facts import Content, RequestFacts
+from origin_sdk_edge.policy.lookup import on_request
 from origin_sdk_edge.storage.variants import variant
 from origin_sdk_wire.bounds import MAX_RECORD_SECONDS
 from origin_sdk_wire.content import content_key

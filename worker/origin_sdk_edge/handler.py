@@ -13,8 +13,9 @@ from origin_sdk_edge.global_flights.pilot import FlightPort, Pilot
 from origin_sdk_edge.hooks import HookAnswer, HookRequest, Hooks
 from origin_sdk_edge.judge import Judge
 from origin_sdk_edge.policy.credentials import bearer_token, claims_of
-from origin_sdk_edge.policy.decision import DEFAULT_RULE, Ask, Awaited, Forward, Lookup, Use, on_request
+from origin_sdk_edge.policy.decision import Ask, Awaited, Forward, Lookup, Use
 from origin_sdk_edge.policy.facts import CheckedToken, Content, RequestFacts
+from origin_sdk_edge.policy.lookup import DEFAULT_RULE, on_request
 from origin_sdk_edge.policy.relay import end_to_end, lacks_length
 from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead
 from origin_sdk_edge.policy.shielding import parse_asking, received

@@ -1,6 +1,7 @@
 """Brings together what the policy needs to decide on a stored response: it, the marks and the clock."""
 
-from origin_sdk_edge.policy.decision import VALID, Ask, Invalidity, Lookup, Refuse, Use, on_stored
+from origin_sdk_edge.policy.decision import VALID, Ask, Invalidity, Lookup, Refuse, Use
+from origin_sdk_edge.policy.reuse import on_stored
 from origin_sdk_edge.ports import Timing
 from origin_sdk_edge.storage import Found, Storage
 from origin_sdk_edge.storage.memory import Entry

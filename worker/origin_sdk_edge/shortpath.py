@@ -15,16 +15,10 @@ from origin_sdk_edge.fastpath import CHANGES_DECISION, text_of
 from origin_sdk_edge.handler import Served
 from origin_sdk_edge.hooks import Hooks
 from origin_sdk_edge.policy.access import METRICS_PATH
-from origin_sdk_edge.policy.decision import (
-    VALID,
-    Forward,
-    Lookup,
-    Use,
-    on_bare_request,
-    on_request,
-    while_fresh,
-)
+from origin_sdk_edge.policy.decision import VALID, Forward, Lookup, Use
 from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.lookup import on_bare_request, on_request
+from origin_sdk_edge.policy.reuse import while_fresh
 from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.ports import Background, Read, Timing
 from origin_sdk_edge.purge_log.switches import Switches

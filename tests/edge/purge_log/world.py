@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from origin_sdk_edge.policy.decision import DEFAULT_RULE, Invalidity, Lookup
+from origin_sdk_edge.policy.decision import Invalidity, Lookup
 from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.lookup import DEFAULT_RULE
 from origin_sdk_edge.ports import StoredValue, StoreError
 from origin_sdk_edge.purge_log.isolate import IsolateLog
 from origin_sdk_edge.purge_log.ledger import Ledger, Limits

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from origin_sdk_edge.policy.decision import Lookup, on_request
+from origin_sdk_edge.policy.decision import Lookup
 from origin_sdk_edge.policy.facts import Content, RequestFacts
+from origin_sdk_edge.policy.lookup import on_request
 from origin_sdk_edge.storage.admission import Admission
 from origin_sdk_edge.storage.memory import Memory
 from origin_sdk_edge.storage.variants import variant

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from origin_sdk_edge.policy.decision import DEFAULT_RULE, VALID, Lookup
+from origin_sdk_edge.policy.decision import VALID, Lookup
 from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.lookup import DEFAULT_RULE
 from origin_sdk_edge.storage.mark_table import MarkTable
 from origin_sdk_edge.storage.memory import Memory
 from origin_sdk_wire.key import parse_target

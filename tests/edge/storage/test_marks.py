@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from origin_sdk_edge.policy.decision import DEFAULT_RULE, VALID, Lookup
+from origin_sdk_edge.policy.decision import VALID, Lookup
 from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.lookup import DEFAULT_RULE
 from origin_sdk_edge.ports import StoreError
 from origin_sdk_edge.storage import Storage
 from origin_sdk_wire.bounds import CLOCK_TOLERANCE_MS

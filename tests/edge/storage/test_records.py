@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from origin_sdk_edge.policy.decision import DEFAULT_RULE, Lookup
+from origin_sdk_edge.policy.decision import Lookup
 from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_edge.policy.lookup import DEFAULT_RULE
 from origin_sdk_edge.ports import StoredValue, StoreError
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.memory import Entry

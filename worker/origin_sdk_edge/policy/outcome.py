@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from origin_sdk_edge.policy.decision import Ask, Forward, Lookup, on_request
+from origin_sdk_edge.policy.decision import Ask, Forward, Lookup
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.invalidation import invalidated, resolve
+from origin_sdk_edge.policy.lookup import on_request
 from origin_sdk_edge.policy.ranges import Join, join_of, with_part
 from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.policy.storability import may_store, speaks_for_others, unnominated_names
