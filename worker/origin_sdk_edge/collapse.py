@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
-from origin_sdk_edge.asker import Asker, Outcome, Question
+from origin_sdk_edge.asker import Asker
 from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.exchange import Exchange
 from origin_sdk_edge.fills import Fill
@@ -17,6 +17,7 @@ from origin_sdk_edge.policy.outcome import Fail, Relay, Reuse
 from origin_sdk_edge.policy.revalidation import with_conditions
 from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.ports import OriginError, Pipe, Ports, Signal
+from origin_sdk_edge.questions import Outcome, Question
 from origin_sdk_edge.sender import Sender
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.memory import Entry
@@ -132,7 +133,7 @@ class Collapse:
             return
         if question.lookup.request.method != "HEAD" and not question.ask.is_for_part:
             self._remember_sharing(question, outcome, entry)
-        await self._asker.keep(question.lookup, outcome, entry)
+        await self._asker.intake.keep(question.lookup, outcome, entry)
 
     def _remember_sharing(self, question: Question, outcome: Outcome, entry: Entry | None) -> None:
         if entry or outcome.speaks_of_sharing:
@@ -197,7 +198,7 @@ class Collapse:
                 is_sound = outcome is not None and outcome.is_sound
                 run(self._pilot.land(joined.lead, stored, failure, is_sound=is_sound))
         self._remember_sharing(question, outcome, stored)
-        await self._asker.keep(question.lookup, outcome, stored)
+        await self._asker.intake.keep(question.lookup, outcome, stored)
         return outcome
 
     async def _joined(self, question: Question, run: Run) -> Joined:
@@ -205,7 +206,11 @@ class Collapse:
 
         Where the shield is asked it does: who led it here would wait for the shield, and that for the leader.
         """
-        if self._pilot is None or not self._pilot.is_for(question) or self._asker.asks_shield(question):
+        if (
+            self._pilot is None
+            or not self._pilot.is_for(question)
+            or self._asker.upstream.asks_shield(question)
+        ):
             return Joined()
         joined = await self._pilot.join(question)
         if joined.lead:

@@ -3,16 +3,18 @@
 from dataclasses import replace
 from typing import Any
 
-from origin_sdk_edge.asker import Asker, Outcome
 from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.exchange import Exchange
+from origin_sdk_edge.intake import Intake
 from origin_sdk_edge.policy.decision import Forward
 from origin_sdk_edge.policy.outcome import on_forwarded
 from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.policy.unkeyed import unposing
 from origin_sdk_edge.ports import OriginError, Ports, StoreError
+from origin_sdk_edge.questions import Outcome
 from origin_sdk_edge.sender import Sender
 from origin_sdk_edge.storage import Storage
+from origin_sdk_edge.upstream import Upstream
 from origin_sdk_wire.marks import Lane
 from origin_sdk_wire.settings import Settings
 
@@ -26,14 +28,16 @@ class Forwarder:
         self,
         settings: Settings,
         storage: Storage,
-        asker: Asker,
+        upstream: Upstream,
+        intake: Intake,
         sender: Sender,
         ports: Ports,
         counters: Counters,
     ) -> None:
         self._settings = settings
         self._storage = storage
-        self._asker = asker
+        self._upstream = upstream
+        self._intake = intake
         self._sender = sender
         self._counters = counters
         self._timing = ports.timing
@@ -44,13 +48,13 @@ class Forwarder:
         birth_ms = self._timing.now_ms()
         try:
             request = unposing(forward.request, forward.rule, self._settings)
-            response = await self._asker.origins.fetch(forward.rule, request, {}, body)
+            response = await self._upstream.origins.fetch(forward.rule, request, {}, body)
         except OriginError as error:
-            self._asker.note_failure(forward.rule, error)
+            self._upstream.note_failure(forward.rule, error)
             return self._sender.failed(
                 exchange, error.failure, Status(error.failure.value, forwarded=forward.forwarded)
             )
-        facts = self._asker.facts_of(forward.rule, forward.request, response, birth_ms)
+        facts = self._upstream.facts_of(forward.rule, forward.request, response, birth_ms)
         exchange.origin_ms = facts.response_ms - birth_ms
         plan = on_forwarded(forward, facts, self._settings)
         if plan.marks:
@@ -62,11 +66,11 @@ class Forwarder:
             exchange.run(self._mark_everywhere(plan.marks, lane, moment_ms))
         if plan.store and plan.lookup:
             try:
-                entry = await self._asker.taken(plan.lookup, plan.store, response)
+                entry = await self._intake.taken(plan.lookup, plan.store, response)
             except OriginError as error:
-                self._asker.note_failure(forward.rule, error)
+                self._upstream.note_failure(forward.rule, error)
                 return self._sender.failed(exchange, error.failure, plan.status)
-            exchange.run(self._asker.keep(plan.lookup, Outcome(replace(plan, marks=())), entry))
+            exchange.run(self._intake.keep(plan.lookup, Outcome(replace(plan, marks=())), entry))
         return await self._sender.relayed(exchange, response, facts, forward.request, plan.status)
 
     async def _mark_everywhere(self, names: tuple[str, ...], lane: Lane, moment_ms: int | None) -> None:

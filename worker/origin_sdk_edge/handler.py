@@ -11,6 +11,7 @@ from origin_sdk_edge.exchange import Exchange
 from origin_sdk_edge.forwarder import Forwarder
 from origin_sdk_edge.global_flights.pilot import FlightPort, Pilot
 from origin_sdk_edge.hooks import HookAnswer, HookRequest, Hooks
+from origin_sdk_edge.intake import Intake
 from origin_sdk_edge.judge import Judge
 from origin_sdk_edge.policy.credentials import bearer_token, claims_of
 from origin_sdk_edge.policy.decision import Ask, Awaited, Forward, Lookup, Use
@@ -29,6 +30,7 @@ from origin_sdk_edge.sender import BodyGoneError, Sender
 from origin_sdk_edge.shield import Shield, ShieldPort
 from origin_sdk_edge.storage import Found, Storage
 from origin_sdk_edge.storage.memory import Entry
+from origin_sdk_edge.upstream import Upstream
 from origin_sdk_wire.disguise import keyed_targets
 from origin_sdk_wire.errors import InvalidTarget
 from origin_sdk_wire.facts import Reason
@@ -93,8 +95,10 @@ class Handler:
         self.sender = Sender(settings, hooks, storage, ports)
         self._judge = Judge(settings, storage, ports.timing)
         front = Shield(shield, settings, ports.timing) if shield else None
-        asker = Asker(settings, hooks, storage, ports, counters, front)
-        self._forwarder = Forwarder(settings, storage, asker, self.sender, ports, counters)
+        upstream = Upstream(settings, storage.marks, ports, counters, front)
+        intake = Intake(settings, storage, ports, counters)
+        asker = Asker(settings, hooks, storage, ports, counters, upstream, intake)
+        self._forwarder = Forwarder(settings, storage, upstream, intake, self.sender, ports, counters)
         pilot = Pilot(flights, settings, storage, self._judge, asker, ports) if flights else None
         self._collapse = Collapse(
             settings, storage, self._judge, asker, self.sender, ports, counters, self._looked_up, pilot

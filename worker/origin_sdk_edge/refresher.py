@@ -1,12 +1,12 @@
 """Refreshes behind responses that were sent stale, or soon would be."""
 
-from origin_sdk_edge.asker import Outcome, Question
 from origin_sdk_edge.collapse import Collapse
 from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.exchange import Exchange
 from origin_sdk_edge.flights import Flight
 from origin_sdk_edge.policy.decision import Lookup
 from origin_sdk_edge.policy.revalidation import own_lookup, refresh_of
+from origin_sdk_edge.questions import Outcome, Question
 from origin_sdk_edge.refreshes import Refreshes
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.memory import Entry

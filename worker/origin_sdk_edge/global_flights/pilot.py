@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Protocol
 
-from origin_sdk_edge.asker import Asker, Outcome, Question
+from origin_sdk_edge.asker import Asker
 from origin_sdk_edge.global_flights.board import BEAT_SECONDS, Carried, Landing, Role, Ticket
 from origin_sdk_edge.judge import Judge
 from origin_sdk_edge.policy.decision import Ask, Use
@@ -16,6 +16,7 @@ from origin_sdk_edge.policy.facts import OriginFailure
 from origin_sdk_edge.policy.outcome import Plan, Reuse
 from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.ports import Ports, Signal, StoredValue, StoreError
+from origin_sdk_edge.questions import Outcome, Question
 from origin_sdk_edge.storage import Found, Storage
 from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_edge.storage.records import laid_out
