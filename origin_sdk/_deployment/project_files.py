@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -9,6 +10,8 @@ from string import Template
 
 from origin_sdk._deployment.frameworks import Framework
 from origin_sdk._deployment.pins import COMPATIBILITY_DATE, NODE_VERSION, WRANGLER_VERSION
+from origin_sdk._deployment.shield_config import SHIELD_FILE
+from origin_sdk._deployment.workflows import FIRST_WORKFLOW
 
 __all__ = ["Wishes", "project_files", "shared_files"]
 
@@ -37,10 +40,15 @@ _EXAMPLE = """\
 # stale_while_revalidate = "5m"
 """
 _CI = {
-    "github": "`.github/workflows/edge-cache.yml` does the same.",
+    "github": "`{workflow}` does the same.",
     "gitlab": "`gitlab-ci.yml` does the same, once `.gitlab-ci.yml` includes it.",
     "none": "",
 }
+_DEPLOY = "wrangler deploy --env production"
+_DEPLOY_BOTH = f"origin-sdk build && wrangler deploy --config {SHIELD_FILE} --env production && {_DEPLOY}"
+_SHIELD = "shield"
+_OF_THE_SHIELD = re.compile(r"(?m)^%shield ?(.*\n)")
+"""A line of a template that only a project with a shield has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,9 @@ class Wishes:
     production_origin: str
     ci: str
     template_url: str = ""
+    has_shield: bool = False
+    workflow: str = FIRST_WORKFLOW
+    """Where GitHub's workflow goes, from the top of the repository."""
 
 
 def project_files(wishes: Wishes, hooks: str) -> Mapping[str, str]:
@@ -74,11 +85,12 @@ def shared_files(wishes: Wishes) -> Mapping[str, str]:
     """Return the files that have to lie at the top of the repository."""
     if wishes.ci != "github":
         return {}
-    return {".github/workflows/edge-cache.yml": _filled("github.yml", _values(wishes))}
+    return {wishes.workflow: _filled("github.yml", _values(wishes))}
 
 
 def _values(wishes: Wishes) -> Mapping[str, str]:
     return {
+        _SHIELD: "yes" if wishes.has_shield else "",
         "name": wishes.name,
         "folder": wishes.folder,
         # In front of the paths of its files, as the hosts match them.
@@ -93,7 +105,8 @@ def _values(wishes: Wishes) -> Mapping[str, str]:
         "staging_rules": _rules(wishes.framework, "env.staging.vars"),
         "production_rules": _rules(wishes.framework, "env.production.vars").rstrip("\n"),
         "service": _text(f"service-{wishes.framework.name}.md").rstrip("\n"),
-        "ci": _CI[wishes.ci],
+        "ci": _CI[wishes.ci].format(workflow=wishes.workflow),
+        "deploy": _DEPLOY_BOTH if wishes.has_shield else _DEPLOY,
         "repository": wishes.template_url,
     }
 
@@ -104,7 +117,8 @@ def _rules(framework: Framework, table: str) -> str:
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:
-    return Template(_text(template)).substitute(values).rstrip("\n") + "\n"
+    text = _OF_THE_SHIELD.sub(r"\1" if values[_SHIELD] else "", _text(template))
+    return Template(text).substitute(values).rstrip("\n") + "\n"
 
 
 def _text(template: str) -> str:

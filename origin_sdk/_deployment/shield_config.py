@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from origin_sdk._values.project import shield_binding, worker_name
 from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.shield import SHIELD_BINDING, placement_of
 
-__all__ = ["SHIELD_FILE", "shield_config"]
+__all__ = ["SHIELD_FILE", "local_shield_config", "shield_config"]
 
 SHIELD_FILE = "wrangler.shield.json"
 """What `origin-sdk build` writes beside wrangler.toml, for `wrangler deploy --config`."""
@@ -41,6 +41,27 @@ def shield_config(declared: Mapping[str, Any]) -> str | None:
     top = made or {**top, "name": name, "workers_dev": False, "preview_urls": False, "vars": {}}
     whole = {**top, **({"env": others} if others else {})}
     return json.dumps(whole, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def local_shield_config(
+    declared: Mapping[str, Any], environment: str, variables: Mapping[str, str], flags: Sequence[str]
+) -> str | None:
+    """Return the shield's configuration for `wrangler dev`; ``None`` if the environment binds none.
+
+    It has what the edge is told beside its own configuration, variables and compatibility flags: wrangler
+    tells that the first Worker alone, and a shield of other settings refuses what the edge asks.
+    """
+    table = declared.get("env", {}).get(environment, {}) if environment else declared
+    if shield_binding(table) is None or (text := shield_config(declared)) is None:
+        return None
+    whole = json.loads(text)
+    chosen = whole["env"][environment] if environment else whole
+    chosen["vars"] |= variables
+    if name := variables.get("CACHE_NAME"):
+        chosen["vars"]["CACHE_NAME"] = f"{name}-shield"
+    own = chosen.get("compatibility_flags", whole.get("compatibility_flags", []))
+    chosen["compatibility_flags"] = list(dict.fromkeys([*own, *flags]))
+    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
 def _table(environment: str, table: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ __all__ = [
     "read_project",
     "shield_binding",
     "worker_name",
+    "worker_names",
 ]
 
 _BINDING = "CACHE"
@@ -153,7 +154,24 @@ def read_configurations(path: Path) -> Sequence[Configuration]:
             f"{path}: env = {environments!r} isn't a table: write one such as [env.production]"
         )
     tables = {"": declared, **environments}
-    return [_configuration(path, name, table, declared) for name, table in tables.items()]
+    return _with_own_shields([_configuration(path, name, table, declared) for name, table in tables.items()])
+
+
+def _with_own_shields(found: Sequence[Configuration]) -> Sequence[Configuration]:
+    """Say where two environments bind one shield: that is deployed with the settings of one of them."""
+    owners: dict[str, Configuration] = {}
+    made: list[Configuration] = []
+    for each in found:
+        owner = owners.setdefault(each.shield_service, each)
+        if each.shield_service and owner is not each:
+            told = (
+                f"the shield {each.shield_service} is that of {owner.name}, too, and refuses one of both, "
+                "whose settings it hasn't: name another service"
+            )
+            made.append(replace(each, problems=(*each.problems, told)))
+        else:
+            made.append(each)
+    return made
 
 
 def _configuration(path: Path, environment: str, table: object, top: Mapping[str, Any]) -> Configuration:
@@ -243,6 +261,18 @@ def worker_name(environment: str, table: Mapping[str, Any], top: Mapping[str, An
     if not environment or "name" in table:
         return str(table.get("name", ""))
     return f"{top.get('name', '')}-{environment}"
+
+
+def worker_names(path: Path) -> frozenset[str]:
+    """Return the names under which a ``wrangler.toml`` is deployed; none if it can't be read."""
+    try:
+        declared = tomllib.loads(_text(path))
+    except (OSError, ValueError, RecursionError):
+        return frozenset()
+    given = declared.get("env", {})
+    environments = given.items() if isinstance(given, Mapping) else ()
+    tables = {"": declared, **{name: each for name, each in environments if isinstance(each, Mapping)}}
+    return frozenset(worker_name(name, table, declared) for name, table in tables.items())
 
 
 def _shield(

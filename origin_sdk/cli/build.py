@@ -7,7 +7,7 @@ from pathlib import Path
 
 from origin_sdk._deployment.pins import PIN_FILE, pinned_version
 from origin_sdk._deployment.shield_config import SHIELD_FILE, shield_config
-from origin_sdk._deployment.worker_code import STAMP, Written, installed_version, write
+from origin_sdk._deployment.worker_code import STAMP, Written, installed_version, put, write
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk._values.project import read_configuration
 from origin_sdk.cli.context import AsJson, ConfigFile, Context, config_file
@@ -87,15 +87,13 @@ def _check(config: Path) -> None:
         raise InvalidSettings(f"{config}: main = {main!r} isn't where the Worker is built: write {_MAIN!r}")
 
 
-def put_shield(config: Path) -> bool:
+def put_shield(config: Path) -> None:
     """Write the shield's configuration beside ``wrangler.toml``, and remove one that is no longer wanted."""
     file, text = config.parent / SHIELD_FILE, shield_config(tomllib.loads(config.read_text(encoding="utf-8")))
     if text is None:
         file.unlink(missing_ok=True)
-        return False
-    if not file.exists() or file.read_text(encoding="utf-8") != text:
-        file.write_text(text, encoding="utf-8")
-    return True
+    else:
+        put(file, text.encode())
 
 
 def is_checkout(folder: Path) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -13,6 +15,8 @@ import typer
 
 from origin_sdk._deployment.node import find_node, find_wrangler, install_packages, is_up_to_date
 from origin_sdk._deployment.pins import WRANGLER_VERSION
+from origin_sdk._deployment.shield_config import SHIELD_FILE, local_shield_config
+from origin_sdk._deployment.worker_code import put
 from origin_sdk._development.local import (
     FOR_DEVELOPERS,
     TRY_ANY,
@@ -28,6 +32,7 @@ from origin_sdk._development.local import (
 from origin_sdk._development.process import Process, ProcessError
 from origin_sdk._development.request_log import LIVE_VARIABLES
 from origin_sdk._development.wrangler import Tools, Wrangler
+from origin_sdk._development.wrangler import declared as declared_in
 from origin_sdk._values.errors import InvalidRequest, InvalidSettings
 from origin_sdk._values.project import read_configuration
 from origin_sdk.cli.build import built, is_checkout
@@ -85,7 +90,9 @@ def dev(
             if not keeps:
                 shutil.rmtree(folder, ignore_errors=True)
             wrangler = stack.enter_context(
-                _wrangler(context, file, folder, port, variables, arguments or [], logs=has_requests)
+                _wrangler(
+                    context, file, folder, port, variables, arguments or [], logs=has_requests, stack=stack
+                )
             )
             running = [wrangler.process]
             if has_dashboard:
@@ -115,11 +122,16 @@ def _wrangler(
     arguments: list[str],
     *,
     logs: bool,
+    stack: ExitStack,
 ) -> Wrangler:
-    """Start the Worker: settings are checked and tools found before anything runs."""
+    """Start the Worker: settings are checked and tools found before anything runs.
+
+    Its shield, if it has one, runs beside it, and its configuration is gone with ``stack``.
+    """
     declared = read_configuration(file, context.environment)
     if declared.problems:
         raise InvalidSettings(f"{declared.name}: {declared.problems[0]}")
+    of_both = {**FOR_DEVELOPERS, **variables}
     variables = {**FOR_DEVELOPERS, **(LIVE_VARIABLES if logs else {}), **variables}
     for warning in warnings_of(file, context.environment, variables):
         context.warn(warning)
@@ -129,6 +141,14 @@ def _wrangler(
     if not answers(origin):
         context.warn(f"nothing answers at {origin} yet: start the service")
     tools = _tools(context, file.parent)
+    if shield := local_shield_config(
+        declared_in(file), context.environment, of_both, _compatibility_flags(arguments)
+    ):
+        beside = file.with_name(f"{SHIELD_FILE.removesuffix('.json')}.{port}.json")
+        stack.callback(beside.unlink, missing_ok=True)
+        put(beside, shield.encode())
+        arguments = [*arguments, "--config", str(beside)]
+        context.note(f"misses go through the shield, {declared.shield_service}, which runs beside the Worker")
     context.note("starting the Worker: the first time downloads Pyodide, later it takes seconds")
     return Wrangler(
         folder,
@@ -173,6 +193,14 @@ def _watch(running: list[Process], log: Path | None) -> NoReturn:
         sys.stdout.flush()
 
     watch(running, log, show)
+
+
+def _compatibility_flags(arguments: Sequence[str]) -> Sequence[str]:
+    """Return the compatibility flags among arguments of wrangler."""
+    words = [part for each in arguments for part in each.split("=", 1)]
+    return [
+        flag for name, flag in pairwise(words) if name in {"--compatibility-flag", "--compatibility-flags"}
+    ]
 
 
 def _variable(text: str) -> tuple[str, str]:

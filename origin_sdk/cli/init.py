@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,14 +15,18 @@ import typer
 from origin_sdk._deployment.frameworks import FRAMEWORKS, guess, requirements_of, sources_of
 from origin_sdk._deployment.project_files import Wishes, project_files, shared_files
 from origin_sdk._deployment.worker_code import installed_version, put, starting_hooks
-from origin_sdk._values.errors import InvalidRequest
+from origin_sdk._deployment.workflows import WORKFLOWS, folder_of, workflow_for
+from origin_sdk._values.errors import InvalidRequest, InvalidSettings
+from origin_sdk._values.project import read_configurations, worker_names
 from origin_sdk.cli.context import AsJson, Context
 from origin_sdk.cli.screen import Screen
 
 __all__ = ["init"]
 
 _QUESTION, _PRODUCTION = "The service's URL in production", "https://origin.example.com"
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,52}[a-z0-9])?")  # a Worker's name, with room for -staging
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+_MOST_OF_NAME = 54  # with room for -staging
+_MOST_OF_SHIELDED_NAME = _MOST_OF_NAME - len("-shield")
 _URL = re.compile(
     r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?|https?://\[[0-9a-f:.]+\](?::[0-9]{1,5})?/?"
 )
@@ -74,6 +78,13 @@ def init(
             "deploy button, and npm create cloudflare.",
         ),
     ] = "",
+    has_shield: Annotated[
+        bool,
+        typer.Option(
+            "--shield",
+            help="Deploy the Worker once more, near the service: misses of all locations go by it.",
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite files that are there, and name them.")
     ] = False,
@@ -90,8 +101,11 @@ def init(
     host = "none" if template_url else ci or _ci(repository)
     guessed = guess(requirements_of(service), sources_of(service))
     chosen = FRAMEWORKS[framework] if framework else guessed
+    if template_url and has_shield:
+        raise InvalidRequest("a template deploys one Worker: leave out --shield, and add one later")
+    most = _MOST_OF_SHIELDED_NAME if has_shield else _MOST_OF_NAME
     wishes = Wishes(
-        name=_checked(name or _worker_name(service.name)),
+        name=_checked(name or _worker_name(service.name, most), most),
         folder="" if host == "none" else _place(folder, repository),
         framework=chosen,
         version=installed_version(),
@@ -101,7 +115,10 @@ def init(
         ),
         ci=host,
         template_url=_template_url(template_url),
+        has_shield=has_shield,
     )
+    if host == "github":
+        wishes = replace(wishes, workflow=_workflow(wishes, repository))
     planned = {folder / path: text for path, text in project_files(wishes, starting_hooks()).items()}
     planned |= {_near(repository / path): text for path, text in shared_files(wishes).items()}
     if other := _configuration_of_another(folder):
@@ -119,6 +136,19 @@ def init(
         "kept": list(made.kept),
     }
     context.show(values, lambda screen: _draw(screen, made))
+    if has_shield and (unbound := _without_shield(folder / "wrangler.toml")):
+        context.warn(
+            f"{folder / 'wrangler.toml'} is as it was, and binds no shield in {', '.join(unbound)}: add it "
+            "(docs/shield.md), or write the files again with --force"
+        )
+
+
+def _without_shield(config: Path) -> Sequence[str]:
+    """Return the environments without a shield; none of a file that isn't what `init` writes."""
+    with suppress(InvalidSettings):
+        found = read_configurations(config)
+        return [f"[env.{each.environment}]" for each in found if each.environment and not each.shield_service]
+    return ()
 
 
 def _configuration_of_another(folder: Path) -> Path | None:
@@ -160,17 +190,37 @@ def _draw(screen: Screen, made: _Made) -> None:
     screen.print("  origin-sdk dev")
 
 
-def _worker_name(folder: str) -> str:
-    plain = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")[:48].strip("-")
+def _worker_name(folder: str, most: int) -> str:
+    plain = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")[: most - len("-edge")].strip("-")
     return f"{plain or 'api'}-edge"
 
 
-def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name):
+def _checked(name: str, most: int) -> str:
+    if len(name) > most or not _NAME.fullmatch(name):
         raise InvalidRequest(
-            f"--name {name!r} can't be a Worker's: write a-z, 0-9 and -, at most 54 characters"
+            f"--name {name!r} can't be a Worker's: write a-z, 0-9 and -, at most {most} characters"
         )
     return name
+
+
+def _workflow(wishes: Wishes, repository: Path) -> str:
+    """Return which workflow is this project's. Raises InvalidRequest if another deploys the same Worker."""
+    there = {
+        path.relative_to(repository).as_posix(): path.read_text("utf-8", errors="replace")
+        for path in sorted(repository.glob(WORKFLOWS))
+        if path.is_file()
+    }
+    for path, text in there.items():
+        other = folder_of(text)
+        if (
+            other
+            and other != wishes.folder
+            and wishes.name in worker_names(repository / other / "wrangler.toml")
+        ):
+            raise InvalidRequest(
+                f"{path} deploys the Worker {wishes.name!r} of {other}: give this one another --name"
+            )
+    return workflow_for(wishes.folder, wishes.name, there)
 
 
 def _url(option: str, text: str) -> str:

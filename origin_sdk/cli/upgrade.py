@@ -18,7 +18,7 @@ from origin_sdk._deployment.pins import (
 from origin_sdk._deployment.worker_code import installed_version, put
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk._values.project import read_configurations
-from origin_sdk.cli.build import pinned_in, placed, text_of
+from origin_sdk.cli.build import pinned_in, placed, put_shield, text_of
 from origin_sdk.cli.check import Checked, checked
 from origin_sdk.cli.context import AsJson, ConfigFile, Context, config_file
 from origin_sdk.cli.screen import Screen
@@ -48,6 +48,7 @@ def upgrade(config: ConfigFile = None, as_json: AsJson = False) -> None:
         )
         if _changed(path, change)
     ]
+    put_shield(file)  # of the date that it has now
     changes = changes_between(changelog(), before, version)
     results = [checked(each) for each in read_configurations(file)]
     values = {

@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -17,8 +19,11 @@ from origin_sdk._deployment import pins, worker_code
 from origin_sdk._deployment.compact import compact
 from origin_sdk._deployment.frameworks import FRAMEWORKS, guess, requirements_of, sources_of
 from origin_sdk._deployment.node import _npm, is_up_to_date
+from origin_sdk._deployment.shield_config import local_shield_config
+from origin_sdk._deployment.workflows import workflow_for
 from origin_sdk._development.process import ProcessError
 from origin_sdk._development.wrangler import Tools, Wrangler
+from origin_sdk._values.errors import InvalidRequest
 from origin_sdk._values.project import read_configurations
 from origin_sdk.cli import main
 from origin_sdk_wire.config import problems
@@ -78,11 +83,13 @@ def test_what_is_installed_beside_the_service_is_no_sign(service: Path) -> None:
     assert guess(requirements_of(service), sources_of(service)).name == "fastapi"
 
 
+@pytest.mark.parametrize("options", [(), ("--shield",)], ids=["alone", "with a shield"])
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_project_is_valid_in_every_environment_but_for_what_only_its_owner_knows(
-    framework: str, service: Path, capsys: pytest.CaptureFixture[str]
+    framework: str, options: tuple[str, ...], service: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(capsys, "init", "--framework", framework)[0] == 0
+    assert run(capsys, "init", "--framework", framework, *options)[0] == 0
+    assert "%" not in (service / "edge" / "README.md").read_text()
     environments = read_configurations(service / "edge" / "wrangler.toml")
     assert [each.environment for each in environments] == ["", "staging", "production"]
     for each in environments:
@@ -108,6 +115,80 @@ def test_nothing_that_is_there_is_overwritten_without_being_told_to(
     told = run(capsys, "init", "--force")[1]
     assert "overwritten: edge/worker/hooks.py" in told
     assert hooks.read_text() == worker_code.starting_hooks()
+
+
+def test_a_project_with_a_shield_has_one_in_each_environment(
+    service: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "init", "--shield")
+    config, file = service / "edge" / "wrangler.toml", service / "edge" / "wrangler.shield.json"
+    found = [each.shield_service for each in read_configurations(config)]
+    assert found == ["my-shop-edge-local-shield", "my-shop-edge-staging-shield", "my-shop-edge-shield"]
+
+    run(capsys, "build")
+    shields = json.loads(file.read_text())
+    assert [shields["name"], *(each["name"] for each in shields["env"].values())] == found
+    assert "origin-sdk build && wrangler deploy --config" in (service / "edge" / "package.json").read_text()
+
+    _pin(service, "0.0.1")
+    config.write_text(config.read_text().replace(pins.COMPATIBILITY_DATE, "2026-09-08"))
+    run(capsys, "upgrade")
+    assert json.loads(file.read_text())["compatibility_date"] == pins.COMPATIBILITY_DATE
+
+
+def test_a_shield_that_is_wished_for_later_is_not_written_over_what_is_there(
+    service: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "init")
+    told = run(capsys, "init", "--shield")[1]
+    assert "binds no shield in [env.staging], [env.production]" in " ".join(told.split())
+    assert "warning" not in run(capsys, "init", "--shield", "--force")[1]
+    assert "%" not in (service / "edge" / "wrangler.toml").read_text()
+
+
+def test_a_shield_beside_its_edge_on_one_machine_is_told_what_the_edge_is() -> None:
+    declared: dict[str, Any] = {
+        "name": "shop",
+        "compatibility_flags": ["python_workers"],
+        "vars": {"ORIGIN": "https://origin.example.com"},
+        "services": [{"binding": "SHIELD", "service": "shop-shield", "props": {"asks": "shield"}}],
+    }
+    declared["env"] = {"production": {**declared, "name": "of-production"}, "staging": {"vars": {}}}
+    variables = {"ORIGIN": "http://127.0.0.1:8000", "CACHE_NAME": "Shop"}
+    for environment in ("", "production"):
+        text = local_shield_config(declared, environment, variables, ["python_workers", "another"])
+        whole = json.loads(text or "")
+        chosen = whole["env"][environment] if environment else whole
+        assert chosen["vars"] == {**variables, "CACHE_NAME": "Shop-shield"}
+        assert chosen["compatibility_flags"] == ["python_workers", "another"]
+    assert local_shield_config(declared, "staging", variables, ()) is None
+
+
+def test_two_environments_have_no_shield_in_common(service: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "init", "--shield")
+    config = service / "edge" / "wrangler.toml"
+    config.write_text(config.read_text().replace("edge-staging-shield", "edge-shield"))
+    code, told = run(capsys, "check", "--env", "production")
+    assert code == 1
+    assert "the shield my-shop-edge-shield is that of" in " ".join(told.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        pytest.param(
+            ("--name", "x" * 48), "at most 47 characters", id="a name without room for its shield's"
+        ),
+        pytest.param(("--template", "https://github.com/me/cache"), "leave out --shield", id="a template"),
+    ],
+)
+def test_a_shield_that_cant_be_deployed_is_refused(
+    options: tuple[str, ...], remedy: str, service: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, told = run(capsys, "init", "--shield", *options)
+    assert code == 2
+    assert remedy in " ".join(told.split())
+    assert not list(service.iterdir())
 
 
 def _repository(top: Path, remote: str) -> None:
@@ -173,6 +254,72 @@ def test_workflows_lie_at_the_top_and_name_the_folder_from_there(
     assert workflow["defaults"]["run"]["working-directory"] == place
     assert workflow["on"]["push"]["paths"] == [pattern]
     assert (repository / place / "wrangler.toml").exists()
+
+
+def test_each_service_of_a_repository_has_a_workflow_of_its_own(
+    service: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _repository(service, "github.com")
+    workflows = service / ".github" / "workflows"
+    for name in ("shop", "blog", "api", "old/api"):
+        (service / name).mkdir(parents=True)
+
+    def init(name: str, *options: str) -> tuple[int, str]:
+        monkeypatch.chdir(service / name)
+        return run(capsys, "init", *options)
+
+    init("shop")
+    first = (workflows / "edge-cache.yml").read_bytes()
+    assert "written: ../.github/workflows/edge-cache-blog-edge.yml" in init("blog")[1]
+    assert "edge-cache-blog-edge.yml" in (service / "blog" / "edge" / "README.md").read_text()
+    init("api")
+    assert (workflows / "edge-cache.yml").read_bytes() == first
+    for name in ("blog", "shop", "api"):
+        again = init(name)[1]
+        assert "written:" not in again, "each finds its own again"
+        assert "kept:" not in again
+    found = [YAML(typ="safe").load(each) for each in sorted(workflows.iterdir())]
+    assert len({each["name"] for each in found}) == 3
+    assert len({each["concurrency"]["group"] for each in found}) == 3, "none waits for another's"
+
+    code, told = init("old/api")
+    assert code == 2
+    assert "deploys the Worker 'api-edge' of api/edge" in " ".join(told.split())
+    assert not (service / "old" / "api" / "edge").exists()
+    assert init("old/api", "--name", "old-api")[0] == 0
+    assert len(list(workflows.iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    ("there", "path"),
+    [
+        pytest.param({}, "edge-cache.yml", id="none"),
+        pytest.param({"edge-cache.yml": "a/edge"}, "edge-cache.yml", id="its own"),
+        pytest.param({"edge-cache.yml": "'a/edge' # here"}, "edge-cache.yml", id="its own, edited"),
+        pytest.param({"edge-cache.yml": "a/edge\r"}, "edge-cache.yml", id="its own, of Windows"),
+        pytest.param({"edge-cache.yml": ""}, "edge-cache.yml", id="one that doesn't say whose it is"),
+        pytest.param({"edge-cache.yml": "b/edge"}, "edge-cache-a-edge.yml", id="another's"),
+        pytest.param({"edge-cache-b-edge.yml": "b/edge"}, "edge-cache.yml", id="a later one alone"),
+        pytest.param(
+            {"edge-cache.yml": "b/edge", "edge-cache-x.yml": "a/edge"},
+            "edge-cache-x.yml",
+            id="its own, of an earlier name",
+        ),
+        pytest.param(
+            {"edge-cache.yml": "b/edge", "edge-cache-a-edge.yml": "c/edge"}, None, id="the name is taken"
+        ),
+    ],
+)
+def test_a_workflow_is_known_by_the_folder_it_names(there: Mapping[str, str], path: str | None) -> None:
+    texts = {
+        f".github/workflows/{name}": f"defaults:\n  run:\n    working-directory: {folder}\n"
+        for name, folder in there.items()
+    }
+    if path is None:
+        with pytest.raises(InvalidRequest, match="deploys c/edge"):
+            workflow_for("a/edge", "a-edge", texts)
+    else:
+        assert workflow_for("a/edge", "a-edge", texts) == f".github/workflows/{path}"
 
 
 @pytest.mark.parametrize("name", ["wrangler.json", "wrangler.jsonc"])

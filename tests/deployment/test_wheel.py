@@ -99,6 +99,8 @@ _RUN: Mapping[str, tuple[str, ...]] = {
 
 _FRESH = tuple(_SERVICES) if BARE else ("flask", "fastapi", "django")
 """Before what new projects are tried. In an empty folder the upgraded one is, too."""
+_SHIELDED = "fastapi"
+"""Before which the project has a shield, too."""
 _FRAMEWORKS = ("django", "fastapi", "flask", "gunicorn", "uvicorn")
 
 
@@ -163,7 +165,7 @@ def _see(machine: Machine, installed: Installed, framework: str) -> Seen:
     if framework != "none":
         (folder / "requirements.txt").write_text(f"{framework}\n")
     began = time.monotonic()
-    made = installed.run("init", cwd=folder)
+    made = installed.run("init", *(["--shield"] if framework == _SHIELDED else []), cwd=folder)
     assert made.returncode == 0, made.stderr
     assert f"for {framework}" in made.stdout or framework == "none"
     with (
@@ -258,7 +260,8 @@ def test_a_new_project_has_a_miss_a_hit_and_a_purge(
     with capsys.disabled():
         beside = f"{machine.at_once} side by side"
         print(f"\n  {framework}: {found.seconds:.0f} s from init to the first hit, {beside}")  # noqa: T201 - CI shows it
-    assert "fwd=uri-miss" in found.miss
+    caches = ["EdgeCache-shield", "EdgeCache"] if framework == _SHIELDED else ["EdgeCache"]
+    assert re.findall(r"([\w-]+); fwd=uri-miss", found.miss) == caches
     assert "hit" in found.hit
     assert "fwd=" in found.purged
 
