@@ -23,7 +23,7 @@ from origin_sdk_wire import WIRE_VERSION
 from origin_sdk_wire.errors import BrokenSeal
 from origin_sdk_wire.key import BODY_PREFIXES, RECORD_PREFIX
 from origin_sdk_wire.marks import MARK_PREFIX
-from origin_sdk_wire.purge_log import LogState
+from origin_sdk_wire.purge_log.messages import LogState
 from origin_sdk_wire.seals import note_of
 
 __all__ = ["Finding", "Grade", "examine", "require_namespace"]

@@ -20,7 +20,8 @@ from origin_sdk._values.settings import Settings
 from origin_sdk._values.targets import Purge
 from origin_sdk_wire.bounds import purge_bound_seconds
 from origin_sdk_wire.marks import SHARED_AHEAD_MS, SHARED_RENEWAL_MS, Mark, is_shared, mark_key, value_of
-from origin_sdk_wire.purge_log import Purged, logged_name, purged
+from origin_sdk_wire.purge_log.entries import Purged, logged_name
+from origin_sdk_wire.purge_log.metadata import purged
 from origin_sdk_wire.rules import KeyRule
 
 __all__ = ["Operation", "SharedMark", "delete_covered", "learn_clock", "purge", "purge_id", "tell_again"]

@@ -16,18 +16,9 @@ from origin_sdk._edge.seals import ClientSeals
 from origin_sdk._values.errors import OutOfScope
 from origin_sdk_wire.errors import UnreadableEntry
 from origin_sdk_wire.marks import PURGE_LOG_PREFIX
-from origin_sdk_wire.purge_log import (
-    ENTRY_SECONDS,
-    MAX_ENTRIES_PAGE,
-    Entry,
-    LogState,
-    Visibility,
-    entry_key,
-    parse_state,
-    parse_visibility,
-    sealed_metadata,
-    told_of,
-)
+from origin_sdk_wire.purge_log.entries import ENTRY_SECONDS, LogEntry, entry_key
+from origin_sdk_wire.purge_log.messages import LogState, Visibility, parse_state, parse_visibility
+from origin_sdk_wire.purge_log.metadata import MAX_ENTRIES_PAGE, sealed_metadata, told_of
 from origin_sdk_wire.signed_requests import (
     MAX_BODY_BYTES,
     NONCE_BYTES,
@@ -77,7 +68,7 @@ class LogClient:
         """Whether there is a Worker to ask and a key to sign with."""
         return bool(self.url and self.key)
 
-    def check(self, entries: Sequence[Entry]) -> None:
+    def check(self, entries: Sequence[LogEntry]) -> None:
         """Raise :class:`OutOfScope` for what the key isn't for."""
         if self.key and (problems := list(out_of_scope(self.key, list(entries)))):
             more = f", and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
@@ -103,12 +94,12 @@ class Untold(Exception):
 # Keys
 
 
-def placeholder_of(entry: Entry) -> str:
+def placeholder_of(entry: LogEntry) -> str:
     """Return what an entry is asked for by, before the moment is known that is part of its key."""
     return f"{PURGE_LOG_PREFIX}{entry.id}"
 
 
-def pair_of(entry: Entry, moment_ms: int, seals: ClientSeals) -> Pair:
+def pair_of(entry: LogEntry, moment_ms: int, seals: ClientSeals) -> Pair:
     """Return what to write at a moment."""
     now = replace(entry, moment_ms=moment_ms)
     return Pair(entry_key(now), "", ENTRY_SECONDS, sealed_metadata(now, seals.keys))
@@ -117,7 +108,7 @@ def pair_of(entry: Entry, moment_ms: int, seals: ClientSeals) -> Pair:
 # Requests
 
 
-async def tell(exchange: Exchange, log: LogClient | None, entries: Sequence[Entry]) -> bool | None:
+async def tell(exchange: Exchange, log: LogClient | None, entries: Sequence[LogEntry]) -> bool | None:
     """Tell the Worker of entries, once and in bounded time.
 
     Return whether it took all of them; ``None`` where nobody is to be told, or there is nothing to tell.
@@ -180,7 +171,7 @@ async def _ask(
     return answer
 
 
-def _bodies(entries: Iterable[Entry], sealed_by: str) -> Iterator[bytes]:
+def _bodies(entries: Iterable[LogEntry], sealed_by: str) -> Iterator[bytes]:
     """Lay entries out in as few bodies as the Worker takes."""
     parts: list[str] = []
     size = 0

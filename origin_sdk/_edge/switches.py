@@ -9,14 +9,14 @@ from origin_sdk._cloudflare.kv import Pair
 from origin_sdk._edge.purge import Operation, learn_clock, purge_id
 from origin_sdk._edge.purge_log import LogClient, Untold, ask_state, pair_of, placeholder_of, tell
 from origin_sdk._values.errors import ConnectionFailed, InvalidRequest
-from origin_sdk_wire.purge_log import (
+from origin_sdk_wire.purge_log.entries import (
     MAX_NAME_BYTES,
     MAX_STALE_SECONDS,
     MAX_SWITCH_SECONDS,
-    LogState,
     Switch,
     SwitchKind,
 )
+from origin_sdk_wire.purge_log.messages import LogState
 
 __all__ = ["Setting", "SwitchRecord", "read_state", "switch", "switch_kind"]
 

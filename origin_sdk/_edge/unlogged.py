@@ -11,7 +11,7 @@ from origin_sdk._cloudflare.kv import PAGE_KEYS, ListedKey
 from origin_sdk._edge.purge import Operation
 from origin_sdk_wire.errors import UnreadableEntry
 from origin_sdk_wire.marks import Lane, mark_key
-from origin_sdk_wire.purge_log import id_of, listing_prefixes
+from origin_sdk_wire.purge_log.entries import id_of, listing_prefixes
 
 __all__ = ["unlogged"]
 

@@ -10,7 +10,7 @@ from origin_sdk._edge.switches import SwitchRecord
 from origin_sdk._values.errors import InvalidRequest
 from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
 from origin_sdk.cli.screen import Screen
-from origin_sdk_wire.purge_log import MAX_STALE_SECONDS, SwitchKind
+from origin_sdk_wire.purge_log.entries import MAX_STALE_SECONDS, SwitchKind
 from origin_sdk_wire.quantities import SECONDS, quantity
 
 __all__ = ["switch"]

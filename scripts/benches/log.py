@@ -24,7 +24,8 @@ import httpx
 from origin_sdk._development.loopback import serving
 from origin_sdk_wire.exposition import parse_document
 from origin_sdk_wire.marks import group_mark
-from origin_sdk_wire.purge_log import metadata_of, parse_state, purged
+from origin_sdk_wire.purge_log.messages import parse_state
+from origin_sdk_wire.purge_log.metadata import metadata_of, purged
 from origin_sdk_wire.signed_requests import STATE_PATH, TELL_PATH, LogKey, sign
 from scripts.benches.rows import AtMost, Row, row
 from scripts.runtime.workerd import Workerd

@@ -7,7 +7,8 @@ import pytest
 from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS, MARK_SECONDS, MAX_RECORD_SECONDS
 from origin_sdk_wire.key import MAX_KEY_BYTES, RECORD_PREFIX
 from origin_sdk_wire.marks import MARK_PREFIX, MAX_GROUP_CHARACTERS, MAX_PREFIX_SEGMENTS
-from origin_sdk_wire.purge_log import ENTRY_SECONDS, MAX_ENTRIES_PAGE, MAX_NAME_BYTES, MAX_NOTE_CHARACTERS
+from origin_sdk_wire.purge_log.entries import ENTRY_SECONDS, MAX_NAME_BYTES
+from origin_sdk_wire.purge_log.metadata import MAX_ENTRIES_PAGE, MAX_NOTE_CHARACTERS
 from origin_sdk_wire.record import MAX_METADATA_BYTES
 from origin_sdk_wire.signed_requests import MAX_BODY_BYTES, REQUEST_WINDOW_MS
 

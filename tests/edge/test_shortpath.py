@@ -21,7 +21,7 @@ from origin_sdk_wire.fields import combined
 from origin_sdk_wire.freshness import freshness_of
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import Lane, url_mark
-from origin_sdk_wire.purge_log import Switch, SwitchKind
+from origin_sdk_wire.purge_log.entries import Switch, SwitchKind
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.settings import Profile, Rule, Settings, StoreOn
 from tests.edge.examples import examples

@@ -11,7 +11,9 @@ from typing import Any
 import httpx
 
 from origin_sdk_wire.marks import Lane, Mark, mark_key, value_of, written_keys
-from origin_sdk_wire.purge_log import Entry, LogState, Purged, entry_key, metadata_of, parse_state, purged
+from origin_sdk_wire.purge_log.entries import LogEntry, Purged, entry_key
+from origin_sdk_wire.purge_log.messages import LogState, parse_state
+from origin_sdk_wire.purge_log.metadata import metadata_of, purged
 from origin_sdk_wire.signed_requests import STATE_PATH, TELL_PATH, VISIBLE_PATH, LogKey, sign
 from scripts.runtime.store import Store
 from tests.runtime.edge import HOST
@@ -38,7 +40,7 @@ def post(url: str, path: str, told: object, key: LogKey = KEY, *, nonce: str = "
     return httpx.post(url + path, content=body, headers={**fields, "Host": HOST}, trust_env=False)
 
 
-def tell(url: str, entries: Sequence[Entry], key: LogKey = KEY, *, nonce: str = "") -> httpx.Response:
+def tell(url: str, entries: Sequence[LogEntry], key: LogKey = KEY, *, nonce: str = "") -> httpx.Response:
     """Tell the log of entries."""
     told = [{"id": entry.id, **metadata_of(entry)} for entry in entries]
     return post(url, TELL_PATH, {"entries": told}, key, nonce=nonce)
@@ -60,7 +62,7 @@ def entries_of(*names: str, hard: bool = True) -> list[Purged]:
     return purged(secrets.token_hex(8), now_ms(), names, hard=hard)
 
 
-def write_entries(store: Store, entries: Sequence[Entry]) -> None:
+def write_entries(store: Store, entries: Sequence[LogEntry]) -> None:
     """Write entries to KV's log."""
     for entry in entries:
         store.put(entry_key(entry), b"", metadata=metadata_of(entry))

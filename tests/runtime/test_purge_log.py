@@ -25,7 +25,9 @@ from origin_sdk_wire.marks import (
     value_of,
     written_keys,
 )
-from origin_sdk_wire.purge_log import Purged, Switch, SwitchKind, id_of, parse_entry, shard_of
+from origin_sdk_wire.purge_log.entries import Purged, Switch, SwitchKind, id_of
+from origin_sdk_wire.purge_log.metadata import parse_entry
+from origin_sdk_wire.purge_log.shards import shard_of
 from origin_sdk_wire.record import Record, head_of, metadata_for
 from origin_sdk_wire.signed_requests import LOG_PATH, MAX_BODY_BYTES, TELL_PATH
 from scripts.runtime import snapshot

@@ -13,7 +13,8 @@ import pytest
 from origin_sdk_wire.exposition import parse_document
 from origin_sdk_wire.key import variant_key
 from origin_sdk_wire.marks import Lane, Mark, group_mark, mark_key
-from origin_sdk_wire.purge_log import entry_key, metadata_of, sealed_metadata
+from origin_sdk_wire.purge_log.entries import entry_key
+from origin_sdk_wire.purge_log.metadata import metadata_of, sealed_metadata
 from origin_sdk_wire.record import Record, head_of
 from origin_sdk_wire.seals import PART_BYTES, concealed, parse_store_keys, sealed_text, verified
 from origin_sdk_wire.signed_requests import TELL_PATH

@@ -8,7 +8,8 @@ import httpx
 
 from origin_sdk._process.clock import Clock
 from origin_sdk_wire.errors import RefusedRequest
-from origin_sdk_wire.purge_log import Entry, LogState, Switch, Visibility, parse_question, parse_told
+from origin_sdk_wire.purge_log.entries import LogEntry, Switch
+from origin_sdk_wire.purge_log.messages import LogState, Visibility, parse_question, parse_told
 from origin_sdk_wire.signed_requests import (
     STATE_PATH,
     TELL_PATH,
@@ -39,7 +40,7 @@ class FakeLog:
     """Which locations are behind, by the question's turn."""
     failures: list[int | None] = field(default_factory=list)
     """The statuses of the next answers; ``None`` for none."""
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, LogEntry] = field(default_factory=dict)
     requests: list[httpx.Request] = field(default_factory=list)
     nonces: set[str] = field(default_factory=set)
 
@@ -82,7 +83,7 @@ class FakeLog:
             switches=tuple(each for each in latest.values() if each.is_on(now_ms)),
         )
 
-    def _told(self, signer: LogKey, entries: list[Entry]) -> httpx.Response:
+    def _told(self, signer: LogKey, entries: list[LogEntry]) -> httpx.Response:
         if problems := list(out_of_scope(signer, entries)):
             return httpx.Response(403, json={"error": problems[0]})
         if self.learns:

@@ -14,7 +14,8 @@ from origin_sdk._cloudflare.budget import RateBudget
 from origin_sdk._edge.purge_log import MAX_TELLS
 from origin_sdk.errors import DeadlineExceeded, InvalidRequest, InvalidSettings, OutOfScope, PartialPurgeError
 from origin_sdk.testing import FakeKV, ManualClock
-from origin_sdk_wire.purge_log import ENTRY_SECONDS, Purged, id_of, parse_entry
+from origin_sdk_wire.purge_log.entries import ENTRY_SECONDS, Purged, id_of
+from origin_sdk_wire.purge_log.metadata import parse_entry
 from origin_sdk_wire.record import MAX_METADATA_BYTES
 from origin_sdk_wire.settings import Rule
 from tests.sdk.conftest import Blocking

@@ -3,7 +3,8 @@ from collections.abc import Mapping
 import pytest
 
 from origin_sdk_wire.errors import RefusedRequest, UnreadableEntry
-from origin_sdk_wire.purge_log import Purged, Switch, SwitchKind, parse_question, parse_told
+from origin_sdk_wire.purge_log.entries import Purged, Switch, SwitchKind
+from origin_sdk_wire.purge_log.messages import parse_question, parse_told
 from origin_sdk_wire.signed_requests import (
     MAX_BODY_BYTES,
     REQUEST_WINDOW_MS,

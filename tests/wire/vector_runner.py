@@ -18,7 +18,6 @@ from origin_sdk_wire import (
     key_rule_tables,
     marks,
     prepared,
-    purge_log,
     record,
     rules,
     seals,
@@ -28,6 +27,9 @@ from origin_sdk_wire import (
     vary,
 )
 from origin_sdk_wire.content import content_key
+from origin_sdk_wire.purge_log import entries as log_entries
+from origin_sdk_wire.purge_log import messages as log_messages
+from origin_sdk_wire.purge_log import metadata as log_metadata
 
 __all__ = ["CHECKS", "run_vectors"]
 
@@ -140,27 +142,27 @@ def _read_mark(value: str) -> Json:
 
 
 def _log_entries(purge_id: str, moment_ms: int, names: list[str], **said: Json) -> Json:
-    entries = purge_log.purged(purge_id, moment_ms, names, **said)
-    return {purge_log.entry_key(entry): purge_log.metadata_of(entry) for entry in entries}
+    entries = log_metadata.purged(purge_id, moment_ms, names, **said)
+    return {log_entries.entry_key(entry): log_metadata.metadata_of(entry) for entry in entries}
 
 
 def _log_sizes(purge_id: str, moment_ms: int, names: list[str], **said: Json) -> Json:
-    entries = purge_log.purged(purge_id, moment_ms, names, **said)
-    fit = all(len(json.dumps(purge_log.metadata_of(entry))) <= 1024 for entry in entries)
+    entries = log_metadata.purged(purge_id, moment_ms, names, **said)
+    fit = all(len(json.dumps(log_metadata.metadata_of(entry))) <= 1024 for entry in entries)
     return {"entries": len(entries), "fit": fit, "names": sum(len(entry.names) for entry in entries)}
 
 
 def _read_log_entry(key: str, metadata: Json) -> Json:
-    entry = purge_log.parse_entry(purge_log.id_of(key), metadata)
+    entry = log_metadata.parse_entry(log_entries.id_of(key), metadata)
     return {name: getattr(entry, name) for name in entry.__slots__}
 
 
 def _log_prefixes(since_ms: int, until_ms: int) -> Json:
-    return list(purge_log.listing_prefixes(since_ms, until_ms))
+    return list(log_entries.listing_prefixes(since_ms, until_ms))
 
 
 def _log_page(page: Json) -> Json:
-    return json.loads(str(purge_log.parse_page(json.dumps(page))))
+    return json.loads(str(log_messages.parse_page(json.dumps(page))))
 
 
 def _log_key(key_id: str, **table: Json) -> signed_requests.LogKey:
@@ -298,7 +300,7 @@ CHECKS: dict[str, Callable[..., Json]] = {
     "indexed names": _indexed_names,
     "written keys": _written_keys,
     "log entries": _log_entries,
-    "log name": purge_log.logged_name,
+    "log name": log_entries.logged_name,
     "log page": _log_page,
     "log prefixes": _log_prefixes,
     "log sizes": _log_sizes,

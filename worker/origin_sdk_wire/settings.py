@@ -15,7 +15,7 @@ from origin_sdk_wire.api_keys import ApiKey, api_keys
 from origin_sdk_wire.bounds import MAX_SEALED_BYTES
 from origin_sdk_wire.issuers import Issuer, issuers
 from origin_sdk_wire.lifetimes import DEFAULT_JITTER
-from origin_sdk_wire.purge_log import MAX_WINDOW_SECONDS
+from origin_sdk_wire.purge_log.entries import MAX_WINDOW_SECONDS
 from origin_sdk_wire.rules import KeyBody, KeyRule, hidden_by
 from origin_sdk_wire.seals import Seal, StoreKey, concealed
 from origin_sdk_wire.signed_requests import LogKey

@@ -24,7 +24,7 @@ from types import MappingProxyType
 
 from origin_sdk_wire.errors import RefusedRequest
 from origin_sdk_wire.marks import scope_of
-from origin_sdk_wire.purge_log import Entry, Purged
+from origin_sdk_wire.purge_log.entries import LogEntry, Purged
 
 __all__ = [
     "LOG_PATH",
@@ -204,7 +204,7 @@ def verify(
     return key, nonce
 
 
-def out_of_scope(key: LogKey, entries: list[Entry]) -> Iterator[str]:
+def out_of_scope(key: LogKey, entries: list[LogEntry]) -> Iterator[str]:
     """Say of each entry that a key may not tell of why it may not."""
     for entry in entries:
         if not isinstance(entry, Purged):

@@ -5,16 +5,9 @@ from collections.abc import Mapping
 import pytest
 
 from origin_sdk_edge.purge_log.ledger import BACKLOG, Ledger, Limits
-from origin_sdk_wire.purge_log import (
-    MAX_ENTRIES_PAGE,
-    Purged,
-    Switch,
-    SwitchKind,
-    entry_key,
-    metadata_of,
-    parse_page,
-    parse_state,
-)
+from origin_sdk_wire.purge_log.entries import Purged, Switch, SwitchKind, entry_key
+from origin_sdk_wire.purge_log.messages import parse_page, parse_state
+from origin_sdk_wire.purge_log.metadata import MAX_ENTRIES_PAGE, metadata_of
 from tests.edge.purge_log.sqlite import Sqlite
 
 NOW = 1_795_744_800_000

@@ -11,7 +11,7 @@ from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.purge_log.switches import Switches
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import parse_target
-from origin_sdk_wire.purge_log import Switch, SwitchKind
+from origin_sdk_wire.purge_log.entries import Switch, SwitchKind
 from origin_sdk_wire.settings import Rule
 
 NOW_MS = 1_795_744_800_000

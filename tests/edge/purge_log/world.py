@@ -16,19 +16,10 @@ from origin_sdk_edge.purge_log.switches import Switches
 from origin_sdk_edge.storage import Storage
 from origin_sdk_wire.key import parse_target, record_key
 from origin_sdk_wire.marks import Lane, Mark, value_of, written_keys
-from origin_sdk_wire.purge_log import (
-    Entry,
-    Purged,
-    Shard,
-    all_visible,
-    entry_key,
-    metadata_of,
-    parse_question,
-    parse_told,
-    purged,
-    shards_of,
-    state_of_all,
-)
+from origin_sdk_wire.purge_log.entries import LogEntry, Purged, entry_key
+from origin_sdk_wire.purge_log.messages import all_visible, parse_question, parse_told, state_of_all
+from origin_sdk_wire.purge_log.metadata import metadata_of, purged
+from origin_sdk_wire.purge_log.shards import Shard, shards_of
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.settings import PurgeMode, Settings
 from tests.edge.fakes import FakeBodies, FakeStore, FakeTiming
@@ -110,7 +101,7 @@ class World:
             self._tell(entries)
         return entries
 
-    def _tell(self, entries: Sequence[Entry]) -> int:
+    def _tell(self, entries: Sequence[LogEntry]) -> int:
         concerned = {shard for entry in entries for shard in shards_of(entry, len(self.ledgers))}
         return sum(self.ledgers[shard].tell(entries, self.timing.ms) for shard in concerned)
 
@@ -145,7 +136,7 @@ class World:
             ledger.listed(listed, now_ms, now_ms)
         return str(ledger.page(since, "here", now_ms))
 
-    async def tell(self, entries: Sequence[Entry]) -> None:
+    async def tell(self, entries: Sequence[LogEntry]) -> None:
         self._reach()
         self._tell(entries)
 

@@ -20,18 +20,17 @@ from origin_sdk_edge.ports import StoreError
 from origin_sdk_edge.purge_log.ledger import Ledger, Limits
 from origin_sdk_edge.purge_log.reader import honoured_ms
 from origin_sdk_wire.config import VARIABLES, load
-from origin_sdk_wire.purge_log import (
-    Entry,
-    Shard,
+from origin_sdk_wire.purge_log.entries import LogEntry
+from origin_sdk_wire.purge_log.messages import (
     all_visible,
     parse_question,
     parse_state,
     parse_told,
     parse_visibility,
-    shards_of,
     state_of_all,
-    told_of,
 )
+from origin_sdk_wire.purge_log.metadata import told_of
+from origin_sdk_wire.purge_log.shards import Shard, shards_of
 
 __all__ = ["LogStub", "PurgeLog"]
 
@@ -174,11 +173,11 @@ class LogStub:
         answers = await self._tell(parse_told(body.encode()), body, nonce=nonce, until=until_ms)
         return answers[0] if all(answers) else ""
 
-    async def tell(self, entries: Sequence[Entry]) -> None:
+    async def tell(self, entries: Sequence[LogEntry]) -> None:
         """See :class:`origin_sdk_edge.purge_log.writer.LogSink`."""
         await self._tell(entries, json.dumps({"entries": [told_of(entry) for entry in entries]}))
 
-    async def _tell(self, entries: Sequence[Entry], body: str, **query: str | int) -> list[str]:
+    async def _tell(self, entries: Sequence[LogEntry], body: str, **query: str | int) -> list[str]:
         """Tell the shards to which some of the entries belong; each takes its own."""
         concerned = sorted({shard for entry in entries for shard in shards_of(entry, self._shards)})
         posted = (self._posted(shard, self._path("tell", shard, **query), body) for shard in concerned or [0])

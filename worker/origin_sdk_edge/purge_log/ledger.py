@@ -11,21 +11,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from origin_sdk_wire.errors import BrokenSeal, UnreadableEntry
-from origin_sdk_wire.purge_log import (
-    MAX_ENTRIES_PAGE,
-    Entry,
-    LogState,
-    Page,
-    Shard,
-    Switch,
-    Visibility,
-    id_of,
-    listing_prefixes,
-    metadata_text,
-    minute_end_ms,
-    parse_entry,
-    shards_of,
-)
+from origin_sdk_wire.purge_log.entries import LogEntry, Switch, id_of, listing_prefixes, minute_end_ms
+from origin_sdk_wire.purge_log.messages import LogState, Page, Visibility
+from origin_sdk_wire.purge_log.metadata import MAX_ENTRIES_PAGE, metadata_text, parse_entry
+from origin_sdk_wire.purge_log.shards import Shard, shards_of
 from origin_sdk_wire.seals import StoreKey, verified
 
 __all__ = ["BACKLOG", "Database", "Ledger", "Limits"]
@@ -217,14 +206,14 @@ class Ledger:
         added = "INSERT INTO nonces VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING nonce"
         return bool(self._database.run(added, nonce, until_ms))
 
-    def tell(self, entries: Iterable[Entry], now_ms: int) -> int:
+    def tell(self, entries: Iterable[LogEntry], now_ms: int) -> int:
         """Take in entries; return the number before which all of them lie."""
         for entry in entries:
             self._add(entry)
         self._prune(now_ms)
         return self._last()
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: LogEntry) -> None:
         """Add an entry of this shard, or the later of two of the same id.
 
         That as a new one, since readers know the earlier.
@@ -333,5 +322,5 @@ _SCHEMA = (
 )
 
 
-def _entry(entry_id: str, metadata: str) -> Entry:
+def _entry(entry_id: str, metadata: str) -> LogEntry:
     return parse_entry(entry_id, json.loads(metadata))

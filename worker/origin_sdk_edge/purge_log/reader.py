@@ -15,7 +15,9 @@ from origin_sdk_edge.purge_log.switches import Switches
 from origin_sdk_edge.storage.log_knowledge import LogKnowledge
 from origin_sdk_edge.storage.mark_table import MarkTable
 from origin_sdk_wire.errors import UnreadableEntry
-from origin_sdk_wire.purge_log import Page, Purged, Switch, parse_page, shard_of
+from origin_sdk_wire.purge_log.entries import Purged, Switch
+from origin_sdk_wire.purge_log.messages import Page, parse_page
+from origin_sdk_wire.purge_log.shards import shard_of
 from origin_sdk_wire.settings import PurgeMode, Settings
 
 __all__ = ["ASK_MS", "Following", "LogSource", "Readers", "honoured_ms"]

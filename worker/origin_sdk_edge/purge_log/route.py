@@ -7,7 +7,7 @@ from typing import Protocol
 
 from origin_sdk_edge.ports import Report, StoreError
 from origin_sdk_wire.errors import RefusedRequest, UnreadableEntry
-from origin_sdk_wire.purge_log import parse_question, parse_sealed_by, parse_told
+from origin_sdk_wire.purge_log.messages import parse_question, parse_sealed_by, parse_told
 from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.signed_requests import (
     LOG_PATH,

@@ -6,7 +6,7 @@ from math import inf
 
 from origin_sdk_edge.policy.decision import Forward, Lookup
 from origin_sdk_wire.facts import Reason
-from origin_sdk_wire.purge_log import Switch, SwitchKind
+from origin_sdk_wire.purge_log.entries import Switch, SwitchKind
 
 __all__ = ["Switches"]
 

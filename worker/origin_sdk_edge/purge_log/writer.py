@@ -8,7 +8,8 @@ from origin_sdk_edge.ports import Report, StoreError, Timing
 from origin_sdk_edge.storage.writes import Writes
 from origin_sdk_wire.bounds import CLOCK_TOLERANCE_MS
 from origin_sdk_wire.marks import BY_EDGE, Lane
-from origin_sdk_wire.purge_log import ENTRY_SECONDS, Entry, Purged, entry_key, purged, sealed_metadata
+from origin_sdk_wire.purge_log.entries import ENTRY_SECONDS, LogEntry, Purged, entry_key
+from origin_sdk_wire.purge_log.metadata import purged, sealed_metadata
 from origin_sdk_wire.seals import StoreKey
 
 __all__ = ["LogSink", "Writer"]
@@ -17,7 +18,7 @@ __all__ = ["LogSink", "Writer"]
 class LogSink(Protocol):
     """Where the Worker tells of its purges."""
 
-    async def tell(self, entries: Sequence[Entry]) -> None:
+    async def tell(self, entries: Sequence[LogEntry]) -> None:
         """Tell of entries; raises :class:`StoreError`."""
 
 

@@ -21,7 +21,7 @@ from origin_sdk_wire.marks import (
     lane_name,
     shared_names,
 )
-from origin_sdk_wire.purge_log import Purged, logged_name
+from origin_sdk_wire.purge_log.entries import Purged, logged_name
 from origin_sdk_wire.record import Record
 
 __all__ = ["MarkTable", "Wanted", "group_lane"]
