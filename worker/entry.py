@@ -31,8 +31,9 @@ from origin_sdk_edge.purge_log.isolate import IsolateLog
 from origin_sdk_edge.shortpath import ShortPath
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.variants import variant
+from origin_sdk_wire.choices import Jurisdiction, SingleFlight
 from origin_sdk_wire.config import ConfigError, is_development, load
-from origin_sdk_wire.settings import Jurisdiction, Settings, SingleFlight
+from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.shield import SHIELD_BINDING, SHIELD_FIELD, SHIELD_PROPS
 from origin_sdk_wire.signed_requests import LOG_PATH
 

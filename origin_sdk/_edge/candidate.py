@@ -13,6 +13,7 @@ from origin_sdk._values.project import Project
 from origin_sdk._values.targets import parse_url
 from origin_sdk_wire.answers import read_answer
 from origin_sdk_wire.bounds import MAX_GROUPS
+from origin_sdk_wire.choices import DataClass
 from origin_sdk_wire.content import ContentKey, content_key, may_do_otherwise
 from origin_sdk_wire.facts import Reason, ResponseFacts
 from origin_sdk_wire.fields import CACHE_GROUPS, HOP_BY_HOP
@@ -29,7 +30,7 @@ from origin_sdk_wire.record import Record
 from origin_sdk_wire.rules import key_target, known_query, search_parts
 from origin_sdk_wire.seals import Seal
 from origin_sdk_wire.search_variance import QUERY, query_name, variance_field
-from origin_sdk_wire.settings import DataClass, Rule
+from origin_sdk_wire.settings import Rule
 from origin_sdk_wire.storability import obstacles
 from origin_sdk_wire.structured import parse_strings
 from origin_sdk_wire.vary import selecting_names, selecting_values

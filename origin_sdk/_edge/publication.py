@@ -18,6 +18,7 @@ from origin_sdk._values.header_fields import combined
 from origin_sdk._values.project import Project
 from origin_sdk._values.targets import parse_url
 from origin_sdk_wire.bounds import MAX_RECORD_SECONDS, purge_bound_seconds
+from origin_sdk_wire.choices import PublishCoding
 from origin_sdk_wire.disguise import applied_rule
 from origin_sdk_wire.errors import WireError
 from origin_sdk_wire.freshness import freshness_of
@@ -34,7 +35,6 @@ from origin_sdk_wire.parameters import without_parameters
 from origin_sdk_wire.prepared import prepared_for
 from origin_sdk_wire.record import Index, Record, head_of, metadata_for
 from origin_sdk_wire.seals import SEAL_BYTES, Seal
-from origin_sdk_wire.settings import PublishCoding
 
 __all__ = ["Published", "compressed", "publish"]
 

@@ -11,7 +11,7 @@ from origin_sdk._values.reasons import REASONS, plain
 from origin_sdk.advice.evidence import DEFAULT_RULE, Evidence
 from origin_sdk.simulation.curves import LIFETIMES, at_least
 from origin_sdk_wire.bounds import purge_bound_seconds
-from origin_sdk_wire.settings import StoreOn
+from origin_sdk_wire.choices import StoreOn
 
 __all__ = ["FINDERS", "Advice", "advice_of"]
 

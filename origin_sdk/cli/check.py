@@ -9,8 +9,9 @@ from origin_sdk._values.brotli import INSTALL, brotli_module
 from origin_sdk._values.project import Configuration, read_configuration, read_configurations
 from origin_sdk.cli.context import AsJson, ConfigFile, Context, Environment, config_file
 from origin_sdk.cli.screen import Screen, counted
+from origin_sdk_wire.choices import PublishCoding
 from origin_sdk_wire.config import problems
-from origin_sdk_wire.settings import PublishCoding, Settings
+from origin_sdk_wire.settings import Settings
 
 __all__ = ["Checked", "check", "checked", "examined"]
 

@@ -17,7 +17,7 @@ import httpx
 
 from examples.apis.catalog import APPS
 from origin_sdk._edge.publication import compressed
-from origin_sdk_wire.settings import PublishCoding
+from origin_sdk_wire.choices import PublishCoding
 from scripts.benches.rows import Row, row
 
 __all__ = ["add_arguments", "bodies", "measure"]

@@ -15,6 +15,7 @@ from origin_sdk_edge.policy.outcome import Reuse, on_forwarded, on_origin
 from origin_sdk_edge.policy.relay import end_to_end, http_date, outbound_fields
 from origin_sdk_edge.policy.reuse import on_stored
 from origin_sdk_edge.policy.storability import is_for_everyone
+from origin_sdk_wire.choices import DataClass, Profile
 from origin_sdk_wire.directives import MAX_DELTA_SECONDS, parse_cache_control, response_directives
 from origin_sdk_wire.disguise import strictest_rule
 from origin_sdk_wire.errors import InvalidTarget, UnreadableRecord
@@ -26,7 +27,7 @@ from origin_sdk_wire.lifetimes import parse_date
 from origin_sdk_wire.marks import Lane, mark_key, parse_mark, prefix_marks, url_mark
 from origin_sdk_wire.record import Record, head_of, metadata_for, parse_head, read_metadata
 from origin_sdk_wire.rules import KeyRule, key_target
-from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings
+from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.storability import record_of
 from origin_sdk_wire.structured import parse_dictionary, parse_strings, serialise_strings
 from origin_sdk_wire.vary import selecting_names, selecting_values

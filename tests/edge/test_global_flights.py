@@ -12,9 +12,10 @@ import pytest
 from origin_sdk_edge.global_flights.board import Board, Bounds, Carried, Landing, Role, Ticket
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.ports import OriginError, StoreError
+from origin_sdk_wire.choices import SingleFlight
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import Lane, url_mark
-from origin_sdk_wire.settings import Rule, Settings, SingleFlight
+from origin_sdk_wire.settings import Rule, Settings
 from tests.edge.fakes import FakeBackground, FakeEdge, FakeResponse, Sent
 from tests.edge.virtual import VirtualTiming, run
 

@@ -10,9 +10,10 @@ import pytest
 
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.ports import StoredValue
+from origin_sdk_wire.choices import StoreOn
 from origin_sdk_wire.key import parse_target, record_key
 from origin_sdk_wire.record import Record, head_of, metadata_for, parse_head, read_metadata
-from origin_sdk_wire.settings import Rule, Settings, StoreOn
+from origin_sdk_wire.settings import Rule, Settings
 from tests.edge.fakes import START_MS, FakeEdge, FakeResponse, Sent
 
 URL = "http://api.example/x"

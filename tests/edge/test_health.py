@@ -11,8 +11,9 @@ from origin_sdk_edge.policy.facts import OriginFailure
 from origin_sdk_edge.policy.relay import http_date
 from origin_sdk_edge.policy.trouble import Trouble, trouble_of
 from origin_sdk_edge.storage.memory import Memory
+from origin_sdk_wire.choices import Profile
 from origin_sdk_wire.facts import Reason, ResponseFacts
-from origin_sdk_wire.settings import Profile, Settings
+from origin_sdk_wire.settings import Settings
 from tests.edge.fakes import START_MS
 
 SETTINGS = Settings(breaker_failures=3, breaker_pause=2.0, refresh_throttle=10.0)

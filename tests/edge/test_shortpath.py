@@ -16,6 +16,7 @@ from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.lookup import on_bare_request, on_request
 from origin_sdk_edge.policy.reuse import on_stored, while_fresh
 from origin_sdk_edge.ports import StoredValue
+from origin_sdk_wire.choices import Profile, StoreOn
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.fields import combined
 from origin_sdk_wire.freshness import freshness_of
@@ -23,7 +24,7 @@ from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import Lane, url_mark
 from origin_sdk_wire.purge_log.entries import Switch, SwitchKind
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import Profile, Rule, Settings, StoreOn
+from origin_sdk_wire.settings import Rule, Settings
 from tests.edge.examples import examples
 from tests.edge.fakes import START_MS, FakeEdge, FakeResponse, FakeStore, FakeTiming, LateBackground, Sent
 from tests.edge.test_fastpath import (

@@ -15,12 +15,13 @@ from origin_sdk_edge.policy.outcome import Fail, Plan, Relay, Reuse, on_forwarde
 from origin_sdk_edge.policy.relay import http_date, outbound_fields, relayed_fields
 from origin_sdk_edge.policy.reuse import on_stored
 from origin_sdk_edge.policy.status import FwdReason, cache_status
+from origin_sdk_wire.choices import DataClass, Profile
 from origin_sdk_wire.facts import Fields, Reason, ResponseFacts
 from origin_sdk_wire.fields import combined
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import group_mark, host_group_mark, host_groups_mark, url_mark
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings
+from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.storability import unstored_fields
 
 NOW = 1_795_744_800_000

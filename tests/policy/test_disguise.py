@@ -20,11 +20,12 @@ from werkzeug.routing import Map, RequestRedirect
 from werkzeug.routing import Rule as Rule_
 from werkzeug.sansio.utils import get_host
 
+from origin_sdk_wire.choices import DataClass, Profile, StoreOn
 from origin_sdk_wire.disguise import AMBIGUOUS, keyed_targets, strictest_rule
 from origin_sdk_wire.key import Target, parse_target
 from origin_sdk_wire.rules import KeyBody
 from origin_sdk_wire.seals import Seal
-from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings, StoreOn
+from origin_sdk_wire.settings import Rule, Settings
 
 PLAIN = Rule()
 SETTINGS = Settings(

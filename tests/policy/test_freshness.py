@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from origin_sdk_edge.policy.relay import http_date
+from origin_sdk_wire.choices import Profile
 from origin_sdk_wire.freshness import current_age_ms, freshness_of, initial_age_ms
 from origin_sdk_wire.lifetimes import parse_date
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import Profile, Rule, Settings
+from origin_sdk_wire.settings import Rule, Settings
 
 NOW = 1_795_744_800_000  # 27 November 2026
 STRICT = Settings(profile=Profile.RFC9111, stale_if_error=0, heuristic_fraction=0.1, lifetime_jitter=0.0)

@@ -14,9 +14,10 @@ from werkzeug.sansio.http import parse_cookie as werkzeug_cookies
 
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.identity import cookies_of, identity_of
+from origin_sdk_wire.choices import DataClass
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import claim_text, parse_target, variant_key
-from origin_sdk_wire.settings import DataClass, Rule, Settings
+from origin_sdk_wire.settings import Rule, Settings
 
 SESSION = Rule(cookies=("session",), data_class=DataClass.PRIVATE)
 CURRENCY = Rule(cookies=("currency",))

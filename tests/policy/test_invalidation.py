@@ -6,9 +6,10 @@ import pytest
 
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.invalidation import invalidated, resolve
+from origin_sdk_wire.choices import Profile
 from origin_sdk_wire.facts import ResponseFacts
 from origin_sdk_wire.key import parse_target
-from origin_sdk_wire.settings import Profile, Rule, Settings
+from origin_sdk_wire.settings import Rule, Settings
 
 TARGET = parse_target("https://a.example/shop/7?x=1")
 SAFE, STRICT = Settings(), Settings(profile=Profile.RFC9111)

@@ -13,11 +13,12 @@ from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead, own_lookup
 from origin_sdk_edge.policy.selection import nominated, preference
 from origin_sdk_edge.policy.server_timing import full_timing, short_timing
 from origin_sdk_edge.policy.voice import voice_of
+from origin_sdk_wire.choices import DataClass
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.metrics import Tier
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import DataClass, Rule, Settings
+from origin_sdk_wire.settings import Rule, Settings
 
 TARGET = parse_target("https://a.example/x")
 RECORD = Record(200, 1000, 1000, 0, (("etag", '"1"'), ("last-modified", "x")), ())

@@ -8,9 +8,10 @@ import pytest
 
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.storability import may_store, speaks_for_others, unnominated_names
+from origin_sdk_wire.choices import DataClass, Profile
 from origin_sdk_wire.facts import Reason, ResponseFacts
 from origin_sdk_wire.key import parse_target
-from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings
+from origin_sdk_wire.settings import Rule, Settings
 
 NOW_MS = 1_795_744_800_000
 URL = "https://api.example/a?key=secret-value"

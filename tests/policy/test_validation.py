@@ -14,9 +14,10 @@ from origin_sdk_edge.policy.validation import (
     is_not_modified,
     weakly_equal,
 )
+from origin_sdk_wire.choices import Profile
 from origin_sdk_wire.facts import ResponseFacts
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import Profile, Rule, Settings
+from origin_sdk_wire.settings import Rule, Settings
 
 NOW = 1_795_744_800_000
 THEN, AFTER, BEFORE = (f"Sun, 06 Nov 1994 08:49:3{second} GMT" for second in (7, 8, 6))

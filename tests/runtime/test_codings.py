@@ -14,8 +14,9 @@ import pytest
 from origin_sdk import Project, PurgeClient
 from origin_sdk._process.clock import SystemClock
 from origin_sdk.testing import FakeKV
+from origin_sdk_wire.choices import PublishCoding
 from origin_sdk_wire.seals import Seal, parse_store_keys
-from origin_sdk_wire.settings import PublishCoding, Rule
+from origin_sdk_wire.settings import Rule
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, StandIn
 from tests.runtime.client import Response

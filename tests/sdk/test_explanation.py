@@ -2,9 +2,10 @@ import pytest
 
 from origin_sdk._edge.explanation import explain
 from origin_sdk._values.project import Project
+from origin_sdk_wire.choices import DataClass, StoreOn
 from origin_sdk_wire.rules import KeyBody
 from origin_sdk_wire.seals import Seal
-from origin_sdk_wire.settings import DataClass, Rule, StoreOn
+from origin_sdk_wire.settings import Rule
 
 PROJECT = Project(
     rules=(

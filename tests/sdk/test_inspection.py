@@ -4,7 +4,8 @@ from origin_sdk import AsyncPurgeClient, PurgeClient
 from origin_sdk._edge.inspection import Outcome
 from origin_sdk._values.project import Project
 from origin_sdk.testing import FakeKV, ManualClock
-from origin_sdk_wire.settings import DataClass, Rule
+from origin_sdk_wire.choices import DataClass
+from origin_sdk_wire.settings import Rule
 from tests.sdk.records import store
 
 URL = "https://a.example/p/x"

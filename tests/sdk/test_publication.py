@@ -25,6 +25,8 @@ from origin_sdk_edge.policy.facts import Content, RequestFacts
 from origin_sdk_edge.policy.lookup import on_request
 from origin_sdk_edge.storage.variants import variant
 from origin_sdk_wire.bounds import MAX_RECORD_SECONDS
+from origin_sdk_wire.choices import DataClass as EdgeDataClass
+from origin_sdk_wire.choices import Profile, PublishCoding
 from origin_sdk_wire.content import content_key
 from origin_sdk_wire.fields import combined
 from origin_sdk_wire.freshness import freshness_of
@@ -32,8 +34,7 @@ from origin_sdk_wire.key import parse_target, record_key, variant_key
 from origin_sdk_wire.prepared import read_prepared
 from origin_sdk_wire.record import Index, Record, parse_head, prepared_in, read_metadata
 from origin_sdk_wire.rules import KeyBody
-from origin_sdk_wire.settings import DataClass as EdgeDataClass
-from origin_sdk_wire.settings import Profile, PublishCoding, Rule, Settings
+from origin_sdk_wire.settings import Rule, Settings
 
 URL = "https://a.example/x"
 FRESH = {"cache-control": "max-age=600"}

@@ -17,11 +17,12 @@ from origin_sdk._values.project import Project
 from origin_sdk.errors import InvalidSettings, NotCacheable
 from origin_sdk.testing import FakeKV
 from origin_sdk_edge.ports import StoredValue
+from origin_sdk_wire.choices import DataClass
 from origin_sdk_wire.purge_log.entries import id_of
 from origin_sdk_wire.purge_log.metadata import parse_entry
 from origin_sdk_wire.record import Record, head_of
 from origin_sdk_wire.seals import PART_BYTES, Seal, parse_store_keys, verified
-from origin_sdk_wire.settings import DataClass, Rule, Settings
+from origin_sdk_wire.settings import Rule, Settings
 from tests.edge.fakes import FakeEdge, FakeResponse, FakeTiming
 
 OLD, NEW = (

@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from origin_sdk_wire.choices import DataClass, Profile, SingleFlight, StoreOn
 from origin_sdk_wire.config import ConfigError, documentation, load, problems
 from origin_sdk_wire.key import Target
 from origin_sdk_wire.rule_tables import RULE_SETTINGS, _covers
 from origin_sdk_wire.rules import KeyBody, KeyRule
 from origin_sdk_wire.seals import Seal
-from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings, SingleFlight, StoreOn
+from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.unkeyed import SAFE_UNKEYED_FIELDS
 
 _LONG_TEXT = "0123456789abcdef0123456789abcdef"

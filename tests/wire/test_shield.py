@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from origin_sdk_wire.choices import DataClass, StoreOn
 from origin_sdk_wire.config import load, problems
-from origin_sdk_wire.settings import DataClass, Rule, Settings, StoreOn
+from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.shield import _OF_ONE_WORKER, is_shielded, placement_of, settings_digest
 
 _BASE: dict[str, Any] = {

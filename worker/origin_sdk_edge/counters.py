@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from origin_sdk_edge.busiest import Busiest
 from origin_sdk_edge.exchange import Exchange
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
+from origin_sdk_wire.choices import MetricsUrls
 from origin_sdk_wire.exposition import AwayOrigin, SeenPurge, UrlCount
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.marks import Lane, Mark
 from origin_sdk_wire.metrics import ATTEMPTS, FAULTS, OTHER, Counts, Labels, Tier, status_class
 from origin_sdk_wire.parameters import without_parameters
-from origin_sdk_wire.settings import MetricsUrls, Settings
+from origin_sdk_wire.settings import Settings
 
 __all__ = ["Counters", "shown_url"]
 

@@ -28,10 +28,11 @@ from origin_sdk_edge.ports import Body
 from origin_sdk_edge.storage.mark_table import MarkTable
 from origin_sdk_edge.storage.memory import Entry, Memory
 from origin_sdk_wire.bounds import MARKS_AHEAD
+from origin_sdk_wire.choices import ServerTiming
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.freshness import current_age_ms
 from origin_sdk_wire.metrics import Tier
-from origin_sdk_wire.settings import Rule, ServerTiming, Settings
+from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.shield import SHIELD_FIELD
 
 __all__ = ["CHANGES_DECISION", "FRAMES_BODY", "FastPath", "Rendered", "Rendering", "Repeated", "text_of"]

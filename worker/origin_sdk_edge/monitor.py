@@ -16,6 +16,7 @@ from origin_sdk_edge.policy.access import METRICS_PATH, may_read_metrics
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.storage import Storage
 from origin_sdk_wire.analytics import Point, points_of
+from origin_sdk_wire.choices import MetricsUrls
 from origin_sdk_wire.errors import UnreadableMetrics
 from origin_sdk_wire.exposition import (
     JSON_TYPE,
@@ -30,7 +31,7 @@ from origin_sdk_wire.exposition import (
 from origin_sdk_wire.key import digest
 from origin_sdk_wire.marks import BY_EDGE
 from origin_sdk_wire.metrics import Counts, Tier
-from origin_sdk_wire.settings import MetricsUrls, Settings
+from origin_sdk_wire.settings import Settings
 
 __all__ = ["IsolateIdentity", "MetricsReply", "Monitor", "SharedCounts", "Sinks"]
 

@@ -24,11 +24,12 @@ from origin_sdk_edge.policy.status import Status, cache_status
 from origin_sdk_edge.ports import Background, Body, OriginResponse, Ports
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.memory import Entry
+from origin_sdk_wire.choices import ServerTiming
 from origin_sdk_wire.facts import Reason, ResponseFacts
 from origin_sdk_wire.fields import combined
 from origin_sdk_wire.freshness import current_age_ms, freshness_of
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import ServerTiming, Settings
+from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.shield import SHIELD_FIELD
 from origin_sdk_wire.storability import content_length
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from origin_sdk_wire.choices import Profile
 from origin_sdk_wire.contradictions import errors_of, misplaced, warnings_of
 from origin_sdk_wire.fields import EXCHANGE_FIELDS, INTERNAL_FIELDS, PRIVATE_GROUP_FIELDS
 from origin_sdk_wire.rule_tables import RULE_SETTINGS, nearest, read_rules
 from origin_sdk_wire.seals import Seal
-from origin_sdk_wire.settings import Profile, Settings
+from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.unkeyed import SAFE_UNKEYED_FIELDS
 from origin_sdk_wire.values import ValueKind, kinds_of, shown_value
 

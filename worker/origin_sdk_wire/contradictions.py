@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS, MAX_GROUPS
+from origin_sdk_wire.choices import DataClass, Forwarded, SingleFlight
 from origin_sdk_wire.fields import HOP_BY_HOP
 from origin_sdk_wire.rules import KeyBody, KeyRule, covers_name
 from origin_sdk_wire.seals import Seal
-from origin_sdk_wire.settings import DataClass, Forwarded, Rule, Settings, SingleFlight
+from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.values import shown_value
 
 __all__ = ["errors_of", "misplaced", "rule_errors", "rule_warnings", "warnings_of"]

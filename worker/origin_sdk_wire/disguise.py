@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import product
 from typing import TypeVar
 
+from origin_sdk_wire.choices import DataClass, StoreOn
 from origin_sdk_wire.key import Target, escape_path, unescape
 from origin_sdk_wire.parameters import without_parameters
 from origin_sdk_wire.rules import (
@@ -24,7 +25,7 @@ from origin_sdk_wire.rules import (
     key_target,
 )
 from origin_sdk_wire.seals import Seal
-from origin_sdk_wire.settings import DataClass, Rule, Settings, StoreOn
+from origin_sdk_wire.settings import Rule, Settings
 
 __all__ = ["AMBIGUOUS", "applied_rule", "forbids", "keyed_targets", "readings_met", "strictest_rule"]
 

@@ -6,13 +6,38 @@ rules.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
 from typing import Self
 
 from origin_sdk_wire.api_keys import ApiKey, api_keys
 from origin_sdk_wire.bounds import MAX_SEALED_BYTES
+from origin_sdk_wire.cache_values import (
+    coding_names,
+    error_lifetimes,
+    field_names,
+    group_names,
+    group_templates,
+    log_keys,
+    origin_url,
+    origin_urls,
+    placement,
+    secret,
+    store_keys,
+    token,
+)
+from origin_sdk_wire.choices import (
+    DataClass,
+    Forwarded,
+    Jurisdiction,
+    MetricsUrls,
+    Profile,
+    PublishCoding,
+    PurgeMode,
+    ServerTiming,
+    SingleFlight,
+    StoreOn,
+)
 from origin_sdk_wire.issuers import Issuer, issuers
 from origin_sdk_wire.lifetimes import DEFAULT_JITTER
 from origin_sdk_wire.purge_log.entries import MAX_WINDOW_SECONDS
@@ -21,45 +46,20 @@ from origin_sdk_wire.seals import Seal, StoreKey, concealed
 from origin_sdk_wire.signed_requests import LogKey
 from origin_sdk_wire.unkeyed import CREDENTIAL_FIELDS, is_among
 from origin_sdk_wire.values import (
-    coding_names,
     count,
     duration,
-    error_lifetimes,
-    field_names,
-    group_names,
-    group_templates,
-    log_keys,
+    flag,
     one_of,
-    origin_url,
-    origin_urls,
-    placement,
-    secret,
     setting,
     share,
     shares,
     size,
-    store_keys,
-    switch,
     table,
     texts,
-    token,
     word,
 )
 
-__all__ = [
-    "DataClass",
-    "Forwarded",
-    "Jurisdiction",
-    "MetricsUrls",
-    "Profile",
-    "PublishCoding",
-    "PurgeMode",
-    "Rule",
-    "ServerTiming",
-    "Settings",
-    "SingleFlight",
-    "StoreOn",
-]
+__all__ = ["Rule", "Settings"]
 
 _DAY = 86_400
 _YEAR = 365 * _DAY
@@ -67,96 +67,6 @@ _MIB = 1 << 20
 _WINDOW = duration(whole=True, most=_YEAR)
 _WAIT = duration(most=300, least=0.01)
 _SOFT_WAIT = duration(most=300)
-
-
-class Forwarded(StrEnum):
-    """How origins are told of the host and the scheme that a client asked for."""
-
-    X_FORWARDED = "x-forwarded"
-    """X-Forwarded-Host and X-Forwarded-Proto."""
-    FORWARDED = "forwarded"
-    """Forwarded (RFC 7239)."""
-    BOTH = "both"
-    NONE = "none"
-
-
-class Profile(StrEnum):
-    """How careful the cache is beyond the RFCs."""
-
-    SAFE = "safe"
-    RFC9111 = "rfc9111"
-
-
-class PublishCoding(StrEnum):
-    """With which coding the SDK's ``publish`` compresses; both are served to who accepts them."""
-
-    GZIP = "gzip"
-    BR = "br"
-
-
-class ServerTiming(StrEnum):
-    """What responses tell of the time that they took, in Server-Timing."""
-
-    NONE = "none"
-    SHORT = "short"
-    """The tier, and the time in all."""
-    FULL = "full"
-    """Each step, for clients that prove by Cache-Debug that they may see it; for others ``short``."""
-
-
-class MetricsUrls(StrEnum):
-    """How much of a URL is kept in metrics and told in the log: it can be personal."""
-
-    NONE = "none"
-    PATH = "path"
-    """Without the query."""
-    FULL = "full"
-
-
-class StoreOn(StrEnum):
-    """When a response is written to KV."""
-
-    FIRST_MISS = "first-miss"
-    SECOND_MISS = "second-miss"
-    """Not what is asked for once: it stays in the memory of its isolate alone."""
-    NEVER = "never"
-    """Responses lie in the memory of isolates alone, and are never looked for in KV."""
-
-
-class PurgeMode(StrEnum):
-    """What an isolate does that hasn't asked the purge log lately."""
-
-    FAST = "fast"
-    """It serves for ``mark_interval`` by what it knows."""
-    STRICT = "strict"
-    """It asks before it serves."""
-
-
-class Jurisdiction(StrEnum):
-    """Within which Cloudflare keeps and runs a Durable Object."""
-
-    NONE = "none"
-    EU = "eu"
-    FEDRAMP = "fedramp"
-    US = "us"
-
-
-class SingleFlight(StrEnum):
-    """Among whom one request to the origin is enough, for a response that many want at once."""
-
-    ISOLATE = "isolate"
-    GLOBAL = "global"
-    """All isolates in the world."""
-
-
-class DataClass(StrEnum):
-    """Who may see a response."""
-
-    PUBLIC = "public"
-    PRIVATE = "private"
-    """Stored for a declared identity only: the rule must put one into the key."""
-    NEVER = "never"
-    """Never stored at the edge."""
 
 
 @dataclass(frozen=True)
@@ -191,18 +101,18 @@ class Rule(KeyRule):
     origin_timeout: float | None = setting(None, _WAIT)
     """As the setting of that name, for these requests; so is ``soft_timeout``."""
     soft_timeout: float | None = setting(None, _SOFT_WAIT)
-    shield: bool | None = setting(None, switch())
+    shield: bool | None = setting(None, flag())
     """Whether misses go through the shield; ``None`` leaves that to the class of data."""
     hook_request_bytes: int = setting(0, size(most=_MIB))
     """The largest content of a request that ``before_lookup`` sees; 0: none. So of ``after_origin`` below."""
     hook_response_bytes: int = setting(0, size(most=_MIB))
-    bypass: bool = setting(False, switch())
+    bypass: bool = setting(False, flag())
     data_class: DataClass = setting(DataClass.PUBLIC, one_of(DataClass))
     bypass_cookies: frozenset[str] = setting(frozenset(), texts())
     """Names of cookies, as patterns: a request that has one of them passes by the cache."""
-    ignore_cookies: bool = setting(False, switch())
+    ignore_cookies: bool = setting(False, flag())
     """The response doesn't depend on cookies: they neither prevent storing nor reach the origin."""
-    ignore_origin: bool = setting(False, switch())
+    ignore_origin: bool = setting(False, flag())
     """The response doesn't depend on Origin: it neither selects nor reaches the origin."""
     store_on: StoreOn = setting(StoreOn.FIRST_MISS, one_of(StoreOn))
     single_flight: SingleFlight = setting(SingleFlight.ISOLATE, one_of(SingleFlight))
@@ -276,10 +186,10 @@ class Settings:
     profile: Profile = setting(Profile.SAFE, one_of(Profile))
     cache_name: str = setting("EdgeCache", token())
     """How the cache calls itself in Cache-Status and Via."""
-    development: bool = setting(False, switch())
+    development: bool = setting(False, flag())
     """Whether responses may tell what is wrong with the configuration: on a developer's machine alone."""
-    cache_status: bool = setting(True, switch())
-    cache_status_key: bool = setting(False, switch())
+    cache_status: bool = setting(True, flag())
+    cache_status_key: bool = setting(False, flag())
     """Whether Cache-Status shows the key to everyone, and not only to clients that know ``debug_secret``."""
     rules: tuple[Rule, ...] = ()
     key_version: str = setting("", word())
@@ -302,7 +212,7 @@ class Settings:
     """
     retention: int = setting(7 * _DAY, _WINDOW)
     """How long KV keeps a response at least once it is stale, for the time when the origin is down."""
-    honour_request_directives: bool = setting(True, switch())
+    honour_request_directives: bool = setting(True, flag())
     """Whether Cache-Control and Pragma of a request count (RFC 9111 section 5.2.1 makes them advisory)."""
     client_refresh_interval: float = setting(10.0, duration(most=_YEAR))
     """How long after a response came from the origin no client can force another fetch."""
@@ -394,9 +304,9 @@ class Settings:
     """Response fields that go to clients although ``internal_fields`` has them."""
     server_timing: ServerTiming = setting(ServerTiming.NONE, one_of(ServerTiming))
     metrics_urls: MetricsUrls = setting(MetricsUrls.NONE, one_of(MetricsUrls))
-    metrics_shared: bool = setting(False, switch())
+    metrics_shared: bool = setting(False, flag())
     """Whether isolates store their counts in KV, so that one can tell those of all."""
-    log_writes: bool = setting(False, switch())
+    log_writes: bool = setting(False, flag())
     """Whether the log has a line for each response and mark that the Worker writes to KV, for an audit."""
     log_sampling: float = setting(0.0, share(or_all=True))
     """The share of requests that the log has a line for."""

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 
 from origin_sdk_wire import WIRE_VERSION
+from origin_sdk_wire.choices import DataClass, StoreOn
 from origin_sdk_wire.key import digest
-from origin_sdk_wire.settings import DataClass, Rule, Settings, StoreOn
+from origin_sdk_wire.settings import Rule, Settings
 
 __all__ = [
     "SHIELD_BINDING",

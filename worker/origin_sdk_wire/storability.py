@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from origin_sdk_wire.bounds import MAX_GROUPS
+from origin_sdk_wire.choices import DataClass
 from origin_sdk_wire.directives import Directives, response_directives, split_list, withdrawn_by_invalid
 from origin_sdk_wire.facts import Fields, Reason, ResponseFacts
 from origin_sdk_wire.fields import CACHE_STATUS, GROUP_FIELDS, HOP_BY_HOP
@@ -12,7 +13,7 @@ from origin_sdk_wire.marks import is_group
 from origin_sdk_wire.parts import content_part
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.search_variance import variance_field
-from origin_sdk_wire.settings import DataClass, Rule, Settings
+from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.succession import is_good
 from origin_sdk_wire.unkeyed import selected
 from origin_sdk_wire.vary import varies_on_everything

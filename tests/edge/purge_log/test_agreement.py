@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from origin_sdk_edge.purge_log.ledger import Limits
+from origin_sdk_wire.choices import PurgeMode
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import (
     EVERYTHING,
@@ -19,7 +20,6 @@ from origin_sdk_wire.marks import (
     url_mark,
 )
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import PurgeMode
 from tests.edge.purge_log.world import World
 
 _BOUND_MS = 5000

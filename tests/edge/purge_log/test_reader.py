@@ -10,13 +10,13 @@ import pytest
 
 from origin_sdk_edge.policy.decision import VALID
 from origin_sdk_edge.purge_log.ledger import BACKLOG, Limits
+from origin_sdk_wire.choices import PurgeMode
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import EVERYTHING, group_mark, host_group_mark, host_mark, prefix_mark, url_mark
 from origin_sdk_wire.purge_log.entries import MAX_NAME_BYTES, Purged, Switch, SwitchKind
 from origin_sdk_wire.purge_log.messages import parse_visibility
 from origin_sdk_wire.purge_log.shards import shard_of
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import PurgeMode
 from tests.edge.fakes import START_MS
 from tests.edge.purge_log.world import LIMITS, World, run
 

@@ -14,6 +14,7 @@ from origin_sdk_edge.purge_log.isolate import IsolateLog
 from origin_sdk_edge.purge_log.ledger import Ledger, Limits
 from origin_sdk_edge.purge_log.switches import Switches
 from origin_sdk_edge.storage import Storage
+from origin_sdk_wire.choices import PurgeMode
 from origin_sdk_wire.key import parse_target, record_key
 from origin_sdk_wire.marks import Lane, Mark, value_of, written_keys
 from origin_sdk_wire.purge_log.entries import LogEntry, Purged, entry_key
@@ -21,7 +22,7 @@ from origin_sdk_wire.purge_log.messages import all_visible, parse_question, pars
 from origin_sdk_wire.purge_log.metadata import metadata_of, purged
 from origin_sdk_wire.purge_log.shards import Shard, shards_of
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import PurgeMode, Settings
+from origin_sdk_wire.settings import Settings
 from tests.edge.fakes import FakeBodies, FakeStore, FakeTiming
 from tests.edge.purge_log.sqlite import Sqlite
 

@@ -12,9 +12,10 @@ from origin_sdk_edge.policy.lookup import on_request
 from origin_sdk_edge.storage.admission import Admission
 from origin_sdk_edge.storage.memory import Memory
 from origin_sdk_edge.storage.variants import variant
+from origin_sdk_wire.choices import DataClass, Profile, StoreOn
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.rules import KeyBody
-from origin_sdk_wire.settings import DataClass, Profile, Rule, Settings, StoreOn
+from origin_sdk_wire.settings import Rule, Settings
 from tests.edge.fakes import START_MS
 
 SETTINGS = Settings(variants_per_url=4, stored_bytes_per_minute=1000, second_use_bytes=0)

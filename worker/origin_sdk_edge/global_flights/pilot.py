@@ -20,9 +20,10 @@ from origin_sdk_edge.questions import Outcome, Question
 from origin_sdk_edge.storage import Found, Storage
 from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_edge.storage.records import laid_out
+from origin_sdk_wire.choices import SingleFlight
 from origin_sdk_wire.errors import UnreadableRecord
 from origin_sdk_wire.facts import Reason
-from origin_sdk_wire.settings import Settings, SingleFlight
+from origin_sdk_wire.settings import Settings
 
 __all__ = ["FlightPort", "Joined", "Lead", "Pilot"]
 

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping
 
 from origin_sdk_edge.policy.credentials import claims_of
 from origin_sdk_edge.policy.facts import RequestFacts
+from origin_sdk_wire.choices import DataClass
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import claim_text
 from origin_sdk_wire.parameters import NOBODY, parameters_of
 from origin_sdk_wire.rules import covers_name
-from origin_sdk_wire.settings import DataClass, Rule, Settings
+from origin_sdk_wire.settings import Rule, Settings
 
 __all__ = ["Parts", "cookies_of", "has_cookie", "identity_of"]
 

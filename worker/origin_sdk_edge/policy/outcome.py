@@ -12,12 +12,13 @@ from origin_sdk_edge.policy.storability import may_store, speaks_for_others, unn
 from origin_sdk_edge.policy.unkeyed import with_implied_vary
 from origin_sdk_edge.policy.validation import can_freshen, freshened, head_agrees
 from origin_sdk_wire.bounds import MAX_GROUPS
+from origin_sdk_wire.choices import DataClass
 from origin_sdk_wire.facts import Fields, Reason, ResponseFacts
 from origin_sdk_wire.fields import CACHE_STATUS, combined
 from origin_sdk_wire.freshness import freshness_of
 from origin_sdk_wire.marks import url_mark
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import DataClass, Settings
+from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.storability import record_of, withdrawal
 from origin_sdk_wire.succession import BEARINGS, AnswerKind, Bearing, Ends, is_good, kind_of
 from origin_sdk_wire.vary import selecting_names

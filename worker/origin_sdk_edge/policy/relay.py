@@ -7,12 +7,13 @@ from collections.abc import Iterable
 
 from origin_sdk_edge.policy.access import DEBUG, knows_secret
 from origin_sdk_edge.policy.facts import WITHOUT_CONTENT, RequestFacts
+from origin_sdk_wire.choices import Forwarded
 from origin_sdk_wire.directives import split_list
 from origin_sdk_wire.edge_signature import EDGE_SIGNATURE, OriginRequest, signature_of
 from origin_sdk_wire.facts import Fields
 from origin_sdk_wire.key import Target
 from origin_sdk_wire.search_variance import SEARCH_VARIANCE
-from origin_sdk_wire.settings import Forwarded, Rule, Settings
+from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.shield import SHIELD_FIELD
 from origin_sdk_wire.storability import content_length, hop_by_hop
 from origin_sdk_wire.unkeyed import selected

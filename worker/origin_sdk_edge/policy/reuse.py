@@ -16,11 +16,12 @@ from origin_sdk_edge.policy.wishes import (
     takes_stale,
     wishes_of,
 )
+from origin_sdk_wire.choices import DataClass
 from origin_sdk_wire.directives import Directives, response_directives
 from origin_sdk_wire.facts import Fields, Reason
 from origin_sdk_wire.freshness import Freshness, current_age_ms, freshness_of
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import DataClass, Settings
+from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.succession import is_good
 
 __all__ = ["on_stored", "while_fresh"]

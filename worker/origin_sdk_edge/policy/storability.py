@@ -5,11 +5,12 @@ What holds whoever asks is in :mod:`origin_sdk_wire.storability`.
 
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.unkeyed import unkeyed_names
+from origin_sdk_wire.choices import DataClass
 from origin_sdk_wire.directives import Directives, request_directives, response_directives
 from origin_sdk_wire.facts import Reason, ResponseFacts
 from origin_sdk_wire.key import unescape
 from origin_sdk_wire.parameters import parameters_of
-from origin_sdk_wire.settings import DataClass, Rule, Settings
+from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.storability import (
     forbidden_by_fields,
     forbidden_by_status,

@@ -21,11 +21,12 @@ from dataclasses import replace
 
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.trace import TRACEPARENT, TRACESTATE
+from origin_sdk_wire.choices import DataClass
 from origin_sdk_wire.facts import Fields, ResponseFacts
 from origin_sdk_wire.fields import HOP_BY_HOP
 from origin_sdk_wire.memo import remember_short
 from origin_sdk_wire.rules import CONTENT_FIELDS, PREFLIGHT_FIELDS
-from origin_sdk_wire.settings import DataClass, Rule, Settings
+from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.unkeyed import DESCRIPTIVE_FIELDS, NEGOTIATED_FIELDS, is_among
 from origin_sdk_wire.vary import selecting_names, selecting_values
 

@@ -1,9 +1,9 @@
 """Whom a request speaks for: what only some clients send must not decide for all others."""
 
 from origin_sdk_edge.policy.decision import Lookup
+from origin_sdk_wire.choices import DataClass
 from origin_sdk_wire.directives import request_directives
 from origin_sdk_wire.key import digest
-from origin_sdk_wire.settings import DataClass
 
 __all__ = ["voice_of"]
 

@@ -14,11 +14,12 @@ from origin_sdk_edge.ports import Report, Signal, StoreError, Timing
 from origin_sdk_edge.purge_log.switches import Switches
 from origin_sdk_edge.storage.log_knowledge import LogKnowledge
 from origin_sdk_edge.storage.mark_table import MarkTable
+from origin_sdk_wire.choices import PurgeMode
 from origin_sdk_wire.errors import UnreadableEntry
 from origin_sdk_wire.purge_log.entries import Purged, Switch
 from origin_sdk_wire.purge_log.messages import Page, parse_page
 from origin_sdk_wire.purge_log.shards import shard_of
-from origin_sdk_wire.settings import PurgeMode, Settings
+from origin_sdk_wire.settings import Settings
 
 __all__ = ["ASK_MS", "Following", "LogSource", "Readers", "honoured_ms"]
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from origin_sdk_edge.policy.decision import Lookup
 from origin_sdk_edge.storage.memory import Memory, Table
 from origin_sdk_edge.storage.variants import variant
+from origin_sdk_wire.choices import DataClass, StoreOn
 from origin_sdk_wire.search_variance import QUERY
-from origin_sdk_wire.settings import DataClass, Rule, Settings, StoreOn
+from origin_sdk_wire.settings import Rule, Settings
 
 __all__ = ["Admission"]
 
