@@ -1,7 +1,8 @@
 """Values as people write them in ``wrangler.toml`` and after ``--var``: durations, sizes, flags, texts.
 
-Those that HTTP or the cache gives a meaning are in :mod:`origin_sdk_wire.cache_values`. A *kind* reads what was given and writes it back for the documentation. A value that doesn't fit raises
-:class:`ValueError`, whose message is the remedy.
+A *kind* reads what was given and writes it back for the documentation. A value that doesn't fit raises
+:class:`ValueError`, whose message is the remedy. What HTTP or the cache gives a meaning is in
+:mod:`origin_sdk_wire.cache_values`.
 """
 
 import json
