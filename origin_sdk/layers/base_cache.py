@@ -104,8 +104,8 @@ class BaseCache:
         self.background = BackgroundLoads(
             self, self.flights, self.moments, self.stats, options.get("background", MOST_LOADS)
         )
-        self.parts_lock = RLock()
-        """Where memory is all there is, it makes looking at a structure and writing to it one."""
+        self.memory_lock = RLock()
+        """Where memory is all there is, it makes looking and writing one."""
         self._listener: Listener | None = None
         self._listening_in = 0
         self._start_lock = Lock()
@@ -117,7 +117,7 @@ class BaseCache:
         self.memory.renew()
         self.flights.renew()
         self.background.renew()
-        self.parts_lock = RLock()
+        self.memory_lock = RLock()
         self._listener, self._listening_in = None, 0
         self._start_lock = Lock()
         if self.link:

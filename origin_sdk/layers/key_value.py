@@ -6,7 +6,6 @@ long, and as long as it hears of no change. Without Redis, memory is the authori
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from threading import RLock
 from urllib.parse import quote
 
 from origin_sdk.layers.base_cache import BaseCache
@@ -66,8 +65,6 @@ class KeyValue:
         self._uses_memory = cache.link is None or memory_seconds > 0
         policy = Policy(jitter=0.0, memory_lifetime=memory_seconds or None)
         self._family = Family("kv", "{key}", bytes, groups=(_ALL,), policy=policy)
-        self._lock = RLock()
-        """Where memory is the authority, it makes looking and writing one."""
 
     def key(self, text: str) -> Key[bytes]:
         """Return the key of a text."""
@@ -250,7 +247,7 @@ class KeyValue:
     def _written_here(
         self, records: Mapping[Key[bytes], Record | None], seconds: float
     ) -> dict[Key[bytes], ChangeReply | Failed]:
-        with self._lock:
+        with self._cache.memory_lock:
             now = self._judge.clock.monotonic()
             had: dict[Key[bytes], ChangeReply | Failed] = {
                 key: [b"", b"1" if self._fresh(key, now) else b""] for key in records
@@ -270,7 +267,7 @@ class KeyValue:
             return None if self._cache.link and not self._cache.link.is_up else key not in found
         record = _record(value, seconds, checked_groups((_ALL, *groups)))
         if self._cache.link is None:
-            with self._lock:
+            with self._cache.memory_lock:
                 is_absent = self._fresh(key, self._judge.clock.monotonic()) is None
                 if is_absent:
                     self._written_here({key: record}, seconds)
@@ -287,7 +284,7 @@ class KeyValue:
         if seconds <= 0:
             return await self.delete_many([key])
         if self._cache.link is None:
-            with self._lock:
+            with self._cache.memory_lock:
                 entry = self._fresh(key, self._judge.clock.monotonic())
                 if entry:
                     entry.fresh_until = entry.until = self._judge.clock.monotonic() + seconds
@@ -309,7 +306,7 @@ class KeyValue:
         It is kept for ``seconds`` from now, or as long as it was.
         """
         if self._cache.link is None:
-            with self._lock:
+            with self._cache.memory_lock:
                 entry = self._fresh(key, self._judge.clock.monotonic())
                 if entry is None:
                     return None

@@ -24,6 +24,7 @@ import httpx
 from origin_sdk._cloudflare.kv import MAX_BATCH_BYTES, MAX_BATCH_PAIRS, MAX_READ_KEYS, PAGE_KEYS
 from origin_sdk._development.loopback import serving
 from origin_sdk._process.clock import Clock
+from origin_sdk._process.forks import renew_after_fork
 from origin_sdk._values.settings import Settings
 from origin_sdk.testing.clock import ManualClock
 from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS
@@ -67,7 +68,7 @@ class _RefusalError(Exception):
         self.status, self.code, self.message = status, code, message
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeKV:
     """One KV namespace behind its REST API. ``transport`` goes into a client; ``serve`` opens a port.
 
@@ -98,6 +99,14 @@ class FakeKV:
     _times: deque[float] = field(default_factory=deque, repr=False)
     _blocked_until: float = field(default=0.0, repr=False)
     _lock: RLock = field(default_factory=RLock, repr=False)
+
+    def __post_init__(self) -> None:
+        """Let a forked process have a lock of its own."""
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Free the lock in a forked process: the thread that held it isn't there."""
+        self._lock = RLock()
 
     # For tests: settings and faults
 

@@ -8,6 +8,7 @@ import copy
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import textwrap
@@ -79,6 +80,7 @@ def forked(function: Callable[[], object]) -> Callable[[], int]:
     if child:
         return lambda: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     code = 1
+    signal.alarm(120)  # one that hangs would outlive the run
     try:
         function()
         code = 0

@@ -20,8 +20,8 @@ class Cache(Protocol):
     background: BackgroundLoads
 
     @property
-    def parts_lock(self) -> AbstractContextManager[object]:
-        """Where memory is all there is, it makes looking at a structure and writing to it one."""
+    def memory_lock(self) -> AbstractContextManager[object]:
+        """Where memory is all there is, it makes looking and writing one."""
         ...
 
     @property

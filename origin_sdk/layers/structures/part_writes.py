@@ -63,7 +63,7 @@ async def writing(
 def _write_here(cache: Cache, key: AnyKey, parts: Mapping[object, object], removed: Sequence[object]) -> None:
     """Write to what is in memory, where that is all there is."""
     judge, shape = cache.judge, key.family.shape
-    with cache.parts_lock:
+    with cache.memory_lock:
         seq = judge.moments.seq
         state, entry = judge.peek(key, judge.clock.monotonic())
         written = judge.moments.add((key.name + PARTS,), 0.0)

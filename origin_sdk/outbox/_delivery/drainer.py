@@ -17,6 +17,7 @@ from origin_sdk._edge.options import PublishArguments
 from origin_sdk._flow import AnyStep, drive, drive_async
 from origin_sdk._process.audit import AuditEvent, Auditor
 from origin_sdk._process.clock import Clock, SystemClock
+from origin_sdk._process.forks import renew_after_fork
 from origin_sdk._process.spans import Span, span
 from origin_sdk._values.errors import InvalidSettings, OriginSdkError
 from origin_sdk._values.receipt import Receipt
@@ -185,7 +186,7 @@ def _audited(entry: Entry, end: End, at: float) -> AuditEvent:
     )
 
 
-@dataclass
+@dataclass(eq=False)
 class Drainer:
     """Delivers what an outbox holds, in the calling thread or in one of its own.
 
@@ -213,6 +214,11 @@ class Drainer:
     def __post_init__(self) -> None:
         """Gather what both drainers share."""
         self._drain = _Drain(self.pace, self.clock, self.render, self.audit, self.on_round)
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Start over in a forked process, stopped: the thread isn't there, and may have held a lock."""
+        self._awake, self._stopping, self._thread = Event(), Event(), None
 
     def __enter__(self) -> Self:
         self.start()
