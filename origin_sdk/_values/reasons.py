@@ -65,8 +65,10 @@ REASONS: Mapping[str, Explained] = {
     ),
     "hook-timeout": Explained(
         "An `async` hook of yours took longer than `HOOK_TIMEOUT`, or 32 calls in the last ten seconds did and "
-        "still run. The response is passed on, and not stored.",
-        "Give what the hook waits for a shorter time, or raise `HOOK_TIMEOUT`.",
+        "still run; or a body that it is to see kept coming for longer than `BETWEEN_BYTES_TIMEOUT`. The response "
+        "is passed on, and not stored.",
+        "Give what the hook waits for a shorter time, or raise `HOOK_TIMEOUT`; for a body, have the origin send it "
+        "sooner, or raise `BETWEEN_BYTES_TIMEOUT`.",
     ),
     "identity-missing": Explained(
         "A rule of the class `private` matches, and the request doesn't have the identity that it declares, or no valid token.",
@@ -85,7 +87,7 @@ REASONS: Mapping[str, Explained] = {
         "Correct the client: no spaces around the name, each cookie once.",
     ),
     "request-body": Explained(
-        "A GET or HEAD with a body, which isn't in the key; or a QUERY or POST whose content is above `KEY_BODY_BYTES`, or doesn't say its length. It is passed on; with 411, it had no Content-Length, and the runtime can't pass such a body on; with 400, it broke off.",
+        "A GET or HEAD with a body, which isn't in the key; or a QUERY or POST whose content is above `KEY_BODY_BYTES`, or doesn't say its length. It is passed on; with 411, it had no Content-Length, and the runtime can't pass such a body on; with 400, it broke off; with 408, it wasn't there within `BETWEEN_BYTES_TIMEOUT`.",
         "Send what selects the response in the query, or with Content-Length.",
     ),
     "not-a-query": Explained(

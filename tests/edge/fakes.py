@@ -128,10 +128,10 @@ class FakeBodies:
     def octets(self, body: bytes) -> bytes:
         return body
 
-    async def received(self, request: bytes) -> bytes:
+    async def received(self, request: bytes, _timeout_seconds: float | None = None) -> bytes:
         return request
 
-    async def copied(self, request: bytes) -> bytes:
+    async def copied(self, request: bytes, _timeout_seconds: float) -> bytes:
         return request
 
     def prefixed(self, text: str, body: bytes) -> bytes:

@@ -35,10 +35,15 @@ def exchange(url: str, request: bytes) -> Response:
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port or 80), timeout=_TIMEOUT_SECONDS) as connection:
         connection.sendall(request)
-        with HTTPResponse(connection, method=request.split(b" ", 1)[0].decode()) as response:
-            response.begin()
-            body, complete = _read(response)
-            return Response(response.status, response.reason, response.headers.items(), body, complete)
+        return read_response(connection, request.split(b" ", 1)[0].decode())
+
+
+def read_response(connection: socket.socket, method: str) -> Response:
+    """Read one response, interpret its framing alone."""
+    with HTTPResponse(connection, method=method) as response:
+        response.begin()
+        body, complete = _read(response)
+        return Response(response.status, response.reason, response.headers.items(), body, complete)
 
 
 def ask(

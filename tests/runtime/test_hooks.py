@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import socket
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import brotli
 import pytest
@@ -11,11 +13,11 @@ import pytest
 from scripts.runtime.build import build
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, Worker
-from tests.runtime.client import exchange
+from tests.runtime.client import exchange, read_response
 from tests.runtime.crowd import Asked, crowd
 from tests.runtime.edge import HOST, QUIET, detail, eventually, get, is_hit, new_path
 from tests.runtime.origin import Request, ScriptedOrigin
-from tests.runtime.replies import Reply, chunked, reply, truncated
+from tests.runtime.replies import Pause, Reply, chunked, reply, truncated
 
 HOOKS = """
 import asyncio
@@ -57,6 +59,8 @@ async def before_lookup(request):
         return request.with_field("x-found", await response.text())
     if wrong := await misbehave("before", request, request):
         return wrong
+    if "slow=" in request.url:
+        js.console.log(f"{request.url} shows {told(request.body)}")
     return request.with_field("x-shown", told(request.body))
 
 async def after_origin(request, response):
@@ -84,7 +88,8 @@ def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactor
         "methods": ["GET", "POST"],
     }
     keyed: dict[str, Json] = {"path": "/keyed/**", "key_body": "raw", "hook_request_bytes": BOUND}
-    variables = {**QUIET, "ORIGIN": running_origin.url, "RULES": [shown, keyed], "HOOK_TIMEOUT": "2s"}
+    variables: dict[str, Json] = {"ORIGIN": running_origin.url, "RULES": [shown, keyed], **QUIET}
+    variables |= {"HOOK_TIMEOUT": "2s", "BETWEEN_BYTES_TIMEOUT": "1500ms"}
     with Workerd(tmp_path_factory.mktemp("hooks"), [Worker("edge", tree, variables=variables)]) as workerd:
         yield workerd
 
@@ -173,6 +178,35 @@ def test_a_request_without_a_length_is_not_shown_and_passed_on_whole(
     told = exchange(edge.url("edge"), head.encode() + b"5\r\nquery\r\n0\r\n\r\n")
 
     assert (told.status, told.body, told.value("X-Told")) == (200, b"query", "none")
+
+
+def test_a_request_that_is_slow_to_come_is_not_shown_and_passed_on_whole(
+    edge: Workerd, origin: ScriptedOrigin
+) -> None:
+    path, address = new_path("shown/t"), urlsplit(edge.url("edge"))
+    origin.decide(path, echo)
+    head = f"POST {path}?slow=1 HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 5\r\nConnection: close\r\n\r\n"
+
+    with socket.create_connection((address.hostname, address.port or 80), timeout=20) as connection:
+        connection.sendall(head.encode() + b"qu")
+        eventually(lambda: f"{path}?slow=1 shows none" in edge.process.output(), "the hook's own line")
+        connection.sendall(b"ery")
+        told = read_response(connection, "POST")
+
+    assert (told.status, told.body, told.value("X-Told")) == (200, b"query", "none")
+
+
+def test_a_response_that_is_slow_to_come_is_passed_on_and_not_stored(
+    edge: Workerd, origin: ScriptedOrigin
+) -> None:
+    path = new_path("shown/t")
+    origin.on(path, chunked(200, FRESH, [b"a", Pause(0.3)] * 7), reply(200, FRESH, b"items"))
+
+    told = [get(edge.url("edge"), path) for _ in range(3)]
+
+    assert [(each.status, each.body) for each in told] == [(200, b"a" * 7), (200, b"items"), (200, b"items")]
+    assert [each.value("X-Read") for each in told] == [None, "5:b'item'", "5:b'item'"]
+    assert (detail(told[0]), is_hit(told[2])) == ("hook-timeout", True)
 
 
 def test_nothing_is_shown_where_nothing_is_declared(edge: Workerd, origin: ScriptedOrigin) -> None:

@@ -39,7 +39,8 @@ JSON = ("Content-Type", "application/json")
 def edge(running_origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workerd]:
     folder: Path = tmp_path_factory.mktemp("content")
     safe: Mapping[str, Json] = {"RULES": RULES, "KEY_BODY_BYTES": BOUND, "MARK_INTERVAL": "200ms"}
-    workers: Variables = {"safe": safe, "twin": safe, "large": {"RULES": RULES}}
+    hurried: Mapping[str, Json] = {"RULES": RULES, "BETWEEN_BYTES_TIMEOUT": "500ms"}
+    workers: Variables = {"safe": safe, "twin": safe, "large": {"RULES": RULES}, "hurried": hurried}
     with running(folder, running_origin, workers) as workerd:
         yield workerd
 
@@ -291,6 +292,16 @@ def test_what_does_not_say_how_long_it_is_is_passed_on(edge: Workerd, origin: Sc
 
     assert detail(told) == "request-body"
     assert [asked.body for asked in origin.requests(path)] == [b"abc"]
+
+
+def test_what_never_comes_whole_is_not_waited_for(edge: Workerd, origin: ScriptedOrigin) -> None:
+    path = new_path("raw/t")
+    answers(origin, path)
+    head = f"QUERY {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 4\r\nConnection: close\r\n\r\n"
+
+    told = exchange(edge.url("hurried"), head.encode() + b"abc")
+
+    assert (told.status, detail(told), origin.requests(path)) == (408, "request-body", [])
 
 
 @pytest.mark.parametrize("rule", ["json", "graphql"])

@@ -42,7 +42,7 @@ class Asker:
         self.health = Health(settings, storage.memory)
         self._nominations = Nominations(storage.memory)
         self._settings = settings
-        self._hook = ResponseHook(hooks, ports.bodies)
+        self._hook = ResponseHook(hooks, ports.bodies, ports.report)
         self._storage = storage
         self.upstream = upstream
         self.intake = intake

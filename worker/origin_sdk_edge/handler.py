@@ -22,7 +22,7 @@ from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead
 from origin_sdk_edge.policy.shielding import parse_asking, received
 from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.policy.trace import with_valid_trace
-from origin_sdk_edge.ports import Background, ContentError, Incoming, Ports, Read
+from origin_sdk_edge.ports import Background, ContentError, Incoming, LateContentError, Ports, Read
 from origin_sdk_edge.purge_log.switches import Switches
 from origin_sdk_edge.refresher import Refresher
 from origin_sdk_edge.refreshes import Refreshes
@@ -46,6 +46,7 @@ from origin_sdk_wire.storability import content_length
 __all__ = ["Handler", "Served", "facts_of"]
 
 _BROKEN_OFF = "The content of the request broke off."
+_LATE = "The content of the request took too long."
 
 
 @dataclass(slots=True)
@@ -130,6 +131,8 @@ class Handler:
             if hooked is None or isinstance(hooked, HookAnswer):
                 return Served(exchange, self._answered_at_once(exchange, hooked))
             decision = await self._decide(request, hooked, incoming, exchange)
+        except LateContentError:  # RFC 9110 section 15.5.9
+            return Served(exchange, self.sender.plain(exchange, 408, _LATE, Status(Reason.BODY)))
         except ContentError:
             return Served(exchange, self.sender.plain(exchange, 400, _BROKEN_OFF, Status(Reason.BODY)))
         if isinstance(decision, Forward):
@@ -185,7 +188,7 @@ class Handler:
         from origin_sdk_wire.content import content_key  # noqa: PLC0415 - only such rules pay for it
 
         request = forward.request
-        body = await self._bodies.received(incoming)
+        body = await self._bodies.received(incoming, self.settings.between_bytes_timeout)
         key = content_key(request.method, forward.rule.body, request.fields, self._bodies.octets(body))
         return replace(request, content=Content(body, key.parts, key.is_write))
 
@@ -259,7 +262,11 @@ class Handler:
         length_bytes = content_length(request.fields)
         if length_bytes is None or length_bytes > rule.hook_request_bytes:
             return None
-        return self._bodies.octets(await self._bodies.copied(incoming.body))
+        try:
+            body = await self._bodies.copied(incoming.body, self.settings.between_bytes_timeout)
+        except LateContentError:
+            return None
+        return self._bodies.octets(body)
 
     # Looking
 

@@ -23,6 +23,7 @@ __all__ = [
     "Incoming",
     "Keys",
     "KeysError",
+    "LateContentError",
     "LateError",
     "Origin",
     "OriginError",
@@ -52,8 +53,12 @@ class ContentError(Exception):
     """The content of a client's request broke off."""
 
 
+class LateContentError(ContentError):
+    """The content of a client's request took too long to come."""
+
+
 class LateError(Exception):
-    """Code that isn't the cache's took too long."""
+    """Code that isn't the cache's took too long, or what it is to see did."""
 
 
 class KeysError(Exception):
@@ -137,11 +142,14 @@ class Bodies(Protocol):
     def octets(self, body: Body) -> bytes:
         """Return a body that is small enough to be looked into."""
 
-    async def received(self, request: Any) -> Body:
-        """Return the content of a client's request; raises :class:`ContentError`."""
+    async def received(self, request: Any, timeout_seconds: float | None = None) -> Body:
+        """Return the content of a client's request; raises :class:`ContentError`.
 
-    async def copied(self, request: Any) -> Body:
-        """Return the content of a client's request, which can still be sent on.
+        It is waited for no longer than ``timeout_seconds`` in all.
+        """
+
+    async def copied(self, request: Any, timeout_seconds: float) -> Body:
+        """Return the content of a client's request, which can still be sent on, also where this raises.
 
         Raises :class:`ContentError`.
         """
@@ -239,7 +247,7 @@ class OriginResponse(Protocol):
     async def copied(self, most_bytes: int) -> Body | None:
         """Return the body if it has no more bytes than that; it can still be read, or handed on.
 
-        Raises :class:`OriginError` as ``read`` does.
+        Raises :class:`OriginError` as ``read`` does, and :class:`LateError` if it keeps coming for too long.
         """
 
     def pieces(self) -> Pieces:

@@ -10,7 +10,7 @@ from pyodide.ffi import JsException, to_js
 
 from origin_sdk_edge.adapters.javascript import from_json
 from origin_sdk_edge.adapters.promises import Promised, promised, unawaited, within
-from origin_sdk_edge.ports import Body, ContentError, StoreError
+from origin_sdk_edge.ports import Body, ContentError, LateContentError, StoreError
 
 __all__ = ["ArrayBuffers", "JsCounted", "JsPipe", "joined", "read_at_most"]
 
@@ -52,16 +52,18 @@ class ArrayBuffers:
         octets: bytes = body.to_bytes()
         return octets
 
-    async def received(self, request: Any) -> Body:
+    async def received(self, request: Any, timeout_seconds: float | None = None) -> Body:
         """Return the content of a client's request."""
         try:
-            return await promised(request.arrayBuffer, request)
+            return await within(timeout_seconds, promised(request.arrayBuffer, request))
         except JsException as error:
             raise ContentError(str(error)) from error
+        except TimeoutError as error:
+            raise LateContentError(f"it took longer than {timeout_seconds:g} s") from error
 
-    async def copied(self, request: Any) -> Body:
+    async def copied(self, request: Any, timeout_seconds: float) -> Body:
         """Return the content of a client's request, which can still be sent on."""
-        return await self.received(request.clone())
+        return await self.received(request.clone(), timeout_seconds)
 
     def prefixed(self, text: str, body: Body) -> Body:
         """Return ``text`` as UTF-8 with ``body`` after it."""

@@ -14,7 +14,7 @@ from origin_sdk_edge.adapters.javascript import fields_of, from_json
 from origin_sdk_edge.adapters.promises import Promised, promised, unawaited, within
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.relay import origin_url, outbound_fields, signature_field
-from origin_sdk_edge.ports import Body, OriginError
+from origin_sdk_edge.ports import Body, LateError, OriginError
 from origin_sdk_wire.fields import HOP_BY_HOP
 from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.storability import content_length
@@ -131,11 +131,15 @@ class FetchedResponse:
         self.body = self._stream = other
         room_bytes = min(most_bytes, _PIECE_BYTES if length_bytes is None else length_bytes) + 1
         pieces, read, size_bytes = JsPieces(own, self._silence_seconds, room_bytes, self._hear), [], 0
+        latest_ms = epoch_ms() + self._silence_seconds * 1000
         while (piece := await pieces.next()) is not None:
             size_bytes += piece.byteLength
             if size_bytes > most_bytes:
                 pieces.cancel()
                 return None
+            if self.heard_ms > latest_ms:
+                pieces.cancel()
+                raise LateError(f"the body took longer than BETWEEN_BYTES_TIMEOUT = {self._silence_seconds:g}")
             read.append(piece)
         if length_bytes is not None and size_bytes < length_bytes:
             raise OriginError(
