@@ -1,12 +1,13 @@
 """Do the steps of a flow with httpx: once for threads, once for asyncio. No rule stands here."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
 from typing import TypeVar
 
 import httpx
 
-from origin_sdk._cloudflare.effects import Answer, Call, EdgeCall, Failure, Pause, Progress, Reply
+from origin_sdk._cloudflare.effects import Answer, Call, EdgeCall, Failure, Pause, Progress, Reply, Work
 from origin_sdk._flow import AnyStep, Flow, drive, drive_async
 from origin_sdk._process.clock import Clock
 
@@ -60,10 +61,12 @@ class Driver:
         """Run a flow to its end and return its result."""
         return drive(flow, partial(self._do, on_progress))
 
-    def _do(self, on_progress: OnProgress | None, step: AnyStep) -> Answer | None:
+    def _do(self, on_progress: OnProgress | None, step: AnyStep) -> object:
         match step:
             case Call():
                 return self._call(step)
+            case Work(compute):
+                return compute()
             case Pause(seconds):
                 self._clock.sleep(seconds)
             case Progress():
@@ -99,10 +102,12 @@ class AsyncDriver:
         """Run a flow to its end and return its result."""
         return await drive_async(flow, partial(self._do, on_progress))
 
-    async def _do(self, on_progress: OnProgress | None, step: AnyStep) -> Answer | None:
+    async def _do(self, on_progress: OnProgress | None, step: AnyStep) -> object:
         match step:
             case Call():
                 return await self._call(step)
+            case Work(compute):
+                return await asyncio.to_thread(compute)
             case Pause(seconds):
                 await self._clock.sleep_async(seconds)
             case Progress():

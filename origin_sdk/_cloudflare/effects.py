@@ -4,13 +4,15 @@ They hold all the rules, and do no input or output (:mod:`origin_sdk._flow`).
 :mod:`origin_sdk._cloudflare.drivers` carries these steps out, once for threads and once for asyncio.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from origin_sdk._flow import Step
 
-__all__ = ["Answer", "Call", "EdgeCall", "Failure", "Pause", "Progress", "Reply"]
+__all__ = ["Answer", "Call", "EdgeCall", "Failure", "Pause", "Progress", "Reply", "Work"]
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,13 @@ class Pause(Step[None]):
     """Wait."""
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Step[_Result], Generic[_Result]):
+    """Compute what takes long: an event loop goes on meanwhile."""
+
+    compute: Callable[[], _Result]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
+from origin_sdk._cloudflare.effects import Work
 from origin_sdk._cloudflare.kv import Namespace, Pair
 from origin_sdk._edge.candidate import NO_RULE, Candidate, Publication
 from origin_sdk._edge.purge import Operation
@@ -78,7 +80,7 @@ async def publish(operation: Operation, publication: Publication, project: Proje
     _check(candidate)
     # While keys of the store are changed, each side may look by another one of them first.
     count = len(project.store_keys) if rule and project.conceals(rule) else 1
-    stored_bytes, unwritten = 0, replace(candidate, stored_body=_coded(candidate))
+    stored_bytes, unwritten = 0, replace(candidate, stored_body=await _coded(candidate))
     for number in reversed(range(count)):
         candidate, written_bytes = await _written(operation, replace(unwritten, concealed_by=number))
         stored_bytes += written_bytes
@@ -96,11 +98,12 @@ async def publish(operation: Operation, publication: Publication, project: Proje
     )
 
 
-def _coded(candidate: Candidate) -> tuple[str, bytes]:
+async def _coded(candidate: Candidate) -> tuple[str, bytes]:
     """Return the coding in which the body is stored, "" if none pays, and the body so coded."""
     status, body = candidate.publication.status, candidate.publication.body
     if is_compressible(status, candidate.by_name, len(body), candidate.project):
-        coding, smaller = compressed(body, candidate.project.publish_coding)
+        work: Work[tuple[str, bytes]] = Work(partial(compressed, body, candidate.project.publish_coding))
+        coding, smaller = await work
         if is_smaller(len(smaller), len(body)):
             return coding, smaller
     return "", body

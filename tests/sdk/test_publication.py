@@ -1,10 +1,12 @@
 """What `publish` writes; that the Worker serves it is shown in tests/runtime/test_purge_e2e.py."""
 
+import asyncio
 import gzip
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import Any
 
 import brotli
@@ -12,7 +14,7 @@ import pytest
 from django.utils.safestring import mark_safe
 from markupsafe import Markup
 
-from origin_sdk import AsyncPurgeClient, NotCacheable, Project, PurgeClient
+from origin_sdk import AsyncPurgeClient, NotCacheable, Options, Project, PurgeClient
 from origin_sdk._edge.explanation import explain
 from origin_sdk._process.audit import AuditEvent
 from origin_sdk._values.brotli import brotli_module
@@ -177,6 +179,40 @@ def test_brotli_is_published_where_it_is_set_and_installed(
     assert (published.coding, record_at(fake_kv, published.key).coding) == ("br", "br")
     assert record_at(fake_kv, published.key).body_bytes == size * 5
     assert brotli.decompress(fake_kv.read(published.key)) == b"text " * size
+
+
+async def test_an_event_loop_goes_on_while_a_body_is_compressed(
+    fake_kv: FakeKV, kv_clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on = Event(), Event()
+
+    class Slow:
+        MODE_TEXT = brotli.MODE_TEXT
+
+        @staticmethod
+        def compress(body: bytes, **options: Any) -> bytes:
+            begun.set()
+            assert goes_on.wait(5)
+            return bytes(brotli.compress(body, **options))
+
+    monkeypatch.setitem(sys.modules, "brotli", Slow)
+    brotli_module.cache_clear()
+    try:
+        async with AsyncPurgeClient(
+            fake_kv.settings,
+            project=Project(publish_coding=PublishCoding.BR),
+            options=Options(clock=kv_clock),
+            transport=fake_kv.transport,
+        ) as edge:
+            publishing = asyncio.create_task(
+                edge.publish(URL, "text " * 2000, born=edge.now(), headers=FRESH)
+            )
+            await asyncio.to_thread(begun.wait, 5)
+            goes_on.set()
+            published = await publishing
+    finally:
+        brotli_module.cache_clear()
+    assert (published.coding, brotli.decompress(fake_kv.read(published.key))) == ("br", b"text " * 2000)
 
 
 def test_without_brotli_gzip_is_published_and_told(

@@ -131,10 +131,9 @@ class Handler:
             if hooked is None or isinstance(hooked, HookAnswer):
                 return Served(exchange, self._answered_at_once(exchange, hooked))
             decision = await self._decide(request, hooked, incoming, exchange)
-        except LateContentError:  # RFC 9110 section 15.5.9
-            return Served(exchange, self.sender.plain(exchange, 408, _LATE, Status(Reason.BODY)))
-        except ContentError:
-            return Served(exchange, self.sender.plain(exchange, 400, _BROKEN_OFF, Status(Reason.BODY)))
+        except ContentError as error:
+            code, text = (408, _LATE) if isinstance(error, LateContentError) else (400, _BROKEN_OFF)
+            return Served(exchange, self.sender.plain(exchange, code, text, Status(Reason.BODY)))
         if isinstance(decision, Forward):
             return Served(exchange, await self._forwarder.forward(decision, incoming.body, exchange))
         try:

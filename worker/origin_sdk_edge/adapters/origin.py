@@ -139,7 +139,9 @@ class FetchedResponse:
                 return None
             if self.heard_ms > latest_ms:
                 pieces.cancel()
-                raise LateError(f"the body took longer than BETWEEN_BYTES_TIMEOUT = {self._silence_seconds:g}")
+                raise LateError(
+                    f"the body took longer than BETWEEN_BYTES_TIMEOUT = {self._silence_seconds:g}"
+                )
             read.append(piece)
         if length_bytes is not None and size_bytes < length_bytes:
             raise OriginError(
