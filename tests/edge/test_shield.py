@@ -24,6 +24,7 @@ from tests.edge.fakes import FakeEdge, FakeResponse, FakeShield, FakeStore, Fake
 
 URL = "https://api.example.com/a"
 FRESH = {"cache-control": "public, max-age=600", "content-length": "1"}
+LONG = "an example of at least 32 bytes, not to be used"
 STORE_KEYS = "a:YW4gZXhhbXBsZSwgYW5kIG5vdCB0byBiZSB1c2VkLi4="
 
 
@@ -81,20 +82,30 @@ async def test_it_is_asked_in_the_origins_place() -> None:
 
 
 @pytest.mark.parametrize(
-    "others",
+    ("others", "named"),
     [
-        pytest.param({"KEY_VERSION": "2"}, id="a setting"),
-        pytest.param({"RULES": [{"path": "/a", "lifetime": "1h"}]}, id="a rule"),
-        pytest.param({"ORIGIN_SECRET": "an example of at least 32 bytes, not to be used"}, id="a secret"),
+        pytest.param({"KEY_VERSION": "2"}, "KEY_VERSION", id="a setting"),
+        pytest.param({"RULES": [{"path": "/a", "lifetime": "1h"}]}, "RULES", id="a rule"),
+        pytest.param({"ORIGIN_SECRET": LONG}, "ORIGIN_SECRET", id="a secret"),
+        pytest.param({"CODINGS": "gzip", "TOKEN_SECRET": LONG}, "CODINGS, TOKEN_SECRET", id="several"),
     ],
 )
-async def test_other_settings_are_refused_and_the_origin_asked(others: Mapping[str, Any]) -> None:
+async def test_other_settings_are_refused_named_and_the_origin_asked(
+    others: Mapping[str, Any], named: str
+) -> None:
     two = Two(others=others)
     told = await two.ask()
     assert (told.status, told.body) == (200, b"a")
     assert "; shield=unavailable" in told.fields["cache-status"]
     assert (len(two.edge.origin.requests), len(two.asked)) == (1, 0)
     assert two.edge.store.values, "who asks the origin writes"
+    [(where, error)] = two.edge.faults
+    assert (where, str(error)) == (
+        "shield",
+        f"the shield was deployed with other settings ({named}): deploy both",
+    )
+    [away] = [each for each in two.edge.counters.away() if each.origin == "shield"]
+    assert away.why == f"other-settings ({named})"
 
 
 async def test_a_request_that_came_from_an_edge_says_what_it_must() -> None:

@@ -10,7 +10,14 @@ import pytest
 from origin_sdk_wire.choices import DataClass, StoreOn
 from origin_sdk_wire.config import load, problems
 from origin_sdk_wire.settings import Rule, Settings
-from origin_sdk_wire.shield import _OF_ONE_WORKER, is_shielded, placement_of, settings_digest
+from origin_sdk_wire.shield import (
+    _OF_ONE_WORKER,
+    differing_settings,
+    is_shielded,
+    placement_of,
+    setting_digests,
+    settings_digest,
+)
 
 _BASE: dict[str, Any] = {
     "ORIGIN": "https://o.example",
@@ -59,6 +66,22 @@ def test_settings_that_answer_otherwise_are_told_apart(changes: dict[str, Any]) 
 )
 def test_settings_that_answer_alike_are_not(changes: dict[str, Any]) -> None:
     assert _digest(**changes) == _digest()
+
+
+def test_what_differs_is_named_and_no_value_told() -> None:
+    other = "another example of thirty-two bytes, not to be used"
+    theirs = setting_digests(load({**_BASE, "TOKEN_SECRET": other, "KEY_VERSION": "2", "LOG_SAMPLING": 0.5}))
+    own = load(_BASE)
+    assert differing_settings(own, theirs) == ("KEY_VERSION", "TOKEN_SECRET")
+    assert differing_settings(own, setting_digests(own)) == ()
+    assert not [each for each in theirs.values() if len(each) != 12]
+
+
+def test_what_only_another_version_has_differs() -> None:
+    own = load(_BASE)
+    theirs = {**setting_digests(own), "NEW_SETTING": "0" * 12, "the version": "0" * 12}
+    del theirs["CODINGS"]
+    assert differing_settings(own, theirs) == ("CODINGS", "NEW_SETTING", "the version")
 
 
 @pytest.mark.parametrize(

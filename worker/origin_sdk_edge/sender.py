@@ -19,7 +19,7 @@ from origin_sdk_edge.policy.decision import Lookup
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.relay import relayed_bytes, relayed_fields, shown_fields, shown_key
 from origin_sdk_edge.policy.server_timing import full_timing, short_timing
-from origin_sdk_edge.policy.shielding import REFUSED, told_failure, told_response
+from origin_sdk_edge.policy.shielding import told_failure, told_refusal, told_response
 from origin_sdk_edge.policy.status import Status, cache_status
 from origin_sdk_edge.ports import Background, Body, OriginResponse, Ports
 from origin_sdk_edge.storage import Storage
@@ -30,7 +30,7 @@ from origin_sdk_wire.fields import combined
 from origin_sdk_wire.freshness import current_age_ms, freshness_of
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.settings import Settings
-from origin_sdk_wire.shield import SHIELD_FIELD
+from origin_sdk_wire.shield import SHIELD_FIELD, setting_digests
 from origin_sdk_wire.storability import content_length
 
 __all__ = ["BodyGoneError", "Sender"]
@@ -221,7 +221,8 @@ class Sender:
     def refused(self, exchange: Exchange) -> Any:
         """Answer an edge that goes by other settings."""
         text = "This shield was deployed with other settings than who asks it."
-        return self.plain(exchange, 409, text, Status(Reason.SHIELD_REFUSED), REFUSED)
+        told = told_refusal(setting_digests(self._settings))
+        return self.plain(exchange, 409, text, Status(Reason.SHIELD_REFUSED), told)
 
     def plain(self, exchange: Exchange, code: int, text: str, status: Status, told: str = "") -> Any:
         """Answer with an explanation of the cache's own, and to an edge with what it is ``told``."""

@@ -10,7 +10,7 @@ from origin_sdk_edge.policy.shielding import Told, asking_field, fields_for_shie
 from origin_sdk_edge.ports import OriginError, OriginResponse, Timing
 from origin_sdk_wire.facts import ResponseFacts
 from origin_sdk_wire.settings import Settings
-from origin_sdk_wire.shield import SHIELD_FIELD, is_shielded, settings_digest
+from origin_sdk_wire.shield import SHIELD_FIELD, differing_settings, is_shielded, settings_digest
 
 __all__ = ["Shield", "ShieldError", "ShieldPort", "Shielded"]
 
@@ -19,7 +19,10 @@ _REST_MS = 10_000
 
 
 class ShieldError(Exception):
-    """The shield gave no answer; ``why`` is a word for that. Costs time, never a response."""
+    """The shield gave no answer; ``why`` is a word for that, with the settings that differ if some do.
+
+    Costs time, never a response.
+    """
 
     def __init__(self, why: str, explanation: str) -> None:
         super().__init__(explanation)
@@ -102,7 +105,9 @@ class Shield:
             raise ShieldError(str(response.status), explanation) from error
         if told.is_refused:
             response.discard()
-            raise ShieldError("other-settings", "the shield was deployed with other settings: deploy both")
+            names = ", ".join(differing_settings(self._settings, told.digests)) if told.digests else "unknown"
+            explanation = f"the shield was deployed with other settings ({names}): deploy both"
+            raise ShieldError(f"other-settings ({names})", explanation)
         if told.failure:
             response.discard()
             raise OriginError(told.failure, "as the shield says")

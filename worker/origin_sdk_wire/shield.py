@@ -2,7 +2,8 @@
 
 It is the same Worker, deployed once more, and reached over a service binding alone: the binding's *props*,
 which only who may deploy can set, tell it that an edge asks. With each request that says by which settings it
-goes (:func:`settings_digest`): a shield of others refuses, and the edge asks the origin itself.
+goes (:func:`settings_digest`): a shield of others refuses, and the edge asks the origin itself. The refusal
+bears a digest of each setting, by which the edge can name those that differ, and no value.
 """
 
 from collections.abc import Mapping
@@ -17,8 +18,10 @@ __all__ = [
     "SHIELD_BINDING",
     "SHIELD_FIELD",
     "SHIELD_PROPS",
+    "differing_settings",
     "is_shielded",
     "placement_of",
+    "setting_digests",
     "settings_digest",
 ]
 
@@ -36,6 +39,8 @@ _OF_ONE_WORKER = frozenset(
     }
 )
 """Settings in which edge and shield may differ, since no answer depends on them."""
+_VERSION = "the version"
+_SHORT = 12
 
 
 def is_shielded(rule: Rule, settings: Settings) -> bool:
@@ -61,8 +66,25 @@ def placement_of(setting: str) -> dict[str, str]:
 
 def settings_digest(settings: Settings) -> str:
     """Return what tells settings apart by which two Workers would answer differently, secrets included."""
+    return digest(*_shared(settings).values())
+
+
+def setting_digests(settings: Settings) -> Mapping[str, str]:
+    """Return a short digest of each such setting, by the name of its variable."""
+    return {name: digest(each)[:_SHORT] for name, each in _shared(settings).items()}
+
+
+def differing_settings(settings: Settings, others: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of settings that differ from those of which ``others`` are the digests."""
+    own = setting_digests(settings)
+    return tuple(sorted(name for name in {**own, **others} if own.get(name) != others.get(name)))
+
+
+def _shared(settings: Settings) -> dict[str, str]:
+    """Return the text of each setting that edge and shield have in common, by the name of its variable."""
     names = sorted(each.name for each in fields(settings) if each.name not in _OF_ONE_WORKER)
-    return digest(str(WIRE_VERSION), *(f"{name}={_told(getattr(settings, name))}" for name in names))
+    told = {name.upper(): f"{name}={_told(getattr(settings, name))}" for name in names}
+    return {_VERSION: str(WIRE_VERSION), **told}
 
 
 def _told(value: object) -> str:

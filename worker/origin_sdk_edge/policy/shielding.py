@@ -5,7 +5,7 @@
     Edge-Shield: settings=5f1d…&own=x-tenant&address=203.0.113.7&soft=1795744800000     a request
     Edge-Shield: birth=1795744800120&later=1                                            an answer to it
     Edge-Shield: failure=origin-timeout                                                 the origin failed
-    Edge-Shield: refused=settings                                                       the edge is to ask
+    Edge-Shield: refused=settings&digests=ORIGIN=5f1d…+RULES=…                          the edge is to ask
 
 Only what comes over the binding is believed: the field of a client or an origin goes no further. A response
 without it is none of the shield's.
@@ -14,8 +14,8 @@ An answer bears the *birth* that it had at the shield, so that a purge ends it a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from urllib.parse import parse_qs, urlencode
+from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from origin_sdk_edge.policy.decision import Invalidity, Lookup
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
@@ -25,7 +25,6 @@ from origin_sdk_wire.shield import SHIELD_FIELD
 from origin_sdk_wire.unkeyed import is_among
 
 __all__ = [
-    "REFUSED",
     "Asking",
     "Told",
     "asking_field",
@@ -34,11 +33,9 @@ __all__ = [
     "parse_told",
     "received",
     "told_failure",
+    "told_refusal",
     "told_response",
 ]
-
-REFUSED = urlencode({"refused": "settings"})
-"""What a shield of other settings, or of another version, says."""
 
 _RECENT_MS = 600_000
 """Purges that were before aren't told of: whoever reads marks knows them."""
@@ -69,6 +66,8 @@ class Told:
     may_store: bool = True
     failure: OriginFailure | None = None
     is_refused: bool = False
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Of a refusal: by which settings the shield goes, as :func:`.shield.setting_digests` has them."""
 
 
 def asking_field(lookup: Lookup, settings: str, purged: Invalidity, now_ms: int) -> str:
@@ -129,13 +128,18 @@ def told_failure(failure: OriginFailure) -> str:
     return urlencode({"failure": failure.value})
 
 
+def told_refusal(digests: Mapping[str, str]) -> str:
+    """Write what a shield of other settings, or of another version, says: by which it goes."""
+    return urlencode({"refused": "settings", "digests": urlencode(digests)})
+
+
 def parse_told(text: str) -> Told:
     """Read what is said of a response; raises :class:`ValueError` for what no shield says."""
     told = _read(text)
     if "failure" in told:
         return Told(failure=OriginFailure(told["failure"]))
     if "refused" in told:
-        return Told(is_refused=True)
+        return Told(is_refused=True, digests=dict(parse_qsl(told.get("digests", ""))))
     return Told(int(told["birth"]), told["later"] == "1", "unstored" not in told)
 
 
