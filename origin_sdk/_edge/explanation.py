@@ -10,7 +10,7 @@ from origin_sdk_wire.content import content_key, may_do_otherwise
 from origin_sdk_wire.disguise import AMBIGUOUS, applied_rule, readings_met
 from origin_sdk_wire.key import MAX_KEY_BYTES, Target, record_key, variant_key
 from origin_sdk_wire.marks import covering_marks
-from origin_sdk_wire.parameters import has_undeclared, without_parameters
+from origin_sdk_wire.parameters import undeclared_parameters, without_parameters
 from origin_sdk_wire.rules import asked_target, first_match, key_target
 from origin_sdk_wire.seals import Seal
 from origin_sdk_wire.settings import Rule
@@ -56,9 +56,11 @@ class Explanation:
     hooks: tuple[str, ...] = ()
     """What hooks see of bodies by the rule."""
     single_flight: str = ""
+    """Among whom one request to the origin is enough: those of an isolate, or of the world (``global``)."""
     shield: str = ""
     """The Worker near the origin through which misses go."""
-    """Among whom one request to the origin is enough: those of an isolate, or of the world (``global``)."""
+    passed: tuple[str, ...] = ()
+    """Which requests for the URL bypass the cache for what they bear, with the remedy."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON types."""
@@ -80,6 +82,7 @@ class Explanation:
             "hooks": list(self.hooks),
             "single_flight": self.single_flight,
             "shield": self.shield,
+            "passed": list(self.passed),
         }
 
 
@@ -99,7 +102,7 @@ def explain(
     spelled = first_match(project.rules, method, target)
     rule = applied_rule(method, target, project)
     keyed = key_target(rule, target) if rule else target
-    shows = has_undeclared(target, rule.hidden_parameters if rule else (), project.hidden_parameters)
+    shows = undeclared_parameters(target, rule.hidden_parameters if rule else (), project.hidden_parameters)
     key = record_key(keyed) if _is_looked_up(method, rule) and not shows else ""
     if key and rule and content is not None and rule.keys_content(method):
         parts = content_key(method, rule.body, fields or {}, content).parts
@@ -122,7 +125,8 @@ def explain(
         single_flight=rule.single_flight.value if key and rule else "",
         shield=project.shield_service if key and is_shielded(rule or Rule(), project) else "",
         merged=tuple(_merged(url, target, rule)),
-        split_by=(_UNDECLARED,) if shows else tuple(_split_by(target, rule, key, method, project)),
+        passed=tuple(_passed(rule, project)) if key and rule else (),
+        split_by=(_undeclared(shows),) if shows else tuple(_split_by(target, rule, key, method, project)),
         marks=covering_marks(without_parameters(keyed, project.hidden_parameters), ()),
     )
 
@@ -134,7 +138,32 @@ def _shown(spelled: Rule, rule: Rule) -> Iterator[str]:
         yield f"after_origin sees bodies of responses up to {rule.hook_response_bytes} bytes"
 
 
-_UNDECLARED = "nothing: a parameter that another rule hides makes it bypass the cache (undeclared-credential)"
+def _undeclared(names: tuple[str, ...]) -> str:
+    return (
+        f"nothing: the query parameter {' and '.join(names)}, which another rule hides, makes it bypass the "
+        "cache (undeclared-credential); send none, or name it in key_parameters of the rule for this URL"
+    )
+
+
+def _passed(rule: Rule, project: Project) -> Iterator[str]:
+    if rule.bypass_cookies:
+        yield f"requests with a cookie named {' or '.join(sorted(rule.bypass_cookies))} (bypass_cookies)"
+    proving = project.proving_fields(rule)
+    if "cookie" in proving:
+        yield (
+            "requests with any cookie (undeclared-credential): if no response depends on cookies, say "
+            "ignore_cookies = true, else name those in key_cookies"
+        )
+    if others := sorted(proving - {"cookie"}):
+        yield (
+            f"requests with one of the fields {', '.join(others)} (undeclared-credential): put it into "
+            "key_fields, or, if no response depends on it, into PASSED_FIELDS"
+        )
+    if others := sorted(project.hidden_parameters.difference(rule.hidden_parameters)):
+        yield (
+            f"requests with one of the query parameters {', '.join(others)}, which another rule hides "
+            "(undeclared-credential): name it in key_parameters"
+        )
 
 
 def _kept(rule: Rule) -> str:
@@ -165,9 +194,22 @@ def _readings(method: str, target: Target, spelled: Rule | None, rule: Rule | No
         return []
     if rule is AMBIGUOUS:
         return ["its readings belong to different identities: nothing is stored"]
+    if spelled and rule.name == spelled.name:
+        return [f"an origin may take it for another rule's, so that here {_cautions(spelled, rule)}"]
     met = readings_met(method, target, rule)
     shown = ", ".join(f"{each.host}{each.path}" for each in met[:_READINGS_SHOWN])
     return [f"an origin may take it for {shown}, to which the rule {rule.name} applies"]
+
+
+def _cautions(spelled: Rule, rule: Rule) -> str:
+    """Return what holds under other readings, beside what ``spelled`` says."""
+    cookies = sorted(rule.bypass_cookies - spelled.bypass_cookies)
+    held = [f"bypass_cookies has {' and '.join(cookies)}, too"] if cookies else []
+    if rule.store_on is not spelled.store_on:
+        held.append(f"store_on is {str(rule.store_on)!r}")
+    if rule.seal is not spelled.seal:
+        held.append(f"seal is {str(rule.seal)!r}")
+    return ", ".join(held)
 
 
 def _verdicts(
@@ -179,7 +221,7 @@ def _verdicts(
         why = _mismatch(rule, method, target)
         is_first = not why and not is_taken
         is_taken = is_taken or is_first
-        applies = rule is strictest
+        applies = strictest is not None and rule.name == strictest.name
         if applies and not is_first:
             why = "matches another reading of the URL, and is the strictest rule that does"
         elif is_first and not applies:

@@ -46,6 +46,7 @@ def _draw(screen: Screen, explanation: Explanation) -> None:
         ("read as", explanation.readings),
         ("merged", explanation.merged),
         ("split", explanation.split_by),
+        ("passed", explanation.passed),
         ("purged", explanation.marks),
         ("revoked", tuple(f"by a purge of the group {each}" for each in explanation.revoked_by)),
         ("through", [f"the shield {explanation.shield}"] if explanation.shield else []),

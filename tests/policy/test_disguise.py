@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -20,7 +21,7 @@ from werkzeug.routing import Map, RequestRedirect
 from werkzeug.routing import Rule as Rule_
 from werkzeug.sansio.utils import get_host
 
-from origin_sdk_wire.choices import DataClass, Profile, StoreOn
+from origin_sdk_wire.choices import DataClass, Profile, SingleFlight, StoreOn
 from origin_sdk_wire.disguise import AMBIGUOUS, keyed_targets, strictest_rule
 from origin_sdk_wire.key import Target, parse_target
 from origin_sdk_wire.rules import KeyBody
@@ -150,6 +151,59 @@ def test_a_path_whose_readings_are_of_different_identities_is_nobodys() -> None:
 def test_what_is_kept_past_the_cache_or_apart_is_so_under_each_spelling(rule: Rule, path: str) -> None:
     target = parse_target(f"https://a.test{path}")
     assert strictest_rule(PLAIN, "GET", target, Settings(rules=(rule,))) is rule
+
+
+A, B = frozenset({"a"}), frozenset({"b", "wp_*"})
+IN_MEMORY: dict[str, Any] = {"store_on": StoreOn.NEVER, "single_flight": SingleFlight.ISOLATE}
+PRIVATE: dict[str, Any] = {"data_class": DataClass.PRIVATE, "fields": ("x-tenant",)}
+
+
+@pytest.mark.parametrize(
+    ("shop", "other", "joined"),
+    [
+        pytest.param({"bypass_cookies": A}, {"bypass_cookies": B}, {"bypass_cookies": A | B}, id="cookies"),
+        pytest.param(PRIVATE, {"bypass_cookies": B}, {"bypass_cookies": B}, id="cookies beside an identity"),
+        pytest.param({"bypass_cookies": A}, {"store_on": StoreOn.NEVER}, IN_MEMORY, id="memory alone"),
+        pytest.param(
+            {"bypass_cookies": A, "single_flight": SingleFlight.GLOBAL},
+            {"store_on": StoreOn.NEVER},
+            IN_MEMORY,
+            id="memory alone, so of no other isolate",
+        ),
+        pytest.param(
+            {"store_on": StoreOn.NEVER}, {"seal": Seal.ENCRYPT}, {"seal": Seal.ENCRYPT}, id="a seal"
+        ),
+        pytest.param(
+            {**PRIVATE, "seal": Seal.NONE},
+            {"seal": Seal.AUTHENTICATE},
+            {"seal": Seal.AUTHENTICATE},
+            id="a seal beside none",
+        ),
+        pytest.param(PRIVATE, {"seal": Seal.NONE}, {}, id="no seal takes none away"),
+        pytest.param({"bypass_cookies": A}, {"lifetime": 9.0}, {}, id="nothing to be careful of"),
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False], ids=["as it is spelt", "as another reading"])
+def test_what_any_reading_is_careful_of_holds(
+    shop: dict[str, Any], other: dict[str, Any], joined: dict[str, Any], is_first: bool
+) -> None:
+    own, further = Rule("shop", paths=("/shop/**",), **shop), Rule("other", paths=("/other/**",), **other)
+    settings = Settings(rules=(own, further))
+    path = "/shop/..%2Fother/x" if is_first else "/other/..%2Fshop/x"
+    target = parse_target(f"https://a.test{path}")
+    spelt = own if is_first else further
+
+    rule = strictest_rule(spelt, "GET", target, settings)
+
+    for name, value in joined.items():
+        assert getattr(rule, name) == value
+    strictest = own if rule.name == "shop" else further
+    changed = {
+        each.name for each in fields(Rule) if getattr(rule, each.name) != getattr(strictest, each.name)
+    }
+    assert changed <= {"bypass_cookies", "store_on", "single_flight", "seal"}
+    if not joined:
+        assert rule is own
 
 
 def test_a_reading_under_which_a_credential_is_revoked_is_not_passed_over() -> None:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from origin_sdk._edge.explanation import explain
@@ -194,9 +196,73 @@ def test_a_url_that_shows_what_another_rule_hides_has_no_key() -> None:
     for query in ("api_key=s3cr3t", "API_KEY=s3cr3t", "a=1;api_key=s3cr3t"):
         explanation = explain(f"https://a.example/x?{query}", project)
         assert not explanation.key
+        assert "parameter api_key, which another rule hides" in explanation.split_by[0]
         assert "undeclared-credential" in explanation.split_by[0]
         assert "s3cr3t" not in repr(explanation.marks)
     assert explain("https://a.example/mine/x?api_key=s3cr3t", project).key
+
+
+@pytest.mark.parametrize(
+    ("rule", "project", "told", "not_told"),
+    [
+        pytest.param(
+            {"claims": ("sub",)},
+            {},
+            ["any cookie", "ignore_cookies = true", "api-key", "PASSED_FIELDS"],
+            [" authorization,"],
+            id="a token",
+        ),
+        pytest.param(
+            {"claims": ("sub",), "ignore_cookies": True}, {}, ["api-key"], ["cookie"], id="without cookies"
+        ),
+        pytest.param({"cookies": ("sid",)}, {}, [" authorization,"], ["any cookie"], id="a cookie"),
+        pytest.param(
+            {"cookies": ("sid",)},
+            {"passed_fields": frozenset({"authorization"})},
+            ["api-key"],
+            [" authorization,"],
+            id="what makes no difference",
+        ),
+        pytest.param(
+            {"claims": ("tenant",), "api_key_fields": ("x-own-key",)},
+            {},
+            ["any cookie", "authorization"],
+            ["x-own-key"],
+            id="an API key",
+        ),
+        pytest.param(
+            {"data_class": DataClass.PUBLIC, "bypass_cookies": frozenset({"sid", "wp_*"})},
+            {},
+            ["sid or wp_* (bypass_cookies)"],
+            ["undeclared"],
+            id="bypass_cookies",
+        ),
+    ],
+)
+def test_what_makes_requests_bypass_the_cache_is_named_with_the_remedy(
+    rule: dict[str, Any], project: dict[str, Any], told: list[str], not_told: list[str]
+) -> None:
+    made = Rule("mine", **{"data_class": DataClass.PRIVATE, **rule})
+    passed = "\n".join(explain("https://a.example/x", Project(rules=(made,), **project)).passed)
+    assert all(each in passed for each in told)
+    assert not any(each in passed for each in not_told)
+
+
+def test_parameters_that_another_rule_hides_are_named() -> None:
+    hiding = Rule("mine", paths=("/mine/**",), data_class=DataClass.PRIVATE, parameters=("api_key",))
+    project = Project(rules=(hiding, Rule("shop", paths=("/shop/**",))))
+    assert "api_key" in explain("https://a.example/shop/x", project).passed[0]
+    assert not any("api_key" in each for each in explain("https://a.example/mine/x", project).passed)
+
+
+def test_what_other_readings_are_careful_of_is_told() -> None:
+    shop = Rule("shop", paths=("/shop/**",), bypass_cookies=frozenset({"sid"}))
+    other = Rule("other", paths=("/other/**",), bypass_cookies=frozenset({"wp_*"}), store_on=StoreOn.NEVER)
+    explanation = explain("https://a.example/shop/..%2Fother/x", Project(rules=(shop, other)))
+    assert [each.name for each in explanation.verdicts if each.applies] == ["shop"]
+    [reading] = explanation.readings
+    assert all(each in reading for each in ("bypass_cookies has wp_*, too", "store_on is 'never'"))
+    assert "sid or wp_*" in explanation.passed[0]
 
 
 def test_a_content_has_no_key_where_its_url_may_say_otherwise() -> None:

@@ -710,6 +710,16 @@ def test_what_cant_be_meant_is_refused(environment: dict[str, object], expected:
             id="a parameter that other methods show",
         ),
         pytest.param(
+            {"RULES": [{"data_class": "private", "key_claims": ["sub"]}], "TOKEN_SECRET": _LONG_TEXT},
+            "RULES[0]: its key has a token and says nothing of cookies",
+            id="a token beside cookies",
+        ),
+        pytest.param(
+            {"RULES": [{"data_class": "private", "key_fields": ["Authorization"]}]},
+            "add ignore_cookies = true",
+            id="a token as it is beside cookies",
+        ),
+        pytest.param(
             {"KV_TIMEOUT": "30s", "ORIGIN_TIMEOUT": "10s"}, "is no less than", id="patience with the store"
         ),
         pytest.param(
@@ -738,6 +748,20 @@ def test_before_a_deploy_a_secret_is_only_warned_of() -> None:
     [
         pytest.param({"STALE_IF_ERROR": "1h"}, id="a setting that rules have as well"),
         pytest.param({"ORIGIN_TIMEOUT": "2s"}, id="a timeout below the default of the soft one"),
+        *(
+            pytest.param(
+                {
+                    "RULES": [{"data_class": "private", "key_fields": ["Authorization"], **beside}],
+                    **variables,
+                },
+                id=f"a token {says}",
+            )
+            for says, beside, variables in (
+                ("without cookies", {"ignore_cookies": True}, {}),
+                ("and a cookie", {"key_cookies": ["sid"]}, {}),
+                ("where cookies are passed", {}, {"PASSED_FIELDS": ["Cookie"]}),
+            )
+        ),
         pytest.param({"RULES": [{"methods": ["POST"], "bypass": True}]}, id="POST past the cache"),
         pytest.param({"RULES": [{"methods": ["POST"], "data_class": "never"}]}, id="POST never kept"),
         pytest.param({"RULES": [{"methods": ["GET"], "lifetime": 5}]}, id="GET alone"),

@@ -118,6 +118,7 @@ def warnings_of(settings: Settings, given: Collection[str]) -> Iterator[str]:
         yield "TOKEN_ISSUERS: no rule uses it; add key_claims to one, or remove it"
     if settings.api_key_table and not any(rule.takes_api_keys for rule in settings.rules):
         yield 'API_KEY_TABLE: no rule uses it; say in a rule where keys are, such as api_key_in = "X-API-Key"'
+    yield from _cookie_warnings(settings)
     if "shield_timeout" in given and settings.shield_timeout > settings.origin_timeout:
         yield (
             f"SHIELD_TIMEOUT = {settings.shield_timeout:g}: is never reached, since the shield gives the "
@@ -128,6 +129,18 @@ def warnings_of(settings: Settings, given: Collection[str]) -> Iterator[str]:
             f"KV_TIMEOUT = {settings.kv_timeout:g}: is no less than ORIGIN_TIMEOUT = "
             f"{settings.origin_timeout:g}, so that a slow store costs more than asking the origin; lower it"
         )
+
+
+def _cookie_warnings(settings: Settings) -> Iterator[str]:
+    """Name the rules for bearers of tokens that browsers, which send cookies as well, never hit."""
+    for number, rule in enumerate(settings.rules):
+        is_for_bearers = "authorization" in rule.declared_credentials and not rule.takes_api_keys
+        if is_for_bearers and not rule.never_stores and "cookie" in settings.proving_fields(rule):
+            yield (
+                f"RULES[{number}]: its key has a token and says nothing of cookies, so that a request with "
+                "both, as browsers send it, bypasses the cache (undeclared-credential); if no response "
+                "depends on cookies, add ignore_cookies = true, else name them in key_cookies"
+            )
 
 
 def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:

@@ -3,16 +3,17 @@
 What a rule keeps out of the cache, or keeps for one identity, has to be kept so under each spelling that some
 origin would answer with the same response: /account may be met as /ACCOUNT, /account/, //account, /account;x,
 /account%2Fx.css, /x/..%2Faccount, /account. or /account/x.css. Of all rules that apply to a reading of the
-path, the strictest counts; and so for a host that is met with another port, or with a dot at its end.
+path, the strictest counts, with what any other keeps past the cache for a cookie, out of KV, or sealed; and
+so for a host that is met with another port, or with a dot at its end.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from origin_sdk_wire.choices import DataClass, StoreOn
+from origin_sdk_wire.choices import DataClass, SingleFlight, StoreOn
 from origin_sdk_wire.key import Target, escape_path, unescape
 from origin_sdk_wire.parameters import without_parameters
 from origin_sdk_wire.rules import (
@@ -35,6 +36,8 @@ AMBIGUOUS = Rule("ambiguous", data_class=DataClass.NEVER)
 """For a path whose readings belong to different identities: none of them can be told to be the one."""
 
 _NO_RULE = Rule()
+_SEALS = (Seal.NONE, Seal.AUTHENTICATE, Seal.ENCRYPT)
+"""From the weakest on."""
 
 _ODD = re.compile(r"[%;A-Z\\]|//|[/.]$|\.[A-Za-z0-9]+$|\./")
 _END = re.compile(r"[?#\x00\r\n]")
@@ -59,7 +62,7 @@ def applied_rule(method: str, target: Target, settings: Settings) -> Rule | None
 def strictest_rule(rule: Rule, method: str, target: Target, settings: Settings) -> Rule:
     """Return ``rule``, which applies to ``target`` as it is spelt, or a stricter one of another reading.
 
-    Only the safe profile asks for other readings.
+    It is as careful as all of them together. Only the safe profile asks for other readings.
     """
     if not settings.is_safe:
         return rule
@@ -70,7 +73,23 @@ def strictest_rule(rule: Rule, method: str, target: Target, settings: Settings) 
     strictest = max(met, key=_strictness)
     if strictest.data_class is DataClass.PRIVATE and len({_identity(other) for other in met} - {()}) > 1:
         return AMBIGUOUS
-    return strictest if _strictness(strictest) > _strictness(rule) else rule
+    return _joined(strictest if _strictness(strictest) > _strictness(rule) else rule, met)
+
+
+def _joined(rule: Rule, met: Sequence[Rule]) -> Rule:
+    """Return ``rule`` with what other readings' rules keep past the cache, out of KV, or sealed."""
+    if forbids(rule):
+        return rule
+    cautions: dict[str, Any] = {}
+    cookies = rule.bypass_cookies.union(*(other.bypass_cookies for other in met))
+    if cookies != rule.bypass_cookies:
+        cautions["bypass_cookies"] = cookies
+    if not rule.is_kept_in_memory and any(other.is_kept_in_memory for other in met):
+        cautions |= {"store_on": StoreOn.NEVER, "single_flight": SingleFlight.ISOLATE}
+    seal = max((rule.own_seal, *(other.seal for other in met if other.seal)), key=_SEALS.index)
+    if seal is not rule.own_seal:
+        cautions["seal"] = seal
+    return replace(rule, **cautions) if cautions else rule
 
 
 def keyed_targets(target: Target, rules: Sequence[KeyRule]) -> tuple[Target, ...]:

@@ -14,7 +14,7 @@ from origin_sdk_wire.key import Target, unescape
 from origin_sdk_wire.memo import remember_short
 from origin_sdk_wire.rules import decoded_name
 
-__all__ = ["NOBODY", "has_undeclared", "parameters_of", "without_parameters"]
+__all__ = ["NOBODY", "has_undeclared", "parameters_of", "undeclared_parameters", "without_parameters"]
 
 _ALSO_SEPARATES = re.compile(r"[;?]")
 _UNSEEN = re.compile(r"[\x00-\x20\x7f-\xa0]+")
@@ -46,25 +46,34 @@ def without_parameters(target: Target, names: Collection[str]) -> Target:
     """Return a target without what any origin may read as a parameter of one of ``names``."""
     if target.query is None or not names:
         return target
-    folded = _folded(frozenset(names))
+    folded = _folded(frozenset(names)).keys()
     kept = [each for each in target.query.split("&") if folded.isdisjoint(_readings(each))]
     return Target(target.scheme, target.host, target.path, "&".join(kept) or None)
 
 
 def has_undeclared(target: Target, declared: Collection[str], hidden: frozenset[str]) -> bool:
     """Whether an origin may read a parameter of one of the ``hidden`` names that isn't a ``declared`` one."""
-    if target.query is None or not hidden:
-        return False
-    folded = _folded(hidden)
-    return any(
-        decoded_name(each.partition("=")[0]) not in declared and not folded.isdisjoint(_readings(each))
-        for each in target.query.split("&")
-    )
+    return bool(hidden and target.query is not None and undeclared_parameters(target, declared, hidden))
+
+
+def undeclared_parameters(
+    target: Target, declared: Collection[str], hidden: frozenset[str]
+) -> tuple[str, ...]:
+    """Return which of the ``hidden`` names an origin may read there beside the ``declared`` ones."""
+    by_reading = _folded(hidden)
+    read = {
+        reading
+        for each in (target.query or "").split("&")
+        if decoded_name(each.partition("=")[0]) not in declared
+        for reading in _readings(each)
+    }
+    return tuple(sorted({name for reading, name in by_reading.items() if reading in read}))
 
 
 @lru_cache(maxsize=16)
-def _folded(names: frozenset[str]) -> frozenset[str]:
-    return frozenset(map(_fold, names))
+def _folded(names: frozenset[str]) -> Mapping[str, str]:
+    """Return the names by how they are read."""
+    return {_fold(name): name for name in sorted(names)}
 
 
 @remember_short(256)

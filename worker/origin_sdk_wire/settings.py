@@ -362,6 +362,10 @@ class Settings:
         ignored = self.passed_fields | self.unkeyed_fields
         return frozenset(name for name in named if not is_among(name, ignored))
 
+    def proving_fields(self, rule: Rule) -> frozenset[str]:
+        """Return the credentials of which a rule for one identity says nothing: who sends one bypasses it."""
+        return self.credential_fields - rule.declared_credentials if rule.is_for_one else frozenset()
+
     def sealed_with(self, keys: tuple[StoreKey, ...]) -> Self:
         """Return these settings with keys for the store, which leave room for seals in the largest body."""
         most_bytes = min(self.max_body_bytes, MAX_SEALED_BYTES) if keys else self.max_body_bytes

@@ -32,9 +32,7 @@ def has_undeclared_credential(request: RequestFacts, rule: Rule, settings: Setti
     hidden = settings.hidden_parameters
     if hidden and has_undeclared(request.target, rule.hidden_parameters, hidden):
         return True
-    if not rule.is_for_one:
-        return False
-    proving = settings.credential_fields - rule.declared_credentials
+    proving = settings.proving_fields(rule)
     return any(name in request.fields and name not in request.own for name in proving)
 
 
