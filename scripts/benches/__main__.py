@@ -15,6 +15,7 @@ from scripts.benches import rows
 _HERE = Path(__file__).parent
 BENCHES = {
     "edge": "the Worker in workerd against the least that could do its job",
+    "comparisons": "the Worker beside Varnish and nginx",
     "purge": "purges by the SDK",
     "log": "the purge log: how soon purges are honoured, and what a request reads",
     "layers": "the SDK's layers of cache at the origin",

@@ -31,9 +31,11 @@ from scripts.benches.rows import AtMost, Row, row
 from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Json, Worker
 
-__all__ = ["add_arguments", "measure"]
+__all__ = ["LOG_KEYS", "Edge", "add_arguments", "measure"]
 
 _KEY = LogKey("bench", secrets.token_hex(32))
+LOG_KEYS = json.dumps({_KEY.id: {"secret": _KEY.secret}})
+"""The setting PURGE_LOG_KEYS of the Workers that an :class:`Edge` tells."""
 _AT_ONCE = 4
 _POLL_SECONDS = 0.02
 _PATIENCE_SECONDS = 30.0
@@ -51,7 +53,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
         variables: dict[str, Json] = {
             "ORIGIN": origin,
             "DEVELOPMENT": True,
-            "PURGE_LOG_KEYS": json.dumps({_KEY.id: {"secret": _KEY.secret}}),
+            "PURGE_LOG_KEYS": LOG_KEYS,
         }
         # One holds nothing in memory: each of its requests reads KV.
         workers = [
@@ -60,7 +62,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
             Worker("reading", variables={**variables, "MEMORY_BYTES": 0}, log="one"),
         ]
         with Workerd(Path(folder), workers) as workerd, httpx.Client(trust_env=False) as client:
-            edge = _Edge(client, [workerd.url("one"), workerd.url("two")])
+            edge = Edge(client, [workerd.url("one"), workerd.url("two")])
             edge.begin()
             lags = edge.lags(purges)
             reads = edge.reads_of_a_warm_request(workerd.url("reading"), 200 if options.quick else 2000)
@@ -75,8 +77,8 @@ def _lag_rows(lags: Sequence[float]) -> Iterator[Row]:
     yield row("log", f"{name}: worst", "s", [ordered[-1]], aim=AtMost(2.5))
 
 
-class _Edge:
-    """Two isolates, as a client and as someone who purges sees them."""
+class Edge:
+    """Isolates of one purge log, as a client and as someone who purges sees them."""
 
     def __init__(self, client: httpx.Client, urls: Sequence[str]) -> None:
         self._client = client
@@ -101,10 +103,8 @@ class _Edge:
         path = f"/{number}"
         old = {url: self._body(url, path) for url in self._urls}
         time.sleep(secrets.randbelow(1000) / 1000)  # purges come at any time between two questions
-        names = [group_mark(f"group{path.replace('/', '-')}")]
-        entries = purged(secrets.token_hex(8), _now_ms() + 50, names, hard=True)
         began = time.monotonic()
-        self._post(TELL_PATH, {"entries": [{"id": entry.id, **metadata_of(entry)} for entry in entries]})
+        self.purge(f"group{path.replace('/', '-')}")
         lags: dict[str, float] = {}
         while len(lags) < len(self._urls) and time.monotonic() < began + _PATIENCE_SECONDS:
             for url in self._urls:
@@ -112,6 +112,11 @@ class _Edge:
                     lags[url] = time.monotonic() - began
             time.sleep(_POLL_SECONDS)
         return [lags.get(url, _PATIENCE_SECONDS) for url in self._urls]
+
+    def purge(self, group: str) -> None:
+        """Tell the log that a group is purged, hard."""
+        entries = purged(secrets.token_hex(8), _now_ms() + 50, [group_mark(group)], hard=True)
+        self._post(TELL_PATH, {"entries": [{"id": entry.id, **metadata_of(entry)} for entry in entries]})
 
     def reads_of_a_warm_request(self, url: str, requests: int) -> float:
         """Return how many keys of KV a request reads whose response is in KV."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from origin_sdk_edge.policy.tokens import candidates, read_key_set, signed_token
 from origin_sdk_wire.config import load
 from scripts.benches.bearers import ALGORITHMS, Signers
+from scripts.benches.comparisons import measure
 from scripts.benches.cost import MIX, Usage, cost_rows, dollars
 from scripts.benches.features import settings_by_worker
 from scripts.benches.rows import AtLeast, AtMost, Row, row, show, write
@@ -114,6 +116,27 @@ def test_the_features_have_valid_rules_and_their_tokens_a_key() -> None:
         [text] = signers.tokens(algorithm, 1)
         token = signed_token(text, ruled.token_issuers)
         assert len(candidates(keys, token) if token else []) == (0 if algorithm == "HS256" else 1), algorithm
+
+
+def test_the_caches_can_be_compared_quickly(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {(each.part, each.name, each.unit): each.median for each in measure(Namespace(quick=True))}
+    crowd, gone = "8 at once, of 0.5 s", "the origin is gone"
+    expected = {
+        (crowd, "may be stored: workerd", "origin requests"): 1,
+        (crowd, "may not: workerd", "origin requests"): 8,
+        (gone, "1 s past its lifetime: workerd", "status"): 200,
+    }
+    told = capsys.readouterr().err
+    if "nginx is missing" not in told:
+        expected |= {
+            (crowd, "may be stored: nginx, told to", "origin requests"): 1,
+            (gone, "1 s past its lifetime: nginx", "status"): 502,
+            (gone, "1 s past its lifetime: nginx, told to", "status"): 200,
+        }
+    if "Varnish is missing" not in told:
+        expected |= {(crowd, "may be stored: Varnish", "origin requests"): 1}
+    assert {each: rows.get(each) for each in expected} == expected
+    assert rows["purge of a tag", "workerd, 3 responses: worst", "s"] < 10
 
 
 @pytest.mark.timeout(420)  # beside four other processes of tests
