@@ -284,10 +284,13 @@ def _module(frame: FrameType | None) -> str:
 
 
 def _place_of(endpoint: Any) -> str:
+    """Return where a handler is; empty where a package has wrapped it in a function of its own."""
     if endpoint is None:
         return ""
     function = unwrap(endpoint)
     if code := getattr(function, "__code__", None):
+        if _is_installed(code.co_filename):
+            return ""
         return f"{code.co_filename}:{code.co_firstlineno}, in a parameter or decorator of {code.co_name}"
     return (
         f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__name__)}"

@@ -19,7 +19,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import (
@@ -40,8 +40,6 @@ from sqlalchemy.orm import (
     ORMExecuteState,
     Session,
     SessionTransaction,
-    scoped_session,
-    sessionmaker,
 )
 
 from origin_sdk._values.errors import InvalidSettings
@@ -55,23 +53,19 @@ from origin_sdk.events._models.rules import (
     unknown_watch,
 )
 from origin_sdk.events._models.sqlalchemy_history import WithoutHistory, old_values
+from origin_sdk.events._models.sqlalchemy_sessions import Sessions, synchronous
 from origin_sdk.events._models.sqlalchemy_statements import Reach, WrittenTables, table_names, written_by
 from origin_sdk.outbox._stores.entries import Intent
 from origin_sdk.outbox.sqlalchemy import record
 
 if TYPE_CHECKING:  # SQLAlchemy 2.1 imports it only where greenlet is installed
-    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+    pass
 
 __all__ = [
     "EdgeEvents",
     "EdgeRule",
     "UnseenChangeWarning",
 ]
-
-Sessions: TypeAlias = (
-    "sessionmaker[Any] | async_sessionmaker[Any] | scoped_session[Any] | "
-    "type[Session] | Session | AsyncSession"
-)
 
 _DELETED = "origin_sdk.deleted"
 _MOST_KEYS = 500
@@ -89,8 +83,11 @@ class EdgeEvents(Registry):
         self._reaches: dict[type, Reach] = {}
 
     def listen(self, sessions: Sessions) -> None:
-        """Record for all sessions that come of ``sessions``."""
-        target = _synchronous(sessions)
+        """Record for all sessions that come of ``sessions``: what makes them, their class, or one of them.
+
+        Raises :class:`InvalidSettings` for what isn't of SQLAlchemy's sessions.
+        """
+        target = synchronous(sessions)
         if target in self._listened:
             return
         self._listened.add(target)
@@ -288,20 +285,6 @@ def _callers_level() -> int:
     }:
         level, frame = level + 1, frame.f_back
     return level
-
-
-def _synchronous(sessions: Any) -> Any:
-    if isinstance(sessions, scoped_session):
-        return sessions.session_factory
-    asynchronous: Any = sys.modules.get("sqlalchemy.ext.asyncio")  # imported by whoever made such a session
-    if asynchronous and isinstance(sessions, asynchronous.AsyncSession):
-        return sessions.sync_session
-    if asynchronous and isinstance(sessions, asynchronous.async_sessionmaker):
-        base = sessions.kw.get("sync_session_class", sessions.class_.sync_session_class)
-        made: type[Session] = type("EdgeSession", (base,), {})
-        sessions.configure(sync_session_class=made)
-        return made
-    return sessions
 
 
 def _note_deleted(_mapper: object, _connection: object, target: object) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import (
@@ -34,7 +35,13 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.ext.associationproxy import AssociationProxy, association_proxy
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_scoped_session,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -735,6 +742,66 @@ def test_a_scoped_session_is_listened_to(tmp_path: Path) -> None:
     assert Service(engine, lambda _: None).recorded() == [Purge.of(groups="tag-red")]
     session.remove()
     engine.dispose()
+
+
+class _Own(AsyncSession):
+    """A class of an application, as SQLModel has one, with sessions of its own inside."""
+
+    sync_session_class = type("Inside", (Session,), {})
+
+
+def _maker(engine: AsyncEngine) -> tuple[Any, Callable[[], AsyncSession]]:
+    sessions = async_sessionmaker(engine)
+    return sessions, sessions
+
+
+def _scoped(engine: AsyncEngine) -> tuple[Any, Callable[[], AsyncSession]]:
+    sessions = async_scoped_session(async_sessionmaker(engine), asyncio.current_task)
+    return sessions, sessions.session_factory
+
+
+def _one(engine: AsyncEngine) -> tuple[Any, Callable[[], AsyncSession]]:
+    session = AsyncSession(engine)
+    return session, lambda: session
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        pytest.param(_maker, id="a sessionmaker"),
+        pytest.param(_scoped, id="scoped sessions"),
+        pytest.param(lambda engine: (_Own, partial(_Own, engine)), id="a class"),
+        pytest.param(_one, id="a session"),
+    ],
+)
+def test_asynchronous_sessions_are_listened_to_once_by_all_that_they_come_of(
+    made: Callable[[AsyncEngine], tuple[Any, Callable[[], AsyncSession]]], tmp_path: Path
+) -> None:
+    url = make_url(f"sqlite:///{tmp_path}/shop.db")
+    engine = create_engine(url)
+    Base.metadata.create_all(engine)
+    events = EdgeEvents()
+    events.register(Tag, groups=lambda tag: f"tag-{tag.name}")
+
+    async def run() -> None:
+        asynchronous = create_async_engine(url.set(drivername="sqlite+aiosqlite"))
+        sessions, make = made(asynchronous)
+        events.listen(sessions)
+        events.listen(sessions)
+        async with make() as session:
+            session.add(Tag(name="red"))
+            await session.commit()
+        await asynchronous.dispose()
+
+    asyncio.run(run())
+    assert Service(engine, lambda _: None).recorded() == [Purge.of(groups="tag-red")]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("sessions", [None, "sessions", 3, Tag], ids=repr)
+def test_what_no_sessions_come_of_is_refused_with_what_to_give(sessions: Any) -> None:
+    with pytest.raises(InvalidSettings, match="give a sessionmaker"):
+        EdgeEvents().listen(sessions)
 
 
 def test_groups_that_are_the_same_for_each_object_are_those_of_bulk_statements() -> None:
