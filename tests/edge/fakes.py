@@ -95,7 +95,7 @@ class FakeCounted:
         self.stream = b""
 
 
-@dataclass
+@dataclass(eq=False)
 class FakePipe:
     readable: bytearray = field(default_factory=bytearray)
     is_broken: bool = False
