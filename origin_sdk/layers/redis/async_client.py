@@ -23,6 +23,7 @@ from origin_sdk.layers.redis.failures import (
     AwayError,
     CrowdedError,
     failed,
+    instead_of_reply,
     is_older,
     may_repeat,
     most_at_once,
@@ -90,7 +91,7 @@ class AsyncRedisClient:
         try:
             return await self._in_time(partial(self._demand, command), (command,))
         except ERRORS as error:
-            return failed(self._link, error, (command,))
+            return instead_of_reply(self._link, error, command)
 
     async def _in_time(
         self, ask: Callable[[], Coroutine[object, None, _Answer]], commands: Sequence[AnyCommand]
@@ -307,8 +308,8 @@ class AsyncRedisClient:
         """
         return await asyncio.to_thread(self._in_thread.ask_replicated, commands)
 
-    def _settled(self, command: AnyCommand, reply: Reply | Exception) -> Reply | Failed:
-        return failed(self._link, reply, (command,)) if isinstance(reply, Exception) else reply
+    def _settled(self, command: Command[Reply], reply: Reply | Exception) -> Reply | Failed:
+        return instead_of_reply(self._link, reply, command) if isinstance(reply, Exception) else reply
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -23,6 +23,7 @@ from origin_sdk.layers.redis.failures import (
     AwayError,
     CrowdedError,
     failed,
+    instead_of_reply,
     is_older,
     may_repeat,
     most_at_once,
@@ -114,7 +115,7 @@ class RedisClient:
                 with link.options.bounded():
                     return self.demand(command)
         except ERRORS as error:
-            return failed(link, error, (command,))
+            return instead_of_reply(link, error, command)
 
     def _renew(self) -> None:
         """Let go of connections that are as old as one that broke."""
@@ -349,7 +350,7 @@ class RedisClient:
     def _settled(self, command: Command[Reply], reply: Reply | Exception) -> Reply | Failed:
         if isinstance(reply, ASK_AGAIN):
             return self.ask(command)
-        return failed(self._link, reply, (command,)) if isinstance(reply, Exception) else reply
+        return instead_of_reply(self._link, reply, command) if isinstance(reply, Exception) else reply
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,7 +1,7 @@
 """What it means that Redis gave no answer: whose fault it is, and whether it may be asked again."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis.exceptions import (
     AskError,
@@ -24,7 +24,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from origin_sdk.layers.redis.commands import AnyCommand
+from origin_sdk.layers.redis.commands import AnyCommand, Command, Reply
 from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.replies import FAILED, Failed
 
@@ -36,6 +36,7 @@ __all__ = [
     "AwayError",
     "CrowdedError",
     "failed",
+    "instead_of_reply",
     "is_full",
     "is_older",
     "may_repeat",
@@ -125,6 +126,13 @@ def failed(link: Link, error: Exception, commands: Sequence[AnyCommand]) -> Fail
         link.explain(error)
     link.stats.count("redis-error", "", "")
     return FAILED
+
+
+def instead_of_reply(link: Link, error: Exception, command: Command[Reply]) -> Reply | Failed:
+    """Return what an error comes to: garbage of another type is nothing to read, else there is no answer."""
+    if command.script is None and "WRONGTYPE" in str(error):
+        return cast("Reply", None)
+    return failed(link, error, (command,))
 
 
 def unclosed(link: Link, client: Any) -> list[Any]:

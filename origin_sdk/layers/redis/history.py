@@ -20,6 +20,7 @@ from origin_sdk.layers.process.moments import Moments
 from origin_sdk.layers.process.stats import Stats
 from origin_sdk.layers.redis.change_commands import ChangeCommands
 from origin_sdk.layers.redis.commands import AnyCommand, Command, Layout
+from origin_sdk.layers.redis.lua import LAST_MOMENT
 from origin_sdk.layers.redis.scripts import SINCE
 from origin_sdk.layers.redis.shard_clocks import ShardClocks
 
@@ -105,10 +106,10 @@ class History:
         sender, shard_text, last, told, *names = message.split("\n")
         moment, _, as_of = told.partition(" ")
         shard, now = int(shard_text), float(moment)
-        if not now:
+        invalid_from = float(as_of or now)
+        if not (0 < now <= LAST_MOMENT and invalid_from <= LAST_MOMENT):  # all is invalid; or it is garbage
             self._moments.distrust_all()
             return shard
-        invalid_from = float(as_of or now)
         if sender != self._commands.sender:
             self._stats.lag((self.clocks.now(shard) - now) / 1e6)
         else:  # whose reply may come later than this: until then Redis may have answered with older values

@@ -1,18 +1,30 @@
 """A Lua script, and what all of them have in common: the shard's clock, and who judges a record."""
 
 import hashlib
+from typing import Final
 
-__all__ = ["Script"]
+__all__ = ["LAST_MOMENT", "Script"]
+
+LAST_MOMENT: Final = 2.0**53 - 2.0**50
+"""In the year 2219: a later one is garbage. From here a clock goes on for 35 years before a double skips
+microseconds. Scripts have it, too."""
 
 _PRELUDE = """
 local function text(n) return string.format('%.0f', n) end
+-- Garbage of another type is nothing: what is written next takes its place.
+local function string_at(key)
+  local v = redis.pcall('GET', key)
+  return type(v) == 'string' and v
+end
 -- The moment that it is, the last one given out, and how far the clock goes ahead of Redis's own.
 local function clock(key)
   local t, last, ahead = redis.call('TIME'), 0, 0
-  local kept = redis.call('GET', key)
+  local kept = string_at(key)
   if kept then last, ahead = string.match(kept, '^(%d+) (%d+)$') end
   last, ahead = tonumber(last or 0), tonumber(ahead or 0)
-  return t[1] * 1000000 + t[2] + ahead, last, ahead
+  local time = t[1] * 1000000 + t[2]
+  if last > LAST_MOMENT or time + ahead > LAST_MOMENT then last, ahead = 0, 0 end
+  return time + ahead, last, ahead
 end
 local function tick(key, least)
   local moment, last, ahead = clock(key)
@@ -26,8 +38,8 @@ local function tick(key, least)
   return moment
 end
 local function floor(set, key)
-  local f = redis.call('ZSCORE', set, '')
-  if f then return tonumber(f) end
+  local f = tonumber(redis.call('ZSCORE', set, '') or -1)
+  if f >= 0 and f <= LAST_MOMENT then return f end
   local n = tick(key)
   redis.call('ZADD', set, text(n), '')
   return n
@@ -85,8 +97,13 @@ local function generate(gen, key, history, least)
   redis.call('ZREMRANGEBYRANK', history, 0, -10001)
   return moment
 end
+local function generation_at(gen)
+  local g = tonumber(string_at(gen) or '')
+  return g and g > 0 and g <= LAST_MOMENT and g or 0
+end
 local function known(gen, key, history)
-  return tonumber(redis.call('GET', gen) or '') or generate(gen, key, history)
+  local g = generation_at(gen)
+  return g > 0 and g or generate(gen, key, history)
 end
 local function next_moment(gen, key, history)
   local last = known(gen, key, history)
@@ -106,7 +123,7 @@ end
 local function is_late(deadline, moment) return tonumber(deadline) > 0 and moment > tonumber(deadline) end
 -- How a value lies in Redis: in its record. Structures put other functions here.
 local content = {}
-function content.get(keys) return redis.call('GET', keys[1]) end
+function content.get(keys) return string_at(keys[1]) end
 function content.whole(v, keys) return v end
 function content.set(keys, v, ttl) redis.call('SET', keys[1], v, unpack(ttl)) end
 function content.drop(keys) redis.call('DEL', keys[1]) end
@@ -136,7 +153,7 @@ local function change(keys, argv, record, ttl)
   -- A sealed record has had its birth before. It must be the key's latest, and of this history.
   local birth = tonumber(argv[8])
   if birth > 0 then
-    local old = redis.call('GET', keys[1])
+    local old = string_at(keys[1])
     local newest = math.max(old and birth_of(old) or 0, touched(keys[3], argv[7]))
     if birth <= newest or birth > given then return '-1' end
   end
@@ -167,7 +184,7 @@ class Script:
         self.may_repeat = may_repeat
         """Whether it may be asked again if the reply is lost: it comes to the same."""
         self._body = body
-        self.source = _PRELUDE + words + body
+        self.source = f"local LAST_MOMENT = {LAST_MOMENT:.0f}\n{_PRELUDE}{words}{body}"
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def with_words(self, words: str) -> "Script":

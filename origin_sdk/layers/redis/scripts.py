@@ -64,7 +64,7 @@ PEEK = Script(
     """
 local result = {}
 for i = 2, #KEYS do
-  local v = redis.call('GET', KEYS[i])
+  local v = string_at(KEYS[i])
   local is_there = v and is_valid(v, KEYS[1], KEYS[i])
   result[#result + 1] = is_there and v or false
   result[#result + 1] = is_there and redis.call('PTTL', KEYS[i]) or 0
@@ -95,11 +95,10 @@ local function claimed(keys, held, token, lock_ms, needed)
     if soft > 0 then ends = math.min(ends, soft) end
     if ends - now > tonumber(needed) then return 'V', content.whole(v, keys) end
   end
-  if held then
-    local since, holder = string.match(held, '^(%d+) (.*)$')
-    if holder == token then return 'L' .. since end
-    return 'H' .. redis.call('PTTL', keys.lock) .. ' ' .. (holder or '')
-  end
+  local since, holder = string.match(held or '', '^(%d+) (.*)$')
+  if holder == token then return 'L' .. since end
+  local left = since and redis.call('PTTL', keys.lock) or -1
+  if left >= 0 then return 'H' .. left .. ' ' .. holder end  -- a lock has an end: what has none is garbage
   -- One moment for all: they are loaded at once, and compared with what else is of their names alone.
   birth = birth or tick(clock_key, g)
   if is_late(ARGV[#ARGV], birth) then return 'T' .. text(birth) end
@@ -128,7 +127,7 @@ its token. Then those records.
 HELD = Script(
     "HELD",
     """
-local lock = redis.call('GET', KEYS[1])
+local lock = string_at(KEYS[1])
 local birth, token = string.match(lock or '', '^(%d+) (.*)$')
 return token == ARGV[1] and birth
 """,
@@ -142,7 +141,7 @@ local moments, touches, history = KEYS[1], KEYS[2], KEYS[3]
 local known_to_caller, heard, pairs_end = ARGV[2], {}, 3 + 2 * ARGV[3]
 for i = 4, pairs_end, 2 do heard[ARGV[i]] = tonumber(ARGV[i + 1]) end
 local f, f_touches = redis.call('ZSCORE', moments, ''), redis.call('ZSCORE', touches, '')
-local is_current = known_to_caller == '' or known_to_caller == redis.call('GET', KEYS[4])
+local is_current = known_to_caller == '' or known_to_caller == string_at(KEYS[4])
 local is_cut_off = not is_current and (known_to_caller == '0' or not shares(history, known_to_caller)
   or not f or tonumber(f) > tonumber(known_to_caller))
 -- What is made of values that the caller had is as old as what it knew of those.
@@ -189,8 +188,8 @@ local function stored(keys, held, given, token, kept_ms, record, name)
   if string.match(held or '', '^%d+ (.*)$') ~= token then return 's' end
   given_back[#given_back + 1] = keys.lock
   if is_outdated(v, birth, name, keys[1]) or is_behind(v) then return 'o' end
-  local old = is_there and redis.call('GETRANGE', keys[1], 0, 7) or ''
-  if birth_of(old) > birth then return 's' end
+  local old = is_there and redis.pcall('GETRANGE', keys[1], 0, 7) or ''
+  if type(old) == 'string' and birth_of(old) > birth then return 's' end
   content.set(keys, v, {'PX', kept_ms})
   return 'd'
 end
@@ -219,7 +218,7 @@ RELEASE = Script(
     """
 local names = {}
 for i = 1, #KEYS do
-  local token = string.match(redis.call('GET', KEYS[i]) or '', '^%d+ (.*)$')
+  local token = string.match(string_at(KEYS[i]) or '', '^%d+ (.*)$')
   if token == ARGV[2 * i] then redis.call('DEL', KEYS[i]) end
   names[i] = ARGV[2 * i + 1]
 end
@@ -232,7 +231,7 @@ return ''
 RENEW = Script(
     "RENEW",
     """
-local token = string.match(redis.call('GET', KEYS[1]) or '', '^%d+ (.*)$')
+local token = string.match(string_at(KEYS[1]) or '', '^%d+ (.*)$')
 return token == ARGV[1] and redis.call('PEXPIRE', KEYS[1], ARGV[2]) or 0
 """,
 )
@@ -324,8 +323,14 @@ SINCE = Script(
     "SINCE",
     """
 redis.call('PERSIST', KEYS[4])  -- refused where this isn't the primary any more
+-- Garbage where moments are kept counts as a loss, which invalidates too much, never too little.
+for _, i in ipairs({1, 2, 5}) do
+  local kind = redis.call('TYPE', KEYS[i]).ok
+  local is_set = kind == 'zset' and redis.call('ZCOUNT', KEYS[i], '(' .. text(LAST_MOMENT), '+inf') == 0
+  if not is_set and kind ~= 'none' then redis.call('DEL', KEYS[i]) end
+end
 local time, last = clock(KEYS[4])
-local least = math.max(last, tonumber(redis.call('GET', KEYS[3]) or 0), tonumber(ARGV[1]))
+local least = math.max(last, generation_at(KEYS[3]), tonumber(ARGV[1]))
 if time <= least then time = tick(KEYS[4], least) end
 -- A generation comes after the floors: from that on all is known.
 local floors = {floor(KEYS[1], KEYS[4]), floor(KEYS[2], KEYS[4])}

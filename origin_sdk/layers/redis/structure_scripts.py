@@ -11,7 +11,8 @@ __all__ = ["OF_STRUCTURES", "PART", "REPLACE", "WRITE"]
 _WORDS: Final = """
 local function head(v) return #v < 32 and #v or 32 + struct.unpack('>H', v, 31) end
 local function letter(v) return string.sub(v, head(v) + 1) end
-local function is_full(kind) return kind == 'h' or kind == 's' or kind == 'z' end
+local types = {h = 'hash', s = 'set', z = 'zset'}
+local function is_full(kind) return types[kind] end
 local function packed(list)
   local parts = {}
   for i = 1, #list do parts[i] = struct.pack('>I', #list[i]) .. list[i] end
@@ -37,9 +38,10 @@ local function writer(kind, s)
   return add, flush
 end
 function content.get(keys)
-  local v = redis.call('GET', keys[1])
-  -- What isn't empty is away if Redis has evicted it.
-  return v and not (is_full(letter(v)) and redis.call('EXISTS', keys[#keys]) == 0) and v
+  local v = string_at(keys[1])
+  -- What isn't empty is away if Redis has evicted it, or if something else is in its place.
+  local wanted = v and types[letter(v)]
+  return v and (not wanted or redis.call('TYPE', keys[#keys]).ok == wanted) and v
 end
 function content.whole(v, keys)
   local kind, s, list = letter(v), keys[#keys], {}
