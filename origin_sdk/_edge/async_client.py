@@ -1,7 +1,7 @@
 """The asynchronous client: the same verbs as coroutines."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Self, Unpack
@@ -30,12 +30,13 @@ from origin_sdk._edge.purge import learn_clock
 from origin_sdk._edge.stored_responses import StoredResponse
 from origin_sdk._edge.switches import Setting, SwitchRecord, switch_kind
 from origin_sdk._edge.visibility import Visible
-from origin_sdk._edge.warmup import Warmed, WarmRequest, warmed
+from origin_sdk._edge.warmup import Warmed, WarmRequest, to_warm, warmed
 from origin_sdk._process.spans import span
 from origin_sdk._values.project import Project
 from origin_sdk._values.receipt import Receipt
 from origin_sdk._values.settings import Settings
 from origin_sdk._values.targets import Purge
+from origin_sdk._values.texts import Texts
 
 __all__ = ["AsyncPurgeClient"]
 
@@ -218,7 +219,7 @@ class AsyncPurgeClient(Operations):
 
     async def warm(
         self,
-        urls: Iterable[str],
+        urls: Texts,
         *,
         concurrency: int = 8,
         on_progress: OnProgress | None = None,
@@ -228,7 +229,7 @@ class AsyncPurgeClient(Operations):
 
         ``request`` says how: by GET, or with a method and a content that a rule puts into the key.
         """
-        wanted = tuple(dict.fromkeys(urls))
+        wanted = to_warm(urls, concurrency)
         limit = asyncio.Semaphore(concurrency)
         done = 0
 
@@ -249,6 +250,6 @@ class AsyncPurgeClient(Operations):
             async with edge.stream(request.method, url, **request.options) as response:
                 async for _ in response.aiter_bytes():
                     pass  # a body cut short would not be stored
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             return Warmed(url, error=f"{type(error).__name__}: {error}")
         return warmed(url, response.status_code, response.headers)

@@ -1,6 +1,6 @@
 """The synchronous client."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from datetime import datetime
@@ -30,12 +30,13 @@ from origin_sdk._edge.purge import learn_clock
 from origin_sdk._edge.stored_responses import StoredResponse
 from origin_sdk._edge.switches import Setting, SwitchRecord, switch_kind
 from origin_sdk._edge.visibility import Visible
-from origin_sdk._edge.warmup import Warmed, WarmRequest, warmed
+from origin_sdk._edge.warmup import Warmed, WarmRequest, to_warm, warmed
 from origin_sdk._process.spans import span
 from origin_sdk._values.project import Project
 from origin_sdk._values.receipt import Receipt
 from origin_sdk._values.settings import Settings
 from origin_sdk._values.targets import Purge
+from origin_sdk._values.texts import Texts
 
 __all__ = ["PurgeClient"]
 
@@ -211,7 +212,7 @@ class PurgeClient(Operations):
 
     def warm(
         self,
-        urls: Iterable[str],
+        urls: Texts,
         *,
         concurrency: int = 8,
         on_progress: OnProgress | None = None,
@@ -221,7 +222,7 @@ class PurgeClient(Operations):
 
         ``request`` says how: by GET, or with a method and a content that a rule puts into the key.
         """
-        wanted = tuple(dict.fromkeys(urls))
+        wanted = to_warm(urls, concurrency)
         with ThreadPoolExecutor(max_workers=concurrency) as pool:
             try:
                 tasks = [pool.submit(self._warm, url, request) for url in wanted]
@@ -238,6 +239,6 @@ class PurgeClient(Operations):
             with self._edge.client().stream(request.method, url, **request.options) as response:
                 for _ in response.iter_bytes():
                     pass  # a body cut short would not be stored
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             return Warmed(url, error=f"{type(error).__name__}: {error}")
         return warmed(url, response.status_code, response.headers)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, TypeVar
 
 from origin_sdk._cloudflare.budget import RateBudget
@@ -27,13 +27,14 @@ from origin_sdk._edge.visibility import Visible, wait_until_visible
 from origin_sdk._flow import Flow
 from origin_sdk._process.audit import AuditEvent, AuditFile, outcome_of
 from origin_sdk._process.reads import Reads, made_to_publish
+from origin_sdk._values.arguments import Kind, check_header_fields, check_type
 from origin_sdk._values.errors import InvalidRequest
 from origin_sdk._values.media_types import Rendered, encoded
 from origin_sdk._values.project import DEFAULT_PROJECT, Project
 from origin_sdk._values.receipt import PartialPurgeError, Receipt
 from origin_sdk._values.settings import Settings
 from origin_sdk._values.targets import Purge, parse_url, shown_url
-from origin_sdk._values.texts import texts
+from origin_sdk._values.texts import text, texts
 from origin_sdk_wire.marks import url_mark
 
 __all__ = ["Operations"]
@@ -42,6 +43,15 @@ _log = logging.getLogger("origin_sdk")
 _Result = TypeVar("_Result")
 
 _EVERYTHING = Purge(everything=True)
+_A_RECEIPT = "what purge() returned"
+_PUBLISHED_TYPES: Mapping[str, tuple[Kind, str]] = {
+    "status": (int, "a number"),
+    "identity": (Mapping, 'a mapping such as {"claim:sub": "ann"}'),
+    "born": (datetime, "client.now() of before the rendering"),
+    "after": (Receipt, _A_RECEIPT),
+    "method": (str, "a text"),
+    "content": (bytes, "bytes"),
+}
 
 EDGE_FIELDS: Mapping[str, str] = {"user-agent": "origin-sdk"}
 """What warming sends: never the API's token."""
@@ -98,6 +108,7 @@ class Operations:
         return {**EDGE_FIELDS, **authorization}
 
     def _operation(self, timeout: float | None) -> Operation:
+        check_type("timeout", timeout, (float, int, NoneType), "a number of seconds, or None")
         exchange = Exchange(
             clock=self.options.clock,
             budget=self._budget,
@@ -115,12 +126,15 @@ class Operations:
         return Listing(operation.exchange, operation.namespace, coverage, self._seals)
 
     def _purging(self, targets: Purge, timeout: float | None) -> Flow[Receipt]:
+        check_type("the purge", targets, Purge, "one that Purge.of(groups=…) made")
         return self._audited("purge", targets.as_json(), purge(self._operation(timeout), targets))
 
     def _telling(self, receipt: Receipt) -> Flow[Receipt]:
+        check_type("the receipt", receipt, Receipt, _A_RECEIPT)
         return tell_again(self._operation(CHECK_SECONDS), receipt)
 
     def _waiting(self, receipt: Receipt, timeout: float | None) -> Flow[Visible]:
+        check_type("the receipt", receipt, Receipt, _A_RECEIPT)
         return wait_until_visible(self._operation(timeout), receipt)
 
     def _switching(self, setting: Setting) -> Flow[SwitchRecord]:
@@ -162,12 +176,18 @@ class Operations:
         return made, _completed(given, born, reads)
 
     def _publication(self, url: str, body: Rendered, arguments: PublishArguments) -> Publication:
+        parse_url(url)
+        for name, value in arguments.items():
+            if name in _PUBLISHED_TYPES:
+                check_type(name, value, *_PUBLISHED_TYPES[name])
+        for name in ("headers", "request_headers"):
+            check_header_fields(name, arguments.get(name, {}))
         born = self._birth(arguments)
         content, media_type = encoded(body, url)
         headers = dict(arguments.get("headers", {}))
         if media_type and "content-type" not in {name.lower() for name in headers}:
             headers["content-type"] = media_type
-        groups = texts(arguments.get("groups", ()))
+        groups = map(text, texts(arguments.get("groups", ())))
         return Publication(
             url=url,
             body=content,

@@ -9,7 +9,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 from xml.parsers import expat
 
+from origin_sdk._values.arguments import check_type
 from origin_sdk._values.errors import InvalidRequest
+from origin_sdk._values.texts import Texts, text, texts
 
 __all__ = [
     "MAX_DOCUMENT_BYTES",
@@ -18,6 +20,7 @@ __all__ = [
     "authority_of",
     "checked_url",
     "moved_to",
+    "to_warm",
     "urls_of_openapi",
     "urls_of_sitemap",
     "warmed",
@@ -73,6 +76,16 @@ class Warmed:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+def to_warm(urls: Texts, concurrency: int) -> tuple[str, ...]:
+    """Return the URLs to ask for, each once. Raises InvalidRequest for what is none, or how many at once."""
+    check_type("concurrency", concurrency, int, "how many may be asked for at once")
+    if concurrency < 1:
+        raise InvalidRequest(
+            f"concurrency = {concurrency}: give how many may be asked for at once, 1 at least"
+        )
+    return tuple(map(text, texts(urls)))
+
+
 def warmed(url: str, status: int, fields: Mapping[str, str]) -> Warmed:
     """Read from a response's Cache-Status (RFC 9211) whether the edge holds it."""
     cache_status = fields.get("cache-status", "")
@@ -119,12 +132,12 @@ def urls_of_sitemap(content: bytes) -> tuple[list[str], list[str]]:
 def _gunzipped(content: bytes) -> bytes:
     """Decompress up to the bound: three megabytes of gzip can hold three gigabytes."""
     decompressor = zlib.decompressobj(wbits=31)
-    text = decompressor.decompress(content, MAX_DOCUMENT_BYTES + 1)
-    if len(text) > MAX_DOCUMENT_BYTES:
+    document = decompressor.decompress(content, MAX_DOCUMENT_BYTES + 1)
+    if len(document) > MAX_DOCUMENT_BYTES:
         raise InvalidRequest(
             f"not a sitemap: longer than {MAX_DOCUMENT_BYTES >> 20} MiB when decompressed; split it"
         )
-    return text
+    return document
 
 
 class _SitemapReader:
@@ -146,8 +159,8 @@ class _SitemapReader:
         self._path.append(name.rpartition(" ")[2])
         self._text = ""
 
-    def _characters(self, text: str) -> None:
-        self._text += text
+    def _characters(self, characters: str) -> None:
+        self._text += characters
 
     def _end(self, _: str) -> None:
         match self._path[-2:]:

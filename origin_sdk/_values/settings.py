@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from os import PathLike
 from typing import Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -52,6 +53,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raise :class:`InvalidSettings` for what can't work."""
+        for each in fields(self):
+            taken = str | PathLike if each.name == "audit_file" else str
+            if each.type is str and not isinstance(given := getattr(self, each.name), taken):
+                raise InvalidSettings(f"{each.name} is of type {type(given).__name__}: give a text")
         self._take_namespace_url_apart()
         for name in ("account_id", "namespace_id"):
             if not (value := getattr(self, name)).isprintable():

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Final, Self, TypedDict, Unpack
 
 from origin_sdk._values.errors import InvalidRequest
-from origin_sdk._values.texts import Texts, texts
+from origin_sdk._values.texts import Texts, text, texts
 from origin_sdk_wire.disguise import keyed_targets
 from origin_sdk_wire.errors import WireError
 from origin_sdk_wire.key import Target, parse_target
@@ -74,14 +74,17 @@ class Purge:
     @classmethod
     def of(cls, **targets: Unpack[Targets]) -> Self:
         """Check and normalise targets; raises :class:`InvalidRequest`, which names the first invalid one."""
-        hard, delete = targets.get("hard", False), targets.get("delete", False)
-        if delete and not hard:
-            raise InvalidRequest(
-                "delete=True without hard=True: what is deleted can't stay usable as stale; pass hard=True"
-            )
         given: Mapping[str, Any] = targets
         if unknown := given.keys() - set(cls.__slots__):
             raise TypeError(f"a purge has no {', '.join(sorted(unknown))}; it has {', '.join(cls.__slots__)}")
+        given = {name: value for name, value in given.items() if value is not None or name in NAMES}
+        for name in given.keys() - set(NAMES):
+            if not _is_of_type(name, given[name]):  # "no" is true, and everything would be purged
+                raise InvalidRequest(f"{name} = {given[name]!r}: give {_TYPES[name]}")
+        if given.get("delete") and not given.get("hard"):
+            raise InvalidRequest(
+                "delete=True without hard=True: what is deleted can't stay usable as stale; pass hard=True"
+            )
         named = {kind.name: _unique(given.get(kind.name, ()), kind.read) for kind in KINDS}
         made = cls(**{**given, **named})
         if made.is_empty:
@@ -159,6 +162,8 @@ class Purge:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Read what :meth:`as_json` returned, perhaps in an older process; raises :class:`InvalidRequest`."""
+        if not isinstance(values, Mapping):
+            raise InvalidRequest(f"not a purge: {str(values)[:100]!r}; give what as_json returned")
         if unknown := values.keys() - set(cls.__slots__):
             raise InvalidRequest(
                 f"not a purge: it has {sorted(unknown)}; a purge has {', '.join(cls.__slots__)}"
@@ -182,13 +187,7 @@ class Purge:
 
 
 def _unique(given: Texts, read: Callable[[str], str] = str) -> tuple[str, ...]:
-    return () if given == () else tuple(dict.fromkeys(map(read, map(_text, texts(given)))))
-
-
-def _text(given: object) -> str:
-    if not isinstance(given, str):
-        raise InvalidRequest(f"{given!r}: a text is needed")
-    return given
+    return () if given == () else tuple(dict.fromkeys(map(read, map(text, texts(given)))))
 
 
 def _url(url: str) -> str:
@@ -200,7 +199,7 @@ def parse_url(url: str) -> Target:
 
     Without a scheme, a host shows by a dot or a port: ``nonsense`` is no URL, but a slip.
     """
-    target = _target(url)
+    target = _target(text(url))
     if "://" not in url and "." not in target.host and ":" not in target.host and target.host != "localhost":
         raise InvalidRequest(f"{url!r} isn't a URL: write https://{url} if it begins with a host")
     return target
@@ -220,7 +219,7 @@ def _target(url: str) -> Target:
 
 def parse_host(host: str) -> str:
     """Read a host, perhaps with a port, or the URL of one; raises :class:`InvalidRequest`."""
-    target = _target(host)
+    target = _target(text(host))
     if target.path != "/" or target.query is not None:
         raise InvalidRequest(f"{host!r} isn't a host: it has a path or query; purge it as a prefix or a URL")
     return target.host

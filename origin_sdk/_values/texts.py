@@ -5,10 +5,17 @@ from typing import TypeAlias
 
 from origin_sdk._values.errors import InvalidRequest
 
-__all__ = ["Texts", "texts"]
+__all__ = ["Texts", "text", "texts"]
 
 Texts: TypeAlias = str | Iterable[str]
 """One text or several: a lone ``str`` is one, not its letters."""
+
+
+def text(given: object) -> str:
+    """Return a text as it is. Raises InvalidRequest for what is none."""
+    if not isinstance(given, str):
+        raise InvalidRequest(f"{given!r}: a text is needed")
+    return given
 
 
 def texts(given: Texts) -> tuple[str, ...]:
