@@ -16,9 +16,9 @@ from functools import wraps
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from origin_sdk._values.targets import Purge
-from origin_sdk._values.texts import Texts
-from origin_sdk.events._models.rules import gathered
-from origin_sdk.outbox._stores.entries import Intent, Republish
+from origin_sdk._values.texts import Texts, texts
+from origin_sdk.events._models.rules import gathered, named_texts
+from origin_sdk.outbox._stores.entries import Intent, Republish, payload_of
 
 __all__ = ["Recorder", "Recording", "purging", "recording"]
 
@@ -45,8 +45,10 @@ class Recording:
         self.intents.append(Purge.of(**targets))
 
     def publish(self, url: str, renderer: str = "", **arguments: Any) -> None:
-        """Add a republication."""
-        self.intents.append(Republish(url, renderer, arguments))
+        """Add a republication; raises :class:`InvalidRequest` immediately for what can't be recorded."""
+        intent = Republish(url, renderer, arguments)
+        payload_of(intent)
+        self.intents.append(intent)
 
 
 @contextmanager
@@ -68,23 +70,30 @@ def purging(
     """Return a decorator: each call that returns purges; one that raises doesn't.
 
     ``groups`` and ``urls`` are texts, or functions of the call's arguments. Coroutine functions are awaited.
+    What no response can have is left out, and logged: the call has succeeded by then.
     """
+    targets = [given if callable(given) else texts(given) for given in (groups, urls)]
+    fixed_groups, fixed_urls = (() if callable(given) else given for given in targets)
+    Purge.of(groups=fixed_groups, urls=fixed_urls, hard=hard, everything=True)  # raises for invalid ones
 
-    def intents(arguments: tuple[Any, ...], named: dict[str, Any]) -> list[Intent]:
-        targets = [given(*arguments, **named) if callable(given) else given for given in (groups, urls)]
-        return gathered([Purge.of(groups=targets[0], urls=targets[1], hard=hard)])
+    def record_targets(arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        of_groups, of_urls = (
+            named_texts(given(*arguments, **named)) if callable(given) else given for given in targets
+        )
+        if intents := gathered([Purge(groups=of_groups, urls=of_urls, hard=hard)]):
+            record(*intents)
 
     def decorate(function: _Function) -> _Function:
         @wraps(function)
         def call(*arguments: Any, **named: Any) -> Any:
             result = function(*arguments, **named)
-            record(*intents(arguments, named))
+            record_targets(arguments, named)
             return result
 
         @wraps(function)
         async def call_async(*arguments: Any, **named: Any) -> Any:
             result = await function(*arguments, **named)
-            record(*intents(arguments, named))
+            record_targets(arguments, named)
             return result
 
         return cast("_Function", call_async if inspect.iscoroutinefunction(function) else call)

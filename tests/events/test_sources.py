@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Condition, Thread
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import redis
 
 from origin_sdk import InvalidRequest, InvalidSettings, Purge
+from origin_sdk.events._models.rules import gathered
 from origin_sdk.events.calls import purging, recording
 from origin_sdk.events.messages import read_message, read_narrowly
 from origin_sdk.events.postgres import PostgresListener, notify
@@ -22,6 +24,7 @@ from origin_sdk.events.streams import StreamConsumer
 from origin_sdk.events.webhook import Webhook, signature
 from origin_sdk.outbox import Intent, Republish
 from origin_sdk.outbox._stores.entries import payload_of
+from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import ManualClock
 from scripts.runtime.servers import Postgres, Redis
 
@@ -58,6 +61,63 @@ def test_a_call_that_returns_purges_and_one_that_raises_does_not(records: Record
     with pytest.raises(ZeroDivisionError):
         divide(2, by=0)
     assert records.intents == [Purge.of(groups="half-4-2", urls="https://a.example/all")]
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        pytest.param(["a", "b\nc"], [Purge.of(groups="a")], id="one that no response has, beside another"),
+        pytest.param(["a", 17], [Purge.of(groups="a")], id="what is no text, beside another"),
+        pytest.param("b\u200bc\n", [], id="one that no response has"),
+        pytest.param(None, [], id="None"),
+        pytest.param(17, [], id="a number"),
+        pytest.param([], [], id="none, as nothing changed"),
+    ],
+)
+def test_a_call_that_succeeded_does_not_fail_for_what_it_names(
+    records: Records, caplog: pytest.LogCaptureFixture, groups: Any, expected: list[Intent]
+) -> None:
+    @purging(records, groups=lambda: groups)
+    def change() -> str:
+        return "done"
+
+    assert change() == "done"
+    assert records.intents == expected
+    assert ("not purged" in caplog.text) == (groups != [])
+
+
+def test_what_is_always_named_is_checked_where_it_is_declared(records: Records) -> None:
+    for groups in ("a\nb", 17, None):
+        with pytest.raises(InvalidRequest):
+            purging(records, groups=groups)  # type: ignore[arg-type]  # what callers get wrong
+
+
+NOT_RECORDED: dict[str, Any] = {
+    "no intent": {"groups": ["a"]},
+    "None": None,
+    "a URL that is none": Republish("nonsense"),
+    "no URL": Republish(17),  # type: ignore[arg-type]  # what callers get wrong
+    "half a character in the URL": Republish("https://a.example/\ud800"),
+    "half a character in the arguments": Republish("https://a.example/", "page", {"name": "\ud800"}),
+    "half a character in a group": Purge(groups=("a\ud800",)),
+    "an argument that JSON hasn't": Republish("https://a.example/", "page", {"at": object()}),
+    "a renderer without a name": Republish("https://a.example/", None),  # type: ignore[arg-type]  # see above
+}
+
+
+@pytest.mark.parametrize("intent", NOT_RECORDED.values(), ids=NOT_RECORDED.keys())
+def test_what_no_drainer_could_read_is_not_recorded(tmp_path: Path, intent: Any) -> None:
+    outbox = SqliteOutbox(tmp_path / "outbox.db")
+    with pytest.raises(InvalidRequest, match=r"can't be recorded|what is recorded is"):
+        outbox.record(Purge.of(groups="a"), intent)
+    assert outbox.due_in() is None, "nothing of it is recorded"
+
+
+def test_a_change_does_not_fail_for_what_cannot_be_published(caplog: pytest.LogCaptureFixture) -> None:
+    sound = Republish("https://a.example/", "page", {"id": 1})
+    unsound = [each for each in NOT_RECORDED.values() if isinstance(each, Republish)]
+    assert gathered([*unsound, sound]) == [sound]
+    assert caplog.text.count("not published") == len(unsound)
 
 
 def test_a_coroutine_is_awaited_first(records: Records) -> None:

@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from origin_sdk._values.errors import InvalidRequest, InvalidSettings
 from origin_sdk._values.targets import Purge
 from origin_sdk._values.texts import Texts, texts
-from origin_sdk.outbox._stores.entries import Intent, Republish
+from origin_sdk.outbox._stores.entries import Intent, Republish, payload_of
 
 if TYPE_CHECKING:
     from origin_sdk.layers import AsyncLayeredCache, LayeredCache
 
-__all__ = ["Before", "Bulk", "EdgeRule", "Registry", "UnseenChangeWarning", "gathered", "groups_of"]
+__all__ = [
+    "Before",
+    "Bulk",
+    "EdgeRule",
+    "Registry",
+    "UnseenChangeWarning",
+    "gathered",
+    "groups_of",
+    "named_texts",
+]
 
 _log = logging.getLogger("origin_sdk.events")
 _Model = TypeVar("_Model", bound=type)
@@ -103,8 +112,20 @@ def _named(name: Name, versions: Iterable[Any]) -> tuple[str, ...]:
         return ()
     found: dict[str, None] = {}
     for version in versions:
-        found |= dict.fromkeys(texts(name(version)))
+        found |= dict.fromkeys(named_texts(name(version)))
     return tuple(found)
+
+
+def named_texts(given: Any) -> tuple[str, ...]:
+    """Return the groups or URLs that a function of anyone's named; what is neither one nor several is logged.
+
+    It is asked once the change is made, which must not fail for it.
+    """
+    try:
+        return texts(given)
+    except InvalidRequest as error:
+        _log.error("not purged: %s", error)
+        return ()
 
 
 def gathered(intents: Iterable[Intent]) -> list[Intent]:
@@ -116,7 +137,10 @@ def gathered(intents: Iterable[Intent]) -> list[Intent]:
     pages: dict[str, Intent] = {}
     for intent in intents:
         if isinstance(intent, Republish):
-            pages[repr(intent)] = intent
+            try:
+                pages[payload_of(intent)] = intent
+            except InvalidRequest as error:
+                _log.error("not published: %s", error)
             continue
         lane = lanes.setdefault((intent.hard, intent.reason), {})
         lane.update(dict.fromkeys(("groups", group) for group in intent.groups))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+from origin_sdk._values.arguments import check_type
 from origin_sdk._values.errors import InvalidRequest
 from origin_sdk._values.targets import Purge, parse_url
 
@@ -59,9 +60,23 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=
 
 
 def payload_of(intent: Intent) -> str:
-    """Return an intent as the text that is kept."""
-    kind = "republish" if isinstance(intent, Republish) else "purge"
-    return _encode({kind: intent.as_json()})
+    """Return an intent as the text that is kept.
+
+    Raises :class:`InvalidRequest` for what no drainer could read: once the change is made, nobody is there to
+    correct it.
+    """
+    check_type("what is recorded", intent, (Purge, Republish), "Purge.of(…) or Republish(…)")
+    try:
+        if isinstance(intent, Republish):
+            _republish(intent.url, intent.renderer, intent.arguments)
+            payload = _encode({"republish": intent.as_json()})
+        else:
+            payload = _encode({"purge": intent.as_json()})
+        payload.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        shown = intent.url if isinstance(intent, Republish) else intent
+        raise InvalidRequest(f"{str(shown)[:_MAX_TEXT]!r} can't be recorded: {error}") from error
+    return payload
 
 
 def read_payload(payload: str) -> Intent:
@@ -79,7 +94,7 @@ def read_payload(payload: str) -> Intent:
 
 def _republish(url: object, renderer: object = "", arguments: object = None) -> Republish:
     arguments = {} if arguments is None else arguments
-    if not (isinstance(url, str) and isinstance(renderer, str) and isinstance(arguments, dict)):
+    if not (isinstance(url, str) and isinstance(renderer, str) and isinstance(arguments, Mapping)):
         raise TypeError("url and renderer are strings, arguments an object")
     return Republish(str(parse_url(url)), renderer, arguments)
 
