@@ -2,7 +2,7 @@
 
 import gc
 import json
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import js
@@ -26,7 +26,7 @@ from origin_sdk_edge.hooks import Run, hook_warnings, load_hooks
 from origin_sdk_edge.monitor import IsolateIdentity, Monitor
 from origin_sdk_edge.policy.access import METRICS_PATH
 from origin_sdk_edge.policy.decision import Lookup
-from origin_sdk_edge.ports import Incoming, Ports, Read
+from origin_sdk_edge.ports import Ciphers, Incoming, Keys, Ports, Read, Request, Response, Work
 from origin_sdk_edge.purge_log.isolate import IsolateLog
 from origin_sdk_edge.shortpath import ShortPath
 from origin_sdk_edge.storage import Storage
@@ -101,7 +101,7 @@ class Worker:
         gc.freeze()
         gc.set_threshold(20_000)
 
-    def answer(self, request: Any, method: str, url: str, fields: str, context: Any) -> Any:
+    def answer(self, request: Request, method: str, url: str, fields: str, context: Any) -> Response:
         """Answer by KV's short path, or by the full one: a promise of a response."""
         own, background = deferred(), WaitUntil(context, self._note)
         promise, resolve = own.promise, own.resolve
@@ -126,8 +126,8 @@ class Worker:
         return promise
 
     async def _answered_by_store(
-        self, request: Any, url: str, fields: str, background: WaitUntil, lookup: Lookup, began_ms: int
-    ) -> Any:
+        self, request: Request, url: str, fields: str, background: WaitUntil, lookup: Lookup, began_ms: int
+    ) -> Response:
         read = await self._records.read(variant(lookup, ()), lookup.rule)
         served = self.short_path.answer(lookup, read, fields, background, began_ms)
         if served is None:
@@ -137,7 +137,7 @@ class Worker:
 
     async def _answered(
         self,
-        request: Any,
+        request: Request,
         method: str,
         url: str,
         fields: str,
@@ -145,7 +145,7 @@ class Worker:
         read: Read | None = None,
         *,
         is_from_edge: bool = False,
-    ) -> Any:
+    ) -> Response:
         has_body = method not in {"GET", "HEAD"} or FRAMES_BODY.search(fields)
         if self.log and LOG_PATH in url and self.log.route.is_for(path := js.URL.new(url).pathname):
             return await self._told(self.log, path, request, json.loads(fields), background)
@@ -169,10 +169,10 @@ class Worker:
         self,
         log: IsolateLog,
         path: str,
-        request: Any,
+        request: Request,
         fields: Mapping[str, str],
         background: WaitUntil,
-    ) -> Any:
+    ) -> Response:
         """Answer a request of the purge log's route."""
         reply = log.route.refusal(request.method, fields.get("content-length", ""))
         if reply is None:
@@ -186,7 +186,7 @@ class Worker:
 def _runner(seconds: float) -> Run:
     """Return what runs hooks that wait."""
 
-    async def run(work: Coroutine[Any, Any, Any]) -> Any:
+    async def run(work: Work) -> Any:
         from origin_sdk_edge.adapters.tasks import apart  # noqa: PLC0415 - asyncio is for who needs it
 
         return await apart(work, seconds, epoch_ms())
@@ -194,7 +194,7 @@ def _runner(seconds: float) -> Run:
     return run
 
 
-def _keys(settings: Settings) -> Any:
+def _keys(settings: Settings) -> Keys | None:
     if not settings.token_issuers:
         return None
     from origin_sdk_edge.adapters.keys import WebKeys  # noqa: PLC0415 - only where there are issuers
@@ -202,7 +202,7 @@ def _keys(settings: Settings) -> Any:
     return WebKeys()
 
 
-def _ciphers(settings: Settings) -> Any:
+def _ciphers(settings: Settings) -> Ciphers | None:
     if not settings.store_keys:
         return None
     from origin_sdk_edge.adapters.ciphers import WebCiphers  # noqa: PLC0415 - only where there are keys
@@ -236,7 +236,7 @@ def asks_shield(context: Any, fields: str) -> bool:
     return bool(props) and json.loads(js.JSON.stringify(props) or "{}") == SHIELD_PROPS
 
 
-def is_at_cloudflare(request: Any) -> bool:
+def is_at_cloudflare(request: Request) -> bool:
     """Whether this is Cloudflare, by what the runtime says of a request and its client can't.
 
     workerd alone knows no location, and `wrangler dev` makes one up, for clients on this machine.
@@ -245,7 +245,7 @@ def is_at_cloudflare(request: Any) -> bool:
     return has_location and (request.headers.get("cf-connecting-ip") or "::1") not in _THIS_MACHINE
 
 
-def refuse(error: ConfigError, variables: Mapping[str, object]) -> Any:
+def refuse(error: ConfigError, variables: Mapping[str, object]) -> Response:
     """Answer 500 for settings that can't be used; the details stay in the log, but while developing."""
     js.console.error(f"edge cache: {error}")
     shown = f"{error}\n" if is_development(variables) else _NOT_CONFIGURED
@@ -255,7 +255,7 @@ def refuse(error: ConfigError, variables: Mapping[str, object]) -> Any:
 _worker: Worker | None = None
 
 
-def on_fetch(request: Any, env: Any, ctx: Any) -> Any:
+def on_fetch(request: Request, env: Any, ctx: Any) -> Response:
     """Answer a request: out of memory without a coroutine, where a decision may be repeated."""
     global _worker  # noqa: PLW0603 - an isolate's state, and there is one isolate
     if _worker is None:

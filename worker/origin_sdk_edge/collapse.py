@@ -1,8 +1,8 @@
 """Collapsed forwarding: requests for one response wait for one answer of the origin, and share it."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, assert_never
+from typing import assert_never
 
 from origin_sdk_edge.asker import Asker
 from origin_sdk_edge.counters import Counters
@@ -16,7 +16,7 @@ from origin_sdk_edge.policy.facts import OriginFailure
 from origin_sdk_edge.policy.outcome import Fail, Relay, Reuse
 from origin_sdk_edge.policy.revalidation import with_conditions
 from origin_sdk_edge.policy.status import Status
-from origin_sdk_edge.ports import OriginError, Pipe, Ports, Signal
+from origin_sdk_edge.ports import OriginError, Pipe, Ports, Response, Signal, Stream, Work
 from origin_sdk_edge.questions import Outcome, Question
 from origin_sdk_edge.sender import Sender
 from origin_sdk_edge.storage import Storage
@@ -32,8 +32,8 @@ _GRACE_SECONDS = 2.0
 
 _SLOW = Status(Reason.SLOW_ORIGIN, hit=True)
 
-LookUp = Callable[[Lookup, Exchange], Awaitable[Any]]
-Run = Callable[[Coroutine[Any, Any, object]], None]
+LookUp = Callable[[Lookup, Exchange], Awaitable[Response]]
+Run = Callable[[Work], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +103,9 @@ class Collapse:
             return None if health.follows_wish(question.key, now_ms) else Reason.THROTTLED
         return None
 
-    async def ask_or_wait(self, lookup: Lookup, ask: Ask, entry: Entry | None, exchange: Exchange) -> Any:
+    async def ask_or_wait(
+        self, lookup: Lookup, ask: Ask, entry: Entry | None, exchange: Exchange
+    ) -> Response:
         if exchange.flights_before is None:
             exchange.flights_before = self.flights.started
         key = entry.key if entry else self._storage.variants.expected_key(lookup)
@@ -118,7 +120,7 @@ class Collapse:
             return await self._ask_alone(Question(with_conditions(lookup, ask), ask, entry, key), exchange)
         return await (self._wait(question, flight, exchange) if flight else self._fly(question, exchange))
 
-    async def _ask_alone(self, question: Question, exchange: Exchange) -> Any:
+    async def _ask_alone(self, question: Question, exchange: Exchange) -> Response:
         """Ask the origin for this request only."""
         began_ms = self._timing.now_ms()
         outcome = await self._asker.ask(question)
@@ -139,7 +141,7 @@ class Collapse:
         if entry or outcome.speaks_of_sharing:
             self.flights.remember(question.key, question.voice, unshared=entry is None)
 
-    async def _fly(self, question: Question, exchange: Exchange) -> Any:
+    async def _fly(self, question: Question, exchange: Exchange) -> Response:
         """Ask the origin for this request and all that come to wait for it."""
         answered, began_ms = _Answered(self._timing.signal()), self._timing.now_ms()
         flight = self.flights.start(question.key, question.voice)
@@ -217,7 +219,7 @@ class Collapse:
             run(self._pilot.beats(joined.lead))
         return joined
 
-    async def _wait(self, question: Question, flight: Flight, exchange: Exchange) -> Any:
+    async def _wait(self, question: Question, flight: Flight, exchange: Exchange) -> Response:
         """Wait for another request's outcome."""
         is_soft = self._stand_in(question) is not None
         settings = self._settings
@@ -240,7 +242,7 @@ class Collapse:
             return await self._fly(question, exchange)
         return await self._ask_alone(question, exchange)
 
-    async def _share(self, question: Question, flight: Flight, exchange: Exchange) -> Any:
+    async def _share(self, question: Question, flight: Flight, exchange: Exchange) -> Response:
         """Answer as a flight that landed was answered; ask the origin after all if that is no answer here."""
         lookup, ask, entry = question.lookup, question.ask, question.entry
         if not flight.entry and flight.voice not in {"", question.voice}:
@@ -280,7 +282,7 @@ class Collapse:
         if outcome.fill and outcome.plan.store and outcome.plan.may_share:
             flight.share(self._storage.retention.coming(question.lookup, outcome.plan.store), outcome.fill)
 
-    async def _fed(self, question: Question, flight: Flight, exchange: Exchange) -> Any | None:
+    async def _fed(self, question: Question, flight: Flight, exchange: Exchange) -> Response | None:
         """Answer with a body that is still on its way; ``None`` if that is no answer here."""
         lookup, coming, fill = question.lookup, flight.coming, flight.fill
         if coming is None or fill is None or "range" in lookup.client.fields:
@@ -294,7 +296,7 @@ class Collapse:
             exchange, lookup, coming, status, stream=lambda: self._pipe(fill, size_bytes, exchange)
         )
 
-    def _pipe(self, fill: Fill, size_bytes: int | None, exchange: Exchange) -> Any:
+    def _pipe(self, fill: Fill, size_bytes: int | None, exchange: Exchange) -> Stream:
         """Make the stream by which one client is fed."""
         pipe = self._bodies.pipe(size_bytes)
         fill.join(pipe)
@@ -306,7 +308,7 @@ class Collapse:
         if not is_sized:
             self._counters.sent_more(exchange, fill.size_bytes)
 
-    async def _send(self, question: Question, outcome: Outcome, exchange: Exchange) -> Any:
+    async def _send(self, question: Question, outcome: Outcome, exchange: Exchange) -> Response:
         plan, lookup = outcome.plan, question.lookup
         source = outcome.entry or question.entry
         match plan.answer:

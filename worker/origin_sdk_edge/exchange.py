@@ -1,12 +1,10 @@
 """One request and what becomes of it: noted where it happens, counted and timed once it is answered."""
 
-from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
 
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.status import Status
-from origin_sdk_edge.ports import Background, Read
+from origin_sdk_edge.ports import Background, Read, Work
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.metrics import Tier
 
@@ -53,7 +51,7 @@ class Exchange:
     read: Read | None = None
     """What was read of KV for it before it came here."""
 
-    def run(self, work: Coroutine[Any, Any, object]) -> None:
+    def run(self, work: Work) -> None:
         """Start ``work`` and keep it alive."""
         self.background.run(work)
 

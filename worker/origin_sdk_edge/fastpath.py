@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.handler import Served
@@ -24,7 +24,7 @@ from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.relay import shown_fields, shown_key
 from origin_sdk_edge.policy.server_timing import short_timing
 from origin_sdk_edge.policy.status import Status, cache_status
-from origin_sdk_edge.ports import Body
+from origin_sdk_edge.ports import Body, Response
 from origin_sdk_edge.storage.mark_table import MarkTable
 from origin_sdk_edge.storage.memory import Entry, Memory
 from origin_sdk_wire.bounds import MARKS_AHEAD
@@ -77,7 +77,7 @@ class Rendered(Protocol):
     def set(self, name: str, value: str) -> None:
         """Set a field of the responses to come."""
 
-    def response(self) -> Any:
+    def response(self) -> Response:
         """Make one response."""
 
 
@@ -151,7 +151,7 @@ class FastPath:
         """Whether there is a decision for ``url``, so that reading the request's fields is worth it."""
         return url in self._by_url
 
-    def repeat(self, url: str, fields: str, now_ms: int) -> Any:
+    def repeat(self, url: str, fields: str, now_ms: int) -> Response:
         """Return a response for a GET of ``url`` with ``fields``, a JSON object.
 
         ``None`` if the policy has to decide.

@@ -1,7 +1,6 @@
 """Requests that the cache takes no part in, but for what their answers end or store."""
 
 from dataclasses import replace
-from typing import Any
 
 from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.exchange import Exchange
@@ -10,7 +9,7 @@ from origin_sdk_edge.policy.decision import Forward
 from origin_sdk_edge.policy.outcome import on_forwarded
 from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.policy.unkeyed import unposing
-from origin_sdk_edge.ports import OriginError, Ports, StoreError
+from origin_sdk_edge.ports import OriginError, Ports, Request, Response, StoreError
 from origin_sdk_edge.questions import Outcome
 from origin_sdk_edge.sender import Sender
 from origin_sdk_edge.storage import Storage
@@ -43,7 +42,7 @@ class Forwarder:
         self._timing = ports.timing
         self._report = ports.report
 
-    async def forward(self, forward: Forward, body: Any, exchange: Exchange) -> Any:
+    async def forward(self, forward: Forward, body: Request, exchange: Exchange) -> Response:
         """Pass a request on, and return the response for its client."""
         birth_ms = self._timing.now_ms()
         try:

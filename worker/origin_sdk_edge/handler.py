@@ -1,8 +1,8 @@
 """Carries out what the policy decides: finds, asks, waits, sends. It holds no rule of HTTP."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from origin_sdk_edge.asker import Asker
 from origin_sdk_edge.collapse import Collapse
@@ -22,7 +22,16 @@ from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead
 from origin_sdk_edge.policy.shielding import parse_asking, received
 from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.policy.trace import with_valid_trace
-from origin_sdk_edge.ports import Background, ContentError, Incoming, LateContentError, Ports, Read
+from origin_sdk_edge.ports import (
+    Background,
+    ContentError,
+    Incoming,
+    LateContentError,
+    Ports,
+    Read,
+    Request,
+    Response,
+)
 from origin_sdk_edge.purge_log.switches import Switches
 from origin_sdk_edge.refresher import Refresher
 from origin_sdk_edge.refreshes import Refreshes
@@ -57,7 +66,7 @@ class Served:
     """
 
     exchange: Exchange
-    response: Any
+    response: Response
     lookup: Lookup | None = None
     entry: Entry | None = None
     use: Use | None = None
@@ -92,7 +101,7 @@ class Handler:
         self._report = ports.report
         self._counters = counters
         self._shows_requests = any(rule.hook_request_bytes for rule in settings.rules)
-        self._verifier = _verifier_of(settings, storage, ports)
+        self._verify = _verifier_of(settings, storage, ports)
         self.sender = Sender(settings, hooks, storage, ports)
         self._judge = Judge(settings, storage, ports.timing)
         front = Shield(shield, settings, ports.timing) if shield else None
@@ -170,8 +179,8 @@ class Handler:
         if awaited is Awaited.REVOCATION:
             return await self._with_standing(forward, exchange)
         text, token = bearer_token(forward.request.fields), CheckedToken(None)
-        if self._verifier:
-            token = await self._verifier.verify(text, exchange.background)
+        if self._verify:
+            token = await self._verify(text, exchange.background)
         return replace(forward.request, token=token)
 
     async def _with_standing(self, forward: Forward, exchange: Exchange) -> RequestFacts:
@@ -182,7 +191,7 @@ class Handler:
         claims, now_ms = claims_of(request, rule, self.settings, exchange.began_ms), exchange.began_ms
         return replace(request, token=await checked(claims, rule, self.storage.marks, now_ms))
 
-    async def _with_content(self, forward: Forward, incoming: Any) -> RequestFacts:
+    async def _with_content(self, forward: Forward, incoming: Request) -> RequestFacts:
         """Return a request with its content; raises :class:`ContentError`."""
         from origin_sdk_wire.content import content_key  # noqa: PLC0415 - only such rules pay for it
 
@@ -216,13 +225,13 @@ class Handler:
         targets = keyed_targets(request.target, rules) if rules else (request.target,)
         return tuple(map(url_mark, targets))
 
-    def _answered_at_once(self, exchange: Exchange, answer: HookAnswer | None) -> Any:
+    def _answered_at_once(self, exchange: Exchange, answer: HookAnswer | None) -> Response:
         if answer is None:
             return self.sender.refused(exchange)
         exchange.answer(None, answer.status, len(answer.text.encode()), is_own=True)
         return self._outgoing.plain(answer.status, list(answer.fields.items()), answer.text)
 
-    def _refused(self, exchange: Exchange, request: RequestFacts | None) -> Any:
+    def _refused(self, exchange: Exchange, request: RequestFacts | None) -> Response:
         if request is None:
             return self.sender.plain(
                 exchange, 400, "The URL of the request can't be read.", Status(Reason.BAD_URL)
@@ -298,7 +307,7 @@ class Handler:
         )
         return Served(exchange, self.sender.plain(exchange, 504, text, Status(Reason.ONLY_IF_CACHED)))
 
-    async def _looked_up(self, lookup: Lookup, exchange: Exchange) -> Any:
+    async def _looked_up(self, lookup: Lookup, exchange: Exchange) -> Response:
         return (await self._look_up(lookup, exchange)).response
 
     def _note_expiry(self, lookup: Lookup, entry: Entry) -> None:
@@ -336,12 +345,15 @@ class Handler:
         return Served(exchange, response, lookup, entry, use, generation)
 
 
-def _verifier_of(settings: Settings, storage: Storage, ports: Ports) -> Any:
+def _verifier_of(
+    settings: Settings, storage: Storage, ports: Ports
+) -> Callable[[str, Background], Awaitable[CheckedToken]] | None:
+    """Return what verifies the tokens of issuers, where there are some."""
     if ports.keys is None:
         return None
     from origin_sdk_edge.key_sets import Verifier  # noqa: PLC0415 - only where there are issuers
 
-    return Verifier(settings, ports.keys, ports.timing, storage.memory, ports.report)
+    return Verifier(settings, ports.keys, ports.timing, storage.memory, ports.report).verify
 
 
 def facts_of(incoming: Incoming) -> RequestFacts | None:

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from math import log
-from typing import Any
 
 from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.invalidation import SAFE_METHODS
 from origin_sdk_edge.policy.trouble import is_no_answer
-from origin_sdk_edge.ports import Origin, OriginError, OriginResponse, Report, Timing
+from origin_sdk_edge.ports import Origin, OriginError, OriginResponse, Report, Request, Timing
 from origin_sdk_wire.key import digest
 from origin_sdk_wire.settings import Rule, Settings
 
@@ -34,7 +33,7 @@ class Origins:
         self._resting_until_ms: dict[str, int] = {}
 
     async def fetch(
-        self, rule: Rule, request: RequestFacts, conditional: Mapping[str, str], body: Any
+        self, rule: Rule, request: RequestFacts, conditional: Mapping[str, str], body: Request
     ) -> OriginResponse:
         """Ask for a response; raises :class:`OriginError` if there is none from any origin."""
         bases = rule.origins or (self._settings.origin,)
@@ -72,7 +71,7 @@ class Origins:
         return ordered
 
     async def _tried(
-        self, base: str, rule: Rule, request: RequestFacts, conditional: Mapping[str, str], body: Any
+        self, base: str, rule: Rule, request: RequestFacts, conditional: Mapping[str, str], body: Request
     ) -> OriginResponse:
         """Ask one of several, and remember whether it is away."""
         try:
@@ -88,7 +87,7 @@ class Origins:
         return response
 
     async def _fetch(
-        self, base: str, rule: Rule, request: RequestFacts, conditional: Mapping[str, str], body: Any
+        self, base: str, rule: Rule, request: RequestFacts, conditional: Mapping[str, str], body: Request
     ) -> OriginResponse:
         seconds = self._settings.origin_timeout_of(rule)
         try:
@@ -117,7 +116,7 @@ def weighted(bases: Sequence[str], weights: Sequence[float], location: str) -> l
     return sorted(bases, key=lambda base: -scores[base])
 
 
-def _is_streamed(request: RequestFacts, body: Any) -> bool:
+def _is_streamed(request: RequestFacts, body: Request) -> bool:
     """Whether a content is read as it is sent.
 
     Then a failure says nothing of the origin: a client that breaks off, or is slow, makes the same one.
@@ -125,7 +124,7 @@ def _is_streamed(request: RequestFacts, body: Any) -> bool:
     return body is not None and request.content is None
 
 
-def _may_repeat(request: RequestFacts, body: Any) -> bool:
+def _may_repeat(request: RequestFacts, body: Request) -> bool:
     """Whether a request may be sent again after one that gave no answer (RFC 9110 section 9.2.2)."""
     if _is_streamed(request, body):
         return False

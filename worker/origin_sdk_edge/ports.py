@@ -34,15 +34,27 @@ __all__ = [
     "Ports",
     "Read",
     "Report",
+    "Request",
+    "Response",
     "Signal",
     "Store",
     "StoreError",
     "StoredValue",
+    "Stream",
     "Timing",
+    "Work",
 ]
 
 Body: TypeAlias = Any
 """The bytes of a body; on the edge an ArrayBuffer."""
+Stream: TypeAlias = Any
+"""A body that is yet to come; on the edge a ReadableStream."""
+Request: TypeAlias = Any
+"""The runtime's own request, by which a client's content is read or sent on."""
+Response: TypeAlias = Any
+"""A response as the runtime sends it to a client."""
+Work: TypeAlias = Coroutine[Any, Any, object]
+"""What is to be run, whatever it returns."""
 
 
 class StoreError(Exception):
@@ -98,7 +110,7 @@ class Store(Protocol):
     async def read(self, key: str) -> StoredValue | None:
         """Return value and metadata, or ``None``."""
 
-    async def read_stream(self, key: str) -> Any | None:
+    async def read_stream(self, key: str) -> Stream | None:
         """Return the value as a stream for the client, or ``None``."""
 
     async def read_texts(self, keys: Sequence[str]) -> Mapping[str, str]:
@@ -130,7 +142,7 @@ class Bodies(Protocol):
     def size(self, body: Body) -> int:
         """Return the number of bytes."""
 
-    def measured(self, stream: Any, size_bytes: int) -> Any:
+    def measured(self, stream: Stream, size_bytes: int) -> Stream:
         """Return a stream that fails, and the response with it, unless it has this size."""
 
     def part(self, body: Body, start: int, end: int) -> Body:
@@ -142,13 +154,13 @@ class Bodies(Protocol):
     def octets(self, body: Body) -> bytes:
         """Return a body that is small enough to be looked into."""
 
-    async def received(self, request: Any, timeout_seconds: float | None = None) -> Body:
+    async def received(self, request: Request, timeout_seconds: float | None = None) -> Body:
         """Return the content of a client's request; raises :class:`ContentError`.
 
         It is waited for no longer than ``timeout_seconds`` in all.
         """
 
-    async def copied(self, request: Any, timeout_seconds: float) -> Body:
+    async def copied(self, request: Request, timeout_seconds: float) -> Body:
         """Return the content of a client's request, which can still be sent on, also where this raises.
 
         Raises :class:`ContentError`.
@@ -166,7 +178,7 @@ class Bodies(Protocol):
     def from_octets(self, octets: bytes) -> Body:
         """Return a small body."""
 
-    def counted(self, stream: Any) -> "Counted":
+    def counted(self, stream: Stream) -> "Counted":
         """Read a stream by sizes."""
 
     def joined(self, bodies: Sequence[Body]) -> Body:
@@ -217,7 +229,7 @@ class Counted(Protocol):
 class Pipe(Protocol):
     """A body for a client, given to it piece by piece."""
 
-    readable: Any
+    readable: Stream
     """The runtime's stream, for a response."""
 
     async def write(self, piece: Body, timeout_seconds: float) -> bool:
@@ -233,8 +245,8 @@ class Pipe(Protocol):
 class OriginResponse(Protocol):
     """A response, its body unread: ``raw`` is the runtime's own, ``body`` its stream for the client."""
 
-    raw: Any
-    body: Any
+    raw: Response
+    body: Stream
     status: int
     fields: Mapping[str, str]
     set_cookies: tuple[str, ...]
@@ -264,7 +276,7 @@ class Origin(Protocol):
         self,
         request: RequestFacts,
         conditional: Mapping[str, str],
-        body: Any,
+        body: Request,
         timeout_seconds: float,
         base: str,
     ) -> OriginResponse:
@@ -284,7 +296,7 @@ class Incoming:
     method: str
     url: str
     fields: Mapping[str, str]
-    body: Any = None
+    body: Request = None
     is_from_edge: bool = False
     """Whether the runtime says that an edge asks this Worker as its shield."""
 
@@ -294,13 +306,13 @@ class Outgoing(Protocol):
 
     def stored(
         self, status: int, fields: Sequence[tuple[str, str]], body: Body | None, *, is_head: bool
-    ) -> Any:
+    ) -> Response:
         """Make a response from stored parts."""
 
-    def relayed(self, response: OriginResponse, fields: Mapping[str, str | None]) -> Any:
+    def relayed(self, response: OriginResponse, fields: Mapping[str, str | None]) -> Response:
         """Hand on the origin's response with ``fields`` set, or removed where ``None``."""
 
-    def plain(self, status: int, fields: Sequence[tuple[str, str]], text: str) -> Any:
+    def plain(self, status: int, fields: Sequence[tuple[str, str]], text: str) -> Response:
         """Make a plain-text response."""
 
 
@@ -336,14 +348,14 @@ class Timing(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
-    async def together(self, *work: Coroutine[Any, Any, Any]) -> list[Any]:
+    async def together(self, *work: Work) -> list[Any]:
         """Run all at once, and return what each returned; raises what the first that failed did."""
 
 
 class Background(Protocol):
     """Work that may outlive the response, and does not end with a client that goes away."""
 
-    def run(self, work: Coroutine[Any, Any, object]) -> None:
+    def run(self, work: Work) -> None:
         """Start ``work`` and keep it alive."""
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from origin_sdk_edge.exchange import Exchange
 from origin_sdk_edge.hooks import HookRequest, HookResponse, Hooks, changed_fields
@@ -21,7 +20,7 @@ from origin_sdk_edge.policy.relay import relayed_bytes, relayed_fields, shown_fi
 from origin_sdk_edge.policy.server_timing import full_timing, short_timing
 from origin_sdk_edge.policy.shielding import told_failure, told_refusal, told_response
 from origin_sdk_edge.policy.status import Status, cache_status
-from origin_sdk_edge.ports import Background, Body, OriginResponse, Ports
+from origin_sdk_edge.ports import Background, Body, OriginResponse, Ports, Response, Stream
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_wire.choices import ServerTiming
@@ -67,8 +66,8 @@ class Sender:
         record: Record | None = None,
         *,
         unstored: Sequence[tuple[str, str]] | None = None,
-        stream: Callable[[], Any] | None = None,
-    ) -> Any:
+        stream: Callable[[], Stream] | None = None,
+    ) -> Response:
         """Answer from a stored response, under the header fields of ``record`` if given.
 
         If it has only just come from the origin, ``unstored`` are the fields that came with it for this
@@ -94,7 +93,7 @@ class Sender:
 
     def at_hand(
         self, exchange: Exchange, lookup: Lookup, entry: Entry, status: Status, now_ms: int
-    ) -> Any | None:
+    ) -> Response | None:
         """Answer from a stored response whose body is sent as it lies at hand; ``None`` for any other.
 
         For where there is no hook ``before_send``.
@@ -114,7 +113,7 @@ class Sender:
         body: Body | None,
         size_bytes: int,
         birth_ms: int,
-    ) -> Any:
+    ) -> Response:
         is_for_edge = exchange.is_for_edge
         fields = shown_fields(answer.fields, self._settings, is_for_edge=is_for_edge)
         if is_for_edge:
@@ -167,7 +166,7 @@ class Sender:
         request: RequestFacts,
         status: Status,
         key: str = "",
-    ) -> Any:
+    ) -> Response:
         """Hand on the origin's response, or answer the request's precondition from its fields."""
         if code := self.code_by_fields(facts, request, key):
             exchange.answer(status, code, 0)
@@ -200,7 +199,7 @@ class Sender:
         request: RequestFacts,
         status: Status,
         key: str,
-    ) -> Any:
+    ) -> Response:
         is_for_edge = exchange.is_for_edge
         sent: Mapping[str, str] = dict(without_content(facts.fields.items()))
         sent = sent if is_for_edge else await self._hooked(request, code, sent)
@@ -213,18 +212,18 @@ class Sender:
             fields.append(("server-timing", timing))
         return self._outgoing.stored(code, fields, None, is_head=False)
 
-    def failed(self, exchange: Exchange, failure: OriginFailure, status: Status) -> Any:
+    def failed(self, exchange: Exchange, failure: OriginFailure, status: Status) -> Response:
         """Answer 502 or 504 for an origin that failed."""
         told = told_failure(failure) if exchange.is_for_edge else ""
         return self.plain(exchange, code_of_failure(failure), _EXPLANATIONS[failure], status, told)
 
-    def refused(self, exchange: Exchange) -> Any:
+    def refused(self, exchange: Exchange) -> Response:
         """Answer an edge that goes by other settings."""
         text = "This shield was deployed with other settings than who asks it."
         told = told_refusal(setting_digests(self._settings))
         return self.plain(exchange, 409, text, Status(Reason.SHIELD_REFUSED), told)
 
-    def plain(self, exchange: Exchange, code: int, text: str, status: Status, told: str = "") -> Any:
+    def plain(self, exchange: Exchange, code: int, text: str, status: Status, told: str = "") -> Response:
         """Answer with an explanation of the cache's own, and to an edge with what it is ``told``."""
         exchange.answer(status, code, len(text) + 1, is_own=True)
         fields = [("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")]

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from origin_sdk_wire.bounds import MAX_GROUPS
 from origin_sdk_wire.facts import Reason
@@ -43,7 +42,7 @@ def named_groups(template: str, value: object) -> Iterator[str]:
             yield name
 
 
-def _at(value: Any, steps: list[str]) -> Iterator[str]:
+def _at(value: object, steps: list[str]) -> Iterator[str]:
     """Yield the texts and whole numbers at a path; a list stands for each of its items."""
     if isinstance(value, list):
         for each in value:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from origin_sdk_wire.key import Target
 from origin_sdk_wire.parameters import has_undeclared
@@ -77,7 +77,7 @@ class _Number(str):
     __slots__ = ()
 
 
-def _json_of(media_type: str, fields: Mapping[str, str], content: bytes) -> tuple[Any] | None:
+def _json_of(media_type: str, fields: Mapping[str, str], content: bytes) -> tuple[object] | None:
     """Return the value of a JSON content in a tuple; ``None`` if it isn't JSON, or parsers may differ."""
     if fields.get("content-encoding", "identity") != "identity":
         return None
@@ -100,7 +100,7 @@ def _digest(value: object) -> str:
     return sha256(json.dumps(_tagged(value), separators=(",", ":")).encode()).hexdigest()
 
 
-def _tagged(value: Any) -> Any:
+def _tagged(value: object) -> object:
     """Return a value in which members have an order, and a number isn't the text of its digits."""
     match value:
         case dict():
@@ -128,7 +128,7 @@ def may_do_otherwise(method: str, kind: KeyBody, target: Target) -> bool:
     return is_graphql and has_undeclared(target, (), _OPERATION)
 
 
-def _operation(method: str, value: tuple[Any] | None) -> str | None:
+def _operation(method: str, value: tuple[object] | None) -> str | None:
     """Return what tells a GraphQL request from others; ``None`` if it isn't surely a query.
 
     That is the digest of its document, and all other members: operation name, variables, extensions. By its
@@ -162,7 +162,7 @@ def _persisted(entry: object) -> str | None:
     return digest.lower() if isinstance(digest, str) else ""
 
 
-def _is_write(value: tuple[Any] | None) -> bool:
+def _is_write(value: tuple[object] | None) -> bool:
     """Whether a request has a document that isn't of queries alone; a batch, whether any of its has."""
     requests = value[0] if value and isinstance(value[0], list) else value or ()
     documents = [each.get("query") for each in requests if isinstance(each, dict)]

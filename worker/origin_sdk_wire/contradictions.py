@@ -4,7 +4,6 @@ An *error* can't be meant; a *warning* does what it says, and mostly harm as wel
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
 
 from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS, MAX_GROUPS
 from origin_sdk_wire.choices import DataClass, Forwarded, SingleFlight
@@ -336,7 +335,7 @@ def rule_warnings(rule: Rule) -> Iterator[str]:
         )
 
 
-def misplaced(variables: Mapping[str, Any], of_rules: Collection[str]) -> Iterator[str]:
+def misplaced(variables: Mapping[str, object], of_rules: Collection[str]) -> Iterator[str]:
     """Name the plain variables that are settings of a rule; common words may be the user's own."""
     for variable in variables:
         if "_" in variable and variable.isupper() and variable.lower() in of_rules:

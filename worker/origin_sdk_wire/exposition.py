@@ -169,7 +169,7 @@ def isolate_text(isolate: Isolate) -> str:
     return json.dumps({"version": VERSION, **_shown_isolate(isolate)}, separators=(",", ":"))
 
 
-def _shown_isolate(isolate: Isolate) -> dict[str, Any]:
+def _shown_isolate(isolate: Isolate) -> dict[str, object]:
     return {
         "id": isolate.id,
         "location": isolate.location,
@@ -182,7 +182,7 @@ def _shown_isolate(isolate: Isolate) -> dict[str, Any]:
     }
 
 
-def _rows(metric: Metric, counts: Counts) -> list[list[Any]]:
+def _rows(metric: Metric, counts: Counts) -> list[list[object]]:
     return [[*labels, *map(_short, cells)] for labels, cells in sorted(counts.series[metric.name].items())]
 
 
@@ -223,7 +223,7 @@ def parse_isolate(text: str) -> Isolate:
         raise UnreadableMetrics(f"not the counts of an isolate: {error!r}") from error
 
 
-def _check_version(table: Mapping[str, Any]) -> None:
+def _check_version(table: Mapping[str, object]) -> None:
     if table["version"] != VERSION:
         raise UnreadableMetrics(
             f"version {table['version']!r} of {FORMAT}, and this reads version {VERSION}; "

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from origin_sdk_wire.errors import InvalidRule
 from origin_sdk_wire.key import escape_path
@@ -17,7 +16,7 @@ _MEDIA_TYPE = re.compile(r"[!#$&^_.+A-Za-z0-9-]+/[!#$&^_.+A-Za-z0-9-]+")
 _HOST_PATTERN = re.compile(r"[a-z0-9._~%*:\[\]-]+")
 
 
-def parse_key_rule(table: Mapping[str, Any], where: str) -> KeyRule:
+def parse_key_rule(table: Mapping[str, object], where: str) -> KeyRule:
     """Read a rule's table; ``where`` names it in errors, such as ``RULES[2]``.
 
     Raises :class:`InvalidRule`, which names the setting, the value and the remedy.
@@ -47,7 +46,7 @@ def parse_key_rule(table: Mapping[str, Any], where: str) -> KeyRule:
     )
 
 
-def _paths(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
+def _paths(table: Mapping[str, object], where: str) -> tuple[str, ...]:
     paths = _texts(table, "path", where)
     for path in paths:
         if not path.startswith(("/", "*")):
@@ -62,7 +61,7 @@ def _paths(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return tuple(map(escape_path, paths))
 
 
-def _hosts(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
+def _hosts(table: Mapping[str, object], where: str) -> tuple[str, ...]:
     hosts = tuple(host.lower() for host in _texts(table, "host", where))
     for host in hosts:
         if not _HOST_PATTERN.fullmatch(host):
@@ -73,7 +72,7 @@ def _hosts(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return hosts
 
 
-def _methods(table: Mapping[str, Any], where: str) -> frozenset[str]:
+def _methods(table: Mapping[str, object], where: str) -> frozenset[str]:
     methods = _tokens(table, "methods", where)
     for method in methods:
         # RFC 9110 section 9.1: methods are case-sensitive, and the standard ones are in upper case.
@@ -84,19 +83,19 @@ def _methods(table: Mapping[str, Any], where: str) -> frozenset[str]:
     return frozenset(methods)
 
 
-def _device_field(table: Mapping[str, Any], where: str) -> str:
+def _device_field(table: Mapping[str, object], where: str) -> str:
     names = _tokens(table, "device_field", where)
     if len(names) > 1:
         raise InvalidRule(f"{where}.device_field = {shown_value(names)}: give one name, such as X-Device")
     return names[0].lower() if names else ""
 
 
-def _fields(table: Mapping[str, Any], where: str, device: str) -> tuple[str, ...]:
+def _fields(table: Mapping[str, object], where: str, device: str) -> tuple[str, ...]:
     names = [name.lower() for name in _tokens(table, "key_fields", where)]
     return tuple(dict.fromkeys([*names, device] if device else names))
 
 
-def _api_key(table: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _api_key(table: Mapping[str, object], where: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the request fields and the query parameters in which there may be an API key."""
     places = _texts(table, "api_key_in", where)
     fields = tuple(place.lower() for place in places if not place.startswith("?"))
@@ -110,7 +109,7 @@ def _api_key(table: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], tup
 
 
 def _matching(
-    table: Mapping[str, Any], setting: str, where: str, pattern: re.Pattern[str], expects: str
+    table: Mapping[str, object], setting: str, where: str, pattern: re.Pattern[str], expects: str
 ) -> tuple[str, ...]:
     values = _texts(table, setting, where)
     for value in values:
@@ -119,12 +118,12 @@ def _matching(
     return values
 
 
-def _key_body(table: Mapping[str, Any], where: str) -> KeyBody:
+def _key_body(table: Mapping[str, object], where: str) -> KeyBody:
     value = table.get("key_body", False)
     if isinstance(value, bool):
         return KeyBody.RAW if value else KeyBody.NONE
     try:
-        return KeyBody(value)
+        return KeyBody(str(value))
     except ValueError as error:
         raise InvalidRule(
             f"{where}.key_body = {shown_value(value)}: write true for the content's bytes, or one of "
@@ -132,7 +131,7 @@ def _key_body(table: Mapping[str, Any], where: str) -> KeyBody:
         ) from error
 
 
-def _text(table: Mapping[str, Any], setting: str, where: str) -> str:
+def _text(table: Mapping[str, object], setting: str, where: str) -> str:
     value = table.get(setting, "")
     if not isinstance(value, str):
         raise InvalidRule(
@@ -141,7 +140,7 @@ def _text(table: Mapping[str, Any], setting: str, where: str) -> str:
     return value
 
 
-def _texts(table: Mapping[str, Any], setting: str, where: str) -> tuple[str, ...]:
+def _texts(table: Mapping[str, object], setting: str, where: str) -> tuple[str, ...]:
     value = table.get(setting, ())
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, list | tuple) or not all(isinstance(item, str) and item for item in values):
@@ -152,7 +151,7 @@ def _texts(table: Mapping[str, Any], setting: str, where: str) -> tuple[str, ...
     return tuple(values)
 
 
-def _tokens(table: Mapping[str, Any], setting: str, where: str) -> tuple[str, ...]:
+def _tokens(table: Mapping[str, object], setting: str, where: str) -> tuple[str, ...]:
     values = _texts(table, setting, where)
     for value in values:
         if not _TOKEN.fullmatch(value):
@@ -163,7 +162,7 @@ def _tokens(table: Mapping[str, Any], setting: str, where: str) -> tuple[str, ..
     return values
 
 
-def _flag(table: Mapping[str, Any], setting: str, where: str) -> bool:
+def _flag(table: Mapping[str, object], setting: str, where: str) -> bool:
     value = table.get(setting, False)
     if not isinstance(value, bool):
         raise InvalidRule(

@@ -85,7 +85,7 @@ def _read_rule(table: object, where: str, problems: list[str]) -> Rule:
     return rule
 
 
-def _unknown_settings(table: Mapping[Any, object], where: str) -> Iterator[str]:
+def _unknown_settings(table: Mapping[str, object], where: str) -> Iterator[str]:
     for setting in table:
         if setting not in RULE_SETTINGS:
             remedy = _remedy(str(setting))
@@ -99,9 +99,9 @@ def _remedy(setting: str) -> str:
     return f"did you mean {near}?" if near else f"a rule has: {', '.join(sorted(RULE_SETTINGS))}"
 
 
-def _key_values(table: Mapping[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
+def _key_values(table: Mapping[str, object], where: str, problems: list[str]) -> dict[str, Any]:
     """Read the settings that match requests and make keys, one by one: each reports its own problem."""
-    good: dict[str, Any] = {}
+    good: dict[str, object] = {}
     for setting in sorted(KEY_RULE_SETTINGS & table.keys()):
         try:
             parse_key_rule({setting: table[setting]}, where)

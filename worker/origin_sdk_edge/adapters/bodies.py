@@ -3,14 +3,13 @@
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 import js
 from pyodide.ffi import JsException, to_js
 
 from origin_sdk_edge.adapters.javascript import from_json
 from origin_sdk_edge.adapters.promises import Promised, promised, unawaited, within
-from origin_sdk_edge.ports import Body, ContentError, LateContentError, StoreError
+from origin_sdk_edge.ports import Body, ContentError, LateContentError, Request, StoreError, Stream
 
 __all__ = ["ArrayBuffers", "JsCounted", "JsPipe", "joined", "read_at_most"]
 
@@ -31,7 +30,7 @@ class ArrayBuffers:
         size: int = body.byteLength
         return size
 
-    def measured(self, stream: Any, size_bytes: int) -> Any:
+    def measured(self, stream: Stream, size_bytes: int) -> Stream:
         """Return a stream that fails, and the response with it, unless it has this size."""
         return stream.pipeThrough(js.FixedLengthStream.new(size_bytes))
 
@@ -52,7 +51,7 @@ class ArrayBuffers:
         octets: bytes = body.to_bytes()
         return octets
 
-    async def received(self, request: Any, timeout_seconds: float | None = None) -> Body:
+    async def received(self, request: Request, timeout_seconds: float | None = None) -> Body:
         """Return the content of a client's request."""
         try:
             return await within(timeout_seconds, promised(request.arrayBuffer, request))
@@ -61,7 +60,7 @@ class ArrayBuffers:
         except TimeoutError as error:
             raise LateContentError(f"it took longer than {timeout_seconds:g} s") from error
 
-    async def copied(self, request: Any, timeout_seconds: float) -> Body:
+    async def copied(self, request: Request, timeout_seconds: float) -> Body:
         """Return the content of a client's request, which can still be sent on."""
         return await self.received(request.clone(), timeout_seconds)
 
@@ -85,7 +84,7 @@ class ArrayBuffers:
         """Return a small body."""
         return to_js(octets).slice().buffer
 
-    def counted(self, stream: Any) -> "JsCounted":
+    def counted(self, stream: Stream) -> "JsCounted":
         """Read a stream by sizes."""
         return JsCounted(stream)
 
@@ -114,7 +113,7 @@ class ArrayBuffers:
 
 
 async def read_at_most(
-    most_bytes: int, stream: Any, bounded: Callable[[Promised], Promised] | None = None
+    most_bytes: int, stream: Stream, bounded: Callable[[Promised], Promised] | None = None
 ) -> Body:
     """Return all of a stream; raises :class:`ValueError` as soon as that is too much.
 
@@ -162,7 +161,7 @@ def _unbrotli(body: Body, most_bytes: int) -> Body:
 class JsCounted:
     """See :class:`origin_sdk_edge.ports.Counted`."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._reader = stream.getReader(from_json('{"mode": "byob"}'))
 
     async def next(self, size_bytes: int) -> Body:

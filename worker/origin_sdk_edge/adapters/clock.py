@@ -1,13 +1,14 @@
 """The clock, waiting, and work that outlives a response."""
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from origin_sdk_edge.adapters import promises
 from origin_sdk_edge.adapters.promises import Promised, deferred, drive
 from origin_sdk_edge.adapters.turn import turn
+from origin_sdk_edge.ports import Work
 
 __all__ = ["JsSignal", "JsTiming", "WaitUntil", "epoch_ms"]
 
@@ -86,7 +87,7 @@ class JsTiming:
             own = deferred()
             await Promised(own.promise, seconds, own.resolve)
 
-    async def together(self, *work: Coroutine[Any, Any, Any]) -> list[Any]:
+    async def together(self, *work: Work) -> list[Any]:
         """Run all at once."""
         return await promises.together(*work)
 
@@ -98,7 +99,7 @@ class WaitUntil:
         self._context = context
         self._report = report
 
-    def run(self, work: Coroutine[Any, Any, object]) -> None:
+    def run(self, work: Work) -> None:
         """Start ``work`` once the response is made, and keep the request's context alive until it is done."""
         begun, ended = deferred(), deferred()
         self._context.waitUntil(ended.promise)
@@ -111,6 +112,6 @@ class WaitUntil:
         drive(_after(Promised(begun.promise), work), lambda _: ended.resolve(), fail)
 
 
-async def _after(begun: Promised, work: Coroutine[Any, Any, object]) -> None:
+async def _after(begun: Promised, work: Work) -> None:
     await begun
     await work

@@ -20,7 +20,7 @@ from origin_sdk_edge.adapters.objects import ask_object, read_query
 from origin_sdk_edge.adapters.promises import promised, within
 from origin_sdk_edge.global_flights.board import Board, Carried, Landing, Role, Ticket
 from origin_sdk_edge.policy.facts import OriginFailure
-from origin_sdk_edge.ports import StoreError
+from origin_sdk_edge.ports import Request, Response, StoreError
 
 __all__ = ["FLIGHT_PATH", "FlightStub", "FlightTower"]
 
@@ -38,7 +38,7 @@ class FlightTower:
         self._board = Board(JsTiming())
         self._bodies = ArrayBuffers()
 
-    async def answer(self, request: Any) -> Any:
+    async def answer(self, request: Request) -> Response:
         """Answer a request of the runtime with a response of the runtime."""
         url = urlsplit(request.url)
         query = read_query(url.query)
@@ -63,7 +63,7 @@ def _landing(query: dict[str, str], body: Any, size_bytes: int) -> Landing:
     return Landing(failure=failure, rest_seconds=float(query["rest"]))
 
 
-def _response(ticket: Ticket) -> Any:
+def _response(ticket: Ticket) -> Response:
     told: dict[str, str | int] = {
         "role": ticket.role.value,
         "number": ticket.number,

@@ -11,7 +11,7 @@ from origin_sdk_edge.adapters.clock import epoch_ms
 from origin_sdk_edge.adapters.javascript import entries_of, from_json
 from origin_sdk_edge.adapters.promises import promised, within
 from origin_sdk_edge.counters import Counters
-from origin_sdk_edge.ports import Body, StoredValue, StoreError
+from origin_sdk_edge.ports import Body, StoredValue, StoreError, Stream
 from origin_sdk_wire.settings import Settings
 
 __all__ = ["KvStore"]
@@ -47,7 +47,7 @@ class KvStore:
             return None
         return StoredValue(json.loads(_stringify(found.metadata)), found.value)
 
-    async def read_stream(self, key: str) -> Any | None:
+    async def read_stream(self, key: str) -> Stream | None:
         """See :class:`origin_sdk_edge.ports.Store`."""
         self._counters.kv_used("read", (key,))
         found = await self._done(self._namespace.get, key, self._read_stream)

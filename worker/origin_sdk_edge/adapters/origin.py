@@ -14,7 +14,7 @@ from origin_sdk_edge.adapters.javascript import fields_of, from_json
 from origin_sdk_edge.adapters.promises import Promised, promised, unawaited, within
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.relay import origin_url, outbound_fields, signature_field
-from origin_sdk_edge.ports import Body, LateError, OriginError
+from origin_sdk_edge.ports import Body, LateError, OriginError, Request, Response, Stream
 from origin_sdk_wire.fields import HOP_BY_HOP
 from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.storability import content_length
@@ -38,7 +38,7 @@ class JsPieces:
     """See :class:`origin_sdk_edge.ports.Pieces`."""
 
     def __init__(
-        self, stream: Any, silence_seconds: float, first_bytes: int, heard: Callable[[], None]
+        self, stream: Stream, silence_seconds: float, first_bytes: int, heard: Callable[[], None]
     ) -> None:
         self._heard = heard
         self._reader = stream.getReader(from_json('{"mode": "byob"}'))
@@ -93,7 +93,7 @@ class JsPieces:
 class FetchedResponse:
     """See :class:`origin_sdk_edge.ports.OriginResponse`."""
 
-    def __init__(self, raw: Any, silence_seconds: float) -> None:
+    def __init__(self, raw: Response, silence_seconds: float) -> None:
         self.raw = raw
         self.body = self._stream = raw.body
         self.status: int = raw.status
@@ -172,7 +172,7 @@ class FetchOrigin:
         self,
         request: RequestFacts,
         conditional: Mapping[str, str],
-        body: Any,
+        body: Request,
         timeout_seconds: float,
         base: str,
     ) -> FetchedResponse:
@@ -218,7 +218,7 @@ class _Way:
 
 
 async def _sent(
-    way: _Way, url: str, request: RequestFacts, described: Mapping[str, Any], body: Any = None
+    way: _Way, url: str, request: RequestFacts, described: Mapping[str, Any], body: Request = None
 ) -> FetchedResponse:
     target: Any = url
     content = request.content

@@ -12,7 +12,7 @@ response; and a promise keeps what waits for it for ever. So all that waits is k
 lets go of what has waited for longer than anything does.
 """
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Generator
 from functools import cache
 from typing import Any
 
@@ -21,6 +21,7 @@ from pyodide.ffi import create_once_callable
 
 from origin_sdk_edge.adapters.javascript import from_json
 from origin_sdk_edge.adapters.turn import turn
+from origin_sdk_edge.ports import Work
 
 __all__ = [
     "LOST_MS",
@@ -101,15 +102,13 @@ class Promised:
         return (yield self)
 
 
-def drive(
-    work: Coroutine[Any, Any, Any], done: Callable[[Any], object], failed: Callable[[Exception], object]
-) -> None:
+def drive(work: Work, done: Callable[[Any], object], failed: Callable[[Exception], object]) -> None:
     """Run a coroutine as far as it goes without waiting, and on as what it waits for settles."""
     _advance(work, done, failed, work.send, None)
 
 
 def _advance(
-    work: Coroutine[Any, Any, Any],
+    work: Work,
     done: Callable[[Any], object],
     failed: Callable[[Exception], object],
     resume: Callable[[Any], Promised],
@@ -155,11 +154,11 @@ class _Wait:
 
     def __init__(
         self,
-        work: Coroutine[Any, Any, Any],
+        work: Work,
         done: Callable[[Any], object],
         failed: Callable[[Exception], object],
     ) -> None:
-        self._work: Coroutine[Any, Any, Any] | None = work
+        self._work: Work | None = work
         self._done = done
         self._failed = failed
         self._once: Any = None
@@ -232,7 +231,7 @@ def give_up_lost(now_ms: int) -> None:
     _waits.give_up_lost(now_ms)
 
 
-async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
+async def together(*work: Work) -> list[Any]:
     """Run all at once, and return what each returned; raises what the first that failed did."""
     joined = _Joined(len(work))
     for number, each in enumerate(work):

@@ -16,7 +16,7 @@ from origin_sdk_edge.adapters.flights import FLIGHT_PATH, FlightTower
 from origin_sdk_edge.adapters.javascript import from_json
 from origin_sdk_edge.adapters.objects import BASE, ask_object, read_query
 from origin_sdk_edge.adapters.promises import drive, promised, within
-from origin_sdk_edge.ports import StoreError
+from origin_sdk_edge.ports import Request, Response, StoreError
 from origin_sdk_edge.purge_log.ledger import Ledger, Limits
 from origin_sdk_edge.purge_log.reader import honoured_ms
 from origin_sdk_wire.config import VARIABLES, load
@@ -73,7 +73,7 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
         )
         return rows
 
-    async def on_fetch(self, request: Any) -> Any:
+    async def on_fetch(self, request: Request) -> Response:
         """Answer a question of the Worker; nobody else reaches the object."""
         url = urlsplit(request.url)
         if url.path.startswith(FLIGHT_PATH):
@@ -86,7 +86,7 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
             return js.Response.new("", from_json('{"status": 500}'))
         return js.Response.new(text)
 
-    async def _flown(self, request: Any) -> Any:
+    async def _flown(self, request: Request) -> Response:
         """Answer what is asked about flights: driven by promises, as all that waits for others is."""
         own = promises.deferred()
 
@@ -97,7 +97,7 @@ class PurgeLog(DurableObject):  # type: ignore[no-untyped-call]  # the runtime s
         drive(self._tower.answer(request.js_object), own.resolve, fail)
         return await own.promise
 
-    async def _answer(self, path: str, query: dict[str, str], request: Any) -> str:
+    async def _answer(self, path: str, query: dict[str, str], request: Request) -> str:
         ledger, now_ms = self._ledger_of(query), epoch_ms()
         if path == "/page":
             if not ledger.may_ask(now_ms):

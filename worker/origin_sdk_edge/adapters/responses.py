@@ -8,7 +8,7 @@ import js
 
 from origin_sdk_edge.adapters.javascript import from_json
 from origin_sdk_edge.policy.facts import WITHOUT_CONTENT
-from origin_sdk_edge.ports import Body, OriginResponse
+from origin_sdk_edge.ports import Body, OriginResponse, Response
 
 __all__ = ["JsResponses", "PreparedResponse"]
 
@@ -27,7 +27,7 @@ class PreparedResponse:
         """Set a field of the responses to come."""
         self._headers.set(name, value)
 
-    def response(self) -> Any:
+    def response(self) -> Response:
         """Make one response."""
         return _new_response(self._body, self._init)
 
@@ -41,11 +41,11 @@ class JsResponses:
 
     def stored(
         self, status: int, fields: Sequence[tuple[str, str]], body: Body | None, *, is_head: bool
-    ) -> Any:
+    ) -> Response:
         """Make a response from stored parts."""
         return _new_response(None if is_head else body, _init(status, fields))
 
-    def relayed(self, response: OriginResponse, fields: Mapping[str, str | None]) -> Any:
+    def relayed(self, response: OriginResponse, fields: Mapping[str, str | None]) -> Response:
         """Hand on the origin's response."""
         if response.status == 101 or not 200 <= response.status <= 599:
             return response.raw  # the runtime can't create such a response
@@ -63,10 +63,10 @@ class JsResponses:
         init.headers = headers
         return _new_response(None if response.status in WITHOUT_CONTENT else response.body, init)
 
-    def plain(self, status: int, fields: Sequence[tuple[str, str]], text: str) -> Any:
+    def plain(self, status: int, fields: Sequence[tuple[str, str]], text: str) -> Response:
         """Make a plain-text response."""
         return _new_response(None if status in WITHOUT_CONTENT else text, _init(status, fields))
 
 
-def _init(status: int, fields: Sequence[tuple[str, str]]) -> Any:
+def _init(status: int, fields: Sequence[tuple[str, str]]) -> Response:
     return from_json(json.dumps({"status": status, "headers": fields, "encodeBody": "manual"}))

@@ -7,11 +7,10 @@ bound on how many are left within some seconds.
 """
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any
 
 from origin_sdk_edge.adapters.promises import Promised, deferred
-from origin_sdk_edge.ports import LateError
+from origin_sdk_edge.ports import LateError, Work
 
 __all__ = ["MOST_LEFT", "apart"]
 
@@ -23,7 +22,7 @@ _left: dict["asyncio.Future[None]", int] = {}
 """When each that was late began."""
 
 
-async def apart(work: Coroutine[Any, Any, Any], seconds: float, now_ms: int) -> Any:
+async def apart(work: Work, seconds: float, now_ms: int) -> Any:
     """Run a coroutine, which may use asyncio and the runtime's promises.
 
     Raises what it raises, and LateError if it takes longer than so many seconds: it then runs on, unheard.

@@ -8,7 +8,6 @@ algorithm of shared secrets.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from origin_sdk_edge.claims import Expected, decoded, is_acceptable, is_access, json_object
 from origin_sdk_wire.issuers import Issuer
@@ -94,7 +93,7 @@ def read_key_set(text: str) -> tuple[Jwk, ...]:
     return tuple(_jwks(keys[:_MOST_KEYS]))
 
 
-def _jwks(keys: list[Any]) -> Iterator[Jwk]:
+def _jwks(keys: list[object]) -> Iterator[Jwk]:
     for key in keys:
         if not isinstance(key, dict) or key.get("use", "sig") != "sig" or not key.keys().isdisjoint(_SECRET):
             continue

@@ -1,8 +1,6 @@
 """Bodies of stored responses: those that lie apart from their record, and those that are coded."""
 
-from typing import Any
-
-from origin_sdk_edge.ports import Background, Body, Pipe, StoreError
+from origin_sdk_edge.ports import Background, Body, Pipe, StoreError, Stream
 from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_edge.storage.seals import OpenedBody
 from origin_sdk_edge.storage.tiers import Tiers
@@ -75,7 +73,7 @@ class StoredBodies:
             pass
         return None
 
-    async def stream(self, entry: Entry, background: Background) -> Any | None:
+    async def stream(self, entry: Entry, background: Background) -> Stream | None:
         """Return a body that lies apart as a stream, so that it needs no memory; ``None`` if it is gone."""
         if not entry.record.body_key:
             return None

@@ -7,9 +7,8 @@ counts as absent.
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache, partial
-from typing import Any
 
-from origin_sdk_edge.ports import Bodies, Body, Ciphers, Counted, Pipe, StoredValue, StoreError
+from origin_sdk_edge.ports import Bodies, Body, Ciphers, Counted, Pipe, StoredValue, StoreError, Stream
 from origin_sdk_wire.errors import BrokenSeal
 from origin_sdk_wire.seals import (
     GENERATION_BYTES,
@@ -164,7 +163,7 @@ class Seals:
             at += contents.size(sealed)
         return whole
 
-    async def opened_body(self, body_key: str, stream: Any) -> "OpenedBody":
+    async def opened_body(self, body_key: str, stream: Stream) -> "OpenedBody":
         """Begin to read a body in sealed parts; raises :class:`BrokenSeal` and :class:`StoreError`."""
         counted = self.contents.counted(stream)
         try:
