@@ -124,6 +124,7 @@ def _observe_starlette() -> None:
         from starlette.applications import Starlette  # noqa: PLC0415 - any ASGI application will do
         from starlette.datastructures import Headers  # noqa: PLC0415
         from starlette.requests import HTTPConnection  # noqa: PLC0415
+        from starlette.routing import Router  # noqa: PLC0415
     except ImportError:
         return
     call: Any = Starlette.__call__
@@ -137,11 +138,39 @@ def _observe_starlette() -> None:
         await call(self, scope, receive, send)
 
     Starlette.__call__ = observed_call  # type: ignore[method-assign]
+    _observe_router(Router)
     _observe_headers(Headers)
     reads = {name: _observed_property(what) for name, what in KEPT_IN_SCOPE.items()}
     for name, observed_read in {"cookies": _observed_cookies, **reads}.items():
         if read := getattr(vars(HTTPConnection).get(name), "fget", None):
             setattr(HTTPConnection, name, property(wraps(read)(partial(observed_read, read))))
+
+
+def _observe_router(router: Any) -> None:
+    """Note a body that breaks off where it does: a BaseHTTPMiddleware says so once it has sent an end."""
+    call: Any = router.__call__
+
+    @wraps(call)
+    async def observed_call(self: Any, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        observed: Observed | None = scope.get(_OBSERVED)
+        if observed is None:
+            await call(self, scope, receive, send)
+            return
+        has_begun = False
+
+        async def beginning(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = has_begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await call(self, scope, receive, beginning)
+        except Exception as error:
+            if has_begun:  # else a handler of errors answers
+                observed.cut = error
+            raise
+
+    router.__call__ = observed_call
 
 
 def _observe_headers(headers: Any) -> None:

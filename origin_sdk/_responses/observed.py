@@ -157,7 +157,7 @@ class Observed:
 
     __slots__ = (
         *("_accounted", "_decided", "_endpoint", "_framework", "_is_on_its_way", "_readings", "_sent"),
-        *("broken", "decide", "left_outside"),
+        *("broken", "cut", "decide", "left_outside"),
     )
 
     def __init__(self, framework: tuple[str, ...], endpoint: Callable[[], Any] = lambda: None) -> None:
@@ -174,6 +174,8 @@ class Observed:
         """What decides on the response, again if something is read after it did."""
         self.broken: Exception | None = None
         """Why a body broke off that streams to the edge for everyone."""
+        self.cut: Exception | None = None
+        """Why a body broke off within the framework, whatever stands between ends it as if it were whole."""
 
     def note(self, what: str, through: tuple[str, ...] = ()) -> None:
         """Note that something was looked up, by whoever called this through the framework.
@@ -230,8 +232,10 @@ class Observed:
     def check(self) -> None:
         """Raise what :meth:`note` couldn't, where something is read outside of the response's context.
 
-        That is a thread of the handler's own.
+        That is a thread of the handler's own. And raise what cut the body off, in place of an end.
         """
+        if self.cut:
+            raise self.cut
         if self._sent and self._is_on_its_way and self.is_undecided:
             route, declared, _ = self._sent
             for reading in list(self._readings.values())[self._decided :]:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -103,9 +104,12 @@ def show_user(request: Request) -> bytes:
     return request.cookies["jwt"].encode()
 
 
+@pytest.mark.parametrize("is_inside", [False, True], ids=["outside", "inside"])
 @pytest.mark.parametrize(("rest", "error"), [(fail, LookupError), (show_user, NotCacheable)])
-async def test_no_middleware_outside_ends_a_body_that_breaks_off(
-    rest: Callable[[Request], bytes], error: type[Exception]
+async def test_no_middleware_ends_a_body_that_breaks_off(
+    rest: Callable[[Request], bytes],
+    error: type[Exception],
+    is_inside: bool,
 ) -> None:
     async def stream(request: Request) -> Response:
         async def parts() -> AsyncIterator[bytes]:
@@ -120,7 +124,7 @@ async def test_no_middleware_outside_ends_a_body_that_breaks_off(
         return response
 
     app = application(stream)
-    app.add_middleware(BaseHTTPMiddleware, dispatch=pass_on)
+    app.user_middleware.insert(int(is_inside), Middleware(BaseHTTPMiddleware, dispatch=pass_on))
     sent: list[Any] = []
 
     async def over_the_wire(scope: Scope, receive: Receive, send: Send) -> None:
