@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -18,8 +18,8 @@ from scripts.runtime.servers import Postgres, Redis, ServerMissing
 
 _Server = TypeVar("_Server")
 
-# How long an example takes says how busy the machine is; pytest-timeout ends what hangs.
-settings.register_profile("unhurried", deadline=None)
+# How long an example takes, or is made, says how busy the machine is; pytest-timeout ends what hangs.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
 # A shell has what it starts in the background ignore Ctrl-C, and so would all programs that tests start.

@@ -7,7 +7,7 @@ import signal
 import struct
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
@@ -18,8 +18,12 @@ from scripts.runtime.ports import reserved_ports
 
 __all__ = ["ClusterOfSix", "RedisServer", "SentinelSet", "ShiftedClock", "client_program"]
 
-START_SECONDS = 20.0
+START_SECONDS = 40.0
 _POLL_SECONDS = 0.02
+_STEADY_MS = 15_000
+"""So long a server may be silent where nobody is to take over: a busy machine lets it wait a while."""
+_PROMPT: Final = ("PUBLISH-PERIOD", "100", "INFO-PERIOD", "500", "TILT-PERIOD", "500")
+"""Else sentinels tell of themselves every two seconds, and rest for thirty on a machine that is busy."""
 _FAILING: Final = frozenset({"fail", "fail?", "handshake"})
 _CLOCK_SOURCE: Final = Path(__file__).with_name("clock_shift.c")
 
@@ -187,10 +191,18 @@ class RedisServer:
 
 
 class SentinelSet:
-    """A primary, two replicas and three sentinels, which know it by a name that no other set has."""
+    """A primary, two replicas and three sentinels, which know it by a name that no other set has.
+
+    In a steady one no replica takes over because a busy machine lets the primary wait.
+    """
 
     def __init__(
-        self, folder: Path, *arguments: str, secured: Secured | None = None, rights: str = ""
+        self,
+        folder: Path,
+        *arguments: str,
+        secured: Secured | None = None,
+        rights: str = "",
+        is_steady: bool = False,
     ) -> None:
         self._secured = secured
         self.primary = RedisServer(folder / "primary", *arguments, secured=secured)
@@ -204,11 +216,21 @@ class SentinelSet:
             config = folder / f"sentinel-{number}.conf"
             config.write_text(
                 f"sentinel monitor {self.service} 127.0.0.1 {self.primary.port} 2\n"
-                f"sentinel down-after-milliseconds {self.service} 500\n"
+                f"sentinel down-after-milliseconds {self.service} {_STEADY_MS if is_steady else 500}\n"
                 f"sentinel failover-timeout {self.service} 3000\n"
                 + (f"user cache on >secret {rights}\n" if rights else "")
             )
             self.sentinels.append(_Sentinel(folder / f"sentinel-{number}", config, secured))
+        _wait_until(self._is_whole, "the sentinels don't know of all")
+
+    def _is_whole(self) -> bool:
+        """Whether each sentinel knows of the replicas, and of the others: alone none has a majority."""
+        return all(self._known_to(sentinel) == (2, 2) for sentinel in self.sentinels)
+
+    def _known_to(self, sentinel: RedisServer) -> tuple[int, int]:
+        with sentinel.client() as client:
+            known: Any = client.execute_command("SENTINEL MASTER", self.service)
+        return int(known["num-slaves"]), int(known["num-other-sentinels"])
 
     @property
     def url(self) -> str:
@@ -226,6 +248,8 @@ class _Sentinel(RedisServer):
     def __init__(self, folder: Path, config: Path, secured: Secured | None) -> None:
         self._config = config
         super().__init__(folder, secured=secured)
+        with self.client() as client, contextlib.suppress(redis.ResponseError):  # before Redis 7
+            client.execute_command("SENTINEL DEBUG", *_PROMPT)
 
     def _command(self) -> Sequence[str]:
         program, *arguments = super()._command()
@@ -235,10 +259,13 @@ class _Sentinel(RedisServer):
 
 
 class ClusterOfSix:
-    """Three primaries with a replica each."""
+    """Three primaries with a replica each; of a steady one the same holds as of such a set."""
 
-    def __init__(self, folder: Path, *arguments: str, secured: Secured | None = None) -> None:
-        enabled = (*arguments, "--cluster-enabled", "yes", "--cluster-node-timeout", "1500")
+    def __init__(
+        self, folder: Path, *arguments: str, secured: Secured | None = None, is_steady: bool = False
+    ) -> None:
+        timeout_ms = str(_STEADY_MS if is_steady else 1500)
+        enabled = (*arguments, "--cluster-enabled", "yes", "--cluster-node-timeout", timeout_ms)
         self._secured = secured
         if secured:
             enabled = (*enabled, "--tls-cluster", "yes")
@@ -267,6 +294,7 @@ class ClusterOfSix:
             capture_output=True,
             timeout=60,
         )
+        _wait_until(lambda: all(map(_is_whole, self.nodes)), "the cluster isn't whole")
 
     @property
     def url(self) -> str:
@@ -279,18 +307,19 @@ class ClusterOfSix:
         for node in self.nodes:
             node.thaw()
 
-    def wait_until_whole(self) -> None:
-        """Wait until each node takes all the others for well."""
-        deadline = time.monotonic() + START_SECONDS
-        while not all(_is_whole(node) for node in self.nodes):
-            if time.monotonic() > deadline:
-                raise ProcessError(f"the cluster isn't whole after {START_SECONDS:g} s")
-            time.sleep(_POLL_SECONDS)
-
     def stop(self) -> None:
         """End all."""
         for node in self.nodes:
             node.stop()
+
+
+def _wait_until(is_so: Callable[[], bool], problem: str) -> None:
+    """Wait as long as a server may take to start. Raises ProcessError, which names the problem."""
+    deadline = time.monotonic() + START_SECONDS
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise ProcessError(f"{problem} after {START_SECONDS:g} s")
+        time.sleep(_POLL_SECONDS)
 
 
 def _is_whole(node: RedisServer) -> bool:

@@ -384,7 +384,7 @@ def test_a_template_is_what_the_deploy_button_and_create_cloudflare_take(
         env={**os.environ, **QUIET, "PATH": path, "WRANGLER_LOG_PATH": str(folder / "logs")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

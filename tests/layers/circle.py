@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from origin_sdk.layers import AsyncLayeredCache, Family, LayeredCache, LoadCycle, RedisOptions
+from tests.layers.servers import PATIENT_SECONDS
 
 FAMILY = Family("node", "{id}", str)
 
@@ -51,7 +52,7 @@ async def in_a_loop(options: RedisOptions, own: str, following: str) -> str:
 
 
 def main(url: str, prefix: str, own: str, following: str, way: str) -> None:
-    options = RedisOptions(url=url, prefix=prefix, timeout=2.0)
+    options = RedisOptions(url=url, prefix=prefix, timeout=PATIENT_SECONDS)
     try:
         if way == "loop":
             say(asyncio.run(in_a_loop(options, own, following)))

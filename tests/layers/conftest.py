@@ -10,11 +10,9 @@ import pytest
 from origin_sdk.layers import RedisOptions
 from origin_sdk.testing import ManualClock
 from tests.layers.caches import make
-from tests.layers.servers import ClusterOfSix, RedisServer, SentinelSet
+from tests.layers.servers import PATIENT_SECONDS, ClusterOfSix, RedisServer, SentinelSet
 
 _prefixes = count()
-PATIENT_SECONDS = 2.0
-"""The time that Redis has to answer where a test isn't about time: two busy cores."""
 
 
 @pytest.fixture(scope="session")
@@ -33,30 +31,16 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSer
 
 @pytest.fixture(scope="session")
 def sentinel_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelSet]:
-    running = SentinelSet(tmp_path_factory.mktemp("sentinels"))
+    running = SentinelSet(tmp_path_factory.mktemp("sentinels"), is_steady=True)
     yield running
     running.stop()
 
 
 @pytest.fixture(scope="session")
 def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterOfSix]:
-    running = ClusterOfSix(tmp_path_factory.mktemp("cluster"))
+    running = ClusterOfSix(tmp_path_factory.mktemp("cluster"), is_steady=True)
     yield running
     running.stop()
-
-
-@pytest.fixture(scope="session")
-def running_steady_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterOfSix]:
-    running = ClusterOfSix(tmp_path_factory.mktemp("steady"), "--cluster-replica-no-failover", "yes")
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def steady_cluster(running_steady_cluster: ClusterOfSix) -> ClusterOfSix:
-    """A cluster whose nodes may be frozen: no replica takes over, so that it is as before once they thaw."""
-    running_steady_cluster.wait_until_whole()
-    return running_steady_cluster
 
 
 @pytest.fixture

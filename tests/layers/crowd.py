@@ -4,6 +4,7 @@ import asyncio
 import sys
 
 from origin_sdk.layers import AsyncLayeredCache, Family, RedisOptions
+from tests.layers.servers import PATIENT_SECONDS
 
 
 def say(line: str) -> None:
@@ -21,7 +22,7 @@ async def main(url: str, prefix: str) -> None:
         await asyncio.sleep(0.3)  # what others wait for
         return 5
 
-    async with AsyncLayeredCache(RedisOptions(url=url, prefix=prefix, timeout=2.0)) as cache:
+    async with AsyncLayeredCache(RedisOptions(url=url, prefix=prefix, timeout=PATIENT_SECONDS)) as cache:
         assert await asyncio.to_thread(cache.wait_until_synced)
         say("ready")
         await asyncio.to_thread(sys.stdin.readline)

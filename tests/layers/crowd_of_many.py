@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from origin_sdk.layers import AsyncLayeredCache, Family, Key, RedisOptions
 from tests.layers.crowd import say
+from tests.layers.servers import PATIENT_SECONDS
 
 FAMILY = Family("hot", "{id}", int)
 KEYS = {FAMILY.key(id=number): number for number in range(20)}
@@ -23,7 +24,7 @@ async def main(url: str, prefix: str) -> None:
         keys = sorted(KEYS, key=lambda key: KEYS[key] * (number + 1) % 23)
         return await cache.get_many_or_load(keys, load)
 
-    async with AsyncLayeredCache(RedisOptions(url=url, prefix=prefix, timeout=2.0)) as cache:
+    async with AsyncLayeredCache(RedisOptions(url=url, prefix=prefix, timeout=PATIENT_SECONDS)) as cache:
         assert await asyncio.to_thread(cache.wait_until_synced)
         say("ready")
         await asyncio.to_thread(sys.stdin.readline)

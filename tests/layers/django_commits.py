@@ -23,6 +23,7 @@ from origin_sdk.layers import Family, Key, LayeredCache, RedisOptions  # noqa: E
 from origin_sdk.layers.django.commits import invalidate_with  # noqa: E402
 from origin_sdk.outbox import State  # noqa: E402
 from origin_sdk.outbox.django.store import DjangoOutbox  # noqa: E402
+from tests.layers.servers import PATIENT_SECONDS  # noqa: E402
 
 KEY: Key[object] = Family("product", "{id}", groups=("product-{id}",)).key(id=17)
 
@@ -31,7 +32,9 @@ def main() -> None:
     """Commit once, roll back once."""
     call_command("migrate", verbosity=0)
     seen: dict[str, object] = {}
-    with LayeredCache(RedisOptions(url=sys.argv[2], prefix="django-commits", timeout=2)) as cache:
+    with LayeredCache(
+        RedisOptions(url=sys.argv[2], prefix="django-commits", timeout=PATIENT_SECONDS)
+    ) as cache:
         cache.set(KEY, "old")
         try:
             with transaction.atomic():

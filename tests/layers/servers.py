@@ -8,4 +8,7 @@ from scripts.runtime.redis_servers import (
     ShiftedClock,
 )
 
-__all__ = ["ClusterOfSix", "RedisServer", "SentinelSet", "ShiftedClock", "reserved_ports"]
+PATIENT_SECONDS = 10.0
+"""The time that Redis has to answer where a test isn't about time: what comes later isn't what it expects."""
+
+__all__ = ["PATIENT_SECONDS", "ClusterOfSix", "RedisServer", "SentinelSet", "ShiftedClock", "reserved_ports"]

@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from threading import Barrier, Event, Lock, Thread
@@ -28,6 +27,7 @@ from tests.layers.servers import ClusterOfSix, RedisServer
 from tests.layers.test_breakdowns import BUSY_SECONDS, SOFT_SECONDS, eventually
 from tests.layers.test_contract import Source
 from tests.layers.test_policies import settle
+from tests.stopwatch import Stopwatch
 
 FAMILY = Family("hot", "{id}", int, groups=("hot",))
 CROWD = "tests.layers.crowd_of_many"
@@ -439,7 +439,7 @@ def test_locks_of_many_are_renewed_while_their_holder_loads(
 ) -> None:
     cache = new_cache("redis", driver)
     assert cache.wait_until_synced(30)
-    family = Family("hot", "{id}", int, policy=Policy(lock=0.4))
+    family = Family("hot", "{id}", int, policy=Policy(lock=4.0))
     names = [lock_of(prefix, number) for number in range(5)]
     with redis_server.client() as client:
 
@@ -447,8 +447,8 @@ def test_locks_of_many_are_renewed_while_their_holder_loads(
             holders = client.mget(names)
             assert all(holders)
             for name in names:
-                client.pexpire(name, 300)
-            eventually(lambda: all(client.pttl(name) > 300 for name in names))
+                client.pexpire(name, 3000)
+            eventually(lambda: all(client.pttl(name) > 3000 for name in names))
             assert client.mget(names) == holders
             return dict.fromkeys(some, 1)
 
@@ -489,19 +489,19 @@ def test_many_are_loaded_although_redis_forgot_the_scripts(
 @pytest.mark.timed
 @pytest.mark.parametrize("nodes", [1, 3], ids=["one of the nodes", "half of the nodes"])
 def test_many_wait_at_most_the_timeout_while_nodes_are_frozen(
-    steady_cluster: ClusterOfSix, prefix: str, driver: str, nodes: int
+    redis_cluster: ClusterOfSix, prefix: str, driver: str, nodes: int
 ) -> None:
-    cache = make(driver, RedisOptions(url=steady_cluster.url, prefix=prefix, timeout=SOFT_SECONDS))
+    cache = make(driver, RedisOptions(url=redis_cluster.url, prefix=prefix, timeout=SOFT_SECONDS))
     try:
         assert cache.wait_until_synced(30)
         cache.get_many_or_load(keys_of(range(50)), Shelf())
-        for node in steady_cluster.nodes[:nodes]:
+        for node in redis_cluster.nodes[:nodes]:
             node.freeze()
-        began = time.monotonic()
-        assert len(cache.get_many_or_load(keys_of(range(50, 150)), Shelf())) == 100
-        assert time.monotonic() - began < SOFT_SECONDS * 2 + BUSY_SECONDS
+        with Stopwatch() as watch:
+            assert len(cache.get_many_or_load(keys_of(range(50, 150)), Shelf())) == 100
+        assert watch.seconds < SOFT_SECONDS * 2 + BUSY_SECONDS
     finally:
-        for node in steady_cluster.nodes[:nodes]:
+        for node in redis_cluster.nodes[:nodes]:
             node.thaw()
         cache.close()
 
@@ -522,7 +522,7 @@ def test_four_processes_with_fifty_tasks_load_each_key_once(redis_server: RedisS
             process.stdin.write("go\n")
             process.stdin.flush()
         for process in crowd:
-            loaded += process.communicate(timeout=30)[0].split()
+            loaded += process.communicate(timeout=100)[0].split()
     finally:
         for process in crowd:
             process.kill()

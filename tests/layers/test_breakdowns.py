@@ -1,6 +1,7 @@
 """Redis refused, frozen, slow, full, emptied, cut off, failing over: the service answers, and heals."""
 
 import contextlib
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +13,17 @@ import pytest
 import redis
 
 from origin_sdk.layers import Family, RedisOptions
+from scripts.runtime.proxy import Proxy
 from tests.layers.caches import make
-from tests.layers.servers import ClusterOfSix, RedisServer, SentinelSet
+from tests.layers.servers import PATIENT_SECONDS, ClusterOfSix, RedisServer, SentinelSet
 from tests.layers.test_contract import Source
+from tests.stopwatch import Stopwatch
 
 pytestmark = pytest.mark.timed
 
 FAMILY = Family("product", "{id}", str, groups=("product-{id}",))
-SOFT_SECONDS = 0.05
+SOFT_SECONDS = 0.15
+"""The time that Redis has where it is not to answer: it may be lost on a busy machine as well."""
 BUSY_SECONDS = 0.25
 """What two busy cores may add to any time."""
 LEAVING_SECONDS = 2.0
@@ -49,7 +53,7 @@ def connect(driver: str) -> Iterator[Callable[..., Any]]:
     """Makes caches of the driver that are up and hear of each other."""
     made: list[Any] = []
 
-    def new(url: str, timeout: float = SOFT_SECONDS, **options: Any) -> Any:
+    def new(url: str, timeout: float = PATIENT_SECONDS, **options: Any) -> Any:
         cache = make(driver, RedisOptions(url=url, prefix="t", timeout=timeout, **options))
         made.append(cache)
         assert cache.wait_until_synced(30)
@@ -65,7 +69,7 @@ def connect_each() -> Iterator[Callable[..., list[Any]]]:
     """Makes a cache of each driver, which a Redis that takes long to break down breaks down for at once."""
     made: list[Any] = []
 
-    def new(url: str, timeout: float = SOFT_SECONDS, **options: Any) -> list[Any]:
+    def new(url: str, timeout: float = 0.5, **options: Any) -> list[Any]:
         some = [
             make(driver, RedisOptions(url=url, prefix=driver, timeout=timeout, **options))
             for driver in ("sync", "async")
@@ -88,21 +92,27 @@ def of_each(act: Callable[..., object], *caches: list[Any]) -> None:
 def assert_answers_at_once(cache: Any) -> None:
     """The first calls wait for the soft timeout at most, then nobody waits."""
     for number in range(3):
-        began = time.monotonic()
-        assert cache.get_or_load(FAMILY.key(id=f"first-{number}"), Source("a")) == "a"
-        assert time.monotonic() - began < SOFT_SECONDS * 2 + BUSY_SECONDS
+        with Stopwatch() as watch:
+            assert cache.get_or_load(FAMILY.key(id=f"first-{number}"), Source("a")) == "a"
+        assert watch.seconds < SOFT_SECONDS * 2 + BUSY_SECONDS
     eventually(lambda: not cache.link.is_up)
-    began = time.monotonic()
+    taken: list[float] = []
     for number in range(100):
+        began = time.monotonic()
         cache.get_or_load(FAMILY.key(id=f"then-{number}"), Source("a"))
-    assert (time.monotonic() - began) / 100 < 0.005
+        taken.append(time.monotonic() - began)
+    assert statistics.median(taken) < SOFT_SECONDS / 5
 
 
 def assert_is_back(cache: Any, server: RedisServer) -> None:
     eventually(lambda: bool(cache.link.is_up))
-    cache.get_or_load(FAMILY.key(id="back"), Source("b"))
     with server.client() as client:
-        assert client.exists("{t:0}e:product.v1:back")
+
+        def is_stored() -> bool:
+            cache.refresh(FAMILY.key(id="back"), Source("b"))
+            return bool(client.exists("{t:0}e:product.v1:back"))
+
+        eventually(is_stored)
 
 
 def test_refused(connect: Callable[..., Any], server: RedisServer) -> None:
@@ -122,7 +132,7 @@ def test_never_there(driver: str) -> None:
 
 
 def test_frozen(connect: Callable[..., Any], server: RedisServer) -> None:
-    cache = connect(server.url)
+    cache = connect(server.url, SOFT_SECONDS)
     cache.get_or_load(FAMILY.key(id="known"), Source("a"))
     server.freeze()
     assert_answers_at_once(cache)
@@ -149,13 +159,18 @@ def at_once(count: int, call: Callable[[int], object]) -> None:
 def test_a_crowd_is_not_taken_for_a_redis_that_is_slow(
     connect: Callable[..., Any], server: RedisServer
 ) -> None:
-    cache = connect(server.url)
-    at_once(300, lambda number: cache.get_or_load(FAMILY.key(id=number), Source("a")))
-    assert (cache.link.is_up, cache.stats.breaker_openings) == (True, 0)
+    """They wait for their turn far longer than Redis has to answer one of them."""
+    with Proxy(server.port) as proxy:
+        cache = connect(f"redis://127.0.0.1:{proxy.port}/0", 0.5, max_connections=8)
+        proxy.delays_reply = lambda _: 0.02
+        at_once(100, lambda number: cache.get_or_load(FAMILY.key(id=number), Source("a")))
+        assert (cache.link.is_up, cache.stats.breaker_openings) == (True, 0)
+        assert not cache.stats.counts["redis-busy", ""]
+        assert cache.stats.counts["redis-error", ""] < 20, "a busy machine costs some of 300"
 
 
 def test_reads_of_many_leave_connections_for_writes(driver: str, server: RedisServer) -> None:
-    options = RedisOptions(url=server.url, prefix="t", timeout=2.0, max_connections=4)
+    options = RedisOptions(url=server.url, prefix="t", timeout=PATIENT_SECONDS, max_connections=4)
     with make(driver, options) as cache:
         assert cache.wait_until_synced(30)
         at_once(30, lambda number: [cache.get(FAMILY.key(id=f"{number}-{each}")) for each in range(10)])
@@ -166,7 +181,7 @@ def test_reads_of_many_leave_connections_for_writes(driver: str, server: RedisSe
 
 
 def test_slow(connect: Callable[..., Any], server: RedisServer) -> None:
-    cache = connect(server.url)
+    cache = connect(server.url, SOFT_SECONDS)
     with server.client() as client:
         connection = client.connection_pool.get_connection()
         connection.send_command("DEBUG", "SLEEP", "1.5")
@@ -180,10 +195,10 @@ def test_slow(connect: Callable[..., Any], server: RedisServer) -> None:
 def test_an_invalidation_that_redis_missed_is_made_up_for(
     connect: Callable[..., Any], server: RedisServer
 ) -> None:
-    ours, others = connect(server.url), connect(server.url)
+    ours, others = connect(server.url, SOFT_SECONDS), connect(server.url)
     key = FAMILY.key(id=17)
     others.get_or_load(key, Source("old"))
-    assert ours.get(key) == "old"
+    eventually(lambda: ours.get(key) == "old")
     server.freeze()
     assert not ours.invalidate(groups=["product-17"]).in_redis
     assert ours.get(key) is None
@@ -192,7 +207,7 @@ def test_an_invalidation_that_redis_missed_is_made_up_for(
     assert ours.get(key) is None
     eventually(lambda: others.get(key) is None)
     assert others.get_or_load(key, Source("new")) == "new"
-    assert ours.get(key) == "new"
+    eventually(lambda: ours.get(key) == "new")
 
 
 @pytest.mark.parametrize(
@@ -205,26 +220,26 @@ def test_an_invalidation_that_redis_missed_is_made_up_for(
 def test_many_invalidations_that_redis_missed_are_made_up_for(
     connect: Callable[..., Any], server: RedisServer, count: int, *, is_kept: bool
 ) -> None:
-    ours = connect(server.url)
+    ours, others = connect(server.url, SOFT_SECONDS), connect(server.url)
     gone, other = FAMILY.key(id=17), FAMILY.key(id="other")
     for key in (gone, other):
-        ours.get_or_load(key, Source("old"))
+        others.get_or_load(key, Source("old"))
     server.freeze()
     ours.invalidate(groups=[*(f"group-{number}" for number in range(count)), "product-17"])
     server.thaw()
     eventually(lambda: bool(ours.link.is_up) and not ours.link.owed)
-    others = connect(server.url)
-    assert others.get(gone) is None
-    assert others.get(other) == ("old" if is_kept else None)
-    assert ours.get_or_load(gone, Source("new")) == "new"
-    assert others.get(gone) == "new"
+    later = connect(server.url)
+    assert later.get(gone) is None
+    assert later.get(other) == ("old" if is_kept else None)
+    assert later.get_or_load(gone, Source("new")) == "new"
+    eventually(lambda: ours.get(gone) == "new")
 
 
 def test_a_deletion_that_redis_missed_holds_for_who_comes_later(
     connect: Callable[..., Any], server: RedisServer
 ) -> None:
-    ours, key = connect(server.url), FAMILY.key(id=17)
-    ours.get_or_load(key, Source("old"))
+    ours, key = connect(server.url, SOFT_SECONDS), FAMILY.key(id=17)
+    connect(server.url).get_or_load(key, Source("old"))
     server.freeze()
     ours.delete(key)
     server.thaw()
@@ -302,7 +317,6 @@ def test_full(connect: Callable[..., Any], server: RedisServer) -> None:
     assert_is_back(cache, server)
 
 
-@pytest.mark.timeout(90)
 def test_failover_by_sentinels(connect_each: Callable[..., list[Any]], tmp_path: Path) -> None:
     key = FAMILY.key(id=17)
 
@@ -326,14 +340,13 @@ def test_failover_by_sentinels(connect_each: Callable[..., list[Any]], tmp_path:
         running.stop()
 
 
-@pytest.mark.timeout(90)
 def test_a_failover_that_loses_an_invalidation_does_not_bring_the_old_value_back(
     connect_each: Callable[..., list[Any]], tmp_path: Path
 ) -> None:
     invalidated, deleted, kept = (FAMILY.key(id=number) for number in (17, 18, 19))
 
     def fail_over(ours: Any, others: Any) -> None:
-        eventually(lambda: not ours.link.is_up)
+        eventually(lambda: ours.stats.breaker_openings > 0)
         eventually(lambda: bool(ours.link.is_up and others.link.is_up), 40)
 
     def forget(cache: Any) -> None:
@@ -341,7 +354,7 @@ def test_a_failover_that_loses_an_invalidation_does_not_bring_the_old_value_back
         eventually(lambda: cache.get(kept) == "old")
         assert [cache.get(key) for key in (invalidated, deleted)] == [None, None]
 
-    running = SentinelSet(tmp_path)
+    running = SentinelSet(tmp_path, is_steady=True)  # the one failover is that of this test
     try:
         ours, others = connect_each(running.url, 1.0), connect_each(running.url, 1.0)
         for cache in ours:
@@ -358,6 +371,7 @@ def test_a_failover_that_loses_an_invalidation_does_not_bring_the_old_value_back
         running.primary.stop()
         for replica in running.replicas:
             replica.thaw()
+        eventually(lambda: _failed_over(running), 40)
         of_each(fail_over, ours, others)
         for cache in (*ours, *others, *connect_each(running.url, 1.0)):
             forget(cache)
@@ -365,7 +379,6 @@ def test_a_failover_that_loses_an_invalidation_does_not_bring_the_old_value_back
         running.stop()
 
 
-@pytest.mark.timeout(90)
 def test_who_is_connected_to_a_primary_on_its_way_out_leaves_it_within_seconds(
     connect_each: Callable[..., list[Any]], tmp_path: Path
 ) -> None:
@@ -377,8 +390,7 @@ def test_who_is_connected_to_a_primary_on_its_way_out_leaves_it_within_seconds(
         caches = [*ours, *others]
         for cache in caches:
             cache.get_or_load(key, Source("old"))
-        with running.sentinels[0].client() as client:
-            eventually(lambda: _failed_over(client, running.service), 30)
+        eventually(lambda: _failed_over(running), 30)
         time.sleep(LEAVING_SECONDS)
         for cache in caches:  # connections that nobody needs are let go with the next use
             cache.memory.clear()
@@ -393,16 +405,21 @@ def test_who_is_connected_to_a_primary_on_its_way_out_leaves_it_within_seconds(
         running.stop()
 
 
-def _failed_over(sentinel: Any, service: str) -> bool:
-    before = sentinel.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", service)
-    with contextlib.suppress(redis.RedisError):
-        sentinel.execute_command("SENTINEL FAILOVER", service)
-    until = time.monotonic() + 5
-    while time.monotonic() < until:
-        if sentinel.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", service) != before:
-            return True
-        time.sleep(0.02)
-    return False
+def _failed_over(running: SentinelSet) -> bool:
+    """Whether a sentinel that is told to has made another server the primary."""
+    with running.sentinels[0].client() as sentinel:
+
+        def is_done() -> bool:
+            address: Any = sentinel.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", running.service)
+            return int(address[1]) != running.primary.port
+
+        if not is_done():
+            with contextlib.suppress(redis.RedisError):
+                sentinel.execute_command("SENTINEL FAILOVER", running.service)
+        until = time.monotonic() + 5
+        while not (done := is_done()) and time.monotonic() < until:
+            time.sleep(0.02)
+        return done
 
 
 def test_an_invalidation_waits_for_replicas_and_says_how_many_had_it(
@@ -433,7 +450,6 @@ def has(server: RedisServer, name: str) -> bool:
         return bool(held == 2)
 
 
-@pytest.mark.timeout(90)
 def test_failover_in_a_cluster(connect_each: Callable[..., list[Any]], tmp_path: Path) -> None:
     keys = [FAMILY.key(id=number) for number in range(30)]
 
@@ -460,12 +476,11 @@ def test_failover_in_a_cluster(connect_each: Callable[..., list[Any]], tmp_path:
         running.stop()
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("is_known", [True, False], ids=["in use", "never reached before"])
 def test_a_cluster_that_is_frozen_costs_one_timeout(
-    driver: str, steady_cluster: ClusterOfSix, prefix: str, *, is_known: bool
+    driver: str, redis_cluster: ClusterOfSix, prefix: str, *, is_known: bool
 ) -> None:
-    running, seconds = steady_cluster, 0.4
+    running, seconds = redis_cluster, 0.4
     cache = make(driver, RedisOptions(url=running.url, prefix=prefix, timeout=seconds))
     try:
         if is_known:
@@ -479,9 +494,9 @@ def test_a_cluster_that_is_frozen_costs_one_timeout(
             lambda: cache.invalidate(groups=["product-0"]),
         ]
         for verb in verbs:
-            began = time.monotonic()
-            verb()
-            assert time.monotonic() - began < seconds + BUSY_SECONDS
+            with Stopwatch() as watch:
+                verb()
+            assert watch.seconds < seconds + BUSY_SECONDS
         running.thaw()
         eventually(lambda: bool(cache.link.is_up) and not cache.link.owed)
         cache.get_or_load(FAMILY.key(id=3), Source("a"))

@@ -26,8 +26,7 @@ from origin_sdk.outbox.sqlalchemy import SqlAlchemyOutbox, outbox_table
 from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import FakeKV, ManualClock, assert_purged
 from scripts.runtime import paths
-from tests.layers.conftest import PATIENT_SECONDS
-from tests.layers.servers import RedisServer
+from tests.layers.servers import PATIENT_SECONDS, RedisServer
 from tests.layers.test_breakdowns import eventually
 from tests.layers.test_contract import Source
 

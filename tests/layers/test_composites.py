@@ -73,7 +73,11 @@ def shared(request: pytest.FixtureRequest, new_cache: Callable[..., Any]) -> Lay
 NUMBERS = count()
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=60,
+)
 @given(steps=STEPS)
 def test_nothing_is_older_than_its_parts_and_responses_have_all_groups(
     shared: LayeredCache, steps: list[tuple[str, int]]

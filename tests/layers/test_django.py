@@ -35,6 +35,7 @@ from scripts.runtime import paths
 from tests.layers.caches import Loop
 from tests.layers.servers import RedisServer
 from tests.layers.test_breakdowns import eventually
+from tests.stopwatch import Stopwatch
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,6 +49,8 @@ def _django() -> Iterator[None]:
         settings._wrapped = empty
 
 
+LIFETIME = 1.0
+"""Long enough for a busy machine to find alive what has just been stored, by Redis's clock."""
 VERBS = frozenset(
     {
         *("add", "clear", "decr", "decr_version", "delete", "delete_many", "get", "get_many", "get_or_set"),
@@ -207,10 +210,9 @@ def test_a_text_can_not_be_counted(backend: Any) -> None:
 
 
 def test_incr_keeps_the_timeout(backend: Any) -> None:
-    backend.set("key", 1, 0.5)
+    backend.set("key", 1, LIFETIME)
     backend.incr("key")
-    time.sleep(0.7)  # a lifetime of Redis's
-    assert backend.get("key") is None
+    eventually(lambda: backend.get("key") is None)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, -0.5])
@@ -233,25 +235,23 @@ def test_a_timeout_that_is_over_stores_nothing(backend: Any, timeout: float) -> 
 
 
 def test_timeouts_end(backend: Any) -> None:
-    backend.set("a", 1, 0.3)
+    backend.set("a", 1, LIFETIME)
     backend.set("b", 1, 100)
     backend.set("c", 1, None)
     backend.set("d", 1, 400 * 86_400)
     assert backend.get_many(["a", "b", "c", "d"]) == {"a": 1, "b": 1, "c": 1, "d": 1}
-    time.sleep(0.5)  # a lifetime of Redis's
-    assert backend.get_many(["a", "b", "c", "d"]) == {"b": 1, "c": 1, "d": 1}
+    eventually(lambda: backend.get_many(["a", "b", "c", "d"]) == {"b": 1, "c": 1, "d": 1})
 
 
 def test_touch_moves_the_end(backend: Any) -> None:
-    backend.set("longer", 1, 0.3)
+    backend.set("longer", 1, LIFETIME)
     backend.set("shorter", 1, 100)
     backend.set("gone", 1, None)
     assert backend.touch("longer", 100) is True
-    assert backend.touch("shorter", 0.3) is True
+    assert backend.touch("shorter", LIFETIME) is True
     assert backend.touch("gone", 0) is True
     assert backend.touch("missing") is False
-    time.sleep(0.5)  # a lifetime of Redis's
-    assert backend.get_many(["longer", "shorter", "gone"]) == {"longer": 1}
+    eventually(lambda: backend.get_many(["longer", "shorter", "gone"]) == {"longer": 1})
     assert backend.touch("longer", None) is True
     assert backend.get_or_set("longer", 2) == 1
 
@@ -463,10 +463,10 @@ def test_every_verb_works_on_what_is_encrypted(
     with redis_server.client() as client:
         stored: Any = client.get(f"{{{prefix}:0}}e:kv.v1::1:secret")
         assert b"not to be read" not in stored
-    cache.set("count", 1, 0.5)
+    cache.set("count", 1, LIFETIME)
     assert cache.incr("count") == 2
     assert cache.touch("count", 100)
-    time.sleep(0.6)  # its first lifetime
+    time.sleep(LIFETIME + 0.1)  # its first lifetime
     assert cache.get_many(["secret", "count"]) == {"secret": "not to be read", "count": 2}
     assert not cache.add("count", 3)
     assert cache.get_or_set("count", 3) == 2
@@ -517,7 +517,7 @@ def test_memory_hears_of_writes_by_others(new_backend: Callable[..., LayeredBack
     for write, expected in verbs:
         ours.get("key")
         write()
-        eventually(lambda expected=expected: ours.get("key") == expected, 2)  # type: ignore[misc]  # a lambda's default
+        eventually(lambda expected=expected: ours.get("key") == expected)  # type: ignore[misc]  # a lambda's default
 
 
 COUNTER = """
@@ -651,9 +651,9 @@ def test_without_redis_nothing_fails_and_nothing_waits(tmp_path: Path, driver: s
             lambda: cache.invalidate(groups=["g"]).in_redis is False,
         ]
         for verb in verbs:
-            began = time.monotonic()
-            assert verb()
-            slowest = max(slowest, time.monotonic() - began)
+            with Stopwatch() as watch:
+                assert verb()
+            slowest = max(slowest, watch.seconds)
         with pytest.raises(ValueError, match="not found"):
             cache.incr("count")
         assert slowest < 0.4

@@ -58,7 +58,7 @@ def test_a_missing_package_is_known_by_its_extra(missing: str, code: str) -> Non
         cwd=paths.ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert ran.stderr == ""

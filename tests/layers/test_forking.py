@@ -13,7 +13,7 @@ import pytest
 
 from origin_sdk.layers import Family, LayeredCache, Policy, RedisOptions
 from origin_sdk.layers.telemetry import PrometheusCollector
-from tests.layers.servers import RedisServer
+from tests.layers.servers import PATIENT_SECONDS, RedisServer
 from tests.layers.test_breakdowns import eventually
 from tests.layers.test_contract import Source
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:
 
 @pytest.fixture
 def cache(redis_server: RedisServer, prefix: str) -> Iterator[LayeredCache]:
-    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)) as made:
+    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)) as made:
         assert made.wait_until_synced(30)
         made.get_or_load(FAMILY.key(id="before"), Source(1))
         made.memory.clear()
@@ -77,7 +77,7 @@ def test_the_child_refreshes_in_the_background(cache: LayeredCache) -> None:
     def refresh() -> None:
         time.sleep(0.1)  # a lifetime
         assert cache.get_or_load(STALE.key(id=1), Source("new")) != "new"
-        eventually(lambda: cache.get_or_load(STALE.key(id=1), Source("newer")) != "older", 5)
+        eventually(lambda: cache.get_or_load(STALE.key(id=1), Source("newer")) != "older")
 
     assert Child(refresh).said() == "done"
 
@@ -90,10 +90,10 @@ def test_each_hears_of_the_other(cache: LayeredCache) -> None:
         assert cache.wait_until_synced(30)
         assert cache.get(key) == 1
         cache.set(back, 1)
-        eventually(lambda: cache.get(key) is None, 5)
+        eventually(lambda: cache.get(key) is None)
 
     child = Child(hear)
-    eventually(lambda: cache.get(back) == 1, 5)
+    eventually(lambda: cache.get(back) == 1)
     cache.invalidate(groups=["group-17"])
     assert child.said() == "done"
 

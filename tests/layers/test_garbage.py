@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from origin_sdk.layers import Family, LayeredCache, Policy, RedisOptions
-from tests.layers.servers import RedisServer
+from tests.layers.servers import PATIENT_SECONDS, RedisServer
 from tests.layers.test_breakdowns import eventually
 from tests.layers.test_contract import Source
 
@@ -26,7 +26,7 @@ GARBAGE: dict[str, Callable[[Any, str], object]] = {
 
 @pytest.fixture
 def cache(redis_server: RedisServer, prefix: str) -> Iterator[Any]:
-    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)) as made:
+    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)) as made:
         assert made.wait_until_synced(30)
         yield made
 
@@ -86,7 +86,9 @@ def test_it_costs_a_miss_and_then_redis_answers_again(
 ) -> None:
     """Each garbage lies in a shard of its own, so that all are got over at the same time."""
     shards = len(ALL_GARBAGE)
-    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2, shards=shards)) as cache:
+    with LayeredCache(
+        RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS, shards=shards)
+    ) as cache:
         assert cache.wait_until_synced(30)
         link: Any = cache.link
         keys: dict[int, Any] = {}

@@ -131,7 +131,7 @@ def test_djangos_connections_are_closed_and_heal(
         env={"PYTHONPATH": str(paths.ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert ran.stderr == ""

@@ -160,7 +160,11 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(actions=ACTIONS)
 @example(actions=[("read", 0), ("finish", 0), ("invalidate", 0), ("finish", 0), ("forget", 0), ("read", 0)])
 @example(actions=[("read", 0), ("finish", 0), ("invalidate", 1), ("finish", 0), ("forget", 0), ("read", 0)])

@@ -19,9 +19,10 @@ from origin_sdk._process.clock import SystemClock
 from origin_sdk.layers import Family, Policy, RedisOptions
 from scripts.runtime.proxy import Proxy
 from tests.layers.caches import make
-from tests.layers.servers import ClusterOfSix, RedisServer, ShiftedClock
+from tests.layers.servers import PATIENT_SECONDS, ClusterOfSix, RedisServer, ShiftedClock
 from tests.layers.test_breakdowns import eventually
 from tests.layers.test_contract import Source
+from tests.stopwatch import Stopwatch
 
 pytestmark = pytest.mark.timed
 
@@ -29,6 +30,9 @@ FAMILY = Family("product", "{id}", str, groups=("product-{id}",), policy=Policy(
 KEY, OTHER = FAMILY.key(id=17), FAMILY.key(id=18)
 SOFT_SECONDS = 0.25
 """The time that Redis has where a reply is late by more than that."""
+LOCK_SECONDS = 20.0
+LOCKED = Family("locked", "{id}", str, policy=Policy(jitter=0, lock=LOCK_SECONDS))
+"""What others would wait for as long as that if nobody gave the lock back."""
 MOMENTS = b"*2\r\n$16\r\n"
 """How the reply to an invalidation begins: its moment, and the one before."""
 prefixes = count()
@@ -45,7 +49,7 @@ def connect(driver: str) -> Iterator[Callable[..., Any]]:
     made: list[Any] = []
     prefix = f"loss-{next(prefixes)}"
 
-    def new(port: int, timeout: float = 2.0, **options: Any) -> Any:
+    def new(port: int, timeout: float = PATIENT_SECONDS, **options: Any) -> Any:
         redis_options = RedisOptions(url=f"redis://127.0.0.1:{port}/0", prefix=prefix, timeout=timeout)
         cache = make(driver, redis_options, **options)
         made.append(cache)
@@ -63,18 +67,23 @@ def proxy(redis_server: RedisServer) -> Iterator[Proxy]:
         yield running
 
 
-class Delay:
-    """Keeps back the replies to commands that hold a text, as often as it is told to."""
+class Gate:
+    """Keeps back what comes to it until a test opens it."""
 
-    def __init__(self, seconds: float, times: int = 1) -> None:
-        self.seconds = seconds
-        self.times = times
+    def __init__(self) -> None:
+        self._is_reached, self._is_open = Event(), Event()
 
-    def __call__(self, _: bytes) -> float:
-        if self.times <= 0:
-            return 0.0
-        self.times -= 1
-        return self.seconds
+    def keep_back(self) -> float:
+        """Wait; return for how many seconds a reply is kept back after that."""
+        self._is_reached.set()
+        self._is_open.wait(20)
+        return 0.0
+
+    def wait_until_reached(self) -> None:
+        assert self._is_reached.wait(20)
+
+    def open(self) -> None:
+        self._is_open.set()
 
 
 # Clocks
@@ -220,12 +229,13 @@ def test_a_late_reply_to_an_invalidation_costs_its_own_groups_alone(
     for key in keys:
         others.get_or_load(key, Source("a"))
     ours.get(keys[0])
+    gate = Gate()
     if is_stalled:
         proxy.freeze(spares_subscriptions=True)
     else:
-        delay = Delay(SOFT_SECONDS * 2)
-        proxy.delays_reply = lambda data: delay(data) if data.startswith(MOMENTS) else 0.0
+        proxy.delays_reply = lambda data: gate.keep_back() if data.startswith(MOMENTS) else 0.0
     assert not ours.invalidate(groups=keys[0].groups).in_redis
+    gate.open()
     proxy.thaw()
     eventually(lambda: not ours.link.owed)
     eventually(lambda: others.get(keys[0]) is None)
@@ -282,40 +292,37 @@ def test_who_loses_the_reply_to_a_claim_still_loads_for_all(
 ) -> None:
     ours, others = connect(proxy.port, SOFT_SECONDS), connect(redis_server.port)
     ours.get(OTHER)
-    may_end, loads = Event(), []
+    may_end, loads, gate = Event(), [], Gate()
 
     def load(_: object) -> str:
         loads.append("ours")
         assert may_end.wait(20)
         return "a"
 
-    delay = Delay(SOFT_SECONDS * 2)
     with ThreadPoolExecutor(2) as pool:
-        key = FAMILY.key(id="claimed")
+        key = LOCKED.key(id="claimed")
         ours.get(key)
-
-        def delays(data: bytes) -> float:
-            # Of a claim's reply: five parts, of which the first is nothing.
-            return delay(data) if data.startswith(b"*5\r\n") else 0.0
-
-        proxy.delays_reply = delays
+        # That of a claim that takes the lock: a single text, which says so.
+        proxy.delays_reply = lambda data: gate.keep_back() if data.startswith(b"*1\r\n") else 0.0
         loading = pool.submit(ours.get_or_load, key, load)
         eventually(lambda: bool(loads))
+        gate.wait_until_reached()
+        gate.open()
         assert lock_of(redis_server, ours, key.name)
         waiting = pool.submit(others.get_or_load, key, Source("b"))
         may_end.set()
         assert loading.result(20) == "a"
         began = time.monotonic()
         assert waiting.result(20) == "a"
-        assert time.monotonic() - began < 1.5
-    assert lock_of(redis_server, ours, key.name) is None
+        assert time.monotonic() - began < LOCK_SECONDS / 2
+    eventually(lambda: lock_of(redis_server, ours, key.name) is None)
 
 
 def test_a_lock_is_given_back_when_the_link_is(
     connect: Callable[..., Any], proxy: Proxy, redis_server: RedisServer
 ) -> None:
     ours, others = connect(proxy.port, SOFT_SECONDS), connect(redis_server.port)
-    key = FAMILY.key(id="given back")
+    key = LOCKED.key(id="given back")
     ours.get(OTHER)
 
     def load(_: object) -> str:
@@ -327,7 +334,7 @@ def test_a_lock_is_given_back_when_the_link_is(
     assert ours.get_or_load(key, load) == "a"
     began = time.monotonic()
     assert others.get_or_load(key, Source("b")) in {"a", "b"}
-    assert time.monotonic() - began < 1.9
+    assert time.monotonic() - began < LOCK_SECONDS / 2
     eventually(lambda: lock_of(redis_server, ours, key.name) is None)
 
 
@@ -336,7 +343,7 @@ def test_who_waits_is_woken_when_the_link_breaks(
 ) -> None:
     policy = Policy(lock=30.0, jitter=0)
     family = Family("slow", "{id}", str, policy=policy)
-    ours, others = connect(redis_server.port), connect(proxy.port, SOFT_SECONDS)
+    ours, others = connect(redis_server.port), connect(proxy.port, 2.0)
     key, may_end, has_begun = family.key(id=1), Event(), Event()
     others.get(key)
 
@@ -355,7 +362,7 @@ def test_who_waits_is_woken_when_the_link_breaks(
             connection.cut()
         began = time.monotonic()
         assert waiting.result(20) == "b"
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < policy.lock / 2
         may_end.set()
         assert leading.result(20) == "a"
 
@@ -363,8 +370,9 @@ def test_who_waits_is_woken_when_the_link_breaks(
 HOLDER = """
 import sys, time
 from origin_sdk.layers import Family, LayeredCache, Policy, RedisOptions
+from tests.layers.servers import PATIENT_SECONDS
 from tests.layers.test_losses import FAMILY
-cache = LayeredCache(RedisOptions(url=sys.argv[1], prefix=sys.argv[2], timeout=2.0))
+cache = LayeredCache(RedisOptions(url=sys.argv[1], prefix=sys.argv[2], timeout=PATIENT_SECONDS))
 cache.wait_until_synced(30)
 def load(_):
     print("loading", flush=True)
@@ -387,7 +395,7 @@ def test_the_lock_of_a_process_that_dies_is_gone_after_a_heartbeat(
         holder.wait()
     began = time.monotonic()
     assert others.get_or_load(FAMILY.key(id="dying"), Source("b")) == "b"
-    assert time.monotonic() - began < 3.5
+    assert time.monotonic() - began < Policy().wait / 2
 
 
 # Records and snapshots
@@ -550,6 +558,22 @@ class History:
                     client.restore(name, 0, kept)
 
 
+def test_a_second_takeover_in_a_row_costs_no_more_than_the_first(
+    connect: Callable[..., Any], redis_server: RedisServer
+) -> None:
+    """By another replica of the same past, which has heard of as little."""
+    ours, gone, stays = connect(redis_server.port), FAMILY.key(id="gone"), FAMILY.key(id="stays")
+    for key in (gone, stays):
+        ours.get_or_load(key, Source("old"))
+    lagging = History(redis_server, ours, gone.name, stays.name)
+    assert ours.invalidate(groups=gone.groups).in_redis
+    for number in (1, 2):
+        lagging.put_back()
+        eventually(lambda told=number: ours.stats.counts["invalidation-repeated", ""] >= told)  # type: ignore[misc]  # a lambda's default
+        ours.memory.clear()
+        assert [ours.get(key) for key in (gone, stays)] == [None, "old"]
+
+
 PAGE = Family("page", "{id}", list[str], policy=Policy(jitter=0))
 
 
@@ -603,18 +627,23 @@ def test_what_is_made_while_an_invalidation_has_no_reply_yet_is_not_older(
     others.get_or_load(KEY, Source("old"))
     before = ours.link.generations[0]
 
-    def hold_back(data: bytes) -> bool:
+    request, reply = Gate(), Gate()
+
+    def keep_back(data: bytes) -> bool:
         if b"EVAL" in data and b":changes" in data:
-            time.sleep(0.3)
+            request.keep_back()
         return False
 
-    proxy.swallows = hold_back
-    proxy.delays_reply = lambda data: 1.0 if data.startswith(MOMENTS) else 0.0
+    proxy.swallows = keep_back
+    proxy.delays_reply = lambda data: reply.keep_back() if data.startswith(MOMENTS) else 0.0
     with ThreadPoolExecutor(1) as pool:
         invalidating = pool.submit(ours.invalidate, groups=KEY.groups)
-        eventually(lambda: ours.get(KEY) == "old", 0.3)
+        request.wait_until_reached()
+        assert ours.get(KEY) == "old"
+        request.open()
         eventually(lambda: ours.link.generations[0] > before)
         ours.get_or_load(key, lambda _: [ours.get(KEY) or "new"])
+        reply.open()
         assert invalidating.result().in_redis
     assert [cache.get(key) in (None, ["new"]) for cache in (ours, others)] == [True, True]
 
@@ -655,7 +684,7 @@ def test_a_debt_is_told_of_at_the_end(
 def test_a_debt_is_paid_at_the_end_where_redis_is_back(
     driver: str, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    options = RedisOptions(url=redis_server.url, prefix=f"loss-{next(prefixes)}", timeout=2.0)
+    options = RedisOptions(url=redis_server.url, prefix=f"loss-{next(prefixes)}", timeout=PATIENT_SECONDS)
     with make(driver, options) as others:
         assert others.wait_until_synced(30)
         cache = make(driver, options)
@@ -669,18 +698,18 @@ def test_a_debt_is_paid_at_the_end_where_redis_is_back(
 
 
 def test_a_closed_cache_leaves_no_connection_to_a_cluster(
-    driver: str, steady_cluster: ClusterOfSix, prefix: str
+    driver: str, redis_cluster: ClusterOfSix, prefix: str
 ) -> None:
     def ours() -> int:
         total = 0
-        for node in steady_cluster.nodes:
+        for node in redis_cluster.nodes:
             with node.client() as client:
                 listed: Any = client.client_list(_type="normal") + client.client_list(_type="pubsub")
                 total += len(listed)
         return total
 
     before = ours()
-    with make(driver, RedisOptions(url=steady_cluster.url, prefix=prefix, timeout=2.0)) as cache:
+    with make(driver, RedisOptions(url=redis_cluster.url, prefix=prefix, timeout=PATIENT_SECONDS)) as cache:
         assert cache.wait_until_synced(20)
         keys = [FAMILY.key(id=number) for number in range(50)]
         cache.get_many_or_load(keys, lambda some: dict.fromkeys(some, "a"))
@@ -695,25 +724,26 @@ def test_a_closed_cache_leaves_no_connection_to_a_cluster(
 
 
 def test_a_big_value_costs_itself_and_is_named(
-    connect: Callable[..., Any], redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+    connect: Callable[..., Any], proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cache = connect(redis_server.port, 0.02)
+    cache = connect(proxy.port, SOFT_SECONDS)
     key, small = FAMILY.key(id="big"), FAMILY.key(id="small")
-    text = os.urandom(24 << 20).hex()
+    text = os.urandom(4 << 20).hex()
+    proxy.swallows = lambda data: len(data) > 10_000  # of it Redis never has the whole
     with caplog.at_level(logging.WARNING):
         assert cache.get_or_load(key, Source(text)) == text
         assert cache.link.is_up
     cache.get_or_load(small, Source("a"))
     slow = [text for each in caplog.records if "no answer of Redis in time" in (text := each.getMessage())]
+    assert slow
     assert all("product.v1:big" in text for text in slow)
     assert all("bytes" in text for text in slow if "STORE" in text)
 
 
-@pytest.mark.timeout(90)
 def test_a_node_that_hangs_costs_its_own_keys_alone(
-    driver: str, steady_cluster: ClusterOfSix, prefix: str
+    driver: str, redis_cluster: ClusterOfSix, prefix: str
 ) -> None:
-    running = steady_cluster
+    running = redis_cluster
     cache = make(driver, RedisOptions(url=running.url, prefix=prefix, timeout=SOFT_SECONDS))
     try:
         assert cache.wait_until_synced(20)
@@ -728,10 +758,10 @@ def test_a_node_that_hangs_costs_its_own_keys_alone(
         reached = [key for key in keys if cache.link.asks(key.name)]
         # An answer that comes late on a busy machine is a miss, too: it is there all the same.
         eventually(lambda: {cache.get(key) for key in reached} == {"a"})
-        began = time.monotonic()
-        for key in keys:
-            cache.get_or_load(key, Source("a"))
-        assert time.monotonic() - began < SOFT_SECONDS * 8
+        with Stopwatch() as watch:
+            for key in keys:
+                cache.get_or_load(key, Source("a"))
+        assert watch.seconds < SOFT_SECONDS * 8
         running.thaw()
         eventually(lambda: bool(cache.link.is_up))
     finally:

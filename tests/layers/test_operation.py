@@ -15,7 +15,7 @@ from origin_sdk.layers import DataClass, Family, LayeredCache, Policy, RedisOpti
 from origin_sdk.layers.advice import advise
 from origin_sdk.layers.telemetry import COUNTERS, GAUGES, HISTOGRAMS, PrometheusCollector, instrument
 from scripts.runtime import paths
-from tests.layers.servers import RedisServer
+from tests.layers.servers import PATIENT_SECONDS, RedisServer
 from tests.layers.test_breakdowns import eventually
 from tests.layers.test_contract import Source
 
@@ -31,7 +31,7 @@ class World:
         self._reader = InMemoryMetricReader()
         self._provider = MeterProvider([self._reader])
         with RedisServer(folder) as server:
-            options = RedisOptions(url=server.url, prefix="app", timeout=2)
+            options = RedisOptions(url=server.url, prefix="app", timeout=PATIENT_SECONDS)
             with LayeredCache(options) as cache, LayeredCache(options) as other:
                 assert cache.wait_until_synced(30)
                 assert other.wait_until_synced(30)
@@ -90,14 +90,19 @@ def _wait_for_each_other(first: LayeredCache, second: LayeredCache) -> None:
 
     def load(_: object) -> str:
         began.set()
-        goes_on.wait(5)
+        goes_on.wait(20)
         return "a"
 
     threads = [Thread(target=cache.get_or_load, args=(key, load)) for cache in (first, second)]
     threads[0].start()
-    assert began.wait(5)
+    assert began.wait(20)
+    missed = second.stats.totals()["memory-miss", FAMILY.name]
     threads[1].start()
-    time.sleep(0.1)  # that the second waits can't be heard of
+    if first is second:
+        eventually(lambda: second.stats.totals()["memory-miss", FAMILY.name] > missed)
+        time.sleep(0.1)  # that it waits can't be heard of
+    else:
+        eventually(lambda: bool(second.link and second.link.waiters))
     goes_on.set()
     for thread in threads:
         thread.join()
@@ -174,7 +179,7 @@ def test_every_metric_is_documented() -> None:
 
 
 def test_detect_says_what_each_layer_did(redis_server: RedisServer, prefix: str) -> None:
-    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)) as cache:
+    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)) as cache:
         assert cache.wait_until_synced(30)
         cached = cache.cached(FAMILY)(lambda id: f"text {id}")  # noqa: A006 - the key's name for it
         with cache.detect() as detected:

@@ -167,11 +167,11 @@ def test_an_older_value_that_is_invalidated_meanwhile_stands_in_for_nothing(
     timed: Any, clock: ManualClock
 ) -> None:
     """The soft timeout is over then as if it weren't there: nobody is told that the load takes too long."""
-    key = key_with(lifetime=10, fail_safe=60, soft_timeout=0.01)
+    key = key_with(lifetime=10, fail_safe=60, soft_timeout=0.5)
 
     def slow(_: object) -> str:
         timed.moments.add((key.name,), 0.0)
-        Event().wait(0.05)
+        Event().wait(0.6)  # nothing tells that the soft timeout was over
         return "b"
 
     timed.get_or_load(key, Source("a"))

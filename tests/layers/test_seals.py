@@ -10,7 +10,7 @@ import pytest
 
 from origin_sdk.layers import Encryption, Family, LayeredCache, RedisOptions, Signature, Wrapping
 from origin_sdk.layers.key_value import KeyValue
-from tests.layers.servers import RedisServer
+from tests.layers.servers import PATIENT_SECONDS, RedisServer
 
 SECRETS = {"new": b"k" * 32}
 FAMILY = Family("roles", "{user}", list[str], groups=("staff",))
@@ -30,7 +30,7 @@ def new(redis_server: RedisServer, prefix: str, wrapping: Wrapping) -> Iterator[
     made: list[LayeredCache] = []
 
     def cache(of: str = prefix) -> LayeredCache:
-        options = RedisOptions(url=redis_server.url, prefix=of, timeout=2.0)
+        options = RedisOptions(url=redis_server.url, prefix=of, timeout=PATIENT_SECONDS)
         made.append(LayeredCache(options, wrapping=wrapping))
         assert made[-1].wait_until_synced(30)
         return made[-1]

@@ -11,7 +11,7 @@ import pytest
 
 from origin_sdk.layers import AsyncLayeredCache, Family, LayeredCache, Policy, RedisOptions
 from scripts.runtime import paths
-from tests.layers.servers import RedisServer
+from tests.layers.servers import PATIENT_SECONDS, RedisServer
 from tests.layers.test_breakdowns import eventually
 from tests.layers.test_contract import Source
 
@@ -89,7 +89,7 @@ def test_four_processes_with_fifty_tasks_load_once(redis_server: RedisServer, pr
         for process in crowd:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
-        loads = [int(process.communicate(timeout=30)[0]) for process in _started(crowd)]
+        loads = [int(process.communicate(timeout=100)[0]) for process in _started(crowd)]
     finally:
         for process in crowd:
             process.kill()
@@ -106,11 +106,11 @@ def _started(crowd: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]:
 
 
 def test_a_lock_whose_holder_died_is_over_when_it_expires(redis_server: RedisServer, prefix: str) -> None:
-    family = Family("hot", "{id}", int, policy=Policy(lock=0.3))
-    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)) as cache:
+    family = Family("hot", "{id}", int, policy=Policy(lock=1.5))
+    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)) as cache:
         assert cache.wait_until_synced(30)
         with redis_server.client() as client, cache.detect() as detected:
-            client.set(f"{{{prefix}:0}}l:hot.v1:1", "1 dead", px=300)
+            client.set(f"{{{prefix}:0}}l:hot.v1:1", "1 dead", px=1500)
             assert cache.get_or_load(family.key(id=1), Source(5)) == 5
         assert "waited-for-process" in detected.of("hot.v1:1")
 
@@ -129,18 +129,18 @@ def test_a_call_may_choose_not_to_wait_for_other_processes(
 
 
 def test_a_lock_is_renewed_while_its_holder_loads(redis_server: RedisServer, prefix: str) -> None:
-    family = Family("hot", "{id}", int, policy=Policy(lock=0.4))
+    family = Family("hot", "{id}", int, policy=Policy(lock=4.0))
     name = f"{{{prefix}:0}}l:hot.v1:1"
     with (
         redis_server.client() as client,
-        LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)) as cache,
+        LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)) as cache,
     ):
         assert cache.wait_until_synced(30)
 
         def slow(_: object) -> int:
             holder = client.get(name)
-            client.pexpire(name, 300)
-            eventually(lambda: client.pttl(name) > 300)
+            client.pexpire(name, 3000)
+            eventually(lambda: client.pttl(name) > 3000)
             assert client.get(name) == holder
             return 5
 
@@ -152,7 +152,7 @@ def test_a_load_that_outlived_its_lock_does_not_overwrite_the_next(
     redis_server: RedisServer, prefix: str
 ) -> None:
     """The fencing token: the second holder's number is higher, and Redis refuses the first one's result."""
-    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)
+    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)
     with LayeredCache(options) as slow, LayeredCache(options) as fast, redis_server.client() as client:
         assert slow.wait_until_synced(30)
         assert fast.wait_until_synced(30)

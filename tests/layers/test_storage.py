@@ -21,7 +21,7 @@ from origin_sdk.layers import (
     Wrapping,
 )
 from origin_sdk.layers.values.envelope import Record
-from tests.layers.servers import RedisServer
+from tests.layers.servers import PATIENT_SECONDS, RedisServer
 from tests.layers.test_contract import Source
 
 OLD, NEW = os.urandom(32), os.urandom(32)
@@ -161,7 +161,7 @@ def test_classes_say_how_far_values_go(
     redis_server: RedisServer, prefix: str, data_class: DataClass, seal: Any, is_in_redis: bool
 ) -> None:
     key = Family("text", "{id}", str, data_class=data_class).key(id=1)
-    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=2)
+    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)
     with LayeredCache(options, wrapping=Wrapping(seal=seal)) as cache, redis_server.client() as client:
         assert cache.wait_until_synced(30)
         assert cache.get_or_load(key, Source("secret")) == "secret"

@@ -126,7 +126,11 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(actions=ACTIONS)
 @example(actions=[("whole", 0), ("finish", 0), ("write", 0), ("finish", 0), ("forget", 0), ("part", 0)])
 @example(actions=[("part", 0), *[("step", 0)] * 4, ("write", 1), ("finish", 0), ("forget", 0), ("part", 0)])

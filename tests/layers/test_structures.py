@@ -28,7 +28,7 @@ from origin_sdk.layers.structures import async_handles, handles
 from origin_sdk.responses import cache_for, drafting
 from origin_sdk.testing import ManualClock
 from tests.layers.caches import make
-from tests.layers.servers import RedisServer
+from tests.layers.servers import PATIENT_SECONDS, RedisServer
 from tests.layers.test_breakdowns import eventually
 
 SECRETS = {"k": b"k" * 32}
@@ -455,7 +455,7 @@ def sealing(request: pytest.FixtureRequest) -> Wrapping:
 def sealed(
     request: pytest.FixtureRequest, redis_server: RedisServer, prefix: str, sealing: Wrapping
 ) -> Iterator[Any]:
-    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)
+    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)
     cache = make(request.param, options, wrapping=sealing)
     assert cache.wait_until_synced(30)
     yield cache
@@ -502,7 +502,7 @@ def test_what_was_changed_in_redis_by_another_is_not_believed_if_sealed(
 
 def test_restricted_data_stays_out_of_redis_unless_encrypted(redis_server: RedisServer, prefix: str) -> None:
     family = Family("medical", "{id}", dict[str, str], data_class=DataClass.RESTRICTED, kept_as="hash")
-    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)) as cache:
+    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)) as cache:
         fields = cache.fields(family.key(id=1), Source({"a": "b"}))
         assert fields.get("a") == "b"
         fields.set("a", "b")
@@ -525,7 +525,7 @@ def test_parts_count_for_what_is_made_of_them(
     public = Family(
         "p", "{id}", dict[str, int], groups=("p-{id}",), data_class=DataClass.PUBLIC, kept_as="hash"
     )
-    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)) as cache:
+    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)) as cache:
         assert cache.wait_until_synced(30)
         fields = cache.fields(public.key(id=1), Source({"a": 1}))
         for _ in range(3):
@@ -572,7 +572,7 @@ def test_parts_are_stale_and_stand_in_as_the_whole_does(
 def test_a_broken_redis_leaves_the_loader_to_answer(tmp_path: Any, driver: str, prefix: str) -> None:
     with RedisServer(tmp_path / "own") as server:
         cache = make(driver, RedisOptions(url=server.url, prefix=prefix, timeout=0.2))
-        other = make(driver, RedisOptions(url=server.url, prefix=prefix, timeout=2.0))
+        other = make(driver, RedisOptions(url=server.url, prefix=prefix, timeout=PATIENT_SECONDS))
         try:
             assert cache.wait_until_synced(30)
             assert other.wait_until_synced(30)
@@ -609,7 +609,7 @@ def test_another_process_hears_of_a_part_that_was_written(new_cache: Callable[..
 
 
 def test_what_redis_evicted_is_not_taken_for_empty(redis_server: RedisServer, prefix: str) -> None:
-    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)) as cache:
+    with LayeredCache(RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)) as cache:
         assert cache.wait_until_synced(30)
         source = Source({"lamp": 3})
         stock = cache.fields(STOCK.key(shop="berlin"), source)
@@ -637,7 +637,7 @@ def test_both_drivers_have_the_same_verbs() -> None:
 def test_a_load_under_way_does_not_bring_back_what_was_written(
     redis_server: RedisServer, prefix: str, kept: str, writer: str
 ) -> None:
-    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)
+    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)
     wrapping = Wrapping(seal=Encryption(SECRETS)) if kept == "sealed" else Wrapping()
     key = STOCK.key(shop="berlin")
     with LayeredCache(options, wrapping=wrapping) as one, LayeredCache(options, wrapping=wrapping) as two:
@@ -668,7 +668,7 @@ def test_an_old_part_of_a_store_that_lost_a_write_is_not_believed(
     redis_server: RedisServer, prefix: str
 ) -> None:
     """Another process writes another part meanwhile, so that Redis's generation is a later one again."""
-    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)
+    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)
     key = STOCK.key(shop="berlin")
     with LayeredCache(options) as one:
         assert one.wait_until_synced(30)

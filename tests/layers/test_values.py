@@ -22,6 +22,7 @@ from origin_sdk.layers import Encryption, Family, InvalidFamily, LayeredCache, R
 from origin_sdk.layers.errors import UnreadableRecord, UnsupportedValue
 from origin_sdk.layers.values.envelope import Record
 from origin_sdk.layers.values.equality import is_same
+from tests.layers.servers import PATIENT_SECONDS
 
 BERLIN = ZoneInfo("Europe/Berlin")
 IN_BERLIN = datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=BERLIN)
@@ -330,7 +331,7 @@ def test_a_value_never_fails_a_request_with_redis_or_without(
     redis_server: Any, prefix: str, value: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = Family("any", "{id}").key(id=1)
-    for redis in (None, RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)):
+    for redis in (None, RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)):
         with LayeredCache(redis) as cache:
             assert redis is None or cache.wait_until_synced(30)
             assert cache.get_or_load(key, lambda _: value) is value
@@ -345,7 +346,7 @@ def test_a_value_never_fails_a_request_with_redis_or_without(
     ("kind", "value"), [(dict, MIXED), (Item, ITEM), (Product, PRODUCT), (dict[int, str], {1: "a"})]
 )
 def test_another_process_reads_the_same(redis_server: Any, prefix: str, kind: Any, value: object) -> None:
-    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)
+    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)
     key = Family("any", "{id}", kind).key(id=1)
     with LayeredCache(options) as first, LayeredCache(options) as second:
         first.get_or_load(key, lambda _: value)
@@ -443,7 +444,7 @@ def test_foreign_bytes_are_a_miss(
 ) -> None:
     value = {Any: "lamp", Product: PRODUCT, Item: ITEM}[kind]
     key = Family("any", "{id}", kind).key(id=1)
-    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=2.0)
+    options = RedisOptions(url=redis_server.url, prefix=prefix, timeout=PATIENT_SECONDS)
     with LayeredCache(options) as first, LayeredCache(options) as second:
         first.set(key, value)
         client = redis_server.client()

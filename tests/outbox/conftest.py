@@ -141,7 +141,7 @@ ASYNC_DRIVERS = {
 
 @pytest.fixture(scope="session")
 def cluster_of_six(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterOfSix]:
-    running = ClusterOfSix(tmp_path_factory.mktemp("cluster"))
+    running = ClusterOfSix(tmp_path_factory.mktemp("cluster"), is_steady=True)
     yield running
     running.stop()
 

@@ -27,6 +27,7 @@ from origin_sdk.outbox.sqlite import SqliteOutbox
 from origin_sdk.testing import FakeKV, assert_purged
 from scripts.runtime.bad_api import CLOCK
 from scripts.runtime.servers import Redis
+from tests.layers.servers import PATIENT_SECONDS
 from tests.layers.test_breakdowns import eventually
 from tests.outbox.conftest import sqlalchemy_kind
 
@@ -68,7 +69,7 @@ def test_a_drainer_of_its_own_empties_the_layers_of_the_services(
     api: FakeKV, outbox: SqliteOutbox, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = Family("product", "{id}", str, groups=("product-{id}",)).key(id=17)
-    with LayeredCache(RedisOptions(url=redis_server.url, prefix="shop", timeout=2)) as service:
+    with LayeredCache(RedisOptions(url=redis_server.url, prefix="shop", timeout=PATIENT_SECONDS)) as service:
         assert service.wait_until_synced(30)
         service.set(key, "old")
         outbox.record(Purge.of(groups="product-17"))

@@ -177,7 +177,7 @@ def test_the_dashboard_shows_the_demos_traffic(tmp_path: Path) -> None:
 )
 def test_a_mistake_is_named_with_its_remedy(arguments: list[str], exit_code: int, message: str) -> None:
     done = subprocess.run(
-        [*_COMMAND, *arguments], cwd=paths.ROOT, capture_output=True, text=True, check=False, timeout=20
+        [*_COMMAND, *arguments], cwd=paths.ROOT, capture_output=True, text=True, check=False, timeout=100
     )
 
     assert done.returncode == exit_code
@@ -191,7 +191,7 @@ def test_a_port_that_is_taken_is_an_error(origin: ScriptedOrigin) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=100,
     )
 
     assert done.returncode == 1

@@ -18,7 +18,7 @@ from origin_sdk.layers import Family, LayeredCache, RedisOptions
 from scripts.runtime import paths, snapshot
 from scripts.runtime.ports import free_port
 from scripts.runtime.wrangler import Wrangler
-from tests.layers.servers import RedisServer
+from tests.layers.servers import PATIENT_SECONDS, RedisServer
 from tests.layers.test_breakdowns import eventually
 from tests.runtime.client import ask
 from tests.runtime.origin import ScriptedOrigin
@@ -36,8 +36,8 @@ def test_one_call_empties_every_layer(running_origin: ScriptedOrigin, tmp_path: 
         RedisServer(tmp_path / "redis") as server,
         Wrangler(tmp_path / "edge", variables=variables, snapshots=snapshot.deployed()) as worker,
         PurgeClient(_settings(worker)) as client,
-        LayeredCache(RedisOptions(url=server.url, timeout=2), edge=client) as ours,
-        LayeredCache(RedisOptions(url=server.url, timeout=2)) as others,
+        LayeredCache(RedisOptions(url=server.url, timeout=PATIENT_SECONDS), edge=client) as ours,
+        LayeredCache(RedisOptions(url=server.url, timeout=PATIENT_SECONDS)) as others,
     ):
         assert ours.wait_until_synced(30)
         assert others.wait_until_synced(30)
@@ -122,7 +122,7 @@ class Shop:
 
     @contextmanager
     def cache(self, client: PurgeClient | None = None) -> Iterator[LayeredCache]:
-        options = RedisOptions(url=self.redis_url, prefix="shop", timeout=2)
+        options = RedisOptions(url=self.redis_url, prefix="shop", timeout=PATIENT_SECONDS)
         with LayeredCache(options, edge=client) as made:
             assert made.wait_until_synced(30)
             yield made

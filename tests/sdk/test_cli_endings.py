@@ -299,7 +299,7 @@ def test_what_standard_input_holds_is_never_a_traceback(arguments: tuple[str, ..
         input=b"\xff\xfe\x00\x1b[31m\n" * 50,
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=100,
     )
     assert ran.returncode in {0, 1, 2, 3, 4}, ran.stderr
     assert b"Traceback" not in ran.stderr
@@ -310,7 +310,7 @@ def test_what_standard_input_holds_is_never_a_traceback(arguments: tuple[str, ..
 @pytest.mark.usefixtures("folder")
 def test_a_standard_stream_that_is_closed_is_an_empty_one(closed: str) -> None:
     command = f"{sys.executable} -m origin_sdk.cli purge --group a --url-file - {closed}"
-    ran = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False, timeout=60, input=b"")
+    ran = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False, timeout=100, input=b"")
     assert (ran.returncode, b"error" in ran.stderr) == (0, False), ran.stderr
 
 
@@ -374,7 +374,7 @@ def test_ctrl_c_while_waiting_says_what_is_done(
         with connection, process:
             process.send_signal(signal.SIGINT)
             connection.close()
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=100)
     assert (process.returncode, said in err, b"Traceback" in err) == (130, True, False), err
 
 
@@ -393,6 +393,6 @@ def test_a_pipe_without_a_writer_is_waited_for_until_ctrl_c(folder: Path, argume
     began += "interrupted = threading.main_thread().ident, signal.SIGINT\n"
     began += "threading.Timer(0.5, signal.pthread_kill, interrupted).start(); main(sys.argv[1:])"
     ran = subprocess.run(
-        [sys.executable, "-c", began, *arguments], capture_output=True, check=False, timeout=60
+        [sys.executable, "-c", began, *arguments], capture_output=True, check=False, timeout=100
     )
     assert (ran.returncode, b"Traceback" in ran.stderr) == (130, False), ran.stderr

@@ -155,7 +155,7 @@ class History:
         if lost:
             return lost
         if inquiry.told and generation < inquiry.told[0]:
-            self.agree(inquiry)
+            self._agree(inquiry, min(common, generation))
         self.generations[shard] = generation
         self.told(shard, generation)
         return []
@@ -174,12 +174,20 @@ class History:
             return [self._commands.drop(shard)]
         return list(self._commands.repetitions(shard, names))
 
-    def agree(self, inquiry: Inquiry) -> None:
-        """Forget generations that a shard was asked about: it was told what it had lost of them.
+    def agree(self, inquiry: Inquiry, reply: list[bytes]) -> None:
+        """Forget generations that a shard lacks by its reply: it was told what it had lost with them."""
+        self._agree(inquiry, float(reply[4]))
 
-        What this process has been told of meanwhile, the shard has yet to be asked about.
+    def _agree(self, inquiry: Inquiry, common: float) -> None:
+        """Forget the generations after ``common`` that a shard was asked about.
+
+        Those up to it are common to whatever has parted from there: the next takeover may be by another such
+        replica. What this process has been told of meanwhile, the shard has yet to be asked about.
         """
         with self._lock:
             told = self._told[inquiry.shard]
-            while told and inquiry.told and told[-1] <= inquiry.told[0]:
-                told.pop()
+            if inquiry.told:
+                latest = inquiry.told[0]
+                kept = [each for each in told if each > latest or each <= common]
+                told.clear()
+                told.extend(kept)

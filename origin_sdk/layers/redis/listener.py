@@ -190,7 +190,7 @@ class Listener:
         for command in lost:
             repeated = self._caller.demand(command)
             link.stats.counts["invalidation-repeated", ""] += int(repeated)
-        link.history.agree(inquiry)
+        link.history.agree(inquiry, reply)
         return False
 
     def _pay(self, shard: int) -> None:

@@ -58,4 +58,4 @@ views.cache.close()
 
 def test_django() -> None:
     """In a process of its own: Django's settings are configured once in each."""
-    subprocess.run((sys.executable, "-c", DJANGO), cwd=paths.ROOT, check=True, timeout=30)
+    subprocess.run((sys.executable, "-c", DJANGO), cwd=paths.ROOT, check=True, timeout=100)
