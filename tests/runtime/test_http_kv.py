@@ -14,7 +14,11 @@ from scripts.runtime.workerd import Workerd
 from scripts.runtime.workerd_config import Worker
 from tests.runtime.http_rows import ASKED, FETCHED, REUSED, Results, Row, cc, get, parameters
 from tests.runtime.origin import ScriptedOrigin
-from tests.runtime.test_http_validation import CONDITIONS, HEADS, RANGES, VALIDATION, VARY
+from tests.runtime.rows.conditions import CONDITIONS
+from tests.runtime.rows.heads import HEADS
+from tests.runtime.rows.ranges import RANGES
+from tests.runtime.rows.validation import VALIDATION
+from tests.runtime.rows.vary import VARY
 
 BARE = [
     Row(

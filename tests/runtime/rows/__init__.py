@@ -1,0 +1,1 @@
+"""What HTTP asks of a cache, as tables: ``tests/runtime/test_http_*.py`` play them."""
