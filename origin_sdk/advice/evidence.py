@@ -59,14 +59,14 @@ def of_replay(replay: Replay) -> Evidence:
     """Return what a replay counted for the first of its settings."""
     edge = replay.first
     counts = Counts()
-    for rule, found in edge.by_rule.items():
+    for rule, found in edge.ledger.by_rule.items():
         for (tier, reason), requests in found.by_reason.items():
             counts.add("requests", ("", rule, reason, tier, "2xx"), requests)
         counts.add("origin_requests", (rule, "2xx"), found.origin_requests - found.origin_errors)
         if found.origin_errors:
             counts.add("origin_requests", (rule, "5xx"), found.origin_errors)
-    counts.add("kv_keys", ("read", "record"), edge.overall.kv_reads)
-    counts.add("kv_keys", ("write", "record"), edge.overall.kv_writes)
+    counts.add("kv_keys", ("read", "record"), edge.ledger.overall.kv_reads)
+    counts.add("kv_keys", ("write", "record"), edge.ledger.overall.kv_writes)
     return Evidence(
         counts,
         replay.seconds,

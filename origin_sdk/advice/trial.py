@@ -58,14 +58,14 @@ def _is_valid(variables: Mapping[str, Any], what_if: str) -> bool:
 def _gain(now: Edge, then: Edge, seconds: float) -> str:
     """Say what a change brings; ``""`` if that isn't worth a change."""
     month = MONTH_SECONDS / seconds
-    fewer = (now.overall.origin_requests - then.overall.origin_requests) * month
-    saved = (dollars(now.overall.usage) - dollars(then.overall.usage)) * month
-    hits = then.overall.hit_ratio - now.overall.hit_ratio
-    if hits < 0.001 and fewer < now.overall.origin_requests * month * 0.001 and saved < 0.01:
+    fewer = (now.ledger.overall.origin_requests - then.ledger.overall.origin_requests) * month
+    saved = (dollars(now.ledger.overall.usage) - dollars(then.ledger.overall.usage)) * month
+    hits = then.ledger.overall.hit_ratio - now.ledger.overall.hit_ratio
+    if hits < 0.001 and fewer < now.ledger.overall.origin_requests * month * 0.001 and saved < 0.01:
         return ""
     parts = []
     if abs(hits) >= 0.0005:
-        parts.append(f"hit ratio {now.overall.hit_ratio:.1%} to {then.overall.hit_ratio:.1%}")
+        parts.append(f"hit ratio {now.ledger.overall.hit_ratio:.1%} to {then.ledger.overall.hit_ratio:.1%}")
     if abs(fewer) >= 1:
         parts.append(f"{abs(fewer):,.0f} requests a month {'less' if fewer > 0 else 'more'} at the origin")
     if abs(saved) >= 0.01:

@@ -8,15 +8,16 @@ holds a little less than it would.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from origin_sdk.simulation.assumptions import Assumptions
-from origin_sdk.simulation.counts import HITS, RuleCounts, Timeline
 from origin_sdk.simulation.exchanges import LoggedRequest
+from origin_sdk.simulation.ledger import PARTS, Ledger
 from origin_sdk.simulation.sample import KeySample
 from origin_sdk.simulation.store import SimulatedMarks, SimulatedStore
+from origin_sdk.simulation.visits import Checked, Isolates, Visit
 from origin_sdk_edge.policy.decision import VALID, Ask, Forward, Invalidity, Lookup, Refuse, Use
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.lookup import on_request
@@ -25,8 +26,7 @@ from origin_sdk_edge.policy.reuse import on_stored
 from origin_sdk_edge.policy.selection import nominated
 from origin_sdk_edge.policy.status import FwdReason
 from origin_sdk_edge.policy.validation import conditional_fields
-from origin_sdk_edge.storage.mark_table import MarkTable
-from origin_sdk_edge.storage.memory import Entry, Memory
+from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_wire.bounds import MARKS_AHEAD
 from origin_sdk_wire.facts import Reason, ResponseFacts
 from origin_sdk_wire.marks import Lane, lane_key, written_keys
@@ -44,29 +44,9 @@ TIERS = tuple(str(tier) for tier in Tier if tier is not Tier.OWN)
 """What answered, as the Worker counts it."""
 
 
-_PARTS = 16
 _REMEMBERED_DECISIONS = 50_000
-_REMEMBERED_CHECKS = 50_000
 _BODY: Any = object()
 _NO_FIELDS: Mapping[str, str] = {}
-
-
-@dataclass(slots=True)
-class _Isolate:
-    memory: Memory
-    marks: MarkTable
-    ends_ms: float
-    checked: dict[str, "_Checked"] = field(default_factory=dict)
-
-
-class _Checked(NamedTuple):
-    """A decision, and up to when the same request has it again: lifetimes, and what is known of marks."""
-
-    lookup: Lookup
-    entry: Entry
-    generation: int
-    use: Use
-    until_ms: float
 
 
 @dataclass(slots=True)
@@ -90,23 +70,6 @@ class Answered(NamedTuple):
     """When what was sent had been asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Visit:
-    """One request on its way through the model."""
-
-    exchange: LoggedRequest
-    location: int
-    isolate: _Isolate
-    now_ms: int
-    weight: float
-    part: int
-    counts: tuple[RuleCounts, ...]
-
-    @property
-    def took_ms(self) -> int:
-        return int(self.exchange.duration_ms or 0)
-
-
 class Edge:
     """All locations of one Worker with one set of settings.
 
@@ -117,29 +80,21 @@ class Edge:
         self.settings = settings
         self._shielded = replace(settings, origin=settings.origin or "https://origin.invalid")
         self.assumptions = assumptions
-        self.overall = RuleCounts()
-        self.by_rule: dict[str, RuleCounts] = {}
-        self.timeline = Timeline()
-        self.parts = [[0.0, 0.0] for _ in range(_PARTS)]
-        """Requests and hits of equal parts of the URLs that stand for others: how they differ tells how sure
-        a sample is."""
+        self.ledger = Ledger(assumptions.regions.items())
         self.sample = KeySample(max_keys)
         self.on_answered: Callable[[Answered], None] = _nobody_listens
         """Called for each request that the cache took part in."""
         self.on_let_go: Callable[[str], None] = _nobody_minds
         """Called for each URL that is followed no more."""
         cached_ms = int(assumptions.kv_seconds * 1000)
-        self.waited_ms: dict[str, list[float]] = {name: [0.0, 0.0] for name in assumptions.regions}
-        """By region: its requests, and for how long they waited for the shield or the origin in all."""
         places = assumptions.locations + assumptions.shield
         self.kv: SimulatedStore[Held] = SimulatedStore(places, cached_ms)
         self._marks = SimulatedMarks(places, cached_ms)
         self._names: dict[str, tuple[str, ...]] = {}
         self._sizes: dict[str, int] = {}
         self._keys: dict[str, set[str]] = {}
-        self._isolates: dict[tuple[int, int], _Isolate] = {}
+        self._isolates = Isolates(settings, assumptions)
         self._decisions: dict[tuple[object, ...], Forward | Lookup] = {}
-        self._drawn = assumptions.seed
 
     def answer(self, exchange: LoggedRequest, facts: RequestFacts, now_ms: int) -> None:
         """Run one request of the log through the cache."""
@@ -148,18 +103,15 @@ class Edge:
         followed = self.sample.follow(path)
         if followed is None:
             return
-        rule = decision.rule.name
-        if (counts := self.by_rule.get(rule)) is None:
-            counts = self.by_rule[rule] = RuleCounts()
         location = crc32(exchange.client.encode()) % self.assumptions.locations
-        visit = _Visit(
+        visit = Visit(
             exchange,
             location,
-            self._isolate(location, now_ms),
+            self._isolates.meet(location, now_ms),
             now_ms,
             followed.weight,
-            followed.hash % _PARTS,
-            (counts, self.overall),
+            followed.hash % PARTS,
+            (self.ledger.of_rule(decision.rule.name), self.ledger.overall),
         )
         if isinstance(decision, Forward):
             self._forward(decision, visit)
@@ -183,23 +135,6 @@ class Edge:
     def _shown(self, facts: RequestFacts) -> str:
         return str(without_parameters(facts.target, self.settings.hidden_parameters))
 
-    def _isolate(self, location: int, now_ms: int) -> _Isolate:
-        place = location, int(self._draw() * self.assumptions.isolates)
-        isolate = self._isolates.get(place)
-        if isolate is None or now_ms >= isolate.ends_ms:
-            life_ms = self.assumptions.isolate_minutes * 60_000
-            # The first ones are of any age, so that they don't all end at once.
-            left_ms = life_ms if isolate or not self._isolates else life_ms * self._draw()
-            memory = Memory(self.settings.memory_bytes)
-            marks = MarkTable(int(self.settings.mark_interval * 1000), memory)
-            isolate = self._isolates[place] = _Isolate(memory, marks, now_ms + left_ms)
-        return isolate
-
-    def _draw(self) -> float:
-        """Return a number below 1: the next of a sequence that is the same in every run."""
-        self._drawn = (self._drawn * 6_364_136_223_846_793_005 + 1_442_695_040_888_963_407) % (1 << 64)
-        return (self._drawn >> 32) / (1 << 32)
-
     def _thin(self) -> None:
         for key in self.sample.thin():
             self.on_let_go(key)
@@ -207,25 +142,23 @@ class Edge:
             self.kv.forget(keys)
             self._names.pop(key, None)
             self._sizes.pop(key, None)
-            for isolate in self._isolates.values():
-                for each in keys:
-                    isolate.memory.drop(each)
+            self._isolates.drop(keys)
 
     # The three ways of a request
 
-    def _forward(self, forward: Forward, visit: _Visit) -> None:
+    def _forward(self, forward: Forward, visit: Visit) -> None:
         exchange = visit.exchange
-        self._ask(visit, exchange.size_bytes)
-        self._wait(visit, visit.took_ms)
+        self.ledger.asked(visit, exchange.size_bytes)
+        self.ledger.waited(visit, visit.took_ms)
         plan = on_forwarded(forward, _response(visit), self.settings)
         self._write_marks(plan.marks, visit)
-        self._count(visit, "pass", str(forward.reason), exchange.size_bytes)
+        self.ledger.answered(visit, "pass", str(forward.reason), exchange.size_bytes)
 
-    def _look_up(self, lookup: Lookup, visit: _Visit) -> None:
+    def _look_up(self, lookup: Lookup, visit: Visit) -> None:
         key = self._key(lookup)
         isolate, now_ms = visit.isolate, visit.now_ms
         checked = isolate.checked.get(key)
-        if checked and self._still_holds(checked, lookup, visit):
+        if checked and isolate.still_holds(checked, lookup, now_ms):
             isolate.memory.touch(checked.entry)
             self._use(lookup, checked.use, checked.entry, "memory", visit)
             return
@@ -243,27 +176,13 @@ class Edge:
             self._ask_origin(lookup, decision, entry, key, visit)
         elif entry:
             if invalidity is VALID and decision.reason is Reason.FRESH:
-                self._remember(_Checked(lookup, entry, isolate.marks.generation, decision, known_ms), isolate)
+                isolate.remember(Checked(lookup, entry, isolate.marks.generation, decision, known_ms))
             self._use(lookup, decision, entry, tier, visit)
 
-    def _still_holds(self, checked: _Checked, lookup: Lookup, visit: _Visit) -> bool:
-        return (
-            checked.lookup is lookup
-            and checked.entry.is_held
-            and checked.generation == visit.isolate.marks.generation
-            and visit.now_ms < checked.until_ms
-        )
-
-    def _remember(self, checked: _Checked, isolate: _Isolate) -> None:
-        if len(isolate.checked) >= _REMEMBERED_CHECKS:
-            isolate.checked.clear()
-        until_ms = min(checked.use.until_ms, checked.until_ms + isolate.marks.interval_ms * MARKS_AHEAD)
-        isolate.checked[checked.entry.key] = checked._replace(until_ms=until_ms)
-
-    def _use(self, lookup: Lookup, use: Use, entry: Entry, tier: str, visit: _Visit) -> None:
+    def _use(self, lookup: Lookup, use: Use, entry: Entry, tier: str, visit: Visit) -> None:
         entry.hits += 1
         if use.reason is not Reason.FRESH:
-            self._count_stale(-use.ttl_seconds * 1000, visit)
+            self.ledger.stale(visit, -use.ttl_seconds * 1000)
         is_head = lookup.client.method == "HEAD"
         tier = tier if use.reason is Reason.FRESH else "stale"
         size_bytes = 0 if is_head else entry.size_bytes
@@ -278,7 +197,7 @@ class Edge:
         ask: Ask,
         entry: Entry | None,
         key: str,
-        visit: _Visit,
+        visit: Visit,
         *,
         is_background: bool = False,
     ) -> None:
@@ -286,10 +205,9 @@ class Edge:
         shield = self._at_shield(lookup, visit)
         if shield and (held := self._held_by(shield, lookup, key, visit)):
             self._hold(lookup, key, held, visit)
-            for counts in visit.counts:
-                counts.shield_answers += visit.weight
+            self.ledger.shielded(visit)
             if not is_background:
-                self._wait(visit, 0)
+                self.ledger.waited(visit, 0)
                 self._done(lookup, visit, "miss", str(ask.reason), held.size_bytes, held.record)
             return
         response = _response(visit)
@@ -300,32 +218,32 @@ class Edge:
         elif response.status == 304:
             # It answers a precondition of the client's, which the cache doesn't send on.
             response = replace(response, status=200)
-        self._ask(visit, 0 if is_same else size_bytes)
+        self.ledger.asked(visit, 0 if is_same else size_bytes)
         plan = on_origin(lookup, ask, response, entry.fields if entry else _NO_FIELDS, self.settings)
         self._carry_out(plan, lookup, key, size_bytes, shield or visit)
         if shield and (record := plan.store or plan.freshen):
             self._hold(lookup, self._key(lookup), Held(record, size_bytes, nominated(record)), visit)
         if is_background:
             return
-        self._wait(visit, visit.took_ms)
+        self.ledger.waited(visit, visit.took_ms)
         detail = ask.reason if plan.status.stored and not is_same else plan.status.detail
         if detail == Reason.STALE_IF_ERROR and entry:
-            self._count_stale(visit.now_ms - entry.record.response_ms, visit)
+            self.ledger.stale(visit, visit.now_ms - entry.record.response_ms)
         self._done(lookup, visit, _TIERS_OF.get(str(detail), "miss"), str(detail), size_bytes)
 
     # The shield
 
-    def _at_shield(self, lookup: Lookup, visit: _Visit) -> _Visit | None:
+    def _at_shield(self, lookup: Lookup, visit: Visit) -> Visit | None:
         """Return the visit as the shield has it; ``None`` where none is asked."""
         assumed = self.assumptions
         # Whose address the origin has makes no difference here.
         if not assumed.shield or not is_shielded(lookup.rule, self._shielded):
             return None
         return replace(
-            visit, location=assumed.locations, isolate=self._isolate(assumed.locations, visit.now_ms)
+            visit, location=assumed.locations, isolate=self._isolates.meet(assumed.locations, visit.now_ms)
         )
 
-    def _held_by(self, shield: _Visit, lookup: Lookup, key: str, visit: _Visit) -> Held | None:
+    def _held_by(self, shield: Visit, lookup: Lookup, key: str, visit: Visit) -> Held | None:
         """Return what the shield answers with, without asking the origin."""
         entry, _ = self._find(lookup, key, shield)
         if entry is None or self._invalidity(lookup, entry.record, visit)[0] is not VALID:
@@ -337,12 +255,6 @@ class Edge:
                 return None
         return Held(entry.record, entry.size_bytes, entry.names)
 
-    def _wait(self, visit: _Visit, took_ms: int) -> None:
-        """Count for how long a request waits for what isn't at its location."""
-        for number, (name, away_ms) in enumerate(self.assumptions.regions.items()):
-            if visit.location % len(self.waited_ms) == number:
-                self.waited_ms[name][1] += (away_ms + took_ms) * visit.weight
-
     # What is stored
 
     def _key(self, lookup: Lookup) -> str:
@@ -350,21 +262,21 @@ class Edge:
         parts = [*lookup.parts, *(selecting_values(names, lookup.selecting_fields) if names else ())]
         return f"{lookup.key}#{parts}" if parts else lookup.key
 
-    def _find(self, lookup: Lookup, key: str, visit: _Visit) -> tuple[Entry | None, str]:
+    def _find(self, lookup: Lookup, key: str, visit: Visit) -> tuple[Entry | None, str]:
         memory = visit.isolate.memory
         entry = memory.get(key)
         if isinstance(entry, Entry):
             return entry, "memory"
         held = self.kv.read(key, visit.location, visit.now_ms)
         # A response that varies lies under a key of its own, behind an index.
-        self._count_reads(1 + bool(held and held.names), visit)
+        self.ledger.reads(visit, 1 + bool(held and held.names))
         if held is None:
             return None, ""
         if held.size_bytes > self.settings.memory_item_bytes:
-            self._count_reads(1, visit)
+            self.ledger.reads(visit, 1)
         return self._hold(lookup, key, held, visit), "kv"
 
-    def _hold(self, lookup: Lookup, key: str, held: Held, visit: _Visit) -> Entry:
+    def _hold(self, lookup: Lookup, key: str, held: Held, visit: Visit) -> Entry:
         # What is sampled takes the room of those that it stands for.
         is_large = held.size_bytes > self.settings.memory_item_bytes
         body = None if is_large else _BODY
@@ -376,7 +288,7 @@ class Edge:
         self._keys.setdefault(lookup.key, set()).add(key)
         return entry
 
-    def _carry_out(self, plan: Plan, lookup: Lookup, key: str, size_bytes: int, visit: _Visit) -> None:
+    def _carry_out(self, plan: Plan, lookup: Lookup, key: str, size_bytes: int, visit: Visit) -> None:
         self._write_marks(plan.marks, visit)
         record = plan.store or plan.freshen
         if plan.ends:
@@ -388,12 +300,12 @@ class Edge:
         if names != self._names.get(lookup.key, ()):
             self._names[lookup.key] = names
             key = self._key(lookup)
-            self._count_writes(1, visit)
+            self.ledger.writes(visit, 1)
         held = Held(record, size_bytes, names)
         self._sizes[lookup.key] = size_bytes
         self._hold(lookup, key, held, visit)
         self.kv.write(key, held, visit.location, record.response_ms)
-        self._count_writes(1 + (size_bytes > self.settings.memory_item_bytes), visit)
+        self.ledger.writes(visit, 1 + (size_bytes > self.settings.memory_item_bytes))
 
     def _size(self, lookup: Lookup, exchange: LoggedRequest, entry: Entry | None) -> int:
         if exchange.size_bytes and exchange.status != 304:
@@ -404,12 +316,12 @@ class Edge:
 
     def purge(self, keys: Collection[str], now_ms: int) -> None:
         """Write the marks of a purge from outside, by their keys in KV."""
-        self.overall.kv_writes += self._marks.write(keys, now_ms)
+        self.ledger.overall.kv_writes += self._marks.write(keys, now_ms)
 
-    def _write_marks(self, names: Collection[str], visit: _Visit) -> None:
-        self._count_writes(self._marks.write(written_keys(names, Lane.SOFT), visit.now_ms), visit)
+    def _write_marks(self, names: Collection[str], visit: Visit) -> None:
+        self.ledger.writes(visit, self._marks.write(written_keys(names, Lane.SOFT), visit.now_ms))
 
-    def _invalidity(self, lookup: Lookup, record: Record, visit: _Visit) -> tuple[Invalidity, int]:
+    def _invalidity(self, lookup: Lookup, record: Record, visit: Visit) -> tuple[Invalidity, int]:
         """Return what the marks say, read as the Worker reads them, and of what time that is."""
         marks, now_ms = visit.isolate.marks, visit.now_ms
         known_ms = marks.known_until(lookup.request.target, record)
@@ -418,65 +330,33 @@ class Edge:
             known_ms = now_ms
         return marks.verdict(lookup, record), known_ms
 
-    def _read_marks(self, lookup: Lookup, record: Record, visit: _Visit) -> None:
+    def _read_marks(self, lookup: Lookup, record: Record, visit: Visit) -> None:
         marks, target = visit.isolate.marks, lookup.request.target
         # What is read may tell of more.
         while lanes := marks.outdated(marks.deciding(target, record), visit.now_ms, MARKS_AHEAD / 2):
             if not self.assumptions.purge_log:
-                self._count_reads(len(lanes), visit)
+                self.ledger.reads(visit, len(lanes))
             for lane in lanes:
                 marks.learn(lane, self._marks.read(lane_key(lane), visit.now_ms), visit.now_ms)
-
-    # Counting
 
     def _done(
         self,
         lookup: Lookup,
-        visit: _Visit,
+        visit: Visit,
         tier: str,
         reason: str,
         size_bytes: int,
         stored: Record | None = None,
     ) -> None:
-        self._count(visit, tier, reason, size_bytes)
+        self.ledger.answered(visit, tier, reason, size_bytes)
         birth_ms = stored.birth_ms if stored else visit.now_ms
         self.on_answered(Answered(lookup, tier, visit.weight, visit.now_ms, size_bytes, birth_ms))
-
-    def _count(self, visit: _Visit, tier: str, reason: str, size_bytes: int) -> None:
-        for counts in visit.counts:
-            counts.count(tier, reason, visit.weight, size_bytes, visit.now_ms)
-        if self.waited_ms:
-            self.waited_ms[list(self.waited_ms)[visit.location % len(self.waited_ms)]][0] += visit.weight
-        step, hits = self.timeline.at(visit.now_ms), visit.weight if tier in HITS else 0.0
-        step.requests += visit.weight
-        step.hits += hits
-        if visit.weight > 1:
-            part = self.parts[visit.part]
-            part[0] += visit.weight
-            part[1] += hits
-
-    def _ask(self, visit: _Visit, size_bytes: int) -> None:
-        for counts in visit.counts:
-            counts.count_origin(visit.weight, size_bytes, visit.now_ms, failed=visit.exchange.status >= 500)
-        self.timeline.at(visit.now_ms).origin_requests += visit.weight
-
-    def _count_stale(self, stale_ms: int, visit: _Visit) -> None:
-        for counts in visit.counts:
-            counts.stale_ms.add(max(0, stale_ms), visit.weight)
-
-    def _count_reads(self, keys: int, visit: _Visit) -> None:
-        for counts in visit.counts:
-            counts.kv_reads += keys * visit.weight
-
-    def _count_writes(self, keys: int, visit: _Visit) -> None:
-        for counts in visit.counts:
-            counts.kv_writes += keys * visit.weight
 
 
 _TIERS_OF = {str(Reason.VALIDATED): "validated", str(Reason.STALE_IF_ERROR): "stale"}
 
 
-def _response(visit: _Visit) -> ResponseFacts:
+def _response(visit: Visit) -> ResponseFacts:
     """Return the origin's answer to a request: what the log has of it."""
     exchange, now_ms = visit.exchange, visit.now_ms
     fields = exchange.response_fields

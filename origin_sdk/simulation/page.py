@@ -43,7 +43,7 @@ def page_of(report: Report) -> str:
     ]
     for variant in report.variants:
         body += _variant(variant)
-    body += ["<h2>Over time</h2>", _course(replay.first.timeline)]
+    body += ["<h2>Over time</h2>", _course(replay.first.ledger.timeline)]
     body += ["<h2>Why</h2>", _reasons(report.first.overall)]
     body += ["<h2>Hit ratio if responses stayed fresh for …</h2>", _lifetimes(report)]
     body += ["<h2>What an isolate's memory would still hold, if nothing expired</h2>", _memory(report)]

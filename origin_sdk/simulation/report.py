@@ -191,21 +191,21 @@ class Report:
 
 
 def _variant(name: str, edge: Edge, seconds: float) -> VariantReport:
-    rules = sorted(edge.by_rule.items(), key=lambda each: -each[1].requests)
+    rules = sorted(edge.ledger.by_rule.items(), key=lambda each: -each[1].requests)
     return VariantReport(
         name,
-        RuleReport("all", edge.overall, seconds),
+        RuleReport("all", edge.ledger.overall, seconds),
         [RuleReport(rule, counts, seconds) for rule, counts in rules],
         _range(edge),
         len(edge.sample),
         edge.sample.rate,
-        {name: waited / requests for name, (requests, waited) in edge.waited_ms.items() if requests},
+        {name: waited / requests for name, (requests, waited) in edge.ledger.waited_ms.items() if requests},
     )
 
 
 def _range(edge: Edge) -> tuple[float, float]:
     """Return where the hit ratio lies, by the jackknife over parts of the URLs."""
-    counts, parts = edge.overall, edge.parts
+    counts, parts = edge.ledger.overall, edge.ledger.parts
     if edge.sample.rate >= 1:
         return counts.hit_ratio, counts.hit_ratio
     requests, hits = (sum(part[place] for part in parts) for place in (0, 1))

@@ -85,7 +85,7 @@ def measured(name: str, requests: int = _REQUESTS) -> Measured:
             int(at_ms), client, facts.method, target, 200, size_bytes, response_fields=fields
         )
         edge.answer(exchange, facts, int(at_ms))
-    counts = edge.overall
+    counts = edge.ledger.overall
     return Measured(
         counts.hit_ratio,
         counts.origin_requests / counts.requests,

@@ -145,11 +145,11 @@ class World:
         edge.kv, edge.on_answered = others, others.look
         for now_ms, number in _requests(self, chance):
             if not others.is_watching and now_ms >= _START_MS + self.seconds * 1000:
-                edge.overall, others.is_watching = RuleCounts(), True
+                edge.ledger.overall, others.is_watching = RuleCounts(), True
             others.purge_until(now_ms)
             facts = RequestFacts("GET", parse_target(f"{_HOST}/items/{number}"), {})
             edge.answer(_answer_of(number, now_ms), facts, now_ms)
-        return Result(self, edge.overall, others)
+        return Result(self, edge.ledger.overall, others)
 
 
 class Others(SimulatedStore[Held]):

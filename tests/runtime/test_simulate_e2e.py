@@ -73,7 +73,7 @@ def test_a_replay_gives_the_hit_ratio_of_the_worker(origin: ScriptedOrigin, tmp_
     replay = Replay(AccessLog(str(log)), varied({**QUIET, "RULES": _RULES}, ()))
     replay.run()
     edge = replay.edges[NOW]
-    simulated = edge.overall
+    simulated = edge.ledger.overall
     assert simulated.requests == _REQUESTS
     assert simulated.hit_ratio == pytest.approx(seen["hit"] / _REQUESTS, abs=0.01), (
         seen,

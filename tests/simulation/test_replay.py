@@ -45,7 +45,7 @@ def replayed(
 
 
 def counts(replay: Replay, name: str = NOW) -> RuleCounts:
-    return replay.edges[name].overall
+    return replay.edges[name].ledger.overall
 
 
 def test_hits_end_with_the_lifetime(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_stale_is_served_when_the_origin_fails(tmp_path: Path) -> None:
 def test_other_settings_are_tried_beside(tmp_path: Path) -> None:
     lines = [line(at, f"/a?utm_source={at}", fields={}) for at in range(20)]
     replay = replayed(lines, tmp_path, what_if=["*.default_lifetime=1m;*.query_drop=utm_*"])
-    assert [round(edge.overall.hit_ratio, 2) for edge in replay.edges.values()] == [0.0, 0.95]
+    assert [round(edge.ledger.overall.hit_ratio, 2) for edge in replay.edges.values()] == [0.0, 0.95]
 
 
 def test_a_location_sees_what_another_stored(tmp_path: Path) -> None:
