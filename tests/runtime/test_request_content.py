@@ -28,6 +28,13 @@ RULES: Sequence[Json] = [
     {"name": "raw", "path": "/raw/**", "key_body": True},
     {"name": "json", "path": "/json/**", "key_body": "json"},
     {"name": "graphql", "path": "/graphql/**", "key_body": "graphql", "groups_from": "product-{data.p.id}"},
+    {
+        "name": "logged-in",
+        "path": "/logged-in/**",
+        "key_body": "graphql",
+        "bypass_cookies": ["sid"],
+        "ignore_cookies": True,
+    },
     {"name": "groups", "path": "/grouped/**", "groups_from": ["item-{items.id}", "shop"]},
     {"name": "mine", "path": "/mine/**", "key_body": True, "data_class": "private", "key_cookies": ["sid"]},
 ]
@@ -72,6 +79,11 @@ def answers(origin: ScriptedOrigin, path: str, *fields: tuple[str, str]) -> None
 
 def graphql(query: str, **others: Json) -> Sent:
     return Sent(json.dumps({"query": query, **others}).encode(), "POST")
+
+
+def as_user(sent: Sent) -> Sent:
+    """Return a request that passes by the cache for its cookie."""
+    return replace(sent, fields=[*sent.fields, ("Cookie", "sid=a")])
 
 
 PERSISTED: Json = {"persistedQuery": {"version": 1, "sha256Hash": sha256(b"{ p }").hexdigest()}}
@@ -228,6 +240,7 @@ PASSED = [
     pytest.param("mine", Sent(), "identity-missing", id="a private rule without the identity"),
     pytest.param("graphql", graphql("mutation { a }"), "not-a-query", id="a mutation"),
     pytest.param("graphql", Sent(graphql("mutation { a }").content), "not-a-query", id="a mutation by QUERY"),
+    pytest.param("logged-in", as_user(graphql("mutation { a }")), "bypass-cookie", id="a user's mutation"),
     pytest.param("graphql", graphql("subscription { a }"), "not-a-query", id="a subscription"),
     pytest.param(
         "graphql", graphql("query A { a } mutation B { b }", operationName="A"), "not-a-query", id="two"
@@ -425,7 +438,12 @@ def test_a_refresh_in_the_background_asks_with_the_content(edge: Workerd, origin
         pytest.param("raw", Sent(b"c" * (BOUND + 1), "POST"), False, id="a large one"),
         pytest.param("graphql", graphql("mutation { a }"), True, id="a mutation"),
         pytest.param("graphql", graphql("{ b }"), False, id="another query"),
-        pytest.param("graphql", Sent(HASH_ALONE, "POST"), False, id="what may be a query"),
+        pytest.param("graphql", Sent(HASH_ALONE, "POST"), False, id="a hash alone"),
+        pytest.param("graphql", Sent(b'[{"query": "{ b }"}]', "POST"), False, id="a batch of queries"),
+        pytest.param("graphql", Sent(b"query=%7Ba%7D", "POST", [FORM]), True, id="a form, whatever it says"),
+        pytest.param("graphql", graphql(f"{{ {'b' * BOUND} }}"), True, id="what is too large to be read"),
+        pytest.param("logged-in", as_user(graphql("mutation { a }")), True, id="a user's mutation"),
+        pytest.param("logged-in", as_user(graphql("{ b }")), False, id="a user's query"),
     ],
 )
 def test_a_write_makes_all_answers_of_its_url_stale(

@@ -37,7 +37,7 @@ class ContentKey:
 
     parts: Parts | None
     is_write: bool = False
-    """Whether it says itself that it changes something."""
+    """Whether it says itself that it changes something, or can't be read."""
 
 
 def content_key(method: str, kind: KeyBody, fields: Mapping[str, str], content: bytes) -> ContentKey:
@@ -163,10 +163,14 @@ def _persisted(entry: object) -> str | None:
 
 
 def _is_write(value: tuple[object] | None) -> bool:
-    """Whether a request has a document that isn't of queries alone; a batch, whether any of its has."""
-    requests = value[0] if value and isinstance(value[0], list) else value or ()
-    documents = [each.get("query") for each in requests if isinstance(each, dict)]
-    return any(isinstance(each, str) and each and not is_query_document(each) for each in documents)
+    """Whether a request has a document that isn't of queries alone; a batch, whether any of its has.
+
+    So has, for all that is known, what can't be read, such as a form with files. What names its document by a
+    hash alone mostly is a query.
+    """
+    requests = value[0] if value and isinstance(value[0], list) else value or (None,)
+    documents = [(each.get("query") or "") if isinstance(each, dict) else None for each in requests]
+    return not all(isinstance(each, str) and (not each or is_query_document(each)) for each in documents)
 
 
 def is_query_document(document: str) -> bool:

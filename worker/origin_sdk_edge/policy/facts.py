@@ -23,7 +23,7 @@ class Content:
     parts: tuple[tuple[str, str | None], ...] | None
     """What it adds to the key; ``None`` if it can't be told to be a query."""
     is_write: bool = False
-    """Whether it says itself that it changes something."""
+    """Whether it says itself that it changes something, or can't be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,11 +33,10 @@ def invalidated(
     """Return the names of the marks that a response to ``request`` writes; none for a safe method.
 
     By the rules stored responses may go under another query than was asked for. Where ``rule`` says that the
-    content is a query, POST is safe, too; of GraphQL, all but a mutation. As its URL is that of all queries,
-    a mutation invalidates it only if its answer names no groups.
+    content is a query, POST is safe, too; of GraphQL, all but a mutation, and but what can't be read and may be
+    one. As its URL is that of all queries, it invalidates that only if its answer names no groups.
     """
     keys_content = rule.keys_content(request.method)
-    is_write = request.content is not None and request.content.is_write
     if request.method in SAFE_METHODS or (keys_content and rule.body is not KeyBody.GRAPHQL):
         return ()
     is_proof = _proves_change(request, response) if settings.is_safe else 200 <= response.status < 400
@@ -45,13 +44,21 @@ def invalidated(
     # RFC 9875 section 3 ties groups to no status code; the safe profile believes no failure.
     if is_proof or not settings.is_safe:
         names += _group_names(request.target.host, response.fields, settings)
-    if is_proof and (not keys_content or (is_write and not names)):
+    if is_proof and (not keys_content or (not names and _may_mutate(request))):
         names += [
             url_mark(stored)
             for target in _targets(request, response)
             for stored in keyed_targets(target, settings.rules)
         ]
     return tuple(dict.fromkeys(names))
+
+
+def _may_mutate(request: RequestFacts) -> bool:
+    """Whether a POST of GraphQL isn't surely a query, by its content or its URL."""
+    from origin_sdk_wire.content import may_do_otherwise  # noqa: PLC0415 - only such rules pay for it
+
+    is_write = request.content is None or request.content.is_write
+    return is_write or may_do_otherwise(request.method, KeyBody.GRAPHQL, request.target)
 
 
 def _proves_change(request: RequestFacts, response: ResponseFacts) -> bool:

@@ -15,7 +15,14 @@ from origin_sdk_wire.directives import split_list
 from origin_sdk_wire.disguise import strictest_rule
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import Target, record_key
-from origin_sdk_wire.rules import PREFLIGHT_FIELDS, asked_target, first_match, key_target, search_parts
+from origin_sdk_wire.rules import (
+    PREFLIGHT_FIELDS,
+    KeyBody,
+    asked_target,
+    first_match,
+    key_target,
+    search_parts,
+)
 from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.storability import content_length
 
@@ -52,7 +59,7 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
         forwarded = FwdReason.BYPASS if request.method in SAFE_METHODS else FwdReason.METHOD
         return Forward(request, rule, Reason.METHOD, forwarded)
     if reason := _passes(request, rule, settings):
-        return Forward(request, rule, reason)
+        return Forward(request, rule, reason, awaits=_awaited_anyway(request, rule, settings))
     if rule.negotiates:
         request = _negotiating(request, rule)
     if (is_further or rule.claims) and (awaited := _awaited(request, rule, settings)):
@@ -103,6 +110,13 @@ def _awaited(request: RequestFacts, rule: Rule, settings: Settings) -> Awaited |
         if rule.revoked_by and not (request.token and request.token.is_checked):
             return Awaited.REVOCATION
     return Awaited.CONTENT if rule.keys_content(request.method) and not request.content else None
+
+
+def _awaited_anyway(request: RequestFacts, rule: Rule, settings: Settings) -> Awaited | None:
+    """Return what has to be known of a request that the cache takes no part in: whether it is a mutation."""
+    if request.method != "POST" or rule.body is not KeyBody.GRAPHQL or request.content:
+        return None
+    return None if rule.never_stores or _may_exceed(request, settings.key_body_bytes) else Awaited.CONTENT
 
 
 def _key_parts(request: RequestFacts, rule: Rule, settings: Settings, now_ms: int) -> Parts | Reason:
