@@ -21,9 +21,9 @@ from scripts.runtime.redis_servers import (
     ClusterOfSix,
     RedisServer,
     SentinelSet,
-    ShiftedClock,
     client_program,
 )
+from scripts.runtime.shifted_clock import ShiftedClock
 
 __all__ = ["FIRST_SECONDS", "LOSSLESS", "STORES", "TIMEOUT_SECONDS", "Fault", "Store"]
 

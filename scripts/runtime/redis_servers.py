@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +14,9 @@ import redis
 
 from origin_sdk._development.process import Process, ProcessError
 from scripts.runtime.ports import reserved_ports
+from scripts.runtime.shifted_clock import ShiftedClock
 
-__all__ = ["ClusterOfSix", "RedisServer", "SentinelSet", "ShiftedClock", "client_program"]
+__all__ = ["ClusterOfSix", "RedisServer", "SentinelSet", "client_program"]
 
 START_SECONDS = 40.0
 _POLL_SECONDS = 0.02
@@ -25,7 +25,6 @@ _STEADY_MS = 15_000
 _PROMPT: Final = ("PUBLISH-PERIOD", "100", "INFO-PERIOD", "500", "TILT-PERIOD", "500")
 """Else sentinels tell of themselves every two seconds, and rest for thirty on a machine that is busy."""
 _FAILING: Final = frozenset({"fail", "fail?", "handshake"})
-_CLOCK_SOURCE: Final = Path(__file__).with_name("clock_shift.c")
 
 
 def server_program() -> str:
@@ -55,31 +54,6 @@ class Secured(Protocol):
     def of_client(self) -> Mapping[str, Any]:
         """What redis-py is given."""
         ...
-
-
-class ShiftedClock:
-    """The time of day of one program, which can be stepped. Needs a C compiler."""
-
-    def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._file = file
-        self.step(0.0)
-        library = file.with_suffix(".so")
-        subprocess.run(  # noqa: S603 - our own arguments, no shell
-            ("cc", "-shared", "-fPIC", "-O2", "-o", str(library), str(_CLOCK_SOURCE)),  # noqa: S607 - of PATH
-            check=True,
-        )
-        self.environment = {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(file)}
-
-    def step(self, seconds: float) -> None:
-        """Let the program see a time that is so far ahead of the machine's, or back."""
-        with self._file.open("r+b" if self._file.exists() else "wb") as file:
-            file.write(struct.pack("d", seconds))
-
-    @staticmethod
-    def is_possible() -> bool:
-        """Whether there is a compiler."""
-        return shutil.which("cc") is not None
 
 
 class RedisServer:

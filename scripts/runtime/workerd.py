@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import select
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -17,6 +17,7 @@ import httpx
 
 from origin_sdk._development.process import Process
 from scripts.runtime import paths
+from scripts.runtime.shifted_clock import ShiftedClock
 from scripts.runtime.store import Store
 from scripts.runtime.workerd_config import Namespace, Worker, clocks_of, encode, namespaces_of
 
@@ -32,6 +33,7 @@ class Workerd:
         arguments: further arguments of `workerd serve`.
         v8_flags: flags of V8, such as the size of its heap, which is boundless on one's own machine.
         snapshots: the folder of the interpreter's snapshot, in place of the one that scripts/install made.
+        clock: what its Workers take for the time of day, in place of the machine's.
     """
 
     def __init__(
@@ -42,13 +44,16 @@ class Workerd:
         arguments: Sequence[str] = (),
         v8_flags: Sequence[str] = (),
         snapshots: Path | None = None,
+        clock: ShiftedClock | None = None,
     ) -> None:
         namespaces, self._clocks = namespaces_of(workers), clocks_of(workers)
         sockets = [worker.name for worker in workers] + [n.socket for n in (*namespaces, *self._clocks)]
         with ExitStack() as stack:
             control = stack.enter_context(_Control())
             configuration = encode(folder, workers, v8_flags)
-            self.process = stack.enter_context(_start(folder, configuration, control, arguments, snapshots))
+            environment = {"WORKERD_SNAPSHOTS": str(snapshots)} if snapshots else {}
+            environment |= clock.environment if clock else {}
+            self.process = stack.enter_context(_start(folder, configuration, control, arguments, environment))
             self._ports = self.process.wait_for(
                 lambda: control.ports(set(sockets)), what="listening", seconds=_START_SECONDS
             )
@@ -111,7 +116,7 @@ def _start(
     configuration: bytes,
     control: _Control,
     arguments: Sequence[str],
-    snapshots: Path | None,
+    environment: Mapping[str, str],
 ) -> Process:
     for name in ("objects", "blobs"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -123,6 +128,6 @@ def _start(
         [paths.WORKERD, *serve, *arguments],
         log=folder / "workerd.log",
         folder=folder,
-        environment={"WORKERD_SNAPSHOTS": str(snapshots)} if snapshots else {},
+        environment=environment,
         inherited=[control.write],
     )

@@ -5,8 +5,8 @@ from scripts.runtime.redis_servers import (
     ClusterOfSix,
     RedisServer,
     SentinelSet,
-    ShiftedClock,
 )
+from scripts.runtime.shifted_clock import ShiftedClock
 
 PATIENT_SECONDS = 10.0
 """The time that Redis has to answer where a test isn't about time: what comes later isn't what it expects."""

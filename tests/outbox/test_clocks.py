@@ -16,8 +16,8 @@ import pytest
 import redis
 
 from scripts.runtime import paths
-from scripts.runtime.redis_servers import ShiftedClock
 from scripts.runtime.servers import Redis
+from scripts.runtime.shifted_clock import ShiftedClock
 from tests.outbox.machine import DELAY_SECONDS, LEASE_SECONDS
 
 TOOK = 60.0

@@ -33,8 +33,8 @@ def invalidated(
     """Return the names of the marks that a response to ``request`` writes; none for a safe method.
 
     By the rules stored responses may go under another query than was asked for. Where ``rule`` says that the
-    content is a query, POST is safe, too; of GraphQL, all but a mutation, and but what can't be read and may be
-    one. As its URL is that of all queries, it invalidates that only if its answer names no groups.
+    content is a query, POST is safe, too; of GraphQL, all but mutations, and what can't be read and may be a
+    mutation. As the URL is that of all queries, these invalidate it only if their answers name no groups.
     """
     keys_content = rule.keys_content(request.method)
     if request.method in SAFE_METHODS or (keys_content and rule.body is not KeyBody.GRAPHQL):
