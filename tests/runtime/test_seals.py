@@ -106,7 +106,14 @@ def _read(edge: Workerd, path: str, *fields: tuple[str, str]) -> Response:
 
 
 @pytest.mark.parametrize("place", ["/x", "/secret", "/me", "/open"])
-@pytest.mark.parametrize("body", [pytest.param(SMALL, id="small"), pytest.param(LARGE, id="in parts")])
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(SMALL, id="small"),
+        pytest.param(bytes(range(256)) * 160, id="more than Python digests"),
+        pytest.param(LARGE, id="in parts"),
+    ],
+)
 def test_another_isolate_serves_what_was_sealed(
     edge: Workerd, origin: ScriptedOrigin, breakable_kv: BreakableKV, place: str, body: bytes
 ) -> None:

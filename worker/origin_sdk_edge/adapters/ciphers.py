@@ -1,5 +1,9 @@
-"""Seals by WebCrypto: bytes that are sealed never enter the Python heap."""
+"""Seals by WebCrypto: large bodies never enter the Python heap.
 
+A MAC of little is made in Python: some fifteen ways to JavaScript and back, and a promise, take longer.
+"""
+
+from hmac import digest
 from typing import Any
 
 import js
@@ -15,6 +19,8 @@ __all__ = ["WebCiphers"]
 
 _AES = '{"name": "AES-GCM"}'
 _HMAC = '{"name": "HMAC", "hash": "SHA-256"}'
+_LITTLE_BYTES = 32 * 1024
+"""So much Python digests in some 80 µs."""
 
 
 class WebCiphers:
@@ -43,6 +49,8 @@ class WebCiphers:
 
     async def sign(self, secret: bytes, bound: bytes, body: Body) -> bytes:
         """Return a MAC."""
+        if body.byteLength <= _LITTLE_BYTES:
+            return digest(secret, bound + body.to_bytes(), "sha256")
         key = await self._key(_HMAC, secret, '["sign"]')
         message = joined((to_js(bound), body))
         mac = await promised(self._crypto.sign, self._crypto, "HMAC", key, message)

@@ -110,7 +110,7 @@ class Seals:
             return StoredValue(without_mac(value.metadata), value.body)
         bound = bound_to_value(own.id, key, note.size_bytes)
         plain = await self._decrypted(derived(own, Purpose.ENCRYPT), value.body, bound)
-        metadata = json.loads(contents.text(contents.part(plain, 0, note.size_bytes)))
+        metadata = json.loads(contents.octets(contents.part(plain, 0, note.size_bytes)))
         return StoredValue(metadata, contents.part(plain, note.size_bytes, contents.size(plain)))
 
     async def _decrypted(self, secret: bytes, sealed: Body, bound: bytes) -> Body:
