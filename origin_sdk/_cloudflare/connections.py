@@ -18,7 +18,7 @@ import httpx
 from origin_sdk._process.forks import renew_after_fork
 from origin_sdk._values.errors import InvalidSettings
 
-__all__ = ["AsyncConnections", "AsyncTransport", "Connections", "Transport"]
+__all__ = ["AsyncConnections", "AsyncTransport", "Connections", "Transport", "tls"]
 
 Transport: TypeAlias = httpx.BaseTransport | Callable[[], httpx.BaseTransport]
 """A transport for the process in which the client was made, or a function that makes one for each process."""
@@ -31,8 +31,8 @@ _Made = TypeVar("_Made")
 
 
 @cache
-def _tls() -> ssl.SSLContext:
-    """Return what takes longest to make of a client, and may be shared by processes and event loops."""
+def tls() -> ssl.SSLContext:
+    """Return what takes longest to make of a client; clients, processes and event loops may share it."""
     return httpx.create_ssl_context()
 
 
@@ -85,7 +85,7 @@ class Connections:
         with self._lock:
             self._leave_others()
             if not self._client:
-                self._client = httpx.Client(transport=self._source.take(), verify=_tls(), **self._options)
+                self._client = httpx.Client(transport=self._source.take(), verify=tls(), **self._options)
             return self._client
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ class AsyncConnections:
             if is_new := not found or found.client.is_closed:
                 # Loops that ended without closing what was opened in them are forgotten.
                 self._open = {loop: of for loop, of in self._open.items() if not loop.is_closed()}
-                made = httpx.AsyncClient(transport=self._source.take(), verify=_tls(), **self._options)
+                made = httpx.AsyncClient(transport=self._source.take(), verify=tls(), **self._options)
                 found = self._open[loop] = _OfLoop(made, _closed_at_end(made))
         if is_new:
             await anext(found.end)

@@ -8,6 +8,7 @@ from typing import Annotated
 import httpx
 import typer
 
+from origin_sdk._cloudflare.connections import tls
 from origin_sdk.advice.evidence import Evidence, of_replay
 from origin_sdk.advice.findings import Advice, advice_of
 from origin_sdk.advice.trial import tried
@@ -102,7 +103,7 @@ def _of_metrics(place: str, secret: str, context: Context) -> Evidence:
 
 def _read(place: str, secret: str) -> Document:
     if place.startswith(("http://", "https://")):
-        with httpx.Client() as client:
+        with httpx.Client(verify=tls()) as client:
             return MetricsRoute(place, client, secret).read()
     try:
         return parse_document(Path(place).read_bytes())

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import httpx
 import typer
 
+from origin_sdk._cloudflare.connections import tls
 from origin_sdk._process.clock import SystemClock
 from origin_sdk._values.errors import InvalidRequest, InvalidSettings
 from origin_sdk._values.settings import DEFAULT_BASE_URL
@@ -146,7 +147,7 @@ def observatory(
     given.check()
     clock = SystemClock()
     with ExitStack() as stack:
-        client = stack.enter_context(httpx.Client())
+        client = stack.enter_context(httpx.Client(verify=tls()))
         sources: list[Source] = []
         if analytics := given.analytics():
             stack.callback(analytics.close)

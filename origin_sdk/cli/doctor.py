@@ -7,6 +7,7 @@ from typing import Annotated
 import httpx
 import typer
 
+from origin_sdk._cloudflare.connections import tls
 from origin_sdk._edge.client import PurgeClient
 from origin_sdk._edge.diagnosis import Finding, Grade
 from origin_sdk._edge.live import Answer, Counted, Trial, try_live
@@ -70,7 +71,8 @@ def _live(context: Context, client: PurgeClient, url: str, secret: str) -> Itera
 
     bound = purge_bound_seconds(context.project.mark_interval)
     context.note(f"trying {url}; seeing a purge may take {bound:.0f} s")
-    with httpx.Client(timeout=_SECONDS, follow_redirects=False, headers={"user-agent": _AGENT}) as asking:
+    fields = {"user-agent": _AGENT}
+    with httpx.Client(timeout=_SECONDS, follow_redirects=False, headers=fields, verify=tls()) as asking:
 
         def ask() -> Answer:
             began = time.monotonic()

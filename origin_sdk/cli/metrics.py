@@ -6,6 +6,7 @@ from typing import Annotated
 import httpx
 import typer
 
+from origin_sdk._cloudflare.connections import tls
 from origin_sdk._values.errors import InvalidRequest
 from origin_sdk.cli.count_sources import (
     DebugSecret,
@@ -57,7 +58,7 @@ def metrics(
     if not (edge or service or outbox):
         raise InvalidRequest("nothing to export: give --edge, --service or --outbox")
     with ExitStack() as stack:
-        client = stack.enter_context(httpx.Client())
+        client = stack.enter_context(httpx.Client(verify=tls()))
         route = MetricsRoute(edge, client, sources.debug_secret.strip()) if edge else None
         outboxes = {without_secrets(url): open_outbox(url) for url in outbox or ()}
         for each in outboxes.values():

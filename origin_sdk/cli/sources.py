@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 
 import httpx
 
+from origin_sdk._cloudflare.connections import tls
 from origin_sdk._edge.warmup import MAX_DOCUMENT_BYTES, authority_of, urls_of_openapi, urls_of_sitemap
 from origin_sdk._values.errors import InvalidRequest
 
@@ -80,7 +81,7 @@ def fetched(place: str) -> bytes:
     try:
         if not authority_of(place):
             return _read_file(place)
-        with httpx.Client(timeout=_FETCH_SECONDS) as client:
+        with httpx.Client(timeout=_FETCH_SECONDS, verify=tls()) as client:
             return _get(client, place)
     except (OSError, httpx.HTTPError, httpx.InvalidURL) as error:
         raise InvalidRequest(f"{place}: can't be read: {error}") from error

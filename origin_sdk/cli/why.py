@@ -7,6 +7,7 @@ from typing import Annotated
 import httpx
 import typer
 
+from origin_sdk._cloudflare.connections import tls
 from origin_sdk._edge.explanation import explain
 from origin_sdk._edge.verdict import Asked, Given, Verdict, verdict_on
 from origin_sdk._edge.warmup import checked_url
@@ -87,7 +88,7 @@ def _rule(context: Context, url: str, method: str) -> str:
 def _ask(asked: Asked, fields: Mapping[str, str], timeout: float) -> Given:
     began = time.perf_counter()
     try:
-        with httpx.Client(timeout=timeout, follow_redirects=False, trust_env=False) as client:
+        with httpx.Client(timeout=timeout, follow_redirects=False, trust_env=False, verify=tls()) as client:
             response = client.request(asked.method, asked.url, headers=dict(fields))
     except httpx.InvalidURL as error:
         raise InvalidRequest(f"{asked.url!r}: {error}") from error

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from origin_sdk._cloudflare.connections import tls
 from origin_sdk._process.clock import Clock
 from origin_sdk._values.errors import (
     AuthenticationFailed,
@@ -71,6 +72,7 @@ class AnalyticsSource:
         self._client = httpx.Client(
             transport=transport,
             timeout=_SECONDS,
+            verify=tls(),
             headers={"authorization": f"Bearer {settings.token}"} if settings.token else {},
         )
         self._known: dict[str, tuple[float, Window]] = {}

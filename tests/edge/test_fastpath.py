@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TypeAlias
 
 import pytest
@@ -106,24 +107,38 @@ REQUEST_FIELDS = st.tuples(
 ).map(lambda parts: {"user-agent": '"range":"x"', **{k: v for part in parts for k, v in part.items()}})
 
 
+USUAL_FIELDS = REQUEST_FIELDS.map(lambda fields: {k: v for k, v in fields.items() if k in SELECTING})
+
+
+@dataclass(frozen=True)
+class Differing:
+    """A request as the usual one but for these fields."""
+
+    fields: Mapping[str, str]
+
+
+@cache  # to make a strategy takes longer than to draw by it
+def _others(path: str) -> st.SearchStrategy[list[Get | Differing | Wait | Purge]]:
+    step = st.one_of(
+        st.builds(Differing, REQUEST_FIELDS),
+        st.builds(Get, st.just(path), REQUEST_FIELDS),
+        st.builds(Wait, st.sampled_from([1, 400, 999, 1000, 2500, 3400, 4000, 4600, 30_000])),
+        st.builds(Purge, st.sampled_from(_marks(path)), st.sampled_from(list(Lane))),
+    )
+    return st.lists(step, max_size=4)
+
+
 @st.composite
 def _steps(draw: st.DrawFn, path: str) -> Steps:
     """Draw requests for one URL: the same thrice, so that it is repeated, then some that differ a little."""
-    usual = draw(REQUEST_FIELDS.map(lambda fields: {k: v for k, v in fields.items() if k in SELECTING}))
+    usual = draw(USUAL_FIELDS)
     steps: Steps = []
     for _ in range(draw(st.integers(1, 6))):
         steps += [Get(path, usual)] * 3
-        steps += draw(
-            st.lists(
-                st.one_of(
-                    st.builds(Get, st.just(path), REQUEST_FIELDS.map(lambda fields: {**usual, **fields})),
-                    st.builds(Get, st.just(path), REQUEST_FIELDS),
-                    st.builds(Wait, st.sampled_from([1, 400, 999, 1000, 2500, 3400, 4000, 4600, 30_000])),
-                    st.builds(Purge, st.sampled_from(_marks(path)), st.sampled_from(list(Lane))),
-                ),
-                max_size=4,
-            )
-        )
+        steps += [
+            Get(path, {**usual, **step.fields}) if isinstance(step, Differing) else step
+            for step in draw(_others(path))
+        ]
     return steps
 
 

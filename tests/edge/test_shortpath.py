@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -54,12 +55,12 @@ class CountingStore(FakeStore):
         return await super().read(key)
 
 
-@st.composite
-def _steps(draw: st.DrawFn, path: str) -> Steps:
+@cache  # to make a strategy takes longer than to draw by it
+def _steps(path: str) -> st.SearchStrategy[Steps]:
     waits = st.builds(Wait, st.sampled_from([1, 999, 1000, 2500, 4000, 4600, 19_000, 30_000]))
     gets = st.builds(Get, st.just(path), REQUEST_FIELDS)
     purges = st.builds(Purge, st.just(url_mark(parse_target(HOST + path))), st.sampled_from(list(Lane)))
-    return draw(st.lists(st.one_of(gets, gets, gets, gets, waits, purges), min_size=3, max_size=10))
+    return st.lists(st.one_of(gets, gets, gets, gets, waits, purges), min_size=3, max_size=10)
 
 
 async def _run(steps: Steps, configured: Settings) -> tuple[int, CountingStore]:

@@ -156,7 +156,7 @@ def answers(request: pytest.FixtureRequest) -> Answers:
         text=True,
         check=False,
         cwd=ROOT,
-        timeout=55,
+        timeout=110,
     )
     assert ran.returncode == 0, ran.stderr[-4000:]
     found = json.loads(ran.stdout)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from origin_sdk._cloudflare.connections import tls
 from origin_sdk._edge.options import Rendered
 from origin_sdk._process.reads import made_to_publish
 from origin_sdk._values.errors import InvalidRequest, InvalidSettings, NotCacheable, OriginSdkError
@@ -53,7 +54,9 @@ class OriginRenderer:
             is_origin = False
         if not is_origin:
             raise InvalidSettings(f"{origin!r} isn't the URL of an origin: write http://127.0.0.1:8000")
-        self._client = httpx.Client(base_url=origin, transport=transport, timeout=_RENDER_SECONDS)
+        self._client = httpx.Client(
+            base_url=origin, transport=transport, timeout=_RENDER_SECONDS, verify=tls()
+        )
 
     def __call__(self, republish: Republish) -> Rendition:
         """Fetch it; raises :class:`NotCacheable` for a failure of the origin."""
