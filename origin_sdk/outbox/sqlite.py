@@ -1,5 +1,6 @@
 """An outbox in a SQLite file: for services without a database, and for several processes of one machine."""
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from origin_sdk.outbox._stores.sql import (
 
 __all__ = ["SqliteOutbox"]
 
+_log = logging.getLogger("origin_sdk.outbox")
 _PATIENCE_SECONDS = 30.0
 
 _SCHEMA = f"""
@@ -52,16 +54,18 @@ _DIALECT = Dialect(":now", SQLITE.picked)
 class SqliteOutbox(SqlOutbox):
     """Keeps entries in ``path``, which is made with its table if it isn't there.
 
-    Thread-safe. A forked process opens the file itself. ``clock`` stands in for the machine's, in tests.
+    If it is removed or replaced, it is opened, or made, again. Thread-safe. A forked process opens the file
+    itself. ``clock`` stands in for the machine's, in tests.
     """
 
     statements = Statements(_DIALECT)
 
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+    def __init__(self, path: Path | str, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
-        self._path = path.absolute()  # a daemon may go to another folder before it opens the file again
+        self._path = Path(path).absolute()  # a daemon may go to another folder before it opens the file again
         # One connection for all threads, one of them at a time.
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._process = os.getpid()
         self._others: list[sqlite3.Connection] = []
         self._lock = RLock()
@@ -124,8 +128,15 @@ class SqliteOutbox(SqlOutbox):
     def _opened(self) -> sqlite3.Connection:
         """Return the connection of this process; the lock is held."""
         self._leave_others()
+        if self._connection and self._file != _identity(self._path) and not self._connection.in_transaction:
+            # What went into a file that no path leads to would be recorded for nobody.
+            _log.warning(
+                "%s was removed or replaced: what waited in the file before went with it", self._path
+            )
+            self._close()
         if self._connection is None:
             self._connection = _connection_to(self._path)
+            self._file = _identity(self._path)
         return self._connection
 
     def _close(self) -> None:
@@ -151,6 +162,15 @@ class SqliteOutbox(SqlOutbox):
             return ()
         with closing(connection.execute(statement, {**parameters, **now})) as cursor:
             return cursor.fetchall()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return which file a path leads to now."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _connection_to(path: Path) -> sqlite3.Connection:

@@ -197,7 +197,7 @@ def test_an_unknown_kind_of_outbox_is_refused(url: str) -> None:
         pytest.param("sqlite://outbox.db", "write sqlite:///", id="two slashes"),
         pytest.param("sqlite:///", "write sqlite:///", id="no file named"),
         pytest.param("sqlite:///other.db", "has no table edge_outbox", id="a database of something else"),
-        pytest.param("sqlite:///text.db", "DatabaseError", id="not a database"),
+        pytest.param("sqlite:///text.db", "name the file that the service", id="not a database"),
         pytest.param("postgresql://127.0.0.1:1/x", "is it running", id="nobody listens"),
         pytest.param("postgresql://u:secret@127.0.0.1:x/y", "", id="a port that isn't one"),
         pytest.param("redis://:secret@127.0.0.1:1/0", "is it running", id="no Redis"),

@@ -152,7 +152,20 @@ def without_secrets(url: str) -> str:
 
 
 _STORES = ("sqlalchemy.", "sqlite3", "psycopg", "redis.", "django.")
-_MISSING_TABLE = ("no such table", "does not exist", "doesn't exist")
+_UNREACHED = "is it running, and is the URL right?"
+_REMEDIES = (
+    (
+        ("no such table", "does not exist", "doesn't exist"),
+        "make its table: `manage.py migrate` with Django, Alembic or metadata.create_all with SQLAlchemy",
+    ),
+    (
+        ("readonly database", "unable to open database file"),
+        "let this user write to the file and its folder, where SQLite keeps its log",
+    ),
+    (("file is not a database", "is malformed"), "name the file that the service records in"),
+    (("is full", "disk I/O error"), "free some space on its disk; what is recorded is kept"),
+    (("is locked",), "see which process holds a transaction on the file open"),
+)
 
 
 @contextmanager
@@ -164,10 +177,8 @@ def store_errors(url: str) -> Iterator[None]:
         if isinstance(error, OriginSdkError) or not _is_of_store(error):
             raise
         text = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-        remedy = (
-            "make its table: `manage.py migrate` with Django, Alembic or metadata.create_all with SQLAlchemy"
-            if any(words in text for words in _MISSING_TABLE)
-            else "is it running, and is the URL right?"
+        remedy = next(
+            (remedy for signs, remedy in _REMEDIES if any(sign in text for sign in signs)), _UNREACHED
         )
         raise OutboxUnavailable(
             f"{without_secrets(url)}: {type(error).__name__}: {text}; {remedy}"

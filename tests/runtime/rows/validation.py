@@ -70,6 +70,33 @@ VALIDATION = [
         ],
     ),
     Row(
+        "two tags aren't asked about, as they would be alternatives",
+        "4.3.1",
+        [cc(SHORT, ETAG, ("ETag", '"b"'))],
+        [get(FETCHED), get(FETCHED, pause=OVER)],
+    ),
+    Row(
+        "a tag that would mean any isn't asked about",
+        "4.3.1",
+        [cc(SHORT, ("ETag", "*"))],
+        [get(FETCHED), get(FETCHED, pause=OVER)],
+    ),
+    Row(
+        "beside two tags the date is asked about",
+        "4.3.1",
+        [cc(SHORT, ETAG, ("ETag", '"b"'), MODIFIED)],
+        [
+            get(FETCHED),
+            get(VALIDATED, pause=OVER, origin_sees={"If-None-Match": None, "If-Modified-Since": THEN}),
+        ],
+    ),
+    Row(
+        "a tag that isn't UTF-8 matches no other",
+        "4.3.2",
+        [cc(HOUR, ("ETag", '"\xe9"'))],
+        [get(FETCHED), get(ASKED, ("If-None-Match", '"\xe8"'), status=200)],
+    ),
+    Row(
         "without a validator it is fetched again",
         "4.3.1",
         stale_then(cc(HOUR), first=()),

@@ -29,6 +29,9 @@ PRECONDITIONS = frozenset({"if-match", "if-unmodified-since"})
 """Those that a response other than the one that the client knows answers with 412."""
 
 _OPAQUE_TAG = re.compile(r'"[^"]*"')
+# RFC 9110 section 8.8.3, or one that lacks its quotes. `*` and several would mean others, too;
+# of one that isn't UTF-8 the Worker sees less than what tells it from others.
+_ONE_TAG = re.compile(r'(?:W/)?"[^"\ufffd]*"|(?!\*$)[^",\s\ufffd]+')
 _NOT_UPDATED = frozenset({"content-length", "content-encoding", "content-range", "transfer-encoding"})
 
 
@@ -37,8 +40,15 @@ def conditional_fields(fields: Fields) -> dict[str, str]:
 
     Empty if it has no validator (section 4.3.1).
     """
-    names = {"etag": "if-none-match", "last-modified": "if-modified-since"}
-    return {names[name]: fields[name] for name in names if fields.get(name)}
+    tag, modified = _entity_tag(fields), fields.get("last-modified")
+    conditions = {"if-none-match": tag} if tag else {}
+    return conditions | {"if-modified-since": modified} if modified else conditions
+
+
+def _entity_tag(fields: Fields) -> str | None:
+    """Return the entity tag by which a response can be told from others."""
+    tag = fields.get("etag")
+    return tag if tag and _ONE_TAG.fullmatch(tag) else None
 
 
 def weakly_equal(one: str, other: str) -> bool:
@@ -102,7 +112,7 @@ def head_agrees(stored: Record, fields: Fields, response: ResponseFacts) -> bool
 def is_not_modified(request: Fields, stored: Fields, now_ms: int) -> bool:
     """Whether the precondition of a request is answered with 304 from a stored response (section 4.3.2)."""
     if tags := request.get("if-none-match"):
-        etag = stored.get("etag")
+        etag = _entity_tag(stored)
         return tags.strip() == "*" or (etag is not None and _lists(tags, etag))
     since = request.get("if-modified-since")
     asked = parse_date(since, now_ms) if since else None
