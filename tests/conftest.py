@@ -176,6 +176,13 @@ def postgres_url(postgres: Postgres) -> str:
     """The one database, emptied: to make one for each test takes longer than most tests."""
     engine = create_engine(postgres.url(), isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with engine.connect() as connection:
+        # What an earlier test left open may hold locks, and be waited for until it is collected.
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
     return postgres.url()

@@ -19,7 +19,7 @@ from psycopg import sql
 from origin_sdk._development.process import Process
 from scripts.runtime.ports import free_port
 
-_START_SECONDS = 30.0
+_START_SECONDS = 90.0
 _READY = "eady to accept connections"
 """What both say: an open port alone doesn't mean that a server answers."""
 _SETTINGS = {

@@ -21,7 +21,7 @@ from scripts.runtime.shifted_clock import ShiftedClock
 from scripts.runtime.store import Store
 from scripts.runtime.workerd_config import Namespace, Worker, clocks_of, encode, namespaces_of
 
-_START_SECONDS = 60.0
+_START_SECONDS = 90.0
 
 
 class Workerd:

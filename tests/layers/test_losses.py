@@ -743,12 +743,13 @@ def test_a_big_value_costs_itself_and_is_named(
 def test_a_node_that_hangs_costs_its_own_keys_alone(
     driver: str, redis_cluster: ClusterOfSix, prefix: str
 ) -> None:
-    running = redis_cluster
+    running, keys = redis_cluster, [FAMILY.key(id=number) for number in range(60)]
+    with make(driver, RedisOptions(url=running.url, prefix=prefix, timeout=PATIENT_SECONDS)) as patient:
+        assert patient.wait_until_synced(20)
+        patient.get_many_or_load(keys, lambda some: dict.fromkeys(some, "a"))
     cache = make(driver, RedisOptions(url=running.url, prefix=prefix, timeout=SOFT_SECONDS))
     try:
         assert cache.wait_until_synced(20)
-        keys = [FAMILY.key(id=number) for number in range(60)]
-        cache.get_many_or_load(keys, lambda some: dict.fromkeys(some, "a"))
         running.nodes[0].freeze()
         cache.memory.clear()
         assert len(cache.get_many_or_load(keys, lambda some: dict.fromkeys(some, "a"))) == 60

@@ -172,7 +172,8 @@ def test_many_stale_urls_are_refreshed_a_few_at_a_time(edge: Workerd, origin: Sc
     crowd(edge.url("narrow"), [Asked(path) for path in paths])
 
     told = crowd(edge.url("narrow"), [Asked(path) for path in paths] * 2)
-    time.sleep(0.5)
+    origin.wait_for_requests(len(paths) + 4)
+    time.sleep(0.5)  # in which more could come
 
     assert {t.body for t in told} == {b"old"}
     assert len(origin.requests()) - len(paths) == 4  # half of 8: all are of one rule

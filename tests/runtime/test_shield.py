@@ -129,10 +129,11 @@ def test_who_asks_the_origin_writes_to_kv(edge: Workerd, origin: ScriptedOrigin)
 def test_age_is_that_of_the_shields_response(edge: Workerd, origin: ScriptedOrigin) -> None:
     path = new_path()
     origin.on(path, reply(200, FRESH, b"a"))
+    began = time.monotonic()
     get(edge.url("osaka"), path)
     time.sleep(1.1)
     ages = [int(get(edge.url("lima"), path).value("Age") or 0) for _ in range(2)]
-    assert all(1 <= age <= 3 for age in ages)
+    assert all(1 <= age <= time.monotonic() - began + 1 for age in ages)
     assert len(origin.requests(path)) == 1
 
 
