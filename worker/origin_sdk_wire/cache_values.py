@@ -1,7 +1,7 @@
 """Values that mean something to a cache: names of fields, codings and groups, origins, keys, status codes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from origin_sdk_wire.errors import InvalidTarget
@@ -42,22 +42,23 @@ _PLACEMENT = re.compile(
 
 def token() -> ValueKind:
     """A word that can stand in Via and in Cache-Status without quotes."""
-    expects = "a word of letters, digits, - and _ that begins with a letter"
-
-    def read(value: object) -> object:
-        if not (isinstance(value, str) and _TOKEN.fullmatch(value) and value[0].isalpha()):
-            raise ValueError(f"give {expects}")
-        return value
-
-    return ValueKind(expects, read)
+    return _text(
+        "a word of letters, digits, - and _ that begins with a letter",
+        lambda text: _TOKEN.fullmatch(text) is not None and text[0].isalpha(),
+    )
 
 
 def placement() -> ValueKind:
     """Where a Worker runs: by itself, in a cloud's region, or near a host."""
-    expects = "smart, a cloud's region such as aws:eu-central-1, host:HOST:PORT or hostname:HOST"
+    return _text(
+        "smart, a cloud's region such as aws:eu-central-1, host:HOST:PORT or hostname:HOST",
+        lambda text: _PLACEMENT.fullmatch(text) is not None,
+    )
 
+
+def _text(expects: str, fits: Callable[[str], bool]) -> ValueKind:
     def read(value: object) -> object:
-        if not isinstance(value, str) or not _PLACEMENT.fullmatch(value):
+        if not isinstance(value, str) or not fits(value):
             raise ValueError(f"give {expects}")
         return value
 

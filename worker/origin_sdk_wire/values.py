@@ -35,6 +35,8 @@ __all__ = [
 
 _Value = TypeVar("_Value")
 
+_PLAIN = {"": 1}
+"""A number without a unit."""
 _FLAGS = {
     "true": True,
     "on": True,
@@ -78,9 +80,7 @@ def duration(*, whole: bool = False, least: float = 0, most: float = inf) -> Val
     )
 
     def read(value: object) -> object:
-        seconds = _quantity(value, SECONDS, expects)
-        if not least <= seconds <= most:
-            raise ValueError(f"give {expects}")
+        seconds = _quantity(value, SECONDS, expects, lambda found: least <= found <= most)
         if whole and seconds != int(seconds):
             raise ValueError("give whole seconds")
         return int(seconds) if whole else seconds
@@ -92,13 +92,10 @@ def size(*, most: int) -> ValueKind:
     """Bytes as a number, or a text such as ``"25MiB"``."""
     expects = "bytes, or a size such as 512KiB or 25MiB" + _limits(0, most, _write_size)
 
-    def read(value: object) -> object:
-        found = _quantity(value, BYTES, expects)
-        if not 0 <= found <= most or found != int(found):
-            raise ValueError(f"give {expects}")
-        return int(found)
+    def fits(found: float) -> bool:
+        return 0 <= found <= most and found == int(found)
 
-    return ValueKind(expects, read, _write_size)
+    return ValueKind(expects, lambda value: int(_quantity(value, BYTES, expects, fits)), _write_size)
 
 
 def share(*, below: float = 1, or_all: bool = False) -> ValueKind:
@@ -106,26 +103,22 @@ def share(*, below: float = 1, or_all: bool = False) -> ValueKind:
     limit = f"{below:g}" if or_all else f"but not including, {below:g}"
     expects = f"a number from 0 up to{' ' if or_all else ', '}{limit}, such as 0.1"
 
-    def read(value: object) -> object:
-        found = _quantity(value, {"": 1}, expects)
-        if not 0 <= found < below and not (or_all and found == below):
-            raise ValueError(f"give {expects}")
-        return found
+    def fits(found: float) -> bool:
+        return 0 <= found < below or (or_all and found == below)
 
-    return ValueKind(expects, read, lambda value: f"{value:g}")
+    return ValueKind(
+        expects, lambda value: _quantity(value, _PLAIN, expects, fits), lambda value: f"{value:g}"
+    )
 
 
 def count(*, least: int = 0, most: int | None = None) -> ValueKind:
     """A whole number."""
     expects = f"a whole number from {least}" + (f" to {most}" if most else "")
 
-    def read(value: object) -> object:
-        found = _quantity(value, {"": 1}, expects)
-        if found < least or found != int(found) or (most and found > most):
-            raise ValueError(f"give {expects}")
-        return int(found)
+    def fits(found: float) -> bool:
+        return found >= least and found == int(found) and not (most and found > most)
 
-    return ValueKind(expects, read)
+    return ValueKind(expects, lambda value: int(_quantity(value, _PLAIN, expects, fits)))
 
 
 def shares() -> ValueKind:
@@ -134,10 +127,9 @@ def shares() -> ValueKind:
 
     def read(value: object) -> object:
         given = value if isinstance(value, list | tuple) else ()
-        found = tuple(_quantity(each, {"": 1}, expects) for each in given)
-        if not found or not all(0.001 <= each <= 1000 for each in found):
+        if not given:
             raise ValueError(f"give {expects}")
-        return found
+        return tuple(_quantity(each, _PLAIN, expects, lambda found: 0.001 <= found <= 1000) for each in given)
 
     return ValueKind(expects, read)
 
@@ -225,11 +217,17 @@ def shown_value(value: object) -> str:
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 
-def _quantity(value: object, units: Mapping[str, float], expects: str) -> float:
+def _quantity(
+    value: object, units: Mapping[str, float], expects: str, fits: Callable[[float], bool]
+) -> float:
+    """Read a number with one of the units; raises :class:`ValueError` if it isn't one that fits."""
     try:
-        return quantity(value, units)
+        found = quantity(value, units)
     except ValueError as error:
         raise ValueError(f"give {expects}") from error
+    if not fits(found):
+        raise ValueError(f"give {expects}")
+    return found
 
 
 def _limits(least: float, most: float, write: Callable[[object], str]) -> str:
