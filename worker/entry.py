@@ -22,7 +22,7 @@ from origin_sdk_edge.adapters.sinks import new_isolate_id, sinks_of
 from origin_sdk_edge.counters import Counters
 from origin_sdk_edge.fastpath import FRAMES_BODY, FastPath
 from origin_sdk_edge.handler import Handler, Served, facts_of
-from origin_sdk_edge.hooks import Run, hook_warnings, load_hooks
+from origin_sdk_edge.hooks import HookRunner, hook_warnings, load_hooks
 from origin_sdk_edge.monitor import IsolateIdentity, Monitor
 from origin_sdk_edge.policy.access import METRICS_PATH
 from origin_sdk_edge.policy.decision import Lookup
@@ -183,7 +183,7 @@ class Worker:
         return self._outgoing.plain(reply.code, reply.fields, reply.text)
 
 
-def _runner(seconds: float) -> Run:
+def _runner(seconds: float) -> HookRunner:
     """Return what runs hooks that wait."""
 
     async def run(work: Work) -> Any:

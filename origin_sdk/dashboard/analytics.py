@@ -26,7 +26,7 @@ from origin_sdk.dashboard.board import Window
 from origin_sdk.dashboard.ranges import Range
 from origin_sdk.dashboard.sources import SourceHealth
 from origin_sdk.dashboard.tallies import MOST_URLS, Tally, UrlSums
-from origin_sdk_wire.analytics import GROUPS, URL_COLUMNS, Group, add_row, selection
+from origin_sdk_wire.analytics import GROUPS, URL_COLUMNS, ColumnGroup, add_row, selection
 
 __all__ = ["AnalyticsSettings", "AnalyticsSource"]
 
@@ -120,7 +120,7 @@ class AnalyticsSource:
             {start: step for start, step in steps.items() if start in earlier},
         )
 
-    def _counts_query(self, group: Group, span: Range, since: int) -> str:
+    def _counts_query(self, group: ColumnGroup, span: Range, since: int) -> str:
         by = ", ".join(("t", *group.labels))
         return (
             f"SELECT {_step(span)} AS t, {selection(group)} {self._source(group.name, since)} "

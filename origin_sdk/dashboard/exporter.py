@@ -27,7 +27,7 @@ from origin_sdk.dashboard.services import Service, parsed_families
 from origin_sdk.dashboard.tallies import Readings, Tally
 from origin_sdk.outbox import Outbox, State
 from origin_sdk_wire.exposition import Document
-from origin_sdk_wire.metrics import METRICS, Cells, Kind
+from origin_sdk_wire.metrics import METRICS, Cells, MetricKind
 from origin_sdk_wire.metrics import Metric as EdgeMetric
 
 __all__ = ["Exporter", "create_app"]
@@ -84,12 +84,12 @@ class Exporter(Collector):
     def _edge_family(self, metric: EdgeMetric) -> Metric:
         name = f"{_PREFIX}{metric.name}"
         series = self._total.counts.series[metric.name]
-        if metric.kind is Kind.COUNTER:
+        if metric.kind is MetricKind.COUNTER:
             counter = CounterMetricFamily(name, metric.help, labels=metric.labels)
             for labels, cells in series.items():
                 counter.add_metric(labels, cells[0])
             return counter
-        if metric.kind is Kind.GAUGE:
+        if metric.kind is MetricKind.GAUGE:
             gauge = GaugeMetricFamily(name, metric.help, labels=metric.labels)
             for labels, cells in series.items():
                 gauge.add_metric(labels, cells[0])

@@ -6,7 +6,7 @@ from heapq import nlargest
 from typing import Self
 
 from origin_sdk_wire.exposition import Document, Isolate, UrlCount
-from origin_sdk_wire.metrics import METRICS, Counts, Kind
+from origin_sdk_wire.metrics import METRICS, Counts, MetricKind
 
 __all__ = ["READINGS_KEPT_SECONDS", "YOUNG_SECONDS", "Readings", "Tally", "UrlSums"]
 
@@ -18,7 +18,7 @@ YOUNG_SECONDS = 3600.0
 READINGS_KEPT_SECONDS = 86_400.0
 """For so long the readings of an isolate that is silent are kept: an idle one comes back."""
 
-_GAUGES = frozenset(metric.name for metric in METRICS if metric.kind is Kind.GAUGE)
+_GAUGES = frozenset(metric.name for metric in METRICS if metric.kind is MetricKind.GAUGE)
 
 
 @dataclass(slots=True)

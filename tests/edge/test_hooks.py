@@ -16,13 +16,12 @@ from origin_sdk_edge.hooks import (
     HookRequest,
     HookResponse,
     Hooks,
-    Report,
     changed_fields,
     hook_warnings,
     load_hooks,
 )
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.ports import LateError
+from origin_sdk_edge.ports import LateError, Report
 from origin_sdk_wire.config import ConfigError
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.settings import Rule, Settings

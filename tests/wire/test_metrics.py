@@ -36,7 +36,7 @@ from origin_sdk_wire.metrics import (
     REFRESH_OUTCOMES,
     STATUSES,
     Counts,
-    Kind,
+    MetricKind,
     Tier,
     quantile,
     status_class,
@@ -72,11 +72,11 @@ def _counts(draw: st.DrawFn) -> Counts:
         labels = tuple(draw(st.sampled_from(_VALUES[name])) for name in metric.labels)
         amount = draw(st.integers(1, 5000))
         match metric.kind:
-            case Kind.COUNTER:
+            case MetricKind.COUNTER:
                 counts.add(metric.name, labels, amount)
-            case Kind.GAUGE:
+            case MetricKind.GAUGE:
                 counts.set(metric.name, amount, labels)
-            case Kind.HISTOGRAM:
+            case MetricKind.HISTOGRAM:
                 counts.observe(metric.name, amount / 8, labels)
     return counts
 
@@ -104,7 +104,7 @@ def test_names_are_unique_and_end_in_their_unit() -> None:
     assert len(_BY_NAME) == len(METRICS)
     for metric in METRICS:
         assert metric.name.endswith(metric.unit)
-        assert (metric.kind is Kind.HISTOGRAM) == bool(metric.bounds)
+        assert (metric.kind is MetricKind.HISTOGRAM) == bool(metric.bounds)
         assert list(metric.bounds) == sorted(metric.bounds)
 
 
@@ -153,7 +153,7 @@ def test_a_difference_added_again_is_the_whole(before: Counts, more: Counts) -> 
     whole = before.copy()
     change = after.since(before)
     for metric in METRICS:
-        if metric.kind is Kind.GAUGE:
+        if metric.kind is MetricKind.GAUGE:
             whole.series[metric.name].clear()
     whole.merge(change)
     assert whole == after
@@ -276,7 +276,9 @@ def test_openmetrics_is_read_by_prometheus_own_parser(counts: Counts) -> None:
     for metric in METRICS:
         family = families[f"edge_cache_{metric.name}"]
         assert (family.type, family.unit) == (metric.kind.value, metric.unit)
-        suffix = {Kind.COUNTER: "_total", Kind.GAUGE: "", Kind.HISTOGRAM: "_count"}[metric.kind]
+        suffix = {MetricKind.COUNTER: "_total", MetricKind.GAUGE: "", MetricKind.HISTOGRAM: "_count"}[
+            metric.kind
+        ]
         values = [sample.value for sample in family.samples if sample.name == family.name + suffix]
         assert sum(values) == pytest.approx(counts.total(metric.name))
 
@@ -327,7 +329,7 @@ def test_points_hold_all_sums_and_are_few(counts: Counts) -> None:
     if not counts:
         return
     for metric in METRICS:
-        if metric.kind is Kind.GAUGE:
+        if metric.kind is MetricKind.GAUGE:
             continue
         assert read.total(metric.name) == pytest.approx(counts.total(metric.name)), metric.name
     for tier in Tier:

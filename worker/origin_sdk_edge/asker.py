@@ -119,29 +119,29 @@ class Asker:
     async def _asked(self, question: Question, *, directly: bool = False) -> Outcome:
         lookup, ask = self._disclosing(question), question.ask
         try:
-            reply = await self.upstream.fetch(question, lookup, directly=directly)
-            response, facts = reply.response, reply.facts
+            arrival = await self.upstream.fetch(question, lookup, directly=directly)
+            response, facts = arrival.response, arrival.facts
             hooked: ResponseFacts | Reason = facts
-            if not reply.is_shielded:
+            if not arrival.is_shielded:
                 hooked = await self._hook.applied(lookup, facts, response)
         except OriginError as error:
             return self._failed(question, error)
         nominating = facts if isinstance(hooked, Reason) else hooked
         if self._nominations.learn(lookup, nominating.fields):
-            if not reply.is_shielded:
+            if not arrival.is_shielded:
                 response.discard()
                 return await self._asked(question, directly=directly)
             lookup = self._disclosing(question)  # the shield had them, and has done so
-        if isinstance(hooked, Reason) or not reply.may_store:
+        if isinstance(hooked, Reason) or not arrival.may_store:
             reason = hooked if isinstance(hooked, Reason) else Reason.HOOK_FAILED
             status = Status(reason, forwarded=ask.forwarded, forwarded_status=facts.status)
             plan = Plan(Relay(), status, may_share=False, again=answers_cache_alone(ask, facts.status))
             return Outcome(plan, response, facts, trouble=trouble_of(facts))
         asked = question if lookup is question.lookup else replace(question, lookup=lookup)
         plan = self._plan(asked, hooked)
-        if reply.is_without_shield:
+        if arrival.is_without_shield:
             plan = replace(plan, status=replace(plan.status, is_without_shield=True))
-        return Outcome(plan, response, hooked, trouble=trouble_of(facts), is_shielded=reply.is_shielded)
+        return Outcome(plan, response, hooked, trouble=trouble_of(facts), is_shielded=arrival.is_shielded)
 
     def _plan(self, question: Question, outcome: ResponseFacts | OriginFailure) -> Plan:
         lookup, ask = question.lookup, question.ask

@@ -19,7 +19,7 @@ from origin_sdk_edge.policy.facts import CheckedToken, Content, RequestFacts
 from origin_sdk_edge.policy.lookup import DEFAULT_RULE, on_request
 from origin_sdk_edge.policy.relay import end_to_end, lacks_length
 from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead
-from origin_sdk_edge.policy.shielding import parse_asking, received
+from origin_sdk_edge.policy.shield_field import parse_asking, received
 from origin_sdk_edge.policy.status import Status
 from origin_sdk_edge.policy.trace import with_valid_trace
 from origin_sdk_edge.ports import (

@@ -42,7 +42,7 @@ class _Rest:
 
 
 @dataclass(slots=True)
-class _Origin:
+class _OriginState:
     failures: int = 0
     next_try_ms: int = 0
     resting_until_ms: int = 0
@@ -61,7 +61,7 @@ class Health:
     def __init__(self, settings: Settings, memory: Memory) -> None:
         self._settings = settings
         self._rests: Table[_Rest] = memory.table(1 / 32)
-        self._origins: Table[_Origin] = memory.table(1 / 32)
+        self._origins: Table[_OriginState] = memory.table(1 / 32)
         self._wishes: Table[int] = memory.table(1 / 64)
 
     def follows_wish(self, key: str, now_ms: int) -> bool:
@@ -97,7 +97,7 @@ class Health:
         origin.next_try_ms = now_ms + self._pause_ms
         return None
 
-    def _is_open(self, origin: _Origin) -> bool:
+    def _is_open(self, origin: _OriginState) -> bool:
         return 0 < self._settings.breaker_failures <= origin.failures
 
     @property
@@ -119,13 +119,13 @@ class Health:
         rest.until_ms, rest.purged_ms = until_ms, max(rest.purged_ms, subject.purged_ms)
         limit, has_opened = self._settings.breaker_failures, False
         if limit:
-            origin = _remembered(self._origins, subject.origin, _Origin)
+            origin = _remembered(self._origins, subject.origin, _OriginState)
             has_opened = self._note_away(origin, trouble, now_ms, limit)
             if trouble.is_unavailable and trouble.retry_ms is not None and not subject.voice:
                 _note_wait(origin, subject.key, until_ms)
         return has_opened
 
-    def _note_away(self, origin: _Origin, trouble: Trouble, now_ms: int, limit: int) -> bool:
+    def _note_away(self, origin: _OriginState, trouble: Trouble, now_ms: int, limit: int) -> bool:
         if not trouble.is_away:
             origin.failures = 0  # it answers, though not as it should
             return False
@@ -135,7 +135,7 @@ class Health:
         return origin.failures == limit
 
 
-def _note_wait(origin: _Origin, key: str, until_ms: int) -> None:
+def _note_wait(origin: _OriginState, key: str, until_ms: int) -> None:
     """Leave a whole origin alone that is unavailable at so many URLs in a row, for as long as it asks."""
     origin.waits[key] = until_ms
     if len(origin.waits) >= _UNAVAILABLE_URLS:

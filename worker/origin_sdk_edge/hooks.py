@@ -11,7 +11,7 @@ from types import FunctionType, MappingProxyType
 from typing import Any, TypeAlias
 
 from origin_sdk_edge.policy.facts import WITHOUT_CONTENT
-from origin_sdk_edge.ports import LateError
+from origin_sdk_edge.ports import LateError, Report
 from origin_sdk_wire.config import ConfigError
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import parse_target
@@ -25,9 +25,8 @@ __all__ = [
     "HookError",
     "HookRequest",
     "HookResponse",
+    "HookRunner",
     "Hooks",
-    "Report",
-    "Run",
     "changed_fields",
     "hook_warnings",
     "load_hooks",
@@ -108,9 +107,7 @@ class HookAnswer:
 
 BeforeLookup: TypeAlias = Callable[[HookRequest], Awaitable[HookRequest | HookAnswer | Reason]]
 AfterOrigin: TypeAlias = Callable[[HookRequest, HookResponse], Awaitable[HookResponse | Reason]]
-Report: TypeAlias = Callable[[str, Exception], None]
-"""Takes the name of a hook and what it raised."""
-Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
+HookRunner: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
 """Runs what an ``async`` hook returned, for as long as hooks may take; raises :class:`LateError`."""
 
 
@@ -129,7 +126,7 @@ class Hooks:
     before_send: AfterOrigin | None = None
 
 
-def load_hooks(module: object, report: Report, run: Run) -> Hooks:
+def load_hooks(module: object, report: Report, run: HookRunner) -> Hooks:
     """Take the hooks of ``module``; what they raise later goes to ``report``, and ``run`` runs async ones.
 
     Raises :class:`~origin_sdk_wire.config.ConfigError` for a hook that can't be called as one.
@@ -178,7 +175,7 @@ class _Guarded:
     hook: Callable[..., Any]
     accept: Callable[..., Any]
     report: Report
-    run: Run | None
+    run: HookRunner | None
     """What runs it, if it is ``async``."""
 
     async def __call__(self, *arguments: Any) -> Any:

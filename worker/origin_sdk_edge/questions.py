@@ -16,7 +16,7 @@ from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_wire.facts import Fields, ResponseFacts
 from origin_sdk_wire.succession import speaks_of_resource
 
-__all__ = ["Outcome", "Question", "Reply"]
+__all__ = ["Arrival", "Outcome", "Question"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Arrival:
     """A response, and what the policy sees of it."""
 
     response: OriginResponse

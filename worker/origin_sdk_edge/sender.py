@@ -18,7 +18,7 @@ from origin_sdk_edge.policy.decision import Lookup
 from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_edge.policy.relay import relayed_bytes, relayed_fields, shown_fields, shown_key
 from origin_sdk_edge.policy.server_timing import full_timing, short_timing
-from origin_sdk_edge.policy.shielding import told_failure, told_refusal, told_response
+from origin_sdk_edge.policy.shield_field import told_failure, told_refusal, told_response
 from origin_sdk_edge.policy.status import Status, cache_status
 from origin_sdk_edge.ports import Background, Body, OriginResponse, Ports, Response, Stream
 from origin_sdk_edge.storage import Storage

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from origin_sdk_edge.policy.decision import Invalidity, Lookup
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.policy.shielding import Told, asking_field, fields_for_shield, parse_told
+from origin_sdk_edge.policy.shield_field import Told, asking_field, fields_for_shield, parse_told
 from origin_sdk_edge.ports import OriginError, OriginResponse, Timing
 from origin_sdk_wire.facts import ResponseFacts
 from origin_sdk_wire.settings import Settings

@@ -6,7 +6,7 @@ from origin_sdk_edge.policy.decision import VALID, Lookup
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_edge.policy.relay import dated, localised
 from origin_sdk_edge.ports import OriginError, OriginResponse, Ports
-from origin_sdk_edge.questions import Question, Reply
+from origin_sdk_edge.questions import Arrival, Question
 from origin_sdk_edge.shield import Shield, ShieldError
 from origin_sdk_edge.storage.marks import Marks
 from origin_sdk_wire.facts import ResponseFacts
@@ -49,7 +49,7 @@ class Upstream:
         shield = self._shield
         return shield is not None and not question.ask.hit_for_miss and shield.is_for(question.lookup)
 
-    async def fetch(self, question: Question, lookup: Lookup, *, directly: bool) -> Reply:
+    async def fetch(self, question: Question, lookup: Lookup, *, directly: bool) -> Arrival:
         """Ask the shield, if there is one for this, else the origin; ``directly`` the origin in any case.
 
         Raises :class:`OriginError`.
@@ -59,8 +59,8 @@ class Upstream:
             is_without_shield = shield.rests()
             if not is_without_shield:
                 try:
-                    if reply := await self._from_shield(shield, question, lookup):
-                        return reply
+                    if arrival := await self._from_shield(shield, question, lookup):
+                        return arrival
                 except ShieldError as error:
                     self._report("shield", error)
                     self._counters.shield_tried(self._timing.now_ms(), error.why)
@@ -70,9 +70,9 @@ class Upstream:
         if shield and is_without_shield and not shield.rests():
             shield.rest_after(self._timing.now_ms() - birth_ms)
         facts = self.facts_of(lookup.rule, lookup.request, response, birth_ms)
-        return Reply(response, facts, is_without_shield=is_without_shield)
+        return Arrival(response, facts, is_without_shield=is_without_shield)
 
-    async def _from_shield(self, shield: Shield, question: Question, lookup: Lookup) -> Reply | None:
+    async def _from_shield(self, shield: Shield, question: Question, lookup: Lookup) -> Arrival | None:
         """Ask the shield; ``None`` if it has nothing that wasn't purged before it was asked."""
         purged = self._marks.table.verdict(lookup, question.entry.record if question.entry else _ANY)
         for _ in range(_SHIELD_TRIES):
@@ -87,7 +87,7 @@ class Upstream:
             record = Record(facts.status, facts.birth_ms, now_ms, 0, (), groups)
             purged = VALID if shielded.told.is_later else self._marks.table.verdict(lookup, record)
             if purged == VALID:
-                return Reply(shielded.response, facts, is_shielded=True, may_store=shielded.told.may_store)
+                return Arrival(shielded.response, facts, is_shielded=True, may_store=shielded.told.may_store)
             shielded.response.discard()
         return None
 

@@ -33,8 +33,8 @@ from origin_sdk_wire.metrics import (
     STATUSES,
     Cells,
     Counts,
-    Kind,
     Labels,
+    MetricKind,
 )
 
 __all__ = [
@@ -43,7 +43,7 @@ __all__ = [
     "URL_COLUMNS",
     "URL_LABELS",
     "Column",
-    "Group",
+    "ColumnGroup",
     "Point",
     "add_row",
     "points_of",
@@ -59,7 +59,7 @@ _MOST_URLS = 3
 _BLOB_CHARACTERS = 1000
 _SIZES = {metric.name: metric.size for metric in METRICS}
 _LABELS = {metric.name: metric.labels for metric in METRICS}
-_GAUGES = frozenset(metric.name for metric in METRICS if metric.kind is Kind.GAUGE)
+_GAUGES = frozenset(metric.name for metric in METRICS if metric.kind is MetricKind.GAUGE)
 
 URL_LABELS = ("rule", "url")
 URL_COLUMNS = ("requests", "bytes", "origin_requests", "origin_seconds")
@@ -75,7 +75,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ColumnGroup:
     """Points of one shape: ``labels`` are texts from blob5 on, ``columns`` numbers from double1 on."""
 
     name: str
@@ -112,15 +112,15 @@ def _pairs(metric: str, labels: tuple[str, str], values: Iterable[tuple[str, str
     return tuple(Column(metric, tuple(zip(labels, pair, strict=True))) for pair in values)
 
 
-GROUPS: Mapping[str, Group] = {
+GROUPS: Mapping[str, ColumnGroup] = {
     group.name: group
     for group in (
-        Group(
+        ColumnGroup(
             "answers",
             ("host", "rule", "reason", "tier", "status"),
             (Column("requests"), Column("response_bytes"), Column("collapsed")),
         ),
-        Group(
+        ColumnGroup(
             "origin",
             ("rule",),
             (
@@ -129,8 +129,8 @@ GROUPS: Mapping[str, Group] = {
                 *_whole("origin_seconds"),
             ),
         ),
-        Group("origins", ("origin",), _each("origin_attempts", "attempt", ATTEMPTS)),
-        Group(
+        ColumnGroup("origins", ("origin",), _each("origin_attempts", "attempt", ATTEMPTS)),
+        ColumnGroup(
             "rule",
             ("rule",),
             (
@@ -139,7 +139,7 @@ GROUPS: Mapping[str, Group] = {
                 *_whole("stale_seconds"),
             ),
         ),
-        Group(
+        ColumnGroup(
             "memory",
             (),
             (
@@ -150,7 +150,7 @@ GROUPS: Mapping[str, Group] = {
                 *map(Column, sorted(_GAUGES)),
             ),
         ),
-        Group(
+        ColumnGroup(
             "kv",
             (),
             (
@@ -168,8 +168,8 @@ GROUPS: Mapping[str, Group] = {
                 Column("kv_written_bytes"),
             ),
         ),
-        Group("seals", (), _each("broken_seals", "cause", BROKEN_SEALS)),
-        Group("lags", (), (*_whole("purge_lag_seconds"), *_whole("eviction_seconds"))),
+        ColumnGroup("seals", (), _each("broken_seals", "cause", BROKEN_SEALS)),
+        ColumnGroup("lags", (), (*_whole("purge_lag_seconds"), *_whole("eviction_seconds"))),
     )
 }
 """The groups by name. That of URLs, ``url``, has :data:`URL_LABELS` and :data:`URL_COLUMNS`."""
@@ -193,7 +193,7 @@ def points_of(
     return (*points, *(_url_point(url, isolate_id, location) for url in urls))
 
 
-def _rows(group: Group, counts: Counts) -> dict[Labels, Cells]:
+def _rows(group: ColumnGroup, counts: Counts) -> dict[Labels, Cells]:
     rows: dict[Labels, Cells] = {}
     for at, column in enumerate(group.columns):
         names = _LABELS[column.metric]
@@ -207,7 +207,7 @@ def _rows(group: Group, counts: Counts) -> dict[Labels, Cells]:
     return {labels: row for labels, row in rows.items() if _says_something(group, row)}
 
 
-def _says_something(group: Group, row: Cells) -> bool:
+def _says_something(group: ColumnGroup, row: Cells) -> bool:
     counted = (cell for cell, column in zip(row, group.columns, strict=True) if column.metric not in _GAUGES)
     return any(counted)
 
@@ -252,7 +252,7 @@ def _with_rest(
     return fitted
 
 
-def _point(group: Group, labels: Labels, doubles: Cells, isolate_id: str, location: str) -> Point:
+def _point(group: ColumnGroup, labels: Labels, doubles: Cells, isolate_id: str, location: str) -> Point:
     rule = dict(zip(group.labels, labels, strict=True)).get("rule", "-")
     return Point(_clipped(rule), _blobs(group.name, isolate_id, location, labels), tuple(doubles))
 
@@ -273,7 +273,7 @@ def _clipped(index: str) -> str:
 # Reading
 
 
-def selection(group: Group) -> str:
+def selection(group: ColumnGroup) -> str:
     """Return what SQL selects to sum a group's points up by its labels, as :func:`add_row` takes it.
 
     ::
@@ -295,7 +295,7 @@ def _sum(at: int, column: Column) -> str:
     return f"{shown} AS c{at}"
 
 
-def add_row(counts: Counts, group: Group, row: Mapping[str, object]) -> None:
+def add_row(counts: Counts, group: ColumnGroup, row: Mapping[str, object]) -> None:
     """Count in what SQL returned for :func:`selection`: labels by name, and columns as ``c1`` and so on.
 
     Numbers may be texts, as the API gives them.

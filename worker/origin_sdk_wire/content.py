@@ -9,16 +9,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TypeAlias
 
-from origin_sdk_wire.key import Target
+from origin_sdk_wire.key import KeyParts, Target
 from origin_sdk_wire.parameters import has_undeclared
 from origin_sdk_wire.rules import CONTENT_METHODS, KeyBody
 from origin_sdk_wire.strict_json import strictly_read
 
 __all__ = ["ContentKey", "content_key", "is_query_document", "may_do_otherwise"]
-
-Parts: TypeAlias = tuple[tuple[str, str | None], ...]
 
 _METADATA = ("content-encoding", "content-language")
 _JSON = re.compile(r"application/(?:[!#$&^_.+a-z0-9-]+\+)?json", re.ASCII)
@@ -35,7 +32,7 @@ _LEXEME = re.compile(
 class ContentKey:
     """What a content adds to the key; ``parts`` are ``None`` if it can't be told to be a query."""
 
-    parts: Parts | None
+    parts: KeyParts | None
     is_write: bool = False
     """Whether it says itself that it changes something, or can't be read."""
 

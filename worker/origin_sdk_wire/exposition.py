@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from origin_sdk_wire.errors import UnreadableMetrics
-from origin_sdk_wire.metrics import METRICS, Cells, Counts, Kind, Labels, Metric
+from origin_sdk_wire.metrics import METRICS, Cells, Counts, Labels, Metric, MetricKind
 from origin_sdk_wire.strict_json import shallow
 
 __all__ = [
@@ -296,12 +296,12 @@ def _samples(
     shown = _labels(labels)
     created = f"{name}_created{shown} {isolate.started_ms / 1000:.3f}"
     match metric.kind:
-        case Kind.GAUGE:
+        case MetricKind.GAUGE:
             yield f"{name}{shown} {_short(cells[0])}"
-        case Kind.COUNTER:
+        case MetricKind.COUNTER:
             yield f"{name}_total{shown} {_short(cells[0])}"
             yield created
-        case Kind.HISTOGRAM:
+        case MetricKind.HISTOGRAM:
             count = 0.0
             for bound, more in zip((*map(str, metric.bounds), "+Inf"), cells[1:], strict=True):
                 count += more

@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from origin_sdk_wire.errors import InvalidTarget
 from origin_sdk_wire.memo import remember_short
@@ -28,6 +29,7 @@ __all__ = [
     "CUT",
     "MAX_KEY_BYTES",
     "RECORD_PREFIX",
+    "KeyParts",
     "Target",
     "body_key",
     "claim_text",
@@ -42,6 +44,8 @@ __all__ = [
     "variant_key",
 ]
 
+KeyParts: TypeAlias = tuple[tuple[str, str | None], ...]
+"""What a key holds beyond the target: names and values, ``None`` where a request lacks one."""
 MAX_KEY_BYTES = 512
 """Cloudflare's limit for a KV key."""
 

@@ -29,9 +29,9 @@ __all__ = [
     "STATUSES",
     "Cells",
     "Counts",
-    "Kind",
     "Labels",
     "Metric",
+    "MetricKind",
     "Tier",
     "quantile",
     "status_class",
@@ -57,7 +57,7 @@ Cells: TypeAlias = list[float]
 """A counter's or gauge's one number; a histogram's sum, then a count for each bucket, not cumulative."""
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """What kind of metric it is, by OpenMetrics' names."""
 
     COUNTER = "counter"
@@ -91,7 +91,7 @@ class Metric:
     """One row of the table. ``bounds`` are those of a histogram's buckets from above; the last has none."""
 
     name: str
-    kind: Kind
+    kind: MetricKind
     help: str
     labels: tuple[str, ...] = ()
     unit: str = ""
@@ -100,7 +100,7 @@ class Metric:
     @property
     def size(self) -> int:
         """How many cells a series has."""
-        return 2 + len(self.bounds) if self.kind is Kind.HISTOGRAM else 1
+        return 2 + len(self.bounds) if self.kind is MetricKind.HISTOGRAM else 1
 
 
 _BY_ANSWER = ("host", "rule", "reason", "tier", "status")
@@ -108,7 +108,7 @@ _LATENCIES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 _SPANS = (1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21_600.0, 86_400.0)
 _LAGS = (1.0, 2.5, 5.0, 10.0, 30.0, 65.0, 120.0, 300.0)
 
-_C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
+_C, _G, _H = MetricKind.COUNTER, MetricKind.GAUGE, MetricKind.HISTOGRAM
 METRICS: tuple[Metric, ...] = (
     Metric("requests", _C, "Requests that were answered.", _BY_ANSWER),
     Metric("response_bytes", _C, "Bytes of bodies sent, where their size is known.", _BY_ANSWER, "bytes"),
@@ -222,10 +222,10 @@ class Counts:
         """
         changed = Counts()
         for metric in METRICS:
-            before = earlier.series[metric.name] if metric.kind is not Kind.GAUGE else {}
+            before = earlier.series[metric.name] if metric.kind is not MetricKind.GAUGE else {}
             for labels, cells in self.series[metric.name].items():
                 rest = _minus(cells, before.get(labels))
-                if any(rest) or metric.kind is Kind.GAUGE:
+                if any(rest) or metric.kind is MetricKind.GAUGE:
                     changed.series[metric.name][labels] = rest
         return changed
 
@@ -242,7 +242,7 @@ class Counts:
 
     def __bool__(self) -> bool:
         """Whether anything but gauges was counted."""
-        return any(self.series[metric.name] for metric in METRICS if metric.kind is not Kind.GAUGE)
+        return any(self.series[metric.name] for metric in METRICS if metric.kind is not MetricKind.GAUGE)
 
 
 def _add_to(series: dict[Labels, Cells], labels: Labels, cells: Cells) -> None:
@@ -255,7 +255,7 @@ def _minus(cells: Cells, before: Cells | None) -> Cells:
 
 
 def _amount_of(metric: str) -> Callable[[Cells], float]:
-    if _BY_NAME[metric].kind is Kind.HISTOGRAM:
+    if _BY_NAME[metric].kind is MetricKind.HISTOGRAM:
         return lambda cells: sum(cells[1:])
     return lambda cells: cells[0]
 

@@ -29,6 +29,7 @@ from functools import lru_cache
 from typing import AnyStr
 
 from origin_sdk_wire.errors import BrokenSeal
+from origin_sdk_wire.key import KeyParts
 
 __all__ = [
     "GENERATION_BYTES",
@@ -267,7 +268,7 @@ def _bound_to_text(key_id: str, kv_key: str, text: str) -> bytes:
 # Identities
 
 
-def concealed(parts: Sequence[tuple[str, str | None]], key: StoreKey) -> tuple[tuple[str, str | None], ...]:
+def concealed(parts: Sequence[tuple[str, str | None]], key: StoreKey) -> KeyParts:
     """Return the one part that stands for a declared identity in keys that nobody else can make.
 
     By a plain digest who can list the namespace could find out whether there is something of a user whose

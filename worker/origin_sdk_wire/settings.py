@@ -39,6 +39,7 @@ from origin_sdk_wire.choices import (
     StoreOn,
 )
 from origin_sdk_wire.issuers import Issuer, issuers
+from origin_sdk_wire.key import KeyParts
 from origin_sdk_wire.lifetimes import DEFAULT_JITTER
 from origin_sdk_wire.purge_log.entries import MAX_WINDOW_SECONDS
 from origin_sdk_wire.rules import KeyBody, KeyRule, hidden_by
@@ -375,9 +376,7 @@ class Settings:
         """Return how responses are sealed that a rule matches: without keys not at all."""
         return rule.own_seal if self.store_keys else Seal.NONE
 
-    def key_identity(
-        self, rule: Rule, parts: tuple[tuple[str, str | None], ...], by: int = 0
-    ) -> tuple[tuple[str, str | None], ...]:
+    def key_identity(self, rule: Rule, parts: KeyParts, by: int = 0) -> KeyParts:
         """Return a declared identity as the key has it: with ``store_keys`` nobody else can guess the key.
 
         ``by`` is the number of the key that conceals it: the Worker looks by its first.

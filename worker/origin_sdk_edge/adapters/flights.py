@@ -15,8 +15,8 @@ from pyodide.ffi import JsException
 
 from origin_sdk_edge.adapters.bodies import ArrayBuffers
 from origin_sdk_edge.adapters.clock import JsTiming
+from origin_sdk_edge.adapters.durable_objects import ask_object, read_query
 from origin_sdk_edge.adapters.javascript import from_json
-from origin_sdk_edge.adapters.objects import ask_object, read_query
 from origin_sdk_edge.adapters.promises import promised, within
 from origin_sdk_edge.global_flights.board import Board, Carried, Landing, Role, Ticket
 from origin_sdk_edge.policy.facts import OriginFailure

@@ -12,9 +12,9 @@ from workers import DurableObject
 
 from origin_sdk_edge.adapters import promises
 from origin_sdk_edge.adapters.clock import epoch_ms
+from origin_sdk_edge.adapters.durable_objects import BASE, ask_object, read_query
 from origin_sdk_edge.adapters.flights import FLIGHT_PATH, FlightTower
 from origin_sdk_edge.adapters.javascript import from_json
-from origin_sdk_edge.adapters.objects import BASE, ask_object, read_query
 from origin_sdk_edge.adapters.promises import drive, promised, within
 from origin_sdk_edge.ports import Request, Response, StoreError
 from origin_sdk_edge.purge_log.ledger import Ledger, Limits

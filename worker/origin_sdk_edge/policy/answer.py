@@ -140,7 +140,10 @@ def _partial(
 
 
 def answers_range(record: Record, fields: Fields, request: RequestFacts, now_ms: int) -> bool:
-    """Whether a stored part holds all that a request asks for (RFC 9111 section 3.3)."""
+    """Whether a stored part holds all that a request asks for, or shows that there is nothing of it.
+
+    RFC 9111 section 3.3.
+    """
     return _partial(record, fields, [], request, now_ms) is not None
 
 

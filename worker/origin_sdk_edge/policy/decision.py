@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.policy.identity import Parts
 from origin_sdk_edge.policy.status import FwdReason
 from origin_sdk_wire.facts import Fields, Reason
+from origin_sdk_wire.key import KeyParts
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.rules import known_query
 from origin_sdk_wire.search_variance import QUERY
@@ -39,7 +39,7 @@ class Awaited(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Pass the request to the origin and its response to the client, whole."""
+    """Pass the request on and its response to the client, whole, unless it ``awaits`` something."""
 
     request: RequestFacts
     rule: Rule
@@ -53,15 +53,16 @@ class Forward:
 class Lookup:
     """Look for a stored response under ``key``.
 
-    ``request`` is as the origin will see it: nothing in it that can change the response is outside the
-    key. ``parts`` are the declared identity.
+    ``client`` is the request as it came, ``request`` as the origin will see it: what in it may change the
+    response is in the key, selects among the responses under it, or is named by ``unkeyed``. ``parts`` are
+    what the key holds beyond the target: the declared identity, and what a content or a preflight asks.
     """
 
     request: RequestFacts
     client: RequestFacts
     rule: Rule
     key: str
-    parts: Parts
+    parts: KeyParts
     unkeyed: tuple[str, ...] = ()
     """Names of what the origin sees and neither the key holds nor is known to make no difference."""
     undisclosed: Fields = field(default_factory=dict)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from origin_sdk_wire.facts import Fields, Reason
-from origin_sdk_wire.key import Target
+from origin_sdk_wire.key import KeyParts, Target
 
 __all__ = ["WITHOUT_CONTENT", "CheckedToken", "Content", "OriginFailure", "RequestFacts"]
 
@@ -20,7 +20,7 @@ class Content:
 
     body: Any = field(compare=False, repr=False)
     """The bytes that the origin gets, opaque as all bodies are."""
-    parts: tuple[tuple[str, str | None], ...] | None
+    parts: KeyParts | None
     """What it adds to the key; ``None`` if it can't be told to be a query."""
     is_write: bool = False
     """Whether it says itself that it changes something, or can't be read."""

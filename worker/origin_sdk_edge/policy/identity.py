@@ -11,14 +11,12 @@ from origin_sdk_edge.policy.credentials import claims_of
 from origin_sdk_edge.policy.facts import RequestFacts
 from origin_sdk_wire.choices import DataClass
 from origin_sdk_wire.facts import Reason
-from origin_sdk_wire.key import claim_text
+from origin_sdk_wire.key import KeyParts, claim_text
 from origin_sdk_wire.parameters import NOBODY, parameters_of
 from origin_sdk_wire.rules import covers_name
 from origin_sdk_wire.settings import Rule, Settings
 
-__all__ = ["Parts", "cookies_of", "has_cookie", "identity_of"]
-
-Parts = tuple[tuple[str, str | None], ...]
+__all__ = ["cookies_of", "has_cookie", "identity_of"]
 
 # RFC 6265 section 4.2.1, with any white space where it has one space; "%" is decoded in names by some.
 _OCTETS = r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*"
@@ -26,7 +24,7 @@ _PAIR = re.compile(rf"[ \t]*([!#$&'*+.^_`|~0-9A-Za-z-]+)=({_OCTETS}|\"{_OCTETS}\
 _BLANK = re.compile(r"[ \t]*")
 
 
-def identity_of(request: RequestFacts, rule: Rule, settings: Settings, now_ms: int) -> Parts | Reason:
+def identity_of(request: RequestFacts, rule: Rule, settings: Settings, now_ms: int) -> KeyParts | Reason:
     """Return the names and values of a request's declared identity, or why it has none.
 
     An absent value is ``None``; for a ``private`` rule there must be all, and none of them empty.

@@ -6,7 +6,7 @@ from origin_sdk_edge.policy.codings import accepted_codings
 from origin_sdk_edge.policy.credentials import bearer_token, has_undeclared_credential
 from origin_sdk_edge.policy.decision import Awaited, Forward, Lookup
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.policy.identity import Parts, has_cookie, identity_of
+from origin_sdk_edge.policy.identity import has_cookie, identity_of
 from origin_sdk_edge.policy.invalidation import SAFE_METHODS
 from origin_sdk_edge.policy.status import FwdReason
 from origin_sdk_edge.policy.unkeyed import sent_fields, undisclosed_fields, unkeyed_names
@@ -14,7 +14,7 @@ from origin_sdk_edge.policy.validation import PRECONDITIONS
 from origin_sdk_wire.directives import split_list
 from origin_sdk_wire.disguise import strictest_rule
 from origin_sdk_wire.facts import Reason
-from origin_sdk_wire.key import Target, record_key
+from origin_sdk_wire.key import KeyParts, Target, record_key
 from origin_sdk_wire.rules import (
     PREFLIGHT_FIELDS,
     KeyBody,
@@ -119,7 +119,7 @@ def _awaited_anyway(request: RequestFacts, rule: Rule, settings: Settings) -> Aw
     return None if rule.never_stores or _may_exceed(request, settings.key_body_bytes) else Awaited.CONTENT
 
 
-def _key_parts(request: RequestFacts, rule: Rule, settings: Settings, now_ms: int) -> Parts | Reason:
+def _key_parts(request: RequestFacts, rule: Rule, settings: Settings, now_ms: int) -> KeyParts | Reason:
     """Return what the key holds beyond the target, or why there can be none."""
     identity = identity_of(request, rule, settings, now_ms)
     if isinstance(identity, Reason):
@@ -127,7 +127,7 @@ def _key_parts(request: RequestFacts, rule: Rule, settings: Settings, now_ms: in
     identity = settings.key_identity(rule, identity)
     if request.method in _READING and not (settings.key_version or rule.no_vary_search):
         return identity
-    further: Parts | None = request.content.parts if request.content else _preflight_parts(request)
+    further: KeyParts | None = request.content.parts if request.content else _preflight_parts(request)
     if further is None or (request.content and _may_do_otherwise(request, rule)):
         return Reason.NOT_A_QUERY
     return (*identity, *search_parts(rule), *further, *settings.version_parts)
@@ -139,7 +139,7 @@ def _may_do_otherwise(request: RequestFacts, rule: Rule) -> bool:
     return may_do_otherwise(request.method, rule.body, request.target)
 
 
-def _preflight_parts(request: RequestFacts) -> Parts:
+def _preflight_parts(request: RequestFacts) -> KeyParts:
     """Return what a preflight is looked up by: CORS (Fetch section 3.3) knows no more of it."""
     if request.method != "OPTIONS":
         return ()

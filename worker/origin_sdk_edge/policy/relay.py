@@ -70,7 +70,7 @@ def origin_url(target: Target, base: str) -> str:
 
 
 def end_to_end(fields: Fields) -> Fields:
-    """Return a request's fields without those that Connection lists (RFC 9110 section 7.6.1).
+    """Return a request's fields without those that Connection lists, but Upgrade (RFC 9110 section 7.6.1).
 
     The origin doesn't get them, so that neither a key nor a decision may depend on them.
     """

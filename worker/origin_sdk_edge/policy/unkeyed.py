@@ -7,7 +7,7 @@ being shared::
     UNKEYED_FIELDS, and names with _ , which WSGI takes for those with -  never sent
     what describes the client (User-Agent, Referer, Client Hints …)       sent where Vary nominates it
     what is negotiated (Accept, Accept-Language, Origin …)                sent, and selects
-    Authorization, Cookie                                                 sent; `storing` has their rules
+    Authorization, Cookie                                                 sent; `storability` has their rules
     directives, Fetch Metadata and traces as standards have them          sent
     anything else                                                         sent; shared only if Vary names it
 

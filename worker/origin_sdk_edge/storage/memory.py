@@ -211,7 +211,7 @@ class Table(Generic[_Value]):
         return len(self._items)
 
     def get(self, key: str) -> _Value | None:
-        """Return the value of ``key``."""
+        """Return the value of ``key``; ``None`` if there is none, or it was forgotten."""
         return self._items.get(key)
 
     def set(self, key: str, value: _Value) -> None:

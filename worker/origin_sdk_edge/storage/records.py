@@ -58,7 +58,7 @@ class Records:
         self._marks = marks
 
     def find_in_memory(self, lookup: Lookup) -> Found:
-        """Look in memory alone."""
+        """Look without KV: in memory, and among what is being written to KV."""
         at_hand = self._tiers.at_hand
         item = at_hand(variant(lookup, ()))
         if not isinstance(item, Index):
@@ -119,7 +119,7 @@ class Records:
             self._tiers.memory.put(entry.key, entry)
 
     def plain(self, read: Read) -> Entry | None:
-        """Return the response that was read, if nothing newer is at hand, and its body lies with it."""
+        """Return the response that was read, if nothing is at hand in its place, and its body is there."""
         if read.value is None or self.is_at_hand(read.key):
             return None
         try:

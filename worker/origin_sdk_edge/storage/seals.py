@@ -205,7 +205,7 @@ _MOST_OPENED = 1024
 
 
 class OpenedBody:
-    """A body in sealed parts while it is read: one part at a time is in memory, whatever its size."""
+    """A body in sealed parts while it is read: they are opened one at a time, whatever its size."""
 
     def __init__(
         self, seals: Seals, body_key: str, parts: SealedParts, secret: bytes, counted: Counted
