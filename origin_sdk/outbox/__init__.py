@@ -31,9 +31,10 @@ from origin_sdk.outbox._stores.entries import (
 from origin_sdk.outbox._stores.ports import AsyncOutbox, Outbox
 
 if TYPE_CHECKING:
-    from origin_sdk.outbox._delivery.drainer import AsyncDrainer, Drainer, Pace, Round
+    from origin_sdk.outbox._delivery.drainer import AsyncDrainer, Drainer
     from origin_sdk.outbox._delivery.layers import AsyncLayer, Layer, LayerOutcome
     from origin_sdk.outbox._delivery.renderers import CanRender, OriginRenderer, Renderers, Rendition
+    from origin_sdk.outbox._delivery.rounds import Pace, Round
     from origin_sdk.outbox._delivery.threads import InThreads
     from origin_sdk.outbox._stores.sql import Run
 
@@ -76,10 +77,10 @@ _HOMES = {
     "Drainer": "_delivery.drainer",
     "InThreads": "_delivery.threads",
     "OriginRenderer": "_delivery.renderers",
-    "Pace": "_delivery.drainer",
+    "Pace": "_delivery.rounds",
     "Renderers": "_delivery.renderers",
     "Rendition": "_delivery.renderers",
-    "Round": "_delivery.drainer",
+    "Round": "_delivery.rounds",
 }
 
 

@@ -15,7 +15,7 @@ from origin_sdk.outbox._stores.entries import State
 from origin_sdk.outbox._stores.ports import Outbox
 
 if TYPE_CHECKING:
-    from origin_sdk.outbox._delivery.drainer import Round
+    from origin_sdk.outbox._delivery.rounds import Round
 
 __all__ = ["RoundMetrics", "observe"]
 
