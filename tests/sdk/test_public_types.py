@@ -24,7 +24,7 @@ PUBLIC = [
         )
     ),
     *(f"origin_sdk.layers.{name}" for name in ("advice", "sqlalchemy", "telemetry")),
-    *(f"origin_sdk_wire.{module.name}" for module in pkgutil.iter_modules(origin_sdk_wire.__path__)),
+    *(module.name for module in pkgutil.walk_packages(origin_sdk_wire.__path__, "origin_sdk_wire.")),
 ]
 # What the rules of the layered cache ask of a cache, and no user does; Client stands for redis-py's.
 INTERNAL = {"Client", "Command", "Link", "MemoryEntry", "Record", "Script"}
