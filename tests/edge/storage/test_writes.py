@@ -11,6 +11,7 @@ from origin_sdk_edge.ports import StoreError
 from origin_sdk_edge.storage.memory import Memory
 from origin_sdk_edge.storage.writes import Writes
 from tests.edge.fakes import START_MS
+from tests.edge.virtual import VirtualSignal, VirtualTiming, run
 
 
 class Timing:
@@ -22,8 +23,8 @@ class Timing:
     def now_ms(self) -> int:
         return self.now
 
-    def signal(self) -> None:
-        raise NotImplementedError
+    def signal(self) -> VirtualSignal:
+        return VirtualSignal()
 
     async def sleep(self, seconds: float) -> None:
         until = self.now + round(seconds * 1000)
@@ -120,3 +121,37 @@ async def test_what_is_written_is_made_when_its_time_has_come_at_each_try() -> N
     await writes.write_made("a", lambda: (store.now_ms - START_MS, "{}"), 60)
 
     assert store.written[-1] == (3300, "a", 3300)
+
+
+class SlowStore:
+    """A store that takes its time for the first write, and keeps what it is done with last."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.kept: list[object] = []
+
+    async def write(self, _key: str, value: object, _metadata: str | None, _ttl_seconds: int) -> None:
+        seconds, self.seconds = self.seconds, 0.0
+        await asyncio.sleep(seconds)
+        self.kept.append(value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kept"),
+    [
+        pytest.param(5.0, ["older", "newest"], id="that is slow"),
+        pytest.param(60.0, ["newest"], id="that the runtime has ended"),
+    ],
+)
+def test_a_write_is_not_begun_while_an_older_one_is_under_way(seconds: float, kept: list[str]) -> None:
+    async def write() -> list[object]:
+        store = SlowStore(seconds)
+        writes = Writes(store, VirtualTiming(), Memory(0))  # type: ignore[arg-type] # as much of both as writing needs
+        older = asyncio.create_task(writes.write("a", "older", "{}", 60))
+        await asyncio.sleep(0.1)
+        await asyncio.gather(*(writes.write("a", value, "{}", 60) for value in ("newer", "newest")))
+        so_far = list(store.kept)
+        older.cancel()
+        return so_far
+
+    assert run(write()) == kept

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from origin_sdk_edge.ports import Body, Store, StoreError, Timing
+from origin_sdk_edge.ports import Body, Signal, Store, StoreError, Timing
 from origin_sdk_edge.storage.memory import Memory, Table
 
 __all__ = ["Writes"]
 
 _PAUSE_MS = 1100
 _TRIES = 3
+_LONGEST_SECONDS = 8.0
+"""A write whose request the runtime has ended never says that it is over."""
 _AT_ONCE = 5
 """So many writes to one key in a row are only as far apart as KV wants them."""
 _REFILL_MS = 10_000
@@ -26,10 +28,15 @@ class _Key:
     next_ms: int = 0
     full_ms: int = 0
     """When the allowance of writes at once will be whole again."""
+    under_way: Signal | None = None
+    """Is set when the write that KV was asked for last is over."""
 
 
 class Writes:
-    """Spreads the writes to each key out. Of several that wait for their time only the latest is made."""
+    """Spreads the writes to each key out. Of several that wait for their time only the latest is made.
+
+    None is begun while another is under way: of two KV keeps the one that comes last, which may be the older.
+    """
 
     def __init__(self, store: Store, timing: Timing, memory: Memory) -> None:
         self._store = store
@@ -52,9 +59,12 @@ class Writes:
             wait_ms = known.next_ms - self._timing.now_ms()
             if wait_ms > 0:
                 await self._timing.sleep(wait_ms / 1000)
+            if known.under_way:
+                await known.under_way.wait(_LONGEST_SECONDS)
             if known.turn != turn:
                 return
             self._take_turn(known, attempt)
+            known.under_way = ended = self._timing.signal()
             try:
                 await self._store.write(key, *make(), ttl_seconds)
             except StoreError:
@@ -62,6 +72,10 @@ class Writes:
                     raise
             else:
                 return
+            finally:
+                ended.set()
+                if known.under_way is ended:
+                    known.under_way = None
 
     def _take_turn(self, known: _Key, attempt: int) -> None:
         now_ms = self._timing.now_ms()
