@@ -1,7 +1,6 @@
 """The cache for an event loop, with the verbs of :mod:`origin_sdk.layers.cache`."""
 
 import asyncio
-import contextlib
 import functools
 from collections.abc import (
     AsyncGenerator,
@@ -26,6 +25,7 @@ from origin_sdk.layers.edge import AsyncPurger, Records, async_purger
 from origin_sdk.layers.process.background import BackgroundLoad
 from origin_sdk.layers.process.flights import follow
 from origin_sdk.layers.process.load_graph import loading
+from origin_sdk.layers.process.loop_events import LoopEvent, has_ended
 from origin_sdk.layers.process.memory import MOST_USES, MemoryEntry
 from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.options import RedisOptions
@@ -129,7 +129,7 @@ class AsyncLayeredCache(BaseCache):
         """Wait for loads in the background and close all connections."""
         for each in list(self.background.under_way):
             if not self.is_lost(each):
-                await _has_ended(cast("asyncio.Future[object]", each), None)
+                await has_ended(cast("asyncio.Future[object]", each), None)
         await asyncio.to_thread(self._stop_listening)
         if found := self._callers.get(asyncio.get_running_loop()):
             await found.end.aclose()
@@ -266,21 +266,21 @@ class AsyncLayeredCache(BaseCache):
                 found = self._callers.get(asyncio.get_running_loop())
                 return await (found.redis if found else await self._caller()).ask(command)
             case Follow(key, seconds):
-                flight, ended = self.flights.join(key, _Told)
+                flight, ended = self.flights.join(key, LoopEvent)
                 return flight, ended is None, ended is None or await follow(flight, ended, seconds)
             case Load(loader, argument, reads, node):
                 with traced_load(argument), reading(reads), loading(node):
                     loaded = loader(argument)
                     return await loaded if isawaitable(loaded) else loaded
             case Await(future, seconds):
-                has_ended = await _has_ended(cast("asyncio.Future[object]", future), seconds)
-                return future.result() if has_ended else PENDING
+                is_over = await has_ended(cast("asyncio.Future[object]", future), seconds)
+                return future.result() if is_over else PENDING
             case AskMany(commands):
                 return await (await self._caller()).ask_many(commands)
             case Replicate(commands):
                 return await (await self._caller()).ask_replicated(commands)
             case FollowAll(flights, seconds):
-                all_ended = _Told()
+                all_ended = LoopEvent()
                 self.flights.when_all(flights, all_ended.set)
                 return await all_ended.wait(seconds)
             case Wait():
@@ -291,7 +291,7 @@ class AsyncLayeredCache(BaseCache):
                 raise TypeError(step)
 
     async def _wait(self, step: Wait[object]) -> object:
-        told, redis = _Told(), await self._caller()
+        told, redis = LoopEvent(), await self._caller()
         with cast("Link", self.link).waiters.expecting(step.names, told.set):
             replies = await redis.ask_many(step.commands)
             await told.wait(step.seconds_of(replies))
@@ -302,50 +302,6 @@ class AsyncLayeredCache(BaseCache):
 class _Caller:
     redis: "AsyncRedisClient"
     end: AsyncGenerator[None, None]
-
-
-class _Told:
-    """An event that the listener's thread may set, too, and a load in the event loop of another thread."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._event = asyncio.Event()
-
-    def set(self) -> None:
-        """Wake who waits, whichever thread this is."""
-        if _running_loop() is self._loop:
-            self._event.set()
-            return
-        with contextlib.suppress(RuntimeError):  # the loop is closed, so that nobody waits
-            self._loop.call_soon_threadsafe(self._event.set)
-
-    async def wait(self, seconds: float | None) -> bool:
-        """Wait, and say whether it was set in time."""
-        if seconds is not None and seconds <= 0:
-            return self._event.is_set()
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._event.wait()
-        except TimeoutError:
-            return False
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:  # a thread without one
-        return None
-
-
-async def _has_ended(future: "asyncio.Future[object]", seconds: float | None) -> bool:
-    """Wait for a load in the background, be it of another thread's event loop; say whether it has ended."""
-    loop = future.get_loop()
-    if loop is asyncio.get_running_loop():
-        return bool((await asyncio.wait([future], timeout=seconds))[0])
-    told = _Told()
-    with contextlib.suppress(RuntimeError):  # that loop is closed: nothing in it will end any more
-        loop.call_soon_threadsafe(future.add_done_callback, lambda _: told.set())
-    return await told.wait(seconds)
 
 
 class AsyncCached(Protocol[_Arguments, _Value]):
@@ -415,19 +371,5 @@ def _decorated(
             return entry.value.copy() if is_copied and type(entry.value) is Original else entry.value
         return await cache.get_or_load(signature.key(args), signature.loader(args))
 
-    def key(*args: object, **kwargs: object) -> AnyKey:
-        return signature.key(signature.normal(args, kwargs))
-
-    async def invalidate(*args: object, **kwargs: object) -> None:
-        await cache.delete(key(*args, **kwargs))
-
-    async def refresh(*args: object, **kwargs: object) -> Any:
-        args = signature.normal(args, kwargs)
-        return await cache.refresh(signature.key(args), signature.loader(args))
-
-    def loader(*args: object, **kwargs: object) -> Any:
-        return signature.loader(signature.normal(args, kwargs))
-
-    verbs = {"key": key, "invalidate": invalidate, "refresh": refresh, "loader": loader}
-    vars(cached).update(verbs, family=family)
+    vars(cached).update(signature.verbs(cache), family=family)
     return function.placed(cached)

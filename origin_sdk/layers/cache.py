@@ -331,19 +331,5 @@ def _decorated(cache: LayeredCache, function: Function, family: AnyFamily, ignor
             return entry.value.copy() if is_copied and type(entry.value) is Original else entry.value
         return cache.get_or_load(signature.key(args), signature.loader(args))
 
-    def key(*args: object, **kwargs: object) -> AnyKey:
-        return signature.key(signature.normal(args, kwargs))
-
-    def invalidate(*args: object, **kwargs: object) -> None:
-        cache.delete(key(*args, **kwargs))
-
-    def refresh(*args: object, **kwargs: object) -> Any:
-        args = signature.normal(args, kwargs)
-        return cache.refresh(signature.key(args), signature.loader(args))
-
-    def loader(*args: object, **kwargs: object) -> Any:
-        return signature.loader(signature.normal(args, kwargs))
-
-    verbs = {"key": key, "invalidate": invalidate, "refresh": refresh, "loader": loader}
-    vars(cached).update(verbs, family=family)
+    vars(cached).update(signature.verbs(cache), family=family)
     return function.placed(cached)

@@ -8,7 +8,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from origin_sdk._values.texts import texts
 from origin_sdk.layers.errors import InvalidFamily
@@ -110,6 +110,16 @@ class _Bound(functools.partial[Any]):
         raise AttributeError(name)
 
 
+_Loader: TypeAlias = Callable[[LoadContext[Any]], Any]
+
+
+class _Verbs(Protocol):
+    """A cache, as far as a decorated function's own verbs need it."""
+
+    def delete(self, key: AnyKey, /) -> object: ...
+    def refresh(self, key: AnyKey, loader: _Loader, /) -> object: ...
+
+
 class CallSignature:
     """How a decorated function's arguments become its key's."""
 
@@ -144,6 +154,26 @@ class CallSignature:
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
                 raise InvalidFamily(f"{where}*{parameter.name} can't be in a key: name the parameters")
 
+    def verbs(self, cache: "_Verbs") -> dict[str, Callable[..., Any]]:
+        """Return what a decorated function can do besides being called, by name.
+
+        With the cache for event loops these return what is awaited.
+        """
+
+        def key(*args: object, **kwargs: object) -> AnyKey:
+            return self.key(self.normal(args, kwargs))
+
+        def loader(*args: object, **kwargs: object) -> _Loader:
+            return self.loader(self.normal(args, kwargs))
+
+        def invalidate(*args: object, **kwargs: object) -> object:
+            return cache.delete(key(*args, **kwargs))
+
+        def refresh(*args: object, **kwargs: object) -> object:
+            return cache.refresh(key(*args, **kwargs), loader(*args, **kwargs))
+
+        return {"key": key, "loader": loader, "invalidate": invalidate, "refresh": refresh}
+
     def normal(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[object, ...]:
         """Return all arguments by position, with defaults."""
         names = self._signature.parameters
@@ -165,7 +195,7 @@ class CallSignature:
         """Return the key of a call."""
         return self._family.key_of(self.picked(args))
 
-    def loader(self, args: tuple[object, ...]) -> Callable[[LoadContext[Any]], Any]:
+    def loader(self, args: tuple[object, ...]) -> _Loader:
         """Return what loads the value of a call."""
         function, name = self._function.call, self._context
         arguments = dict(zip(self._names, args, strict=True))
