@@ -72,3 +72,24 @@ def test_what_is_kept_from_the_origin_costs_no_hit(name: str) -> None:
     assert CANARY not in "".join(outbound_fields(asked.request, SETTINGS).values())
     response = ResponseFacts(200, {"cache-control": "max-age=60"}, NOW, NOW)
     assert on_origin(asked, ASK, response, {}, SETTINGS).store is not None
+
+
+SENDERS: dict[str, Mapping[str, str]] = {
+    "a Worker of another zone": {"cdn-loop": "cloudflare; loops=1", "cf-worker": "b.test", "cf-ew-via": "15"},
+    "Fastly": {"cdn-loop": "Fastly", "fastly-ff": "a!b", "surrogate-capability": "c=1", "x-varnish": "17"},
+    "CloudFront": {"via": "2.0 a.cloudfront.net", "x-amz-cf-id": "a==", "user-agent": "Amazon CloudFront"},
+    "Akamai": {"akamai-origin-hop": "2", "true-client-ip": "192.0.2.1", "x-akamai-edgescape": "a"},
+    "a rewrite at Vercel": {"x-vercel-id": "fra1::a", "x-vercel-ip-country": "DE", "x-real-ip": "192.0.2.1"},
+    "a proxy rule at Netlify": {"x-nf-request-id": "a", "x-nf-client-connection-ip": "192.0.2.1"},
+    "Imperva": {"x-iinfo": "1-2-3", "incap-client-ip": "192.0.2.1"},
+    "Postman": {"postman-token": "a-b", "user-agent": "PostmanRuntime/8", "cache-control": "no-cache"},
+    "Chrome": {"sec-ch-ua": "a", "sec-fetch-site": "cross-site", "priority": "u=1, i", "dnt": "1"},
+}
+
+
+@pytest.mark.parametrize("fields", SENDERS.values(), ids=SENDERS.keys())
+def test_what_clients_and_cdns_before_this_one_add_costs_no_hit(fields: Mapping[str, str]) -> None:
+    asked = _looked_up(fields)
+    assert asked is not None
+    response = ResponseFacts(200, {"cache-control": "max-age=60"}, NOW, NOW)
+    assert on_origin(asked, ASK, response, {}, SETTINGS).store is not None
