@@ -49,12 +49,14 @@ if TYPE_CHECKING:
     from origin_sdk._edge.warmup import Warmed, WarmRequest
     from origin_sdk._process.audit import AuditEvent, AuditFile, Auditor
     from origin_sdk._process.clock import Clock, SystemClock
+    from origin_sdk._values.api_keys import ApiKeysReceipt, NewApiKey, StoredApiKey
     from origin_sdk._values.project import Project, read_project
     from origin_sdk._values.receipt import PartialPurgeError, Receipt
     from origin_sdk._values.settings import Settings
     from origin_sdk._values.targets import Purge, Targets
 
 __all__ = [
+    "ApiKeysReceipt",
     "AppliedMark",
     "AsyncNullPurgeClient",
     "AsyncPurgeClient",
@@ -77,6 +79,7 @@ __all__ = [
     "InvalidSettings",
     "MarkEntry",
     "NamespaceNotFound",
+    "NewApiKey",
     "NotCacheable",
     "NullPurgeClient",
     "Options",
@@ -96,6 +99,7 @@ __all__ = [
     "RequestRejected",
     "Retries",
     "Settings",
+    "StoredApiKey",
     "StoredResponse",
     "SwitchRecord",
     "SystemClock",
@@ -120,7 +124,9 @@ _HOMES = {
     "Finding": "_edge.diagnosis",
     "Inspected": "_edge.inspection",
     "Inspection": "_edge.inspection",
+    "ApiKeysReceipt": "_values.api_keys",
     "MarkEntry": "_edge.marks",
+    "NewApiKey": "_values.api_keys",
     "NullPurgeClient": "_edge.null",
     "Options": "_edge.options",
     "Outcome": "_edge.inspection",
@@ -135,6 +141,7 @@ _HOMES = {
     "Receipt": "_values.receipt",
     "Retries": "_cloudflare.exchange",
     "Settings": "_values.settings",
+    "StoredApiKey": "_values.api_keys",
     "StoredResponse": "_edge.stored_responses",
     "SwitchRecord": "_edge.switches",
     "SystemClock": "_process.clock",

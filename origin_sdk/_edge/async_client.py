@@ -1,7 +1,7 @@
 """The asynchronous client: the same verbs as coroutines."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Self, Unpack
@@ -11,6 +11,7 @@ import httpx
 from origin_sdk._cloudflare.connections import AsyncConnections, AsyncTransport
 from origin_sdk._cloudflare.drivers import AsyncDriver, OnProgress
 from origin_sdk._cloudflare.effects import Progress
+from origin_sdk._edge.api_keys import Wanted, read_keys_page
 from origin_sdk._edge.batch import Batch
 from origin_sdk._edge.blast_radius import BlastRadius, blast_radius
 from origin_sdk._edge.diagnosis import Finding, require_namespace
@@ -32,6 +33,7 @@ from origin_sdk._edge.switches import Setting, SwitchRecord, switch_kind
 from origin_sdk._edge.visibility import Visible
 from origin_sdk._edge.warmup import Warmed, WarmRequest, to_warm, warmed
 from origin_sdk._process.spans import span
+from origin_sdk._values.api_keys import ApiKeysReceipt, NewApiKey, StoredApiKey
 from origin_sdk._values.project import Project
 from origin_sdk._values.receipt import Receipt
 from origin_sdk._values.settings import Settings
@@ -182,6 +184,50 @@ class AsyncPurgeClient(Operations):
             is_first = False
             for entry in entries:
                 yield entry
+
+    async def add_api_keys(
+        self,
+        keys: Iterable[NewApiKey],
+        *,
+        reason: str = "",
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> ApiKeysReceipt:
+        """Add API keys to those in KV, or change what is said of them.
+
+        What is there already as it is to be isn't written again, and one that was revoked stays so. With
+        :meth:`NewApiKey.generated` a key is made. Keys that are given themselves need the setting
+        ``api_key_table_secret``; ``on_progress`` is told of thousands. Once some are written, an error says
+        how many; the same call again writes the rest.
+        """
+        return await self._driver.run(self._adding_keys(keys, reason, timeout), on_progress)
+
+    async def revoke_api_keys(
+        self,
+        *,
+        keys: Texts = (),
+        digests: Texts = (),
+        claims: Mapping[str, str | int] | None = None,
+        reason: str = "",
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> ApiKeysReceipt:
+        """Revoke API keys: by themselves, by digests or the beginnings of such, or all that have ``claims``.
+
+        They stay revoked. The receipt says by when every location refuses them; a purge of a group that
+        ``revoked_by`` makes of their claims is seen sooner.
+        """
+        wanted = Wanted(keys, digests, claims)
+        return await self._driver.run(self._revoking_keys(wanted, reason, timeout), on_progress)
+
+    async def api_keys(self) -> AsyncIterator[StoredApiKey]:
+        """Yield the API keys in KV, by their digests: whose they are, and which are revoked."""
+        cursor, is_first = "", True
+        while is_first or cursor:
+            keys, cursor = await self._driver.run(read_keys_page(self._operation(None), cursor))
+            is_first = False
+            for key in keys:
+                yield key
 
     async def switch(
         self,

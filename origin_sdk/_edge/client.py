@@ -1,6 +1,6 @@
 """The synchronous client."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,6 +11,7 @@ import httpx
 from origin_sdk._cloudflare.connections import Connections, Transport
 from origin_sdk._cloudflare.drivers import Driver, OnProgress
 from origin_sdk._cloudflare.effects import Progress
+from origin_sdk._edge.api_keys import Wanted, read_keys_page
 from origin_sdk._edge.batch import Batch
 from origin_sdk._edge.blast_radius import BlastRadius, blast_radius
 from origin_sdk._edge.diagnosis import Finding, require_namespace
@@ -32,6 +33,7 @@ from origin_sdk._edge.switches import Setting, SwitchRecord, switch_kind
 from origin_sdk._edge.visibility import Visible
 from origin_sdk._edge.warmup import Warmed, WarmRequest, to_warm, warmed
 from origin_sdk._process.spans import span
+from origin_sdk._values.api_keys import ApiKeysReceipt, NewApiKey, StoredApiKey
 from origin_sdk._values.project import Project
 from origin_sdk._values.receipt import Receipt
 from origin_sdk._values.settings import Settings
@@ -175,6 +177,49 @@ class PurgeClient(Operations):
             entries, cursor = self._driver.run(read_marks_page(self._operation(None), cursor))
             is_first = False
             yield from entries
+
+    def add_api_keys(
+        self,
+        keys: Iterable[NewApiKey],
+        *,
+        reason: str = "",
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> ApiKeysReceipt:
+        """Add API keys to those in KV, or change what is said of them.
+
+        What is there already as it is to be isn't written again, and one that was revoked stays so. With
+        :meth:`NewApiKey.generated` a key is made. Keys that are given themselves need the setting
+        ``api_key_table_secret``; ``on_progress`` is told of thousands. Once some are written, an error says
+        how many; the same call again writes the rest.
+        """
+        return self._driver.run(self._adding_keys(keys, reason, timeout), on_progress)
+
+    def revoke_api_keys(
+        self,
+        *,
+        keys: Texts = (),
+        digests: Texts = (),
+        claims: Mapping[str, str | int] | None = None,
+        reason: str = "",
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> ApiKeysReceipt:
+        """Revoke API keys: by themselves, by digests or the beginnings of such, or all that have ``claims``.
+
+        They stay revoked. The receipt says by when every location refuses them; a purge of a group that
+        ``revoked_by`` makes of their claims is seen sooner.
+        """
+        wanted = Wanted(keys, digests, claims)
+        return self._driver.run(self._revoking_keys(wanted, reason, timeout), on_progress)
+
+    def api_keys(self) -> Iterator[StoredApiKey]:
+        """Yield the API keys in KV, by their digests: whose they are, and which are revoked."""
+        cursor, is_first = "", True
+        while is_first or cursor:
+            keys, cursor = self._driver.run(read_keys_page(self._operation(None), cursor))
+            is_first = False
+            yield from keys
 
     def switch(
         self,

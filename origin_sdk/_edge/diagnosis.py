@@ -14,6 +14,7 @@ from typing import Any
 from origin_sdk._cloudflare.effects import Call
 from origin_sdk._cloudflare.exchange import envelope
 from origin_sdk._cloudflare.kv import Pair
+from origin_sdk._edge.api_keys import read_keys_page
 from origin_sdk._edge.purge import Operation
 from origin_sdk._edge.switches import SwitchRecord, read_state
 from origin_sdk._edge.unlogged import unlogged
@@ -76,6 +77,7 @@ async def examine(operation: Operation, project: Project, *, may_write: bool = T
             return [*findings, *([_clock(operation)] if operation.exchange.skew.is_known else [])]
     findings += await _wire_version(operation)
     findings += await _seals(operation)
+    findings += await _api_keys(operation) if project.api_keys_in_kv else []
     findings += await _purge_log(operation, project)
     return [*findings, _clock(operation)]
 
@@ -234,6 +236,23 @@ async def _seals(operation: Operation) -> list[Finding]:
         return [Finding("seals", Grade.WARNING, message)]
     good = f"what lies there is sealed by {', '.join(sorted(sealed_by))}"
     return [Finding("seals", Grade.GOOD, good)] if own else []
+
+
+async def _api_keys(operation: Operation) -> list[Finding]:
+    """Tell what a page of the API keys in KV shows, where the Worker looks for some."""
+    keys, cursor = await read_keys_page(operation, "")
+    count, forged = len(keys), sum(key.is_forged for key in keys)
+    if not keys:
+        message = "API_KEYS_IN_KV is set, and KV has no key: add some with `origin-sdk keys`"
+        return [Finding("API keys", Grade.WARNING, message)]
+    if forged:
+        message = (
+            f"{forged} of {count} entries aren't sealed by any of the keys, or can't be read: the Worker "
+            "counts none of these; `origin-sdk keys list` names them, and adding such a key again mends it"
+        )
+        return [Finding("API keys", Grade.BAD, message)]
+    revoked, more = sum(key.revoked is not None for key in keys), " at least" if cursor else ""
+    return [Finding("API keys", Grade.GOOD, f"KV has {count}{more}, {revoked} of them revoked")]
 
 
 def _author(metadata: object) -> str:

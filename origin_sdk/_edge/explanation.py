@@ -259,7 +259,7 @@ def _merged(url: str, target: Target, rule: Rule | None) -> list[str]:
             "queries that the response's No-Vary-Search treats as equal; a purge of one is one of all"
         )
     if rule and rule.api_key_parameters:
-        merged.append("API keys with the same entry in API_KEY_TABLE; the origin sees the key")
+        merged.append("API keys of which the same is said; the origin sees the key")
     merged += _negotiated(rule) if rule else ()
     if not (rule and rule.declares_identity):
         merged.append(
@@ -298,7 +298,8 @@ def _split_by(target: Target, rule: Rule | None, key: str, method: str, project:
     if rule:
         split += [f"request field {name}" for name in rule.fields]
         split += [f"cookie {name}" for name in rule.cookies]
-        source = f"API key in {_places(rule)}: claim" if rule.takes_api_keys else "token claim"
+        known = " (API_KEY_TABLE, then KV)" if project.api_keys_in_kv else ""
+        source = f"API key in {_places(rule)}{known}: claim" if rule.takes_api_keys else "token claim"
         split += [f"{source} {name}" for name in project.claims_keyed(rule)]
         split += [f"query parameter {name}, as a digest" for name in rule.parameters]
         if rule.keys_content(method):

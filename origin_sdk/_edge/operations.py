@@ -2,7 +2,7 @@
 
 import copyreg
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
@@ -14,6 +14,7 @@ from origin_sdk._cloudflare.budget import RateBudget
 from origin_sdk._cloudflare.exchange import Exchange
 from origin_sdk._cloudflare.kv import Namespace
 from origin_sdk._cloudflare.skew import Skew
+from origin_sdk._edge.api_keys import Wanted, add_keys, revoke_keys
 from origin_sdk._edge.candidate import Publication
 from origin_sdk._edge.diagnosis import Finding, examine
 from origin_sdk._edge.options import AsyncBody, Body, Options, PublishArguments
@@ -27,6 +28,7 @@ from origin_sdk._edge.visibility import Visible, wait_until_visible
 from origin_sdk._flow import Flow
 from origin_sdk._process.audit import AuditEvent, AuditFile, outcome_of
 from origin_sdk._process.reads import Reads, made_to_publish
+from origin_sdk._values.api_keys import ApiKeysReceipt, NewApiKey
 from origin_sdk._values.arguments import Kind, check_header_fields, check_type
 from origin_sdk._values.errors import InvalidRequest
 from origin_sdk._values.media_types import Rendered, encoded
@@ -58,6 +60,8 @@ EDGE_FIELDS: Mapping[str, str] = {"user-agent": "origin-sdk"}
 WARM_SECONDS = 60.0
 CHECK_SECONDS = 60.0
 LOCAL_SECONDS = 2.0
+_TOLD_DIGESTS = 100
+"""So many digests of keys the audit names of one call."""
 
 
 class Operations:
@@ -145,6 +149,22 @@ class Operations:
     async def _switches(self) -> tuple[SwitchRecord, ...]:
         state = await read_state(self._operation(CHECK_SECONDS))
         return tuple(map(SwitchRecord.of, state.switches))
+
+    def _adding_keys(
+        self, keys: Iterable[NewApiKey], reason: str, timeout: float | None
+    ) -> Flow[ApiKeysReceipt]:
+        check_type("keys", keys, Iterable, "a list of NewApiKey")
+        given, lifetime = tuple(keys), self.project.api_key_lifetime
+        for key in given:
+            check_type("one of the keys", key, NewApiKey, "a NewApiKey")
+        check_type("reason", reason, str, "a text")
+        adding = add_keys(self._operation(timeout), given, lifetime, reason)
+        return self._audited("add keys", {"keys": len(given), "reason": reason}, adding)
+
+    def _revoking_keys(self, wanted: Wanted, reason: str, timeout: float | None) -> Flow[ApiKeysReceipt]:
+        check_type("reason", reason, str, "a text")
+        revoking = revoke_keys(self._operation(timeout), wanted, self.project.api_key_lifetime, reason)
+        return self._audited("revoke keys", {"claims": wanted.claims, "reason": reason}, revoking)
 
     def _publishing(self, publication: Publication, timeout: float | None) -> Flow[Published]:
         if self._log:
@@ -239,6 +259,10 @@ class Operations:
                     "deleted": result.deleted,
                     **({"log": len(result.log), "told": result.told} if result.log else {}),
                 }
+            case ApiKeysReceipt():
+                counts = {name: len(getattr(result, name)) for name in ("added", "changed", "revoked")}
+                written = (*result.added, *result.changed, *result.revoked)
+                summary |= {**counts, "digests": list(written[:_TOLD_DIGESTS]), "requests": result.requests}
             case SwitchRecord():
                 summary |= {"id": result.id, "told": result.told}
             case Published():

@@ -41,7 +41,8 @@ FIXES: Mapping[str, Fix] = {
     "identity-missing": Fix(
         rule='data_class = "private"\nkey_cookies = ["session"]  # or key_fields, key_claims'
     ),
-    "revoked": Fix("Give the client a new token, if it is to be let in again."),
+    "revoked": Fix("Give the client a new token or key, if it is to be let in again."),
+    "key-unread": Fix("Refuse a flood of unknown keys before the Worker, by a rate limit."),
     "undeclared-credential": Fix(rule="ignore_cookies = true  # if no response depends on them"),
     "malformed-cookie": Fix(rule='key_cookies = ["session"]  # each once, without spaces around its name'),
     "request-body": Fix("Take what selects the response from the query, and no body with GET."),

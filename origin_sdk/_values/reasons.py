@@ -75,8 +75,12 @@ REASONS: Mapping[str, Explained] = {
         "Nothing, if the client isn't logged in. Otherwise compare `key_cookies`, `key_fields` and `key_claims` with what clients send.",
     ),
     "revoked": Explained(
-        "The token or API key is valid, and was revoked: a group that the rule's `revoked_by` makes of its claims was purged since it was issued. The origin answers.",
-        "Nothing, if that was intended. Otherwise issue a new token to the client, or give the key a later `begins`.",
+        "The token or API key is valid, and was revoked: a group that the rule's `revoked_by` makes of its claims was purged since it was issued, or `origin-sdk keys revoke` was told of the key. The origin answers.",
+        "Nothing, if that was intended. Otherwise issue a new token or key to the client, or give the key a later `begins`.",
+    ),
+    "key-unread": Explained(
+        "KV, which says whose the API key is (`API_KEYS_IN_KV`), couldn't be read, or the isolate was asked for too many keys of late that KV doesn't know. The origin answers.",
+        "See [API keys in KV](configuration.md#api-keys-in-kv): while it is a flood of unknown keys, refuse it before the Worker.",
     ),
     "undeclared-credential": Explained(
         "A rule of the class `private` matches, and the request proves whose it is by something else, too: a cookie beside a token, a token beside an API key. Or its query has, perhaps spelt otherwise, a parameter that only another rule's `key_parameters` or `api_key_in` names. The answer may be for that identity; the origin gives it.",

@@ -17,6 +17,7 @@ __all__ = ["DEFAULT_BASE_URL", "VARIABLES", "Settings"]
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
 
 _NAMESPACES = "/storage/kv/namespaces/"
+_LEAST_SECRET_BYTES = 32
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -50,6 +51,8 @@ class Settings:
     """The key to the purge log: JSON as in the Worker's ``PURGE_LOG_KEYS``, of one key."""
     store_keys: str = field(default="", repr=False)
     """The keys of the sealed store, as in the Worker's ``STORE_KEYS``; empty where the Worker has none."""
+    api_key_table_secret: str = field(default="", repr=False)
+    """What digests of API keys are made with, as the Worker's ``API_KEY_TABLE_SECRET``."""
 
     def __post_init__(self) -> None:
         """Raise :class:`InvalidSettings` for what can't work."""
@@ -77,10 +80,7 @@ class Settings:
             )
         self._check_base_url()
         self._check_log()
-        try:
-            parse_store_keys(self.store_keys)
-        except ValueError as error:
-            raise InvalidSettings(f"EDGE_CACHE_STORE_KEYS can't be used: {error}") from error
+        self._check_secrets()
         if self.mark_seconds <= MAX_RECORD_SECONDS:
             raise InvalidSettings(
                 f"mark_seconds = {self.mark_seconds}: a mark must outlive every stored response, which KV "
@@ -117,6 +117,17 @@ class Settings:
         if self.token and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             raise InvalidSettings(
                 f"CLOUDFLARE_API_BASE_URL = {self.base_url!r}: the token would travel unencrypted; use https"
+            )
+
+    def _check_secrets(self) -> None:
+        try:
+            parse_store_keys(self.store_keys)
+        except ValueError as error:
+            raise InvalidSettings(f"EDGE_CACHE_STORE_KEYS can't be used: {error}") from error
+        if 0 < len(self.api_key_table_secret.encode("utf-8", "replace")) < _LEAST_SECRET_BYTES:
+            raise InvalidSettings(
+                "EDGE_CACHE_API_KEY_TABLE_SECRET is too short: give the Worker's API_KEY_TABLE_SECRET, of at "
+                f"least {_LEAST_SECRET_BYTES} bytes"
             )
 
     def _check_log(self) -> None:
@@ -230,5 +241,6 @@ VARIABLES: Mapping[str, str] = {
     "log_url": "EDGE_CACHE_LOG_URL",
     "log_key": "EDGE_CACHE_LOG_KEY",
     "store_keys": "EDGE_CACHE_STORE_KEYS",
+    "api_key_table_secret": "EDGE_CACHE_API_KEY_TABLE_SECRET",
 }
 """The environment variable of each setting."""

@@ -55,7 +55,7 @@ class _Command(TyperCommand):
 _NAMES = (
     *("init", "dev", "build", "upgrade", "purge", "publish", "warm"),
     *("inspect", "explain", "why", "check", "doctor", "audit"),
-    *("dashboard", "top", "metrics", "simulate", "advise", "drain", "list", "outbox", "switch"),
+    *("dashboard", "top", "metrics", "simulate", "advise", "drain", "list", "keys", "outbox", "switch"),
 )
 """The commands in the order of the help: each is what a module of its name has under that name."""
 

@@ -82,7 +82,8 @@ def _draw(screen: Screen, marks: Sequence[MarkEntry], events: Sequence[Mapping[s
             screen.row("why", mark.why)
         screen.row("id", mark.purge_id or "-")
     for event in events:
-        what = event.get("id") or event.get("url") or event.get("entry") or event.get("key") or ""
+        digests = ", ".join(map(str, event.get("digests") or ()))
+        what = event.get("id") or event.get("url") or event.get("entry") or event.get("key") or digests
         screen.print(f"{event.get('action')} {what}: {event.get('outcome')}", style="bold")
         screen.row("when", event.get("at"))
         screen.row("by", event.get("actor") or "-")

@@ -14,6 +14,7 @@ import httpx
 
 from origin_sdk._development.process import ProcessError
 from origin_sdk_wire.api_keys import key_digest
+from origin_sdk_wire.key_entries import KeyEntry, kv_key
 from scripts.benches.bearers import ALGORITHMS, AUDIENCE, ISSUER, SECRET, Signers
 from scripts.benches.load import HOST, TOKENS_A_RUN, Load, Target
 from scripts.benches.rows import Row, row
@@ -55,6 +56,8 @@ class _Feature:
     """Of the request's bearer token."""
     is_repeated: bool = False
     """Whether that is always the same."""
+    is_in_kv: bool = False
+    """Whether KV, and not a table, says whose its API key is."""
 
 
 _FEATURES = (
@@ -70,6 +73,12 @@ _FEATURES = (
         [("X-API-Key", _API_KEY)],
     ),
     _Feature(
+        "API key, in KV and remembered",
+        {**_PRIVATE, "api_key_in": ["X-API-Key"], "key_claims": ["tenant"]},
+        [("X-API-Key", _API_KEY)],
+        is_in_kv=True,
+    ),
+    _Feature(
         "session cookie",
         {**_PRIVATE, "key_cookies": ["session"]},
         [("Cookie", "session=5d41402abc4b2a76b9719d911017c592")],
@@ -83,7 +92,7 @@ _FEATURES = (
     _Feature("all three of them", {**_LANGUAGES, **_TYPES, **_DEVICE}, [_LANGUAGE, _TYPE, _PHONE]),
     _Feature("No-Vary-Search", {"no_vary_search": True}, query="?page=1&ref=mail"),
 )
-_PLAIN, _BARE, _RULED, _SHARED = "plain", "bare", "ruled", "shared"
+_PLAIN, _BARE, _RULED, _SHARED, _KEYED = "plain", "bare", "ruled", "shared", "keyed"
 _MISSES: Mapping[str, str] = {
     _MISS: _PLAIN,
     "signed for the origin": "signed",
@@ -92,7 +101,10 @@ _MISSES: Mapping[str, str] = {
 
 
 def settings_by_worker(origin: str) -> Mapping[str, Mapping[str, Json]]:
-    """Return the settings of two Workers with a rule for each feature: one has issuers, one a secret."""
+    """Return the settings of three Workers with a rule for each feature.
+
+    One has issuers, one a secret, and one API keys in KV.
+    """
     common: Mapping[str, Json] = {
         "ORIGIN": origin,
         "RULES": [{"path": f"/f{number}/**", **each.rule} for number, each in enumerate(_FEATURES)],
@@ -103,6 +115,7 @@ def settings_by_worker(origin: str) -> Mapping[str, Mapping[str, Json]]:
     return {
         _RULED: {**common, "TOKEN_ISSUERS": [issuer]},
         _SHARED: {**common, "TOKEN_SECRET": SECRET, "TOKEN_AUDIENCE": AUDIENCE},
+        _KEYED: {**common, "API_KEY_TABLE": {}, "API_KEYS_IN_KV": True, "TOKEN_SECRET": SECRET},
     }
 
 
@@ -114,6 +127,8 @@ def feature_rows(folder: Path, rounds: int) -> list[Row]:
         Workerd(folder / "features-origin", [behind]) as origin,
         Workerd(folder / "features", _workers(origin.url("origin"))) as workerd,
     ):
+        entry = KeyEntry({"tenant": "acme"}, 0).metadata()
+        workerd.store().put(kv_key(key_digest(_API_KEY, _API_SECRET)), b"", metadata=entry)
         hits = [
             Target(_HIT, workerd.url(_PLAIN), "/hot/0", workerd.process),
             Target("KV hit", workerd.url(_BARE), "/hot/0", workerd.process),
@@ -149,7 +164,7 @@ def _workers(origin: str) -> list[Worker]:
 def _hit(workerd: Workerd, number: int, feature: _Feature) -> Target:
     return Target(
         feature.name,
-        workerd.url(_SHARED if feature.algorithm == "HS256" else _RULED),
+        workerd.url(_KEYED if feature.is_in_kv else _SHARED if feature.algorithm == "HS256" else _RULED),
         f"/f{number}/0{feature.query}",
         workerd.process,
         method=feature.method,

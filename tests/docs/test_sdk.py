@@ -52,6 +52,9 @@ def kv(monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester) -> Iterator[F
     (folder / "menu.json").write_text("{}")
     (folder / "changed-urls.txt").write_text("https://api.example.com/menu\n")
     (folder / "changed-groups.txt").write_text("menu\n")
+    (folder / "keys.jsonl").write_text('{"key": "a-key", "tenant": "globex"}\n')
+    (folder / "leaked.txt").write_text("a-key\n")
+    monkeypatch.setenv("EDGE_CACHE_API_KEY_TABLE_SECRET", "a secret of the tests that has thirty-two bytes")
     monkeypatch.setenv("EDGE_CACHE_NAMESPACE_ID", "local")
     for name in (
         "CLOUDFLARE_API_TOKEN",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from origin_sdk import InvalidRequest, InvalidSettings, Purge, PurgeClient
+from origin_sdk import InvalidRequest, InvalidSettings, NewApiKey, Purge, PurgeClient
 from origin_sdk.testing import FakeKV
 
 URL = "https://a.test/menu"
@@ -38,6 +38,15 @@ GIVEN: dict[str, Callable[[PurgeClient], object]] = {
     "born=": lambda edge: publish(edge, born=1.5),
     "after=": lambda edge: publish(edge, after=datetime.now().astimezone()),  # noqa: TID251 - of the wrong type
     "method=": lambda edge: publish(edge, method=None),
+    "keys to add": lambda edge: edge.add_api_keys(None),  # type: ignore[arg-type]  # see above
+    "a key to add": lambda edge: edge.add_api_keys(["k"]),  # type: ignore[list-item]  # see above
+    "a key that is bytes": lambda _: NewApiKey({"a": 1}, b"k"),  # type: ignore[arg-type]  # see above
+    "claims that are a text": lambda _: NewApiKey("acme", "k"),  # type: ignore[arg-type]  # see above
+    "a claim by number": lambda _: NewApiKey({1: "acme"}, "k"),  # type: ignore[dict-item]  # see above
+    "ends=": lambda _: NewApiKey({"a": 1}, "k", ends="2027-06-30"),  # type: ignore[arg-type]  # see above
+    "keys to revoke": lambda edge: edge.revoke_api_keys(keys=[17]),  # type: ignore[list-item]  # see above
+    "claims to revoke": lambda edge: edge.revoke_api_keys(claims="a"),  # type: ignore[arg-type]  # see above
+    "reason= of keys": lambda edge: edge.revoke_api_keys(digests="0" * 64, reason=1),  # type: ignore[arg-type]  # see above
     "content=": lambda edge: publish(edge, content="a"),
 }
 
@@ -64,7 +73,10 @@ def test_one_url_to_warm_is_one(client: PurgeClient) -> None:
     assert client.warm("http://\ud800")[0].failed
 
 
-@pytest.mark.parametrize("name", ["token", "account_id", "namespace_id", "base_url", "log_url", "store_keys"])
+@pytest.mark.parametrize(
+    "name",
+    ["token", "account_id", "namespace_id", "base_url", "log_url", "store_keys", "api_key_table_secret"],
+)
 def test_settings_are_texts(name: str) -> None:
     with pytest.raises(InvalidSettings, match=f"{name} is of type int: give a text"):
         PurgeClient(**{"token": "t", "account_id": "a", "namespace_id": "n", name: 17})  # type: ignore[arg-type]  # see above

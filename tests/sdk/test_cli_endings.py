@@ -50,6 +50,10 @@ USES: Mapping[tuple[str, ...], tuple[str, ...]] = {
     ("advise",): ("access.log",),
     ("drain",): (*OUTBOX, "--once"),
     ("list",): (),
+    ("keys", "add"): ("--claim", "tenant=acme"),
+    ("keys", "import"): ("keys.jsonl",),
+    ("keys", "list"): (),
+    ("keys", "revoke"): ("0" * 64,),
     ("switch", "bypass"): ("--why", "trial", "--for", "5m"),
     ("switch", "pause"): ("--why", "trial", "--for", "5m"),
     ("switch", "stale"): ("1h", "--why", "trial", "--for", "5m"),
@@ -107,6 +111,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that a developer works in, with an API that answers."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "page.json").write_text("{}")
+    (tmp_path / "keys.jsonl").write_text('{"key": "k", "tenant": "acme"}\n')
     (tmp_path / "access.log").write_text(LOG * 20)
     (tmp_path / "wrangler.toml").write_text('name = "a"\nmain = "worker/entry.py"\n[vars]\nORIGIN = ""\n')
     (tmp_path / "origin-sdk.txt").write_text(f"origin-sdk=={version('origin-sdk')}\n")
@@ -115,6 +120,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     kv = FakeKV(SystemClock())
     monkeypatch.setenv("EDGE_CACHE_NAMESPACE_ID", kv.namespace_id)
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", kv.token)
+    monkeypatch.setenv("EDGE_CACHE_API_KEY_TABLE_SECRET", "a secret of the tests that has thirty-two bytes")
     # What serves until it is stopped ends at once.
     monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: None)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

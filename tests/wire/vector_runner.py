@@ -26,7 +26,9 @@ from origin_sdk_wire import (
     structured,
     vary,
 )
+from origin_sdk_wire.api_keys import key_digest
 from origin_sdk_wire.content import content_key
+from origin_sdk_wire.key_entries import kv_key, read_entry
 from origin_sdk_wire.purge_log import entries as log_entries
 from origin_sdk_wire.purge_log import messages as log_messages
 from origin_sdk_wire.purge_log import metadata as log_metadata
@@ -245,6 +247,22 @@ def _derived(keys: str, purpose: str) -> Json:
     return seals.derived(seals.parse_store_keys(keys)[0], seals.Purpose(purpose)).hex()
 
 
+def _api_key_place(key: str, secret: str) -> Json:
+    return kv_key(key_digest(key, secret))
+
+
+def _api_key_entry(metadata: Json) -> Json:
+    entry = read_entry(metadata)
+    key = entry.api_key
+    return {
+        "claims": dict(key.claims),
+        "begins": key.begins_seconds,
+        "ends": key.ends_seconds,
+        "revoked": key.is_revoked,
+        "written": entry.metadata(),
+    }
+
+
 def _sealed_text(keys: str, key: str, text: str) -> Json:
     return seals.sealed_text(seals.parse_store_keys(keys)[0], key, text)
 
@@ -320,6 +338,8 @@ CHECKS: dict[str, Callable[..., Json]] = {
     "read mark": _read_mark,
     "read metadata": _read_metadata,
     "record key": _record_key,
+    "API key's place": _api_key_place,
+    "API key's entry": _api_key_entry,
     "sealed text": _sealed_text,
     "selecting": _selecting,
     "serialised strings": structured.serialise_strings,

@@ -26,7 +26,7 @@ _OWN_MARK_MS = 10_000
 """A mark that moves so shortly after the Worker wrote it itself is that write, seen in KV."""
 _HOOKS = frozenset({"before_lookup", "after_origin", "before_send"})
 _INDEXES = ("prefixes/", "host-groups/")
-_PURPOSES = {"r": "record", "b": "body", "m": "mark", "p": "log", "c": "metrics"}
+_PURPOSES = {"r": "record", "b": "body", "m": "mark", "p": "log", "c": "metrics", "k": "key"}
 """What a key of KV is for, by the letter that it begins with."""
 
 

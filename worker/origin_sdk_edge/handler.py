@@ -13,7 +13,7 @@ from origin_sdk_edge.global_flights.pilot import FlightPort, Pilot
 from origin_sdk_edge.hooks import HookAnswer, HookRequest, Hooks
 from origin_sdk_edge.intake import Intake
 from origin_sdk_edge.judge import Judge
-from origin_sdk_edge.policy.credentials import bearer_token, claims_of
+from origin_sdk_edge.policy.credentials import bearer_token, claims_of, presented_key
 from origin_sdk_edge.policy.decision import Ask, Awaited, Forward, Lookup, Use
 from origin_sdk_edge.policy.facts import CheckedToken, Content, RequestFacts
 from origin_sdk_edge.policy.lookup import DEFAULT_RULE, on_request
@@ -178,6 +178,11 @@ class Handler:
             return await self._with_content(forward, incoming.body)
         if awaited is Awaited.REVOCATION:
             return await self._with_standing(forward, exchange)
+        if awaited is Awaited.API_KEY:
+            key, token = presented_key(forward.request, forward.rule), CheckedToken(None)
+            if key is not None:
+                token = await self.storage.keys.verify(key, exchange.background)
+            return replace(forward.request, token=token)
         text, token = bearer_token(forward.request.fields), CheckedToken(None)
         if self._verify:
             token = await self._verify(text, exchange.background)

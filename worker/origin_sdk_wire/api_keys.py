@@ -4,7 +4,6 @@ Who reads the table learns no key: a digest is HMAC-SHA256 (RFC 2104), in hexade
 secret that isn't in it. ``printf %s "$KEY" | openssl dgst -sha256 -hmac "$API_KEY_TABLE_SECRET"`` makes one.
 """
 
-import hashlib
 import hmac
 import re
 from collections.abc import Mapping
@@ -30,6 +29,7 @@ class ApiKey:
     claims: Mapping[str, object] = field(hash=False)
     begins_seconds: float | None = None
     ends_seconds: float | None = None
+    is_revoked: bool = False
 
     def is_current(self, now_seconds: float) -> bool:
         """Whether it is valid now."""
@@ -40,7 +40,7 @@ class ApiKey:
 
 def key_digest(key: str, secret: str) -> str:
     """Return the digest by which the table knows ``key``."""
-    return hmac.new(secret.encode(), key.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+    return hmac.digest(secret.encode(), key.encode("utf-8", "surrogatepass"), "sha256").hex()
 
 
 def found_key(key: str, secrets: tuple[str, ...], keys: Mapping[str, ApiKey]) -> ApiKey | None:

@@ -188,7 +188,7 @@ def _unknown_keys(settings: Settings) -> Iterator[str]:
         if rule.takes_api_keys:
             yield (
                 f"RULES[{number}].api_key_in: no key is known without API_KEY_TABLE_SECRET, with which the "
-                "digests in API_KEY_TABLE are made; set it with: npx wrangler secret put API_KEY_TABLE_SECRET"
+                "digests of keys are made; set it with: npx wrangler secret put API_KEY_TABLE_SECRET"
             )
 
 

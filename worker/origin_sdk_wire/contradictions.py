@@ -115,8 +115,7 @@ def warnings_of(settings: Settings, given: Collection[str]) -> Iterator[str]:
         yield "TOKEN_SECRET: no rule uses it; add key_claims to one, or remove the secret"
     if settings.token_issuers and not takes_tokens:
         yield "TOKEN_ISSUERS: no rule uses it; add key_claims to one, or remove it"
-    if settings.api_key_table and not any(rule.takes_api_keys for rule in settings.rules):
-        yield 'API_KEY_TABLE: no rule uses it; say in a rule where keys are, such as api_key_in = "X-API-Key"'
+    yield from _idle_keys(settings, given)
     yield from _cookie_warnings(settings)
     if "shield_timeout" in given and settings.shield_timeout > settings.origin_timeout:
         yield (
@@ -140,6 +139,19 @@ def _cookie_warnings(settings: Settings) -> Iterator[str]:
                 "both, as browsers send it, bypasses the cache (undeclared-credential); if no response "
                 "depends on cookies, add ignore_cookies = true, else name them in key_cookies"
             )
+
+
+def _idle_keys(settings: Settings, given: Collection[str]) -> Iterator[str]:
+    takes_keys = any(rule.takes_api_keys for rule in settings.rules)
+    for name in ("api_key_table", "api_keys_in_kv"):
+        if getattr(settings, name) and not takes_keys:
+            yield (
+                f"{name.upper()}: no rule uses it; say in a rule where keys are, such as "
+                'api_key_in = "X-API-Key"'
+            )
+    for name in sorted({"api_key_lifetime", "api_key_stale"}.intersection(given)):
+        if not settings.api_keys_in_kv:
+            yield f"{name.upper()}: has no effect without API_KEYS_IN_KV = true; remove it, or set that"
 
 
 def rule_errors(rule: Rule, given: Iterable[str]) -> Iterator[str]:

@@ -48,6 +48,7 @@ class Reason(StrEnum):
     HOOK_TIMEOUT = "hook-timeout"
     IDENTITY_MISSING = "identity-missing"
     REVOKED = "revoked"
+    KEY_UNREAD = "key-unread"
     UNDECLARED_CREDENTIAL = "undeclared-credential"
     MALFORMED_COOKIE = "malformed-cookie"
     BODY = "request-body"

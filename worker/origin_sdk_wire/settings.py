@@ -332,6 +332,12 @@ class Settings:
     """What the digests of API keys are made with."""
     api_key_table_old_secret: str = setting("", secret(), repr=False)
     """What digests are made with that haven't been made anew yet."""
+    api_keys_in_kv: bool = setting(False, flag())
+    """Whether API keys that ``api_key_table`` doesn't have are looked up in KV."""
+    api_key_lifetime: float = setting(60.0, duration(most=3600))
+    """For how long what KV says of an API key is used before it is read again."""
+    api_key_stale: float = setting(300.0, duration(most=_DAY))
+    """For how long a key that KV knew is used beyond that while KV can't be read."""
     key_set_lifetime: float = setting(600.0, duration(most=_DAY, least=10))
     """For how long the keys of an issuer are used before they are fetched again, behind a response."""
     key_set_stale: float = setting(float(_DAY), duration(most=30 * _DAY))

@@ -14,7 +14,14 @@ from origin_sdk_wire.key import unescape
 from origin_sdk_wire.parameters import has_undeclared, parameters_of
 from origin_sdk_wire.settings import Rule, Settings
 
-__all__ = ["bearer_token", "claims_of", "has_undeclared_credential", "issued_ms", "revoking_groups"]
+__all__ = [
+    "bearer_token",
+    "claims_of",
+    "has_undeclared_credential",
+    "issued_ms",
+    "presented_key",
+    "revoking_groups",
+]
 
 _AHEAD_SECONDS = 300
 """By so much the clock of an issuer may be ahead."""
@@ -72,13 +79,20 @@ def bearer_token(fields: Fields) -> str:
 def _claims_of_key(
     request: RequestFacts, rule: Rule, settings: Settings, now_ms: int
 ) -> Mapping[str, object] | None:
+    given = presented_key(request, rule)
+    if given is None:
+        return None
+    secrets = settings.api_key_table_secret, settings.api_key_table_old_secret
+    key = found_key(given, secrets, settings.api_key_table)
+    return key.claims if key and key.is_current(now_ms / 1000) else None
+
+
+def presented_key(request: RequestFacts, rule: Rule) -> str | None:
+    """Return the API key that a request has, if it has one."""
     given = _keys_given(request, rule)
     if len(given) != 1 or not 0 < len(given[0]) <= _MOST_CHARACTERS:
         return None  # of two, one can't tell which the origin takes
-    key = found_key(
-        given[0], (settings.api_key_table_secret, settings.api_key_table_old_secret), settings.api_key_table
-    )
-    return key.claims if key and key.is_current(now_ms / 1000) else None
+    return given[0]
 
 
 def _keys_given(request: RequestFacts, rule: Rule) -> list[str]:

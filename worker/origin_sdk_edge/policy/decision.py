@@ -31,6 +31,8 @@ class Awaited(Enum):
 
     TOKEN = auto()
     """Its bearer token, verified."""
+    API_KEY = auto()
+    """What KV says of its API key."""
     REVOCATION = auto()
     """Whether its token or API key, which is valid, was revoked."""
     CONTENT = auto()

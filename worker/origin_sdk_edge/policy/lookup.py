@@ -40,6 +40,7 @@ _READING = frozenset({"GET", "HEAD"})
 
 _WITHOUT = {
     Awaited.TOKEN: Reason.IDENTITY_MISSING,
+    Awaited.API_KEY: Reason.IDENTITY_MISSING,
     Awaited.REVOCATION: Reason.IDENTITY_MISSING,
     Awaited.CONTENT: Reason.BODY,
 }
@@ -107,6 +108,8 @@ def _awaited(request: RequestFacts, rule: Rule, settings: Settings) -> Awaited |
         may_be_signed = settings.token_issuers and not rule.takes_api_keys
         if may_be_signed and not request.token and bearer_token(request.fields):
             return Awaited.TOKEN
+        if rule.takes_api_keys and settings.api_keys_in_kv and not request.token:
+            return Awaited.API_KEY
         if rule.revoked_by and not (request.token and request.token.is_checked):
             return Awaited.REVOCATION
     return Awaited.CONTENT if rule.keys_content(request.method) and not request.content else None

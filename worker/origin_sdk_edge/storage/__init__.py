@@ -1,6 +1,7 @@
 """The tiers of storage, memory before KV: each room one trade, and what brings them together."""
 
 from collections.abc import Callable
+from typing import Any
 
 from origin_sdk_edge.ports import Bodies, Ciphers, Report, Store, Timing
 from origin_sdk_edge.storage.bodies import StoredBodies
@@ -23,7 +24,8 @@ class Storage:
 
     ``memory`` is the isolate's own, ``records`` finds stored responses in it and in KV, ``variants`` knows
     which of them a request selects, ``bodies`` has what lies apart or coded, ``retention`` writes and ends
-    them, and ``marks`` says which of them were purged. ``writes`` has them written in their order, and
+    them, and ``marks`` says which of them were purged. ``keys`` knows the API keys in KV, where there may be
+    some. ``writes`` has them written in their order, and
     ``seals`` closes and opens what lies in KV: with keys, ``ciphers`` are needed. ``on_broken_seal`` is
     called with the kind of each that can't be opened.
     """
@@ -49,6 +51,7 @@ class Storage:
         self.records = Records(tiers, self.variants, self.marks)
         self.bodies = StoredBodies(tiers)
         self.retention = Retention(tiers, self.variants, self.marks, writes)
+        self.keys = _key_ring(tiers)
 
     def audit_by(self, on_write: OnWrite) -> None:
         """Have it called with each write of a response or a mark to KV."""
@@ -57,6 +60,14 @@ class Storage:
     def _note_broken(self, error: BrokenSeal) -> None:
         self.on_broken_seal(error.kind)
         self._tiers.note(error, "seal")
+
+
+def _key_ring(tiers: Tiers) -> Any:
+    if not tiers.settings.api_keys_in_kv:
+        return None
+    from origin_sdk_edge.storage.key_ring import KeyRing  # noqa: PLC0415 - only where keys are in KV
+
+    return KeyRing(tiers)
 
 
 def _nobody_counts(_: str) -> None:

@@ -9,7 +9,7 @@ from origin_sdk_wire.choices import DataClass, StoreOn
 from origin_sdk_wire.search_variance import QUERY
 from origin_sdk_wire.settings import Rule, Settings
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "Allowance"]
 
 _MINUTE_MS = 60_000
 _MAX_KNOWN = 256
@@ -31,6 +31,10 @@ class Allowance:
             return False
         self._full_ms = full_ms
         return True
+
+    def give_back(self, amount: int) -> None:
+        """Put back what was taken, and not needed."""
+        self._full_ms -= amount * self.whole_ms // self.most
 
 
 @dataclass(slots=True)

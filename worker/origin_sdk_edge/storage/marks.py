@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from origin_sdk_edge.policy.decision import Invalidity, Lookup
-from origin_sdk_edge.ports import Background, Signal, StoreError, Timing
+from origin_sdk_edge.ports import Background, StoreError
 from origin_sdk_edge.storage.mark_table import MarkTable, Wanted, group_lane
 from origin_sdk_edge.storage.memory import Table
+from origin_sdk_edge.storage.reading import Reading
 from origin_sdk_edge.storage.tiers import Tiers
 from origin_sdk_edge.storage.writes import Writes
 from origin_sdk_wire.bounds import CLOCK_TOLERANCE_MS, MARK_SECONDS, MARKS_AHEAD
@@ -48,25 +49,6 @@ class LogWriter(Protocol):
         """Write the entries of a purge; raises :class:`StoreError`."""
 
 
-class _Reading:
-    """A bulk get of marks that is under way."""
-
-    def __init__(self, began_ms: int) -> None:
-        self.began_ms = began_ms
-        self._ended: Signal | None = None
-
-    async def wait(self, timing: Timing, seconds: float) -> None:
-        """Wait until it has ended."""
-        if self._ended is None:
-            self._ended = timing.signal()
-        await self._ended.wait(seconds)
-
-    def end(self) -> None:
-        """Let all that wait go on."""
-        if self._ended:
-            self._ended.set()
-
-
 class Marks:
     """The purge marks in KV, through the ``table`` of those that are known."""
 
@@ -79,7 +61,7 @@ class Marks:
         self.log_writer: LogWriter | None = None
         self.follow: Callable[[str], None] | None = None
         """Has the purges of a host be known by the log, where not those of all hosts are."""
-        self._readings: dict[str, _Reading] = {}
+        self._readings: dict[str, Reading] = {}
         self._shared_written_ms = 0
         self._ended: Table[int] = tiers.memory.table(1 / 64)
         self._groups: Table[tuple[str, ...]] = tiers.memory.table(1 / 64)
@@ -160,7 +142,7 @@ class Marks:
             outdated = self.table.outdated(wanted, now_ms)
         return not outdated or await self.read_now(outdated)
 
-    def _reading_of(self, lane: str) -> "_Reading | None":
+    def _reading_of(self, lane: str) -> Reading | None:
         reading, timeout_ms = self._readings.get(lane), self._tiers.settings.kv_timeout * 1000
         if reading and self._tiers.timing.now_ms() - reading.began_ms > timeout_ms:
             return None  # lost together with its request
@@ -169,7 +151,7 @@ class Marks:
     async def read_now(self, lanes: Sequence[str]) -> bool:
         """Read these lanes, and let whoever needs one of them wait for that; return whether it went well."""
         now_ms = self._tiers.timing.now_ms()
-        reading = _Reading(now_ms)
+        reading = Reading(now_ms)
         self._readings.update(dict.fromkeys(lanes, reading))
         try:
             return await self._read_at(lanes, now_ms)
