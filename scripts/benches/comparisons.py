@@ -12,6 +12,7 @@ What no machine shows: Cloudflare's network, whose locations are near to clients
 from __future__ import annotations
 
 import argparse
+import secrets
 import shutil
 import statistics
 import sys
@@ -30,6 +31,7 @@ import httpx
 from origin_sdk._development.loopback import serving
 from origin_sdk._development.process import Process, ProcessError
 from origin_sdk_wire.marks import Lane, Mark, group_mark, value_of, written_keys
+from origin_sdk_wire.settings import Settings
 from scripts.benches import nginx, varnish
 from scripts.benches.load import HOST, Target, loads
 from scripts.benches.log import LOG_KEYS, Edge
@@ -72,17 +74,38 @@ class _Cache:
 
 @dataclass(frozen=True, slots=True)
 class _Extent:
+    warm_ups: int
     rounds: int
     seconds: int
     crowd: int
     purges: int
+    within_seconds: float
+    """A purge comes at any time within so many seconds of what was asked before, as in life."""
     tagged: int
     past_seconds: Sequence[int]
     """So many seconds past its lifetime a response is asked for once the origin is gone."""
 
 
-_FULL = _Extent(rounds=7, seconds=1, crowd=50, purges=9, tagged=200, past_seconds=(2, 20))
-_QUICK = _Extent(rounds=1, seconds=1, crowd=8, purges=1, tagged=3, past_seconds=(1,))
+_FULL = _Extent(
+    warm_ups=2,
+    rounds=7,
+    seconds=1,
+    crowd=50,
+    purges=15,
+    within_seconds=Settings.mark_interval,
+    tagged=50,
+    past_seconds=(2, 20),
+)
+_QUICK = _Extent(
+    warm_ups=0,
+    rounds=1,
+    seconds=1,
+    crowd=8,
+    purges=1,
+    within_seconds=0.1,
+    tagged=3,
+    past_seconds=(1,),
+)
 
 
 def add_arguments(_: argparse.ArgumentParser) -> None:
@@ -212,7 +235,8 @@ def _hits(caches: Sequence[_Cache], origin: _Origin, extent: _Extent, client: ht
             client.get(target.url).raise_for_status()
             time.sleep(0.2)  # what is stored behind the response is there by then
     before = origin.asked[path]
-    runs = [loads(targets, extent.seconds, at_once=1) for _ in range(extent.rounds)]
+    runs = [loads(targets, extent.seconds, at_once=1) for _ in range(extent.warm_ups + extent.rounds)]
+    runs = runs[extent.warm_ups :]
     if origin.asked[path] != before:
         raise ProcessError(f"the origin was asked {origin.asked[path] - before} times: these were no hits")
     for unit, values in (
@@ -257,16 +281,24 @@ def _purges(caches: Sequence[_Cache], extent: _Extent, client: httpx.Client) -> 
         if cache.purge is None:
             continue
         urls = [f"{cache.url}/{_BY_ITSELF}/tagged/{cache.name}/{number}" for number in range(extent.tagged)]
-        lags = [_lag(cache.purge, urls, client) for _ in range(extent.purges)]
+        lags = [_lag(cache.purge, urls, client, extent.within_seconds) for _ in range(extent.purges)]
         name = f"{cache.name}, {extent.tagged} responses"
         yield row("purge of a tag", f"{name}: median", "s", [statistics.median(lags)])
         yield row("purge of a tag", f"{name}: worst", "s", [max(lags)])
 
 
-def _lag(purge: Callable[[], object], urls: Sequence[str], client: httpx.Client) -> float:
-    """Return how many seconds after a purge began the last old answer came, all of them being asked for."""
-    old = {url: client.get(url).content for url in urls}
+def _lag(
+    purge: Callable[[], object], urls: Sequence[str], client: httpx.Client, within_seconds: float
+) -> float:
+    """Return how many seconds after a purge the last old answer came, where somebody asks all the time."""
+    for url in urls:
+        client.get(url)
     time.sleep(1.1)  # stored; and a key of KV is written once a second
+    old = {url: client.get(url).content for url in urls}
+    later = time.monotonic() + secrets.randbelow(1000) / 1000 * within_seconds
+    while time.monotonic() < later:
+        client.get(urls[0])
+        time.sleep(0.01)
     began = time.monotonic()
     purge()
     lag = 0.0

@@ -23,12 +23,12 @@ from scripts.runtime.versions import program
 from scripts.runtime.wrangler import BUNDLE_FLAG, QUIET
 from tests.deployment.conftest import TOOLS
 
-__all__ = ["BARE", "BareMachine", "Checkout", "Installed", "Machine"]
+__all__ = ["BARE", "REGISTRIES", "BareMachine", "Checkout", "Installed", "Machine"]
 
 BARE = os.environ.get("BARE", "")
 """The version of Python of the bare machine; empty for none."""
 
-_REGISTRIES = re.compile(
+REGISTRIES = re.compile(
     r"(?i)(?:pip|npm_config|uv)_.*|(?:https?|no|all)_proxy|ssl_cert_.*|node_extra_ca_certs"
 )
 _WORKERD = """\
@@ -125,7 +125,7 @@ class BareMachine:
         assert interpreter, f"CPython {self.python} isn't on this machine: scripts/test --bare --python 3.13"
         home, folder = self.ground / "home", self.ground / name
         home.mkdir(exist_ok=True)
-        given = {key: value for key, value in os.environ.items() if _REGISTRIES.fullmatch(key)}
+        given = {key: value for key, value in os.environ.items() if REGISTRIES.fullmatch(key)}
         path = [str(folder / "bin"), "/usr/bin", "/bin"]
         installed = Installed(folder, {**given, "HOME": str(home), "PATH": os.pathsep.join(path)})
         for command in (

@@ -27,6 +27,7 @@ from origin_sdk._development.local import answers, free_port
 from origin_sdk._development.process import Process
 from scripts.runtime import paths
 from tests.deployment.conftest import Distributions, build
+from tests.deployment.first_minutes import Minutes, follow
 from tests.deployment.machines import BARE, BareMachine, Checkout, Installed, Machine
 
 # Wranglers start side by side, on a machine that may be busy; a bare one downloads them.
@@ -150,13 +151,16 @@ class Runs:
 
     fresh: Mapping[str, Future[Seen]]
     upgraded: Future[Upgraded]
+    minutes: Future[Minutes]
 
 
 @pytest.fixture(scope="module")
 def runs(distributions: Distributions, installed: Installed, machine: Machine) -> Iterator[Runs]:
     with ThreadPoolExecutor(machine.at_once) as pool:
         upgraded = pool.submit(_upgrade, machine, installed, distributions)  # it takes longest
-        yield Runs({each: pool.submit(_see, machine, installed, each) for each in _FRESH}, upgraded)
+        minutes = pool.submit(follow, machine, installed)
+        fresh = {each: pool.submit(_see, machine, installed, each) for each in _FRESH}
+        yield Runs(fresh, upgraded, minutes)
 
 
 def _see(machine: Machine, installed: Installed, framework: str) -> Seen:
@@ -264,6 +268,20 @@ def test_a_new_project_has_a_miss_a_hit_and_a_purge(
     assert re.findall(r"([\w-]+); fwd=uri-miss", found.miss) == caches
     assert "hit" in found.hit
     assert "fwd=" in found.purged
+
+
+def test_the_first_five_minutes_are_as_the_page_says(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    minutes = runs.minutes.result()
+    with capsys.disabled():
+        print(f"\n  the page's commands: {minutes.seconds:.0f} s to the new price")  # noqa: T201 - CI shows it
+    assert "; fwd=uri-miss" in minutes.miss
+    assert '"lamp":5' in minutes.miss
+    assert "; hit" in minutes.hit
+    assert minutes.change == '{"lamp":6}'
+    assert minutes.unaware == '{"lamp":5}', "the cache knows nothing of it yet"
+    assert "group products" in minutes.purge
+    assert "; fwd=" in minutes.purged
+    assert '"lamp":6' in minutes.purged
 
 
 def _a_project(machine: Machine, runs: Runs) -> Path:
