@@ -147,7 +147,8 @@ class _Origin:
                     time.sleep(_SLOW_SECONDS)
                 body = f"{next(origin._numbers)} ".encode().ljust(_BYTES, b"x")
                 self.send_response(200)
-                self.send_header("Content-Type", "text/plain")
+                # What none of them compresses: the bytes are the same for all.
+                self.send_header("Content-Type", "application/octet-stream")
                 self.send_header("Cache-Control", _said_of(self.path))
                 self.send_header("Cache-Groups", f'"{_TAG}"')
                 self.send_header("xkey", _TAG)

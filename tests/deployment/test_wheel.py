@@ -177,10 +177,14 @@ def _see(machine: Machine, installed: Installed, framework: str) -> Seen:
         _dev(machine, installed, folder, origin) as dev,
     ):
         url = f"{dev.url}/products"
-        miss, hit = httpx.get(url).headers["cache-status"], _status_once(url, is_hit=True)
+        miss, hit = _status(url), _status_once(url, is_hit=True)
         seconds = time.monotonic() - began
         _purge(installed, dev, url)
         return Seen(miss, hit, _status_once(url, is_hit=False), seconds)
+
+
+def _status(url: str) -> str:
+    return httpx.get(url, timeout=60).headers["cache-status"]  # the machine may be busy
 
 
 def _status_once(url: str, *, is_hit: bool) -> str:
@@ -188,7 +192,7 @@ def _status_once(url: str, *, is_hit: bool) -> str:
 
     A body may arrive after its response has begun to go out, and marks are looked for every few seconds.
     """
-    while ("; hit" in (status := httpx.get(url).headers["cache-status"])) != is_hit:
+    while ("; hit" in (status := _status(url))) != is_hit:
         pass
     return status
 
@@ -346,7 +350,7 @@ def _upgrade(machine: Machine, installed: Installed, distributions: Distribution
         moved = installed.run("upgrade", cwd=folder)
         assert moved.returncode == 0, moved.stderr
         with _dev(machine, installed, folder, origin, again=dev.url) as dev:
-            kept = httpx.get(url).headers["cache-status"]
+            kept = _status(url)
             _status_once(url, is_hit=True)
             _purge(old, dev, url)
             return Upgraded(version, moved.stdout, purged_by_new, kept, _status_once(url, is_hit=False))
