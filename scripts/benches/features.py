@@ -1,7 +1,7 @@
 """What identities, contents, negotiation, signatures and the shield cost, against a plain hit or miss.
 
 All in one workerd, in turns. Of each hit the response lies in the isolate's memory: what is compared is how
-it is found. POST stands for QUERY, too, which wrk can't send.
+it is found.
 """
 
 from __future__ import annotations
@@ -83,9 +83,15 @@ _FEATURES = (
         {**_PRIVATE, "key_cookies": ["session"]},
         [("Cookie", "session=5d41402abc4b2a76b9719d911017c592")],
     ),
-    _Feature("POST, its bytes", {"key_body": True}, _JSON, "POST", _SEARCH),
-    _Feature("POST, as JSON", {"key_body": "json"}, _JSON, "POST", _SEARCH),
-    _Feature("POST, GraphQL", {"key_body": "graphql"}, _JSON, "POST", _GRAPHQL),
+    *(
+        _Feature(f"{method}, {how}", {"key_body": body}, _JSON, method, content)
+        for method in ("QUERY", "POST")
+        for how, body, content in (
+            ("its bytes", True, _SEARCH),
+            ("as JSON", "json", _SEARCH),
+            ("GraphQL", "graphql", _GRAPHQL),
+        )
+    ),
     _Feature("languages", _LANGUAGES, [_LANGUAGE]),
     _Feature("media types", _TYPES, [_TYPE]),
     _Feature("device", _DEVICE, [_PHONE]),
