@@ -37,7 +37,7 @@ _TEMPLATE = re.compile(r"https://git(?:hub|lab)\.com(?:/[A-Za-z0-9_.-]+){2,}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class _MadeFiles:
     """What was done: the project's folder, its framework, and the files by what became of them."""
 
     folder: Path
@@ -158,13 +158,13 @@ def _configuration_of_another(folder: Path) -> Path | None:
     return None
 
 
-def _made(folder: Path, wishes: Wishes, planned: Mapping[Path, str], *, force: bool) -> _Made:
+def _made(folder: Path, wishes: Wishes, planned: Mapping[Path, str], *, force: bool) -> _MadeFiles:
     """Write what isn't there, and with ``force`` what is there otherwise; what is there like that stays."""
     missing = [path for path in planned if not path.exists()]
     others = [path for path in planned if path not in missing and not _is_so(path, planned[path])]
     for path in (*missing, *(others if force else ())):
         put(path, planned[path].encode())
-    return _Made(
+    return _MadeFiles(
         folder,
         wishes.framework.name,
         written=tuple(map(str, missing)),
@@ -178,7 +178,7 @@ def _is_so(path: Path, text: str) -> bool:
     return path.read_bytes().replace(b"\r\n", b"\n") == text.encode()
 
 
-def _draw(screen: Screen, made: _Made) -> None:
+def _draw(screen: Screen, made: _MadeFiles) -> None:
     for path in made.written:
         screen.print(f"written: {path}")
     for path in made.overwritten:

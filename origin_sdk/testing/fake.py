@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler
 from threading import RLock
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -27,18 +27,21 @@ from origin_sdk._process.clock import Clock
 from origin_sdk._process.forks import renew_after_fork
 from origin_sdk._values.settings import Settings
 from origin_sdk.testing.clock import ManualClock
+from origin_sdk.testing.fake_answers import (
+    Answer,
+    RefusalError,
+    accepted,
+    check_pair,
+    decoded_list,
+    refused,
+)
 from origin_sdk_wire.bounds import KV_PROPAGATION_SECONDS
-from origin_sdk_wire.key import MAX_KEY_BYTES
 from origin_sdk_wire.marks import MARK_PREFIX, Mark, parse_mark
-from origin_sdk_wire.record import MAX_METADATA_BYTES
 
 __all__ = ["FakeKV", "FakeRequest"]
 
-_MIN_TTL_SECONDS = 60
 _MIN_PAGE_KEYS = 10
 _HERE = ""
-
-Answer: TypeAlias = tuple[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,6 @@ class _Version:
     value: bytes | None
     metadata: object = None
     expires_at: float | None = None
-
-
-class _RefusalError(Exception):
-    def __init__(self, status: int, code: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message = status, code, message
 
 
 @dataclass(eq=False)
@@ -192,13 +189,13 @@ class FakeKV:
             self.requests.append(request)
             fields = {"content-type": "application/json", **self._date()}
             if wait := self._blocked_for():
-                return 429, {**fields, "retry-after": str(round(wait))}, _refused(10429, "rate limited")
+                return 429, {**fields, "retry-after": str(round(wait))}, refused(10429, "rate limited")
             if self._failures and (status := self._failures.popleft()):
                 return status, fields, b"upstream error"
             try:
                 status, body = self._routed(request)
-            except _RefusalError as refusal:
-                status, body = refusal.status, _refused(refusal.code, refusal.message)
+            except RefusalError as refusal:
+                status, body = refusal.status, refused(refusal.code, refusal.message)
                 if status == 403 and refusal.code == 10001:
                     body = b"<html>Sorry, you have been blocked</html>"
             left = self.rate_limit - len(self._times)
@@ -237,62 +234,62 @@ class FakeKV:
     def _routed(self, request: FakeRequest) -> Answer:
         if request.path.endswith("/tokens/verify"):
             self._authenticate(request)
-            return _accepted({"id": "1", "status": "active"})
+            return accepted({"id": "1", "status": "active"})
         if request.path.endswith("/storage/kv/namespaces"):
-            return _accepted([{"id": self.namespace_id, "title": "CACHE"}])
+            return accepted([{"id": self.namespace_id, "title": "CACHE"}])
         found = _PATH.search(request.path)
         if not found:
-            raise _RefusalError(404, 7003, "no such route")
+            raise RefusalError(404, 7003, "no such route")
         if found["account"] is not None:
             self._authenticate(request)
         if unquote(found["namespace"]) != self.namespace_id:
-            raise _RefusalError(404, 10013, "namespace not found")
+            raise RefusalError(404, 10013, "namespace not found")
         route = _ROUTES.get((request.method, found["route"]))
         if route is None:
-            raise _RefusalError(405, 10405, "method not allowed")
+            raise RefusalError(405, 10405, "method not allowed")
         return route(self, request, unquote(found["rest"] or ""))
 
     def _authenticate(self, request: FakeRequest) -> None:
         if request.fields.get("authorization") != f"Bearer {self.token}":
-            raise _RefusalError(401, 10000, "Authentication error")
+            raise RefusalError(401, 10000, "Authentication error")
 
     def _bulk_write(self, request: FakeRequest, _: str) -> Answer:
-        pairs = _decoded_list(request.body)
+        pairs = decoded_list(request.body)
         self._check_write(len(pairs), len(request.body))
         for number, pair in enumerate(pairs):
-            _check_pair(number, pair)
+            check_pair(number, pair)
         failed = self._unsuccessful([pair["key"] for pair in pairs])
         for pair in pairs:
             if pair["key"] not in failed:
                 value = base64.b64decode(pair["value"]) if pair.get("base64") else pair["value"]
                 self.put(pair["key"], value, pair.get("metadata"), pair.get("expiration_ttl"))
-        return _accepted(
+        return accepted(
             {"successful_key_count": len(pairs) - len(failed), "unsuccessful_keys": sorted(failed)}
         )
 
     def _bulk_delete(self, request: FakeRequest, _: str) -> Answer:
-        keys = _decoded_list(request.body)
+        keys = decoded_list(request.body)
         self._check_write(len(keys), len(request.body))
         failed = self._unsuccessful(keys)
         for key in keys:
             if key not in failed and key in self._versions:
                 self._versions[key].append(_Version(self.clock.now(), None))
-        return _accepted(
+        return accepted(
             {"successful_key_count": len(keys) - len(failed), "unsuccessful_keys": sorted(failed)}
         )
 
     def _check_write(self, count: int, size: int) -> None:
         if not self.may_write:
-            raise _RefusalError(403, 10000, "Authentication error")
+            raise RefusalError(403, 10000, "Authentication error")
         if count > MAX_BATCH_PAIRS:
-            raise _RefusalError(400, 10001, f"at most {MAX_BATCH_PAIRS} at once")
+            raise RefusalError(400, 10001, f"at most {MAX_BATCH_PAIRS} at once")
         if size > MAX_BATCH_BYTES:
-            raise _RefusalError(413, 10033, "the request is too large")
+            raise RefusalError(413, 10033, "the request is too large")
 
     def _unsuccessful(self, keys: list[str]) -> set[str]:
         for key in keys:
             if status := self._refused.get(key):
-                raise _RefusalError(status, 10001, f"{key} is refused")
+                raise RefusalError(status, 10001, f"{key} is refused")
         failed = {key for key in keys if self._unwritable[key] > 0}
         self._unwritable.subtract(failed)
         return failed
@@ -300,23 +297,23 @@ class FakeKV:
     def _bulk_read(self, request: FakeRequest, _: str) -> Answer:
         keys = json.loads(request.body).get("keys", [])
         if len(keys) > MAX_READ_KEYS:
-            raise _RefusalError(400, 10001, f"at most {MAX_READ_KEYS} at once")
+            raise RefusalError(400, 10001, f"at most {MAX_READ_KEYS} at once")
         values = {
             key: None if (value := self.read(key)) is None else value.decode("utf-8", "replace")
             for key in keys
         }
-        return _accepted({"values": values})
+        return accepted({"values": values})
 
     def _read_value(self, _: FakeRequest, key: str) -> Answer:
         value = self.read(key)
         if value is None:
-            raise _RefusalError(404, 10009, "key not found")
+            raise RefusalError(404, 10009, "key not found")
         return 200, value
 
     def _list(self, request: FakeRequest, _: str) -> Answer:
         limit = int(request.query.get("limit", PAGE_KEYS))
         if not _MIN_PAGE_KEYS <= limit <= PAGE_KEYS:
-            raise _RefusalError(400, 10001, f"limit: from {_MIN_PAGE_KEYS} to {PAGE_KEYS}")
+            raise RefusalError(400, 10001, f"limit: from {_MIN_PAGE_KEYS} to {PAGE_KEYS}")
         prefix, cursor = request.query.get("prefix", ""), request.query.get("cursor", "")
         last = base64.urlsafe_b64decode(cursor).decode() if cursor else ""
         page: list[dict[str, Any]] = []
@@ -324,13 +321,13 @@ class FakeKV:
             if not key.startswith(prefix):
                 break
             if len(page) == limit:
-                return _accepted(
+                return accepted(
                     page,
                     {"count": limit, "cursor": base64.urlsafe_b64encode(page[-1]["name"].encode()).decode()},
                 )
             if entry := self._listed(key):
                 page.append(entry)
-        return _accepted(page, {"count": len(page), "cursor": ""})
+        return accepted(page, {"count": len(page), "cursor": ""})
 
     def _listed(self, key: str) -> dict[str, Any] | None:
         version = self._seen(key, _HERE)
@@ -374,44 +371,6 @@ _ROUTES: Mapping[tuple[str, str], Callable[[FakeKV, FakeRequest, str], Answer]] 
     ("GET", "keys"): FakeKV._list,  # noqa: SLF001
     ("GET", "values"): FakeKV._read_value,  # noqa: SLF001
 }
-
-
-def _check_pair(number: int, pair: Mapping[str, Any]) -> None:
-    """Refuse what Cloudflare refuses; one bad pair spoils the request."""
-    key = pair.get("key")
-    if not isinstance(key, str) or not 0 < len(key.encode()) <= MAX_KEY_BYTES or key in {".", ".."}:
-        raise _RefusalError(400, 10001, f"{number}.key: from 1 to {MAX_KEY_BYTES} bytes")
-    if not isinstance(pair.get("value"), str):
-        raise _RefusalError(400, 10001, f"{number}.value: a string")
-    ttl = pair.get("expiration_ttl")
-    if ttl is not None and ttl < _MIN_TTL_SECONDS:
-        raise _RefusalError(400, 10001, f"{number}.expiration_ttl: at least {_MIN_TTL_SECONDS}")
-    if (
-        len(json.dumps(pair.get("metadata"), ensure_ascii=False, separators=(",", ":")).encode())
-        > MAX_METADATA_BYTES
-    ):
-        raise _RefusalError(413, 10001, f"{number}.metadata: at most {MAX_METADATA_BYTES} bytes")
-
-
-def _decoded_list(body: bytes) -> list[Any]:
-    try:
-        decoded = json.loads(body)
-    except ValueError:
-        decoded = None
-    if not isinstance(decoded, list):
-        raise _RefusalError(400, 10001, "the body isn't a JSON list")
-    return decoded
-
-
-def _accepted(result: object, info: object = None) -> Answer:
-    envelope = {"success": True, "errors": [], "messages": [], "result": result}
-    return 200, json.dumps(envelope if info is None else {**envelope, "result_info": info}).encode()
-
-
-def _refused(code: int, message: str) -> bytes:
-    return json.dumps(
-        {"success": False, "errors": [{"code": code, "message": message}], "messages": [], "result": None}
-    ).encode()
 
 
 def _handler(fake: FakeKV) -> type[BaseHTTPRequestHandler]:

@@ -11,7 +11,7 @@ from origin_sdk.layers.rules.steps import Flow
 from origin_sdk.layers.structures.verbs import FieldFlows, MemberFlows, PageFlows, RankingFlows
 from origin_sdk.layers.values.families import AnyKey
 
-__all__ = ["Fields", "Members", "Pages", "Ranking", "Run"]
+__all__ = ["Fields", "FlowRunner", "Members", "Pages", "Ranking"]
 
 _Field = TypeVar("_Field")
 _Value = TypeVar("_Value")
@@ -19,8 +19,8 @@ _Default = TypeVar("_Default")
 _Result = TypeVar("_Result")
 
 
-class Run(Protocol):
-    """Runs a flow: a cache's driver."""
+class FlowRunner(Protocol):
+    """A cache's driver: it carries out the steps of a flow."""
 
     def __call__(self, flow: Flow[_Result], /) -> _Result:
         """Return what it comes to."""
@@ -34,7 +34,7 @@ class Fields(Generic[_Field, _Value]):
     and what loads under way return isn't kept.
     """
 
-    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader | None) -> None:
+    def __init__(self, cache: BaseCache, run: FlowRunner, key: AnyKey, loader: Loader | None) -> None:
         self._run = run
         self._flows: FieldFlows[_Field, _Value] = FieldFlows(cache, key, loader)
 
@@ -74,7 +74,7 @@ class Fields(Generic[_Field, _Value]):
 class Members(Generic[_Value]):
     """The members of one set. Asking and writing is as with fields."""
 
-    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader | None) -> None:
+    def __init__(self, cache: BaseCache, run: FlowRunner, key: AnyKey, loader: Loader | None) -> None:
         self._run = run
         self._flows: MemberFlows[_Value] = MemberFlows(cache, key, loader)
 
@@ -110,7 +110,7 @@ class Ranking(Generic[_Value]):
     are in the order of their bytes.
     """
 
-    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader | None) -> None:
+    def __init__(self, cache: BaseCache, run: FlowRunner, key: AnyKey, loader: Loader | None) -> None:
         self._run = run
         self._flows: RankingFlows[_Value] = RankingFlows(cache, key, loader)
 
@@ -168,7 +168,7 @@ class Ranking(Generic[_Value]):
 class Pages(Generic[_Value]):
     """The items of one list, a page at a time. It is written as a whole."""
 
-    def __init__(self, cache: BaseCache, run: Run, key: AnyKey, loader: Loader | None) -> None:
+    def __init__(self, cache: BaseCache, run: FlowRunner, key: AnyKey, loader: Loader | None) -> None:
         self._run = run
         self._flows: PageFlows[_Value] = PageFlows(cache, key, loader)
 

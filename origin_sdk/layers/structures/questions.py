@@ -10,7 +10,7 @@ from origin_sdk.layers.errors import InvalidFamily, UnreadableRecord
 from origin_sdk.layers.values.shapes import (
     AnyShape,
     Hash,
-    Members,
+    MemberSet,
     Packing,
     SortedItems,
     SortedSet,
@@ -70,7 +70,7 @@ def fields(shape: Hash, names: Sequence[_Member]) -> Question[dict[_Member, obje
     return Question(("fields", *encoded), read, of, {})
 
 
-def members(shape: Members, given: Sequence[_Member]) -> Question[frozenset[_Member]]:
+def members(shape: MemberSet, given: Sequence[_Member]) -> Question[frozenset[_Member]]:
     """Ask which of some are members; the answer is a frozenset of these."""
     encoded = {shape.member(each): each for each in given}
     return Question(

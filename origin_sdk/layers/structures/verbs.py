@@ -13,7 +13,7 @@ from origin_sdk.layers.structures.part_reads import reading, shape_for, whole_of
 from origin_sdk.layers.structures.part_writes import writing
 from origin_sdk.layers.structures.questions import Question
 from origin_sdk.layers.values.families import AnyKey
-from origin_sdk.layers.values.shapes import Hash, Members, SortedItems, SortedSet
+from origin_sdk.layers.values.shapes import Hash, MemberSet, SortedItems, SortedSet
 
 __all__ = ["FieldFlows", "MemberFlows", "PageFlows", "RankingFlows"]
 
@@ -78,7 +78,7 @@ class MemberFlows(_Flows, Generic[_Value]):
 
     def __init__(self, cache: Cache, key: AnyKey, loader: Loader | None) -> None:
         super().__init__(cache, key, loader)
-        self._shape = shape_for(key, Members)
+        self._shape = shape_for(key, MemberSet)
 
     async def has(self, member: _Value) -> bool:
         """Say whether it is a member."""

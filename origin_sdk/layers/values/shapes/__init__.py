@@ -14,14 +14,14 @@ from origin_sdk.layers.values.aliases import unaliased
 from origin_sdk.layers.values.shapes.base import AnyShape, Shape
 from origin_sdk.layers.values.shapes.hashes import Hash
 from origin_sdk.layers.values.shapes.parts import Packing, unpacked
-from origin_sdk.layers.values.shapes.sets import Members
+from origin_sdk.layers.values.shapes.sets import MemberSet
 from origin_sdk.layers.values.shapes.sorted_sets import SortedItems, SortedSet
 
 __all__ = [
     "AnyShape",
     "Hash",
     "KeptAs",
-    "Members",
+    "MemberSet",
     "Packing",
     "Shape",
     "SortedItems",
@@ -46,7 +46,7 @@ def shape_of(kept_as: str, kind: object) -> AnyShape | None:
         origin, inner = dict, types.GenericAlias(dict, arguments)
     makers: Mapping[str, Mapping[object, Callable[..., AnyShape]]] = {
         "hash": {dict: Hash},
-        "set": {set: Members, frozenset: Members},
+        "set": {set: MemberSet, frozenset: MemberSet},
         "sorted-set": {dict: SortedSet, list: SortedItems, tuple: SortedItems},
     }
     make = makers[kept_as].get(origin)

@@ -7,10 +7,10 @@ from typing import Any, get_args, get_origin
 from origin_sdk.layers.values.shapes.base import Shape
 from origin_sdk.layers.values.shapes.parts import Names, Packing, Pairs
 
-__all__ = ["Members"]
+__all__ = ["MemberSet"]
 
 
-class Members(Shape[AbstractSet[object]]):
+class MemberSet(Shape[AbstractSet[object]]):
     """A set."""
 
     letter = "s"
