@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from origin_sdk_wire.errors import InvalidTarget
+from origin_sdk_wire.fields import TOKEN
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import group_mark
 from origin_sdk_wire.seals import parse_store_keys
@@ -34,7 +35,6 @@ _TEMPLATES = {
     "a JSON body": 'a path such as "data.product.id", or a name with one: "product-{data.product.id}"',
     "claims": 'a claim such as "sub", or a name with one: "user-{sub}"',
 }
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PLACEMENT = re.compile(
     r"smart|(?:aws|azure|gcp):[a-z0-9-]{1,40}|host:[A-Za-z0-9.-]{1,253}:[0-9]{1,5}|hostname:[A-Za-z0-9.-]{1,253}"
 )
@@ -44,7 +44,7 @@ def token() -> ValueKind:
     """A word that can stand in Via and in Cache-Status without quotes."""
     return _text(
         "a word of letters, digits, - and _ that begins with a letter",
-        lambda text: _TOKEN.fullmatch(text) is not None and text[0].isalpha(),
+        lambda text: TOKEN.fullmatch(text) is not None and text[0].isalpha(),
     )
 
 
@@ -204,6 +204,6 @@ def read_names(value: object) -> tuple[str, ...]:
         raise ValueError('give a list of names, such as ["X-Device", "X-Region"]')
     stripped = tuple(name.strip() for name in names if name.strip())
     for name in stripped:
-        if not _TOKEN.fullmatch(name):
+        if not TOKEN.fullmatch(name):
             raise ValueError(f"{shown_value(name)} isn't a name that HTTP allows; use letters, digits and -")
     return stripped

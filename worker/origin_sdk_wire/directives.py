@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from origin_sdk_wire.fields import CDN_CACHE_CONTROL, CLOUDFLARE_CDN_CACHE_CONTROL, SURROGATE_CONTROL
+from origin_sdk_wire.fields import CDN_CACHE_CONTROL, CLOUDFLARE_CDN_CACHE_CONTROL, SURROGATE_CONTROL, TOKEN
 from origin_sdk_wire.memo import remember_short
 from origin_sdk_wire.structured import BareItem, parse_dictionary
 
@@ -22,12 +22,11 @@ MAX_DELTA_SECONDS = 2**31
 """What an overflowing number of seconds becomes (RFC 9111 section 1.2.2)."""
 
 _DIRECTIVE = re.compile(
-    r"""(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)
-        (?: =(?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<token>[!#$%&'*+.^_`|~0-9A-Za-z-]+) ) )?
+    rf"""(?P<name>{TOKEN.pattern})
+        (?: =(?: "(?P<quoted>(?:[^"\\]|\\.)*)" | (?P<token>{TOKEN.pattern}) ) )?
         [ \t]*(?=,|$)""",
     re.VERBOSE | re.DOTALL,
 )
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~A-Za-z-][!#$%&'*+.^_`|~0-9A-Za-z-]*")
 _QUOTED_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*+("?)|,', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -146,7 +145,7 @@ def parse_cache_control(value: str) -> Directives:
         if argument == _INVALID:
             _add_withdrawals(arguments, member)
     for member in value[sound:].split(","):
-        if found := _NAME.search(member):
+        if found := TOKEN.search(member):
             _add(arguments, found.group().lower(), _INVALID)
     _add_withdrawals(arguments, value[sound:])
     return Directives(arguments)
@@ -172,13 +171,13 @@ def _add_withdrawals(arguments: dict[str, str | None], malformed: str) -> None:
 
 
 def _withdrawals(malformed: str) -> frozenset[str]:
-    return _WITHDRAWING & {found.group().lower() for found in _NAME.finditer(malformed)}
+    return _WITHDRAWING & {found.group().lower() for found in TOKEN.finditer(malformed)}
 
 
 def _directive(member: str) -> tuple[str, str | None]:
     found = _DIRECTIVE.fullmatch(member)
     if not found:
-        name = _NAME.match(member)
+        name = TOKEN.match(member)
         return (name.group().lower() if name else member.lower()), _INVALID
     quoted = found["quoted"]
     return found["name"].lower(), found["token"] if quoted is None else _ESCAPED.sub(r"\1", quoted)

@@ -1,5 +1,6 @@
 """Header fields: their names, in the lower case in which both sides compare them."""
 
+import re
 from collections.abc import Iterable
 
 __all__ = [
@@ -17,8 +18,12 @@ __all__ = [
     "SURROGATE_CONTROL",
     "SURROGATE_KEY",
     "TARGETED_FIELDS",
+    "TOKEN",
     "combined",
 ]
+
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What names fields, directives and cookies (RFC 9110 section 5.6.2)."""
 
 CACHE_GROUPS = "cache-groups"
 CACHE_GROUP_INVALIDATION = "cache-group-invalidation"

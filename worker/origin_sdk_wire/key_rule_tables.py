@@ -4,13 +4,13 @@ import re
 from collections.abc import Mapping
 
 from origin_sdk_wire.errors import InvalidRule
+from origin_sdk_wire.fields import TOKEN
 from origin_sdk_wire.key import escape_path
 from origin_sdk_wire.rules import KeyBody, KeyRule
 from origin_sdk_wire.values import shown_value
 
 __all__ = ["parse_key_rule"]
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*")
 _MEDIA_TYPE = re.compile(r"[!#$&^_.+A-Za-z0-9-]+/[!#$&^_.+A-Za-z0-9-]+")
 _HOST_PATTERN = re.compile(r"[a-z0-9._~%*:\[\]-]+")
@@ -100,7 +100,7 @@ def _api_key(table: Mapping[str, object], where: str) -> tuple[tuple[str, ...], 
     places = _texts(table, "api_key_in", where)
     fields = tuple(place.lower() for place in places if not place.startswith("?"))
     for name in (*fields, *(place for place in places if place == "?")):
-        if not _TOKEN.fullmatch(name):
+        if not TOKEN.fullmatch(name):
             raise InvalidRule(
                 f"{where}.api_key_in = {shown_value(name)}: isn't the name of a request field, such as "
                 "X-API-Key, or of a query parameter, such as ?api_key"
@@ -154,7 +154,7 @@ def _texts(table: Mapping[str, object], setting: str, where: str) -> tuple[str, 
 def _tokens(table: Mapping[str, object], setting: str, where: str) -> tuple[str, ...]:
     values = _texts(table, setting, where)
     for value in values:
-        if not _TOKEN.fullmatch(value):
+        if not TOKEN.fullmatch(value):
             raise InvalidRule(
                 f"{where}.{setting} = {shown_value(value)}: isn't a name that HTTP "
                 "allows; use letters, digits and -"

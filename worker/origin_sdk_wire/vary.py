@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from origin_sdk_wire.directives import split_list
+from origin_sdk_wire.fields import TOKEN
 from origin_sdk_wire.memo import remember_short
 from origin_sdk_wire.search_variance import QUERY, is_of_query, query_value
 
@@ -13,7 +14,6 @@ _UNORDERED = frozenset({"accept", "accept-charset", "accept-encoding"})
 _CASELESS = _UNORDERED | {"accept-language"}
 _ANY = {"accept": "*/*", "accept-language": "*", "accept-charset": "*"}
 _WEIGHT = re.compile(r";q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)$")
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SPACES = re.compile(r"(?<![ \t])[ \t]*([;=])[ \t]*")
 
 
@@ -27,7 +27,7 @@ def varies_on_everything(fields: Mapping[str, str]) -> bool:
 
 @remember_short(256)
 def _names(vary: str) -> tuple[str, ...]:
-    return tuple(sorted({name.lower() if _NAME.fullmatch(name) else "*" for name in split_list(vary)}))
+    return tuple(sorted({name.lower() if TOKEN.fullmatch(name) else "*" for name in split_list(vary)}))
 
 
 def selecting_names(fields: Mapping[str, str]) -> tuple[str, ...]:

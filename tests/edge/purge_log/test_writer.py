@@ -17,7 +17,7 @@ from origin_sdk_wire.marks import BY_EDGE, Lane, group_mark
 from origin_sdk_wire.purge_log.entries import ENTRY_SECONDS, LogEntry, Purged, id_of
 from origin_sdk_wire.purge_log.metadata import parse_entry
 from origin_sdk_wire.record import MAX_METADATA_BYTES
-from origin_sdk_wire.seals import parse_store_keys, verified
+from origin_sdk_wire.seals import StoreKey, parse_store_keys, verified
 from tests.edge.fakes import START_MS, FakeTiming
 
 KEYS = parse_store_keys("a:YW4gZXhhbXBsZSwgYW5kIG5vdCB0byBiZSB1c2VkLi4=")
@@ -27,7 +27,9 @@ NAMES = [group_mark("products"), group_mark("prices")]
 class World:
     """KV and the log's place, each of which may be away."""
 
-    def __init__(self, *, is_log_away: bool = False, is_store_away: bool = False, keys: object = ()) -> None:
+    def __init__(
+        self, *, is_log_away: bool = False, is_store_away: bool = False, keys: Sequence[StoreKey] = ()
+    ) -> None:
         self.values: dict[str, StoredValue] = {}
         self.seconds: set[int] = set()
         self.told: list[LogEntry] = []
@@ -36,7 +38,7 @@ class World:
         timing = FakeTiming()
         ids = (f"purge-{number}" for number in range(9))
         writes = Writes(self, timing, Memory(1 << 20))  # type: ignore[arg-type]  # what is written, no more
-        self.writer = Writer(self, writes, timing, ids, self._note, keys)  # type: ignore[arg-type]  # keys or none
+        self.writer = Writer(self, writes, timing, ids, self._note, keys)
 
     async def tell(self, entries: Sequence[LogEntry]) -> None:
         if self.is_log_away:
@@ -85,7 +87,7 @@ async def test_each_purge_has_an_id_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("keys", [pytest.param((), id="unsealed"), pytest.param(KEYS, id="sealed")])
-async def test_names_that_do_not_fit_into_one_entry_go_into_further_ones(keys: object) -> None:
+async def test_names_that_do_not_fit_into_one_entry_go_into_further_ones(keys: Sequence[StoreKey]) -> None:
     world, names = World(keys=keys), [group_mark(f"{number:03d}-{'x' * 9}") for number in range(200)]
     await world.writer.write(names, Lane.SOFT, "w")
     assert len(world.stored) > 1
