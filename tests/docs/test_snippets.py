@@ -45,7 +45,7 @@ RUN: Mapping[tuple[str, str], tuple[int, str]] = {
     ("docs/purge-log.md", "python"): (1, "tests/docs/test_sdk.py"),
     ("docs/purging.md", "python"): (1, "tests/docs/test_sdk.py"),
     ("docs/sdk-responses.md", "python"): (5, "tests/docs/test_sdk.py"),
-    ("docs/sdk.md", "python"): (10, "tests/docs/test_sdk.py"),
+    ("docs/sdk.md", "python"): (11, "tests/docs/test_sdk.py"),
     ("docs/wire-format.md", ""): (2, "tests/docs/test_wire_format.py"),
     **{
         (f"origin_sdk/_deployment/template/service-{name}.md", "python"): (
