@@ -18,8 +18,14 @@ from scripts.runtime.servers import Postgres, Redis, ServerMissing
 
 _Server = TypeVar("_Server")
 
-# How long an example takes, or is made, says how busy the machine is; pytest-timeout ends what hangs.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes, or is made, says how busy the machine is; pytest-timeout ends what hangs. A whole
+# run, which judges a commit, tries the same examples each time; other runs and scripts/fuzz look for more.
+settings.register_profile(
+    "unhurried",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="SAME_EXAMPLES" in os.environ,
+)
 settings.load_profile("unhurried")
 
 # A shell has what it starts in the background ignore Ctrl-C, and so would all programs that tests start.
