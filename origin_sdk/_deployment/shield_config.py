@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from origin_sdk._deployment.worker_code import put
 from origin_sdk._values.project import shield_binding, worker_name
 from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.shield import SHIELD_BINDING, placement_of
 
-__all__ = ["SHIELD_FILE", "local_shield_config", "shield_config"]
+__all__ = ["SHIELD_FILE", "local_shield_config", "put_shield", "shield_config"]
 
 SHIELD_FILE = "wrangler.shield.json"
 """What `origin-sdk build` writes beside wrangler.toml, for `wrangler deploy --config`."""
@@ -18,6 +21,15 @@ SHIELD_FILE = "wrangler.shield.json"
 _OF_THE_EDGE = frozenset({"route", "routes", "env", "migrations", "triggers", "placement", "services"})
 """What the shield has not, or otherwise: nobody is to reach it but the edge."""
 _DATASETS = "analytics_engine_datasets"
+
+
+def put_shield(config: Path) -> None:
+    """Write the shield's configuration beside ``wrangler.toml``, and remove one that is no longer wanted."""
+    file, text = config.parent / SHIELD_FILE, shield_config(tomllib.loads(config.read_text(encoding="utf-8")))
+    if text is None:
+        file.unlink(missing_ok=True)
+    else:
+        put(file, text.encode())
 
 
 def shield_config(declared: Mapping[str, Any]) -> str | None:

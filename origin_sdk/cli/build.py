@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 from origin_sdk._deployment.pins import PIN_FILE, pinned_version
-from origin_sdk._deployment.shield_config import SHIELD_FILE, shield_config
-from origin_sdk._deployment.worker_code import STAMP, Written, installed_version, put, write
+from origin_sdk._deployment.shield_config import put_shield
+from origin_sdk._deployment.worker_code import STAMP, Written, installed_version, write
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk._values.project import read_configuration
 from origin_sdk.cli.context import AsJson, ConfigFile, Context, config_file
 from origin_sdk.cli.screen import Screen, counted
 
-__all__ = ["build", "built", "is_checkout", "pinned_in", "placed", "put_shield", "text_of"]
+__all__ = ["build", "built", "is_checkout", "pinned_in", "placed", "text_of"]
 
 _MAIN = "worker/entry.py"
 
@@ -85,15 +84,6 @@ def _check(config: Path) -> None:
         raise InvalidSettings(f"{folder / 'worker'} is the source of the Worker: scripts/build builds it")
     if main != _MAIN:
         raise InvalidSettings(f"{config}: main = {main!r} isn't where the Worker is built: write {_MAIN!r}")
-
-
-def put_shield(config: Path) -> None:
-    """Write the shield's configuration beside ``wrangler.toml``, and remove one that is no longer wanted."""
-    file, text = config.parent / SHIELD_FILE, shield_config(tomllib.loads(config.read_text(encoding="utf-8")))
-    if text is None:
-        file.unlink(missing_ok=True)
-    else:
-        put(file, text.encode())
 
 
 def is_checkout(folder: Path) -> bool:

@@ -15,10 +15,11 @@ from origin_sdk._deployment.pins import (
     with_version,
     with_wrangler,
 )
+from origin_sdk._deployment.shield_config import put_shield
 from origin_sdk._deployment.worker_code import installed_version, put
 from origin_sdk._values.errors import InvalidSettings
 from origin_sdk._values.project import read_configurations
-from origin_sdk.cli.build import pinned_in, placed, put_shield, text_of
+from origin_sdk.cli.build import pinned_in, placed, text_of
 from origin_sdk.cli.check import Checked, checked
 from origin_sdk.cli.context import AsJson, ConfigFile, Context, config_file
 from origin_sdk.cli.screen import Screen

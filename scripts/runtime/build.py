@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from origin_sdk._deployment.shield_config import put_shield
 from origin_sdk._deployment.worker_code import deploy, put, worker_code
 from origin_sdk._values.errors import InvalidSettings
-from origin_sdk.cli.build import put_shield
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "build" / "worker"

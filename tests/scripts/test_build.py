@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from origin_sdk._deployment.worker_code import STAMP, deploy, worker_code
 from origin_sdk.errors import InvalidSettings
+from scripts.runtime import paths
 from scripts.runtime.build import build
 
 
@@ -35,6 +38,18 @@ def test_what_lies_beside_the_hooks_is_deployed_as_it_is(tmp_path: Path) -> None
 
 def _files(folder: Path) -> set[str]:
     return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_it_needs_nothing_but_python() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-S", "-c", "import scripts.runtime.build"],
+        cwd=paths.ROOT,
+        env={"PYTHONPATH": ".:worker"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
