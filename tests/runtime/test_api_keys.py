@@ -44,6 +44,7 @@ VARIABLES: Mapping[str, Json] = {
     "API_KEYS_IN_KV": True,
     "API_KEY_TABLE_SECRET": SECRET,
     "API_KEY_LIFETIME": "200ms",
+    "KV_TIMEOUT": "20s",  # on a busy machine a read that is given up would count as KV being down
     "MARK_INTERVAL": "100ms",
     "STORE_KEYS": STORE_KEY,
 }
@@ -273,7 +274,7 @@ def test_while_kv_is_down_only_what_was_known_is_used_on_for_as_long_as_said(
         return reply(200, [("Cache-Control", "private, max-age=600")])
 
     origin.decide(path, answer)
-    assert [is_hit(ask(edge, path, key, by)) for _ in range(2)] == [False, True]
+    eventually(lambda: is_hit(ask(edge, path, key, by)), "a hit")
     breakable_kv.fault = failing(500)
     if not is_used_on:
         eventually(lambda: detail(ask(edge, path, key, by)) == "key-unread", "the end of its lifetime")
