@@ -25,6 +25,8 @@ Transport: TypeAlias = httpx.BaseTransport | Callable[[], httpx.BaseTransport]
 AsyncTransport: TypeAlias = httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport]
 """A transport for the first event loop, or a function that makes one for each."""
 
+_MOST_AT_ONCE = 50
+"""Requests that httpx has at a time in an event loop: with each event its pool looks at all that wait."""
 _WITHOUT_CONNECTIONS = (httpx.MockTransport, httpx.WSGITransport, httpx.ASGITransport)
 
 _Made = TypeVar("_Made")
@@ -106,6 +108,27 @@ class Connections:
             self._client = None
 
 
+class _AsyncClient(httpx.AsyncClient):
+    """Lets requests wait for their turn before httpx has them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._turns = asyncio.Semaphore(_MOST_AT_ONCE)
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """Send a request in its turn, for which it waits as long as it may wait for a connection."""
+        try:
+            async with asyncio.timeout(request.extensions.get("timeout", {}).get("pool")):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            reason = f"{_MOST_AT_ONCE} requests at once, and as many before this one as the time allows"
+            raise httpx.PoolTimeout(reason, request=request) from error
+        try:
+            return await super().send(request, **options)
+        finally:
+            self._turns.release()
+
+
 class AsyncConnections:
     """The connections of an asynchronous client, opened when first used in an event loop."""
 
@@ -131,7 +154,7 @@ class AsyncConnections:
             if is_new := not found or found.client.is_closed:
                 # Loops that ended without closing what was opened in them are forgotten.
                 self._open = {loop: of for loop, of in self._open.items() if not loop.is_closed()}
-                made = httpx.AsyncClient(transport=self._source.take(), verify=tls(), **self._options)
+                made = _AsyncClient(transport=self._source.take(), verify=tls(), **self._options)
                 found = self._open[loop] = _OfLoop(made, _closed_at_end(made))
         if is_new:
             await anext(found.end)

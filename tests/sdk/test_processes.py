@@ -5,6 +5,7 @@ What a receipt names must be there, and each process must get the answers to its
 
 import asyncio
 import copy
+import json
 import multiprocessing
 import os
 import pickle
@@ -352,6 +353,62 @@ def test_a_drainer_in_one_run_after_another(kv: FakeKV, settings: Settings, tmp_
 
 
 # Threads, and the interpreter's end
+
+
+class Crowded(httpx.AsyncBaseTransport):
+    """Answers every write a moment later, and counts how many it has at a time."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(0)
+        finally:
+            self.now -= 1
+        written = len(json.loads(request.content))
+        return httpx.Response(200, json={"success": True, "result": {"successful_key_count": written}})
+
+
+def test_a_crowd_of_calls_waits_its_turn_and_cancelled_ones_give_theirs_back(settings: Settings) -> None:
+    transport = Crowded()
+
+    async def crowd() -> None:
+        async with AsyncPurgeClient(settings, transport=transport) as edge:
+            tasks = [asyncio.create_task(edge.purge(groups=f"g-{number}")) for number in range(300)]
+            await asyncio.sleep(0)
+            for task in tasks[::2]:
+                task.cancel()
+            await asyncio.wait(tasks)
+            assert all(task.result().marks for task in tasks[1::2])
+            await asyncio.gather(*(edge.purge(groups=f"h-{number}", timeout=20) for number in range(100)))
+
+    asyncio.run(crowd())
+    assert transport.now == 0
+    assert 1 < transport.most <= 50
+
+
+def test_a_turn_that_does_not_come_in_time_is_said(settings: Settings) -> None:
+    async def crowd() -> str:
+        ends = asyncio.Event()
+
+        class Hanging(httpx.AsyncBaseTransport):
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+                await ends.wait()
+                raise httpx.ReadTimeout("hangs", request=request)
+
+        options = Options(retries=Retries(attempts=1))
+        async with AsyncPurgeClient(settings, options=options, transport=Hanging()) as edge:
+            tasks = [asyncio.create_task(edge.purge(groups="g", timeout=0.2)) for _ in range(51)]
+            [done], _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            ends.set()
+            await asyncio.wait(tasks)
+            assert all(task.exception() for task in tasks)
+            return str(done.exception())
+
+    assert "50 requests at once" in asyncio.run(crowd())
 
 
 def test_threads_share_a_client_from_its_first_call_on(kv: FakeKV, settings: Settings) -> None:
