@@ -11,8 +11,8 @@ __all__ = ["OF_STRUCTURES", "PART", "REPLACE", "WRITE"]
 _WORDS: Final = """
 local function head(v) return #v < 32 and #v or 32 + struct.unpack('>H', v, 31) end
 local function letter(v) return string.sub(v, head(v) + 1) end
-local types = {h = 'hash', s = 'set', z = 'zset'}
-local function is_full(kind) return types[kind] end
+local counts = {h = 'HLEN', s = 'SCARD', z = 'ZCARD'}
+local function is_full(kind) return counts[kind] end
 local function packed(list)
   local parts = {}
   for i = 1, #list do parts[i] = struct.pack('>I', #list[i]) .. list[i] end
@@ -40,8 +40,10 @@ end
 function content.get(keys)
   local v = string_at(keys[1])
   -- What isn't empty is away if Redis has evicted it, or if something else is in its place.
-  local wanted = v and types[letter(v)]
-  return v and (not wanted or redis.call('TYPE', keys[#keys]).ok == wanted) and v
+  local count = v and counts[letter(v)]
+  if not count then return v end
+  local size = redis.pcall(count, keys[#keys])
+  return type(size) == 'number' and size > 0 and v
 end
 function content.whole(v, keys)
   local kind, s, list = letter(v), keys[#keys], {}
@@ -105,7 +107,7 @@ elseif op == 'members' then
 elseif op == 'scores' then
   for i = 5, #ARGV do told(ARGV[i], redis.call('ZSCORE', s, ARGV[i])) end
 elseif op == 'count' then
-  list[1] = tostring(redis.call(({h = 'HLEN', s = 'SCARD', z = 'ZCARD'})[ARGV[3]], s))
+  list[1] = tostring(redis.call(counts[ARGV[3]], s))
 elseif op == 'count between' then
   list[1] = tostring(redis.call('ZCOUNT', s, ARGV[5], ARGV[6]))
 elseif op == 'rank' then
