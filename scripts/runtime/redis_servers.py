@@ -241,6 +241,8 @@ class ClusterOfSix:
         timeout_ms = str(_STEADY_MS if is_steady else 1500)
         enabled = (*arguments, "--cluster-enabled", "yes", "--cluster-node-timeout", timeout_ms)
         self._secured = secured
+        if is_steady:
+            enabled = (*enabled, "--cluster-replica-no-failover", "yes")
         if secured:
             enabled = (*enabled, "--tls-cluster", "yes")
         self.nodes = [
