@@ -15,6 +15,7 @@ from typing import Self
 
 import httpx
 
+from origin_sdk._cloudflare.connections import tls
 from origin_sdk._development.process import Process
 from scripts.runtime import paths
 from scripts.runtime.shifted_clock import ShiftedClock
@@ -80,7 +81,8 @@ class Workerd:
     def advance_kv_clock(self, seconds: float) -> None:
         """Move the time by which KV expires keys, and by which each location forgets what it read."""
         for clock in self._clocks:
-            moved = httpx.post(f"{self.url(clock.socket)}/clock", params={"advance": round(seconds * 1000)})
+            url, moment = f"{self.url(clock.socket)}/clock", {"advance": round(seconds * 1000)}
+            moved = httpx.post(url, params=moment, verify=tls())
             moved.raise_for_status()
 
 
