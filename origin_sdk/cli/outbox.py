@@ -67,24 +67,26 @@ def replay(
     """Make entries due now, dead ones included."""
     if bool(ids) == everything:
         raise InvalidRequest("give ids, or --all")
+    named = None if everything else _checked(ids or [])
     with store_errors(outbox_url), closing(open_outbox(outbox_url)) as opened:
-        count = opened.replay(None if everything else _checked(ids or []))
-    _say(count, "due now", len(ids or ()), as_json=as_json)
+        count = opened.replay(named)
+    _say(count, "due now", count if named is None else len(named), as_json=as_json)
 
 
 @outbox.command()
 def drop(outbox_url: OutboxUrl, ids: Ids, as_json: AsJson = False) -> None:
     """Drop entries: the edge may go on serving what they were to purge. They stay on record as dropped."""
     who = current_who().actor
+    named = _checked(ids)
     with store_errors(outbox_url), closing(open_outbox(outbox_url)) as opened:
-        count = opened.drop(_checked(ids), f"dropped{f' by {who}' if who else ''}")
-    _say(count, "dropped", len(ids), as_json=as_json)
+        count = opened.drop(named, f"dropped{f' by {who}' if who else ''}")
+    _say(count, "dropped", len(named), as_json=as_json)
 
 
 def _checked(ids: list[str]) -> list[str]:
     if wrong := [id_ for id_ in ids if not id_.replace("-", "", 1).isdecimal()]:
         raise InvalidRequest(f"{wrong[0]!r} isn't an id: take one from `origin-sdk outbox list`")
-    return ids
+    return list(dict.fromkeys(ids))
 
 
 def _say(count: int, what: str, asked: int, *, as_json: bool) -> None:

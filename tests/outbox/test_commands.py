@@ -160,6 +160,26 @@ def test_what_is_dropped_can_be_replayed(outbox: SqliteOutbox) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(["replay", "--all"], "2 entries are due now.", id="all"),
+        pytest.param(["replay", "1", "1"], "1 entry is due now.", id="one, named twice"),
+        pytest.param(["drop", "2", "1", "2"], "2 entries are dropped.", id="two, one of them named twice"),
+        pytest.param(
+            ["drop", "1", "99"], "1 entry is dropped. 1 of 2 ids name no open entry", id="one is open"
+        ),
+    ],
+)
+def test_what_was_done_is_counted_by_entry(outbox: SqliteOutbox, arguments: list[str], said: str) -> None:
+    outbox.record(Purge.of(groups="a"))
+    outbox.record(Purge.of(groups="b"))
+    done = command("outbox", *arguments)
+    assert done.output.startswith(said)
+    assert ("ids name" in done.output) == ("ids name" in said)
+    assert done.exit_code == int("ids name" in said)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [["list", "--state", "odd"], ["replay"], ["replay", "1", "--all"], ["drop", "one"], ["replay", "1 OR 1"]],
     ids=" ".join,
