@@ -16,6 +16,8 @@ __all__ = ["HOST", "TOKENS_A_RUN", "Load", "Target", "cpu_seconds", "loads"]
 
 HOST = "bench.test"
 _CONNECTIONS = 8
+_LONGEST_SECONDS = 10
+"""A run without an answer is made again with twice its time, up to this."""
 _MARGIN = 100
 """So many paths are left out between two runs: wrk asks for more than it waits for."""
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -69,13 +71,17 @@ class Load:
         used = cpu_seconds(target.process) - before
         done = _DONE.search(output)
         failed = _FAILED.search(output)
-        if not done or failed or done[1] == "0":
+        if not done or failed:
             raise ProcessError(f"{target.name}: {failed[0] if failed else 'no answers'}\n{output}")
         requests = int(done[1])
         if target.tokens:
             target.at += TOKENS_A_RUN
         elif target.paths is not None:
             target.at = (target.at + requests + _MARGIN) % (target.paths or 1 << 62)
+        if not requests:
+            if seconds > _LONGEST_SECONDS:
+                raise ProcessError(f"{target.name}: no answers in {seconds} s\n{output}")
+            return cls.on(target, seconds * 2)  # the machine is busy
         return cls(requests / (float(done[2]) * _UNITS[done[3]]), used / requests * 1e6)
 
 
