@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -18,8 +19,9 @@ PART = b"0123456789" * 10_000
 class Pieces:
     """A body that comes piece by piece, and may break off."""
 
-    def __init__(self, count: int, *, breaks: bool = False) -> None:
+    def __init__(self, count: int, *, breaks: bool = False, is_there: bool = False) -> None:
         self.left = count
+        self._is_there = is_there
         self.was_cancelled = False
         self._breaks = breaks
 
@@ -27,7 +29,8 @@ class Pieces:
         return True
 
     async def next(self) -> bytes | None:
-        await asyncio.sleep(0)
+        if not self._is_there:
+            await asyncio.sleep(0)
         if self.left:
             self.left -= 1
             return PART
@@ -127,7 +130,7 @@ async def test_what_its_clients_left_is_abandoned_once_it_is_large() -> None:
 async def test_a_refresh_that_no_client_waits_for_is_read_while_it_may_be_held(*, is_too_large: bool) -> None:
     memory = Memory(10_000_000)
     fill = _fill(Pieces(30), memory, 1_000_000 if is_too_large else 10_000_000)
-    fill.is_expected = False
+    fill.expect_nobody()
 
     body = await _run(fill, [])
 
@@ -143,4 +146,30 @@ async def test_what_is_read_ahead_waits_for_its_client_even_without_room() -> No
     assert not fill.is_kept
     assert await _run(fill, [client]) is None
     assert client.got == PART * 3
+    assert memory.used_bytes == 0
+
+
+@pytest.mark.parametrize("breaks", [pytest.param(False, id="whole"), pytest.param(True, id="broken off")])
+async def test_what_is_over_before_its_first_client_comes_is_held_for_that(*, breaks: bool) -> None:
+    memory, client = Memory(10_000_000), Client()
+    fill = _fill(Pieces(3, breaks=breaks, is_there=True), memory)
+    with suppress(OriginError):
+        await fill.read()
+    fill.close()
+
+    await fill.feed(client, 60)
+
+    assert (client.got == PART * 3, client.end) == (True, "aborted" if breaks else "closed")
+    assert memory.used_bytes == 0
+
+
+async def test_what_is_over_is_let_go_when_no_first_client_is_to_come() -> None:
+    memory = Memory(10_000_000)
+    fill = _fill(Pieces(3, is_there=True), memory)
+    await fill.read()
+    fill.close()
+    assert memory.used_bytes == len(PART) * 3
+
+    fill.expect_nobody()
+
     assert memory.used_bytes == 0

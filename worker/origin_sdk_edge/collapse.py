@@ -184,7 +184,7 @@ class Collapse:
             if answered and answered.is_open:
                 answered.set(outcome)
             elif outcome.fill:
-                outcome.fill.is_expected = False
+                outcome.fill.expect_nobody()
             self._share_coming(question, flight, outcome)
             stored = await self._asker.collected(question, outcome)
         except OriginError as error:
@@ -273,7 +273,7 @@ class Collapse:
         if fill is None or response is None or facts is None:
             return
         if self._sender.code_by_fields(facts, lookup.client, lookup.key):
-            fill.is_expected = False
+            fill.expect_nobody()
         else:
             response.body = self._pipe(fill, content_length(response.fields), exchange)
 

@@ -45,8 +45,6 @@ class Fill:
         self.is_abandoned = False
         self.is_kept = True
         """Whether all of it is held, so that it can be stored, and a client that comes later be fed."""
-        self.is_expected = True
-        """Whether a first client is sure to come, for which what is held must wait."""
         self.failure: OriginError | None = None
         self._pieces = pieces
         self._bodies = bodies
@@ -59,6 +57,7 @@ class Fill:
         self._held_bytes = 0
         self._places: dict[Pipe, int] = {}
         self._has_clients = False
+        self._is_expected = True
         self._is_read = False
         self._is_closed = False
         self._news: Signal | None = None
@@ -114,7 +113,7 @@ class Fill:
         return whole
 
     def close(self) -> None:
-        """Let go of the body as soon as every client has it."""
+        """Let go of the body as soon as every client has it: also the first one, which may be yet to come."""
         self._is_closed = True
         self._let_go()
 
@@ -160,9 +159,16 @@ class Fill:
 
     @property
     def _awaits_first(self) -> bool:
-        return self.is_expected and not self._has_clients
+        """Whether a first client is sure to come, for which what is held must wait."""
+        return self._is_expected and not self._has_clients
 
     # Feeding clients
+
+    def expect_nobody(self) -> None:
+        """Wait for no first client: whoever began it is answered otherwise."""
+        self._is_expected = False
+        self._tell()
+        self._let_go()
 
     async def feed(self, pipe: Pipe, silence_seconds: float) -> None:
         """Give one client all of it, as it comes."""
@@ -222,7 +228,7 @@ class Fill:
             self._release(self._bodies.size(self._held.pop(0)))
 
     def _let_go(self) -> None:
-        if self._is_closed and not self._places:
+        if self._is_closed and not self._places and not self._awaits_first:
             self._held.clear()
             self._ends.clear()
             self._release(self._held_bytes)

@@ -85,12 +85,14 @@ class Intake:
         try:
             await fill.read_ahead(most_bytes, None if is_awaited else _AT_ONCE_SECONDS)
         except OriginError:
+            fill.expect_nobody()
             fill.close()
             raise
         if not (fill.is_whole and fill.is_kept):
             status = replace(outcome.plan.status, detail=Reason.BODY_AWAITED, stored=False)
             return replace(outcome, plan=replace(outcome.plan, status=status), fill=fill)
         body = response.body = await fill.read()
+        fill.expect_nobody()
         fill.close()
         if body is None:
             return outcome
