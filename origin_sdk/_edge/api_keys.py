@@ -4,7 +4,7 @@ A key's entry is read before it is written: a list that is imported again writes
 each key was added, and brings no revoked one back.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -162,13 +162,17 @@ async def _entries_at(operation: Operation, digests: Collection[str]) -> dict[st
             listed, _ = await operation.namespace.page(operation.exchange, kv_key(digest), "", 10)
             found.update(_own_of(operation, listed))
         return found
-    cursor, is_first = "", True
-    while is_first or cursor:
-        listed, cursor = await operation.namespace.page(operation.exchange, KEY_PREFIX, cursor)
-        is_first = False
-        own = _own_of(operation, listed)
+    async for own in _own_pages(operation):
         found.update((digest, entry) for digest, entry in own.items() if digest in digests)
     return found
+
+
+async def _own_pages(operation: Operation) -> AsyncIterator[Mapping[str, KeyEntry]]:
+    """Yield all entries that count by their digests, a page at a time."""
+    cursor: str | None = None
+    while cursor != "":
+        listed, cursor = await operation.namespace.page(operation.exchange, KEY_PREFIX, cursor or "")
+        yield _own_of(operation, listed)
 
 
 async def _only_one(operation: Operation, beginning: str) -> dict[str, KeyEntry]:
@@ -184,11 +188,7 @@ async def _only_one(operation: Operation, beginning: str) -> dict[str, KeyEntry]
 
 async def _having(operation: Operation, wanted: Wanted) -> dict[str, KeyEntry]:
     found: dict[str, KeyEntry] = {}
-    cursor, is_first = "", True
-    while is_first or cursor:
-        listed, cursor = await operation.namespace.page(operation.exchange, KEY_PREFIX, cursor)
-        is_first = False
-        own = _own_of(operation, listed)
+    async for own in _own_pages(operation):
         found.update((digest, entry) for digest, entry in own.items() if wanted.has_claims_of(entry))
     if not found:
         named = ", ".join(f"{name} = {value!r}" for name, value in wanted.claims.items())

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
@@ -23,6 +23,7 @@ from origin_sdk._edge.operations import (
     LOCAL_SECONDS,
     WARM_SECONDS,
     Operations,
+    ReadPage,
     resolved,
 )
 from origin_sdk._edge.options import AsyncBody, Options, PublishArguments, Targets
@@ -43,6 +44,8 @@ from origin_sdk._values.texts import Texts
 __all__ = ["AsyncPurgeClient"]
 
 _PLAIN = WarmRequest()
+
+_Listed = TypeVar("_Listed")
 
 
 class AsyncPurgeClient(Operations):
@@ -178,12 +181,8 @@ class AsyncPurgeClient(Operations):
 
     async def marks(self) -> AsyncIterator[MarkEntry]:
         """Yield the purge marks that are in force, with who wrote them and why as far as they say."""
-        cursor, is_first = "", True
-        while is_first or cursor:
-            entries, cursor = await self._driver.run(read_marks_page(self._operation(None), cursor))
-            is_first = False
-            for entry in entries:
-                yield entry
+        async for entry in self._pages(read_marks_page):
+            yield entry
 
     async def add_api_keys(
         self,
@@ -222,12 +221,16 @@ class AsyncPurgeClient(Operations):
 
     async def api_keys(self) -> AsyncIterator[StoredApiKey]:
         """Yield the API keys in KV, by their digests: whose they are, and which are revoked."""
-        cursor, is_first = "", True
-        while is_first or cursor:
-            keys, cursor = await self._driver.run(read_keys_page(self._operation(None), cursor))
-            is_first = False
-            for key in keys:
-                yield key
+        async for key in self._pages(read_keys_page):
+            yield key
+
+    async def _pages(self, page: ReadPage[_Listed]) -> AsyncIterator[_Listed]:
+        """Yield what all pages list, with one of them in memory at a time."""
+        cursor: str | None = None
+        while cursor != "":
+            listed, cursor = await self._driver.run(page(self._operation(None), cursor or ""))
+            for each in listed:
+                yield each
 
     async def switch(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 
@@ -23,6 +23,7 @@ from origin_sdk._edge.operations import (
     LOCAL_SECONDS,
     WARM_SECONDS,
     Operations,
+    ReadPage,
     resolved,
 )
 from origin_sdk._edge.options import Body, Options, PublishArguments, Targets
@@ -43,6 +44,8 @@ from origin_sdk._values.texts import Texts
 __all__ = ["PurgeClient"]
 
 _PLAIN = WarmRequest()
+
+_Listed = TypeVar("_Listed")
 
 
 class PurgeClient(Operations):
@@ -172,11 +175,7 @@ class PurgeClient(Operations):
 
     def marks(self) -> Iterator[MarkEntry]:
         """Yield the purge marks that are in force, with who wrote them and why as far as they say."""
-        cursor, is_first = "", True
-        while is_first or cursor:
-            entries, cursor = self._driver.run(read_marks_page(self._operation(None), cursor))
-            is_first = False
-            yield from entries
+        return self._pages(read_marks_page)
 
     def add_api_keys(
         self,
@@ -215,11 +214,14 @@ class PurgeClient(Operations):
 
     def api_keys(self) -> Iterator[StoredApiKey]:
         """Yield the API keys in KV, by their digests: whose they are, and which are revoked."""
-        cursor, is_first = "", True
-        while is_first or cursor:
-            keys, cursor = self._driver.run(read_keys_page(self._operation(None), cursor))
-            is_first = False
-            yield from keys
+        return self._pages(read_keys_page)
+
+    def _pages(self, page: ReadPage[_Listed]) -> Iterator[_Listed]:
+        """Yield what all pages list, with one of them in memory at a time."""
+        cursor: str | None = None
+        while cursor != "":
+            listed, cursor = self._driver.run(page(self._operation(None), cursor or ""))
+            yield from listed
 
     def switch(
         self,

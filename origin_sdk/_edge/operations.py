@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
 from pathlib import Path
 from types import MappingProxyType, NoneType
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from origin_sdk._cloudflare.budget import RateBudget
 from origin_sdk._cloudflare.exchange import Exchange
@@ -39,10 +39,14 @@ from origin_sdk._values.targets import Purge, parse_url, shown_url
 from origin_sdk._values.texts import text, texts
 from origin_sdk_wire.marks import url_mark
 
-__all__ = ["Operations"]
+__all__ = ["Operations", "ReadPage"]
 
 _log = logging.getLogger("origin_sdk")
 _Result = TypeVar("_Result")
+_Listed = TypeVar("_Listed")
+
+ReadPage: TypeAlias = Callable[[Operation, str], Flow[tuple[list[_Listed], str]]]
+"""Returns a page of what is listed from a cursor on, and the cursor of the next page, or ``""``."""
 
 _EVERYTHING = Purge(everything=True)
 _A_RECEIPT = "what purge() returned"
