@@ -180,7 +180,7 @@ class Handler:
             return await self._with_standing(forward, exchange)
         if awaited is Awaited.API_KEY:
             key, token = presented_key(forward.request, forward.rule), CheckedToken(None)
-            if key is not None:
+            if key is not None and self.storage.keys:
                 token = await self.storage.keys.verify(key, exchange.background)
             return replace(forward.request, token=token)
         text, token = bearer_token(forward.request.fields), CheckedToken(None)

@@ -52,7 +52,9 @@ class World:
     def __init__(self, settings: Settings = SETTINGS) -> None:
         self.store = ReadStore()
         self.edge = FakeEdge(settings, _unasked, store=self.store)
-        self.ring = self.edge.storage.keys
+        keys = self.edge.storage.keys
+        assert keys
+        self.ring = keys
 
     def put(self, key: str, entry: KeyEntry = ACME, secret: str = SECRET, by: StoreKey | None = None) -> str:
         place = kv_key(key_digest(key, secret))
@@ -63,7 +65,7 @@ class World:
     async def verify(self, key: str) -> CheckedToken:
         """Verify a key; what that begins in the background is done after."""
         background = FakeBackground()
-        found: CheckedToken = await self.ring.verify(key, background)
+        found = await self.ring.verify(key, background)
         await background.done()
         return found
 

@@ -1,7 +1,7 @@
 """The tiers of storage, memory before KV: each room one trade, and what brings them together."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from origin_sdk_edge.ports import Bodies, Ciphers, Report, Store, Timing
 from origin_sdk_edge.storage.bodies import StoredBodies
@@ -16,6 +16,9 @@ from origin_sdk_edge.storage.writes import Writes
 from origin_sdk_wire.errors import BrokenSeal
 from origin_sdk_wire.settings import Settings
 
+if TYPE_CHECKING:
+    from origin_sdk_edge.storage.key_ring import KeyRing
+
 __all__ = ["Found", "Storage"]
 
 
@@ -25,9 +28,8 @@ class Storage:
     ``memory`` is the isolate's own, ``records`` finds stored responses in it and in KV, ``variants`` knows
     which of them a request selects, ``bodies`` has what lies apart or coded, ``retention`` writes and ends
     them, and ``marks`` says which of them were purged. ``keys`` knows the API keys in KV, where there may be
-    some. ``writes`` has them written in their order, and
-    ``seals`` closes and opens what lies in KV: with keys, ``ciphers`` are needed. ``on_broken_seal`` is
-    called with the kind of each that can't be opened.
+    some. ``writes`` has them written in their order, and ``seals`` closes and opens what lies in KV: with
+    keys, ``ciphers`` are needed. ``on_broken_seal`` is called with the kind of each that can't be opened.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class Storage:
         self._tiers.note(error, "seal")
 
 
-def _key_ring(tiers: Tiers) -> Any:
+def _key_ring(tiers: Tiers) -> "KeyRing | None":
     if not tiers.settings.api_keys_in_kv:
         return None
     from origin_sdk_edge.storage.key_ring import KeyRing  # noqa: PLC0415 - only where keys are in KV
