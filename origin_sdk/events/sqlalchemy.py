@@ -19,7 +19,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import (
@@ -57,9 +57,6 @@ from origin_sdk.events._models.sqlalchemy_sessions import Sessions, synchronous
 from origin_sdk.events._models.sqlalchemy_statements import Reach, WrittenTables, table_names, written_by
 from origin_sdk.outbox._stores.entries import Intent
 from origin_sdk.outbox.sqlalchemy import record
-
-if TYPE_CHECKING:  # SQLAlchemy 2.1 imports it only where greenlet is installed
-    pass
 
 __all__ = [
     "EdgeEvents",

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
@@ -60,12 +60,6 @@ def read_body(body: bytes) -> Told | None:
     return Told(path.decode(), user.decode(), language.decode(), int(version))
 
 
-@dataclass(slots=True)
-class _Version:
-    number: int = 1
-    until: dict[int, float] = field(default_factory=dict)
-
-
 class Origin:
     """Answers by the first segment of the path; fails as told."""
 
@@ -73,7 +67,7 @@ class Origin:
         self.fault = Fault.NONE
         self.requests = 0
         self.port = 0
-        self._versions: defaultdict[str, _Version] = defaultdict(_Version)
+        self._versions: defaultdict[str, int] = defaultdict(lambda: 1)
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.StreamWriter] = set()
 
@@ -93,18 +87,12 @@ class Origin:
 
     def change(self, path: str) -> int:
         """Make a new version of a path, and return its number."""
-        version = self._versions[path]
-        version.until[version.number] = time.monotonic()
-        version.number += 1
-        return version.number
+        self._versions[path] += 1
+        return self._versions[path]
 
     def current(self, path: str) -> int:
         """Return the version of a path."""
-        return self._versions[path].number
-
-    def replaced_at(self, path: str, number: int) -> float | None:
-        """Return when a version was replaced, ``None`` if it is the current one."""
-        return self._versions[path].until.get(number)
+        return self._versions[path]
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections.add(writer)
@@ -148,7 +136,7 @@ class Origin:
         kind = path.split("/")[1]
         user = fields.get("x-user", "") if kind in {"key", "private", "cookie"} else ""
         language = fields.get("x-language", "") if kind == "vary" else ""
-        told = Told(path, user, language, self._versions[path].number)
+        told = Told(path, user, language, self._versions[path])
         lines = {
             "item": ["Cache-Control: max-age=2, stale-while-revalidate=5, stale-if-error=60"],
             "long": ["Cache-Control: max-age=600, stale-if-error=600", f'Cache-Groups: "{path}", "long"'],

@@ -13,8 +13,7 @@ import redis
 from sqlalchemy import URL, Engine, MetaData, create_engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 
-from origin_sdk import PurgeClient
-from origin_sdk.outbox import Drainer, Intent, Outbox
+from origin_sdk.outbox import Intent, Outbox
 from origin_sdk.outbox._stores.sql import TABLE
 from origin_sdk.outbox.redis import RedisOutbox
 from origin_sdk.outbox.sqlalchemy import (
@@ -51,14 +50,6 @@ class Kind:
     record: Callable[..., None]
     wait: Callable[[float], None]
     """Let so many seconds pass; fewer than none, as if the store's clock was set back."""
-
-
-@pytest.fixture
-def make_drainer(purge_client: PurgeClient, kv_clock: ManualClock) -> Callable[..., Drainer]:
-    def make(outbox: Outbox, **options: object) -> Drainer:
-        return Drainer(outbox, purge_client, clock=kv_clock, **options)  # type: ignore[arg-type]  # a table of options
-
-    return make
 
 
 def sqlite_kind(tmp_path: Path, clock: ManualClock) -> Kind:

@@ -28,12 +28,6 @@ def local_settings(wrangler: Wrangler) -> Settings:
 
 
 @pytest.fixture
-def local_client(local_settings: Settings) -> Iterator[PurgeClient]:
-    with PurgeClient(local_settings) as client:
-        yield client
-
-
-@pytest.fixture
 def new_client(fake_kv: FakeKV, kv_clock: ManualClock) -> Callable[..., PurgeClient]:
     """Makes further clients of the fake API, with settings or options of their own."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.runtime.http_rows import REUSED, Do, Make, Value, cc
+from tests.runtime.http_rows import Make, Value, cc
 
 HOUR = "max-age=3600"
 SHORT = "max-age=1"
@@ -25,7 +25,6 @@ def if_none(value: str) -> tuple[str, Value]:
 
 
 TAGGED = [cc(HOUR, ETAG)]
-SAME = Do(outcome=REUSED, status=304)
 
 
 def stale_then(*later: Make, first: tuple[tuple[str, Value], ...] = (ETAG,)) -> list[Make]:
