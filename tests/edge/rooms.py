@@ -80,12 +80,13 @@ class Rooms:
         self.settings, hooks = settings, hooks or Hooks()
         self.faults: list[str] = []
         self.timing, self.store, self.background = VirtualTiming(), FakeStore(), FakeBackground()
+        self.bodies = FakeBodies()
 
         def report(where: str, error: Exception) -> None:
             self.faults.append(f"{where}: {error}")
 
-        self.storage = storage = Storage(self.store, FakeBodies(), self.timing, settings, report)
-        ports = Ports(self.origin, FakeBodies(), FakeOutgoing(), self.timing, report)
+        self.storage = storage = Storage(self.store, self.bodies, self.timing, settings, report)
+        ports = Ports(self.origin, self.bodies, FakeOutgoing(), self.timing, report)
         self.counters = counters = Counters(settings)
         self.judge = Judge(settings, storage, self.timing)
         self.sender = Sender(settings, hooks, storage, ports)

@@ -82,7 +82,7 @@ class Asker:
             self._storage.marks.mark_here(outcome.plan.marks, Lane.HARD, moment_ms)
         if outcome.plan.ends and question.entry:
             outcome.ended = question.entry
-            self._storage.retention.end_here(question.entry)
+            self._storage.retention.end_here(question.entry, outcome.answered_ms)
 
     async def _answered(self, question: Question) -> Outcome:
         """Return what was answered, with the body of what is to be stored."""

@@ -125,11 +125,9 @@ class Intake:
             names=entry.names,
             hits=entry.hits,
         )
-        if entry.body is None:
-            return fresh
-        if not self._storage.variants.is_selected(lookup, fresh):
+        if entry.body is not None and not self._storage.variants.is_selected(lookup, fresh):
             return self._storage.retention.hold(lookup, record, entry.body)  # what it varies by has changed
-        self._storage.memory.put(entry.key, fresh)
+        self._storage.retention.take(fresh)
         return fresh
 
     async def collected(self, question: Question, record: Record, body: Body) -> Entry | None:
@@ -180,7 +178,7 @@ class Intake:
                 self._counters.purged(plan.marks, Lane.HARD, "origin-response", self._timing.now_ms())
                 await self._storage.marks.mark_everywhere(plan.marks, Lane.HARD, "origin-response")
             if outcome.ended and not lookup.rule.is_kept_in_memory:
-                await self._storage.retention.end(outcome.ended.key)
+                await self._storage.retention.end(outcome.ended.key, outcome.answered_ms)
             if (
                 entry
                 and not outcome.is_shielded

@@ -85,6 +85,11 @@ class Outcome:
     """Whether it came from the shield, which writes to KV what is stored."""
 
     @property
+    def answered_ms(self) -> int:
+        """When the origin answered; 0 if it didn't."""
+        return self.facts.response_ms if self.facts else 0
+
+    @property
     def failure(self) -> OriginFailure | None:
         """How the origin failed, if that is what the client gets to know."""
         return self.plan.answer.failure if isinstance(self.plan.answer, Fail) else None

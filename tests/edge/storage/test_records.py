@@ -113,9 +113,9 @@ async def test_what_was_ended_is_not_found_though_kv_shows_it_still() -> None:
     world = World()
     storage = world.isolate()
     entry = await kept(storage)
-    storage.retention.end_here(entry)
+    storage.retention.end_here(entry, entry.record.response_ms)
     assert (await storage.records.find_in_store(lookup())).entry is None
-    await storage.retention.end(KEY)
+    await storage.retention.end(KEY, entry.record.response_ms)
     assert (await world.isolate().records.find_in_store(lookup())).entry is None
 
 

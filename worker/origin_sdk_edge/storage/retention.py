@@ -55,18 +55,29 @@ class Retention:
             entry.names = index.names
             self._variants.learn(base, index)
             self._tiers.memory.put(base, index)
+            self._writes.expect(base, record.response_ms)
             if index != known:
                 self._marks.table.generation += 1  # what was decided by fewer names may not be repeated
-        if self._tiers.fits_memory(entry):
-            self._tiers.memory.put(entry.key, entry)
+        self.take(entry)
         return entry
 
+    def take(self, entry: Entry) -> None:
+        """Hold an entry in memory, if it fits and nothing newer has come meanwhile, while its body did."""
+        response_ms = entry.record.response_ms
+        if self._writes.is_overtaken(entry.key, response_ms):
+            return
+        self._writes.expect(entry.key, response_ms)
+        if self._tiers.fits_memory(entry):
+            self._tiers.memory.put(entry.key, entry)
+
     async def keep(self, lookup: Lookup, entry: Entry, why: str = "") -> None:
-        """Write an entry to KV, compressed where that pays; raises :class:`StoreError`.
+        """Write an entry to KV, compressed where that pays, unless a newer one has come.
 
         Until it is there, one that memory doesn't hold is still found. What is more than clients may cause
-        isn't written. ``why`` is for whoever audits that.
+        isn't written. ``why`` is for whoever audits that. Raises :class:`StoreError`.
         """
+        if self._writes.is_overtaken(entry.key, entry.record.response_ms):
+            return
         if not self._admission.admits(lookup, entry.key, entry.size_bytes, self._tiers.timing.now_ms()):
             return
         unwritten = self._tiers.unwritten
@@ -106,11 +117,13 @@ class Retention:
         await self._write_index(key, index, seconds, seal)
         self._variants.note_written(key, index, now_ms + (seconds - ttl_seconds) * 1000)
 
-    async def _write_index(self, key: str, index: Index, seconds: int, seal: Seal) -> None:
+    async def _write_index(
+        self, key: str, index: Index, seconds: int, seal: Seal, moment_ms: int | None = None
+    ) -> None:
         """Write an index."""
         seals, empty = self._tiers.seals, self._tiers.contents.empty()
         metadata, value = await seals.closed(seal.of_index, key, index.metadata(), empty)
-        await self._writes.write(key, value, metadata, seconds)
+        await self._writes.write(key, value, metadata, seconds, moment_ms)
 
     async def _compressed(self, entry: Entry) -> Entry:
         settings, contents = self._tiers.settings, self._tiers.contents
@@ -141,16 +154,23 @@ class Retention:
         reserved_bytes = SEAL_BYTES if is_sealed else 0
         metadata, value = laid_out(record, body, contents, prepared, reserved_bytes=reserved_bytes)
         metadata, value = await seals.closed(seal, entry.key, metadata, value)
-        await self._writes.write(entry.key, value, metadata, ttl_seconds)
+        await self._writes.write(entry.key, value, metadata, ttl_seconds, record.response_ms)
 
     # Ending
 
-    def end_here(self, entry: Entry) -> None:
-        """Let a stored response be used no more in this isolate, and none older under its key."""
+    def end_here(self, entry: Entry, moment_ms: int) -> None:
+        """Let a stored response be used no more in this isolate, and none older under its key.
+
+        Nothing that came before ``moment_ms`` is written there either.
+        """
+        self._writes.expect(entry.key, moment_ms)
         self._tiers.memory.drop(entry.key)
         self._marks.end(entry.key, entry.record)
 
-    async def end(self, key: str) -> None:
-        """Overwrite what is stored under ``key`` in KV with nothing; raises :class:`StoreError`."""
-        await self._write_index(key, Index(()), MIN_TTL_SECONDS, Seal.AUTHENTICATE)
+    async def end(self, key: str, moment_ms: int) -> None:
+        """Overwrite what is stored under ``key`` in KV with nothing, unless it came after ``moment_ms``.
+
+        Raises :class:`StoreError`.
+        """
+        await self._write_index(key, Index(()), MIN_TTL_SECONDS, Seal.AUTHENTICATE, moment_ms)
         self._tiers.wrote("end", key, {"why": "withdrawn"})

@@ -28,6 +28,8 @@ class _Key:
     next_ms: int = 0
     full_ms: int = 0
     """When the allowance of writes at once will be whole again."""
+    latest_ms: int = 0
+    """When the latest response that is known to belong there came, or the one that ended it."""
     under_way: Signal | None = None
     """Is set when the write that KV was asked for last is over."""
 
@@ -43,12 +45,34 @@ class Writes:
         self._timing = timing
         self._keys: Table[_Key] = memory.table(1 / 32)
 
-    async def write(self, key: str, value: Body | str, metadata: str | None, ttl_seconds: int) -> None:
-        """Write, unless a later write to ``key`` comes first.
+    def expect(self, key: str, moment_ms: int) -> None:
+        """Let nothing be written to ``key`` from now on that came before ``moment_ms``.
+
+        Who answered first isn't always the first who is ready to write.
+        """
+        known = self._known(key)
+        # A moment ahead, by the clock of another location, would keep out what comes from now on.
+        known.latest_ms = max(known.latest_ms, min(moment_ms, self._timing.now_ms()))
+
+    def is_overtaken(self, key: str, moment_ms: int) -> bool:
+        """Whether something later than what came at ``moment_ms`` is known to belong to ``key``."""
+        known = self._keys.get(key)
+        return known is not None and moment_ms < known.latest_ms
+
+    async def write(
+        self,
+        key: str,
+        value: Body | str,
+        metadata: str | None,
+        ttl_seconds: int,
+        moment_ms: int | None = None,
+    ) -> None:
+        """Write, unless a later write to ``key`` comes first, or what came at ``moment_ms`` is overtaken.
 
         Raises :class:`StoreError` if KV goes on refusing.
         """
-        await self.write_made(key, lambda: (value, metadata), ttl_seconds)
+        if moment_ms is None or not self.is_overtaken(key, moment_ms):
+            await self.write_made(key, lambda: (value, metadata), ttl_seconds)
 
     async def write_made(self, key: str, make: Made, ttl_seconds: int) -> None:
         """Write what ``make`` returns when the time for it has come, at each try."""
