@@ -30,14 +30,13 @@ from origin_sdk_wire.record import Record
 from origin_sdk_wire.rules import key_target, known_query, search_parts
 from origin_sdk_wire.seals import Seal
 from origin_sdk_wire.search_variance import QUERY, query_name, variance_field
-from origin_sdk_wire.settings import Rule
+from origin_sdk_wire.settings import DEFAULT_RULE, Rule
 from origin_sdk_wire.storability import obstacles
 from origin_sdk_wire.structured import parse_strings
 from origin_sdk_wire.vary import selecting_names, selecting_values
 
-__all__ = ["NO_RULE", "Candidate", "Publication"]
+__all__ = ["Candidate", "Publication"]
 
-NO_RULE = Rule()
 _STALE_AT_ONCE = frozenset({Reason.NO_CACHE, Reason.NO_FRESHNESS, Reason.EXPIRED})
 _REMEDIES: Mapping[Reason, str] = {
     Reason.PRIVATE: 'it says private: only a rule with data_class = "private" lets it be stored at the '
@@ -96,7 +95,7 @@ class Candidate:
     def freshness(self) -> Freshness:
         """As the Worker will see it, but for the share that it takes off at random."""
         settings = replace(self.project, lifetime_jitter=0)
-        return freshness_of(self.record(), self.by_name, self.rule or NO_RULE, settings)
+        return freshness_of(self.record(), self.by_name, self.rule or DEFAULT_RULE, settings)
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
@@ -172,7 +171,7 @@ class Candidate:
     @property
     def seal(self) -> Seal:
         """How it is sealed: by the rule and the keys that there are."""
-        return self.project.seal_of(self.rule or NO_RULE)
+        return self.project.seal_of(self.rule or DEFAULT_RULE)
 
     @cached_property
     def vary(self) -> tuple[str, ...]:
@@ -240,7 +239,7 @@ class Candidate:
 
     def _unmet(self) -> Iterator[str]:
         """Say why no request would meet it."""
-        publication, rule = self.publication, self.rule or NO_RULE
+        publication, rule = self.publication, self.rule or DEFAULT_RULE
         if has_undeclared(parse_url(publication.url), rule.hidden_parameters, self.project.hidden_parameters):
             yield sentence(Reason.UNDECLARED_CREDENTIAL, publication.status)
         if publication.method != "GET" and not rule.keys_content(publication.method):
@@ -264,7 +263,7 @@ class Candidate:
             yield "it carries Set-Cookie, which would reach everyone: leave it out"
         status = self.publication.status
         response = ResponseFacts(status, self.by_name, self.now_ms, self.now_ms)
-        reasons = dict.fromkeys(obstacles(response, self.rule or NO_RULE, self.project))
+        reasons = dict.fromkeys(obstacles(response, self.rule or DEFAULT_RULE, self.project))
         is_stale = not self.freshness.lifetime_ms or self.freshness.must_validate
         if is_stale or not reasons.keys().isdisjoint(_STALE_AT_ONCE):
             yield "it would be stale: give Cache-Control with max-age or s-maxage, or CDN-Cache-Control"

@@ -13,7 +13,7 @@ from origin_sdk_wire.marks import covering_marks
 from origin_sdk_wire.parameters import undeclared_parameters, without_parameters
 from origin_sdk_wire.rules import asked_target, first_match, key_target
 from origin_sdk_wire.seals import Seal
-from origin_sdk_wire.settings import Rule
+from origin_sdk_wire.settings import DEFAULT_RULE, Rule
 from origin_sdk_wire.shield import is_shielded
 
 __all__ = ["Explanation", "RuleVerdict", "explain"]
@@ -120,10 +120,10 @@ def explain(
         revoked_by=rule.revoked_by if rule else (),
         origins=spelled.origins if spelled else (),
         readings=tuple(_readings(method, target, spelled, rule)),
-        kept=_kept(rule or Rule()),
-        hooks=tuple(_shown(spelled or Rule(), rule or Rule())),
+        kept=_kept(rule or DEFAULT_RULE),
+        hooks=tuple(_shown(spelled or DEFAULT_RULE, rule or DEFAULT_RULE)),
         single_flight=rule.single_flight.value if key and rule else "",
-        shield=project.shield_service if key and is_shielded(rule or Rule(), project) else "",
+        shield=project.shield_service if key and is_shielded(rule or DEFAULT_RULE, project) else "",
         merged=tuple(_merged(url, target, rule)),
         passed=tuple(_passed(rule, project)) if key and rule else (),
         split_by=(_undeclared(shows),) if shows else tuple(_split_by(target, rule, key, method, project)),

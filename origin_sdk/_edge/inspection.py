@@ -19,12 +19,11 @@ from origin_sdk_wire.marks import Lane, Mark, covering_marks, mark_key, parse_ma
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.rules import FURTHER_METHODS
 from origin_sdk_wire.seals import Seal
-from origin_sdk_wire.settings import Rule
+from origin_sdk_wire.settings import DEFAULT_RULE, Rule
 
 __all__ = ["AppliedMark", "Inspected", "Inspection", "Outcome", "inspect"]
 
 _MAX_VARIANTS = 1000
-_NO_RULE = Rule()
 
 
 class Outcome(StrEnum):
@@ -226,7 +225,7 @@ def _outcome_of_seal(stored: StoredResponse, project: Project, target: Target) -
 
 def _rule(project: Project, target: Target) -> Rule:
     found = (applied_rule(method, target, project) for method in ("GET", *FURTHER_METHODS))
-    return next((rule for rule in found if rule), _NO_RULE)
+    return next((rule for rule in found if rule), DEFAULT_RULE)
 
 
 def _staleness_ms(marks: Sequence[AppliedMark], staleness_ms: int, now_ms: int) -> int:

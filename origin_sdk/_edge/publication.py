@@ -10,7 +10,7 @@ from typing import Any
 
 from origin_sdk._cloudflare.effects import Work
 from origin_sdk._cloudflare.kv import Namespace, Pair
-from origin_sdk._edge.candidate import NO_RULE, Candidate, Publication
+from origin_sdk._edge.candidate import Candidate, Publication
 from origin_sdk._edge.purge import Operation
 from origin_sdk._edge.seals import ClientSeals
 from origin_sdk._edge.stored_responses import read_listed
@@ -37,6 +37,7 @@ from origin_sdk_wire.parameters import without_parameters
 from origin_sdk_wire.prepared import prepared_for
 from origin_sdk_wire.record import Index, Record, head_of, metadata_for
 from origin_sdk_wire.seals import SEAL_BYTES, Seal
+from origin_sdk_wire.settings import DEFAULT_RULE
 
 __all__ = ["Published", "compressed", "publish"]
 
@@ -185,7 +186,7 @@ def _record_pairs(candidate: Candidate, seals: ClientSeals) -> tuple[Pair | None
 
 
 def _prepared(candidate: Candidate, record: Record) -> str:
-    rule = candidate.rule or NO_RULE
+    rule = candidate.rule or DEFAULT_RULE
     freshness = freshness_of(record, combined(record.fields), rule, candidate.project)
     return prepared_for(freshness, rule, candidate.project)
 

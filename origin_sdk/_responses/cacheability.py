@@ -9,12 +9,11 @@ from origin_sdk_wire.directives import response_directives
 from origin_sdk_wire.facts import Reason, ResponseFacts
 from origin_sdk_wire.fields import CACHE_GROUPS
 from origin_sdk_wire.freshness import freshness_of
-from origin_sdk_wire.settings import Rule
+from origin_sdk_wire.settings import DEFAULT_RULE
 from origin_sdk_wire.structured import parse_strings
 
 __all__ = ["obstacles", "sentence"]
 
-_NO_RULE = Rule()
 _SENTENCES: Mapping[Reason, str] = {
     Reason.NO_STORE: "it says no-store",
     Reason.PRIVATE: "it says private",
@@ -37,12 +36,12 @@ def obstacles(status: int, fields: Mapping[str, str], *, sets_cookies: bool = Fa
     """Yield each reason why a response isn't cacheable for everyone; ``fields`` by name in lower case."""
     response = ResponseFacts(status, fields, birth_ms=0, response_ms=0)
     found = dict.fromkeys([Reason.SET_COOKIE] if sets_cookies or "set-cookie" in fields else [])
-    found |= dict.fromkeys(storability.obstacles(response, _NO_RULE, DEFAULT_PROJECT))
+    found |= dict.fromkeys(storability.obstacles(response, DEFAULT_RULE, DEFAULT_PROJECT))
     # The Worker stores what can be validated: it is no error, and of no use to anyone who wants a hit.
     if response_directives(fields).unqualified("no-cache"):
         found[Reason.NO_CACHE] = None
-    record = storability.record_of(response, _NO_RULE, DEFAULT_PROJECT)
-    if not freshness_of(record, fields, _NO_RULE, DEFAULT_PROJECT).lifetime_ms:
+    record = storability.record_of(response, DEFAULT_RULE, DEFAULT_PROJECT)
+    if not freshness_of(record, fields, DEFAULT_RULE, DEFAULT_PROJECT).lifetime_ms:
         found[Reason.NO_FRESHNESS] = None
     yield from (sentence(reason, status) for reason in found)
     try:

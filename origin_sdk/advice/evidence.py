@@ -8,10 +8,7 @@ from origin_sdk.simulation.replay import Parameter, Replay
 from origin_sdk_wire.metrics import METRICS, Counts, quantile
 from origin_sdk_wire.settings import Rule, Settings
 
-__all__ = ["DEFAULT_RULE", "Evidence", "of_replay"]
-
-DEFAULT_RULE = "default"
-"""How counts name the rule of what none matches."""
+__all__ = ["Evidence", "of_replay"]
 
 _HISTOGRAMS = {metric.name: metric for metric in METRICS if metric.bounds}
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from origin_sdk._values.prices import MONTH_SECONDS, PRICES
 from origin_sdk._values.reasons import REASONS, plain
-from origin_sdk.advice.evidence import DEFAULT_RULE, Evidence
+from origin_sdk.advice.evidence import Evidence
 from origin_sdk.simulation.curves import LIFETIMES, at_least
 from origin_sdk_wire.bounds import purge_bound_seconds
 from origin_sdk_wire.choices import StoreOn
+from origin_sdk_wire.settings import DEFAULT_RULE
 
 __all__ = ["FINDERS", "Advice", "advice_of"]
 
@@ -53,13 +54,13 @@ def _busy_rules(evidence: Evidence) -> Iterator[str]:
 
 def _in_rule(rule: str, setting: str) -> str:
     """Return a setting of a rule as one pastes it."""
-    if rule == DEFAULT_RULE:
+    if rule == DEFAULT_RULE.name:
         return f'[[vars.RULES]]\nname = "rest"  # the last rule, for what no other matches\n{setting}'
     return f'[[vars.RULES]]\nname = "{rule}"\n# …                    as it is, and:\n{setting}'
 
 
 def _place(rule: str) -> str:
-    return "*" if rule == DEFAULT_RULE else rule
+    return "*" if rule == DEFAULT_RULE.name else rule
 
 
 def _requests_a_month(evidence: Evidence, requests: float) -> str:

@@ -32,11 +32,10 @@ from origin_sdk.simulation.edge import Answered, Edge, Held
 from origin_sdk.simulation.exchanges import LoggedRequest
 from origin_sdk.simulation.store import SimulatedStore
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.policy.lookup import DEFAULT_RULE
 from origin_sdk_edge.purge_log.reader import ASK_MS
 from origin_sdk_wire.facts import ResponseFacts
 from origin_sdk_wire.key import parse_target
-from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.settings import DEFAULT_RULE, Settings
 from origin_sdk_wire.storability import record_of
 from scripts.benches.rows import AtMost, Row, row
 

@@ -7,14 +7,13 @@ import pytest
 from origin_sdk_edge.judge import Judge
 from origin_sdk_edge.policy.decision import Ask, Lookup, Use
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.policy.lookup import DEFAULT_RULE
 from origin_sdk_edge.policy.revalidation import refresh_of
 from origin_sdk_edge.storage import Found, Storage
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import Lane, url_mark
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.settings import DEFAULT_RULE, Settings
 from tests.edge.fakes import START_MS, FakeBodies, FakeStore, FakeTiming
 
 TARGET = parse_target("https://a.example/x")

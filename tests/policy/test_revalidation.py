@@ -8,7 +8,6 @@ import pytest
 
 from origin_sdk_edge.policy.decision import Ask, Lookup, Use
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.policy.lookup import DEFAULT_RULE
 from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead, own_lookup, refresh_of, with_conditions
 from origin_sdk_edge.policy.selection import nominated, preference
 from origin_sdk_edge.policy.server_timing import full_timing, short_timing
@@ -18,7 +17,7 @@ from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.metrics import Tier
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import Rule, Settings
+from origin_sdk_wire.settings import DEFAULT_RULE, Rule, Settings
 
 TARGET = parse_target("https://a.example/x")
 RECORD = Record(200, 1000, 1000, 0, (("etag", '"1"'), ("last-modified", "x")), ())

@@ -16,7 +16,7 @@ from origin_sdk_edge.judge import Judge
 from origin_sdk_edge.policy.credentials import bearer_token, claims_of, presented_key
 from origin_sdk_edge.policy.decision import Ask, Awaited, Forward, Lookup, Use
 from origin_sdk_edge.policy.facts import CheckedToken, Content, RequestFacts
-from origin_sdk_edge.policy.lookup import DEFAULT_RULE, on_request
+from origin_sdk_edge.policy.lookup import on_request
 from origin_sdk_edge.policy.relay import end_to_end, lacks_length
 from origin_sdk_edge.policy.revalidation import ABSENT, is_due_ahead
 from origin_sdk_edge.policy.shield_field import parse_asking, received
@@ -48,7 +48,7 @@ from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.marks import Lane, url_mark
 from origin_sdk_wire.metrics import Tier
 from origin_sdk_wire.rules import first_match
-from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.settings import DEFAULT_RULE, Settings
 from origin_sdk_wire.shield import SHIELD_FIELD, settings_digest
 from origin_sdk_wire.storability import content_length
 

@@ -26,7 +26,7 @@ from origin_sdk_wire.rules import (
     key_target,
 )
 from origin_sdk_wire.seals import Seal
-from origin_sdk_wire.settings import Rule, Settings
+from origin_sdk_wire.settings import DEFAULT_RULE, Rule, Settings
 
 __all__ = ["AMBIGUOUS", "applied_rule", "forbids", "keyed_targets", "readings_met", "strictest_rule"]
 
@@ -35,7 +35,6 @@ _Rule = TypeVar("_Rule", bound=KeyRule)
 AMBIGUOUS = Rule("ambiguous", data_class=DataClass.NEVER)
 """For a path whose readings belong to different identities: none of them can be told to be the one."""
 
-_NO_RULE = Rule()
 _SEALS = (Seal.NONE, Seal.AUTHENTICATE, Seal.ENCRYPT)
 """From the weakest on."""
 
@@ -55,8 +54,8 @@ def forbids(rule: Rule) -> bool:
 def applied_rule(method: str, target: Target, settings: Settings) -> Rule | None:
     """Return the rule that decides on a request, if there is one."""
     spelt = first_match(settings.rules, method, target)
-    rule = strictest_rule(spelt or _NO_RULE, method, target, settings)
-    return spelt if rule is _NO_RULE else rule
+    rule = strictest_rule(spelt or DEFAULT_RULE, method, target, settings)
+    return spelt if rule is DEFAULT_RULE else rule
 
 
 def strictest_rule(rule: Rule, method: str, target: Target, settings: Settings) -> Rule:

@@ -60,7 +60,7 @@ from origin_sdk_wire.values import (
     word,
 )
 
-__all__ = ["Rule", "Settings"]
+__all__ = ["DEFAULT_RULE", "Rule", "Settings"]
 
 _DAY = 86_400
 _YEAR = 365 * _DAY
@@ -172,6 +172,10 @@ class Rule(KeyRule):
         windows = self.stale_while_revalidate, self.stale_if_error
         errors = sorted(self.negative_lifetimes.items())
         return repr((self.lifetime, self.default_lifetime, *windows, errors))
+
+
+DEFAULT_RULE = Rule()
+"""What holds for a request that no rule matches."""
 
 
 @dataclass(frozen=True)

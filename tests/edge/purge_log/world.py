@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from origin_sdk_edge.policy.decision import Invalidity, Lookup
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.policy.lookup import DEFAULT_RULE
 from origin_sdk_edge.ports import StoredValue, StoreError
 from origin_sdk_edge.purge_log.isolate import IsolateLog
 from origin_sdk_edge.purge_log.ledger import Ledger, Limits
@@ -22,7 +21,7 @@ from origin_sdk_wire.purge_log.messages import all_visible, parse_question, pars
 from origin_sdk_wire.purge_log.metadata import metadata_of, purged
 from origin_sdk_wire.purge_log.shards import Shard, shards_of
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.settings import DEFAULT_RULE, Settings
 from tests.edge.fakes import FakeBodies, FakeStore, FakeTiming
 from tests.edge.purge_log.sqlite import Sqlite
 

@@ -8,7 +8,6 @@ import pytest
 
 from origin_sdk_edge.policy.decision import VALID, Lookup
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.policy.lookup import DEFAULT_RULE
 from origin_sdk_edge.storage.mark_table import MarkTable
 from origin_sdk_edge.storage.memory import Memory
 from origin_sdk_wire.key import parse_target
@@ -26,6 +25,7 @@ from origin_sdk_wire.marks import (
     url_mark,
 )
 from origin_sdk_wire.record import Record
+from origin_sdk_wire.settings import DEFAULT_RULE
 from tests.edge.fakes import START_MS
 
 TARGET = parse_target("http://a.example/x/y")

@@ -10,7 +10,6 @@ import pytest
 
 from origin_sdk_edge.policy.decision import VALID, Lookup
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.policy.lookup import DEFAULT_RULE
 from origin_sdk_edge.ports import StoreError
 from origin_sdk_edge.storage import Storage
 from origin_sdk_wire.bounds import CLOCK_TOLERANCE_MS
@@ -25,7 +24,7 @@ from origin_sdk_wire.marks import (
     url_mark,
 )
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.settings import DEFAULT_RULE, Settings
 from tests.edge.fakes import START_MS, FakeBodies, FakeStore, FakeTiming
 
 TARGET = parse_target("http://a.example/x")

@@ -10,14 +10,13 @@ import pytest
 
 from origin_sdk_edge.policy.decision import Lookup
 from origin_sdk_edge.policy.facts import RequestFacts
-from origin_sdk_edge.policy.lookup import DEFAULT_RULE
 from origin_sdk_edge.ports import StoredValue, StoreError
 from origin_sdk_edge.storage import Storage
 from origin_sdk_edge.storage.memory import Entry
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import parse_target
 from origin_sdk_wire.record import Record
-from origin_sdk_wire.settings import Settings
+from origin_sdk_wire.settings import DEFAULT_RULE, Settings
 from tests.edge.fakes import START_MS, FakeBodies, FakeStore, FakeTiming
 
 TARGET = parse_target("https://a.example/x")

@@ -23,13 +23,10 @@ from origin_sdk_wire.rules import (
     key_target,
     search_parts,
 )
-from origin_sdk_wire.settings import Rule, Settings
+from origin_sdk_wire.settings import DEFAULT_RULE, Rule, Settings
 from origin_sdk_wire.storability import content_length
 
-__all__ = ["DEFAULT_RULE", "on_bare_request", "on_request"]
-
-DEFAULT_RULE = Rule()
-"""What holds for a request that no rule matches."""
+__all__ = ["on_bare_request", "on_request"]
 
 _ORIGIN, _ASKED_METHOD, _ASKED_FIELDS, _ASKED_NETWORK = PREFLIGHT_FIELDS
 _PREFLIGHT = {_ORIGIN, _ASKED_METHOD}
