@@ -11,7 +11,8 @@ import typer
 from origin_sdk._process.audit import AuditFile
 from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
 from origin_sdk.outbox import Drainer, OriginRenderer, Pace, Renderers, Round, State
-from origin_sdk.outbox._stores.urls import open_layers, open_outbox, store_errors, without_secrets
+from origin_sdk.outbox._stores.failures import store_errors, without_secrets
+from origin_sdk.outbox._stores.urls import open_layers, open_outbox
 
 __all__ = ["OutboxUrl", "drain"]
 

@@ -16,7 +16,8 @@ from origin_sdk.cli.count_sources import (
     listener,
     watched_services,
 )
-from origin_sdk.outbox._stores.urls import open_outbox, without_secrets
+from origin_sdk.outbox._stores.failures import without_secrets
+from origin_sdk.outbox._stores.urls import open_outbox
 
 __all__ = ["metrics"]
 

@@ -14,7 +14,8 @@ from origin_sdk.cli.drain import OutboxUrl
 from origin_sdk.cli.screen import Screen
 from origin_sdk.outbox import Listed, State
 from origin_sdk.outbox._stores.entries import Republish, current_who, read_payload
-from origin_sdk.outbox._stores.urls import open_outbox, store_errors
+from origin_sdk.outbox._stores.failures import store_errors
+from origin_sdk.outbox._stores.urls import open_outbox
 
 __all__ = ["outbox"]
 

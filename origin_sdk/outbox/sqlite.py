@@ -13,6 +13,7 @@ from origin_sdk._process.clock import Clock, SystemClock
 from origin_sdk._process.forks import suspend_at_fork
 from origin_sdk._process.spans import span
 from origin_sdk.outbox._stores.entries import Intent
+from origin_sdk.outbox._stores.failures import store_errors
 from origin_sdk.outbox._stores.sql import (
     SQLITE,
     TABLE,
@@ -55,7 +56,8 @@ class SqliteOutbox(SqlOutbox):
     """Keeps entries in ``path``, which is made with its table if it isn't there.
 
     If it is removed or replaced, it is opened, or made, again. Thread-safe. A forked process opens the file
-    itself. ``clock`` stands in for the machine's, in tests.
+    itself. ``clock`` stands in for the machine's, in tests. A file that can't be used raises
+    :class:`.OutboxUnavailable`, which names it, and what to do.
     """
 
     statements = Statements(_DIALECT)
@@ -69,7 +71,7 @@ class SqliteOutbox(SqlOutbox):
         self._process = os.getpid()
         self._others: list[sqlite3.Connection] = []
         self._lock = RLock()
-        with self._lock:
+        with self._lock, store_errors(str(self._path)):
             self._opened()
         suspend_at_fork(self)
 
@@ -104,21 +106,21 @@ class SqliteOutbox(SqlOutbox):
 
     def due_in(self) -> float | None:
         """Return in how many seconds the next entry is due, without waiting for writers."""
-        with self._lock:
+        with self._lock, store_errors(str(self._path)):
             return self.statements.due_in(partial(self._run, self._opened()))
 
     @contextmanager
     def transaction(self) -> Iterator[Run]:
         """Open a transaction that may write."""
-        with self._lock:
+        with self._lock, store_errors(str(self._path)):
             connection = self._opened()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield partial(self._run, connection)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:  # some that fail SQLite ends itself
+                    connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""

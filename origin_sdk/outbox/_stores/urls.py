@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from origin_sdk._values.errors import InvalidSettings, OriginSdkError, OutboxUnavailable
+from origin_sdk._values.errors import InvalidSettings, OutboxUnavailable
+from origin_sdk.outbox._stores.failures import store_errors, without_secrets
 from origin_sdk.outbox._stores.ports import Outbox
 from origin_sdk.outbox._stores.sql import TABLE
 
 if TYPE_CHECKING:
     from origin_sdk.layers import LayeredCache
 
-__all__ = ["open_layers", "open_outbox", "store_errors", "without_secrets"]
+__all__ = ["open_layers", "open_outbox"]
 
 _LAYER_SECONDS = 2.0
 """How long Redis is waited for: no request waits for a drainer."""
@@ -139,54 +140,6 @@ def _django() -> Outbox:
     from origin_sdk.outbox.django.store import DjangoOutbox
 
     return DjangoOutbox()
-
-
-def without_secrets(url: str) -> str:
-    """Return an outbox's URL without its password, as it may be shown."""
-    try:
-        parts = urlsplit(url)
-        _, at, place = parts.netloc.rpartition("@")
-    except ValueError:
-        return url.partition(":")[0] + ":…"
-    return urlunsplit(parts._replace(netloc=f"…@{place}" if at else place)) if place else url
-
-
-_STORES = ("sqlalchemy.", "sqlite3", "psycopg", "redis.", "django.")
-_UNREACHED = "is it running, and is the URL right?"
-_REMEDIES = (
-    (
-        ("no such table", "does not exist", "doesn't exist"),
-        "make its table: `manage.py migrate` with Django, Alembic or metadata.create_all with SQLAlchemy",
-    ),
-    (
-        ("readonly database", "unable to open database file"),
-        "let this user write to the file and its folder, where SQLite keeps its log",
-    ),
-    (("file is not a database", "is malformed"), "name the file that the service records in"),
-    (("is full", "disk I/O error"), "free some space on its disk; what is recorded is kept"),
-    (("is locked",), "see which process holds a transaction on the file open"),
-)
-
-
-@contextmanager
-def store_errors(url: str) -> Iterator[None]:
-    """Tell what a store raises as :class:`OutboxUnavailable`, with the remedy."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, OriginSdkError) or not _is_of_store(error):
-            raise
-        text = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-        remedy = next(
-            (remedy for signs, remedy in _REMEDIES if any(sign in text for sign in signs)), _UNREACHED
-        )
-        raise OutboxUnavailable(
-            f"{without_secrets(url)}: {type(error).__name__}: {text}; {remedy}"
-        ) from error
-
-
-def _is_of_store(error: Exception) -> bool:
-    return any(f"{kind.__module__}.".startswith(_STORES) for kind in type(error).__mro__)
 
 
 @contextmanager
