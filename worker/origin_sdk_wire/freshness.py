@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from origin_sdk_wire.directives import Directives, delta_seconds, response_directives
+from origin_sdk_wire.directives import Directives, delta_seconds, response_directives, split_list
 from origin_sdk_wire.lifetimes import (
     explicit_lifetime,
     forbids_stale,
@@ -61,8 +61,10 @@ def initial_age_ms(fields: Mapping[str, str], birth_ms: int, response_ms: int) -
 
 
 def _age_value(fields: Mapping[str, str]) -> int:
-    # Section 5.1: the first member counts, and an invalid one is ignored.
-    return delta_seconds(fields.get("age", "").partition(",")[0].strip()) or 0
+    # Section 5.1: the first member counts, and an invalid one is ignored; one that is empty is none (RFC 9110
+    # section 5.6.1.2).
+    members = split_list(fields["age"]) if "age" in fields else ()
+    return (delta_seconds(members[0]) or 0) if members else 0
 
 
 def current_age_ms(record: Record, now_ms: int) -> int:
