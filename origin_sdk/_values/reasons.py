@@ -239,7 +239,7 @@ REASONS: Mapping[str, Explained] = {
         "Leave it out of links, or let clients send the key in a field.",
     ),
     "status": Explained(
-        "This status code is never stored (428, 429, 431, 511), or only with a lifetime of its own.",
+        "This status code is never stored (428, 429, 431, 511), or only with a lifetime of its own; or it is none of HTTP's (600), in whose place the client gets 502.",
         "Give a lifetime: `max-age`, or `negative_lifetimes` in a rule.",
     ),
     "no-freshness": Explained(

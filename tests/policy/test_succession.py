@@ -24,7 +24,7 @@ from origin_sdk_wire.succession import (
         pytest.param(AnswerKind.LIMITED, (429,), id="too much is asked"),
         pytest.param(
             AnswerKind.SERVER_ERROR,
-            (500, 501, 502, 503, 504, 505, 508, 511, *range(520, 531), 599),
+            (100, 101, 199, 500, 501, 502, 503, 504, 505, 508, 511, *range(520, 531), 599, 600, 999),
             id="the server errs, in whatever way",
         ),
     ],

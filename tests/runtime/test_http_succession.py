@@ -23,9 +23,11 @@ from tests.runtime.http_rows import (
     Make,
     Results,
     Row,
+    Shown,
     Value,
     at,
     cc,
+    do,
     get,
     hang_up,
     parameters,
@@ -41,6 +43,8 @@ STORED = cc("max-age=1, stale-if-error=600", ETAG)
 REFRESHABLE = cc("max-age=1, stale-while-revalidate=600, stale-if-error=600", ETAG)
 DOWN = says(status=503)
 LOCATION = ("Location", "/login")
+PART = ("Content-Range", "bytes 0-6/7")
+PARTS = ("Content-Type", "multipart/byteranges; boundary=x")
 
 ENDS: Mapping[str, Make] = {
     "200 private": cc("private"),
@@ -50,6 +54,10 @@ ENDS: Mapping[str, Make] = {
     "200 Vary: *": cc("max-age=60", ("Vary", "*")),
     "an endless stream": cc("max-age=60", ("Content-Type", "text/event-stream")),
     "204 no-store": cc("no-store", status=204),
+    "a part with no-store that wasn't asked for": cc("no-store", PART, status=206),
+    "such a part for one client": cc("private, max-age=60", PART, status=206),
+    "parts with no-store": cc("no-store", PARTS, status=206),
+    "226 no-store": cc("no-store", status=226),
     "a redirect that isn't stored": says(LOCATION, status=302),
     "a permanent redirect with no-store": cc("no-store", LOCATION, status=301),
     "401": says(("WWW-Authenticate", "Basic"), status=401),
@@ -71,9 +79,14 @@ KEEPS: Mapping[str, Make] = {
         (422, "no-store"),
         (428, "public, max-age=60"),
         (431, "public, max-age=60"),
+        (416, "no-store"),
     ]
+} | {
+    "a part that wasn't asked for": cc("max-age=60", PART, status=206),
+    "parts with a lifetime": cc("max-age=60", PARTS, status=206),
 }
-FAILURES = (429, 500, 501, 502, 503, 504, 505, 508, 511, 520, 521, 522, 523, 524, 525, 526, 527, 530, 599)
+FAILURES = (429, *range(500, 506), 508, 511, *range(520, 528), 530, 599, 101, 600, 999)
+HIDDEN: Shown = {"CDN-Cache-Control": None, "Cache-Groups": None}
 
 
 def turns(*makes: Make) -> list[Make]:
@@ -146,6 +159,18 @@ ENDINGS = [
         ],
     ),
     Row(
+        "an answer to a range that withdraws ends it",
+        "14.2 of 9110",
+        turns(STORED, cc("no-store", PART, status=206), DOWN),
+        [get(FETCHED), get(ASKED, ("Range", "bytes=0-6"), pause=OVER, status=206), get(ASKED, status=503)],
+    ),
+    Row(
+        "a 304 that answers no precondition ends nothing",
+        "15.4.5 of 9110",
+        turns(cc("max-age=1, stale-if-error=600"), says(status=304), DOWN),
+        [get(FETCHED), get(ASKED, pause=OVER), get(ASKED, status=200, body=KEPT)],
+    ),
+    Row(
         "what only the bearer of credentials hears ends nothing",
         "3.5",
         turns(STORED, cc("private"), DOWN),
@@ -190,6 +215,17 @@ FAILING = [
         for status, section in ((428, 3), (429, 4), (431, 5), (511, 6))
         for value in ("public, max-age=60",)
     ),
+]
+
+FAILING += [
+    Row(
+        f"{method} answered {status} is a bad gateway's",
+        "15 of 9110",
+        turns(cc("max-age=60", ("CDN-Cache-Control", "max-age=60"), ("Cache-Groups", '"g"'), status=status)),
+        [do(method, ASKED, status=502, shows=HIDDEN, cache_status=f"fwd=.*fwd-status={status}")] * 2,
+    )
+    for method in ("GET", "HEAD", "POST")
+    for status in (101, 600, 999)
 ]
 
 RESTING = [

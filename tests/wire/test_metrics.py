@@ -131,6 +131,7 @@ def test_the_page_s_document_is_one() -> None:
 
 def test_a_status_has_its_class() -> None:
     assert [status_class(code) for code in (200, 304, 404, 599)] == list(STATUSES)
+    assert {status_class(code) for code in (600, 999)} == {"5xx"}
 
 
 # Counting

@@ -31,6 +31,7 @@ from origin_sdk_wire.record import Record
 from origin_sdk_wire.settings import Settings
 from origin_sdk_wire.shield import SHIELD_FIELD, setting_digests
 from origin_sdk_wire.storability import content_length
+from origin_sdk_wire.succession import is_final
 
 __all__ = ["BodyGoneError", "Sender"]
 
@@ -168,6 +169,12 @@ class Sender:
         key: str = "",
     ) -> Response:
         """Hand on the origin's response, or answer the request's precondition from its fields."""
+        if not (is_final(facts.status) or (facts.status == 101 and "upgrade" in request.fields)):
+            # RFC 9110 section 15.6.3: a gateway's word for an invalid response, which goes to nobody.
+            response.discard()
+            told = _told_of(facts, status, exchange) if exchange.is_for_edge else ""
+            text = f"The origin answered with the status code {facts.status}, {_NOTHING_STORED}"
+            return self.plain(exchange, 502, text, status, told)
         if code := self.code_by_fields(facts, request, key):
             exchange.answer(status, code, 0)
             return await self._bodiless(exchange, code, facts, request, status, key)

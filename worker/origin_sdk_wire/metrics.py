@@ -278,5 +278,5 @@ def quantile(metric: Metric, cells: Sequence[float], share: float) -> float | No
 
 
 def status_class(code: int) -> str:
-    """Return ``2xx`` for 204, and so on."""
-    return f"{code // 100}xx"
+    """Return ``2xx`` for 204, and so on; ``5xx`` for what is no status code of HTTP (RFC 9110 section 15)."""
+    return f"{code // 100}xx" if code < 600 else "5xx"

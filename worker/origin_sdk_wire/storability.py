@@ -14,7 +14,7 @@ from origin_sdk_wire.parts import content_part
 from origin_sdk_wire.record import Record
 from origin_sdk_wire.search_variance import variance_field
 from origin_sdk_wire.settings import Rule, Settings
-from origin_sdk_wire.succession import is_good
+from origin_sdk_wire.succession import is_final, is_good
 from origin_sdk_wire.unkeyed import selected
 from origin_sdk_wire.vary import varies_on_everything
 
@@ -40,6 +40,9 @@ _NEVER_STORED = frozenset({428, 429, 431, 511})
 _UNDERSTOOD = HEURISTICALLY_CACHEABLE | {302, 303, 307, 400, 401, 403, 409, 451, 500, 502, 503, 504}
 """Status codes whose caching this cache implements (section 5.2.2.3)."""
 
+_OF_THIS_ANSWER = frozenset({Reason.PARTIAL, Reason.EXPIRED})
+"""Reasons why an answer isn't stored that withdraw nothing."""
+
 _VALIDATORS = ("etag", "last-modified")
 _MAX_FIELD_BYTES = 64 * 1024
 _LOST = "\ufffd"
@@ -52,11 +55,14 @@ _ENDLESS = "text/event-stream"
 def withdrawal(response: ResponseFacts, rule: Rule, settings: Settings) -> Reason | None:
     """Return why a response can't be stored, whoever asked for it; ``None`` if it can.
 
-    Two reasons say nothing of what is stored: Set-Cookie, which is for one client, and an age beyond the
-    lifetime, with which another cache on the way fills in for the origin.
+    Three reasons say nothing of what is stored: Set-Cookie, which is for one client, an age beyond the
+    lifetime, with which another cache on the way fills in for the origin, and that it is a part, or has no
+    content of its own (304): only its directives count then.
     """
-    reason = next(obstacles(response, rule, settings), None)
-    return None if reason is Reason.EXPIRED else reason
+    if response.status == 304:
+        return withdrawn_by_directive(response, response_directives(response.fields), rule, settings)
+    reasons = (each for each in obstacles(response, rule, settings) if each not in _OF_THIS_ANSWER)
+    return next(reasons, None)
 
 
 def obstacles(response: ResponseFacts, rule: Rule, settings: Settings) -> Iterator[Reason]:
@@ -77,7 +83,7 @@ def obstacles(response: ResponseFacts, rule: Rule, settings: Settings) -> Iterat
 
 def forbidden_by_status(response: ResponseFacts, directives: Directives) -> Reason | None:
     """Return why a response of this status is never stored."""
-    if not 200 <= response.status <= 599 or response.status == 304 or response.status in _NEVER_STORED:
+    if not is_final(response.status) or response.status == 304 or response.status in _NEVER_STORED:
         return Reason.STATUS
     if response.status == 206 and not _is_part(response.fields):
         return Reason.PARTIAL

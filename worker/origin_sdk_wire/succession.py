@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from types import MappingProxyType
 
-__all__ = ["BEARINGS", "AnswerKind", "Bearing", "Ends", "is_good", "kind_of", "speaks_of_resource"]
+__all__ = [
+    "BEARINGS",
+    "AnswerKind",
+    "Bearing",
+    "Ends",
+    "is_final",
+    "is_good",
+    "kind_of",
+    "speaks_of_resource",
+]
 
 _OF_RESOURCE = frozenset({401, 403, 404, 410, 451})
 """The client errors that everybody who asks for it gets."""
@@ -99,10 +108,18 @@ _KINDS = MappingProxyType(
 
 
 def kind_of(status: int) -> AnswerKind:
-    """Return the kind of an answer; an unknown code is as the first of its class (RFC 9110 section 15)."""
-    if status >= 500:
+    """Return the kind of an answer; an unknown code is as the first of its class (RFC 9110 section 15).
+
+    One of no class is a server error, and so is an interim one in a final answer's place.
+    """
+    if status >= 500 or not is_final(status):
         return AnswerKind.SERVER_ERROR
     return _KINDS.get(status) or (AnswerKind.CLIENT_ERROR if status >= 400 else AnswerKind.SUCCESS)
+
+
+def is_final(status: int) -> bool:
+    """Whether a status code is one of HTTP's, and ends an exchange."""
+    return 200 <= status <= 599
 
 
 def is_good(status: int) -> bool:

@@ -47,7 +47,7 @@ class JsResponses:
 
     def relayed(self, response: OriginResponse, fields: Mapping[str, str | None]) -> Response:
         """Hand on the origin's response."""
-        if response.status == 101 or not 200 <= response.status <= 599:
+        if response.status == 101:
             return response.raw  # the runtime can't create such a response
         headers = js.Headers.new(response.raw.headers)
         for name, value in fields.items():

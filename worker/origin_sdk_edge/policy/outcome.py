@@ -291,8 +291,7 @@ def _on_response(reply: _Reply) -> Plan:
         return _ended(Plan(Relay(), reply.status, may_share=False), stored, reply, response)
     reason = _reason_to_store(reply)
     if reason is not Reason.STORED:
-        plan = Plan(Relay(), reply.refused(reason), may_share=False)
-        return plan if reason is Reason.PARTIAL else _ended(plan, stored, reply, response)
+        return _ended(Plan(Relay(), reply.refused(reason), may_share=False), stored, reply, response)
     record = record_of(response, reply.lookup.rule, reply.settings)
     return Plan(Relay(), reply.stored_status, store=record)
 
