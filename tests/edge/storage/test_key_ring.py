@@ -37,12 +37,16 @@ class ReadStore(FakeStore):
     reads: list[str] = field(default_factory=list)
     is_down: bool = False
     gate: asyncio.Event | None = None
+    answers_late: dict[str, StoredValue] | None = None
+    """What a read says that waits at the gate."""
     values: dict[str, StoredValue] = field(default_factory=dict)
 
     async def read(self, key: str) -> StoredValue | None:
         self.reads.append(key)
         if self.gate:
             await self.gate.wait()
+            if self.answers_late is not None:
+                return self.answers_late.get(key)
         if self.is_down:
             raise StoreError("down")
         return await super().read(key)
@@ -162,6 +166,20 @@ async def test_a_revocation_is_seen_when_the_key_is_read_again() -> None:
     assert (await world.verify("k")).refusal is Reason.REVOKED
 
 
+@pytest.mark.parametrize("lifetime", [0, 0.2, 1])
+@pytest.mark.parametrize("stale", [0, 300])
+async def test_a_lifetime_is_kept_however_short(lifetime: float, stale: float) -> None:
+    world = World(replace(SETTINGS, api_key_lifetime=lifetime, api_key_stale=stale))
+    world.put("k")
+    assert await world.claims() == CLAIMS
+    world.wait(lifetime)
+    assert await world.claims() == CLAIMS
+    world.put("k", replace(ACME, revoked_ms=START_MS))
+    world.wait(lifetime)
+
+    assert (await world.verify("k")).refusal is Reason.REVOKED
+
+
 async def test_a_key_is_found_by_the_old_secret_and_asked_for_by_the_new_one_first() -> None:
     world = World()
     world.put("k", secret=OLD)
@@ -186,17 +204,36 @@ async def test_the_table_is_asked_first_and_kv_not_at_all() -> None:
     assert world.reads == 0
 
 
+async def test_what_kv_said_last_is_not_undone_by_a_read_that_began_before() -> None:
+    world = World(replace(SETTINGS, api_key_table_old_secret=""))
+    world.put("k")
+    slow = world.store.gate = asyncio.Event()
+    older = asyncio.ensure_future(world.claims())
+    await asyncio.sleep(0)
+    world.wait(SETTINGS.kv_timeout + 1)
+    world.store.gate = None
+    world.store.answers_late = world.store.values.copy()
+    world.put("k", replace(ACME, revoked_ms=START_MS))
+    assert (await world.verify("k")).refusal is Reason.REVOKED
+    slow.set()
+
+    assert await older is None
+    assert (await world.verify("k")).refusal is Reason.REVOKED
+
+
 # Keys that nobody knows
 
 
-async def test_a_flood_of_unknown_keys_reads_kv_a_bounded_number_of_times() -> None:
-    world = World(replace(SETTINGS, api_key_table_old_secret=""))
+@pytest.mark.parametrize(("old", "looked_for"), [("", 100), (OLD, 50)], ids=["one secret", "an old one, too"])
+async def test_a_flood_of_unknown_keys_reads_kv_a_bounded_number_of_times(old: str, looked_for: int) -> None:
+    world = World(replace(SETTINGS, api_key_table_old_secret=old))
     world.put("good")
     assert await world.claims("good") == CLAIMS
     told = [await world.verify(f"random-{number}") for number in range(5000)]
 
     assert world.reads == 1 + 100
-    assert [each.refusal for each in told] == [None] * 100 + [Reason.KEY_UNREAD] * 4900
+    unread = 5000 - looked_for
+    assert [each.refusal for each in told] == [None] * looked_for + [Reason.KEY_UNREAD] * unread
     assert await world.claims("good") == CLAIMS, "it gave way to none of them"
     world.wait(10)
     for number in range(5000):
@@ -242,6 +279,23 @@ async def test_what_was_known_is_used_on_for_a_while_and_what_was_not_is_not() -
     world.store.is_down = False
     world.wait(5)
     assert await world.claims() == CLAIMS
+
+
+async def test_who_hangs_up_does_not_make_kv_unreadable() -> None:
+    """Whose key was revoked could else go on for ``API_KEY_STALE``."""
+    world = World(replace(SETTINGS, api_key_table_old_secret=""))
+    world.put("k")
+    assert await world.claims() == CLAIMS
+    world.put("k", replace(ACME, revoked_ms=START_MS))
+    world.wait(60)
+    world.store.gate = asyncio.Event()
+    hanging_up, waiting = (asyncio.ensure_future(world.verify("k")) for _ in range(2))
+    await asyncio.sleep(0)
+    hanging_up.cancel()
+    await asyncio.sleep(0)
+    world.store.gate.set()
+
+    assert [(await waiting).refusal, (await world.verify("k")).refusal] == [Reason.KEY_UNREAD, Reason.REVOKED]
 
 
 async def test_an_end_counts_while_kv_is_down() -> None:

@@ -35,10 +35,10 @@ _UNREAD = CheckedToken(None, is_checked=True, refusal=Reason.KEY_UNREAD)
 class _Known:
     key: ApiKey
     read_ms: int
-    tried_ms: int
-    """When KV was asked for it last, whatever came of that."""
     valid: CheckedToken
     """What it says, as long as it is valid."""
+    failed_ms: int = 0
+    """When KV couldn't be read for it last."""
 
 
 class KeyRing:
@@ -49,6 +49,7 @@ class KeyRing:
         self._tiers = tiers
         self._table = settings.api_key_table
         self._secret, self._old_secret = settings.api_key_table_secret, settings.api_key_table_old_secret
+        self._places = 2 if self._old_secret else 1
         self._lifetime_ms = int(settings.api_key_lifetime * 1000)
         self._ahead_ms = int(self._lifetime_ms * MARKS_AHEAD)
         self._usable_ms = self._lifetime_ms + int(settings.api_key_stale * 1000)
@@ -64,43 +65,57 @@ class KeyRing:
             return CheckedToken(listed.claims) if listed.is_current(now_ms / 1000) else _UNKNOWN
         known = self._known.get(digest)
         if known is not None and now_ms - known.read_ms < self._lifetime_ms:
-            if now_ms - known.tried_ms >= self._ahead_ms and digest not in self._readings:
+            is_due = now_ms - max(known.read_ms, known.failed_ms) >= self._ahead_ms
+            if is_due and digest not in self._readings:
                 background.run(self._read(digest, key, known))
             return _standing(known, now_ms)
         if known is None and self._is_unknown(digest, now_ms):
             return _UNKNOWN
-        if known is None or now_ms - known.tried_ms >= _RETRY_MS:
-            await self._read_once(digest, key, known)
-        return self._after_reading(digest)
+        since_ms = now_ms
+        if known is None or now_ms - known.failed_ms >= _RETRY_MS:
+            since_ms = await self._read_once(digest, key, known)
+        return self._after_reading(digest, since_ms)
 
-    def _after_reading(self, digest: str) -> CheckedToken:
+    def _after_reading(self, digest: str, since_ms: int) -> CheckedToken:
+        """Return what a key proves by a reading since then, or by an older one while there is none to be had.
+
+        A read that nobody ended says nothing of KV: whose key was revoked could go on by hanging up.
+        """
         now_ms, known = self._tiers.timing.now_ms(), self._known.get(digest)
-        if known is not None and now_ms - known.read_ms < self._usable_ms:
-            return _standing(known, now_ms)
-        return _UNKNOWN if self._is_unknown(digest, now_ms) else _UNREAD
+        if known is not None:
+            is_down = now_ms - known.failed_ms < _RETRY_MS and now_ms - known.read_ms < self._usable_ms
+            if known.read_ms >= since_ms or is_down:
+                return _standing(known, now_ms)
+        unknown_ms = self._unknown.get(digest)
+        return _UNREAD if unknown_ms is None or unknown_ms < since_ms else _UNKNOWN
 
     def _is_unknown(self, digest: str, now_ms: int) -> bool:
         """Whether KV was read a short while ago, and didn't know the key."""
         read_ms = self._unknown.get(digest)
         return read_ms is not None and now_ms - read_ms <= self._lifetime_ms
 
-    async def _read_once(self, digest: str, key: str, known: _Known | None) -> None:
-        """Read what KV says of a key, or wait for who does; what it doesn't know as often as may be."""
+    async def _read_once(self, digest: str, key: str, known: _Known | None) -> int:
+        """Read what KV says of a key, or wait for who does; what it doesn't know as often as may be.
+
+        Return when that reading began.
+        """
         timing, seconds = self._tiers.timing, self._tiers.settings.kv_timeout
         reading, now_ms = self._readings.get(digest), timing.now_ms()
         if reading and now_ms - reading.began_ms <= seconds * 1000:
             await reading.wait(timing, seconds)
-        elif known is not None or self._fruitless.takes(1, now_ms):
+            return reading.began_ms
+        if known is not None or self._fruitless.takes(self._places, now_ms):
             await self._read(digest, key, known)
+        return now_ms
 
     async def _read(self, digest: str, key: str, known: _Known | None) -> None:
         now_ms = self._tiers.timing.now_ms()
         self._readings[digest] = reading = Reading(now_ms)
-        if known is not None:
-            known.tried_ms = now_ms
         try:
             found = await self._found(digest, key)
         except StoreError as error:
+            if known is not None:
+                known.failed_ms = self._tiers.timing.now_ms()
             self._tiers.note(error)
         else:
             self._learn(digest, found, now_ms, is_cold=known is None)
@@ -109,15 +124,19 @@ class KeyRing:
                 del self._readings[digest]
             reading.end()
 
-    def _learn(self, digest: str, found: ApiKey | None, now_ms: int, *, is_cold: bool) -> None:
+    def _learn(self, digest: str, found: ApiKey | None, read_ms: int, *, is_cold: bool) -> None:
+        """Take note of what KV said when it was asked at ``read_ms``, unless it said something since."""
+        if found is not None and is_cold:
+            self._fruitless.give_back(self._places)
+        known = self._known.get(digest)
+        if read_ms < max(known.read_ms if known else 0, self._unknown.get(digest) or 0):
+            return
         if found is None:
             self._known.drop(digest)
-            self._unknown.set(digest, now_ms)
+            self._unknown.set(digest, read_ms)
             return
         self._unknown.drop(digest)
-        self._known.set(digest, _Known(found, now_ms, now_ms, CheckedToken(found.claims)))
-        if is_cold:
-            self._fruitless.give_back(1)
+        self._known.set(digest, _Known(found, read_ms, CheckedToken(found.claims)))
 
     async def _found(self, digest: str, key: str) -> ApiKey | None:
         """Return what KV says of a key, by the digest of either secret; raises :class:`StoreError`."""
