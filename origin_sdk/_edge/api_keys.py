@@ -1,11 +1,12 @@
 """API keys in KV: added, revoked and listed.
 
 A key's entry is read before it is written: a list that is imported again writes only what differs, keeps when
-each key was added, and brings no revoked one back.
+each key was added, and brings no revoked one back; nor does one that is imported with another secret, where
+this machine has the old one as well.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -13,7 +14,7 @@ from origin_sdk._cloudflare.effects import Progress
 from origin_sdk._cloudflare.kv import ListedKey, Pair, Unwritten
 from origin_sdk._edge.marks import moment_of
 from origin_sdk._edge.purge import Operation, learn_clock
-from origin_sdk._values.api_keys import ApiKeysReceipt, NewApiKey, StoredApiKey
+from origin_sdk._values.api_keys import ApiKeysReceipt, NewApiKey, StoredApiKey, has_claims, require_sent
 from origin_sdk._values.arguments import check_type
 from origin_sdk._values.errors import CloudflareUnavailable, InvalidRequest, InvalidSettings, OriginSdkError
 from origin_sdk._values.texts import Texts, texts
@@ -52,19 +53,28 @@ class Wanted:
         self.claims = dict(claims or {})
         if not (self.keys or self.digests or self.claims):
             raise InvalidRequest("say which keys: give keys, digests or claims")
-        for digest in self.digests:
+        for key in self.keys:
+            require_sent(key)
+        for number, digest in enumerate(self.digests, 1):
             is_one = set(digest) <= set("0123456789abcdef") and len(digest) <= _DIGEST_DIGITS
             if not is_one or len(digest) < _LEAST_DIGITS:
+                # By its number: it may be the key itself.
                 raise InvalidRequest(
-                    f"{digest[:_LEAST_DIGITS]}…: isn't a digest, nor the beginning of one with at least "
+                    f"digest {number} isn't a digest, nor the beginning of one with at least "
                     f"{_LEAST_DIGITS} digits (0 to 9, a to f); `origin-sdk keys list` shows them"
                 )
 
-    def has_claims_of(self, entry: KeyEntry) -> bool:
-        """Whether a key is among them by its claims."""
-        return bool(self.claims) and all(
-            entry.claims.get(name) == value for name, value in self.claims.items()
-        )
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An entry that lies in KV; ``is_own`` is what the Worker counts, sealed by the key that writes now.
+
+    Of what isn't authentic nothing is known but that it says that its key was revoked: the key of the store
+    that sealed it may have been taken out since.
+    """
+
+    entry: KeyEntry
+    is_own: bool
 
 
 async def add_keys(
@@ -74,29 +84,38 @@ async def add_keys(
     given: dict[str, NewApiKey] = {}
     for number, key in enumerate(keys, 1):
         digest = key.digest_by(_secret(operation) if key.key else "")
-        if replace(given.setdefault(digest, key), key="", digest=digest) != replace(
-            key, key="", digest=digest
-        ):
+        if _told(given.setdefault(digest, key).entry(0, "", "")) != _told(key.entry(0, "", "")):
             raise InvalidRequest(f"key {number} was given before, with other claims or times; remove one")
     await learn_clock(operation)
-    there, now_ms = await _entries_at(operation, given), _now_ms(operation)
+    former = {digest: found for digest, key in given.items() if (found := _former(operation, key.key))}
+    there = await _entries_at(operation, {*given, *former.values()})
+    now_ms = _now_ms(operation)
     entries: dict[str, KeyEntry] = {}
     left_revoked: list[str] = []
     for digest, key in given.items():
-        known = there.get(digest)
-        entry = key.entry(known.at_ms if known else now_ms, _note(operation.settings.actor), _note(reason))
+        own, known = there.get(digest), _before(there.get(digest), there.get(former.get(digest, "")))
+        at_ms = known.at_ms if known else now_ms
+        entry = key.entry(at_ms, _note(operation.settings.actor), _note(reason))
         if known and known.revoked_ms is not None:
             left_revoked.append(digest)
-        elif known is None or _told(known) != _told(entry):
+            entry = known
+        if own is None or not own.is_own or own.entry is not known or _told(known) != _told(entry):
             entries[digest] = entry
     await _write(operation, entries, now_ms)
+    written = [digest for digest, entry in entries.items() if entry.revoked_ms is None]
     receipt = ApiKeysReceipt(
-        added=tuple(digest for digest in entries if digest not in there),
-        changed=tuple(digest for digest in entries if digest in there),
-        unchanged=len(given) - len(entries) - len(left_revoked),
+        added=tuple(digest for digest in written if digest not in there),
+        changed=tuple(digest for digest in written if digest in there),
+        unchanged=len(given) - len(written) - len(left_revoked),
         left_revoked=tuple(left_revoked),
     )
     return _completed(operation, receipt, lifetime_seconds)
+
+
+def _before(own: _Known | None, former: _Known | None) -> KeyEntry | None:
+    """Return what was known of a key, by either digest of it: that it was revoked, if one says so."""
+    found = [known.entry for known in (own, former) if known]
+    return next((entry for entry in found if entry.revoked_ms is not None), found[0] if found else None)
 
 
 async def revoke_keys(
@@ -109,8 +128,9 @@ async def revoke_keys(
     await learn_clock(operation)
     whole = {key_digest(key, _secret(operation)) for key in wanted.keys}
     whole.update(digest for digest in wanted.digests if len(digest) == _DIGEST_DIGITS)
-    found: dict[str, KeyEntry | None] = dict.fromkeys(sorted(whole))
-    found.update(await _entries_at(operation, whole))
+    found: dict[str, _Known | None] = dict.fromkeys(sorted(whole))
+    former = [_former(operation, key) for key in wanted.keys]
+    found.update(await _entries_at(operation, whole.union(filter(None, former))))
     for beginning in wanted.digests:
         if beginning not in whole:
             found.update(await _only_one(operation, beginning))
@@ -118,9 +138,9 @@ async def revoke_keys(
         found.update(await _having(operation, wanted))
     now_ms, by, why = _now_ms(operation), _note(operation.settings.actor), _note(reason)
     entries = {
-        digest: replace(entry or KeyEntry({}, now_ms), revoked_ms=now_ms, by=by, why=why)
-        for digest, entry in found.items()
-        if entry is None or entry.revoked_ms is None
+        digest: replace(known.entry if known else KeyEntry({}, now_ms), revoked_ms=now_ms, by=by, why=why)
+        for digest, known in found.items()
+        if known is None or not known.is_own or known.entry.revoked_ms is None
     }
     await _write(operation, entries, now_ms)
     receipt = ApiKeysReceipt(revoked=tuple(entries), unchanged=len(found) - len(entries))
@@ -154,28 +174,28 @@ def _entry(operation: Operation, listed: ListedKey) -> KeyEntry | None:
         return None
 
 
-async def _entries_at(operation: Operation, digests: Collection[str]) -> dict[str, KeyEntry]:
+async def _entries_at(operation: Operation, digests: Collection[str]) -> dict[str, _Known]:
     """Return the entries of these digests that are there."""
-    found: dict[str, KeyEntry] = {}
+    found: dict[str, _Known] = {}
     if len(digests) <= _ONE_BY_ONE:
         for digest in digests:
             listed, _ = await operation.namespace.page(operation.exchange, kv_key(digest), "", 10)
-            found.update(_own_of(operation, listed))
+            found.update(_known_of(operation, listed))
         return found
-    async for own in _own_pages(operation):
-        found.update((digest, entry) for digest, entry in own.items() if digest in digests)
+    async for known in _known_pages(operation):
+        found.update((digest, known[digest]) for digest in known.keys() & digests)
     return found
 
 
-async def _own_pages(operation: Operation) -> AsyncIterator[Mapping[str, KeyEntry]]:
-    """Yield all entries that count by their digests, a page at a time."""
+async def _known_pages(operation: Operation) -> AsyncIterator[Mapping[str, _Known]]:
+    """Yield all that is known of keys by their digests, a page at a time."""
     cursor: str | None = None
     while cursor != "":
         listed, cursor = await operation.namespace.page(operation.exchange, KEY_PREFIX, cursor or "")
-        yield _own_of(operation, listed)
+        yield _known_of(operation, listed)
 
 
-async def _only_one(operation: Operation, beginning: str) -> dict[str, KeyEntry]:
+async def _only_one(operation: Operation, beginning: str) -> dict[str, _Known | None]:
     listed, _ = await operation.namespace.page(operation.exchange, kv_key(beginning), "", 10)
     if len(listed) != 1:
         count = "no key's" if not listed else "more than one key's"
@@ -183,27 +203,43 @@ async def _only_one(operation: Operation, beginning: str) -> dict[str, KeyEntry]
             f"{beginning}: {count} digest begins so; give more digits, or all 64 of a key that was added "
             "within the last minute"
         )
-    return _own_of(operation, listed) or {listed[0].name.removeprefix(KEY_PREFIX): KeyEntry({}, 0)}
+    return {listed[0].name.removeprefix(KEY_PREFIX): None, **_known_of(operation, listed)}
 
 
-async def _having(operation: Operation, wanted: Wanted) -> dict[str, KeyEntry]:
-    found: dict[str, KeyEntry] = {}
-    async for own in _own_pages(operation):
-        found.update((digest, entry) for digest, entry in own.items() if wanted.has_claims_of(entry))
+async def _having(operation: Operation, wanted: Wanted) -> dict[str, _Known]:
+    found: dict[str, _Known] = {}
+    async for known in _known_pages(operation):
+        found.update(
+            (digest, each) for digest, each in known.items() if has_claims(each.entry.claims, wanted.claims)
+        )
     if not found:
         named = ", ".join(f"{name} = {value!r}" for name, value in wanted.claims.items())
         raise InvalidRequest(f"no key has {named}; `origin-sdk keys list` shows what keys have")
     return found
 
 
-def _own_of(operation: Operation, listed: Iterable[ListedKey]) -> dict[str, KeyEntry]:
-    """Return the entries that count; raises :class:`InvalidSettings` where this machine lacks the keys."""
-    own: dict[str, KeyEntry] = {}
+def _known_of(operation: Operation, listed: Iterable[ListedKey]) -> dict[str, _Known]:
+    """Return what is known of keys; raises :class:`InvalidSettings` where this machine lacks the keys."""
+    found: dict[str, _Known] = {}
     for key in listed:
         _require_keys(operation, key)
-        if entry := _entry(operation, key):
-            own[key.name.removeprefix(KEY_PREFIX)] = entry
-    return own
+        if known := _known(operation, key):
+            found[key.name.removeprefix(KEY_PREFIX)] = known
+    return found
+
+
+def _known(operation: Operation, listed: ListedKey) -> _Known | None:
+    if entry := _entry(operation, listed):
+        keys = operation.seals.keys
+        note = note_of(listed.metadata) if keys else None
+        return _Known(entry, is_own=not keys or (note is not None and note.key_id == keys[0].id))
+    try:
+        said = read_entry(without_mac(listed.metadata) if isinstance(listed.metadata, Mapping) else None)
+    except UnreadableRecord:
+        return None
+    if said.revoked_ms is None:
+        return None
+    return _Known(KeyEntry({}, said.at_ms, revoked_ms=said.revoked_ms), is_own=False)
 
 
 def _require_keys(operation: Operation, listed: ListedKey) -> None:
@@ -277,6 +313,12 @@ def _secret(operation: Operation) -> str:
             "API_KEY_TABLE_SECRET"
         )
     return secret
+
+
+def _former(operation: Operation, key: str) -> str | None:
+    """Return the digest of a key by the old secret, if there are both."""
+    old = operation.settings.api_key_table_old_secret
+    return key_digest(key, old) if key and old else None
 
 
 def _now_ms(operation: Operation) -> int:

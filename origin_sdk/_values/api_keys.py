@@ -14,7 +14,16 @@ from origin_sdk_wire.api_keys import key_digest
 from origin_sdk_wire.key_entries import KeyEntry, is_claim
 from origin_sdk_wire.strict_json import strictly_read
 
-__all__ = ["ApiKeysReceipt", "NewApiKey", "StoredApiKey", "new_key_of", "parse_moment"]
+__all__ = [
+    "ApiKeysReceipt",
+    "NewApiKey",
+    "StoredApiKey",
+    "has_claims",
+    "new_key_of",
+    "parse_moment",
+    "require_sent",
+    "shown_claim",
+]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MOST_CHARACTERS = 1024
@@ -47,11 +56,8 @@ class NewApiKey:
             raise InvalidRequest("give either the key or its digest; NewApiKey.generated(claims) makes a key")
         if self.digest and not _DIGEST.fullmatch(self.digest):
             raise InvalidRequest("the digest isn't one: it has 64 digits, 0 to 9 and a to f")
-        if self.key and not _is_sent(self.key):
-            raise InvalidRequest(
-                f"the key can't be sent in a request: give 1 to {_MOST_CHARACTERS} printable characters of "
-                "ASCII, without spaces"
-            )
+        if self.key:
+            require_sent(self.key)
         _check_claims(self.claims)
         for name in ("begins", "ends"):
             moment = getattr(self, name)
@@ -175,8 +181,26 @@ def new_key_of(line: str) -> NewApiKey:
     return NewApiKey(row, key, digest, begins, ends)
 
 
-def _is_sent(key: str) -> bool:
-    return len(key) <= _MOST_CHARACTERS and key.isascii() and key.isprintable() and " " not in key
+def require_sent(key: str) -> None:
+    """Raise :class:`InvalidRequest`, which shows no key, for one that the Worker would never look for."""
+    is_of_size = 0 < len(key) <= _MOST_CHARACTERS
+    if not is_of_size or not key.isascii() or not key.isprintable() or " " in key:
+        raise InvalidRequest(
+            f"the key can't be sent in a request: give 1 to {_MOST_CHARACTERS} printable characters of "
+            "ASCII, without spaces"
+        )
+
+
+def has_claims(claims: Mapping[str, object], wanted: Mapping[str, object]) -> bool:
+    """Whether claims have all that are wanted, as they are shown: a command knows 17 as a text alone."""
+    return all(
+        name in claims and shown_claim(claims[name]) == shown_claim(value) for name, value in wanted.items()
+    )
+
+
+def shown_claim(value: object) -> str:
+    """Return a claim as it is shown, and given to a command."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _check_claims(claims: Mapping[str, object]) -> None:

@@ -53,6 +53,8 @@ class Settings:
     """The keys of the sealed store, as in the Worker's ``STORE_KEYS``; empty where the Worker has none."""
     api_key_table_secret: str = field(default="", repr=False)
     """What digests of API keys are made with, as the Worker's ``API_KEY_TABLE_SECRET``."""
+    api_key_table_old_secret: str = field(default="", repr=False)
+    """What they were made with before, as ``API_KEY_TABLE_OLD_SECRET``: what was revoked by it stays so."""
 
     def __post_init__(self) -> None:
         """Raise :class:`InvalidSettings` for what can't work."""
@@ -124,11 +126,12 @@ class Settings:
             parse_store_keys(self.store_keys)
         except ValueError as error:
             raise InvalidSettings(f"EDGE_CACHE_STORE_KEYS can't be used: {error}") from error
-        if 0 < len(self.api_key_table_secret.encode("utf-8", "replace")) < _LEAST_SECRET_BYTES:
-            raise InvalidSettings(
-                "EDGE_CACHE_API_KEY_TABLE_SECRET is too short: give the Worker's API_KEY_TABLE_SECRET, of at "
-                f"least {_LEAST_SECRET_BYTES} bytes"
-            )
+        for name in ("API_KEY_TABLE_SECRET", "API_KEY_TABLE_OLD_SECRET"):
+            if 0 < len(getattr(self, name.lower()).encode("utf-8", "replace")) < _LEAST_SECRET_BYTES:
+                raise InvalidSettings(
+                    f"EDGE_CACHE_{name} is too short: give the Worker's {name}, of at least "
+                    f"{_LEAST_SECRET_BYTES} bytes"
+                )
 
     def _check_log(self) -> None:
         if bool(self.log_url) != bool(self.log_key):
@@ -242,5 +245,6 @@ VARIABLES: Mapping[str, str] = {
     "log_key": "EDGE_CACHE_LOG_KEY",
     "store_keys": "EDGE_CACHE_STORE_KEYS",
     "api_key_table_secret": "EDGE_CACHE_API_KEY_TABLE_SECRET",
+    "api_key_table_old_secret": "EDGE_CACHE_API_KEY_TABLE_OLD_SECRET",
 }
 """The environment variable of each setting."""

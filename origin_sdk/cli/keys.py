@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from origin_sdk._values.api_keys import ApiKeysReceipt, NewApiKey, StoredApiKey, new_key_of, parse_moment
+from origin_sdk._values.api_keys import (
+    ApiKeysReceipt,
+    NewApiKey,
+    StoredApiKey,
+    has_claims,
+    new_key_of,
+    parse_moment,
+    shown_claim,
+)
 from origin_sdk._values.errors import InvalidRequest
 from origin_sdk.cli.context import AsJson, BaseUrl, ConfigFile, Context, Environment, NamespaceId
 from origin_sdk.cli.lines import Lines
@@ -112,7 +120,7 @@ def list_(
     """Show the keys by their digests: whose they are, and which are over or revoked."""
     context, owner = Context(config, environment, namespace_id, base_url, as_json), _claims(claims)
     with context.client() as client, context.progress("listing keys") as _:
-        own = (key for key in client.api_keys() if all(key.claims.get(name) == owner[name] for name in owner))
+        own = (key for key in client.api_keys() if has_claims(key.claims, owner))
         found = list(islice(own, limit + 1))
     shown, is_cut = found[:limit], len(found) > limit
     now = datetime.now(UTC)  # noqa: TID251 - a command is where the clock is read
@@ -195,7 +203,7 @@ def _draw(screen: Screen, receipt: ApiKeysReceipt) -> None:
 
 def _draw_list(screen: Screen, shown: Sequence[StoredApiKey], now: datetime, *, is_cut: bool) -> None:
     for key in shown:
-        claims = " ".join(f"{name}={value}" for name, value in key.claims.items())
+        claims = " ".join(f"{name}={shown_claim(value)}" for name, value in key.claims.items())
         ends = f"  until {key.ends:%Y-%m-%d %H:%M}" if key.ends else ""
         screen.print(f"{key.digest[:_SHOWN_DIGITS]}  {key.state(now):9}  {claims}{ends}")
         if key.revoked:

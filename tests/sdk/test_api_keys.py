@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,6 +43,7 @@ ACME, GLOBEX = {"tenant": "acme"}, {"tenant": "globex"}
 BEGINS, ENDS = (datetime(year, 6, 30, tzinfo=UTC) for year in (2026, 2099))
 
 NewClient = Callable[..., PurgeClient]
+Claims = Mapping[str, str | int]
 
 
 @pytest.fixture
@@ -138,6 +139,96 @@ def test_what_was_revoked_is_not_brought_back(edge: PurgeClient) -> None:
     assert (revoked.claims, revoked.why) == (ACME, "leaked")
 
 
+# Secrets and keys of the store that change
+
+
+NEWER = "a newer secret of the tests, of thirty-two bytes"
+
+
+@pytest.fixture
+def changed(fake_kv: FakeKV, new_client: NewClient) -> PurgeClient:
+    """A client once the secret has changed, which has the old one as well."""
+    return new_client(
+        settings=replace(fake_kv.settings, api_key_table_secret=NEWER, api_key_table_old_secret=SECRET)
+    )
+
+
+def test_with_another_secret_no_key_comes_back_and_none_is_issued_anew(
+    edge: PurgeClient, changed: PurgeClient, fake_kv: FakeKV, kv_clock: ManualClock
+) -> None:
+    """A purge of a key's group ends it by when it was issued: a later moment would bring it back, too."""
+    keys = [NewApiKey(ACME, "k"), NewApiKey(GLOBEX, "revoked")]
+    edge.add_api_keys(keys)
+    at_ms = read_entry(fake_kv.metadata(place("k"))).at_ms
+    edge.revoke_api_keys(keys=["revoked"], reason="leaked")
+    kv_clock.advance(3600)
+    receipt = changed.add_api_keys(keys)
+
+    assert (receipt.added, receipt.left_revoked) == (
+        (key_digest("k", NEWER),),
+        (key_digest("revoked", NEWER),),
+    )
+    entries = [read_entry(fake_kv.metadata(kv_key(key_digest(key.key, NEWER)))) for key in keys]
+    assert (entries[0].at_ms, entries[0].api_key.is_revoked) == (at_ms, False)
+    assert (entries[1].api_key.is_revoked, entries[1].why) == (True, "leaked")
+    again = changed.add_api_keys(keys)
+    assert (again.added, again.changed, again.unchanged, len(again.left_revoked)) == ((), (), 1, 1)
+
+
+def test_a_key_that_came_back_is_revoked_again_by_what_the_old_secret_knows(
+    edge: PurgeClient, changed: PurgeClient, fake_kv: FakeKV, new_client: NewClient
+) -> None:
+    edge.add_api_keys([NewApiKey(ACME, "k")])
+    edge.revoke_api_keys(keys=["k"])
+    new_client(settings=replace(fake_kv.settings, api_key_table_secret=NEWER)).add_api_keys(
+        [NewApiKey(ACME, "k")]
+    )
+
+    assert changed.add_api_keys([NewApiKey(ACME, "k")]).left_revoked == (key_digest("k", NEWER),)
+    assert read_entry(fake_kv.metadata(kv_key(key_digest("k", NEWER)))).api_key.is_revoked
+
+
+def test_a_key_is_revoked_by_both_secrets(edge: PurgeClient, changed: PurgeClient) -> None:
+    edge.add_api_keys([NewApiKey(ACME, "k"), NewApiKey(ACME, "other")])
+    digests = {key_digest("k", secret) for secret in (SECRET, NEWER)}
+
+    assert set(changed.revoke_api_keys(keys=["k"]).revoked) == digests
+    assert {key.digest for key in edge.api_keys() if key.revoked} == digests
+    assert changed.revoke_api_keys(keys=["unheard-of"]).revoked == (key_digest("unheard-of", NEWER),)
+
+
+def test_an_import_seals_by_the_key_that_writes_now(
+    sealed: PurgeClient, fake_kv: FakeKV, new_client: NewClient
+) -> None:
+    """So that the old key of the store can be taken out, and with it goes neither a key nor a revocation."""
+    keys = [NewApiKey(ACME, "k"), NewApiKey(GLOBEX, "revoked")]
+    sealed.add_api_keys(keys)
+    sealed.revoke_api_keys(keys=["revoked"])
+    both = f"{STORE_KEY.replace('one:AAEC', 'other:AQEC')},{STORE_KEY}"
+    settings = replace(fake_kv.settings, api_key_table_secret=SECRET, store_keys=both)
+    receipt = new_client(settings=settings).add_api_keys(keys)
+
+    assert (receipt.changed, receipt.left_revoked) == (
+        (key_digest("k", SECRET),),
+        (key_digest("revoked", SECRET),),
+    )
+    later = new_client(settings=replace(settings, store_keys=both.partition(",")[0]))
+    assert states(later) == {json.dumps(ACME): "valid", json.dumps(GLOBEX): "revoked"}
+
+
+def test_a_revocation_whose_seal_cannot_be_opened_holds(
+    sealed: PurgeClient, fake_kv: FakeKV, new_client: NewClient
+) -> None:
+    sealed.add_api_keys([NewApiKey(GLOBEX, "k")])
+    sealed.revoke_api_keys(keys=["k"])
+    store_keys = STORE_KEY.replace("one:AAEC", "other:AQEC")
+    settings = replace(fake_kv.settings, api_key_table_secret=SECRET, store_keys=store_keys)
+    later = new_client(settings=settings)
+
+    assert later.add_api_keys([NewApiKey(GLOBEX, "k")]).left_revoked == (key_digest("k", SECRET),)
+    assert states(later) == {"{}": "revoked"}
+
+
 def test_a_part_that_is_not_written_is_told_and_the_same_call_writes_it(
     edge: PurgeClient, fake_kv: FakeKV
 ) -> None:
@@ -168,12 +259,17 @@ def test_nothing_written_is_what_the_api_said(edge: PurgeClient, fake_kv: FakeKV
         pytest.param({"digests": [key_digest("a1", SECRET)[:8]]}, ["a1"], id="the beginning of it"),
         pytest.param({"claims": ACME}, ["a1", "a2"], id="all of a tenant"),
         pytest.param({"keys": ["g"], "claims": ACME}, ["a1", "a2", "g"], id="both"),
+        pytest.param({"claims": {"id": 1}}, ["a1"], id="a number, and not true"),
+        pytest.param({"claims": {"id": "1"}}, ["a1"], id="a number as a command has it"),
+        pytest.param({"claims": {"id": "true"}}, ["g"], id="true as a command has it"),
     ],
 )
 def test_what_is_named_is_revoked_and_nothing_else(
     edge: PurgeClient, named: dict[str, Any], revoked: list[str]
 ) -> None:
-    edge.add_api_keys([NewApiKey({**ACME, "id": 1}, "a1"), NewApiKey(ACME, "a2"), NewApiKey(GLOBEX, "g")])
+    edge.add_api_keys(
+        [NewApiKey({**ACME, "id": 1}, "a1"), NewApiKey(ACME, "a2"), NewApiKey({**GLOBEX, "id": True}, "g")]
+    )
     receipt = edge.revoke_api_keys(**named)
 
     digests = {key_digest(key, SECRET) for key in revoked}
@@ -194,7 +290,11 @@ def test_a_key_that_no_list_shows_yet_is_revoked_all_the_same(
     ("named", "message"),
     [
         pytest.param({}, "say which keys", id="none"),
-        pytest.param({"digests": ["k"]}, "isn't a digest", id="a key in place of its digest"),
+        pytest.param(
+            {"digests": ["secretkey"]}, "digest 1 isn't a digest", id="a key in place of its digest"
+        ),
+        pytest.param({"keys": ["k", "secret key"]}, "can't be sent", id="a key that is none"),
+        pytest.param({"keys": [""]}, "can't be sent", id="an empty key"),
         pytest.param({"digests": ["0" * 65]}, "isn't a digest", id="too long"),
         pytest.param({"digests": ["0" * 7]}, "at least 8 digits", id="too short"),
         pytest.param({"digests": ["0" * 8]}, "no key's digest begins so", id="nobody's"),
@@ -202,8 +302,9 @@ def test_a_key_that_no_list_shows_yet_is_revoked_all_the_same(
     ],
 )
 def test_what_names_no_key_is_an_error(edge: PurgeClient, named: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidRequest, match=message):
+    with pytest.raises(InvalidRequest, match=message) as error:
         edge.revoke_api_keys(**named)
+    assert "secret" not in str(error.value)
 
 
 def test_purging_everything_and_deleting_it_leaves_keys_alone(edge: PurgeClient, fake_kv: FakeKV) -> None:
@@ -244,9 +345,10 @@ def test_what_cannot_be_a_key_is_an_error_that_shows_none(given: dict[str, Any],
         assert key not in str(error.value)
 
 
-def test_one_key_for_two_owners_is_an_error(edge: PurgeClient) -> None:
+@pytest.mark.parametrize(("one", "other"), [(ACME, GLOBEX), ({"id": 1}, {"id": True})])
+def test_one_key_for_two_owners_is_an_error(edge: PurgeClient, one: Claims, other: Claims) -> None:
     with pytest.raises(InvalidRequest, match="key 2 was given before"):
-        edge.add_api_keys([NewApiKey(ACME, "k"), NewApiKey(GLOBEX, "k")])
+        edge.add_api_keys([NewApiKey(one, "k"), NewApiKey(other, "k")])
 
 
 def test_without_the_secret_keys_need_their_digests(new_client: NewClient) -> None:
