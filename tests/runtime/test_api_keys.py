@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -156,6 +157,63 @@ def test_a_key_that_is_not_valid_gets_nothing_that_is_stored(
     assert detail(ask(edge, path)) == "identity-missing"
     assert detail(ask(edge, path, key_digest(key, SECRET))) == "identity-missing"
     assert detail(ask(edge, f"{path}?api_key={key}", put(edge, new_key()))) == "identity-missing"
+
+
+KEY, PLACE = "X-API-Key", "?api_key="
+
+
+@pytest.mark.parametrize(
+    ("query", "fields", "others"),
+    [
+        pytest.param("", [(KEY, "{acme}"), (KEY, "{globex}")], {}, id="the field twice"),
+        pytest.param("", [(KEY, "{globex}, {acme}")], {}, id="two in a field"),
+        pytest.param("", [("X_API_Key", "{acme}")], {}, id="the field with underscores"),
+        pytest.param("", [(KEY, "{acme}"), ("Cookie", "session=globex")], {}, id="a cookie beside it"),
+        pytest.param("", [(KEY, "{acme}"), ("Authorization", "Basic eA==")], {}, id="a user beside it"),
+        pytest.param(f"{PLACE}{{globex}}", [(KEY, "{acme}")], {}, id="another in the query"),
+        pytest.param(f"{PLACE}{{acme}}", [(KEY, "{acme}")], {}, id="the same in the query"),
+        pytest.param(f"{PLACE}", [(KEY, "{acme}")], {}, id="an empty one in the query"),
+        pytest.param(f"{PLACE}{{acme}}&api_key={{globex}}", [], {}, id="the parameter twice"),
+        pytest.param(f"{PLACE}{{acme}}&API_KEY={{globex}}", [], {}, id="the parameter in another case"),
+        pytest.param(f"{PLACE}{{acme}}&api%5Fkey={{globex}}", [], {}, id="the parameter in percent-encoding"),
+        pytest.param(f"{PLACE}{{acme}};api_key={{globex}}", [], {}, id="the parameter behind a semicolon"),
+        pytest.param(f"{PLACE}{{acme}}&api.key={{globex}}", [], {}, id="the parameter with a dot"),
+        pytest.param("?API_KEY={acme}", [], {}, id="the parameter in another case alone"),
+        pytest.param(f"{PLACE}{{acme}}%00", [], {}, id="a NUL at its end"),
+        pytest.param(f"{PLACE}+{{acme}}", [], {}, id="a space before it"),
+        pytest.param("", [(KEY, "")], {}, id="an empty field"),
+        pytest.param("", [(KEY, "k" * 12_000)], {}, id="a very long one"),
+        pytest.param("", [(KEY, "{acme}\xff\xfe")], {}, id="octets that are no UTF-8"),
+        pytest.param("", [(KEY, "{ACME}")], {}, id="the key in another case"),
+        pytest.param("", [(KEY, "{globex}"), ("Range", "bytes=0-")], {}, id="a range, by another tenant"),
+        pytest.param("", [(KEY, "{globex}")], {"method": "HEAD"}, id="a HEAD, by another tenant"),
+        pytest.param(
+            "", [(KEY, "{globex}"), ("If-None-Match", "*")], {}, id="a condition, by another tenant"
+        ),
+        pytest.param(
+            "", [(KEY, "{globex}"), ("Cache-Control", "max-stale")], {}, id="a wish, by another tenant"
+        ),
+        pytest.param(
+            "", [(KEY, "{globex}"), ("Cache-Control", "only-if-cached")], {}, id="nothing but stored"
+        ),
+    ],
+)
+def test_what_an_origin_may_read_as_another_key_opens_nothing(
+    edge: Workerd, path: str, query: str, fields: list[tuple[str, str]], others: dict[str, Any]
+) -> None:
+    acme, globex = put(edge, new_key()), put(edge, new_key(), GLOBEX)
+    assert is_hit(ask(edge, path, acme))
+
+    def told(text: str) -> str:
+        return text.format(acme=acme, ACME=acme.upper(), globex=globex)
+
+    sent = [(name, told(value)) for name, value in fields]
+    first, second = (
+        get(edge.url("edge"), f"{path}{told(query)}", *sent, host="api.test", **others) for _ in range(2)
+    )
+    assert not is_hit(first), detail(first)
+    assert b"1" not in {first.body, second.body}
+    assert ask(edge, path, acme).body == b"1"
 
 
 def test_a_key_that_ends_while_it_is_in_use_is_refused_from_then_on(edge: Workerd, path: str) -> None:

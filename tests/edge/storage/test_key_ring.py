@@ -371,12 +371,15 @@ class Requests:
             "STORE_KEYS": f"one:{base64.b64encode(STORE_KEY.secret).decode()}",
         }
         self.asked = 0
+        self.is_origin_down = False
         self.store = ReadStore()
         self.edge = FakeEdge(load(variables), self._answer, store=self.store)
         for key, tenant in (("a1", "acme"), ("a2", "acme"), ("g", "globex")):
             self.put(key, KeyEntry({"tenant": tenant, "id": key}, START_MS - 60_000))
 
     def _answer(self, _: RequestFacts) -> FakeResponse:
+        if self.is_origin_down:
+            return FakeResponse(503, {"content-length": "4"}, b"down")
         self.asked += 1
         body = str(self.asked).encode()
         return FakeResponse(
@@ -417,3 +420,25 @@ async def test_who_was_revoked_by_entry_or_by_purge_gets_nothing_that_is_stored(
     assert await requests.get("a2") == (b"1", "hit")
     requests.edge.storage.marks.mark_here(["group/key-a2"], Lane.SOFT, requests.edge.timing.ms)
     assert await requests.get("a2") == (b"3", "revoked")
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        pytest.param(replace(ACME, revoked_ms=START_MS), "revoked", id="revoked"),
+        pytest.param(replace(ACME, ends_ms=START_MS + 1), "identity-missing", id="over"),
+        pytest.param(KeyEntry({}, START_MS), "identity-missing", id="nobody's"),
+    ],
+)
+@pytest.mark.parametrize("seconds", [61, 601], ids=["fresh", "stale"])
+async def test_what_stands_in_for_an_origin_that_is_down_is_not_for_whose_key_is_over(
+    entry: KeyEntry, said: str, seconds: int
+) -> None:
+    requests = Requests(stale_while_revalidate="1h", stale_if_error="1h")
+    assert (await requests.get("a1"))[0] == b"1"
+    requests.put("a1", entry)
+    requests.edge.timing.ms += seconds * 1000
+    requests.is_origin_down = True
+
+    assert [await requests.get("a1") for _ in range(2)] == [(b"down", said)] * 2
+    assert (await requests.get("a2"))[0] == b"1", "it's there, for others of the tenant"
