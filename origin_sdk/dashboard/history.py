@@ -9,7 +9,7 @@ the points of all ranges, some 2,300 rows a source.
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -21,7 +21,7 @@ from origin_sdk.dashboard.ranges import RANGES, Range
 from origin_sdk.dashboard.tallies import READINGS_KEPT_SECONDS, Tally, UrlSums
 from origin_sdk_wire.errors import UnreadableMetrics
 from origin_sdk_wire.exposition import Isolate, isolate_text, parse_isolate
-from origin_sdk_wire.metrics import METRICS
+from origin_sdk_wire.metrics import SIZES
 
 __all__ = ["History"]
 
@@ -38,7 +38,6 @@ CREATE TABLE IF NOT EXISTS readings (
 """
 _SPANS_KEPT = 2
 _BUSY_SECONDS = 1.0
-_SIZES: Mapping[str, int] = {metric.name: metric.size for metric in METRICS}
 
 
 class History:
@@ -165,7 +164,7 @@ def _unpacked(data: bytes) -> Tally:
     table: dict[str, Any] = json.loads(zlib.decompress(data))
     step = Tally()
     for name, series in table["counts"].items():
-        size = _SIZES.get(name)
+        size = SIZES.get(name)
         for *labels, cells in series:
             if size == len(cells):
                 step.counts.series[name][tuple(labels)] = cells

@@ -6,7 +6,7 @@ from heapq import nlargest
 from typing import Self
 
 from origin_sdk_wire.exposition import Document, Isolate, UrlCount
-from origin_sdk_wire.metrics import METRICS, Counts, MetricKind
+from origin_sdk_wire.metrics import GAUGES, Counts
 
 __all__ = ["READINGS_KEPT_SECONDS", "YOUNG_SECONDS", "Readings", "Tally", "UrlSums"]
 
@@ -17,8 +17,6 @@ YOUNG_SECONDS = 3600.0
 """The shortest range: what a younger isolate counted falls into it, whenever that was."""
 READINGS_KEPT_SECONDS = 86_400.0
 """For so long the readings of an isolate that is silent are kept: an idle one comes back."""
-
-_GAUGES = frozenset(metric.name for metric in METRICS if metric.kind is MetricKind.GAUGE)
 
 
 @dataclass(slots=True)
@@ -84,7 +82,7 @@ class Tally:
         room = MOST_SERIES - sum(map(len, self.counts.series.values()))
         for name, series in counted.series.items():
             known = self.counts.series[name]
-            if name in _GAUGES:
+            if name in GAUGES:
                 known.update({labels: list(cells) for labels, cells in series.items()})
                 continue
             for labels, cells in series.items():
@@ -149,6 +147,6 @@ class Readings:
 
 def _gauges_of(counts: Counts) -> Counts:
     found = Counts()
-    for name in _GAUGES:
+    for name in GAUGES:
         found.series[name] = dict(counts.series[name])
     return found

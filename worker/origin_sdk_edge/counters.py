@@ -10,8 +10,8 @@ from origin_sdk_edge.policy.facts import OriginFailure, RequestFacts
 from origin_sdk_wire.choices import MetricsUrls
 from origin_sdk_wire.exposition import AwayOrigin, SeenPurge, UrlCount
 from origin_sdk_wire.facts import Reason
-from origin_sdk_wire.marks import Lane, Mark
-from origin_sdk_wire.metrics import ATTEMPTS, FAULTS, OTHER, Counts, Labels, Tier, status_class
+from origin_sdk_wire.marks import Lane, Mark, is_index
+from origin_sdk_wire.metrics import ATTEMPTS, FAULTS, KV_PURPOSES, OTHER, Counts, Labels, Tier, status_class
 from origin_sdk_wire.parameters import without_parameters
 from origin_sdk_wire.settings import Settings
 
@@ -25,9 +25,6 @@ _KEPT_PURGES = 50
 _OWN_MARK_MS = 10_000
 """A mark that moves so shortly after the Worker wrote it itself is that write, seen in KV."""
 _HOOKS = frozenset({"before_lookup", "after_origin", "before_send"})
-_INDEXES = ("prefixes/", "host-groups/")
-_PURPOSES = {"r": "record", "b": "body", "m": "mark", "p": "log", "c": "metrics", "k": "key"}
-"""What a key of KV is for, by the letter that it begins with."""
 
 
 @dataclass(slots=True, eq=False)
@@ -167,7 +164,7 @@ class Counters:
 
     def kv_used(self, operation: str, keys: Sequence[str]) -> None:
         """Count the keys of an operation of KV, which are all of one kind."""
-        self.counts.add("kv_keys", (operation, _PURPOSES.get(keys[0][:1], "record")), len(keys))
+        self.counts.add("kv_keys", (operation, KV_PURPOSES.get(keys[0][:1], "record")), len(keys))
 
     def kv_failed(self, operation: str) -> None:
         """Count an operation of KV that failed."""
@@ -198,7 +195,7 @@ class Counters:
     def saw_purge(self, name: str, lane: Lane, mark: Mark, seen_ms: int) -> None:
         """Count a mark that was seen to move; the Worker's own are counted where they are written."""
         moment_ms = mark.moment_ms
-        if name.startswith(_INDEXES) or self._is_own(name, moment_ms):
+        if is_index(name) or self._is_own(name, moment_ms):
             return  # what an index tells of moves with it
         if lane is Lane.HARD and self._hardens(name, moment_ms):
             return

@@ -7,7 +7,7 @@ more of each *group*, at most :data:`MOST_POINTS` in all::
 
     index1   the rule, or "-" for what belongs to none
     blob1    the layout's version: 1
-    blob2    the group: answers, origin, origins, rule, memory, kv, lags, or url
+    blob2    the group: answers, origin, origins, rule, memory, kv, seals, lags, or url
     blob3    the isolate's id        blob4    the location, such as FRA
     blob5..  the group's labels      double1..  the group's columns
 
@@ -23,6 +23,7 @@ from origin_sdk_wire.metrics import (
     ATTEMPTS,
     BROKEN_SEALS,
     FAULTS,
+    GAUGES,
     KV_OPERATIONS,
     KV_PURPOSES,
     METRICS,
@@ -30,11 +31,11 @@ from origin_sdk_wire.metrics import (
     OTHER,
     PURGERS,
     REFRESH_OUTCOMES,
+    SIZES,
     STATUSES,
     Cells,
     Counts,
     Labels,
-    MetricKind,
 )
 
 __all__ = [
@@ -57,9 +58,10 @@ _INDEX_BYTES = 96
 _MOST_BY_RULE = 3
 _MOST_URLS = 3
 _BLOB_CHARACTERS = 1000
-_SIZES = {metric.name: metric.size for metric in METRICS}
 _LABELS = {metric.name: metric.labels for metric in METRICS}
-_GAUGES = frozenset(metric.name for metric in METRICS if metric.kind is MetricKind.GAUGE)
+
+_KV_WRITTEN = tuple(purpose for purpose in KV_PURPOSES.values() if purpose != "key")
+"""What the Worker writes as well as reads: API keys are written by the SDK alone."""
 
 URL_LABELS = ("rule", "url")
 URL_COLUMNS = ("requests", "bytes", "origin_requests", "origin_seconds")
@@ -105,7 +107,7 @@ def _each(metric: str, label: str, values: Iterable[str]) -> tuple[Column, ...]:
 
 
 def _whole(metric: str) -> tuple[Column, ...]:
-    return tuple(Column(metric, (), cell) for cell in range(_SIZES[metric]))
+    return tuple(Column(metric, (), cell) for cell in range(SIZES[metric]))
 
 
 def _pairs(metric: str, labels: tuple[str, str], values: Iterable[tuple[str, str]]) -> tuple[Column, ...]:
@@ -147,7 +149,7 @@ GROUPS: Mapping[str, ColumnGroup] = {
                 Column("breaker_openings"),
                 *_pairs("purges", ("by", "lane"), ((by, lane.value) for by in PURGERS for lane in Lane)),
                 *_each("faults", "where", FAULTS),
-                *map(Column, sorted(_GAUGES)),
+                *map(Column, sorted(GAUGES)),
             ),
         ),
         ColumnGroup(
@@ -158,8 +160,8 @@ GROUPS: Mapping[str, ColumnGroup] = {
                     "kv_keys",
                     ("operation", "purpose"),
                     (
-                        *(("read", purpose) for purpose in KV_PURPOSES),
-                        *(("write", purpose) for purpose in KV_PURPOSES),
+                        *(("read", purpose) for purpose in _KV_WRITTEN),
+                        *(("write", purpose) for purpose in _KV_WRITTEN),
                         *(("list", purpose) for purpose in ("log", "metrics")),
                         *(("delete", purpose) for purpose in ("record", "body", "mark")),
                     ),
@@ -168,7 +170,15 @@ GROUPS: Mapping[str, ColumnGroup] = {
                 Column("kv_written_bytes"),
             ),
         ),
-        ColumnGroup("seals", (), _each("broken_seals", "cause", BROKEN_SEALS)),
+        ColumnGroup(
+            "seals",
+            (),
+            (
+                *_each("broken_seals", "cause", BROKEN_SEALS),
+                # The group of KV has all 20 columns that a point can have.
+                *_pairs("kv_keys", ("operation", "purpose"), [("read", "key")]),
+            ),
+        ),
         ColumnGroup("lags", (), (*_whole("purge_lag_seconds"), *_whole("eviction_seconds"))),
     )
 }
@@ -208,7 +218,7 @@ def _rows(group: ColumnGroup, counts: Counts) -> dict[Labels, Cells]:
 
 
 def _says_something(group: ColumnGroup, row: Cells) -> bool:
-    counted = (cell for cell, column in zip(row, group.columns, strict=True) if column.metric not in _GAUGES)
+    counted = (cell for cell, column in zip(row, group.columns, strict=True) if column.metric not in GAUGES)
     return any(counted)
 
 
@@ -291,7 +301,7 @@ def selection(group: ColumnGroup) -> str:
 
 def _sum(at: int, column: Column) -> str:
     total = f"SUM(_sample_interval * double{at})"
-    shown = f"{total} / SUM(_sample_interval)" if column.metric in _GAUGES else total
+    shown = f"{total} / SUM(_sample_interval)" if column.metric in GAUGES else total
     return f"{shown} AS c{at}"
 
 
@@ -308,5 +318,5 @@ def add_row(counts: Counts, group: ColumnGroup, row: Mapping[str, object]) -> No
         by_name = {**labels, **dict(column.labels)}
         series = counts.series[column.metric]
         key = tuple(by_name[name] for name in _LABELS[column.metric])
-        cells = series.setdefault(key, [0.0] * _SIZES[column.metric])
+        cells = series.setdefault(key, [0.0] * SIZES[column.metric])
         cells[column.cell] += value

@@ -19,6 +19,7 @@ __all__ = [
     "ATTEMPTS",
     "BROKEN_SEALS",
     "FAULTS",
+    "GAUGES",
     "KV_OPERATIONS",
     "KV_PURPOSES",
     "METRICS",
@@ -26,6 +27,7 @@ __all__ = [
     "OTHER",
     "PURGERS",
     "REFRESH_OUTCOMES",
+    "SIZES",
     "STATUSES",
     "Cells",
     "Counts",
@@ -46,7 +48,10 @@ ATTEMPTS = ("answered", "failed")
 ORIGIN_ERRORS = ("unreachable", "timeout", "truncated")
 REFRESH_OUTCOMES = ("stored", "validated", "unstored", "failed")
 KV_OPERATIONS = ("read", "write", "list", "delete")
-KV_PURPOSES = ("record", "body", "mark", "log", "metrics")
+KV_PURPOSES: Mapping[str, str] = MappingProxyType(
+    {"r": "record", "b": "body", "m": "mark", "p": "log", "c": "metrics", "k": "key"}
+)
+"""What a key of KV is for, by the letter that it begins with."""
 PURGERS = ("unsafe-request", "origin-response")
 BROKEN_SEALS = ("unsealed", "unknown-key", "broken")
 FAULTS = ("store", "marks", "log", "invalidation", "background", "cache", "hook", "metrics", "worker", OTHER)
@@ -153,6 +158,9 @@ METRICS: tuple[Metric, ...] = (
 """Every metric, by the name that JSON has. OpenMetrics puts ``edge_cache_`` before it."""
 
 _BY_NAME: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in METRICS})
+SIZES: Mapping[str, int] = MappingProxyType({metric.name: metric.size for metric in METRICS})
+"""How many cells a series of a metric has."""
+GAUGES = frozenset(metric.name for metric in METRICS if metric.kind is MetricKind.GAUGE)
 
 
 class Counts:
