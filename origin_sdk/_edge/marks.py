@@ -7,13 +7,11 @@ from typing import Any
 from origin_sdk._cloudflare.kv import ListedKey
 from origin_sdk._edge.purge import Operation
 from origin_sdk._edge.seals import ClientSeals
+from origin_sdk_wire.bounds import LATEST_MS
 from origin_sdk_wire.marks import MARK_PREFIX, Lane, is_index, is_shared
 from origin_sdk_wire.seals import without_seal
 
 __all__ = ["MarkEntry", "moment_of", "read_marks_page"]
-
-_LATEST_MS = 253_402_300_799_000
-"""The last second of the year 9999, after which Python has no dates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ def _entry(name: str, metadata: object, value: str, expiration: int | None) -> M
 
 def moment_of(at_ms: int) -> datetime:
     """Return a moment that lies in KV, where anything may be written, as a date: the last one at most."""
-    return datetime.fromtimestamp(min(at_ms, _LATEST_MS) / 1000, UTC)
+    return datetime.fromtimestamp(min(at_ms, LATEST_MS) / 1000, UTC)
 
 
 def _from_value(value: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ __all__ = [
     "CLOCK_TOLERANCE_MS",
     "DEFAULT_MARK_INTERVAL_SECONDS",
     "KV_PROPAGATION_SECONDS",
+    "LATEST_MS",
     "MARKS_AHEAD",
     "MARK_SECONDS",
     "MAX_GROUPS",
@@ -16,6 +17,9 @@ _DAY = 86_400
 
 KV_PROPAGATION_SECONDS = 60
 """Cloudflare's documented time for a write to KV to be seen in every location."""
+
+LATEST_MS = 253_402_300_799_000
+"""The last second of the year 9999, after which Python has no dates."""
 
 CLOCK_TOLERANCE_MS = 1000
 """By how much the clocks of two of Cloudflare's machines may differ: a mark's moment lies so far ahead."""

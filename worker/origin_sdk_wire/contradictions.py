@@ -11,6 +11,7 @@ from origin_sdk_wire.fields import HOP_BY_HOP
 from origin_sdk_wire.rules import KeyBody, KeyRule, covers_name
 from origin_sdk_wire.seals import Seal
 from origin_sdk_wire.settings import Rule, Settings
+from origin_sdk_wire.storability import NEVER_STORED
 from origin_sdk_wire.values import shown_value
 
 __all__ = ["errors_of", "misplaced", "rule_errors", "rule_warnings", "warnings_of"]
@@ -20,7 +21,6 @@ _NOT_STORING = frozenset(
     {"bypass", "data_class", "hook_request_bytes", "origin_timeout", "origins", "weights"}
 )
 """What is of use also where nothing is stored."""
-_NEVER_STORED = frozenset({428, 429, 431, 511})
 _SLOW_MARKS_SECONDS = 300
 
 _EACH_CLIENTS = frozenset(
@@ -298,7 +298,7 @@ def _storing_errors(rule: Rule) -> Iterator[str]:
             'single_flight = "global": a private response isn\'t shared with other isolates; remove it, or '
             'data_class = "private"'
         )
-    for status in sorted(_NEVER_STORED & rule.negative_lifetimes.keys()):
+    for status in sorted(NEVER_STORED & rule.negative_lifetimes.keys()):
         yield f"negative_lifetimes = {status}: is never stored (RFC 6585); remove it"
     if len(rule.groups) > MAX_GROUPS:
         yield (

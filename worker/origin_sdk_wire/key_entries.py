@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from origin_sdk_wire.api_keys import ApiKey
+from origin_sdk_wire.bounds import LATEST_MS
 from origin_sdk_wire.errors import UnreadableRecord
 
 __all__ = ["KEY_PREFIX", "KeyEntry", "is_claim", "kv_key", "read_entry"]
@@ -22,8 +23,6 @@ KEY_PREFIX = "k1/"
 
 _LARGEST_INTEGER = 2**53 - 1
 """What JavaScript, in which the Worker gets the metadata, can tell from its neighbours."""
-_LARGEST_MS = 253_402_300_799_000
-"""The end of the year 9999."""
 _MOMENTS = ("begins", "ends", "revoked")
 
 
@@ -94,4 +93,4 @@ def is_claim(value: object) -> bool:
 
 
 def _is_moment(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_MS
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LATEST_MS

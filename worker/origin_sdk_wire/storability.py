@@ -19,6 +19,7 @@ from origin_sdk_wire.unkeyed import selected
 from origin_sdk_wire.vary import varies_on_everything
 
 __all__ = [
+    "NEVER_STORED",
     "content_length",
     "forbidden_by_fields",
     "forbidden_by_status",
@@ -34,7 +35,7 @@ __all__ = [
     "withdrawn_by_directive",
 ]
 
-_NEVER_STORED = frozenset({428, 429, 431, 511})
+NEVER_STORED = frozenset({428, 429, 431, 511})
 """What RFC 6585 (sections 3 to 6) says MUST NOT be stored."""
 
 _UNDERSTOOD = HEURISTICALLY_CACHEABLE | {302, 303, 307, 400, 401, 403, 409, 451, 500, 502, 503, 504}
@@ -83,7 +84,7 @@ def obstacles(response: ResponseFacts, rule: Rule, settings: Settings) -> Iterat
 
 def forbidden_by_status(response: ResponseFacts, directives: Directives) -> Reason | None:
     """Return why a response of this status is never stored."""
-    if not is_final(response.status) or response.status == 304 or response.status in _NEVER_STORED:
+    if not is_final(response.status) or response.status == 304 or response.status in NEVER_STORED:
         return Reason.STATUS
     if response.status == 206 and not _is_part(response.fields):
         return Reason.PARTIAL
