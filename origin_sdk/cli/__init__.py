@@ -4,6 +4,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from origin_sdk.cli.extra import exit_without
+
 __all__ = ["main"]
 
 
@@ -12,13 +14,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         from origin_sdk.cli.app import run  # noqa: PLC0415 - the extra may be missing
     except ModuleNotFoundError as error:
-        if error.name not in {"httpx", "rich", "typer"}:
-            raise
-        sys.exit(f"origin-sdk: {error.name} is missing: pip install 'origin-sdk[cli]'")
+        exit_without(error)
     except KeyboardInterrupt:
         sys.exit(130)
     try:
         run(sys.argv[1:] if arguments is None else arguments)
+    except ModuleNotFoundError as error:
+        exit_without(error)
     finally:
         if arguments is None:
             # The process is about to end: another Ctrl-C has nothing more to interrupt.

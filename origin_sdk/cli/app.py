@@ -27,6 +27,7 @@ from origin_sdk.cli.context import (
     report_output,
     report_unexpected,
 )
+from origin_sdk.cli.extra import OF_EXTRA
 from origin_sdk_wire import WIRE_VERSION
 
 __all__ = ["app", "run"]
@@ -177,6 +178,8 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> None:
     except Exception as error:  # the last net: a person gets a sentence, not a traceback
         if isinstance(error, OSError) and is_of_output(error):
             raise
+        if isinstance(error, ModuleNotFoundError) and error.name in OF_EXTRA:
+            raise  # only what a command needs is imported, when it is run
         if isinstance(error, OSError) and is_of_files(error):
             report_files(error, as_json=as_json)
             sys.exit(2)

@@ -128,14 +128,15 @@ def test_sqlalchemy_without_anything_asynchronous_needs_no_greenlet() -> None:
     assert python(code) == "False"
 
 
-def test_the_command_without_its_extra_says_what_to_install() -> None:
+@pytest.mark.parametrize("name", ["typer", "httpx"])
+def test_the_command_without_its_extra_says_what_to_install(name: str) -> None:
     code = (
-        "import sys; sys.modules['typer'] = None\n"
+        f"import sys; sys.modules['{name}'] = None\n"
         "from origin_sdk.cli import main\n"
-        "try: main(['purge'])\n"
+        "try: main(['purge', '--everything', '--yes'])\n"
         "except SystemExit as end: print(end.code)"
     )
-    assert "pip install 'origin-sdk[cli]'" in python(code)
+    assert python(code) == f"origin-sdk: {name} is missing: pip install 'origin-sdk[cli]'"
 
 
 def test_nothing_of_the_worker_is_imported() -> None:
