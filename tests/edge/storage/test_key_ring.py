@@ -328,6 +328,29 @@ async def test_with_store_keys_nobody_elses_entry_counts(by: StoreKey | None, pl
     assert [where for where, _ in world.edge.faults] == ["seal"]
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param(None, id="nothing"),
+        pytest.param({"claims": {"tenant": "acme"}}, id="no moment"),
+        pytest.param({"at": 0, "claims": ["tenant"]}, id="no claims"),
+        pytest.param({"at": 0, "claims": {"tenant": None}}, id="a claim that is none"),
+        pytest.param({"at": 0, "claims": {}}, id="nobody's"),
+    ],
+)
+async def test_what_is_no_entry_opens_nothing_and_is_told_of_by_its_place(metadata: object) -> None:
+    world = World()
+    place = kv_key(key_digest("k", SECRET))
+    world.store.values[place] = StoredValue(metadata, b"")
+
+    assert (await world.verify("k")).claims is None
+
+    ((where, error),) = world.edge.faults
+    assert where == "store"
+    assert str(error).startswith(f"{place}: an API key's entry ")
+    assert str(error).endswith("; add the key again, or revoke it")
+
+
 async def test_a_sealed_entry_counts_and_a_changed_one_does_not() -> None:
     world = World(SEALED)
     place = world.put("k", by=STORE_KEY)

@@ -15,7 +15,7 @@ from origin_sdk_edge.storage.reading import Reading
 from origin_sdk_edge.storage.tiers import Tiers
 from origin_sdk_wire.api_keys import ApiKey, found_key, key_digest
 from origin_sdk_wire.bounds import MARKS_AHEAD
-from origin_sdk_wire.errors import BrokenSeal
+from origin_sdk_wire.errors import BrokenSeal, UnreadableRecord
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key_entries import kv_key, read_entry
 
@@ -155,7 +155,7 @@ class KeyRing:
         except BrokenSeal:
             return None  # which was told of
         except ValueError as error:  # whatever lies there: it opens nothing, and closes nobody out
-            self._tiers.note(error)
+            self._tiers.note(UnreadableRecord(f"{place}: {error}; add the key again, or revoke it"))
             return None
 
 
