@@ -769,3 +769,23 @@ def test_a_node_that_hangs_costs_its_own_keys_alone(
     finally:
         running.thaw()
         cache.close()
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_process_that_begins_while_a_node_hangs_uses_the_others(
+    driver: str, redis_cluster: ClusterOfSix, prefix: str, number: int
+) -> None:
+    """Whichever that is: the first that it would ask for the way, or the one that messages would come by."""
+    running, keys = redis_cluster, [FAMILY.key(id=number) for number in range(60)]
+    with make(driver, RedisOptions(url=running.url, prefix=prefix, timeout=PATIENT_SECONDS)) as patient:
+        patient.get_many_or_load(keys, lambda some: dict.fromkeys(some, "a"))
+    running.nodes[number].freeze()
+    cache = make(driver, RedisOptions(url=running.url, prefix=prefix, timeout=SOFT_SECONDS))
+    try:
+        cache.get(keys[0])
+        eventually(lambda: not cache.link.is_up)
+        eventually(lambda: any(cache.link.up) and bool(cache.link.hears))
+        eventually(lambda: {cache.get(key) for key in keys if cache.link.asks(key.name)} == {"a"})
+    finally:
+        running.thaw()
+        cache.close()

@@ -10,5 +10,6 @@
 :mod:`.failures`           what it means that there was no answer, and whose fault it is
 :mod:`.scripts`, `.lua`    what runs inside Redis, and the keys that it touches
 :mod:`.sentinels`          which server is the primary
+:mod:`.clusters`           the way to a cluster's nodes, one of which may hang
 =========================  ============================================================================
 """

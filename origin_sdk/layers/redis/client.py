@@ -30,7 +30,7 @@ from origin_sdk.layers.redis.failures import (
     unclosed,
 )
 from origin_sdk.layers.redis.link import Link
-from origin_sdk.layers.redis.ports import Client, ClusterClient, Connection, Pool
+from origin_sdk.layers.redis.ports import Client, ClusterClient, Connection, Pool, Subscription
 from origin_sdk.layers.redis.replies import FAILED, Failed
 from origin_sdk.layers.redis.wire import packed, packed_read, words
 from origin_sdk.layers.traces import failing, traced_redis
@@ -73,6 +73,8 @@ class RedisClient:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._client: Client | None = None
+        self._tries = 0
+        """How often it was tried to make it."""
         self._idle: list[Connection] = []
         """Connections of the client's pool, kept for reads."""
         self._most_idle = link.options.max_connections // 2
@@ -86,7 +88,8 @@ class RedisClient:
         if self._client is None:
             with self._lock:  # a client that nobody keeps closes its connections, whoever uses them
                 if self._client is None:
-                    self._client = self._link.options.client(self._link.found_primary)
+                    self._tries += 1
+                    self._client = self._link.options.client(self._link.found_primary, self._tries - 1)
         return self._client
 
     def _cluster(self) -> ClusterClient:
@@ -228,6 +231,13 @@ class RedisClient:
         if self._is_cluster and self._client is not None:
             with suppress(*ERRORS):
                 self._cluster().nodes_manager.initialize()
+
+    def subscription(self, tries: int) -> Subscription:
+        """Return a connection for messages; of a cluster, each try by another node."""
+        if not self._is_cluster:
+            return self.client().pubsub()
+        nodes = self._cluster().get_primaries()
+        return self._cluster().pubsub(nodes[tries % len(nodes)])
 
     def find_primary(self) -> None:
         """Find out which server is the primary now, if there are sentinels to ask; the link is told."""

@@ -47,6 +47,8 @@ class Listener:
         self._thread: Thread | None = None
         self._check_at = self._ping_at = 0.0
         self._pinged_at: float | None = None
+        self._subscriptions = 0
+        """How often it was tried to subscribe, which tells by which node of a cluster to try next."""
         self.is_synced = Event()
 
     def start(self) -> None:
@@ -113,7 +115,8 @@ class Listener:
         self._keep_locks(link.clock.monotonic())
 
     def _subscribed(self) -> Subscription:
-        subscription = self._caller.client().pubsub()
+        subscription = self._caller.subscription(self._subscriptions)
+        self._subscriptions += 1
         try:
             self._subscribe(subscription)
         except BaseException:

@@ -28,6 +28,10 @@ def _redis(*modules: str) -> Any:
         raise InvalidSettings("Redis needs a package: pip install 'origin-sdk[layers]'") from error
 
 
+def _clusters() -> Any:
+    return import_module("origin_sdk.layers.redis.clusters")
+
+
 def _sentinels() -> Any:
     return import_module("origin_sdk.layers.redis.sentinels")
 
@@ -112,14 +116,18 @@ class RedisOptions:
     def _path(self) -> str:
         return urlsplit(self.url).path.strip("/")
 
-    def client(self, found: FoundPrimary) -> Client:
-        """Return a client for threads; ``found`` is told which primary sentinels name."""
+    def client(self, found: FoundPrimary, tries: int = 0) -> Client:
+        """Return a client for threads; ``found`` is told which primary sentinels name.
+
+        After so many ``tries`` that failed a cluster is asked for the way by another node first: one that
+        hangs takes all the time of a call.
+        """
         made: Client
         redis = _redis("backoff", "retry")
         retry = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
         match self.scheme:
             case "redis+cluster":
-                made = self._cluster_client(retry)
+                made = self._cluster_client(retry, tries)
             case "redis+sentinel":
                 addresses = self._addresses(_DEFAULT_SENTINEL_PORT)
                 sentinels = _sentinels().Sentinels(addresses, found, self._sentinel(retry))
@@ -131,13 +139,15 @@ class RedisOptions:
                 made = redis.Redis(connection_pool=pool)
         return made
 
-    def _cluster_client(self, retry: object) -> Client:
+    def _cluster_client(self, retry: object, tries: int) -> Client:
         redis, bounding = _redis("cluster"), import_module("origin_sdk.layers.redis.time_limits")
-        addresses = self._addresses(_DEFAULT_PORT)
+        known = self._addresses(_DEFAULT_PORT)
+        first = tries % len(known)
+        addresses = [*known[first:], *known[:first]]
         arguments = self._common()
         is_tls = arguments.pop("ssl", False)
         kind = bounding.BoundedSSLConnection if is_tls else bounding.BoundedConnection
-        made: Client = redis.RedisCluster(
+        made: Client = _clusters().Cluster(
             # Of a URL, redis-py makes pools that take a class of connections.
             url="redis://{}:{}".format(*addresses[0]),
             startup_nodes=[redis.cluster.ClusterNode(*each) for each in addresses],
@@ -162,7 +172,7 @@ class RedisOptions:
         match self.scheme:
             case "redis+cluster":
                 nodes = [redis.asyncio.cluster.ClusterNode(*each) for each in self._addresses(_DEFAULT_PORT)]
-                return redis.asyncio.RedisCluster(startup_nodes=nodes, retry=retry, **self._common())
+                return _clusters().AsyncCluster(startup_nodes=nodes, retry=retry, **self._common())
             case "redis+sentinel":
                 addresses = self._addresses(_DEFAULT_SENTINEL_PORT)
                 sentinels = _sentinels().AsyncSentinels(addresses, found, self._sentinel(retry))

@@ -1,6 +1,6 @@
 """redis-py's connections and pools, as far as they are used here: its own annotations promise less."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 __all__ = ["AsyncConnection", "Client", "ClusterClient", "Connection", "Pool", "Subscription"]
@@ -111,6 +111,14 @@ class ClusterClient(Client, Protocol):
     @property
     def nodes_manager(self) -> _Nodes:
         """What knows its nodes."""
+        ...
+
+    def get_primaries(self) -> Sequence[object]:
+        """Return the nodes that keys lie at."""
+        ...
+
+    def pubsub(self, node: object = None) -> Subscription:
+        """Return a connection for messages, which any node passes on."""
         ...
 
     def get_node_from_key(self, key: str) -> object:
