@@ -33,9 +33,11 @@ class Stopwatch:
         self.seconds = ended - self._began - self._lost_seconds
 
     def _notice(self) -> None:
-        before, is_over = time.monotonic(), False
+        before, computed, is_over = time.monotonic(), time.process_time(), False
         while not is_over:
             is_over = self._over.wait(_TICK_SECONDS)
-            now = time.monotonic()
-            self._lost_seconds += max(0.0, now - before - _TICK_SECONDS)
-            before = now
+            now, computed_now = time.monotonic(), time.process_time()
+            # What this process computes, and this thread has to wait for, is no other's.
+            own_seconds = _TICK_SECONDS + computed_now - computed
+            self._lost_seconds += max(0.0, now - before - own_seconds)
+            before, computed = now, computed_now
