@@ -122,7 +122,7 @@ class Sources:
             )
         url = f"{DEFAULT_BASE_URL}/accounts/{quote(account, safe='')}/analytics_engine/sql"
         settings = AnalyticsSettings(self.analytics_url or url, token.strip(), self.dataset)
-        return AnalyticsSource(settings, SystemClock())
+        return AnalyticsSource(settings)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 
 from origin_sdk._cloudflare.connections import tls
-from origin_sdk._process.clock import Clock
 from origin_sdk._values.errors import (
     AuthenticationFailed,
     CloudflareError,
@@ -64,11 +63,8 @@ class AnalyticsSource:
     name = "analytics"
     title = "Analytics Engine"
 
-    def __init__(
-        self, settings: AnalyticsSettings, clock: Clock, transport: httpx.BaseTransport | None = None
-    ) -> None:
+    def __init__(self, settings: AnalyticsSettings, transport: httpx.BaseTransport | None = None) -> None:
         self._settings = settings
-        self._clock = clock
         self._client = httpx.Client(
             transport=transport,
             timeout=_SECONDS,

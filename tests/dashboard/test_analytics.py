@@ -15,7 +15,6 @@ from origin_sdk._values.errors import InvalidSettings
 from origin_sdk.dashboard.analytics import AnalyticsSettings, AnalyticsSource
 from origin_sdk.dashboard.board import board
 from origin_sdk.dashboard.ranges import RANGES
-from origin_sdk.testing import ManualClock
 from origin_sdk_wire.analytics import Point, points_of
 from origin_sdk_wire.exposition import UrlCount
 from origin_sdk_wire.metrics import Counts
@@ -82,7 +81,7 @@ def api() -> SqlApi:
 @pytest.fixture
 def engine(api: SqlApi) -> Iterator[AnalyticsSource]:
     settings = AnalyticsSettings(URL, TOKEN, "edge_cache")
-    source = AnalyticsSource(settings, ManualClock(NOW), httpx.MockTransport(api))
+    source = AnalyticsSource(settings, httpx.MockTransport(api))
     yield source
     source.close()
 

@@ -89,7 +89,6 @@ class Collapse:
         self._sender = sender
         self._bodies = ports.bodies
         self._timing = ports.timing
-        self._report = ports.report
         self._counters = counters
         self._look_up = look_up
         self._pilot = pilot

@@ -55,7 +55,6 @@ class Sender:
         self._hooks = hooks
         self._storage = storage
         self._outgoing = ports.outgoing
-        self._bodies = ports.bodies
         self._timing = ports.timing
 
     async def stored(
