@@ -365,7 +365,8 @@ INTERNAL = [
 OF_ONE_EXCHANGE = [
     "X-Request-Id", "X-RateLimit-Remaining", "RateLimit", "RateLimit-Policy", "traceparent", "tracestate",
     "Server-Timing", "X-Correlation-ID", "X-CSRFToken", "X-Auth-Token", "Set-Cookie2", "Clear-Site-Data",
-    "X-Amzn-Trace-Id", "X-B3-TraceId", "X-Runtime", "CF-Ray",
+    "X-Amzn-Trace-Id", "X-B3-TraceId", "X-Runtime", "CF-Ray", "X-Process-Time",
+    "X-Envoy-Upstream-Service-Time", "X-Kong-Proxy-Latency", "X-Azure-Ref", "X-Timer",
 ]  # fmt: skip
 
 
