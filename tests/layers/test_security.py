@@ -216,6 +216,19 @@ def test_what_is_wrong_is_said_once_and_calls_are_answered(
     assert_answers_and_says(options, driver, remedy, caplog)
 
 
+@pytest.mark.parametrize("driver", ["sync", "async"])
+def test_a_password_that_is_wanted_and_not_given_is_said(
+    plain: RedisServer, caplog: pytest.LogCaptureFixture, driver: str
+) -> None:
+    with plain.client() as connection:
+        connection.config_set("requirepass", "secret")
+        try:
+            options = RedisOptions(url=plain.url, prefix="app", timeout=0.5)
+            assert_answers_and_says(options, driver, "password isn't accepted", caplog)
+        finally:
+            connection.config_set("requirepass", "")
+
+
 class Closing:
     """Shakes hands by TLS 1.3 and then, as a server does that misses a certificate, ends the connection."""
 

@@ -27,7 +27,7 @@ _REMEDIES = (
         _CERTIFICATE,
     ),
     (
-        ("wrongpass", "invalid username-password", "noauth", "authentication required", "invalid password"),
+        ("authenticationerror", "wrongpass", "noauth", "authentication required"),
         "the user or password isn't accepted: redis://user:password@… in the URL, special characters as %xx",
     ),
     (
