@@ -34,7 +34,12 @@ class Function:
         self.name: str = getattr(self.call, "__name__", type(self.call).__name__)
         scope = name.rpartition(".")[0]
         self.is_in_class = bool(scope) and not scope.endswith("<locals>")
-        self.signature = inspect.signature(self.call)
+        try:
+            self.signature = inspect.signature(self.call)
+        except ValueError as error:
+            raise InvalidFamily(
+                f"{name}: its parameters can't be read ({error}): cache a function of your own that calls it"
+            ) from error
         self._refuse(is_async=is_async)
         self.hints = self._hints()
         self.returns = self.hints.get("return", Any)

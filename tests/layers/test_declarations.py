@@ -70,6 +70,7 @@ class Waits:
         (gives_iterator, {}, "can't be stored"),
         (only_for_checkers, {}, "import what they name"),
         (takes_any_number, {"template": "{counts}"}, "name the parameters"),
+        (dict, {}, "its parameters can't be read"),
         (plain, {}, "'unit'"),
         (plain, {"ignore": ["units"]}, "'units'.* aren't parameters"),
         (plain, {"ignore": ["unit", "count"]}, "drop one of the two"),

@@ -1,6 +1,7 @@
 """Lifetimes and what happens at their ends, with a clock that moves when told to."""
 
 import warnings
+from datetime import timedelta
 from threading import Event
 from typing import Any
 
@@ -208,6 +209,18 @@ def test_jitter_shortens_by_its_fraction_at_most() -> None:
         ({"jitter": 1}, "jitter is 1"),
         ({"refresh_ahead": 1.5}, "refresh_ahead is 1.5"),
         ({"lock": 0}, "lock is 0"),
+        ({"lock": float("nan")}, "lock is nan"),
+        ({"wait": "30s"}, "wait '30s'"),
+        ({"lifetime": "1h"}, "lifetime is '1h'"),
+        ({"lifetime": None}, "lifetime is None"),
+        ({"lifetime": True}, "lifetime is True"),
+        ({"stale": timedelta(hours=1)}, "stale is datetime.timedelta"),
+        ({"none_lifetime": -1}, "none_lifetime is -1"),
+        ({"memory_lifetime": -1}, "memory_lifetime is -1"),
+        ({"soft_timeout": "fast"}, "soft_timeout is 'fast'"),
+        ({"hard_timeout": float("nan")}, "hard_timeout is nan"),
+        ({"jitter": None}, "jitter is None"),
+        ({"refresh_ahead": "half"}, "refresh_ahead is 'half'"),
     ],
 )
 def test_policies_that_make_no_sense_are_refused(policy: Any, message: str) -> None:

@@ -16,6 +16,9 @@ Values: TypeAlias = Literal["shared", "copied", "frozen"]
 XFETCH_REACH = 8.0
 """Below ``exp(-8)``, one in three thousand, an early refresh isn't drawn for at all."""
 
+_SECONDS = ("lifetime", "error_lifetime", "stale", "fail_safe", "throttle", "xfetch")
+_SECONDS_OR_NONE = ("memory_lifetime", "none_lifetime", "soft_timeout", "hard_timeout")
+
 
 class Freshness(Enum):
     """What may be done with a stored value at a moment."""
@@ -109,28 +112,19 @@ class Policy:
     values: Values = "shared"
 
     def __post_init__(self) -> None:
-        for name in (
-            "lifetime",
-            "none_lifetime",
-            "error_lifetime",
-            "stale",
-            "fail_safe",
-            "throttle",
-            "xfetch",
-        ):
+        for name in (*_SECONDS, *_SECONDS_OR_NONE):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
+            if not (_is_number(value) and value >= 0) and (value is not None or name in _SECONDS):
                 raise InvalidFamily(f"{name} is {value!r}: seconds from 0 on are needed")
-        if not 0 <= self.jitter < 1:
+        if not (_is_number(self.jitter) and 0 <= self.jitter < 1):
             raise InvalidFamily(f"jitter is {self.jitter!r}: a fraction of the lifetime is needed, below 1")
-        if self.refresh_ahead is not None and not 0 < self.refresh_ahead < 1:
-            raise InvalidFamily(
-                f"refresh_ahead is {self.refresh_ahead!r}: a fraction between 0 and 1 is needed"
-            )
+        ahead = self.refresh_ahead
+        if ahead is not None and not (_is_number(ahead) and 0 < ahead < 1):
+            raise InvalidFamily(f"refresh_ahead is {ahead!r}: a fraction between 0 and 1 is needed")
         for name, known in (("values", get_args(Values)), ("single_flight", get_args(SingleFlight))):
             if getattr(self, name) not in known:
                 raise InvalidFamily(f"{name} is {getattr(self, name)!r}: one of {', '.join(known)} is needed")
-        if self.lock <= 0 or self.wait <= 0:
+        if not all(_is_number(each) and each > 0 for each in (self.lock, self.wait)):
             raise InvalidFamily(f"lock is {self.lock!r} and wait {self.wait!r}: both have to be above 0")
 
     def lifetime_of(self, value: object, chosen: float | None, fraction: float) -> float:
@@ -159,6 +153,10 @@ class Policy:
         """Return the windows of a value that took ``load_seconds`` to load."""
         ahead = 0.0 if self.refresh_ahead is None else lifetime * (1.0 - self.refresh_ahead)
         return _shared(self.stale, self.fail_safe, self.xfetch * load_seconds, ahead)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @lru_cache(maxsize=1024)
