@@ -374,6 +374,25 @@ def test_what_counts_least_is_added_up_under_other() -> None:
     assert points[0].blobs[5] == "r99"
 
 
+def test_points_are_few_even_with_something_of_everything() -> None:
+    counts = Counts()
+    for tier in Tier:
+        for host in ("a", "b"):
+            counts.add("requests", (host, "r", "fresh", tier, "2xx"))
+    for name in ("a", "b", "c", "d"):
+        counts.add("expiries", (name,))
+        counts.add("origin_requests", (name, "2xx"))
+        counts.add("origin_attempts", (name, "answered"))
+    for metric, labels in (("evicted_bytes", ()), ("kv_written_bytes", ()), ("broken_seals", ("broken",))):
+        counts.add(metric, labels)
+    counts.observe("eviction_seconds", 3.0)
+
+    points = points_of(counts, "a", "FRA", _isolate(counts).urls * 9)
+
+    assert len(points) == MOST_POINTS
+    assert {point.blobs[1] for point in points} == {*GROUPS, "url"}
+
+
 def test_nothing_counted_is_no_point() -> None:
     counts = Counts()
     counts.set("memory_bytes", 5)
