@@ -32,6 +32,7 @@ from origin_sdk.layers.redis.failures import (
 from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.ports import AsyncConnection
 from origin_sdk.layers.redis.replies import FAILED, Failed
+from origin_sdk.layers.redis.reply_shapes import UnexpectedReplyError, checked
 from origin_sdk.layers.redis.wire import packed, packed_read, words
 from origin_sdk.layers.traces import failing, traced_redis
 
@@ -141,8 +142,7 @@ class AsyncRedisClient:
 
     async def _demand(self, command: Command[Reply]) -> Reply:
         if command.script is None and not self._is_cluster:
-            reply: Reply = await self._read(packed_read(command))
-            return reply
+            return cast("Reply", checked(command, await self._read(packed_read(command))))
         try:
             return await self._demand_once(command)
         except NoScriptError:
@@ -156,12 +156,11 @@ class AsyncRedisClient:
     async def _demand_once(self, command: Command[Reply], *, is_source: bool = False) -> Reply:
         parts = words(command, self._until(command), is_source=is_source)
         if self._is_cluster:
-            reply: Reply = await self.client().execute_command(*parts)
-            return reply
+            return cast("Reply", checked(command, await self.client().execute_command(*parts)))
         connection = await self._borrowed()
         try:
             await connection.send_packed_command(packed(parts))
-            reply = cast("Reply", await connection.read_response())
+            reply = await connection.read_response()
         except ResponseError:
             raise
         except BaseException:
@@ -169,7 +168,7 @@ class AsyncRedisClient:
             raise
         finally:
             await self.client().connection_pool.release(connection)
-        return reply
+        return cast("Reply", checked(command, reply))
 
     def _until(self, command: AnyCommand) -> str:
         return self._link.deadline(self._link.layout.shard_of(command)) if command.expires else ""
@@ -309,7 +308,12 @@ class AsyncRedisClient:
         return await asyncio.to_thread(self._in_thread.ask_replicated, commands)
 
     def _settled(self, command: Command[Reply], reply: Reply | Exception) -> Reply | Failed:
-        return instead_of_reply(self._link, reply, command) if isinstance(reply, Exception) else reply
+        try:
+            if not isinstance(reply, Exception):
+                return cast("Reply", checked(command, reply))
+        except UnexpectedReplyError as error:
+            reply = error
+        return instead_of_reply(self._link, reply, command)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -32,6 +32,7 @@ from origin_sdk.layers.redis.failures import (
 from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.ports import Client, ClusterClient, Connection, Pool, Subscription
 from origin_sdk.layers.redis.replies import FAILED, Failed
+from origin_sdk.layers.redis.reply_shapes import UnexpectedReplyError, checked
 from origin_sdk.layers.redis.wire import packed, packed_read, words
 from origin_sdk.layers.traces import failing, traced_redis
 
@@ -60,10 +61,12 @@ class _Turns:
         self._free.put(None)
 
 
-def _answer_of(connection: Connection) -> object:
+def _answer_of(connection: Connection, command: AnyCommand | None = None) -> object:
+    """Return the reply, which has to be one to the command, or what is said instead."""
     try:
-        return connection.read_response()
-    except ResponseError as error:
+        reply = connection.read_response()
+        return checked(command, reply) if command else reply
+    except (ResponseError, UnexpectedReplyError) as error:
         return error
 
 
@@ -114,7 +117,7 @@ class RedisClient:
                 if not up[shard]:
                     raise AwayError
                 if command.script is None and not self._is_cluster:
-                    return cast("Reply", self._read(packed_read(command)))
+                    return cast("Reply", checked(command, self._read(packed_read(command))))
                 with link.options.bounded():
                     return self.demand(command)
         except ERRORS as error:
@@ -182,11 +185,11 @@ class RedisClient:
     def _demand_once(self, command: Command[Reply], *, is_source: bool = False) -> Reply:
         parts = self._words(command, is_source=is_source)
         if self._is_cluster:
-            return cast("Reply", self.client().execute_command(*parts))
+            return cast("Reply", checked(command, self.client().execute_command(*parts)))
         connection = self._borrowed()
         try:
             connection.send_packed_command((packed(parts),))
-            reply = cast("Reply", connection.read_response())
+            reply = connection.read_response()
         except ResponseError:
             raise
         except BaseException:
@@ -194,7 +197,7 @@ class RedisClient:
             raise
         finally:
             self.client().connection_pool.release(connection)
-        return reply
+        return cast("Reply", checked(command, reply))
 
     def _until(self, command: AnyCommand) -> str:
         return self._link.deadline(self._link.layout.shard_of(command)) if command.expires else ""
@@ -318,7 +321,7 @@ class RedisClient:
                     with self._losing(places, replies, ends, connection):
                         for place in places:
                             if replies[place] is FAILED:
-                                replies[place] = _answer_of(connection)
+                                replies[place] = _answer_of(connection, commands[place])
                         if last:
                             ends.append(_answer_of(connection))
             except BaseException:

@@ -48,6 +48,10 @@ _REMEDIES = (
         ("cluster support disabled", "cluster mode is not enabled"),
         "the server isn't part of a cluster: redis:// instead of redis+cluster://",
     ),
+    (
+        ("unexpected reply",),
+        "what answers isn't what Redis would: look for a proxy in between, or another server at that address",
+    ),
     (("moved ",), "the server is part of a cluster: redis+cluster:// instead of redis://"),
     (
         ("no master found",),
