@@ -12,6 +12,7 @@ from origin_sdk._process.audit import AuditEvent
 from origin_sdk._process.clock import Clock, SystemClock
 from origin_sdk._process.forks import renew_after_fork
 from origin_sdk._process.reads import HasClass
+from origin_sdk._values.errors import InvalidSettings
 from origin_sdk.layers.cached_functions import Function
 from origin_sdk.layers.edge import AsyncPurger, Purger
 from origin_sdk.layers.errors import InvalidFamily
@@ -80,6 +81,10 @@ class BaseCache:
     """A cache without its verbs."""
 
     def __init__(self, redis: RedisOptions | str | None, options: CacheOptions) -> None:
+        if not isinstance(redis, RedisOptions | str | None):
+            raise InvalidSettings(f"redis is {redis!r}: a URL or RedisOptions is needed, or None for memory")
+        if not isinstance(options.get("policy"), Policy | None):
+            raise InvalidFamily(f"policy is {options.get('policy')!r}: Policy(lifetime=…) is needed")
         clock = options.get("clock") or SystemClock()
         self.stats = Stats()
         self.moments = Moments()

@@ -36,6 +36,14 @@ def _sentinels() -> Any:
     return import_module("origin_sdk.layers.redis.sentinels")
 
 
+_KINDS: Any = (
+    (("url", "prefix"), str, "a text"),
+    (("timeout", "horizon"), int | float, "a number of seconds"),
+    (("max_connections", "shards", "wait_replicas"), int, "a whole number"),
+    (("arguments", "sentinel_arguments"), Mapping, "a mapping of names to values"),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisOptions:
     """Where Redis is, and how far it is waited for.
@@ -62,6 +70,7 @@ class RedisOptions:
 
     def __post_init__(self) -> None:
         _redis()
+        self._check_types()
         try:
             urlsplit(self.url)
         except ValueError as error:
@@ -76,6 +85,14 @@ class RedisOptions:
             raise InvalidSettings(
                 "redis+sentinel needs the service's name: redis+sentinel://host:port/service"
             )
+
+    def _check_types(self) -> None:
+        for names, kind, wanted in _KINDS:
+            for name in names:
+                value = getattr(self, name)
+                is_left_out = value is None and name == "shards"
+                if not is_left_out and (not isinstance(value, kind) or isinstance(value, bool)):
+                    raise InvalidSettings(f"{name} of RedisOptions is {value!r}: {wanted} is needed")
 
     def __repr__(self) -> str:
         """Show where Redis is, and no secret: neither a password nor what goes to redis-py."""

@@ -107,6 +107,7 @@ class Family(Generic[Value]):
         type: Any = Any,  # noqa: A002 - the word for it
         **details: Unpack[FamilyDetails],
     ) -> None:
+        _check_types(name, key, details)
         self.name = name
         self.type = type
         self.identity = texts(details.get("identity", ()))
@@ -197,6 +198,17 @@ class Family(Generic[Value]):
 
 AnyFamily: TypeAlias = Family[Any]
 """A family, whatever its values are."""
+
+
+def _check_types(name: object, key: object, details: FamilyDetails) -> None:
+    if not isinstance(name, str):
+        raise InvalidFamily(f"family {name!r}: its name has to be a text")
+    if not isinstance(key, str | type):
+        raise InvalidFamily(f"family {name}: key {key!r}: a text such as '{{id}}', or a frozen dataclass")
+    for option, kind in (("schema", int), ("data_class", DataClass), ("policy", Policy)):
+        value = details.get(option)
+        if value is not None and not isinstance(value, kind):
+            raise InvalidFamily(f"family {name}: {option} is {value!r}: {kind.__name__} is needed")
 
 
 def _plain(value: object, name: str) -> str:
