@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from origin_sdk import OriginSdkError
-from origin_sdk.layers import AsyncLayeredCache, Family, LayeredCache, RedisOptions
+from origin_sdk.layers import AsyncLayeredCache, Family, LayeredCache, RedisOptions, UnstableKey
+from tests.layers.caches import make
 
 URL = "redis://127.0.0.1:1"
 
@@ -44,3 +45,21 @@ def test_what_is_of_another_type_is_named_with_its_remedy(
     with pytest.raises(OriginSdkError) as raised:
         make(**arguments)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("key", ["text", 17, None])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda cache, key: cache.get(key),
+        lambda cache, key: cache.get_or_load(key, lambda _: "loaded"),
+        lambda cache, key: cache.refresh(key, lambda _: "loaded"),
+        lambda cache, key: cache.set(key, "value"),
+        lambda cache, key: cache.delete(key),
+    ],
+    ids=["get", "get_or_load", "refresh", "set", "delete"],
+)
+@pytest.mark.parametrize("driver", ["sync", "async"])
+def test_what_is_no_key_is_named_with_its_remedy(driver: str, use: Any, key: object) -> None:
+    with make(driver) as cache, pytest.raises(UnstableKey, match=r"isn't a key: family\.key"):
+        use(cache, key)

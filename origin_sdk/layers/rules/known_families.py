@@ -11,7 +11,7 @@ from origin_sdk.layers.redis.link import Link
 from origin_sdk.layers.redis.lua import Script
 from origin_sdk.layers.redis.structure_scripts import OF_STRUCTURES
 from origin_sdk.layers.values.envelope import Wrapping
-from origin_sdk.layers.values.families import AnyFamily, AnyKey, DataClass
+from origin_sdk.layers.values.families import AnyFamily, AnyKey, DataClass, no_key
 from origin_sdk.layers.values.policy import Policy, Windows
 
 __all__ = ["NO_READING", "KnownFamilies", "Reading"]
@@ -41,7 +41,10 @@ class KnownFamilies:
 
     def policy(self, key: AnyKey) -> Policy:
         """Return the policy that applies. Raises DataClassViolation for what must never be cached."""
-        family = key.family
+        try:
+            family = key.family
+        except AttributeError as error:
+            raise no_key(key) from error
         if self.by_prefix.get(family.prefix) is not family:  # what know() says, without a call on every hit
             self.know(family)
         if family.data_class is DataClass.NEVER:

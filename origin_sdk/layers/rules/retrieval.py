@@ -16,7 +16,7 @@ from origin_sdk.layers.rules.lookup import look_one
 from origin_sdk.layers.rules.patience import Patience, has_timeout, seconds_between
 from origin_sdk.layers.rules.ports import Cache
 from origin_sdk.layers.rules.steps import PENDING, Await, Follow, FollowAll
-from origin_sdk.layers.values.families import AnyKey, Key
+from origin_sdk.layers.values.families import AnyKey, Key, no_key
 from origin_sdk.layers.values.policy import ANSWERS, Freshness, SingleFlight
 
 __all__ = ["get", "get_or_load", "note", "refresh", "refresh_behind"]
@@ -27,7 +27,10 @@ _Value = TypeVar("_Value")
 async def get(cache: Cache, key: AnyKey, default: _Value | None) -> _Value | None:
     """Return what may be answered with, else ``default``."""
     judge = cache.judge
-    judge.families.know(key.family)
+    try:
+        judge.families.know(key.family)
+    except AttributeError as error:
+        raise no_key(key) from error
     state, entry = judge.peek(key, judge.clock.monotonic())
     is_hit = state in ANSWERS
     judge.stats.count("memory-hit" if is_hit else "memory-miss", key.family.name, key.name)

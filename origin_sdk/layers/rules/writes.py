@@ -17,7 +17,7 @@ from origin_sdk.layers.rules.judge import Judge
 from origin_sdk.layers.rules.ports import Cache
 from origin_sdk.layers.rules.steps import Ask, AskMany, PurgeEdge, Replicate
 from origin_sdk.layers.values.envelope import Record
-from origin_sdk.layers.values.families import AnyKey
+from origin_sdk.layers.values.families import AnyKey, Key, no_key
 
 __all__ = ["TOO_OLD", "as_of", "changing", "note_invalidation", "reservation"]
 
@@ -156,6 +156,8 @@ async def set_value(
 
 async def delete(cache: Cache, key: AnyKey) -> None:
     """Forget a value in all layers."""
+    if not isinstance(key, Key):
+        raise no_key(key)
     cache.listening()
     await put(cache.judge, key, None)
 

@@ -13,7 +13,7 @@ from origin_sdk.layers.values.policy import Policy
 from origin_sdk.layers.values.serialization import Typed, typed
 from origin_sdk.layers.values.shapes import AnyShape, KeptAs, shape_of
 
-__all__ = ["AnyFamily", "AnyKey", "DataClass", "Family", "FamilyDetails", "Key"]
+__all__ = ["AnyFamily", "AnyKey", "DataClass", "Family", "FamilyDetails", "Key", "no_key"]
 
 Value = TypeVar("Value")
 
@@ -198,6 +198,11 @@ class Family(Generic[Value]):
 
 AnyFamily: TypeAlias = Family[Any]
 """A family, whatever its values are."""
+
+
+def no_key(given: object) -> UnstableKey:
+    """Return what to raise for what isn't a key: found out where reading it fails, which costs no hit."""
+    return UnstableKey(f"{given!r} isn't a key: family.key(…) makes one, of a family that is declared")
 
 
 def _check_types(name: object, key: object, details: FamilyDetails) -> None:
