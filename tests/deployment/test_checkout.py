@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -49,16 +50,28 @@ def test_what_is_installed_to_run_it_stays_small_once_it_has_run(
     )
     assert done.returncode == 0, done.stderr
     before = _mebibytes(checkout)
-    command = ["env", "-i", *(f"{name}={value}" for name, value in environment.items()), "scripts/dev"]
-    log = checkout.parent / "dev.log"
-    with Process("scripts/dev", [*command, "--port", "0"], log=log, folder=checkout) as dev:
-        url = dev.wait_for(lambda: _ready(dev.output()), what="being ready", seconds=_START_SECONDS)
+    with _development(checkout, environment) as (_, url):
         for _ in range(2):
             httpx.get(f"{url}/products/17", timeout=60).raise_for_status()
+    # What the Worker logs as an error, wrangler has set in type by a program of its own.
+    with _development(checkout, environment, "--origin", "http://127.0.0.1:1") as (dev, url):
+        assert httpx.get(f"{url}/products/17", timeout=60).status_code == 502
+        dev.wait_for(lambda: "502  origin-unreachable" in dev.output(), what="the request's line", seconds=60)
+        assert httpx.get(f"{url}/products/18", timeout=60).status_code == 502
     after = _mebibytes(checkout)
     with capsys.disabled():
         print(f"\n  {before} MB to run it, {after} once it has run")  # noqa: T201 - CI shows it
     assert before <= after <= _MOST_MEBIBYTES
+
+
+@contextmanager
+def _development(
+    checkout: Path, environment: Mapping[str, str], *options: str
+) -> Iterator[tuple[Process, str]]:
+    command = ["env", "-i", *(f"{name}={value}" for name, value in environment.items()), "scripts/dev"]
+    log = checkout.parent / "dev.log"
+    with Process("scripts/dev", [*command, "--port", "0", *options], log=log, folder=checkout) as dev:
+        yield dev, dev.wait_for(lambda: _ready(dev.output()), what="being ready", seconds=_START_SECONDS)
 
 
 def _environment(ground: Path) -> Mapping[str, str]:
