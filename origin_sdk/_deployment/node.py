@@ -28,7 +28,9 @@ def find_node() -> Path:
         if version >= NODE_VERSION:
             return node
         found.append(f"{node} is {'.'.join(map(str, version)) or 'not a Node.js'}")
-    raise InvalidSettings(f"Node.js is missing ({'; '.join(found) or 'none on PATH'}): {_REMEDY}")
+    raise InvalidSettings(
+        f"Node.js {_LEAST} or newer is missing ({'; '.join(found) or 'none on PATH'}): {_REMEDY}"
+    )
 
 
 def find_wrangler(folder: Path) -> Path | None:

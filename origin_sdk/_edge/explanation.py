@@ -175,8 +175,8 @@ def _kept(rule: Rule) -> str:
 
 
 _SEALED = {
-    Seal.ENCRYPT: "with STORE_KEYS encrypted",
-    Seal.AUTHENTICATE: "with STORE_KEYS authenticated",
+    Seal.ENCRYPT: "encrypted where STORE_KEYS is set",
+    Seal.AUTHENTICATE: "authenticated where STORE_KEYS is set",
     Seal.NONE: "without a seal",
 }
 

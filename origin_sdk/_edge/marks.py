@@ -18,8 +18,8 @@ __all__ = ["MarkEntry", "moment_of", "read_marks_page"]
 class MarkEntry:
     """A mark in KV: the latest purge of ``target``.
 
-    ``by`` is empty where the Worker itself wrote it, by a response's field. ``is_forged`` says that nobody
-    wrote it who has the keys of the store: the Worker doesn't count it.
+    ``by`` is ``edge`` where the Worker itself wrote it, and ``purge_id`` then says why. ``is_forged`` says
+    that nobody wrote it who has the keys of the store: the Worker doesn't count it.
     """
 
     target: str

@@ -225,10 +225,14 @@ def _namespace_id(bindings: object, found: list[str]) -> str:
     ]
     if ids and isinstance(ids[0], str) and ids[0]:
         return ids[0]
-    found.append(
-        f'no KV namespace is bound as {_BINDING}: write [[kv_namespaces]], binding = "{_BINDING}" and the id '
-        f"that `wrangler kv namespace create {_BINDING}` prints"
-    )
+    prints = f"`wrangler kv namespace create {_BINDING}` prints"
+    if ids:
+        found.append(f"the KV namespace that is bound as {_BINDING} has no id: write the one that {prints}")
+    else:
+        found.append(
+            f"no KV namespace is bound as {_BINDING}: write [[kv_namespaces]], "
+            f'binding = "{_BINDING}" and the id that {prints}'
+        )
     return ""
 
 

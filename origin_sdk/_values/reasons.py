@@ -72,7 +72,7 @@ REASONS: Mapping[str, Explained] = {
     ),
     "identity-missing": Explained(
         "A rule of the class `private` matches, and the request doesn't have the identity that it declares, or no valid token.",
-        "Nothing, if the client isn't logged in. Otherwise compare `key_cookies`, `key_fields` and `key_claims` with what clients send.",
+        "Nothing, if the client isn't logged in. Otherwise compare `key_cookies`, `key_fields`, `key_claims` and `revoked_by` with what clients send.",
     ),
     "revoked": Explained(
         "The token or API key is valid, and was revoked: a group that the rule's `revoked_by` makes of its claims was purged since it was issued, or `origin-sdk keys revoke` was told of the key. The origin answers.",

@@ -74,7 +74,8 @@ class Settings:
         if self.is_cloudflare and not (self.account_id and self.token):
             raise InvalidSettings(
                 "Cloudflare's API needs CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN (permission: "
-                "Workers KV Storage Write); for `wrangler dev` set CLOUDFLARE_API_BASE_URL instead"
+                "Workers KV Storage Write); for `origin-sdk dev` set CLOUDFLARE_API_BASE_URL to the KV REST "
+                "API that it prints"
             )
         if not self.token.isprintable() or not self.token.isascii() or " " in self.token:
             raise InvalidSettings(

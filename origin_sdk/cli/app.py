@@ -36,7 +36,7 @@ _HELP = """Purge, fill and look into the edge cache of your API.
 
 Settings come from options, else from the environment: CLOUDFLARE_API_TOKEN (permission: Workers KV
 Storage Write), CLOUDFLARE_ACCOUNT_ID, EDGE_CACHE_NAMESPACE_ID; CLOUDFLARE_API_BASE_URL for
-`wrangler dev`; EDGE_CACHE_ACTOR and EDGE_CACHE_AUDIT_FILE for the audit.
+`origin-sdk dev`; EDGE_CACHE_ACTOR and EDGE_CACHE_AUDIT_FILE for the audit.
 """
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 _STYLE: Mapping[str, Any] = {"pretty_exceptions_enable": False, "rich_markup_mode": "markdown"}

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import typer
 
@@ -225,7 +226,11 @@ def _workflow(wishes: Wishes, repository: Path) -> str:
 
 def _url(option: str, text: str) -> str:
     """Return a URL that stands in the files as it is."""
-    if not _URL.fullmatch(text):
+    try:
+        is_origin = bool(_URL.fullmatch(text) and urlsplit(text).port != 0)
+    except ValueError:  # a port beyond 65535, or no address in the brackets
+        is_origin = False
+    if not is_origin:
         raise InvalidRequest(f"{option} {text!r} is not an origin: write one like https://origin.example.com")
     return text.rstrip("/")
 

@@ -28,6 +28,7 @@ keys = typer.Typer(
     help="API keys in KV (API_KEYS_IN_KV): whose each is. They are known by their digests.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",
 )
 
 Claims = Annotated[
@@ -93,9 +94,11 @@ def import_(
 ) -> None:
     """Add the keys of a list, or change what is said of them.
 
-    Each line has `key`, or `digest` as API_KEY_TABLE has it, perhaps `begins` and `ends`, and claims:
-    {"key": "…", "tenant": "acme", "ends": "2027-06-30"}. All of it is checked first. What is there already
-    isn't written again, and what was revoked stays revoked, so that a list may be imported every day.
+    Each line has `key`, or `digest` as API_KEY_TABLE has it, perhaps `begins` and `ends`, and claims. All
+    of it is checked first. What is there already isn't written again, and what was revoked stays revoked, so
+    that a list may be imported every day.
+
+        {"key": "…", "tenant": "acme", "ends": "2027-06-30"}
     """
     context = Context(config, environment, namespace_id, base_url, as_json)
     with Lines(file) as lines:
@@ -136,7 +139,7 @@ def revoke(
     claims: Claims = None,
     key_file: KeyFile = None,
     why: Why = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask before all keys of a claim.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before all keys of a claim.")] = False,
     config: ConfigFile = None,
     environment: Environment = "",
     namespace_id: NamespaceId = None,
@@ -145,8 +148,11 @@ def revoke(
 ) -> None:
     """Revoke keys for good: by digest, by the keys in a file, or all that have a claim.
 
-    origin-sdk keys revoke 4ad9cf3f4d1b --why "leaked in a repository"
-    origin-sdk keys revoke --claim tenant=acme --why "contract over"
+    They are known by their digests from then on,
+    so that no list brings them back.
+
+        origin-sdk keys revoke 4ad9cf3f4d1b --why "leaked in a repository"
+        origin-sdk keys revoke --claim tenant=acme --why "contract over"
     """
     context, owner = Context(config, environment, namespace_id, base_url, as_json), _claims(claims)
     if owner and not yes:

@@ -11,6 +11,7 @@ from typing import IO, Self
 
 from origin_sdk._cloudflare.effects import Progress
 from origin_sdk._values.errors import InvalidRequest, OriginSdkError
+from origin_sdk.cli.screen import counted
 
 __all__ = ["Lines"]
 
@@ -86,9 +87,9 @@ class Lines:
         if not refused:
             return count
         more = f"\nand {refused - _NAMED:,} more" if refused > _NAMED else ""
-        lines = "\n".join(wrong)
+        lines, of = "\n".join(wrong), counted(count, "line")
         raise InvalidRequest(
-            f"{self.path}: {refused:,} of {count:,} lines are invalid; nothing is done:\n{lines}{more}"
+            f"{self.path}: {refused:,} of {of} can't be used; nothing is done:\n{lines}{more}"
         )
 
     def batches(self, size: int, from_line: int = 1) -> Iterator[tuple[int, list[str]]]:

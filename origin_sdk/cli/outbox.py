@@ -29,7 +29,11 @@ _LISTED = {
 Ids = Annotated[list[str], typer.Argument(help="Ids, as `outbox list` shows them.")]
 
 outbox = typer.Typer(
-    name="outbox", help="Inspect an outbox of purges, replay and drop entries.", no_args_is_help=True
+    name="outbox",
+    help="Inspect an outbox of purges, replay and drop entries.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
 )
 
 

@@ -60,7 +60,8 @@ def publish(
 ) -> None:
     r"""Store a response at the edge before anyone requests it: update instead of purge.
 
-    The Content-Type follows from FILE's name where no --header gives it.
+    The Content-Type follows from FILE's name where no --header gives it. A purge since FILE was last changed
+    wins: --born says otherwise.
 
         origin-sdk publish https://api.example.com/menu menu.json \
           -H 'Cache-Control: max-age=600' --group menu

@@ -72,7 +72,7 @@ def simulate(
         typer.Option(
             "--what-if",
             help="Other settings to compare: MEMORY_BYTES=64MiB, products.default_lifetime=10m, "
-            "'*.query_drop=utm_*'; several joined by ;.",
+            "`'*.query_drop=utm_*'`; several joined by ;.",
         ),
     ] = None,
     purges: Annotated[

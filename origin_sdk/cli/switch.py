@@ -20,6 +20,7 @@ switch = typer.Typer(
     help="What the cache does differently for a while, without a deploy. Needs a purge log.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",
 )
 
 RuleName = Annotated[str, typer.Option("--rule", help="For this rule alone. Default: for everything.")]

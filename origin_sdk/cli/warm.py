@@ -126,7 +126,7 @@ def _draw(screen: Screen, results: Sequence[Warmed], left_out: Sequence[str]) ->
         screen.print("Nothing to warm: the lists are empty.")
     else:
         style = "red" if failed else "green"
-        screen.print(f"{cached:,} of {counted(len(results), 'URL')} are at the edge", style=style)
+        screen.print(f"At the edge: {cached:,} of {counted(len(results), 'URL')}", style=style)
     _draw_some(screen, "failed", failed)
     _draw_some(screen, "not kept", passed)
     for reason in left_out[:_SHOWN]:

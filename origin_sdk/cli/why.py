@@ -48,10 +48,11 @@ def why(
 ) -> None:
     """Request a URL once, as a client would, and say what the cache did, why, and what to change.
 
-    It needs no token. Redirects aren't followed.
+    It needs no token of Cloudflare's, and sends one request.
+    Redirects aren't followed.
 
         origin-sdk why https://api.example.com/products/17
-        origin-sdk why https://api.example.com/me --cookie session=1 -H 'Accept-Language: de'
+        origin-sdk why https://api.example.com/me --cookie session=1 -H 'Accept: */*'
     """
     context = Context(config, environment, as_json=as_json)
     checked_url(url)

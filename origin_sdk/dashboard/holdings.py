@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 from origin_sdk._edge.client import PurgeClient
 from origin_sdk._edge.explanation import explain
@@ -22,7 +22,7 @@ from origin_sdk._values.errors import InvalidRequest, OriginSdkError
 from origin_sdk._values.targets import NAMES, Purge
 from origin_sdk.dashboard.sources import SourceHealth
 from origin_sdk_wire.exposition import SeenPurge
-from origin_sdk_wire.marks import Lane
+from origin_sdk_wire.marks import BY_EDGE, Lane
 
 __all__ = ["Holdings", "Stored"]
 
@@ -32,6 +32,10 @@ _MOST_MARKS = 5_000
 _MOST_SHOWN = 100
 _INTENT_SECONDS = 300.0
 _MOST_INTENTS = 100
+_LONGEST_WRITE_MS = 60_000
+"""For how long the Worker may try to write a mark of its own, and how far it dates it ahead."""
+_Sight: TypeAlias = tuple[str, str, int]
+"""A purge that the Worker saw: its target, whether it is soft or hard, and its moment."""
 _LANES = {Lane.SOFT.value: "soft", Lane.HARD.value: "hard"}
 
 
@@ -96,11 +100,11 @@ class Holdings:
     def purges(self, seen: Sequence[SeenPurge], since: float) -> list[dict[str, Any]]:
         """Return the purges since a moment, the latest first: who, what, why, and how soon it was seen."""
         unmatched = {(each.name, _LANES.get(each.lane, each.lane), each.moment_ms): each for each in seen}
-        rows: list[dict[str, Any]] = []
-        for mark in self._marks:
-            if mark.moment is not None:
-                moment_ms = round(mark.moment.timestamp() * 1000)
-                rows.append(_purge_of_mark(mark, unmatched.pop((mark.target, mark.kind, moment_ms), None)))
+        rows = [
+            _purge_of_mark(mark, unmatched.pop(_sight_of(mark, unmatched), None))
+            for mark in self._marks
+            if mark.moment is not None
+        ]
         rows += [_purge_of_sight(each, kind) for (_, kind, _), each in unmatched.items()]
         recent = [row for row in _grouped(rows) if row["at"] >= since]
         recent.extend(row for row in self._audited(since) if row["id"] not in {each["id"] for each in recent})
@@ -153,6 +157,22 @@ class Holdings:
             raise InvalidRequest("this dashboard only looks: start it with --allow-purge to purge from it")
 
 
+def _sight_of(mark: MarkEntry, seen: Mapping[_Sight, SeenPurge]) -> _Sight:
+    """Return the sight of a mark. The Worker counts its own before it writes them, and dates them ahead."""
+    assert mark.moment is not None  # noqa: S101 - the caller left those without out
+    exact = mark.target, mark.kind, round(mark.moment.timestamp() * 1000)
+    if mark.by != BY_EDGE:
+        return exact
+    own = [
+        sight
+        for sight, each in seen.items()
+        if each.by == mark.purge_id
+        and sight[:2] == exact[:2]
+        and 0 <= exact[2] - sight[2] <= _LONGEST_WRITE_MS
+    ]
+    return max(own, default=exact)
+
+
 def _purge_of_mark(mark: MarkEntry, seen: SeenPurge | None) -> dict[str, Any]:
     assert mark.moment is not None  # noqa: S101 - the caller left those without out
     return {
@@ -160,8 +180,8 @@ def _purge_of_mark(mark: MarkEntry, seen: SeenPurge | None) -> dict[str, Any]:
         "target": mark.target,
         "kind": mark.kind,
         "id": mark.purge_id,
-        "by": mark.by or ("the Worker" if seen is not None and seen.by != "elsewhere" else ""),
-        "why": mark.why or (seen.by if seen is not None and seen.by != "elsewhere" else ""),
+        "by": "the Worker" if mark.by == BY_EDGE else mark.by,
+        "why": mark.purge_id if mark.by == BY_EDGE else mark.why,
         "lag": _lag(seen),
         "targets": 1,
     }

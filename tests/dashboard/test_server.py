@@ -15,6 +15,7 @@ from origin_sdk._values.errors import InvalidRequest
 from origin_sdk.dashboard.holdings import Holdings
 from origin_sdk.dashboard.observatory import Observatory
 from origin_sdk.testing import FakeKV, ManualClock
+from origin_sdk_wire.exposition import SeenPurge
 from tests.dashboard.conftest import served
 from tests.dashboard.worlds import Made, nothing
 from tests.sdk.records import store
@@ -139,6 +140,32 @@ def test_a_body_that_is_no_purge_of_this_page_is_refused(
 ) -> None:
     assert client.post("/api/preview", content=body, headers=MARK).status_code == 400
     assert fake_kv.stored_keys("m2/") == []
+
+
+@pytest.mark.parametrize(
+    ("by", "purge_id", "seen_by", "ahead_ms", "rows"),
+    [
+        pytest.param("edge", "unsafe-request", "unsafe-request", 1000, 1, id="the Worker's own, dated ahead"),
+        pytest.param("edge", "origin-response", "origin-response", 1400, 1, id="written a little later"),
+        pytest.param(
+            "edge", "unsafe-request", "unsafe-request", -1, 2, id="made since the marks were listed"
+        ),
+        pytest.param("edge", "unsafe-request", "origin-response", 1000, 2, id="by something else"),
+        pytest.param("shop", "p1", "elsewhere", 0, 1, id="a service's"),
+        pytest.param("shop", "p1", "elsewhere", 1000, 2, id="an earlier one of a service's"),
+    ],
+)
+def test_a_purge_that_the_worker_counted_and_wrote_is_told_once(
+    holdings: Holdings, fake_kv: FakeKV, by: str, purge_id: str, seen_by: str, ahead_ms: int, rows: int
+) -> None:
+    at = round(holdings.clock.now() * 1000)
+    about = {"at": at + ahead_ms, "id": purge_id, "by": by}
+    fake_kv.put("m2/s/group/g", f"{at + ahead_ms} {purge_id}", about)
+    holdings.list_marks()
+    told = holdings.purges([SeenPurge(at, at + 5, seen_by, "s", "group/g")], 0.0)
+    assert len(told) == rows
+    marked = next(each for each in told if each["at"] == (at + ahead_ms) / 1000)
+    assert (marked["by"], marked["why"]) == (("the Worker", purge_id) if by == "edge" else (by, ""))
 
 
 def test_a_url_tells_what_inspect_and_explain_know(client: httpx.Client, fake_kv: FakeKV) -> None:

@@ -407,6 +407,16 @@ def test_a_name_that_no_worker_can_have_is_refused(name: str, capsys: pytest.Cap
     assert "can't be a Worker's" in told
 
 
+@pytest.mark.parametrize("option", ["--origin", "--production-origin"])
+@pytest.mark.parametrize(
+    "url", ["api.example.com", "http://h:99999", "http://h:0", "https://h/?q", 'http://h"', "http://[1"]
+)
+def test_what_is_no_origin_is_refused(option: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = run(capsys, "init", option, url)
+    assert code == 2
+    assert f"{option} {url!r} is not an origin: write one like" in told
+
+
 def test_a_build_puts_the_worker_in_place_and_takes_away_what_is_no_longer_of_it(
     service: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -555,7 +555,7 @@ def test_the_command_adds_lists_imports_and_revokes(run: Run, tmp_path: Path) ->
         pytest.param(["add", "--claim", "a=1", "--claim", "a=2"], "each name once", id="twice"),
         pytest.param(["add", "--claim", "a=1", "--ends", "soon"], "--ends = 'soon'", id="no moment"),
         pytest.param(["add", "--claim", "a=1", "--key-file", "empty"], "no key in it", id="no key"),
-        pytest.param(["import", "wrong"], "2 of 3 lines are invalid; nothing is done", id="wrong lines"),
+        pytest.param(["import", "wrong"], "2 of 3 lines can't be used; nothing is done", id="wrong lines"),
         pytest.param(["revoke"], "say which keys", id="none to revoke"),
         pytest.param(["revoke", "--claim", "a=1"], "pass --yes", id="unconfirmed"),
     ],

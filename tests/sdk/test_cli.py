@@ -441,7 +441,7 @@ def test_a_sitemap_is_followed_and_what_the_edge_did_not_keep_is_shown(run: Run,
     ran = run("warm", "--sitemap", f"{edge.url}/sitemap.xml")
     assert sorted(edge.asked) == ["/1", "/pages.xml", "/private", "/sitemap.xml"]
     assert ran.code == 0, "that the edge doesn't keep a page is no failure"
-    assert "1 of 2 URLs are at the edge" in ran.out
+    assert "At the edge: 1 of 2 URLs" in ran.out
     assert "detail=private" in ran.out
 
 
@@ -547,7 +547,7 @@ def test_each_wrong_line_of_a_list_is_named_and_nothing_is_purged(
     (tmp_path / "urls").write_text("https://a.example/1\n\nnonsense\nhttps://a.example:x/\n# no\n")
     ran = run("purge", "--url-file", "urls")
     assert ran.code == 2
-    for said in ("urls: 2 of 3 lines are invalid", "line 3: 'nonsense'", "line 4: 'https://a.example:x/'"):
+    for said in ("urls: 2 of 3 lines can't be used", "line 3: 'nonsense'", "line 4: 'https://a.example:x/'"):
         assert said in ran.err
     assert kv.stored_keys() == []
 
@@ -665,6 +665,9 @@ kv_namespaces = [{ binding = "CACHE", id = "live" }]
 [[env.staging.vars.RULES]]
 name = "catalogue"
 pth = "/x/**"
+[[env.canary.kv_namespaces]]
+binding = "CACHE"
+id = ""
 """
 
 
@@ -678,6 +681,7 @@ def test_a_check_holds_every_environment_against_the_workers_own_validation(run:
         "REFRESH_AHEAD = 5",
         "[env.staging]: RULES[0].pth",
         "[env.staging]: no KV namespace is bound as CACHE",
+        "[env.canary]: the KV namespace that is bound as CACHE has no id",
     ):
         assert said in ran.out
     assert run("check", "--env", "production", "--json").json[0]["errors"]

@@ -106,6 +106,22 @@ def test_no_word_of_help_is_cut_off_in_80_columns(
     assert [line for line in lines if len(line) > 80 or re.search(r"\w…", line)] == []
 
 
+@every_command
+def test_help_shows_examples_and_patterns_as_they_are_typed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    ended((*command, "--help"))
+    shown = capsys.readouterr().out
+    declared = COMMANDS[command]
+    examples = [line.strip() for line in declared.help.splitlines() if line.startswith("    ")]
+    assert [example for example in examples if example not in map(str.strip, shown.splitlines())] == []
+    starred = {word for each in declared.params for word in (each.help or "").split() if "*" in word}
+    assert [word for word in starred if word.strip("`,;") not in shown] == []
+    assert "completion" not in shown
+    assert "`" not in shown
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that a developer works in, with an API that answers."""

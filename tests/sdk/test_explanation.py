@@ -280,10 +280,10 @@ def test_a_content_has_no_key_where_its_url_may_say_otherwise() -> None:
 @pytest.mark.parametrize(
     ("rule", "kept"),
     [
-        pytest.param(Rule(), "in Workers KV, with STORE_KEYS authenticated", id="public"),
+        pytest.param(Rule(), "in Workers KV, authenticated where STORE_KEYS is set", id="public"),
         pytest.param(
             Rule(data_class=DataClass.PRIVATE, cookies=("sid",)),
-            "in Workers KV, with STORE_KEYS encrypted",
+            "in Workers KV, encrypted where STORE_KEYS is set",
             id="private",
         ),
         pytest.param(Rule(seal=Seal.NONE), "in Workers KV, without a seal", id="open"),
