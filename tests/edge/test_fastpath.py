@@ -222,6 +222,7 @@ THIRD_IS_REPEATED: Steps = [PLAIN, PLAIN, PLAIN, PLAIN]
         pytest.param(THIRD_IS_REPEATED, 1, id="a hit is repeated once it was decided twice"),
         pytest.param([*THIRD_IS_REPEATED, Wait(21_000), PLAIN], 1, id="not after the freshness lifetime"),
         pytest.param([*THIRD_IS_REPEATED, Wait(4_900), PLAIN], 1, id="not once marks are to be read again"),
+        pytest.param([*THIRD_IS_REPEATED, Wait(-70_000), PLAIN], 1, id="not once the clock was set back"),
         pytest.param([*THIRD_IS_REPEATED, Get("/plain", {"range": "bytes=0-1"})], 1, id="not for a range"),
         pytest.param([*THIRD_IS_REPEATED, Get("/plain", {"x": "y"})], 2, id="whatever doesn't select"),
         pytest.param([*[GUEST] * 4, MEMBER], 1, id="not for a cookie that passes by"),

@@ -76,6 +76,20 @@ def test_what_is_asked_about(
     assert (decision.forwarded, decision.reason) == (forwarded, reason)
 
 
+@pytest.mark.parametrize(
+    ("age", "reason"),
+    [
+        pytest.param(-60, Reason.FRESH, id="as far as clocks may differ"),
+        pytest.param(-61, Reason.ABSENT, id="further"),
+        pytest.param(-86_400, Reason.ABSENT, id="a day"),
+    ],
+)
+def test_a_response_of_a_clock_that_was_ahead_isn_t_there(age: int, reason: Reason) -> None:
+    decision = decide(stored(TEN, age=age))
+    assert isinstance(decision, Use) is (reason is Reason.FRESH)
+    assert decision.reason is reason
+
+
 @pytest.mark.parametrize("ahead_ms", [-5000, -1, 0, 1, 2000])
 @pytest.mark.parametrize("settings", [STRICT, SAFE], ids=["strict", "safe"])
 def test_a_soft_purge_makes_stale_also_while_its_moment_lies_ahead(settings: Settings, ahead_ms: int) -> None:

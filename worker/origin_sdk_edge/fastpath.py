@@ -27,7 +27,7 @@ from origin_sdk_edge.policy.status import Status, cache_status
 from origin_sdk_edge.ports import Body, Response
 from origin_sdk_edge.storage.mark_table import MarkTable
 from origin_sdk_edge.storage.memory import Entry, Memory
-from origin_sdk_wire.bounds import MARKS_AHEAD
+from origin_sdk_wire.bounds import CLOCK_STEP_MS, MARKS_AHEAD
 from origin_sdk_wire.choices import ServerTiming
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.freshness import current_age_ms
@@ -106,6 +106,8 @@ class _Decided:
     cost_bytes: int
     key: str
     lifetime_ms: int
+    since_ms: int
+    """Before this the clock was set back since it was decided."""
     until_ms: int
     generation: int
     is_by_log: bool
@@ -166,7 +168,7 @@ class FastPath:
         if decided is None:
             return None
         if (
-            now_ms >= decided.until_ms
+            not decided.since_ms <= now_ms < decided.until_ms
             or (decided.is_by_log and now_ms >= self._marks.log.good_until_ms)
             or decided.generation != self._marks.generation
             or not decided.entry.is_held
@@ -225,6 +227,7 @@ class FastPath:
             _DECISION_BYTES + entry.fields_bytes + texts,
             shown_key(lookup.key, {}, self._settings),
             use.lifetime_ms,
+            now_ms - CLOCK_STEP_MS,
             self._until_ms(lookup, entry, use, is_by_log=is_by_log),
             served.generation,
             is_by_log,

@@ -1,6 +1,7 @@
 """Numbers that Worker and SDK must agree on: on most of them a purge's promise rests."""
 
 __all__ = [
+    "CLOCK_STEP_MS",
     "CLOCK_TOLERANCE_MS",
     "DEFAULT_MARK_INTERVAL_SECONDS",
     "KV_PROPAGATION_SECONDS",
@@ -23,6 +24,9 @@ LATEST_MS = 253_402_300_799_000
 
 CLOCK_TOLERANCE_MS = 1000
 """By how much the clocks of two of Cloudflare's machines may differ: a mark's moment lies so far ahead."""
+
+CLOCK_STEP_MS = 60_000
+"""A moment further ahead is of a clock that was wrong then, or was set back since: it says nothing."""
 
 DEFAULT_MARK_INTERVAL_SECONDS = 5.0
 """For how long the Worker relies on the marks that it read last, unless ``MARK_INTERVAL`` says otherwise."""

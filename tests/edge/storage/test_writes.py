@@ -155,3 +155,18 @@ def test_a_write_is_not_begun_while_an_older_one_is_under_way(seconds: float, ke
         return so_far
 
     assert run(write()) == kept
+
+
+def test_a_clock_that_was_set_back_keeps_no_write_waiting() -> None:
+    async def main() -> None:
+        timing = Timing()
+        store = Store(timing)
+        writes = Writes(store, timing, Memory(1 << 20))  # type: ignore[arg-type] # as above
+        writes.expect("k", timing.now)
+        await writes.write("k", "before", "{}", 60, timing.now)
+        timing.now -= 3_600_000
+        assert not writes.is_overtaken("k", timing.now)
+        await writes.write("k", "after", "{}", 60, timing.now)
+        assert store.written == [(0, "k", "before"), (-3_600_000, "k", "after")]
+
+    asyncio.run(main())

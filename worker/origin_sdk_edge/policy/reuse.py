@@ -16,6 +16,7 @@ from origin_sdk_edge.policy.wishes import (
     takes_stale,
     wishes_of,
 )
+from origin_sdk_wire.bounds import CLOCK_STEP_MS
 from origin_sdk_wire.choices import DataClass
 from origin_sdk_wire.directives import Directives, response_directives
 from origin_sdk_wire.facts import Fields, Reason
@@ -72,9 +73,17 @@ def while_fresh(record: Record, freshness: Freshness, now_ms: int) -> Use | None
     ``None`` where that is for it to say.
     """
     left_ms = freshness.lifetime_ms - current_age_ms(record, now_ms)
-    if left_ms <= 0 or freshness.must_validate or record.status == 206:
+    if left_ms <= 0 or freshness.must_validate or record.status == 206 or _is_ahead(record, now_ms):
         return None
     return Use(record, Reason.FRESH, False, left_ms // 1000, now_ms + left_ms, freshness.lifetime_ms)
+
+
+def _is_ahead(record: Record, now_ms: int) -> bool:
+    """Whether a response has yet to come, by this clock.
+
+    It would neither age until then, nor be covered by a purge of today.
+    """
+    return record.response_ms > now_ms + CLOCK_STEP_MS
 
 
 def _by_part(
@@ -101,6 +110,8 @@ def _use_or_ask(
     now_ms: int,
     settings: Settings,
 ) -> Use | Ask:
+    if _is_ahead(record, now_ms):
+        return _MISSES[Reason.ABSENT]
     if invalidity.hard_ms:
         return Ask(FwdReason.URI_MISS, Reason.PURGED_HARD)
     if _is_credential_risk(lookup, fields, settings):

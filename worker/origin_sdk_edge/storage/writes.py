@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from origin_sdk_edge.ports import Body, Signal, Store, StoreError, Timing
 from origin_sdk_edge.storage.memory import Memory, Table
+from origin_sdk_wire.bounds import CLOCK_STEP_MS
 
 __all__ = ["Writes"]
 
@@ -56,8 +57,7 @@ class Writes:
 
     def is_overtaken(self, key: str, moment_ms: int) -> bool:
         """Whether something later than what came at ``moment_ms`` is known to belong to ``key``."""
-        known = self._keys.get(key)
-        return known is not None and moment_ms < known.latest_ms
+        return moment_ms < self._known(key).latest_ms
 
     async def write(
         self,
@@ -108,6 +108,8 @@ class Writes:
         known.next_ms = now_ms + max(_PAUSE_MS * attempt, spent_ms)
 
     def _known(self, key: str) -> _Key:
-        known = self._keys.get(key) or _Key()
+        known = self._keys.get(key)
+        if known is None or max(known.next_ms, known.latest_ms) > self._timing.now_ms() + CLOCK_STEP_MS:
+            known = _Key()
         self._keys.set(key, known)
         return known
