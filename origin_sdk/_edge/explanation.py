@@ -11,7 +11,7 @@ from origin_sdk_wire.disguise import AMBIGUOUS, applied_rule, readings_met
 from origin_sdk_wire.key import MAX_KEY_BYTES, Target, record_key, variant_key
 from origin_sdk_wire.marks import covering_marks
 from origin_sdk_wire.parameters import undeclared_parameters, without_parameters
-from origin_sdk_wire.rules import asked_target, first_match, key_target
+from origin_sdk_wire.rules import PLAIN_METHODS, asked_target, first_match, key_target
 from origin_sdk_wire.seals import Seal
 from origin_sdk_wire.settings import DEFAULT_RULE, Rule
 from origin_sdk_wire.shield import is_shielded
@@ -184,8 +184,8 @@ _SEALED = {
 def _is_looked_up(method: str, rule: Rule | None) -> bool:
     if rule and rule.never_stores:
         return False
-    if method in {"GET", "HEAD"} or rule is None:
-        return method in {"GET", "HEAD"}
+    if method in PLAIN_METHODS or rule is None:
+        return method in PLAIN_METHODS
     return rule.looks_up_further(method)
 
 

@@ -5,13 +5,13 @@ nothing. One that raises, takes too long or returns what it may not is reported 
 """
 
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import FunctionType, MappingProxyType
 from typing import Any, TypeAlias
 
 from origin_sdk_edge.policy.facts import WITHOUT_CONTENT
-from origin_sdk_edge.ports import LateError, Report
+from origin_sdk_edge.ports import LateError, Report, Work
 from origin_sdk_wire.config import ConfigError
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import parse_target
@@ -107,7 +107,7 @@ class HookAnswer:
 
 BeforeLookup: TypeAlias = Callable[[HookRequest], Awaitable[HookRequest | HookAnswer | Reason]]
 AfterOrigin: TypeAlias = Callable[[HookRequest, HookResponse], Awaitable[HookResponse | Reason]]
-HookRunner: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
+HookRunner: TypeAlias = Callable[[Work], Awaitable[Any]]
 """Runs what an ``async`` hook returned, for as long as hooks may take; raises :class:`LateError`."""
 
 

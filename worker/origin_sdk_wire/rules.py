@@ -21,6 +21,7 @@ __all__ = [
     "CONTENT_METHODS",
     "FURTHER_METHODS",
     "KEY_RULE_SETTINGS",
+    "PLAIN_METHODS",
     "PREFLIGHT_FIELDS",
     "KeyBody",
     "KeyRule",
@@ -79,6 +80,9 @@ PREFLIGHT_FIELDS = (
     "access-control-request-private-network",
 )
 """The request fields that a CORS preflight is looked up by; the last is Private Network Access's."""
+
+PLAIN_METHODS = frozenset({"GET", "HEAD"})
+"""The methods that are looked up whatever the rules say."""
 
 FURTHER_METHODS = (*CONTENT_METHODS, "OPTIONS")
 """The methods that are looked up beside GET and HEAD, where a rule says so."""

@@ -16,6 +16,7 @@ from origin_sdk_wire.disguise import strictest_rule
 from origin_sdk_wire.facts import Reason
 from origin_sdk_wire.key import KeyParts, Target, record_key
 from origin_sdk_wire.rules import (
+    PLAIN_METHODS,
     PREFLIGHT_FIELDS,
     KeyBody,
     asked_target,
@@ -31,9 +32,6 @@ __all__ = ["on_bare_request", "on_request"]
 _ORIGIN, _ASKED_METHOD, _ASKED_FIELDS, _ASKED_NETWORK = PREFLIGHT_FIELDS
 _PREFLIGHT = {_ORIGIN, _ASKED_METHOD}
 """The request fields that make OPTIONS a preflight."""
-
-_READING = frozenset({"GET", "HEAD"})
-"""The methods that are looked up whatever the rules say."""
 
 _WITHOUT = {
     Awaited.TOKEN: Reason.IDENTITY_MISSING,
@@ -52,7 +50,7 @@ def on_request(request: RequestFacts, settings: Settings, now_ms: int) -> Forwar
     rule = strictest_rule(spelt, request.method, request.target, settings)
     if rule is not spelt:
         rule = replace(rule, origins=spelt.origins, weights=spelt.weights)
-    is_further = request.method not in _READING
+    is_further = request.method not in PLAIN_METHODS
     if is_further and not _is_looked_up(request, rule):
         forwarded = FwdReason.BYPASS if request.method in SAFE_METHODS else FwdReason.METHOD
         return Forward(request, rule, Reason.METHOD, forwarded)
@@ -125,7 +123,7 @@ def _key_parts(request: RequestFacts, rule: Rule, settings: Settings, now_ms: in
     if isinstance(identity, Reason):
         return identity
     identity = settings.key_identity(rule, identity)
-    if request.method in _READING and not (settings.key_version or rule.no_vary_search):
+    if request.method in PLAIN_METHODS and not (settings.key_version or rule.no_vary_search):
         return identity
     further: KeyParts | None = request.content.parts if request.content else _preflight_parts(request)
     if further is None or (request.content and _may_do_otherwise(request, rule)):
@@ -168,7 +166,7 @@ def _passes(request: RequestFacts, rule: Rule, settings: Settings) -> Reason | N
         return reason
     if "upgrade" in request.fields:
         return Reason.UPGRADE
-    if request.method in _READING:
+    if request.method in PLAIN_METHODS:
         if not settings.is_safe and not PRECONDITIONS.isdisjoint(request.fields):
             return Reason.PRECONDITION
         has_content = request.fields.get("content-length", "0") != "0"

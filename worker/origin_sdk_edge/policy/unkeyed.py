@@ -25,7 +25,7 @@ from origin_sdk_wire.choices import DataClass
 from origin_sdk_wire.facts import Fields, ResponseFacts
 from origin_sdk_wire.fields import HOP_BY_HOP
 from origin_sdk_wire.memo import remember_short
-from origin_sdk_wire.rules import CONTENT_FIELDS, PREFLIGHT_FIELDS
+from origin_sdk_wire.rules import CONTENT_FIELDS, PLAIN_METHODS, PREFLIGHT_FIELDS
 from origin_sdk_wire.settings import Rule, Settings
 from origin_sdk_wire.unkeyed import DESCRIPTIVE_FIELDS, NEGOTIATED_FIELDS, is_among
 from origin_sdk_wire.vary import selecting_names, selecting_values
@@ -65,8 +65,6 @@ _KNOWN_WORDS: Mapping[str, re.Pattern[str]] = {
 
 _POSING = re.compile(r"forwarded|x[-_]forwarded[-_](?!for$).*")
 """What proxies tell of the URL that a client asked for; WSGI takes ``_`` for ``-``."""
-
-_READING = frozenset({"GET", "HEAD"})
 
 _PLACED = HOP_BY_HOP | {
     "accept-encoding",
@@ -136,7 +134,7 @@ def _may_pass(name: str, value: str, request: RequestFacts, rule: Rule, settings
 def _is_vouched(name: str, request: RequestFacts, rule: Rule, settings: Settings) -> bool:
     if name in rule.fields or name in request.own or is_among(name, settings.passed_fields):
         return True
-    return request.method not in _READING and name in _keyed_fields(request)
+    return request.method not in PLAIN_METHODS and name in _keyed_fields(request)
 
 
 def _keyed_fields(request: RequestFacts) -> Collection[str]:
